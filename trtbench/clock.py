@@ -1,0 +1,53 @@
+"""The only place that reads time.
+
+Every instant in a run directory is an integer number of nanoseconds of the machine's one monotonic clock
+(CLOCK_MONOTONIC: the same in every process of this machine, the server's included). One `WallAnchor` per run ties it to UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+NS_PER_S = 1_000_000_000
+
+
+def now_ns() -> int:
+    """This instant on the run's clock."""
+    return time.monotonic_ns()
+
+
+def seconds_ns(seconds: float) -> int:
+    """A length of time in integer nanoseconds."""
+    return round(seconds * NS_PER_S)
+
+
+def sleep_s(seconds: float) -> None:
+    """Block this thread; for polling loops outside a measurement."""
+    time.sleep(seconds)
+
+
+async def sleep_until(due_ns: int) -> None:
+    """Sleep to an absolute instant, so that delays are never summed; returns at once when it has passed."""
+    remaining_ns = due_ns - time.monotonic_ns()
+    if remaining_ns > 0:
+        await asyncio.sleep(remaining_ns / NS_PER_S)
+
+
+@dataclass(frozen=True)
+class WallAnchor:
+    """One instant read on both clocks."""
+
+    monotonic_ns: int
+    wall_ns: int
+
+    @classmethod
+    def read(cls) -> WallAnchor:
+        return cls(time.monotonic_ns(), time.time_ns())
+
+    def utc(self, instant_ns: int) -> datetime:
+        """The UTC date of an instant of the run's clock."""
+        wall_ns = self.wall_ns + instant_ns - self.monotonic_ns
+        return datetime.fromtimestamp(wall_ns / NS_PER_S, timezone.utc)

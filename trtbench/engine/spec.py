@@ -1,0 +1,108 @@
+"""EngineSpec (what to build), Engine (a built directory) and EngineProvider (who builds it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trtbench.rundir import read_json, write_json
+from trtbench.scenario import Dtype, ProviderName
+
+ENGINE_JSON = "engine.json"
+
+_DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
+
+
+class EngineError(ValueError):
+    """An engine that cannot be built or read; the message names the cause and the remedy."""
+
+
+class EngineSpec(BaseModel):
+    """What to build; one YAML file in engines/."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="The demo's name, or a Hugging Face checkpoint directory.")
+    dtype: Dtype = "fp16"
+    provider: ProviderName = "auto"
+
+
+@dataclass(frozen=True)
+class BuildStep:
+    label: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine directory and the facts of its `engine.json`.
+
+    `kv_block_tokens` is the paged KV cache's block size. `size_bytes` counts the weights and the network, not the tokenizer.
+    """
+
+    path: Path
+    model: str
+    dtype: Dtype
+    provider: str
+    provider_versions: dict[str, str]
+    layers: int
+    kv_heads: int
+    head_dim: int
+    weights_dtype: str
+    kv_dtype: Literal["fp16", "int8", "fp8", "bf16", "fp32"]
+    kv_block_tokens: int
+    max_positions: int
+    vocabulary_tokens: int
+    eos_token_id: int
+    checkpoint_sha256: str
+    options: dict[str, Any]
+    sha256: str
+    size_bytes: int
+    build_steps: tuple[BuildStep, ...]
+    built_utc: str
+
+    def kv_bytes_per_token(self, kv_dtype: str | None = None) -> int:
+        """2 x layers x kv_heads x head_dim x bytes(kv dtype): the keys and values of one token (metrics.md)."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * _DTYPE_BYTES[kv_dtype or self.kv_dtype]
+
+    def kv_blocks_of(self, tokens: int) -> int:
+        return -(-tokens // self.kv_block_tokens)
+
+    def save(self) -> None:
+        facts = asdict(self)
+        del facts["path"]
+        write_json(self.path / ENGINE_JSON, facts)
+
+    @classmethod
+    def load(cls, path: Path) -> Engine:
+        """Read an engine directory; EngineError when it is not one."""
+        try:
+            facts = read_json(path / ENGINE_JSON)
+            steps = tuple(BuildStep(**step) for step in facts.pop("build_steps"))
+            return cls(path=path, build_steps=steps, **facts)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise EngineError(f"{path} is not an engine directory ({ENGINE_JSON}: {error}); build one with `trtbench build`") from error
+
+
+Progress = Callable[[str], None]
+"""Called with a step's label as the step starts."""
+
+
+class EngineProvider(Protocol):
+    """Builds engines of one kind. Implementations are named in `engine/build.py`."""
+
+    name: str
+    kv_block_tokens: int
+
+    def unavailable(self) -> str | None:
+        """Why this provider cannot build here, in one sentence with the remedy; None when it can."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions that decide what is built; part of the engine's hash."""
+
+    def build(self, checkpoint: Path, dtype: Dtype, output: Path) -> None:
+        """Write the engine's files (tokenizer.json among them) into the empty directory `output`; EngineError if it fails."""

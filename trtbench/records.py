@@ -1,0 +1,147 @@
+"""What crosses from measuring to reporting: the records of a run.
+
+Files are described in `rundir.py`. Instants are nanoseconds of the run's one monotonic clock (`clock.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+FORMAT_VERSION = 1
+"""Of the run directory. History: 1 (2026-11): first."""
+
+
+class Outcome(str, Enum):
+    """How a planned request ended; exactly one each, so that planned = the sum over all of them."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"  # by us: a stop, or a planned cancellation
+    TIMEOUT = "timeout"  # the request's own time limit, ours or the server's queue
+    NEVER_SENT = "never_sent"  # the run or the stage ended first
+    REJECTED = "rejected"  # the server's queue was full
+    TOO_LONG = "too_long"  # can never fit: the model's positions or the whole KV cache
+    UNAVAILABLE = "unavailable"  # model unknown, not ready, or unloading
+    OUT_OF_MEMORY = "out_of_memory"
+    CONNECTION = "connection"  # the transport broke: server gone, reset
+    OTHER = "other"
+
+    @property
+    def is_failure(self) -> bool:
+        """True for the classes that the report's equation adds up as `failed`."""
+        return self not in (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.NEVER_SENT)
+
+
+@dataclass(slots=True)
+class ServerTimes:
+    """The server's own instants of one request, from its last response; the server's monotonic clock, ns.
+
+    Comparable with the client's instants only on the same machine.
+    """
+
+    arrival_ns: int
+    first_scheduled_ns: int
+    first_token_ns: int
+    last_token_ns: int
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One planned request and all that became of it.
+
+    `token_ns[i]` is the arrival of the i-th response that carried tokens and `token_counts[i]` how many it carried;
+    `done_ns` is the arrival of the final response, or the instant the failure was known. An instant that never came is None.
+    """
+
+    index: int  # position in the stage
+    stage: str
+    warmup: bool
+    prompt: int  # index into the stage's planned prompts (plan.jsonl)
+    input_tokens: int
+    asked_output_tokens: int
+    due_ns: int
+    sent_ns: int | None = None
+    done_ns: int | None = None
+    token_ns: list[int] = field(default_factory=list)
+    token_counts: list[int] = field(default_factory=list)
+    output_ids: list[int] = field(default_factory=list)
+    outcome: Outcome = Outcome.NEVER_SENT
+    error: str = ""
+    model_version: str = ""
+    server: ServerTimes | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(self.token_counts)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"outcome": self.outcome.value}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> RequestRecord:
+        server = row.get("server")
+        return cls(**row | {"outcome": Outcome(row["outcome"]), "server": ServerTimes(**server) if server else None})
+
+
+@dataclass(slots=True, frozen=True)
+class Sample:
+    """One reading of one series. `label` tells series of one name apart (a batch size, a GPU index), else "".
+
+    Names carry the unit. The series that telemetry writes are listed in docs/telemetry.md.
+    """
+
+    time_ns: int
+    name: str
+    label: str
+    value: float
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """Something that happened to the run: `kind` names it, `data` says what (plain JSON)."""
+
+    time_ns: int
+    kind: str
+    deployment: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(slots=True, frozen=True)
+class StageWindow:
+    """When a stage's measured phase was open, and what was asked; the data of a `stage_finished` event.
+
+    `start_ns` is before the first measured request is due, `end_ns` after the last is done (or given up); Triton's counters are
+    read at both. `ended` says why it ended: its count or duration reached, an interrupt, an error bound, a lost server.
+    """
+
+    name: str
+    mode: Literal["concurrency", "constant", "poisson"]
+    asked: float  # users (concurrency) or requests per second
+    start_ns: int
+    end_ns: int
+    planned: int
+    ended: Literal["done", "interrupted", "error_bound", "server_lost"]
+
+
+@dataclass(slots=True, frozen=True)
+class Environment:
+    """What the run ran on; `environment.json`. Holds no environment variable but those on the allow list of `environment.py`."""
+
+    trtbench_version: str
+    started_utc: str
+    anchor_monotonic_ns: int
+    anchor_wall_ns: int
+    hostname_sha256: str  # runs of one machine can be told from another's, the name stays private
+    platform: str
+    python: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int
+    gpus: list[dict[str, Any]]
+    nvml: str  # "driver 550.54" or why there is none
+    packages: dict[str, str]
+    variables: dict[str, str]

@@ -1,0 +1,227 @@
+"""The run directory: the one thing that crosses from measuring to reporting.
+
+    runs/<UTC time>-<scenario>/
+      scenario.yaml  environment.json  events.jsonl  [summary.json report.md report.html plots/]
+      <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
+                     requests.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
+
+Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
+`run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
+
+_ROWS_PER_GROUP = 20_000  # what is in memory at once while Parquet replaces JSON lines
+
+_NS = pa.int64()
+_REQUEST_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("stage", pa.string()),
+        ("warmup", pa.bool_()),
+        ("prompt", pa.int64()),
+        ("input_tokens", pa.int64()),
+        ("asked_output_tokens", pa.int64()),
+        ("due_ns", _NS),
+        ("sent_ns", _NS),
+        ("done_ns", _NS),
+        ("token_ns", pa.list_(_NS)),
+        ("token_counts", pa.list_(pa.int32())),
+        ("output_ids", pa.list_(pa.int32())),
+        ("outcome", pa.string()),
+        ("error", pa.string()),
+        ("model_version", pa.string()),
+        ("server", pa.struct([(n, _NS) for n in ("arrival_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns")])),
+    ]
+)
+_SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
+
+
+class RunDirectoryError(ValueError):
+    """Not a run directory, or of a format this version cannot read."""
+
+
+class LineWriter:
+    """Appends JSON lines, each in one write: processes may share a file, and a kill loses at most the line being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, *rows: Any) -> None:
+        os.write(self._fd, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode())
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The JSON values of a JSON-lines file; none if there is no file; a torn last line is dropped."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                return
+            yield json.loads(line)
+
+
+def sample_row(sample: Sample) -> list[Any]:
+    """A sample as its line in samples.jsonl: [time_ns, name, label, value]."""
+    return [sample.time_ns, sample.name, sample.label, sample.value]
+
+
+class DeploymentDirectory:
+    """One engine on one deployment: `<run>/<deployment>/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.requests_jsonl = path / "requests.jsonl"
+        self.requests_parquet = path / "requests.parquet"
+        self.samples_jsonl = path / "samples.jsonl"
+        self.samples_parquet = path / "samples.parquet"
+        self.plan_jsonl = path / "plan.jsonl"
+        self.server_log = path / "server.log"
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_json(self.path / name, value)
+
+    def read_json(self, name: str) -> Any:
+        return read_json(self.path / name)
+
+    def requests(self) -> list[RequestRecord]:
+        if self.requests_parquet.exists():
+            return [RequestRecord.from_json(row) for row in pq.read_table(self.requests_parquet).to_pylist()]
+        return [RequestRecord.from_json(row) for row in read_lines(self.requests_jsonl)]
+
+    def samples(self) -> Samples:
+        if self.samples_parquet.exists():
+            table = pq.read_table(self.samples_parquet)
+        else:
+            table = pa.Table.from_pylist(list(_sample_rows(self.samples_jsonl)), schema=_SAMPLE_SCHEMA)
+        return Samples(table)
+
+    def seal(self) -> None:
+        """Replace the JSON lines by Parquet; each file is renamed into place before its lines go."""
+        _to_parquet(read_lines(self.requests_jsonl), _REQUEST_SCHEMA, self.requests_parquet)
+        _to_parquet(_sample_rows(self.samples_jsonl), _SAMPLE_SCHEMA, self.samples_parquet)
+        self.requests_jsonl.unlink(missing_ok=True)
+        self.samples_jsonl.unlink(missing_ok=True)
+
+
+class Samples:
+    """Every sample of a deployment, as one pair of arrays a series."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    @cached_property
+    def _by_series(self) -> dict[tuple[str, str], Series]:
+        frame = self._table.to_pandas().sort_values("time_ns", kind="stable")
+        groups = frame.groupby(["name", "label"], sort=False)
+        return {key: (rows["time_ns"].to_numpy(np.int64), rows["value"].to_numpy(np.float64)) for key, rows in groups}
+
+    def series(self, name: str, label: str = "") -> Series:
+        """(time_ns, value), both of shape [n] and in time order; n = 0 for a series that was never sampled."""
+        return self._by_series.get((name, label), (np.empty(0, np.int64), np.empty(0, np.float64)))
+
+    def labels(self, name: str) -> list[str]:
+        return sorted(label for other, label in self._by_series if other == name)
+
+    def names(self) -> list[str]:
+        return sorted({name for name, _ in self._by_series})
+
+
+Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+class RunDirectory:
+    """`runs/<UTC time>-<scenario>/`, being written or read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events: LineWriter | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> RunDirectory:
+        """Make the directory; FileExistsError if it is there."""
+        path.mkdir(parents=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A finished or broken-off run; RunDirectoryError when `path` is neither or is of another format."""
+        if not (path / "environment.json").is_file():
+            raise RunDirectoryError(f"{path} is not a run directory: it has no environment.json")
+        version = read_json(path / "environment.json").get("format_version")
+        if version != FORMAT_VERSION:
+            raise RunDirectoryError(f"{path} has format {version}, this trtbench reads format {FORMAT_VERSION}: use the one that wrote it")
+        return cls(path)
+
+    def deployment(self, name: str) -> DeploymentDirectory:
+        directory = DeploymentDirectory(self.path / name)
+        directory.path.mkdir(exist_ok=True)
+        return directory
+
+    def deployments(self) -> list[DeploymentDirectory]:
+        """In the order in which they were run."""
+        names = [event.deployment for event in self.events() if event.kind == "deployment_started"]
+        return [DeploymentDirectory(self.path / name) for name in dict.fromkeys(names)]
+
+    def write_environment(self, environment: Environment) -> None:
+        write_json(self.path / "environment.json", {"format_version": FORMAT_VERSION} | asdict(environment))
+
+    def environment(self) -> Environment:
+        row = read_json(self.path / "environment.json")
+        del row["format_version"]
+        return Environment(**row)
+
+    def append_event(self, event: Event) -> None:
+        if self._events is None:
+            self._events = LineWriter(self.path / "events.jsonl")
+        self._events.write(event.to_json())
+
+    def events(self) -> list[Event]:
+        return [Event(**row) for row in read_lines(self.path / "events.jsonl")]
+
+    def is_complete(self) -> bool:
+        return any(event.kind == "run_finished" for event in self.events())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write and rename, so that a reader sees the whole file or none."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sample_rows(path: Path) -> Iterator[dict[str, Any]]:
+    return (dict(zip(_SAMPLE_SCHEMA.names, row, strict=True)) for row in read_lines(path))
+
+
+def _to_parquet(rows: Iterator[Any], schema: pa.Schema, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    with pq.ParquetWriter(temporary, schema) as writer:
+        while group := list(islice(rows, _ROWS_PER_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    temporary.replace(path)
