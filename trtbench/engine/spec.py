@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trtbench.clock import NS_PER_S, now_ns
 from trtbench.rundir import read_json, write_json
 from trtbench.scenario import Dtype, ProviderName
 
@@ -88,8 +90,19 @@ class Engine:
             raise EngineError(f"{path} is not an engine directory ({ENGINE_JSON}: {error}); build one with `trtbench build`") from error
 
 
-Progress = Callable[[str], None]
-"""Called with a step's label as the step starts."""
+class BuildLog:
+    """The steps of a build with their seconds; `progress` is called with a step's label as it starts."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.steps: list[BuildStep] = []
+        self._progress = progress
+
+    @contextmanager
+    def step(self, label: str) -> Iterator[None]:
+        self._progress(label)
+        start_ns = now_ns()
+        yield
+        self.steps.append(BuildStep(label, round((now_ns() - start_ns) / NS_PER_S, 2)))
 
 
 class EngineProvider(Protocol):
@@ -104,5 +117,5 @@ class EngineProvider(Protocol):
     def versions(self) -> dict[str, str]:
         """Versions that decide what is built; part of the engine's hash."""
 
-    def build(self, checkpoint: Path, dtype: Dtype, output: Path) -> None:
-        """Write the engine's files (tokenizer.json among them) into the empty directory `output`; EngineError if it fails."""
+    def build(self, checkpoint: Path, dtype: Dtype, output: Path, log: BuildLog) -> None:
+        """Write the engine's files (config.json and tokenizer.json among them) into `output`; EngineError if it fails."""

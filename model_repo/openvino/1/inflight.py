@@ -1,0 +1,170 @@
+"""The engine's in-flight batching: one thread steps OpenVINO GenAI's pipeline and hands out the tokens of every step."""
+
+import threading
+import time
+from collections import deque
+
+import openvino as ov
+import openvino_genai as genai
+import triton_python_backend_utils as pb_utils
+
+CANCEL_POLL_NS = 50_000_000  # asking Triton whether a client has gone costs a message each time
+_KV_PRECISION = {"fp16": "f16", "int8": "u8"}
+_STATUS = genai.py_openvino_genai.GenerationStatus
+
+
+class InflightBatcher:
+    def __init__(self, settings, gauges):
+        self._pipeline = _load_pipeline(settings)
+        self._gauges = gauges
+        self._max_sequences = int(settings["max_sequences"])
+        self._kv_blocks = int(settings["kv_blocks"])
+        self._block_tokens = int(settings["block_tokens"])
+        self._reuses_blocks = settings["prefix_caching"] == "true"
+        self._arrived = deque()
+        self._active = {}  # engine request number -> Generation, in order of arrival
+        self._next_number = 0
+        self._iterations = 0
+        self._next_cancel_poll_ns = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._publish(scheduled=0, context_tokens=0, force=True)
+        self._thread = threading.Thread(target=self._run, name="inflight-batcher")
+        self._thread.start()
+
+    def submit(self, generation):
+        self._arrived.append(generation)
+        self._wake.set()
+
+    def close(self):
+        """Finish what is active, then end the thread."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self):
+        while True:
+            if not self._active and not self._arrived:
+                if self._closing:
+                    return
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            self._admit()
+            self._drop_cancelled()
+            self._step()
+
+    def _admit(self):
+        while self._arrived:
+            generation = self._arrived.popleft()
+            number, self._next_number = self._next_number, self._next_number + 1
+            tensor = ov.Tensor(generation.input_ids.reshape(1, -1))
+            try:
+                generation.handle = self._pipeline.add_request(number, tensor, generation.config)
+            except RuntimeError as error:
+                generation.send_error(f"The engine refused the request: {error}", pb_utils.TritonError.INVALID_ARG)
+            else:
+                self._active[number] = generation
+
+    def _drop_cancelled(self):
+        now_ns = time.monotonic_ns()
+        if now_ns < self._next_cancel_poll_ns:
+            return
+        self._next_cancel_poll_ns = now_ns + CANCEL_POLL_NS
+        for number, generation in list(self._active.items()):
+            if generation.is_cancelled():
+                generation.handle.cancel()  # the engine frees its KV blocks in the next step
+                generation.send_error("Request cancelled by the client.", pb_utils.TritonError.CANCELLED)
+                del self._active[number]
+
+    def _step(self):
+        start_ns = time.monotonic_ns()
+        try:
+            self._pipeline.step()
+        except (RuntimeError, MemoryError) as error:
+            self._fail_all(error)
+            return
+        end_ns = time.monotonic_ns()
+        self._iterations += 1
+        scheduled = self._pipeline.get_metrics().scheduled_requests
+        self._mark_scheduled(scheduled, start_ns)
+        context_tokens = self._send_tokens(end_ns)
+        if not self._active:
+            self._pipeline.step()  # an empty step: only then does the engine count the blocks it has freed
+            scheduled = 0
+        self._publish(scheduled, context_tokens, force=not self._active)
+
+    def _mark_scheduled(self, scheduled, start_ns):
+        """The engine schedules first come, first served, so the first `scheduled` active requests were in this step."""
+        for generation, _ in zip(self._active.values(), range(scheduled)):  # noqa: B905
+            generation.first_scheduled_ns = generation.first_scheduled_ns or start_ns
+
+    def _send_tokens(self, end_ns):
+        """Send what the step made; returns the prompt tokens of the requests whose prefill it ended."""
+        context_tokens = 0
+        for number, generation in list(self._active.items()):
+            handle = generation.handle
+            if not handle.can_read() and handle.get_status() == _STATUS.RUNNING:
+                continue
+            is_first = not generation.first_token_ns
+            token_ids = []
+            while handle.can_read():
+                token_ids += next(iter(handle.read().values())).generated_ids
+            status = handle.get_status()
+            if token_ids:
+                context_tokens += len(generation.input_ids) if is_first else 0
+                generation.send_tokens(token_ids, end_ns, final=status == _STATUS.FINISHED)
+            elif status == _STATUS.FINISHED:
+                generation.send_end()
+            if status == _STATUS.IGNORED:
+                generation.send_error("No free KV blocks left for this request.", pb_utils.TritonError.UNAVAILABLE)
+            if status != _STATUS.RUNNING:
+                del self._active[number]
+        return context_tokens
+
+    def _fail_all(self, error):
+        for generation in self._active.values():
+            generation.handle.cancel()
+            generation.send_error(f"Engine step failed: {error}", pb_utils.TritonError.INTERNAL)
+        self._active.clear()
+
+    def _publish(self, scheduled, context_tokens, force):
+        if not force and not self._gauges.due():
+            return
+        metrics = self._pipeline.get_metrics()
+        used = round(metrics.cache_usage / 100 * self._kv_blocks)
+        generating = sum(1 for generation in self._active.values() if generation.first_token_ns)
+        values = {
+            "active": len(self._active),
+            "scheduled": scheduled,
+            "waiting": len(self._active) - scheduled if self._active else 0,
+            "context": max(0, scheduled - generating),
+            "max": self._max_sequences,
+            "kv_max": self._kv_blocks,
+            "kv_used": used,
+            "kv_free": self._kv_blocks - used,
+            "kv_tokens_per": self._block_tokens,
+            "kv_fraction": used / self._kv_blocks,
+            "memory_cpu": metrics.kv_cache_size_in_bytes,
+            "context_tokens": context_tokens,
+            "generation_requests": min(scheduled, generating),
+            "paused_requests": max(0, generating - scheduled),
+            "iterations": self._iterations,
+        }
+        if not self._reuses_blocks:
+            values["kv_reused"] = 0  # with prefix caching the engine does not say how many: then the series is absent
+        self._gauges.publish(values)
+
+
+def _load_pipeline(settings):
+    scheduler = genai.SchedulerConfig()
+    scheduler.num_kv_blocks = int(settings["kv_blocks"])
+    scheduler.max_num_seqs = int(settings["max_sequences"])
+    scheduler.max_num_batched_tokens = int(settings["max_tokens_per_step"])
+    scheduler.dynamic_split_fuse = settings["chunked_prefill"] == "true"
+    scheduler.enable_prefix_caching = settings["prefix_caching"] == "true"
+    properties = {
+        "KV_CACHE_PRECISION": _KV_PRECISION[settings["kv_dtype"]],
+        "INFERENCE_NUM_THREADS": int(settings["inference_threads"]),
+    }
+    return genai.ContinuousBatchingPipeline(settings["engine_dir"], scheduler, "CPU", properties)

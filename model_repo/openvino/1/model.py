@@ -1,0 +1,38 @@
+"""Triton Python model: OpenVINO GenAI's continuous batching behind the tensors of TensorRT-LLM's `tensorrt_llm` model.
+
+Runs inside the server, where the trtbench package is not imported. Triton's batcher hands requests to `execute`, which checks
+and queues them; one thread (inflight.py) owns the engine and streams every step's tokens the moment they exist.
+"""
+
+import json
+import time
+
+import triton_python_backend_utils as pb_utils
+from gauges import Gauges
+from generation import Generation, Limits, RequestError
+from inflight import InflightBatcher
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        settings = {key: entry["string_value"] for key, entry in config["parameters"].items()}
+        instances = sum(group["count"] for group in config["instance_group"])
+        self._limits = Limits.from_settings(settings)
+        gauges = Gauges(args["model_name"], args["model_version"], instances)
+        self._batcher = InflightBatcher(settings, gauges)
+
+    def execute(self, requests):
+        arrival_ns = time.monotonic_ns()
+        for request in requests:
+            sender = request.get_response_sender()
+            try:
+                generation = Generation(request, sender, arrival_ns, self._limits)
+            except RequestError as error:
+                response = pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+                sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            else:
+                self._batcher.submit(generation)
+
+    def finalize(self):
+        self._batcher.close()

@@ -1,0 +1,150 @@
+"""From an EngineSpec to an Engine: choose the provider, look in the cache, build beside it, rename into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from trtbench import data
+from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, publish, resolve_checkpoint
+from trtbench.engine.llmapi import LlmApiProvider
+from trtbench.engine.openvino import OpenVinoProvider
+from trtbench.engine.spec import BuildLog, Engine, EngineError, EngineProvider, EngineSpec
+from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
+from trtbench.rundir import read_json
+from trtbench.scenario import ProviderName
+
+PROVIDERS: dict[str, EngineProvider] = {
+    provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), OpenVinoProvider())
+}
+"""In the order in which `auto` tries them."""
+
+DEFAULT_OUTPUT = Path("engines/built")
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class Built:
+    engine: Engine
+    cached: bool
+
+
+def load_spec(name: str) -> EngineSpec:
+    """An EngineSpec from a YAML file, from the name of one that ships, or for a bare model; EngineError if it is not valid."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = data.ENGINES / f"{name}.yaml"
+        if not shipped.is_file():
+            return EngineSpec(model=name)
+        path = shipped
+    try:
+        return EngineSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise EngineError(f"engine spec {path} cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise EngineError(f"engine spec {path} is not valid: {error}") from error
+
+
+def choose_provider(name: ProviderName) -> EngineProvider:
+    """The named provider, or for `auto` the first that can build here; EngineError with the reasons when there is none."""
+    candidates = list(PROVIDERS.values()) if name == "auto" else [PROVIDERS[name]]
+    reasons = []
+    for provider in candidates:
+        reason = provider.unavailable()
+        if reason is None:
+            return provider
+        reasons.append(f"provider {provider.name} cannot run here: {reason}")
+    raise EngineError("\n".join(reasons))
+
+
+def check_spec(spec: EngineSpec) -> EngineProvider:
+    """Everything that can be known before a build is paid for; EngineError when it cannot succeed."""
+    check_checkpoint(spec.model)
+    return choose_provider(spec.provider)
+
+
+def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
+    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be had.
+
+    The directory's name ends in the content hash: checkpoint bytes, dtype, provider and its versions.
+    """
+    provider = check_spec(spec)
+    checkpoint = resolve_checkpoint(spec.model, log)
+    checkpoint_sha256 = checkpoint.sha256()
+    key = {"checkpoint": checkpoint_sha256, "dtype": spec.dtype, "provider": provider.name, "versions": provider.versions()}
+    sha256 = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = output.resolve() / f"{checkpoint.name}-{spec.dtype}-{provider.name}-{sha256[:12]}"
+    if path.is_dir():
+        return Built(Engine.load(path), cached=True)
+    with _building(path) as temporary:
+        provider.build(checkpoint.path, spec.dtype, temporary, log)
+        facts = _model_facts(checkpoint)
+        Engine(
+            path=temporary,
+            model=checkpoint.name,
+            dtype=spec.dtype,
+            provider=provider.name,
+            provider_versions=provider.versions(),
+            weights_dtype=spec.dtype,
+            kv_dtype="fp16",
+            kv_block_tokens=provider.kv_block_tokens,
+            checkpoint_sha256=checkpoint_sha256,
+            options={},
+            sha256=sha256,
+            size_bytes=sum(file.stat().st_size for file in temporary.iterdir() if not file.name.startswith("tokenizer")),
+            build_steps=tuple(log.steps),
+            built_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **facts,
+        ).save()
+    return Built(Engine.load(path), cached=False)
+
+
+@contextmanager
+def _building(path: Path) -> Iterator[Path]:
+    """A temporary directory beside `path` that becomes `path` if the block succeeds, and goes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    temporary = path.parent / f"{_BUILDING}{os.getpid()}-{path.name}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        publish(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what builds that were killed left behind."""
+    for leftover in directory.glob(f"{_BUILDING}*"):
+        pid = int(leftover.name.removeprefix(_BUILDING).split("-")[0])
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _model_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What KV accounting needs, from the checkpoint's config.json; EngineError when the architecture does not say."""
+    config = read_json(checkpoint.path / "config.json")
+    try:
+        heads, hidden = config["num_attention_heads"], config["hidden_size"]
+        eos = config.get("eos_token_id")
+        return {
+            "layers": config["num_hidden_layers"],
+            "kv_heads": config.get("num_key_value_heads") or heads,
+            "head_dim": config.get("head_dim") or hidden // heads,
+            "max_positions": config["max_position_embeddings"],
+            "vocabulary_tokens": config["vocab_size"],
+            "eos_token_id": eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
+        }
+    except KeyError as error:
+        raise EngineError(f"{checkpoint.path}/config.json has no {error}: not a decoder-only language model of a known kind") from error

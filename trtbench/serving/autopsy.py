@@ -1,0 +1,49 @@
+"""Why a server died or a model did not load: the probable cause, from the exit code and the log."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+LAST_LINES = 15
+
+_CAUSES = (
+    (r"libpython\S+: cannot open shared object", "Triton's Python stub found no libpython", "install this Python's shared library"),
+    (r"[Aa]ddress already in use", "a port was taken by another program", "start again: ports are chosen free each time"),
+    (r"No space left on device", "the disk, or /dev/shm, is full", "free space; in a container raise --shm-size"),
+    (r"Unable to (initialize|create) shared memory|Failed to initialize shared memory", "shared memory is too small", "raise --shm-size"),
+    (r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory", "memory ran out", "lower kv_cache or instances"),
+    (r"ModuleNotFoundError: No module named '([\w.]+)'", "the model misses a Python package", "`make setup` installs the pinned ones"),
+    (r"failed to load '[^']+' version \d+: (.{0,300})", "the model did not load", "see the reason in the log"),
+    (r"Unexpected argument|unrecognized option", "Triton does not know one of the flags", "use a Triton of 24.10 or later"),
+    (r"error: creating server: (.{0,300})", "Triton could not start", "see the reason in the log"),
+)
+
+
+def probable_cause(log: Path, exit_code: int | None) -> str:
+    """A sentence on how it ended and why, the remedy, and the log's last lines."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    tail = "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-LAST_LINES:])
+    return f"{_ending(exit_code)}. {_cause(text, exit_code)}\nLast lines of {log}:\n{tail}"
+
+
+def _ending(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "It is still running"
+    if exit_code <= 128:
+        return f"Exit code {exit_code}"
+    try:
+        return f"Ended by {signal.Signals(exit_code - 128).name}"
+    except ValueError:
+        return f"Exit code {exit_code}"
+
+
+def _cause(text: str, exit_code: int | None) -> str:
+    for pattern, cause, remedy in _CAUSES:
+        if match := re.search(pattern, text):
+            detail = f" ({match.group(1).strip()})" if match.groups() and match.group(1) else ""
+            return f"Probable cause: {cause}{detail}; {remedy}."
+    if exit_code == 128 + signal.SIGKILL:
+        return "Probable cause: killed from outside, or by the kernel for want of memory; `dmesg` tells."
+    return "The log names no cause that trtbench knows."

@@ -1,0 +1,48 @@
+"""Runs one command and outlives us only long enough to end it: `python guard.py GRACE_S SHM_PREFIX COMMAND...`.
+
+Standard input is a pipe that trtbench holds and never writes. When it closes (a stop, or trtbench's death by any signal) the
+command gets SIGTERM, after the grace period its whole process group SIGKILL; then the command's shared memory is removed.
+Standard library only, and nothing of ours: it must start at once and need nothing.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; it is trtbench that decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
+    pidfd = os.pidfd_open(server.pid)
+    try:
+        readable, _, _ = select.select([pidfd, sys.stdin], [], [])
+        if pidfd not in readable:
+            server.terminate()
+            select.select([pidfd], [], [], grace_s)
+    finally:
+        returncode = _end(server)
+        for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):  # noqa: S108
+            segment.unlink(missing_ok=True)
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def _default_signals() -> None:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> int:
+    """Kill what is left of the server's group, its Python stubs too, and collect its exit code."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    return server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), sys.argv[2], sys.argv[3:]))

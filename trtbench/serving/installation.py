@@ -1,0 +1,90 @@
+"""Finds a Triton: the NGC container's, one on PATH, or the one in the `nvidia-pytriton` wheel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+NGC_ROOT = Path("/opt/tritonserver")
+_WHEEL = "nvidia-pytriton"
+
+
+class ServerError(RuntimeError):
+    """Triton cannot be found, started or kept; the message names the cause and the remedy."""
+
+
+@dataclass(frozen=True)
+class TritonInstallation:
+    """`stub` is the wheel's Python stub for the running Python; None where Triton brings a stub of its own."""
+
+    source: str  # "NGC container", "PATH" or "nvidia-pytriton wheel"
+    binary: Path
+    backends: Path
+    stub: Path | None = None
+
+    def stage(self, directory: Path) -> Path:
+        """The backend directory to serve from; for the wheel, links that put its stub beside its Python backend."""
+        if self.stub is None:
+            return self.backends
+        python = directory / "python"
+        python.mkdir(parents=True)
+        for file in (*(self.backends / "python").iterdir(), self.stub):
+            (python / file.name).symlink_to(file)
+        return directory
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with what the wheel's Python stub needs to find this interpreter's libpython and packages."""
+        if self.stub is None:
+            return dict(os.environ)
+        search = {"LD_LIBRARY_PATH": str(libpython().parent), "PATH": str(Path(sys.executable).parent)}
+        return os.environ | {key: os.pathsep.join(filter(None, (first, os.environ.get(key)))) for key, first in search.items()}
+
+
+def find_tritonserver() -> TritonInstallation:
+    """ServerError when there is none, or this Python cannot serve with the wheel's."""
+    ngc = NGC_ROOT / "bin" / "tritonserver"
+    if ngc.is_file():
+        return TritonInstallation("NGC container", ngc, NGC_ROOT / "backends")
+    on_path = shutil.which("tritonserver")
+    if on_path and not Path(on_path).resolve().is_relative_to(sys.prefix):
+        binary = Path(on_path).resolve()
+        return TritonInstallation("PATH", binary, binary.parent.parent / "backends")
+    return _from_wheel()
+
+
+def _from_wheel() -> TritonInstallation:
+    try:
+        root = Path(str(distribution(_WHEEL).locate_file("pytriton/tritonserver")))
+    except PackageNotFoundError:
+        raise ServerError(
+            f"no tritonserver: not at {NGC_ROOT}, not on PATH, and the package {_WHEEL} is not installed; "
+            "`make setup` installs it, NVIDIA's Triton containers bring their own"
+        ) from None
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise ServerError(f"the package {_WHEEL} has no Python stub for Python {version}: use Python 3.10 to 3.13")
+    libpython()
+    return TritonInstallation("nvidia-pytriton wheel", root / "bin" / "tritonserver", root / "backends", stub)
+
+
+def libpython() -> Path:
+    """This interpreter's shared library, which Triton's Python stub links; ServerError when it has none."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"libpython{version}.so.1.0"
+    for variable in ("LIBDIR", "LIBPL"):
+        path = Path(sysconfig.get_config_var(variable) or "/") / name
+        if path.is_file():
+            return path
+    multiarch = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "") / name
+    if multiarch.is_file():
+        return multiarch
+    raise ServerError(
+        f"this Python has no shared library ({name}), which Triton's Python backend needs: on Debian `apt-get install libpython{version}`; "
+        "a Python built from source needs --enable-shared"
+    )

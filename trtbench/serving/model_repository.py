@@ -1,0 +1,122 @@
+"""A Triton model repository for one engine on one deployment: rendered, then written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from trtbench import data
+from trtbench.engine.spec import Engine
+from trtbench.scenario import Deployment, Scenario, ScenarioError, token_range
+
+MODEL_VERSION = "1"
+
+_CPU_KV_DTYPES = {"auto": "fp16", "fp16": "fp16", "int8": "int8"}
+
+
+@dataclass(frozen=True)
+class KvBudget:
+    """The KV cache of a deployment; `bytes_per_token` by theory (metrics.md)."""
+
+    blocks: int
+    block_tokens: int
+    dtype: str
+    bytes_per_token: int
+
+    @property
+    def bytes(self) -> int:
+        return self.blocks * self.block_tokens * self.bytes_per_token
+
+    @property
+    def tokens(self) -> int:
+        return self.blocks * self.block_tokens
+
+
+@dataclass(frozen=True)
+class RenderedRepository:
+    """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files."""
+
+    model_name: str
+    config: str
+    source: Path
+    kv: KvBudget
+    server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # the config is complete: saves a start of the stub
+
+    def write(self, directory: Path) -> Path:
+        model = directory / self.model_name
+        version = model / MODEL_VERSION
+        shutil.copytree(self.source, version, ignore=shutil.ignore_patterns("__pycache__"))
+        (model / "config.pbtxt").write_text(self.config, encoding="utf-8")
+        return directory
+
+
+def render(engine: Engine, deployment: Deployment, scenario: Scenario) -> RenderedRepository:
+    """The repository of `engine` under `deployment`; ScenarioError when the two do not go together."""
+    kv = kv_budget(engine, deployment, scenario)
+    template = data.MODEL_REPO / engine.provider
+    parameters = {
+        "engine_dir": str(engine.path),
+        "kv_blocks": kv.blocks,
+        "kv_dtype": kv.dtype,
+        "block_tokens": kv.block_tokens,
+        "prefix_caching": deployment.kv_cache.prefix_caching,
+        "max_sequences": deployment.scheduler.max_sequences,
+        "max_tokens_per_step": deployment.scheduler.max_tokens_per_step,
+        "chunked_prefill": deployment.scheduler.chunked_prefill,
+        "inference_threads": deployment.inference_threads or default_inference_threads(),
+        "max_positions": engine.max_positions,
+        "vocabulary_tokens": engine.vocabulary_tokens,
+        "eos_token_id": engine.eos_token_id,
+    }
+    environment = jinja2.Environment(  # noqa: S701 - protobuf text, not HTML; every free string goes through `pbtxt`
+        loader=jinja2.FileSystemLoader(template), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["pbtxt"] = pbtxt_string
+    config = environment.get_template("config.pbtxt.j2").render(model_name=engine.model, deployment=deployment, parameters=parameters)
+    return RenderedRepository(engine.model, config, template / MODEL_VERSION, kv)
+
+
+def kv_budget(engine: Engine, deployment: Deployment, scenario: Scenario) -> KvBudget:
+    """The deployment's KV cache; ScenarioError when one request of the workload cannot fit."""
+    if deployment.kv_cache.dtype not in _CPU_KV_DTYPES:
+        raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: provider {engine.provider} has {', '.join(_CPU_KV_DTYPES)}")
+    dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
+    bytes_per_token = engine.kv_bytes_per_token(dtype)
+    longest = longest_request_tokens(scenario)
+    if longest > engine.max_positions:
+        raise ScenarioError(
+            f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {engine.max_positions} positions: "
+            "shorten one of them"
+        )
+    per_request = engine.kv_blocks_of(longest)
+    if deployment.kv_cache.bytes:
+        blocks = deployment.kv_cache.bytes // (bytes_per_token * engine.kv_block_tokens)
+    else:
+        blocks = deployment.kv_cache.blocks or per_request * deployment.scheduler.max_sequences
+    if blocks < per_request:
+        raise ScenarioError(
+            f"kv_cache budget of {blocks} blocks ({blocks * engine.kv_block_tokens} tokens) is under one request of the workload "
+            f"({longest} tokens, {per_request} blocks): raise kv_cache.blocks to at least {per_request} or shorten the workload"
+        )
+    return KvBudget(blocks, engine.kv_block_tokens, dtype, bytes_per_token)
+
+
+def longest_request_tokens(scenario: Scenario) -> int:
+    return token_range(scenario.workload.input_tokens).max + token_range(scenario.workload.output_tokens).max
+
+
+def default_inference_threads() -> int:
+    """All cores but one, which is left to the client."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def pbtxt_string(value: object) -> str:
+    """A value inside a protobuf text string: booleans in lower case, quotes, backslashes and control characters escaped."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode()) for char in text)

@@ -1,0 +1,170 @@
+"""TritonServer: a running `tritonserver` that is ready on entry and gone on exit, whatever happens in between."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from trtbench.clock import now_ns, seconds_ns, sleep_s
+from trtbench.serving import guard
+from trtbench.serving.autopsy import probable_cause
+from trtbench.serving.installation import ServerError, TritonInstallation
+
+LOOPBACK = "127.0.0.1"
+READY_TIMEOUT_S = 300.0
+STOP_GRACE_S = 8.0
+_IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
+_POLL_S = 0.05
+_TRIES = 3  # a port found free can be taken before Triton binds it
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses as host:port."""
+
+    grpc: str
+    http: str
+    metrics: str
+
+
+class TritonServer:
+    """Serves a model repository on free loopback ports; a context manager.
+
+    `on_wait` is called while the server starts. ServerError (with the probable cause and the log's last lines) when it dies or
+    does not become ready in READY_TIMEOUT_S.
+    """
+
+    def __init__(
+        self,
+        installation: TritonInstallation,
+        repository: Path,
+        log: Path,
+        flags: Sequence[str] = (),
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._installation = installation
+        self._repository = repository
+        self._flags = flags
+        self._on_wait = on_wait
+        self.log = log
+        self.command: list[str] = []
+        self.ready_s = 0.0
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._staged: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> TritonServer:
+        self._staged = tempfile.TemporaryDirectory(prefix="trtbench-")
+        try:
+            backends = self._installation.stage(Path(self._staged.name) / "backends")
+            start_ns = now_ns()
+            for last in (False,) * (_TRIES - 1) + (True,):
+                self._start(backends)
+                if self._wait_ready(start_ns, retry=not last):
+                    break
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_s = (now_ns() - start_ns) / 1e9
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Root of the server's process tree (our guard's)."""
+        assert self._guard is not None
+        return self._guard.pid
+
+    def exit_code(self) -> int | None:
+        """None while the server runs; 128 + n when signal n ended it."""
+        return self._guard.poll() if self._guard else None
+
+    def explain_death(self) -> str:
+        """Exit code, probable cause and the log's last lines."""
+        return probable_cause(self.log, self.exit_code())
+
+    def stop(self) -> None:
+        """End the server and all it started; returns when they are gone. Safe to call twice."""
+        if self._guard:
+            self._guard.stdin.close()  # type: ignore[union-attr]
+            try:
+                self._guard.wait(STOP_GRACE_S + 4)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._guard.pid, signal.SIGKILL)
+                self._guard.wait()
+        if self._staged:
+            self._staged.cleanup()
+
+    def _start(self, backends: Path) -> None:
+        ports = free_ports(3)
+        self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
+        shm_prefix = f"trtbench_{os.getpid()}_{ports[0]}_"
+        self.command = [
+            str(self._installation.binary),
+            f"--model-repository={self._repository}",
+            f"--backend-directory={backends}",
+            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+            *(f"--{service}-address={LOOPBACK}" for service in ("grpc", "http", "metrics")),
+            *(f"--{service}-port={port}" for service, port in zip(("grpc", "http", "metrics"), ports, strict=True)),
+            "--metrics-interval-ms=100",
+            f"--exit-timeout-secs={_IN_FLIGHT_GRACE_S}",
+            *self._flags,
+        ]
+        guarded = [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *self.command]
+        with self.log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                guarded,
+                env=self._installation.environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait_ready(self, start_ns: int, retry: bool) -> bool:
+        """True when ready; False when it died for want of a port and may try again."""
+        deadline_ns = start_ns + seconds_ns(READY_TIMEOUT_S)
+        while now_ns() < deadline_ns:
+            if self.exit_code() is not None:
+                if retry and b"Address already in use" in self.log.read_bytes():
+                    return False
+                raise ServerError(f"Triton ended before it was ready.\n{self.explain_death()}")
+            if is_ready(self.endpoints.http):
+                return True
+            self._on_wait()
+            sleep_s(_POLL_S)
+        raise ServerError(f"Triton was not ready after {READY_TIMEOUT_S:g} s.\n{self.explain_death()}")
+
+
+def is_ready(http_address: str) -> bool:
+    """Whether the server says that it and all its models are ready."""
+    connection = http.client.HTTPConnection(http_address, timeout=2)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports free on loopback right now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
