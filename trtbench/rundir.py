@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trtbench.errors import UserError
 from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
 
 _ROWS_PER_GROUP = 20_000  # what is in memory at once while Parquet replaces JSON lines
@@ -53,7 +54,7 @@ _REQUEST_SCHEMA = pa.schema(
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
 
 
-class RunDirectoryError(ValueError):
+class RunDirectoryError(UserError):
     """Not a run directory, or of a format this version cannot read."""
 
 

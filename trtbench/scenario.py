@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from trtbench.errors import UserError
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Names become directory and model names, so only letters, digits, '.', '_' and '-'."""
@@ -21,7 +23,7 @@ Dtype = Literal["fp16", "int8"]
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi"]
 
 
-class ScenarioError(ValueError):
+class ScenarioError(UserError):
     """A scenario that cannot be run; the message names the key, the value and the remedy."""
 
 

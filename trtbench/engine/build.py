@@ -11,18 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from trtbench import data
-from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, publish, resolve_checkpoint
+from trtbench.engine.checkpoint import check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.llmapi import LlmApiProvider
 from trtbench.engine.openvino import OpenVinoProvider
 from trtbench.engine.spec import BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
-from trtbench.rundir import read_json
 from trtbench.scenario import ProviderName
 
 PROVIDERS: dict[str, EngineProvider] = {
@@ -81,6 +79,7 @@ def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
     """
     provider = check_spec(spec)
     checkpoint = resolve_checkpoint(spec.model, log)
+    facts = model_facts(str(checkpoint.path))
     checkpoint_sha256 = checkpoint.sha256()
     key = {"checkpoint": checkpoint_sha256, "dtype": spec.dtype, "provider": provider.name, "versions": provider.versions()}
     sha256 = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -89,15 +88,14 @@ def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
         return Built(Engine.load(path), cached=True)
     with _building(path) as temporary:
         provider.build(checkpoint.path, spec.dtype, temporary, log)
-        facts = _model_facts(checkpoint)
         Engine(
             path=temporary,
             model=checkpoint.name,
             dtype=spec.dtype,
             provider=provider.name,
             provider_versions=provider.versions(),
+            model_facts=facts,
             weights_dtype=spec.dtype,
-            kv_dtype="fp16",
             kv_block_tokens=provider.kv_block_tokens,
             checkpoint_sha256=checkpoint_sha256,
             options={},
@@ -105,7 +103,6 @@ def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
             size_bytes=sum(file.stat().st_size for file in temporary.iterdir() if not file.name.startswith("tokenizer")),
             build_steps=tuple(log.steps),
             built_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **facts,
         ).save()
     return Built(Engine.load(path), cached=False)
 
@@ -132,19 +129,3 @@ def _sweep(directory: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _model_facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What KV accounting needs, from the checkpoint's config.json; EngineError when the architecture does not say."""
-    config = read_json(checkpoint.path / "config.json")
-    try:
-        heads, hidden = config["num_attention_heads"], config["hidden_size"]
-        eos = config.get("eos_token_id")
-        return {
-            "layers": config["num_hidden_layers"],
-            "kv_heads": config.get("num_key_value_heads") or heads,
-            "head_dim": config.get("head_dim") or hidden // heads,
-            "max_positions": config["max_position_embeddings"],
-            "vocabulary_tokens": config["vocab_size"],
-            "eos_token_id": eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
-        }
-    except KeyError as error:
-        raise EngineError(f"{checkpoint.path}/config.json has no {error}: not a decoder-only language model of a known kind") from error

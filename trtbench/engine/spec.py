@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from trtbench.clock import NS_PER_S, now_ns
+from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
 from trtbench.scenario import Dtype, ProviderName
 
@@ -19,7 +20,7 @@ ENGINE_JSON = "engine.json"
 _DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 
 
-class EngineError(ValueError):
+class EngineError(UserError):
     """An engine that cannot be built or read; the message names the cause and the remedy."""
 
 
@@ -31,6 +32,22 @@ class EngineSpec(BaseModel):
     model: str = Field(description="The demo's name, or a Hugging Face checkpoint directory.")
     dtype: Dtype = "fp16"
     provider: ProviderName = "auto"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What KV accounting and prompts need to know of a model, from its checkpoint's config.json. -1: no end token."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    max_positions: int
+    vocabulary_tokens: int
+    eos_token_id: int
+
+    def kv_bytes_per_token(self, kv_dtype: str) -> int:
+        """2 x layers x kv_heads x head_dim x bytes(kv dtype): the keys and values of one token (metrics.md)."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * _DTYPE_BYTES[kv_dtype]
 
 
 @dataclass(frozen=True)
@@ -51,28 +68,15 @@ class Engine:
     dtype: Dtype
     provider: str
     provider_versions: dict[str, str]
-    layers: int
-    kv_heads: int
-    head_dim: int
+    model_facts: ModelFacts
     weights_dtype: str
-    kv_dtype: Literal["fp16", "int8", "fp8", "bf16", "fp32"]
     kv_block_tokens: int
-    max_positions: int
-    vocabulary_tokens: int
-    eos_token_id: int
     checkpoint_sha256: str
     options: dict[str, Any]
     sha256: str
     size_bytes: int
     build_steps: tuple[BuildStep, ...]
     built_utc: str
-
-    def kv_bytes_per_token(self, kv_dtype: str | None = None) -> int:
-        """2 x layers x kv_heads x head_dim x bytes(kv dtype): the keys and values of one token (metrics.md)."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * _DTYPE_BYTES[kv_dtype or self.kv_dtype]
-
-    def kv_blocks_of(self, tokens: int) -> int:
-        return -(-tokens // self.kv_block_tokens)
 
     def save(self) -> None:
         facts = asdict(self)
@@ -85,7 +89,7 @@ class Engine:
         try:
             facts = read_json(path / ENGINE_JSON)
             steps = tuple(BuildStep(**step) for step in facts.pop("build_steps"))
-            return cls(path=path, build_steps=steps, **facts)
+            return cls(path=path, build_steps=steps, model_facts=ModelFacts(**facts.pop("model_facts")), **facts)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise EngineError(f"{path} is not an engine directory ({ENGINE_JSON}: {error}); build one with `trtbench build`") from error
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 LAST_LINES = 15
+_LINE_CHARACTERS = 400
 
 _CAUSES = (
     (r"libpython\S+: cannot open shared object", "Triton's Python stub found no libpython", "install this Python's shared library"),
@@ -21,11 +23,25 @@ _CAUSES = (
 )
 
 
-def probable_cause(log: Path, exit_code: int | None) -> str:
-    """A sentence on how it ended and why, the remedy, and the log's last lines."""
+@dataclass(frozen=True)
+class Death:
+    """`exit_code` is 128 + n when signal n ended it, None while the process still runs."""
+
+    exit_code: int | None
+    cause: str
+    log: Path
+    log_tail: str
+
+    def __str__(self) -> str:
+        indented = "\n".join(f"  {line}" for line in self.log_tail.splitlines())
+        return f"{self.cause}\nLast lines of {self.log}:\n{indented}"
+
+
+def examine(log: Path, exit_code: int | None) -> Death:
+    """How it ended and why, with the remedy."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    tail = "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-LAST_LINES:])
-    return f"{_ending(exit_code)}. {_cause(text, exit_code)}\nLast lines of {log}:\n{tail}"
+    tail = "\n".join(line[:_LINE_CHARACTERS] for line in text.rstrip().splitlines()[-LAST_LINES:])
+    return Death(exit_code, f"{_ending(exit_code)}. {_cause(text, exit_code)}", log, tail)
 
 
 def _ending(exit_code: int | None) -> str:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from trtbench.errors import UserError
+
 NGC_ROOT = Path("/opt/tritonserver")
 _WHEEL = "nvidia-pytriton"
 
 
-class ServerError(RuntimeError):
-    """Triton cannot be found, started or kept; the message names the cause and the remedy."""
+class InstallationError(UserError):
+    """No Triton that this Python can serve with; the message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class TritonInstallation:
 
 
 def find_tritonserver() -> TritonInstallation:
-    """ServerError when there is none, or this Python cannot serve with the wheel's."""
+    """InstallationError when there is none, or this Python cannot serve with the wheel's."""
     ngc = NGC_ROOT / "bin" / "tritonserver"
     if ngc.is_file():
         return TritonInstallation("NGC container", ngc, NGC_ROOT / "backends")
@@ -61,20 +63,20 @@ def _from_wheel() -> TritonInstallation:
     try:
         root = Path(str(distribution(_WHEEL).locate_file("pytriton/tritonserver")))
     except PackageNotFoundError:
-        raise ServerError(
+        raise InstallationError(
             f"no tritonserver: not at {NGC_ROOT}, not on PATH, and the package {_WHEEL} is not installed; "
             "`make setup` installs it, NVIDIA's Triton containers bring their own"
         ) from None
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
     if not stub.is_file():
-        raise ServerError(f"the package {_WHEEL} has no Python stub for Python {version}: use Python 3.10 to 3.13")
+        raise InstallationError(f"the package {_WHEEL} has no Python stub for Python {version}: use Python 3.10 to 3.13")
     libpython()
     return TritonInstallation("nvidia-pytriton wheel", root / "bin" / "tritonserver", root / "backends", stub)
 
 
 def libpython() -> Path:
-    """This interpreter's shared library, which Triton's Python stub links; ServerError when it has none."""
+    """This interpreter's shared library, which Triton's Python stub links; InstallationError when it has none."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = f"libpython{version}.so.1.0"
     for variable in ("LIBDIR", "LIBPL"):
@@ -84,7 +86,7 @@ def libpython() -> Path:
     multiarch = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "") / name
     if multiarch.is_file():
         return multiarch
-    raise ServerError(
+    raise InstallationError(
         f"this Python has no shared library ({name}), which Triton's Python backend needs: on Debian `apt-get install libpython{version}`; "
         "a Python built from source needs --enable-shared"
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import jinja2
 
 from trtbench import data
-from trtbench.engine.spec import Engine
-from trtbench.scenario import Deployment, Scenario, ScenarioError, token_range
+from trtbench.engine.spec import Engine, ModelFacts
+from trtbench.scenario import Deployment, ScenarioError, Workload, token_range
 
 MODEL_VERSION = "1"
 
@@ -26,14 +26,11 @@ class KvBudget:
     block_tokens: int
     dtype: str
     bytes_per_token: int
+    blocks_per_request: int  # of the workload's longest
 
     @property
     def bytes(self) -> int:
         return self.blocks * self.block_tokens * self.bytes_per_token
-
-    @property
-    def tokens(self) -> int:
-        return self.blocks * self.block_tokens
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ class RenderedRepository:
         return directory
 
 
-def render(engine: Engine, deployment: Deployment, scenario: Scenario) -> RenderedRepository:
+def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """The repository of `engine` under `deployment`; ScenarioError when the two do not go together."""
-    kv = kv_budget(engine, deployment, scenario)
+    kv = kv_budget(engine.model_facts, engine.kv_block_tokens, deployment, workload)
     template = data.MODEL_REPO / engine.provider
     parameters = {
         "engine_dir": str(engine.path),
@@ -68,9 +65,9 @@ def render(engine: Engine, deployment: Deployment, scenario: Scenario) -> Render
         "max_tokens_per_step": deployment.scheduler.max_tokens_per_step,
         "chunked_prefill": deployment.scheduler.chunked_prefill,
         "inference_threads": deployment.inference_threads or default_inference_threads(),
-        "max_positions": engine.max_positions,
-        "vocabulary_tokens": engine.vocabulary_tokens,
-        "eos_token_id": engine.eos_token_id,
+        "max_positions": engine.model_facts.max_positions,
+        "vocabulary_tokens": engine.model_facts.vocabulary_tokens,
+        "eos_token_id": engine.model_facts.eos_token_id,
     }
     environment = jinja2.Environment(  # noqa: S701 - protobuf text, not HTML; every free string goes through `pbtxt`
         loader=jinja2.FileSystemLoader(template), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -80,33 +77,29 @@ def render(engine: Engine, deployment: Deployment, scenario: Scenario) -> Render
     return RenderedRepository(engine.model, config, template / MODEL_VERSION, kv)
 
 
-def kv_budget(engine: Engine, deployment: Deployment, scenario: Scenario) -> KvBudget:
-    """The deployment's KV cache; ScenarioError when one request of the workload cannot fit."""
+def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
+    """The deployment's KV cache, by default enough for all the scheduler's sequences; ScenarioError when one request cannot fit."""
     if deployment.kv_cache.dtype not in _CPU_KV_DTYPES:
-        raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: provider {engine.provider} has {', '.join(_CPU_KV_DTYPES)}")
+        raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the CPU engine has {', '.join(_CPU_KV_DTYPES)}")
     dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
-    bytes_per_token = engine.kv_bytes_per_token(dtype)
-    longest = longest_request_tokens(scenario)
-    if longest > engine.max_positions:
+    bytes_per_token = facts.kv_bytes_per_token(dtype)
+    longest = token_range(workload.input_tokens).max + token_range(workload.output_tokens).max
+    if longest > facts.max_positions:
         raise ScenarioError(
-            f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {engine.max_positions} positions: "
+            f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {facts.max_positions} positions: "
             "shorten one of them"
         )
-    per_request = engine.kv_blocks_of(longest)
+    per_request = -(-longest // block_tokens)
     if deployment.kv_cache.bytes:
-        blocks = deployment.kv_cache.bytes // (bytes_per_token * engine.kv_block_tokens)
+        blocks = deployment.kv_cache.bytes // (bytes_per_token * block_tokens)
     else:
         blocks = deployment.kv_cache.blocks or per_request * deployment.scheduler.max_sequences
     if blocks < per_request:
         raise ScenarioError(
-            f"kv_cache budget of {blocks} blocks ({blocks * engine.kv_block_tokens} tokens) is under one request of the workload "
+            f"kv_cache budget of {blocks} blocks ({blocks * block_tokens} tokens) is under one request of the workload "
             f"({longest} tokens, {per_request} blocks): raise kv_cache.blocks to at least {per_request} or shorten the workload"
         )
-    return KvBudget(blocks, engine.kv_block_tokens, dtype, bytes_per_token)
-
-
-def longest_request_tokens(scenario: Scenario) -> int:
-    return token_range(scenario.workload.input_tokens).max + token_range(scenario.workload.output_tokens).max
+    return KvBudget(blocks, block_tokens, dtype, bytes_per_token, per_request)
 
 
 def default_inference_threads() -> int:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from trtbench.clock import now_ns, seconds_ns, sleep_s
+from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
+from trtbench.errors import UserError
 from trtbench.serving import guard
-from trtbench.serving.autopsy import probable_cause
-from trtbench.serving.installation import ServerError, TritonInstallation
+from trtbench.serving.autopsy import Death, examine
+from trtbench.serving.installation import TritonInstallation
 
 LOOPBACK = "127.0.0.1"
 READY_TIMEOUT_S = 300.0
@@ -25,6 +28,10 @@ STOP_GRACE_S = 8.0
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
 _POLL_S = 0.05
 _TRIES = 3  # a port found free can be taken before Triton binds it
+
+
+class ServerError(RuntimeError):
+    """Triton did not start or did not become ready; the message names the cause, the remedy and the log's last lines."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,10 @@ class Endpoints:
 
 
 class TritonServer:
-    """Serves a model repository on free loopback ports; a context manager.
+    """Serves a model repository on loopback; a context manager.
 
-    `on_wait` is called while the server starts. ServerError (with the probable cause and the log's last lines) when it dies or
-    does not become ready in READY_TIMEOUT_S.
+    `ports` are gRPC, HTTP and metrics, a free one for each 0. ServerError (with the probable cause and the log's last lines) when it
+    dies or does not become ready in READY_TIMEOUT_S.
     """
 
     def __init__(
@@ -49,12 +56,12 @@ class TritonServer:
         repository: Path,
         log: Path,
         flags: Sequence[str] = (),
-        on_wait: Callable[[], None] = lambda: None,
+        ports: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self._installation = installation
         self._repository = repository
         self._flags = flags
-        self._on_wait = on_wait
+        self._asked_ports = ports
         self.log = log
         self.command: list[str] = []
         self.ready_s = 0.0
@@ -73,7 +80,7 @@ class TritonServer:
         except BaseException:
             self.stop()
             raise
-        self.ready_s = (now_ns() - start_ns) / 1e9
+        self.ready_s = (now_ns() - start_ns) / NS_PER_S
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -89,9 +96,17 @@ class TritonServer:
         """None while the server runs; 128 + n when signal n ended it."""
         return self._guard.poll() if self._guard else None
 
-    def explain_death(self) -> str:
-        """Exit code, probable cause and the log's last lines."""
-        return probable_cause(self.log, self.exit_code())
+    def death(self) -> Death | None:
+        """How and why the server ended; None while it runs."""
+        exit_code = self.exit_code()
+        return None if exit_code is None else examine(self.log, exit_code)
+
+    def version(self) -> str:
+        """Triton's own version, as 2.51.0."""
+        connection = http.client.HTTPConnection(self.endpoints.http, timeout=2)
+        with closing(connection):
+            connection.request("GET", "/v2")
+            return str(json.load(connection.getresponse())["version"])
 
     def stop(self) -> None:
         """End the server and all it started; returns when they are gone. Safe to call twice."""
@@ -106,7 +121,7 @@ class TritonServer:
             self._staged.cleanup()
 
     def _start(self, backends: Path) -> None:
-        ports = free_ports(3)
+        ports = [asked or free for asked, free in zip(self._asked_ports, free_ports(3), strict=True)]
         self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
         shm_prefix = f"trtbench_{os.getpid()}_{ports[0]}_"
         self.command = [
@@ -138,24 +153,21 @@ class TritonServer:
             if self.exit_code() is not None:
                 if retry and b"Address already in use" in self.log.read_bytes():
                     return False
-                raise ServerError(f"Triton ended before it was ready.\n{self.explain_death()}")
+                raise ServerError(f"Triton ended before it was ready.\n{self.death()}")
             if is_ready(self.endpoints.http):
                 return True
-            self._on_wait()
             sleep_s(_POLL_S)
-        raise ServerError(f"Triton was not ready after {READY_TIMEOUT_S:g} s.\n{self.explain_death()}")
+        raise ServerError(f"Triton was not ready after {READY_TIMEOUT_S:g} s.\n{examine(self.log, None)}")
 
 
 def is_ready(http_address: str) -> bool:
     """Whether the server says that it and all its models are ready."""
-    connection = http.client.HTTPConnection(http_address, timeout=2)
-    try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == http.client.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
+    with closing(http.client.HTTPConnection(http_address, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def free_ports(count: int) -> list[int]:
@@ -168,3 +180,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def check_ports_free(ports: Sequence[int]) -> None:
+    """UserError for the first port that another program holds; 0 is no port."""
+    for port in filter(None, ports):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise UserError(f"port {port} cannot be used ({error.strerror}): choose another, or 0 for a free one") from error

@@ -1,0 +1,35 @@
+# `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup bench report test test-gpu check clean
+
+SCENARIO ?= scenarios/quickstart.yaml
+RUN ?= $(lastword $(sort $(wildcard runs/*/)))
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf 'make %-9s %s\n' "$$target" "$$text"; done
+
+setup: ## .venv with the pinned packages; at once when it is up to date
+	@scripts/setup.sh
+
+bench: setup ## build, serve and measure SCENARIO (the quick start), then write its report
+	.venv/bin/trtbench serve-and-bench $(SCENARIO)
+
+report: setup ## write the report of RUN (the newest in runs/) again
+	@test -n "$(RUN)" || { echo "runs/ has no run: \`make bench\` makes one, or give RUN=DIRECTORY" >&2; exit 2; }
+	.venv/bin/trtbench report $(RUN)
+
+test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
+	.venv/bin/python -m pytest -m "not gpu"
+
+test-gpu: setup ## the tests that need an NVIDIA GPU
+	.venv/bin/python -m pytest -m gpu
+
+check: setup ## ruff and mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+clean: ## remove .venv, built engines and caches of this checkout; runs and fetched wheels stay
+	rm -rf .venv build dist engines/built .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

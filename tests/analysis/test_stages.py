@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+from synthetic_run import request_of, samples_of
+
+from trtbench.analysis.deployments import thin
+from trtbench.analysis.stages import StageSpan, backlog_grew, by_stage, stage_spans
+from trtbench.records import Event, StageWindow
+
+STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 9})
+
+
+def test_a_window_replaces_what_its_start_told() -> None:
+    window = StageWindow("c1", "concurrency", 1, 5, 80, 9, "done")
+    assert stage_spans([STARTED, Event(80, "stage_finished", "d", asdict(window))], []) == [StageSpan(**asdict(window))]
+
+
+def test_a_stage_without_a_window_ends_with_its_last_known_instant() -> None:
+    records = [request_of(6, [20, 30]), request_of(7, [50], done_ns=None), request_of(1, [2], warmup=True)]
+    assert stage_spans([STARTED], records) == [StageSpan("c1", "concurrency", 1, 5, 50, 9, "broken_off")]
+    assert stage_spans([STARTED], []) == [StageSpan("c1", "concurrency", 1, 5, 5, 9, "broken_off")]
+
+
+def test_warm_up_is_not_measured() -> None:
+    assert {name: len(rows) for name, rows in by_stage([request_of(0, [1]), request_of(0, [1], warmup=True)]).items()} == {"c1": 1}
+
+
+@pytest.mark.parametrize(
+    ("ttfts", "grew"), [([10] * 80, False), ([10] * 20 + [15] * 40 + [21] * 20, True), ([10] * 20 + [20] * 60, False), ([1] * 79, None)]
+)
+def test_backlog(ttfts: list[int], grew: bool | None) -> None:
+    assert backlog_grew(ttfts) is grew
+
+
+def test_thinning_keeps_peaks() -> None:
+    points = [(i, 1.0 if i != 777 else 9.0) for i in range(1000)]
+    curve = thin(samples_of({("x", ""): points}).series("x"), 50)
+    assert len(curve.time_ns) == 50 and max(curve.value) == 9.0
+    assert thin(samples_of({("x", ""): points[:3]}).series("x"), 50).time_ns == (0, 1, 2)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from trtbench.analysis.summary import GpuUse, Level, StageResult, Summary
+from trtbench.analysis.validity import Reason, run_reasons, sample_reasons, stage_reasons, verdict
+
+MS = 1_000_000
+
+
+def reasons(summary: Summary, lags_ns: Sequence[int] = (), **changed: object) -> dict[str, Reason]:
+    result = summary.deployments[0]
+    stage: StageResult = replace(result.stages[1], **changed)  # type: ignore[arg-type]
+    return {reason.code: reason for reason in stage_reasons(result, stage, lags_ns, summary.scenario)}
+
+
+@pytest.mark.parametrize(
+    ("grades", "status"),
+    [([], "VALID"), (["note"], "VALID"), (["note", "suspect"], "SUSPECT"), (["suspect", "invalid", "note"], "INVALID")],
+)
+def test_the_worst_reason_decides_and_stands_first(grades: list[str], status: str) -> None:
+    found = verdict([Reason("x", grade) for grade in grades])  # type: ignore[arg-type]
+    assert found.status == status
+    order = ["invalid", "suspect", "note"]
+    assert [order.index(reason.grade) for reason in found.reasons] == sorted(order.index(grade) for grade in grades)
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "ttft_ms", "grade"),
+    [(4, 10, None), (6, 10, "suspect"), (51, 10, "invalid"), (60, 2000, None), (120, 2000, "suspect"), (1100, 2000, "invalid")],
+)
+def test_send_lag_counts_beside_what_it_would_distort(summary: Summary, lag_ms: int, ttft_ms: int, grade: str | None) -> None:
+    latency = summary.deployments[0].stages[1].latency
+    typical = replace(latency, ttft_ns=replace(latency.ttft_ns, p50=ttft_ms * MS))
+    found = reasons(summary, [lag_ms * MS] * 3, latency=typical).get("send_lag")
+    assert (found.grade if found else None) == grade
+
+
+def test_one_late_request_in_a_hundred_is_forgiven_and_two_are_not(summary: Summary) -> None:
+    assert "send_lag" not in reasons(summary, [0] * 99 + [900 * MS])
+    assert "send_lag" in reasons(summary, [0] * 98 + [900 * MS] * 2)
+
+
+def test_client_and_loop(summary: Summary) -> None:
+    use = summary.deployments[0].stages[1].resources
+    busy = replace(use, client_cpu_cores=Level(0.9, 0.9, 0.9), client_loop_lag_p50_ns=11.0 * MS)
+    assert {"client_cpu", "loop_lag"} <= set(reasons(summary, resources=busy))
+    assert not reasons(summary)
+
+
+def test_wrong_output_length_lost_records_and_ends(summary: Summary) -> None:
+    stage = summary.deployments[0].stages[1]
+    assert reasons(summary, wrong_length=1)["output_length"].grade == "suspect"
+    assert reasons(summary, conservation=replace(stage.conservation, unrecorded=1))["equation"].grade == "invalid"
+    for ended, grade in (("server_lost", "invalid"), ("broken_off", "invalid"), ("error_bound", "note")):
+        assert reasons(summary, span=replace(stage.span, ended=ended))[ended].grade == grade
+
+
+def test_throttled_gpu(summary: Summary) -> None:
+    use = summary.deployments[0].stages[1].resources
+    hot = replace(use, gpus={"0": GpuUse(None, None, None, None, None, None, power_cap_ratio=0.5, slowdown_ratio=0.02)})
+    found = reasons(summary, resources=hot)
+    assert (found["gpu_slowdown"].grade, found["gpu_power_cap"].grade) == ("suspect", "note")
+
+
+def test_an_interrupt_is_a_doubt_and_a_kill_is_worse(summary: Summary) -> None:
+    assert [r.code for r in run_reasons(False, True, summary.deployments, ())] == ["interrupted"]
+    assert [(r.code, r.grade) for r in run_reasons(False, False, summary.deployments, ())] == [("incomplete", "invalid")]
+    assert [*run_reasons(True, False, summary.deployments, ())] == []
+
+
+def test_samples_too_few_for_p99_are_a_note_and_for_a_median_a_doubt(summary: Summary) -> None:
+    assert [r.code for r in sample_reasons(summary.deployments)] == ["few_for_p99"]
+    result = summary.deployments[0]
+    latency = result.stages[0].latency
+    few = replace(result.stages[0], latency=replace(latency, e2e_latency_ns=replace(latency.e2e_latency_ns, count=19)))
+    codes = {r.code: r for r in sample_reasons([replace(result, stages=(few,))])}
+    assert codes["few_samples"].grade == "suspect" and codes["few_samples"].figures == {"completed": 19, "needed": 20}

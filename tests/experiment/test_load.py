@@ -1,0 +1,221 @@
+"""Whole loads over real gRPC against a fake server process, under every fault."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtbench.clock import now_ns
+from trtbench.experiment.load import LoadHooks, run_load
+from trtbench.load.client import GrpcClient
+from trtbench.load.draw import draw_plan
+from trtbench.load.plan import Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.recorder import Recorder
+from trtbench.load.stop import StopSignal
+from trtbench.load.target import Target, inspect_target
+from trtbench.load.workload import UniformPrompts
+from trtbench.records import Outcome, RequestRecord, StageWindow
+from trtbench.rundir import read_lines
+from trtbench.scenario import parse_scenario
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@dataclass
+class Run:
+    """What a load left behind."""
+
+    ended: str
+    plan: Plan
+    records: list[RequestRecord]
+    events: list[tuple[str, dict[str, Any]]]
+    snapshots_ns: list[int] = field(default_factory=list)
+    lags_ns: list[int] = field(default_factory=list)
+
+    def windows(self) -> list[StageWindow]:
+        return [StageWindow(**data) for kind, data in self.events if kind == "stage_finished"]
+
+    def of(self, stage: str, warmup: bool = False) -> list[RequestRecord]:
+        return sorted((r for r in self.records if r.stage == stage and r.warmup == warmup), key=lambda record: record.index)
+
+    def outcomes(self, stage: str) -> dict[Outcome, int]:
+        return dict(Counter(record.outcome for record in self.of(stage)))
+
+
+def run(tmp_path: Path, url: str, stages: list[dict[str, Any]], model: str = "tensorrt_llm", meanwhile: Any = None, **stop: float) -> Run:
+    """Run the stages; `meanwhile(signal, progress)` acts on the running load."""
+    tree = {"name": "x", "load": stages, "workload": {"input_tokens": 16, "output_tokens": 8, "distinct_prompts": 20}, "stop": stop}
+    scenario = parse_scenario(tree, "test")
+    plan = draw_plan(scenario, UniformPrompts(1000))
+    found = inspect_target(url, "tensorrt_llm")
+    result = Run("", plan, [], [])
+
+    async def main() -> None:
+        client = GrpcClient(Target(url, model, "", True, found.inputs, found.outputs), scenario.workload.sampling)
+        recorder, signal, progress = Recorder(tmp_path / "requests.jsonl"), StopSignal(), LoadProgress()
+        other = asyncio.create_task(meanwhile(signal, progress)) if meanwhile else None
+        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, result.lags_ns.append)
+        try:
+            await client.connect()
+            result.ended = await run_load(plan, scenario.stop, client, recorder, signal, progress, hooks)
+        finally:
+            recorder.close()
+            await client.close()
+            if other:
+                await other
+
+    async def snapshot() -> None:
+        result.snapshots_ns.append(now_ns())
+
+    asyncio.run(main())
+    result.records = [RequestRecord.from_json(row) for row in read_lines(tmp_path / "requests.jsonl")]
+    check_conservation(result)
+    return result
+
+
+def check_conservation(result: Run) -> None:
+    """Every planned request has one record and one outcome, warm-ups and stages that were not run among them."""
+    for part in result.plan.stages:
+        for phase in (part.warmup, part.measured):
+            indices = [record.index for record in result.of(part.stage.label, phase.warmup)]
+            assert indices == list(range(len(indices)))
+            if phase.planned is not None:
+                assert len(indices) == phase.planned
+    for window in result.windows():
+        assert window.planned == len(result.of(window.name)) == sum(result.outcomes(window.name).values())
+    for record in result.records:
+        assert (record.outcome is Outcome.NEVER_SENT) == (record.sent_ns is None)
+        assert record.sent_ns is None or record.done_ns is not None
+
+
+def when(fact: Callable[[LoadProgress], bool], *steps: Callable[[StopSignal], None]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Meanwhile: wait until `fact` holds, then do the steps."""
+
+    async def act(signal: StopSignal, progress: LoadProgress) -> None:
+        while not fact(progress):
+            await asyncio.sleep(0.005)
+        for step in steps:
+            step(signal)
+            await asyncio.sleep(0.05)
+
+    return act
+
+
+CLOSED = {"name": "closed", "concurrency": 4, "requests": 24, "warmup_requests": 5}
+OPEN = {"name": "open", "mode": "poisson", "rate": 80, "requests": 30, "warmup_requests": 3}
+TIMED = {"name": "timed", "concurrency": 3, "duration_s": 0.4}
+
+
+def test_a_load_of_three_kinds(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(10, 2)
+    result = run(tmp_path, url, [CLOSED, OPEN, TIMED])
+    assert result.ended == "done"
+    assert {record.outcome for record in result.records} == {Outcome.COMPLETED}
+    assert all(record.output_ids == list(range(100, 108)) for record in result.records)
+    assert [(kind, data["name"]) for kind, data in result.events] == [
+        (kind, name) for name in ("closed", "open", "timed") for kind in ("stage_started", "stage_finished")
+    ]
+    assert result.lags_ns
+
+
+def test_windows_hold_the_measured_phase_and_counters_are_read_at_their_borders(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(5, 1)
+    result = run(tmp_path, url, [CLOSED, OPEN])
+    assert len(result.snapshots_ns) == 4
+    for number, window in enumerate(result.windows()):
+        before_ns, after_ns = result.snapshots_ns[2 * number : 2 * number + 2]
+        measured, warmup = result.of(window.name), result.of(window.name, warmup=True)
+        dones = [record.done_ns or 0 for record in measured]
+        assert max(record.done_ns or 0 for record in warmup) <= before_ns <= window.start_ns <= min(record.due_ns for record in measured)
+        assert max(dones) <= window.end_ns <= after_ns
+
+
+def test_measured_latencies_are_those_the_server_was_built_with(tmp_path: Path, start_fake_triton: Any) -> None:
+    """The stub waits 40 ms for the first token and 10 ms for each after it; medians, since other work shares the machine."""
+    url, _ = start_fake_triton(40, 10)
+    result = run(tmp_path, url, [{"name": "one", "concurrency": 2, "requests": 16}])
+    records = result.of("one")
+    ttft_ms = statistics.median((record.token_ns[0] - record.due_ns) / 1e6 for record in records)
+    itl_ms = statistics.median((later - earlier) / 1e6 for r in records for earlier, later in zip(r.token_ns, r.token_ns[1:], strict=False))
+    assert 40 <= ttft_ms < 55
+    assert itl_ms == pytest.approx(10, abs=3)
+    for record in records:  # no stamp can be before the server sent
+        assert record.server and record.token_ns[0] > record.server.first_token_ns and record.token_ns[-1] > record.server.last_token_ns
+
+
+def test_errors_are_counted_by_class_and_the_rest_goes_on(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(2, 1)
+    result = run(tmp_path, url, [{"name": "one", "concurrency": 4, "requests": 24}], model="flaky")
+    assert result.ended == "done" and result.outcomes("one") == {Outcome.COMPLETED: 16, Outcome.OUT_OF_MEMORY: 8}
+    assert all(record.output_tokens == 2 for record in result.records if record.outcome is Outcome.OUT_OF_MEMORY)
+
+
+def test_stuck_streams_time_out(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(2, 1)
+    result = run(tmp_path, url, [{"name": "one", "mode": "constant", "rate": 50, "requests": 10}], model="stuck", timeout_s=0.4)
+    assert result.outcomes("one") == {Outcome.TIMEOUT: 10}
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("stage", [CLOSED | {"requests": 40}, OPEN | {"requests": 60}])
+def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: dict[str, Any], noticed: bool) -> None:
+    url, process = start_fake_triton(20, 5)
+
+    def kill(signal: StopSignal) -> None:
+        process.kill()
+        process.wait()
+        if noticed:
+            signal.server_lost()
+
+    result = run(tmp_path, url, [stage, TIMED], meanwhile=when(lambda p: not p.warmup and p.completed >= 6, kill), error_ratio=0.5)
+    outcomes = result.outcomes(stage["name"])
+    assert outcomes[Outcome.COMPLETED] >= 6 and outcomes[Outcome.CONNECTION] >= 1
+    assert set(outcomes) <= {Outcome.COMPLETED, Outcome.CONNECTION, Outcome.NEVER_SENT}
+    if noticed:
+        assert result.ended == result.windows()[0].ended == "server_lost" and Outcome.NEVER_SENT in outcomes
+    else:
+        assert Outcome.NEVER_SENT not in outcomes
+
+
+def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(20, 5)
+    result = run(tmp_path, url, [CLOSED, OPEN, TIMED], meanwhile=when(lambda p: not p.warmup and p.completed >= 4, StopSignal.interrupt))
+    assert result.ended == "interrupted" and set(result.outcomes("closed")) == {Outcome.COMPLETED, Outcome.NEVER_SENT}
+    assert result.outcomes("open") == {Outcome.NEVER_SENT: 30} and len(result.of("open", warmup=True)) == 3
+    assert result.outcomes("timed") == {}
+    assert [window.name for window in result.windows()] == ["closed"] and result.windows()[0].ended == "interrupted"
+    assert result.events[-1] == ("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["open", "timed"]})
+
+
+def test_a_second_interrupt_cancels(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(1, 1)
+    twice = when(lambda p: p.in_flight == 4, StopSignal.interrupt, StopSignal.interrupt)
+    result = run(tmp_path, url, [CLOSED | {"warmup_requests": 0}], model="stuck", meanwhile=twice)
+    assert result.ended == "interrupted" and result.outcomes("closed") == {Outcome.CANCELLED: 4, Outcome.NEVER_SENT: 20}
+
+
+def test_an_interrupt_in_the_warmup_opens_no_window(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(20, 5)
+    result = run(tmp_path, url, [CLOSED, OPEN], meanwhile=when(lambda p: p.warmup and p.sent > 0, StopSignal.interrupt))
+    assert result.windows() == [] and result.snapshots_ns == []
+    assert result.outcomes("closed") == {Outcome.NEVER_SENT: 24}
+    assert result.events == [("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["closed", "open"]})]
+
+
+def test_too_many_errors_end_the_load_after_their_stage(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(2, 1)
+    stages = [CLOSED | {"warmup_requests": 0}, OPEN]
+    assert run(tmp_path, url, stages, model="flaky", error_ratio=0.4).ended == "done"
+    (tmp_path / "requests.jsonl").unlink()
+    result = run(tmp_path, url, stages, model="flaky", error_ratio=0.2)
+    assert result.ended == "error_bound" and [window.ended for window in result.windows()] == ["error_bound"]
+    assert result.outcomes("open") == {Outcome.NEVER_SENT: 30}
+    assert result.events[-1] == ("load_stopped", {"why": "error_bound", "stage": "closed", "stages_not_run": ["open"]})

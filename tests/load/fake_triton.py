@@ -1,0 +1,170 @@
+"""A fake Triton server of known latency, to be run as a process: `python fake_triton.py --ttft-ms 20 --itl-ms 5`.
+
+It prints its port. The name of the model that is asked decides how it behaves; see MODELS. Its tokens are 100, 101, 102, ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+MODELS = {
+    "tensorrt_llm": "answers",
+    "old": "answers; an older release: no perf metrics, random_seed, no batch dimension",
+    "ensemble": "takes text",
+    "coupled": "is not decoupled",
+    "foreign": "has other tensors",
+    "unready": "is not ready",
+    "stuck": "one token, then nothing",
+    "flaky": "every third request fails after two tokens",
+    "full": "rejects at once",
+    "short": "half of the tokens, then final",
+    "early_close": "two tokens, then the stream ends well but without a final response",
+    "abort": "the stream fails with a status",
+    "abort_cancelled": "the stream fails with the status CANCELLED",
+    "garbage": "a message that is no protobuf",
+}
+INPUTS = ("input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output")
+SAMPLING = ("temperature", "runtime_top_k", "runtime_top_p")
+TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+
+
+class FakeTriton:
+    def __init__(self, ttft_s: float, itl_s: float) -> None:
+        self.ttft_s, self.itl_s = ttft_s, itl_s
+        self.requests = self.completed = self.cancelled = self.in_flight = 0
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=request.name in MODELS and request.name != "unready")
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        answer = service_pb2.RepositoryIndexResponse()
+        for name in MODELS:
+            answer.models.add(name=name, version="1", state="UNAVAILABLE" if name == "unready" else "READY", reason="")
+        return answer
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:
+        answer = service_pb2.ModelConfigResponse()
+        config, old = answer.config, request.name == "old"
+        config.name, config.max_batch_size = request.name, 0 if old else 8
+        config.model_transaction_policy.decoupled = request.name != "coupled"
+        inputs = {"ensemble": ("text_input", "max_tokens"), "foreign": ("INPUT0",)}.get(request.name)
+        for name in inputs or (*INPUTS, *SAMPLING, *(("random_seed",) if old else ("seed", "return_perf_metrics"))):
+            config.input.add(name=name)
+        for name in ("output_ids", "sequence_length", *(() if old else TIMES)):
+            config.output.add(name=name)
+        return answer
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        """success = completed, fail = cancelled, queue = in flight now."""
+        answer = service_pb2.ModelStatisticsResponse()
+        stats = answer.model_stats.add(name="all").inference_stats
+        stats.success.count, stats.fail.count, stats.queue.count = self.completed, self.cancelled, self.in_flight
+        return answer
+
+    async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for request in requests:
+            self.requests += 1
+            self.in_flight += 1
+            try:
+                async for answer in self._answer(request, self.requests, context):
+                    yield answer
+                self.completed += 1
+            except (asyncio.CancelledError, GeneratorExit):
+                self.cancelled += 1
+                raise
+            finally:
+                self.in_flight -= 1
+
+    async def _answer(self, request: Any, number: int, context: Any) -> AsyncIterator[Any]:
+        model, arrival_ns = request.model_name, time.monotonic_ns()
+        inputs = {tensor.name: raw for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+        asked = int(np.frombuffer(inputs["request_output_len"], np.int32)[0])
+        if model == "full":
+            yield service_pb2.ModelStreamInferResponse(error_message=f"[request id: {request.id}] Exceeds maximum queue size")
+            return
+        if model == "abort":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'abort' is not found")
+        if model == "abort_cancelled":
+            await context.abort(grpc.StatusCode.CANCELLED, "gone")
+        if model == "garbage":
+            yield b"\xff\xff\xff"
+            return
+        tokens = {"stuck": 1, "early_close": 2, "short": asked // 2}.get(model, asked)
+        fails_at = 2 if model == "flaky" and number % 3 == 0 else None
+        sent_ns: list[int] = []
+        for index in range(tokens):
+            await _until(arrival_ns + round((self.ttft_s + index * self.itl_s) * 1e9))
+            if index == fails_at:
+                yield service_pb2.ModelStreamInferResponse(error_message="CUDA error: out of memory")
+                return
+            sent_ns.append(time.monotonic_ns())
+            yield _response(request, [100 + index], [arrival_ns, arrival_ns, sent_ns[0], sent_ns[-1]] if index == tokens - 1 else None)
+        if model == "stuck":
+            await asyncio.Event().wait()
+        if model != "early_close":
+            yield _response(request, [], None, final=True)
+
+
+def _response(request: Any, tokens: list[int], times: list[int] | None, final: bool = False) -> Any:
+    answer = service_pb2.ModelStreamInferResponse()
+    infer = answer.infer_response
+    infer.model_name, infer.model_version, infer.id = request.model_name, request.model_version or "1", request.id
+    infer.parameters["triton_final_response"].bool_param = final
+    tensors: list[tuple[str, str, Any]] = [
+        ("output_ids", "INT32", np.array([tokens], np.int32)),
+        ("sequence_length", "INT32", np.int32(len(tokens))),
+    ]
+    asked = {output.name for output in request.outputs}
+    tensors += [(name, "INT64", np.int64(value)) for name, value in zip(TIMES, times or [], strict=False) if name in asked]
+    for name, dtype, data in tensors if tokens else []:
+        infer.outputs.add(name=name, datatype=dtype, shape=[1, 1, data.size])
+        infer.raw_output_contents.append(data.tobytes())
+    return answer
+
+
+async def _until(instant_ns: int) -> None:
+    if (rest_ns := instant_ns - time.monotonic_ns()) > 0:
+        await asyncio.sleep(rest_ns / 1e9)
+
+
+def _raw(answer: Any) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+
+def _handlers(fake: FakeTriton) -> dict[str, Any]:
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(getattr(fake, name), getattr(service_pb2, f"{name}Request").FromString, _raw)
+        for name in ("ServerReady", "ModelReady", "RepositoryIndex", "ModelConfig", "ModelStatistics")
+    }
+    stream = grpc.stream_stream_rpc_method_handler(fake.ModelStreamInfer, service_pb2.ModelInferRequest.FromString, _raw)
+    return handlers | {"ModelStreamInfer": stream}
+
+
+async def main(ttft_ms: float, itl_ms: float, life_s: float) -> None:
+    server = grpc.aio.server()
+    handlers = _handlers(FakeTriton(ttft_ms / 1e3, itl_ms / 1e3))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await asyncio.sleep(life_s)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ttft-ms", type=float, default=10)
+    parser.add_argument("--itl-ms", type=float, default=2)
+    parser.add_argument("--life-s", type=float, default=120, help="it never outlives a test run that was killed")
+    asyncio.run(main(**vars(parser.parse_args())))

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from trtbench.load.target import TargetError, inspect_target
+
+
+def test_a_current_and_an_older_model(fake_server: Any) -> None:
+    current = inspect_target(fake_server.url, "tensorrt_llm")
+    assert current.batched and current.gives_times and current.seed_input == "seed"
+    older = inspect_target(fake_server.url, "old", "1")
+    assert (older.batched, older.gives_times, older.seed_input, older.version) == (False, False, "random_seed", "1")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("ensemble", "takes text .text_input., not token ids: name the tensorrt_llm model, not the ensemble"),
+        ("coupled", "is not decoupled.*model_transaction_policy"),
+        ("foreign", "has no input_ids .it takes INPUT0.: name the tensorrt_llm model"),
+        ("unready", "model 'unready' is not ready .state UNAVAILABLE"),
+        ("nobody", "no model 'nobody' there; it has .*tensorrt_llm"),
+    ],
+)
+def test_what_cannot_be_put_under_load_says_why(fake_server: Any, model: str, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        inspect_target(fake_server.url, model)
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(TargetError, match=r"no Triton gRPC endpoint answers there.*8001"):
+            inspect_target(f"127.0.0.1:{free.getsockname()[1]}", "tensorrt_llm", timeout_s=0.5)

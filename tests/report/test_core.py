@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from trtbench.analysis.summary import Summary
+from trtbench.report.blocks import Table
+from trtbench.report.core import core_blocks, core_table
+from trtbench.report.words import Words
+
+
+def test_header_of_the_template_in_chinese(summary: Summary) -> None:
+    table = next(block for block in core_blocks(summary, Words("zh")) if isinstance(block, Table))
+    assert table.header[:5] == ("并发数", "QPS", "P99延迟(ms)", "GPU利用率", "错误率")
+
+
+def test_users_and_rates_are_kept_apart(summary: Summary) -> None:
+    tables = [block for block in core_blocks(summary, Words("en")) if isinstance(block, Table)]
+    assert [table.caption for table in tables] == ["default-fp16", "default-fp16, open loop", "default-int8", "default-int8, open loop"]
+    assert [row[0] for row in tables[0].rows] == ["1", "4", "8"]
+    assert [row[0] for row in tables[1].rows] == ["2/s (Poisson)"]
+
+
+def test_figures_of_one_row(summary: Summary) -> None:
+    header, rows = core_table(summary, "en")
+    row = dict(zip(header, rows[2], strict=True))
+    assert (row["Deployment"], row["Load"], row["QPS"], row["Tokens/s"]) == ("default-fp16", "8", "8.85", "142")
+    assert (row["Error rate"], row["Batch hit ratio"], row["KV peak"], row["GPU utilization"]) == ("0.4%", "79.4%", "62.5%", "-")
+    assert len(rows) == 8 and all(len(row) == len(header) for row in rows)
+
+
+def test_p99_is_shown_only_where_there_are_a_thousand_requests(summary: Summary) -> None:
+    header, rows = core_table(summary, "en")
+    column = header.index("P99 latency (ms)")
+    assert [row[column] == "-" for row in rows] == [True, True, False, True] * 2

@@ -1,0 +1,114 @@
+"""Every language has every text, and every finding and reason that analysis can give has its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import trtbench.report
+from trtbench.analysis.drift import Drift
+from trtbench.analysis.findings import Finding, deployment_findings
+from trtbench.analysis.precision import precision_findings
+from trtbench.analysis.summary import GpuUse, Level, NotRun, Summary
+from trtbench.analysis.validity import Reason, run_reasons, sample_reasons, stage_reasons
+from trtbench.records import Outcome
+from trtbench.report.sections import document
+from trtbench.report.words import LANGUAGES, Language, Words, texts_of
+
+PLACE = re.compile(r"\{(\w+)\}")
+ERRORS = [outcome.value for outcome in Outcome if outcome.is_failure] + ["timeout"]
+
+
+def test_the_languages_have_the_same_keys_and_figures() -> None:
+    first, *others = (texts_of(language) for language in LANGUAGES)
+    for other in others:
+        assert set(first) == set(other)
+        assert {key: sorted(set(PLACE.findall(text))) for key, text in first.items()} == {
+            key: sorted(set(PLACE.findall(text))) for key, text in other.items()
+        }
+
+
+def test_chinese_is_chinese() -> None:
+    same = {key for key, text in texts_of("en").items() if texts_of("zh")[key] == text and len(PLACE.sub("", text)) > 12}
+    assert not same
+
+
+def test_no_text_is_unused_and_none_is_missing() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(trtbench.report.__file__).parent.glob("*.py"))
+    prefixes = ("finding.", "reason.", "verdict.", "formula.", "col.", "section.", "figure.", "severity.", "mode.", "ended.", "comparison.")
+    unused = [key for key in texts_of("en") if f'"{key}"' not in source and not key.startswith(prefixes)]
+    assert unused == []
+
+
+def test_a_missing_figure_is_an_error_and_no_empty_place() -> None:
+    with pytest.raises(KeyError):
+        Words("en")("reason.few_samples", completed=1)
+    with pytest.raises(KeyError):
+        Words("en")("no.such.key")
+
+
+def test_a_figure_with_braces_is_text() -> None:
+    assert "{planned}" in Words("en").finding(
+        "errors_other", "seen", {"count": 1, "planned": 2, "share_ratio": 0.5, "message": "{planned}"}
+    )
+
+
+def every_finding(summary: Summary) -> Iterator[Finding]:
+    """All rules, on a deployment where all that can go wrong does."""
+    result = summary.deployments[1]
+    high = Level(5.0, 5.0, 5.0)
+    gpu = GpuUse(high, high, high, high, high, 1.0, 0.5, 0.5)
+    creep = Drift(100.0, 90.0, 1e9, 3600.0, 0.2)
+    c1, c4, c8, poisson = result.stages
+    assert c1.kv_cache and c1.inflight and c8.triton_batching
+    failed = replace(c1.conservation, failed_by_class=dict.fromkeys(ERRORS[:-1], 1), timed_out=1)
+    c1 = replace(
+        c1, conservation=failed, kv_cache=replace(c1.kv_cache, used_ratio_peak=1.0), resources=replace(c1.resources, gpus={"0": gpu})
+    )
+    c4 = replace(c4, inflight=replace(c1.inflight, running=high, waiting=high), drifts={"server_rss_bytes": creep, "server_fds": creep})
+    c8 = replace(c8, triton_batching=replace(c8.triton_batching, batch_hit_ratio=0.0))
+    c8 = replace(c8, resources=replace(c8.resources, client_cpu_cores=high), throughput=replace(c8.throughput, goodput_ratio=0.1))
+    poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
+    facts = replace(result.facts, max_sequences=4)
+    worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
+    for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
+        yield from deployment_findings(deployment, summary.scenario, 2)
+    (pair,) = summary.comparisons
+    assert pair.agreement
+    for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
+        stages = tuple(replace(stage, output_token_throughput=factor) for stage in pair.stages)
+        yield from precision_findings(replace(pair, stages=stages, agreement=replace(pair.agreement, mean_prefix_ratio=prefix)))
+
+
+def every_reason(summary: Summary) -> Iterator[Reason]:
+    result = summary.deployments[0]
+    stage = result.stages[0]
+    gpu = GpuUse(None, None, None, None, None, None, 0.5, 0.5)
+    high = Level(1e9, 1e9, 1e9)
+    use = replace(stage.resources, client_cpu_cores=high, client_loop_lag_p50_ns=1e9, gpus={"0": gpu})
+    for ended in ("server_lost", "broken_off", "error_bound", "done"):
+        lost = replace(stage.conservation, unrecorded=1)
+        worst = replace(stage, span=replace(stage.span, ended=ended), conservation=lost, wrong_length=1, resources=use)
+        yield from stage_reasons(result, worst, [10**10], summary.scenario)
+    few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))
+    yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
+    unplanned = [replace(pair, same_plan=False) for pair in summary.comparisons]
+    never = replace(result, stages=(), state="never_ready")
+    yield from run_reasons(False, False, [never], unplanned)
+    yield from run_reasons(False, True, [never], [])
+    yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_finding_and_reason_can_be_said(summary: Summary, language: Language) -> None:
+    findings, reasons = tuple(every_finding(summary)), tuple(every_reason(summary))
+    worded = {key.split(".")[1] for key in texts_of(language) if key.startswith("finding.") and key.count(".") == 2}
+    assert {finding.code for finding in findings} == worded - {"errors"}
+    assert {reason.code for reason in reasons} == {key.split(".")[1] for key in texts_of(language) if key.startswith("reason.")} - {"where"}
+    content = document(replace(summary, findings=findings, verdict=replace(summary.verdict, reasons=reasons)), Words(language), ())
+    assert len(content.reasons) == len(reasons)
+    assert not PLACE.search(str(content))

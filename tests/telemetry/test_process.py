@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtbench.clock import now_ns, sleep_s
+from trtbench.telemetry.process import Entry, Machine, Processes, ProcessTree, Usage, descendants, scan
+
+_TREE = st.dictionaries(st.integers(2, 30), st.integers(1, 30).map(lambda parent: Entry(parent, 0)))
+
+
+@given(_TREE, st.integers(1, 30), st.sets(st.integers(1, 30)))
+def test_descendants_are_those_with_a_way_up_to_the_root(table: dict[int, Entry], root: int, without: set[int]) -> None:
+    def reaches(pid: int) -> bool:
+        seen: set[int] = set()
+        while pid in table and pid not in seen and pid not in without:
+            if pid == root:
+                return True
+            seen.add(pid)
+            pid = table[pid].parent
+        return False
+
+    assert descendants(table, root, without) == {pid for pid in table if reaches(pid)}
+
+
+def test_scan_knows_this_process_and_its_child() -> None:
+    with _python("input()") as child:
+        table = scan()
+        assert table[child.pid].parent == os.getpid()
+        assert table[os.getpid()].parent == os.getppid()
+        assert descendants(table, os.getpid()) >= {os.getpid(), child.pid}
+        assert child.pid not in descendants(table, os.getpid(), {child.pid})
+
+
+def test_scan_reads_a_command_with_brackets_and_spaces() -> None:
+    code = "import ctypes; ctypes.CDLL(None).prctl(15, b') R 1 2 (x', 0, 0, 0); print(); input()"
+    with _python(code) as child:
+        assert scan()[child.pid].parent == os.getpid()
+
+
+def test_cpu_of_a_busy_child_counts_and_stays_counted_when_it_goes() -> None:
+    tree = ProcessTree(os.getpid())
+    with _python("while True: pass", wait=False):
+        first = _usage(tree)
+        assert first.cpu_cores is None  # nothing to subtract from yet
+        sleep_s(0.5)
+        assert _usage(tree).cpu_cores > 0.1
+    sleep_s(0.05)
+    after = _usage(tree)
+    assert 0 <= after.cpu_cores < 5
+    assert after.processes == first.processes - 1
+
+
+def test_a_child_that_was_busy_before_it_was_seen_makes_no_peak() -> None:
+    tree = ProcessTree(os.getpid())
+    _usage(tree)
+    with _python("import time; t = time.process_time()\nwhile time.process_time() - t < 0.5: pass\nprint(); input()"):
+        sleep_s(0.02)
+        assert _usage(tree).cpu_cores < 0.2  # this process only waited; with the child's half second it would be near 1
+
+
+def test_counts_of_a_tree_are_the_sums_over_its_members() -> None:
+    with _python("import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(flush=True); input()'])") as child:
+        usage = _usage(ProcessTree(child.pid))
+        members = [child_process := psutil.Process(child.pid), *child_process.children()]
+        assert usage.processes == len(members) == 2
+        assert usage.fds == sum(member.num_fds() for member in members)
+        assert usage.threads == 2
+        assert usage.rss_bytes == pytest.approx(sum(member.memory_info().rss for member in members), rel=0.2)
+
+
+def test_a_gone_root_has_no_usage_even_if_its_pid_comes_again() -> None:
+    with _python("input()") as child:
+        tree = ProcessTree(child.pid)
+        assert _usage(tree)
+    tree.update(scan())
+    assert tree.read(now_ns()) is None
+    another = {child.pid: Entry(1, 10**9), os.getpid(): Entry(child.pid, 0)}
+    tree.update(another)
+    assert tree.read(now_ns()) is None
+
+
+def test_what_may_not_be_read_of_one_member_is_unknown_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: psutil.Process) -> int:
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "num_fds", refuse)
+    usage = _usage(ProcessTree(os.getpid()))
+    assert usage.fds is None
+    assert usage.rss_bytes
+    names = [sample.name for sample in usage.samples("server", ("rss_bytes", "fds"), 1)]
+    assert names == ["server_rss_bytes"]
+
+
+def test_client_leaves_out_the_server_and_the_sampler() -> None:
+    with _python("input()") as server, _python("input()") as sampler, _python("input()") as other:
+        source = Processes(server.pid, os.getpid(), sampler.pid)
+        source.read()
+        sleep_s(0.05)
+        samples = {sample.name: sample.value for sample in source.read()}
+        assert samples["client_fds"] == psutil.Process().num_fds() + psutil.Process(other.pid).num_fds()
+        assert samples["server_processes"] == 1
+        assert set(samples) == {
+            f"{who}_{what}" for who in ("client", "server") for what in ("cpu_cores", "rss_bytes", "fds", "threads")
+        } | {"server_processes"}
+
+
+def test_client_goes_on_when_the_server_is_gone_or_was_never_there() -> None:
+    with _python("input()") as server:
+        source = Processes(server.pid, os.getpid(), 0)
+        assert any(sample.name.startswith("server") for sample in source.read())
+    names = {sample.name for sample in source.read()}
+    assert "client_rss_bytes" in names
+    assert not any(name.startswith("server") for name in names)
+    assert {sample.name for sample in Processes(None, os.getpid(), 0).read()} == {"client_rss_bytes", "client_fds", "client_threads"}
+
+
+def test_machine_ratio_comes_with_the_second_reading() -> None:
+    source = Machine()
+    assert [sample.name for sample in source.read()] == ["machine_memory_available_bytes"]
+    sleep_s(0.1)
+    values = {sample.name: sample.value for sample in source.read()}
+    assert 0 <= values["machine_cpu_ratio"] <= 1
+    assert 0 < values["machine_memory_available_bytes"] <= psutil.virtual_memory().total
+
+
+def _usage(tree: ProcessTree) -> Usage:
+    tree.update(scan())
+    usage = tree.read(now_ns())
+    assert usage is not None
+    return usage
+
+
+@contextmanager
+def _python(code: str, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that runs `code`; with `wait`, code that ends in `input()`, once it has come there or said so."""
+    ready = f"print(flush=True); {code}" if wait and "print" not in code else code
+    child = subprocess.Popen([sys.executable, "-c", ready], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        if wait:
+            assert child.stdout and child.stdout.readline()
+        yield child
+    finally:
+        for process in psutil.Process(child.pid).children():
+            process.kill()
+        child.kill()
+        child.communicate()

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from trtbench.clock import now_ns, sleep_s
+from trtbench.records import Sample
+from trtbench.rundir import LineWriter, read_lines, sample_row
+from trtbench.telemetry.sampler import Sampler, SamplerConfig, SamplerError, snapshot
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def _config(triton: Any, **changes: Any) -> SamplerConfig:
+    facts = {
+        "grpc_address": triton.grpc_address,
+        "metrics_url": triton.metrics_url,
+        "model": "demo",
+        "server_pid": None,
+        "client_pid": os.getpid(),
+        "interval_ns": 50_000_000,
+        "gpu": False,
+    }
+    return SamplerConfig(**facts | changes)
+
+
+def test_config_survives_json(fake_triton: Any) -> None:
+    config = _config(fake_triton, server_pid=7)
+    assert SamplerConfig.from_json(config.to_json()) == config
+
+
+def test_samples_every_source_on_the_runs_clock(fake_triton: Any, tmp_path: Path) -> None:
+    before_ns = now_ns()
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+        sleep_s(1)
+    rows = [Sample(*row) for row in read_lines(tmp_path / "samples.jsonl")]
+    counts = Counter(sample.name for sample in rows)
+    for name in ("triton_inference_count", "triton_pending_requests", "client_rss_bytes", "client_cpu_cores", "machine_cpu_ratio"):
+        assert counts[name] >= 3, name
+    assert all(before_ns <= sample.time_ns <= now_ns() for sample in rows)
+    assert set(sampler.tallies) == {"triton_statistics", "triton_metrics", "processes", "machine"}
+    for name, tally in sampler.tallies.items():
+        assert tally.readings >= 3, name
+        assert (tally.failures, tally.last_error) == (0, "")
+    assert counts["triton_inference_count"] == sampler.tallies["triton_statistics"].readings
+
+
+def test_a_source_that_fails_leaves_the_others_alone(fake_triton: Any, tmp_path: Path) -> None:
+    fake_triton.answer.clear()  # the page hangs
+    with Sampler(_config(fake_triton, model="absent"), tmp_path / "samples.jsonl") as sampler:
+        sleep_s(1.5)
+        fake_triton.answer.set()
+    names = Counter(row[1] for row in read_lines(tmp_path / "samples.jsonl"))
+    assert names["client_rss_bytes"] >= 5
+    assert names["machine_memory_available_bytes"] >= 5
+    assert not any(name.startswith("triton") for name in names)
+    assert "absent" in sampler.tallies["triton_statistics"].last_error
+    assert sampler.tallies["triton_metrics"].failures >= 1
+    assert sampler.tallies["triton_metrics"].skipped >= 5
+
+
+def test_a_server_that_goes_and_comes_back_is_read_again(fake_triton: Any, tmp_path: Path) -> None:
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+        sleep_s(0.3)
+        fake_triton.status = 500
+        sleep_s(0.3)
+        fake_triton.status = 200
+        broken_until_ns = now_ns()
+        sleep_s(0.5)
+    assert sampler.tallies["triton_metrics"].failures >= 1
+    times = [row[0] for row in read_lines(tmp_path / "samples.jsonl") if row[1] == "triton_pending_requests"]
+    assert min(times) < broken_until_ns < max(times)
+
+
+def test_several_processes_append_whole_lines(fake_triton: Any, tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    writer = LineWriter(path)
+    with Sampler(_config(fake_triton), path):
+        for index in range(2000):
+            writer.write(sample_row(Sample(now_ns(), "ours", "", index)))
+        sleep_s(0.2)
+    writer.close()
+    rows = list(read_lines(path))
+    assert [row[3] for row in rows if row[1] == "ours"] == list(range(2000))
+    assert len({row[1] for row in rows}) > 5
+
+
+def test_snapshot_is_appended_and_returned(fake_triton: Any, tmp_path: Path) -> None:
+    with Sampler(_config(fake_triton, interval_ns=3_600_000_000_000), tmp_path / "samples.jsonl") as sampler:
+        before_ns = now_ns()
+        samples = sampler.snapshot()
+        after_ns = now_ns()
+    assert {"triton_execution_count", "triton_pending_requests"} <= {sample.name for sample in samples}
+    assert all(before_ns <= sample.time_ns <= after_ns for sample in samples)
+    assert samples == [s for s in (Sample(*row) for row in read_lines(tmp_path / "samples.jsonl")) if s in samples]
+
+
+def test_snapshot_of_a_lost_server_has_what_still_answers(fake_triton: Any) -> None:
+    assert {sample.name for sample in snapshot(_config(fake_triton, model="absent"))} == set()
+    assert {sample.name for sample in snapshot(_config(fake_triton, grpc_address="127.0.0.1:1"))} == {"triton_pending_requests"}
+    assert "triton_pending_requests" not in {sample.name for sample in snapshot(_config(fake_triton, metrics_url=None))}
+
+
+def test_leaves_no_process_and_leaves_fast(fake_triton: Any, tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl"):
+        assert len(set(psutil.Process().children()) - before) == 1
+        began_ns = now_ns()
+    assert now_ns() - began_ns < 4_000_000_000
+    assert set(psutil.Process().children()) == before
+
+
+def test_ignores_ctrl_c_and_ends_on_sigterm(fake_triton: Any, tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+        (process,) = set(psutil.Process().children()) - before
+        assert os.getpgid(process.pid) != os.getpgid(0)
+        process.send_signal(signal.SIGINT)
+        sleep_s(0.3)
+        assert process.status() != psutil.STATUS_ZOMBIE
+        process.send_signal(signal.SIGTERM)
+        _wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    assert sampler.tallies["processes"].readings > 0  # it ended in good order
+
+
+def test_a_killed_sampler_is_told_of_and_harms_nothing(fake_triton: Any, tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+        (process,) = set(psutil.Process().children()) - before
+        process.kill()
+        _wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    assert sampler.tallies["sampler"].failures == 1
+    assert "its process broke off: exit status -9" in sampler.tallies["sampler"].last_error
+
+
+def test_dies_with_a_parent_that_is_killed(fake_triton: Any, tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from trtbench.telemetry.sampler import Sampler, SamplerConfig
+with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({str(tmp_path / "samples.jsonl")!r})) as sampler:
+    print(sampler._process.pid, flush=True)
+    time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_says_why_it_does_not_start(fake_triton: Any, tmp_path: Path) -> None:
+    with pytest.raises(SamplerError, match="No such file or directory"), Sampler(_config(fake_triton), tmp_path / "absent" / "s.jsonl"):
+        pytest.fail("must not start")
+    assert not [child for child in psutil.Process().children() if "trtbench.telemetry" in child.cmdline()]
+
+
+def _wait_for(condition: Any, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        sleep_s(0.02)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtbench.clock import now_ns, sleep_s
+from trtbench.records import Sample
+from trtbench.rundir import LineWriter, read_lines
+from trtbench.telemetry.ticker import Source, Tally, Ticker, next_tick
+
+INTERVAL_NS = 10_000_000
+
+
+@given(st.integers(0, 2**62), st.integers(1, 10**10), st.integers(0, 2**62))
+def test_next_tick_is_the_first_that_is_not_past(start_ns: int, interval_ns: int, instant_ns: int) -> None:
+    tick = next_tick(start_ns, interval_ns, instant_ns)
+    assert tick >= 0
+    assert start_ns + tick * interval_ns >= instant_ns
+    assert tick == 0 or start_ns + (tick - 1) * interval_ns < instant_ns
+
+
+class FakeSource:
+    """Gives the instant of each reading; waits or fails in the readings that `slow_s` and `failing` name."""
+
+    def __init__(self, slow_s: dict[int, float] | None = None, failing: set[int] | None = None) -> None:
+        self.slow_s = slow_s or {}
+        self.failing = failing or set()
+        self.count = 0
+        self.closed = False
+
+    def read(self) -> list[Sample]:
+        index, self.count = self.count, self.count + 1
+        time_ns = now_ns()
+        sleep_s(self.slow_s.get(index, 0))
+        if index in self.failing:
+            raise ConnectionError(f"reading {index}")
+        return [Sample(time_ns, "x", "", index)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _run(source: Source, seconds: float, path: Path) -> tuple[Tally, int, list[int]]:
+    """The tally, the grid's start and the readings' instants of a ticker that ran for `seconds`."""
+    stop = threading.Event()
+    start_ns = now_ns()
+    with closing(LineWriter(path)) as writer:
+        ticker = Ticker("fake", lambda: source, writer, start_ns, INTERVAL_NS, stop)
+        ticker.start()
+        sleep_s(seconds)
+        stop.set()
+        ticker.join(5)
+        assert not ticker.is_alive()
+    return ticker.tally, start_ns, [row[0] for row in read_lines(path)]
+
+
+def test_no_reading_before_its_deadline(tmp_path: Path) -> None:
+    source = FakeSource()
+    tally, start_ns, times = _run(source, 0.3, tmp_path / "s.jsonl")
+    assert tally.readings == len(times) == source.count > 3
+    assert source.closed
+    # Reading k comes at or after deadline k: summed sleeps would drift off the grid, catching up would bunch.
+    assert all(time_ns >= start_ns + index * INTERVAL_NS for index, time_ns in enumerate(times))
+
+
+def test_ticks_missed_by_a_slow_reading_are_skipped_not_bunched(tmp_path: Path) -> None:
+    tally, start_ns, times = _run(FakeSource(slow_s={1: 0.1}), 0.3, tmp_path / "s.jsonl")
+    assert tally.skipped >= 8  # about 9 deadlines passed during the slow reading
+    after = times[2:]
+    assert all(time_ns - start_ns >= 0.1e9 for time_ns in after)
+    assert len(after) <= 0.2e9 / INTERVAL_NS + 2  # one a tick: a bunch would add those that were missed
+
+
+def test_a_failing_reading_writes_nothing_and_the_next_goes_on(tmp_path: Path) -> None:
+    tally, _, times = _run(FakeSource(failing={0, 2}), 0.2, tmp_path / "s.jsonl")
+    assert tally.failures == 2
+    assert tally.last_error == "ConnectionError: reading 2"
+    assert tally.readings == len(times) > 2
+
+
+def test_a_source_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    attempts = []
+
+    def open_source() -> Source:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError("not yet")
+        return FakeSource()
+
+    stop = threading.Event()
+    with closing(LineWriter(tmp_path / "s.jsonl")) as writer:
+        ticker = Ticker("fake", open_source, writer, now_ns(), INTERVAL_NS, stop)
+        ticker.start()
+        sleep_s(0.2)
+        stop.set()
+        ticker.join(5)
+    assert ticker.tally.failures == 2
+    assert ticker.tally.readings > 0
+    assert len(attempts) == 3
+
+
+def test_a_hanging_source_does_not_hold_up_another(tmp_path: Path) -> None:
+    stop = threading.Event()
+    hangs, quick = FakeSource(slow_s={0: 0.3}), FakeSource()
+    with closing(LineWriter(tmp_path / "s.jsonl")) as writer:
+        tickers = [Ticker("fake", lambda source=source: source, writer, now_ns(), INTERVAL_NS, stop) for source in (hangs, quick)]
+        for ticker in tickers:
+            ticker.start()
+        sleep_s(0.25)
+        assert hangs.count == 1
+        assert quick.count > 5
+        stop.set()
+        for ticker in tickers:
+            ticker.join(5)
+
+
+def test_a_full_disk_is_a_failure_of_the_tick() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    stop = threading.Event()
+    with closing(LineWriter(full)) as writer:
+        ticker = Ticker("fake", FakeSource, writer, now_ns(), INTERVAL_NS, stop)
+        ticker.start()
+        sleep_s(0.05)
+        stop.set()
+        ticker.join(5)
+    assert ticker.tally.readings == 0
+    assert ticker.tally.failures > 0
+    assert "No space left" in ticker.tally.last_error

@@ -1,0 +1,52 @@
+"""Do two engines say the same? Greedy outputs of the same prompts, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from trtbench.records import Outcome, RequestRecord
+
+Key = tuple[str, int, int]
+"""(stage, prompt, asked output tokens): the same plan gives the same prompt under the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Over `prompts` that both engines completed. Quantised weights do change greedy output: late divergence is normal, early is not."""
+
+    prompts: int
+    identical_ratio: float
+    mean_prefix_ratio: float  # common prefix / longer output
+    first_token_ratio: float  # same first token
+
+
+def outputs(requests: Iterable[RequestRecord]) -> dict[Key, list[int]]:
+    """Token ids by key, the first completed request of each."""
+    found: dict[Key, list[int]] = {}
+    for request in requests:
+        if request.outcome is Outcome.COMPLETED and request.output_ids:
+            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), request.output_ids)
+    return found
+
+
+def agreement(base: dict[Key, list[int]], other: dict[Key, list[int]]) -> Agreement | None:
+    """None when the two have no prompt in common."""
+    pairs = [(base[key], other[key]) for key in base if key in other]
+    if not pairs:
+        return None
+    prefixes = [prefix_ratio(left, right) for left, right in pairs]
+    return Agreement(
+        prompts=len(pairs),
+        identical_ratio=sum(left == right for left, right in pairs) / len(pairs),
+        mean_prefix_ratio=sum(prefixes) / len(pairs),
+        first_token_ratio=sum(left[0] == right[0] for left, right in pairs) / len(pairs),
+    )
+
+
+def prefix_ratio(left: Sequence[int], right: Sequence[int]) -> float:
+    """Length of the common prefix / length of the longer; 1 for two empty outputs."""
+    longer = max(len(left), len(right))
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+    return common / longer if longer else 1.0

@@ -1,0 +1,89 @@
+"""Two precisions of one deployment side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trtbench.analysis.agreement import Agreement, Key, agreement
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.percentile import Distribution
+from trtbench.analysis.stages import StageResult
+
+
+@dataclass(frozen=True, slots=True)
+class StageRatios:
+    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples."""
+
+    stage: str
+    closed_loop: bool
+    output_token_throughput: float | None
+    ttft_p50: float | None
+    tpot_p50: float | None
+    e2e_latency_p50: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`other` against `base`, both deployment directories. Without `same_plan` there are no ratios: the two had different work."""
+
+    deployment: str
+    base: str
+    other: str
+    base_dtype: str
+    other_dtype: str
+    same_plan: bool
+    stages: tuple[StageRatios, ...]
+    engine_size_ratio: float | None
+    rss_peak_ratio: float | None
+    gpu_memory_peak_ratio: float | None
+    agreement: Agreement | None
+
+
+def compare(results: Sequence[DeploymentResult], outputs: Mapping[str, dict[Key, list[int]]], greedy: bool) -> tuple[Comparison, ...]:
+    """Each later precision of a deployment against its first. `outputs` holds token ids by deployment directory and prompt."""
+    bases: dict[str, DeploymentResult] = {}
+    found = []
+    for result in results:
+        base = bases.setdefault(result.facts.deployment, result)
+        if base is not result and base.facts.dtype and result.facts.dtype:
+            found.append(_pair(base, result, outputs, greedy))
+    return tuple(found)
+
+
+def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, dict[Key, list[int]]], greedy: bool) -> Comparison:
+    same = base.facts.plan_sha256 is not None and base.facts.plan_sha256 == other.facts.plan_sha256
+    pairs = [(left, right) for left in base.stages if (right := other.stage(left.span.name))] if same else []
+    return Comparison(
+        deployment=base.facts.deployment,
+        base=base.name,
+        other=other.name,
+        base_dtype=base.facts.dtype or "",
+        other_dtype=other.facts.dtype or "",
+        same_plan=same,
+        stages=tuple(_ratios(left, right) for left, right in pairs),
+        engine_size_ratio=_ratio(other.facts.engine_size_bytes, base.facts.engine_size_bytes),
+        rss_peak_ratio=_ratio(other.rss_peak_bytes, base.rss_peak_bytes),
+        gpu_memory_peak_ratio=_ratio(other.gpu_memory_peak_bytes, base.gpu_memory_peak_bytes),
+        agreement=agreement(outputs[base.name], outputs[other.name]) if same and greedy else None,
+    )
+
+
+def _ratios(base: StageResult, other: StageResult) -> StageRatios:
+    def p50(pick: str) -> float | None:
+        left: Distribution = getattr(base.latency, pick)
+        right: Distribution = getattr(other.latency, pick)
+        return _ratio(right.p50, left.p50)
+
+    return StageRatios(
+        stage=base.span.name,
+        closed_loop=base.is_closed_loop,
+        output_token_throughput=_ratio(other.throughput.output_token_throughput, base.throughput.output_token_throughput),
+        ttft_p50=p50("ttft_ns"),
+        tpot_p50=p50("tpot_ns"),
+        e2e_latency_p50=p50("e2e_latency_ns"),
+    )
+
+
+def _ratio(other: float | None, base: float | None) -> float | None:
+    return other / base if other is not None and base else None

@@ -1,0 +1,143 @@
+"""One engine on one deployment, all stages together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trtbench.analysis.facts import DeploymentFacts, deployment_facts
+from trtbench.analysis.knee import Knee, find_knee
+from trtbench.analysis.kv_cache import Residency, blocks_left
+from trtbench.analysis.outcomes import Conservation, conservation
+from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
+from trtbench.records import Event, RequestRecord
+from trtbench.rundir import DeploymentDirectory, Samples, Series
+from trtbench.scenario import Scenario
+
+_TIMELINE_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A sampled series thinned for drawing: the largest reading of each bin."""
+
+    time_ns: tuple[int, ...]
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A stage whose measured phase was never opened; `why` is interrupted, error_bound, server_lost, or "" if nothing tells."""
+
+    name: str
+    why: str
+    conservation: Conservation
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentResult:
+    """`server_lost` is that event's data."""
+
+    name: str
+    facts: DeploymentFacts
+    state: Literal["finished", "broken_off", "never_ready"]
+    ready_s: float | None
+    stages: tuple[StageResult, ...]
+    not_run: tuple[NotRun, ...]
+    server_lost: dict[str, Any] | None
+    kv_blocks_left: int | None
+    rss_peak_bytes: float | None
+    gpu_memory_peak_bytes: float | None  # all GPUs added
+    knee: Knee | None
+    kv_used_blocks: Curve
+    running: Curve
+    waiting: Curve
+
+    @property
+    def provider(self) -> str:
+        return self.facts.provider or ""
+
+    def stage(self, name: str) -> StageResult | None:
+        return next((stage for stage in self.stages if stage.span.name == name), None)
+
+
+def deployment_result(
+    directory: DeploymentDirectory, requests: Sequence[RequestRecord], events: Sequence[Event], scenario: Scenario
+) -> DeploymentResult:
+    """`events` are this deployment's own."""
+    facts = deployment_facts(directory.name, _facts_file(directory, "deployment.json"), _facts_file(directory, "engine.json"))
+    samples = directory.samples()
+    records, residency = by_stage(requests), Residency(requests)
+    stages = tuple(measure(span, records.get(span.name, []), samples, residency, facts, scenario) for span in stage_spans(events, requests))
+    opened = {stage.span.name for stage in stages}
+    why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
+    missing = {stage.label: records.get(stage.label, []) for stage in scenario.load if stage.label not in opened}
+    ready = _data_of(events, "server_ready")
+    return DeploymentResult(
+        name=directory.name,
+        facts=facts,
+        state=_state(events, bool(stages)),
+        ready_s=ready.get("seconds") if ready else facts.load_s,
+        stages=stages,
+        not_run=tuple(NotRun(name, why, conservation(left, len(left))) for name, left in missing.items()),
+        server_lost=_data_of(events, "server_lost"),
+        kv_blocks_left=_blocks_left(samples, stages, facts),
+        rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
+        gpu_memory_peak_bytes=_gpu_memory_peak(samples),
+        knee=find_knee(throughput_curve(stages)),
+        kv_used_blocks=thin(samples.series("kv_blocks_used")),
+        running=thin(samples.series("inflight_scheduled_requests")),
+        waiting=thin(samples.series("inflight_waiting_requests")),
+    )
+
+
+def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
+    """(users, output tokens a second) of the closed-loop stages that ran to their end."""
+    ran = [stage for stage in stages if stage.is_closed_loop and stage.span.ended == "done"]
+    return [(s.span.asked, s.throughput.output_token_throughput) for s in ran if s.throughput.output_token_throughput]
+
+
+def thin(series: Series, points: int = _TIMELINE_POINTS) -> Curve:
+    """At most `points`, keeping peaks."""
+    times, values = series
+    if len(times) <= points:
+        return Curve(tuple(times.tolist()), tuple(values.tolist()))
+    starts = np.linspace(0, len(times), points, endpoint=False).astype(int)
+    return Curve(tuple(times[starts].tolist()), tuple(np.maximum.reduceat(values, starts).tolist()))
+
+
+def _facts_file(directory: DeploymentDirectory, name: str) -> dict[str, Any]:
+    if not (directory.path / name).is_file():
+        return {}
+    value: dict[str, Any] = directory.read_json(name)
+    return value
+
+
+def _data_of(events: Sequence[Event], kind: str) -> dict[str, Any] | None:
+    return next((event.data for event in events if event.kind == kind), None)
+
+
+def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "broken_off", "never_ready"]:
+    kinds = {event.kind for event in events}
+    if not has_stages and "server_ready" not in kinds:
+        return "never_ready"
+    return "finished" if "deployment_finished" in kinds else "broken_off"
+
+
+def _blocks_left(samples: Samples, stages: Sequence[StageResult], facts: DeploymentFacts) -> int | None:
+    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or cached prefixes keep blocks on purpose."""
+    if not stages or facts.provider != "openvino" or facts.prefix_caching or stages[-1].span.ended != "done":
+        return None
+    return blocks_left(samples, stages[-1].span.end_ns)
+
+
+def _peak(series: Series) -> float | None:
+    return float(series[1].max()) if len(series[1]) else None
+
+
+def _gpu_memory_peak(samples: Samples) -> float | None:
+    peaks = [_peak(samples.series("gpu_memory_used_bytes", gpu)) for gpu in samples.labels("gpu_memory_used_bytes")]
+    return sum(peak for peak in peaks if peak is not None) if peaks else None

@@ -1,0 +1,74 @@
+"""What is known of a deployment apart from its measurements: deployment.json and engine.json, None where a run has no such fact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """`deployment` and `dtype` name the variant; the rest is None for an external server that does not tell."""
+
+    deployment: str
+    dtype: str | None
+    mode: str
+    provider: str | None
+    model: str | None
+    model_name: str | None
+    model_version: str | None
+    max_batch_size: int | None
+    max_sequences: int | None
+    dynamic_batching: dict[str, Any] | None
+    inference_threads: int | None
+    prefix_caching: bool
+    kv_blocks: int | None
+    kv_dtype: str | None
+    kv_block_tokens: int | None
+    kv_bytes_per_token: int | None
+    plan_sha256: str | None
+    triton_version: str | None
+    server_flags: tuple[str, ...]
+    load_s: float | None
+    engine_sha256: str | None
+    engine_size_bytes: int | None
+    engine_weights_dtype: str | None
+    engine_build_s: float | None
+    config: dict[str, Any]
+    engine: dict[str, Any]
+
+
+def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[str, Any]) -> DeploymentFacts:
+    """From the two JSON files of the deployment directory `name`; either may be empty."""
+    config = dict(deployment.get("config") or {})
+    kv_cache, scheduler = config.get("kv_cache") or {}, config.get("scheduler") or {}
+    steps = engine.get("build_steps")
+    return DeploymentFacts(
+        deployment=deployment.get("deployment") or name,
+        dtype=deployment.get("dtype") or engine.get("dtype"),
+        mode=deployment.get("mode") or "own",
+        provider=deployment.get("provider") or engine.get("provider"),
+        model=engine.get("model"),
+        model_name=deployment.get("model_name"),
+        model_version=deployment.get("model_version"),
+        max_batch_size=deployment.get("max_batch_size") or config.get("max_batch_size"),
+        max_sequences=scheduler.get("max_sequences"),
+        dynamic_batching=config.get("dynamic_batching"),
+        inference_threads=config.get("inference_threads"),
+        prefix_caching=bool(kv_cache.get("prefix_caching")),
+        kv_blocks=deployment.get("kv_blocks"),
+        kv_dtype=deployment.get("kv_dtype"),
+        kv_block_tokens=deployment.get("kv_block_tokens"),
+        kv_bytes_per_token=deployment.get("kv_bytes_per_token"),
+        plan_sha256=deployment.get("plan_sha256"),
+        triton_version=deployment.get("triton_version"),
+        server_flags=tuple(deployment.get("server_flags") or ()),
+        load_s=deployment.get("load_seconds"),
+        engine_sha256=engine.get("sha256"),
+        engine_size_bytes=engine.get("size_bytes"),
+        engine_weights_dtype=engine.get("weights_dtype"),
+        engine_build_s=sum(step["seconds"] for step in steps) if steps else None,
+        config=config,
+        engine=dict(engine),
+    )

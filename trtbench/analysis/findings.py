@@ -1,0 +1,235 @@
+"""Findings: what was seen, with its figures, as data; report/ puts them into words.
+
+A rule yields a finding only from figures that exist and are supported; without them it yields nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.kv_cache import NEAR_FULL_RATIO
+from trtbench.analysis.stages import StageResult
+from trtbench.analysis.validity import CLIENT_CORES_SUSPECT
+from trtbench.scenario import Scenario
+
+Severity = Literal["critical", "warning", "info"]
+_ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
+
+SATURATED_RATIO = 0.9
+_BATCH_HIT_LOW_RATIO = 0.05
+_LEAST_EXECUTIONS = 20
+_RATE_KEPT_RATIO = 0.9
+_SLO_KEPT_RATIO = 0.99
+_CREEP_RATIO = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`code` selects the text (seen, cause, remedy); `limits` says that this is what bounds throughput; `figures` are the evidence."""
+
+    code: str
+    severity: Severity
+    deployment: str = ""
+    stage: str = ""
+    limits: bool = False
+    figures: Mapping[str, float | str] = field(default_factory=dict)
+
+
+def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count: int) -> Iterator[Finding]:
+    """Every rule over one deployment. A rule over stages speaks once, of the first stage in which it holds, or of the worst."""
+    yield from _server(result)
+    yield from _errors(result)
+    yield from _knee(result)
+    yield from _first(result, lambda stage: _cpu(result, stage, cpu_count))
+    yield from _first(result, _gpu)
+    yield from _first(result, _kv_full)
+    yield from _first(result, lambda stage: _sequences(result, stage))
+    yield from _first(result, _client)
+    yield from _batcher(result)
+    yield from _first(result, _rate)
+    yield from _slo(result)
+    yield from _creep(result)
+    if result.kv_blocks_left:
+        yield Finding("kv_blocks_left", "warning", result.name, figures={"blocks": result.kv_blocks_left})
+
+
+_Rule = Callable[[StageResult], Finding | None]
+
+
+def _first(result: DeploymentResult, rule: _Rule) -> Iterator[Finding]:
+    for stage in result.stages:
+        found = rule(stage)
+        if found:
+            yield Finding(found.code, found.severity, result.name, stage.span.name, found.limits, found.figures)
+            return
+
+
+def _server(result: DeploymentResult) -> Iterator[Finding]:
+    lost = result.server_lost or {}
+    cause = str(lost.get("cause") or "-")
+    if result.state == "never_ready":
+        yield Finding("never_ready", "critical", result.name, figures={"stages": len(result.not_run), "cause": cause})
+    elif lost:
+        figures = {"exit_code": str(lost.get("exit_code", "-")), "cause": cause}
+        yield Finding("server_lost", "critical", result.name, figures=figures)
+
+
+def _errors(result: DeploymentResult) -> Iterator[Finding]:
+    """One finding a class, of the stage where it struck hardest."""
+    worst: dict[str, tuple[float, StageResult, int]] = {}
+    for stage in result.stages:
+        equation = stage.conservation
+        counts = equation.failed_by_class | ({"timeout": equation.timed_out} if equation.timed_out else {})
+        for outcome, count in counts.items():
+            share = count / equation.planned if equation.planned else 0.0
+            if outcome not in worst or share > worst[outcome][0]:
+                worst[outcome] = (share, stage, count)
+    for outcome, (share, stage, count) in worst.items():
+        figures: dict[str, float | str] = {
+            "count": count,
+            "planned": stage.conservation.planned,
+            "share_ratio": share,
+            "message": stage.conservation.messages.get(outcome, ""),
+        }
+        yield Finding(f"errors_{outcome}", "critical" if share > 0.05 else "warning", result.name, stage.span.name, False, figures)
+
+
+def _knee(result: DeploymentResult) -> Iterator[Finding]:
+    knee = result.knee
+    if knee is None:
+        return
+    last = {"top_users": knee.levels[-1], "top_tokens_per_s": knee.throughputs[-1]}
+    if knee.level is None or knee.throughput is None:
+        step = {"last_users": knee.levels[-2], "gain_ratio": knee.throughputs[-1] / knee.throughputs[-2] - 1}
+        yield Finding("no_knee", "info", result.name, figures={**last, **step})
+    else:
+        at = {"knee_users": knee.level, "knee_tokens_per_s": knee.throughput, "gain_ratio": knee.throughputs[-1] / knee.throughput - 1}
+        yield Finding("knee", "info", result.name, limits=True, figures={**last, **at})
+
+
+def _cpu(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Finding | None:
+    """The engine's threads, not the machine, are what a CPU engine can fill: by default all cores but one."""
+    cores = stage.resources.server_cpu_cores
+    if result.facts.provider != "openvino" or result.facts.mode != "own" or cores is None:
+        return None
+    threads = result.facts.inference_threads or max(cpu_count - 1, 1)
+    if cores.mean < SATURATED_RATIO * threads:
+        return None
+    machine = stage.resources.machine_cpu_ratio
+    return Finding(
+        "cpu_saturated",
+        "info",
+        limits=True,
+        figures={
+            "server_cpu_cores": cores.mean,
+            "threads": threads,
+            "cpu_count": cpu_count,
+            "machine_cpu_ratio": machine.mean if machine else "-",
+        },
+    )
+
+
+def _gpu(stage: StageResult) -> Finding | None:
+    for label, gpu in stage.resources.gpus.items():
+        if gpu.utilization_ratio and gpu.utilization_ratio.mean >= SATURATED_RATIO:
+            return Finding(
+                "gpu_saturated", "info", limits=True, figures={"gpu": label, "gpu_utilization_ratio": gpu.utilization_ratio.mean}
+            )
+    return None
+
+
+def _kv_full(stage: StageResult) -> Finding | None:
+    cache = stage.kv_cache
+    if cache is None or cache.used_ratio_peak < NEAR_FULL_RATIO:
+        return None
+    figures = {"peak_ratio": cache.used_ratio_peak, "near_full_ratio": cache.near_full_ratio, "blocks": cache.blocks_max}
+    return Finding("kv_near_full", "warning", limits=True, figures=figures)
+
+
+def _sequences(result: DeploymentResult, stage: StageResult) -> Finding | None:
+    """Requests wait although the KV cache has room: the running batch is at its own limit."""
+    batch, cache = stage.inflight, stage.kv_cache
+    limit = result.facts.max_sequences or (batch.limit if batch else None)
+    if batch is None or batch.waiting is None or not limit or batch.waiting.mean < 1 or batch.running.max < limit:
+        return None
+    if cache is None or cache.used_ratio_peak >= NEAR_FULL_RATIO:
+        return None
+    figures = {"waiting_mean": batch.waiting.mean, "limit": limit, "peak_ratio": cache.used_ratio_peak}
+    return Finding("sequences_bound", "warning", limits=True, figures=figures)
+
+
+def _client(stage: StageResult) -> Finding | None:
+    cores = stage.resources.client_cpu_cores
+    if cores is None or cores.mean <= CLIENT_CORES_SUSPECT:
+        return None
+    lag = stage.resources.client_loop_lag_ns
+    return Finding(
+        "client_bound", "critical", limits=True, figures={"client_cpu_cores": cores.mean, "loop_lag_ns": lag.max if lag else "-"}
+    )
+
+
+def _batcher(result: DeploymentResult) -> Iterator[Finding]:
+    """At the highest closed-loop load. TensorRT-LLM's C++ backend always reports batches of one, so there it says nothing."""
+    closed = [stage for stage in result.stages if stage.is_closed_loop and stage.span.asked >= 2]
+    if not closed or not result.facts.dynamic_batching or result.facts.provider == "tensorrt_llm":
+        return
+    stage = max(closed, key=lambda stage: stage.span.asked)
+    triton, inflight = stage.triton_batching, stage.inflight
+    if triton is None or triton.batch_hit_ratio is None or triton.executions < _LEAST_EXECUTIONS:
+        return
+    if triton.batch_hit_ratio < _BATCH_HIT_LOW_RATIO:
+        figures: dict[str, float | str] = {
+            "batch_hit_ratio": triton.batch_hit_ratio,
+            "executions": triton.executions,
+            "delay_us": result.facts.dynamic_batching.get("max_queue_delay_us", 0),
+            "inflight_mean": inflight.running.mean if inflight else "-",
+        }
+        yield Finding("never_batches", "info", result.name, stage.span.name, figures=figures)
+
+
+def _rate(stage: StageResult) -> Finding | None:
+    """An open loop asks more than is served, told by two signs: fewer done than due, and waiting that grows."""
+    rates = stage.throughput
+    if stage.is_closed_loop or not stage.backlog_grew or not rates.offered_rate or rates.request_throughput is None:
+        return None
+    if rates.request_throughput >= _RATE_KEPT_RATIO * rates.offered_rate:
+        return None
+    figures = {"offered_per_s": rates.offered_rate, "served_per_s": rates.request_throughput}
+    return Finding("rate_not_kept", "warning", limits=True, figures=figures)
+
+
+def _slo(result: DeploymentResult) -> Iterator[Finding]:
+    """The highest closed-loop load that still kept the SLO, or that none did; judged on all planned requests."""
+    judged = [(stage, ratio) for stage in result.stages if (ratio := stage.throughput.goodput_ratio) is not None]
+    missed = [(stage, ratio) for stage, ratio in judged if ratio < _SLO_KEPT_RATIO]
+    if not missed:
+        return
+    stage, ratio = min(missed, key=lambda pair: pair[1])
+    kept = ", ".join(kept.span.name for kept, good in judged if good >= _SLO_KEPT_RATIO) or "-"
+    yield Finding(
+        "slo_missed", "warning", result.name, stage.span.name, figures={"goodput_ratio": ratio, "kept": kept, "count": len(missed)}
+    )
+
+
+def _creep(result: DeploymentResult) -> Iterator[Finding]:
+    """Growth over a long stage that its second half goes on with; a warm-up flattens out and is not reported."""
+    for stage in result.stages:
+        for series, drift in stage.drifts.items():
+            keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0
+            if keeps_on and drift.growth_ratio is not None and drift.growth_ratio > _CREEP_RATIO:
+                unit = "bytes" if series.endswith("_bytes") else "count"
+                figures: dict[str, float | str] = {
+                    "series": series,
+                    "length_s": drift.length_s,
+                    "growth_ratio": drift.growth_ratio,
+                    f"start_{unit}": drift.start,
+                    f"per_hour_{unit}": drift.slope_per_hour,
+                }
+                yield Finding(f"creep_{unit}", "warning", result.name, stage.span.name, figures=figures)

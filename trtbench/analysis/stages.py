@@ -1,0 +1,140 @@
+"""One stage of load on one deployment, with every figure that its records and samples support."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from trtbench.analysis.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
+from trtbench.analysis.drift import Drift, drift
+from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
+from trtbench.analysis.latency import Latency, latency, ttft_ns
+from trtbench.analysis.outcomes import Conservation, conservation
+from trtbench.analysis.percentile import Distribution
+from trtbench.analysis.resources import Resources, resources
+from trtbench.analysis.throughput import Throughput, throughput
+from trtbench.records import Event, Outcome, RequestRecord, StageWindow
+from trtbench.rundir import Samples
+from trtbench.scenario import Scenario
+
+_DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
+_BACKLOG_FACTOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpan:
+    """When a stage was measured. `ended` is a StageWindow's, or broken_off: the run was killed in it, and `planned` is the least
+    that can have been planned."""
+
+    name: str
+    mode: str
+    asked: float
+    start_ns: int
+    end_ns: int
+    planned: int
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
+    TTFT is over twice the first quarter's; None with fewer than 20 in a quarter."""
+
+    span: StageSpan
+    conservation: Conservation
+    throughput: Throughput
+    latency: Latency
+    input_tokens: Distribution
+    output_tokens: Distribution
+    wrong_length: int
+    backlog_grew: bool | None
+    triton_batching: TritonBatching | None
+    inflight: InflightBatching | None
+    kv_cache: KvCache | None
+    resources: Resources
+    energy_per_token_j: float | None
+    drifts: dict[str, Drift]
+
+    @property
+    def is_closed_loop(self) -> bool:
+        return self.span.mode == "concurrency"
+
+
+def stage_spans(events: Iterable[Event], requests: Sequence[RequestRecord]) -> list[StageSpan]:
+    """The stages of one deployment whose measured phase was opened, in order of time."""
+    spans: dict[str, StageSpan] = {}
+    records = by_stage(requests)
+    for event in events:
+        if event.kind == "stage_started":
+            spans[event.data["name"]] = _broken_off(event, records.get(event.data["name"], []))
+        elif event.kind == "stage_finished":
+            spans[event.data["name"]] = StageSpan(**asdict(StageWindow(**event.data)))
+    return sorted(spans.values(), key=lambda span: span.start_ns)
+
+
+def by_stage(requests: Sequence[RequestRecord]) -> dict[str, list[RequestRecord]]:
+    """The measured requests (no warm-up) of each stage."""
+    stages: dict[str, list[RequestRecord]] = {}
+    for request in requests:
+        if not request.warmup:
+            stages.setdefault(request.stage, []).append(request)
+    return stages
+
+
+def _broken_off(started: Event, records: Sequence[RequestRecord]) -> StageSpan:
+    """What a stage is until its window says more. A stage that ends by time plans as it goes, so `planned` may be too low."""
+    known = [instant for r in records for instant in (r.due_ns, r.sent_ns, r.done_ns, *r.token_ns[-1:]) if instant is not None]
+    data = started.data
+    planned = max(data.get("planned") or 0, len(records))
+    return StageSpan(data["name"], data["mode"], data["asked"], started.time_ns, max([started.time_ns, *known]), planned, "broken_off")
+
+
+def measure(
+    span: StageSpan,
+    requests: Sequence[RequestRecord],
+    samples: Samples,
+    residency: Residency,
+    facts: DeploymentFacts,
+    scenario: Scenario,
+) -> StageResult:
+    """All figures of one stage from its measured requests and the deployment's samples."""
+    start, end = span.start_ns, span.end_ns
+    duration_s = {stage.label: stage.duration_s for stage in scenario.load}.get(span.name)
+    done = [request for request in requests if request.outcome is Outcome.COMPLETED]
+    rates = throughput(requests, span.planned, scenario.slo, duration_s)
+    use = resources(samples, start, end)
+    return StageResult(
+        span=span,
+        conservation=conservation(requests, span.planned),
+        throughput=rates,
+        latency=latency(requests),
+        input_tokens=Distribution.of(r.input_tokens for r in done),
+        output_tokens=Distribution.of(r.output_tokens for r in done),
+        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done),
+        backlog_grew=backlog_grew([ttft for r in sorted(done, key=lambda r: r.due_ns) if (ttft := ttft_ns(r)) is not None]),
+        triton_batching=triton_batching(samples, start, end, facts.max_batch_size),
+        inflight=inflight_batching(samples, start, end),
+        kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
+        resources=use,
+        energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
+        drifts=_drifts(samples, start, end),
+    )
+
+
+def backlog_grew(ttfts_in_order_ns: Sequence[int]) -> bool | None:
+    """Whether waiting kept growing, from TTFTs in the order they fell due."""
+    quarter = len(ttfts_in_order_ns) // 4
+    first, last = Distribution.of(ttfts_in_order_ns[:quarter]).p50, Distribution.of(ttfts_in_order_ns[-quarter:] if quarter else ()).p50
+    return None if first is None or last is None else last > _BACKLOG_FACTOR * first
+
+
+def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
+    """Integral of power / output tokens, all GPUs added."""
+    joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
+    return sum(joules) / output_tokens if joules and output_tokens else None
+
+
+def _drifts(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Drift]:
+    found = {name: drift(samples.series(name), start_ns, end_ns) for name in _DRIFTING}
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,141 @@
+"""Summary: everything that can be said of a run, from its directory alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trtbench.analysis.agreement import Agreement, Key, outputs
+from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.comparison import Comparison, StageRatios, compare
+from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.findings import Finding, by_severity, deployment_findings
+from trtbench.analysis.kv_cache import KvCache
+from trtbench.analysis.latency import Latency, send_lags_ns
+from trtbench.analysis.outcomes import Conservation
+from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
+from trtbench.analysis.precision import precision_findings
+from trtbench.analysis.resources import GpuUse, Resources
+from trtbench.analysis.stages import StageResult, by_stage
+from trtbench.analysis.throughput import Throughput
+from trtbench.analysis.validity import Reason, Verdict, run_reasons, sample_reasons, stage_reasons, verdict
+from trtbench.analysis.window import Level
+from trtbench.records import Environment, Event
+from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.scenario import Scenario, load_scenario
+
+__all__ = [  # what report/ may know of analysis/
+    "PERMILLES",
+    "Agreement",
+    "Comparison",
+    "Conservation",
+    "Curve",
+    "DeploymentResult",
+    "Distribution",
+    "Finding",
+    "GpuUse",
+    "InflightBatching",
+    "KvCache",
+    "Latency",
+    "Level",
+    "NotRun",
+    "Reason",
+    "Resources",
+    "StageRatios",
+    "StageResult",
+    "Summary",
+    "Throughput",
+    "TritonBatching",
+    "Verdict",
+    "needed_samples",
+    "summarise",
+]
+
+SUMMARY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`complete` is whether the run came to its own end: neither interrupted nor killed."""
+
+    run: str
+    complete: bool
+    command: str
+    started_utc: str
+    wall_s: float
+    scenario: Scenario
+    environment: Environment
+    verdict: Verdict
+    deployments: tuple[DeploymentResult, ...]
+    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
+        plain: dict[str, Any] = _plain({name: getattr(self, name) for name in self.__slots__ if name not in ("scenario", "environment")})
+        facts = {"scenario": self.scenario.model_dump(mode="json"), "environment": asdict(self.environment)}
+        return {"summary_version": SUMMARY_VERSION} | plain | facts
+
+
+def summarise(run: RunDirectory) -> Summary:
+    """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
+    scenario, environment, events = load_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
+    results: list[DeploymentResult] = []
+    said: dict[str, dict[Key, list[int]]] = {}
+    reasons: list[Reason] = []
+    for directory in run.deployments():
+        result, found, texts = _deployment(directory, [e for e in events if e.deployment == directory.name], scenario)
+        results.append(result)
+        reasons.extend(found)
+        said[directory.name] = texts
+    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0)
+    interrupted = any(event.kind == "interrupted" for event in events)
+    complete = run.is_complete() and not interrupted
+    reasons = [*run_reasons(complete, interrupted, results, comparisons), *reasons, *sample_reasons(results)]
+    return Summary(
+        run=run.path.name,
+        complete=complete,
+        command=shlex.join(next((e.data["command"] for e in events if e.kind == "run_started"), [])),
+        started_utc=environment.started_utc,
+        wall_s=(events[-1].time_ns - events[0].time_ns) / 1e9 if events else 0.0,
+        scenario=scenario,
+        environment=environment,
+        verdict=verdict(reasons),
+        deployments=tuple(results),
+        comparisons=comparisons,
+        findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
+    )
+
+
+def _deployment(
+    directory: DeploymentDirectory, events: Sequence[Event], scenario: Scenario
+) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]]]:
+    """One deployment's records are held only in here: a day's run has millions."""
+    requests = directory.requests()
+    result, records = deployment_result(directory, requests, events, scenario), by_stage(requests)
+    reasons = [
+        reason
+        for stage in result.stages
+        for reason in stage_reasons(result, stage, send_lags_ns(records.get(stage.span.name, [])), scenario)
+    ]
+    return result, reasons, outputs(requests)
+
+
+def _findings(
+    results: Sequence[DeploymentResult], comparisons: Sequence[Comparison], scenario: Scenario, cpu_count: int
+) -> Iterator[Finding]:
+    for result in results:
+        yield from deployment_findings(result, scenario, cpu_count)
+    for pair in comparisons:
+        yield from precision_findings(pair)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses to dicts with string keys, tuples to lists, all the way down."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

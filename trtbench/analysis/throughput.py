@@ -1,0 +1,95 @@
+"""Throughput and goodput over the measured window of a stage (metrics.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trtbench.analysis.latency import NS_PER_S, gaps_ns, tpot_ns, ttft_ns
+from trtbench.records import Outcome, RequestRecord
+from trtbench.scenario import Slo
+
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """First due to last done of the measured phase."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / NS_PER_S
+
+    def holds(self, instant_ns: int | None) -> bool:
+        return instant_ns is not None and self.start_ns <= instant_ns <= self.end_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO."""
+
+    window_s: float
+    completed: int  # done inside the window
+    output_tokens: int  # arrived inside the window
+    request_throughput: float | None
+    output_token_throughput: float | None
+    offered_rate: float | None  # requests a second that fell due; what an open loop really asked
+    goodput: float | None
+    goodput_ratio: float | None  # of all planned, whenever done
+
+
+def measured_window(requests: Sequence[RequestRecord], duration_s: float | None) -> Window | None:
+    """First due to last done; None when nothing was done.
+
+    Of a stage that ends by time, what is done after its time is drain and left out, unless nothing at all was done before.
+    """
+    done = [request.done_ns for request in requests if request.done_ns is not None]
+    if not done:
+        return None
+    start_ns = min(request.due_ns for request in requests)
+    if duration_s is not None:
+        close_ns = start_ns + round(duration_s * NS_PER_S)
+        done = [instant for instant in done if instant <= close_ns] or done
+    return Window(start_ns, max(done))
+
+
+def keeps(request: RequestRecord, slo: Slo) -> bool:
+    """Whether a request completed and kept every limit of `slo` that is set. A figure that does not exist breaks no limit."""
+    if request.outcome is not Outcome.COMPLETED or request.done_ns is None:
+        return False
+    limits = (
+        (slo.ttft_ms, ttft_ns(request)),
+        (slo.itl_ms, max(gaps_ns(request), default=None)),
+        (slo.tpot_ms, tpot_ns(request)),
+        (slo.e2e_latency_ms, request.done_ns - request.due_ns),
+    )
+    return all(limit is None or value is None or value <= limit * _NS_PER_MS for limit, value in limits)
+
+
+def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, duration_s: float | None) -> Throughput:
+    """The rates of one stage's measured requests."""
+    window = measured_window(requests, duration_s)
+    if window is None or window.seconds <= 0:
+        return Throughput(0.0, 0, 0, None, None, None, None, None)
+    done = [r for r in requests if r.outcome is Outcome.COMPLETED and window.holds(r.done_ns)]
+    tokens = sum(n for r in requests for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
+    good = [r for r in requests if keeps(r, slo)] if slo.model_dump(exclude_none=True) else None
+    return Throughput(
+        window_s=window.seconds,
+        completed=len(done),
+        output_tokens=tokens,
+        request_throughput=len(done) / window.seconds,
+        output_token_throughput=tokens / window.seconds,
+        offered_rate=_offered_rate(requests),
+        goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
+        goodput_ratio=None if good is None or not planned else len(good) / planned,
+    )
+
+
+def _offered_rate(requests: Sequence[RequestRecord]) -> float | None:
+    due = [request.due_ns for request in requests]
+    span_ns = max(due) - min(due)
+    return (len(due) - 1) * NS_PER_S / span_ns if span_ns else None

@@ -1,0 +1,62 @@
+"""Reading sampled series over a window of time.
+
+A series is (time_ns [n], value [n]) in time order. Counters are cumulative and may start again from zero when a model is reloaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.rundir import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A gauge over a window, each reading counting alike; the unit is in the name of the field that holds it."""
+
+    mean: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float64]) -> Level | None:
+        """None for a gauge that was never read."""
+        return cls(float(values.mean()), float(values.min()), float(values.max())) if len(values) else None
+
+
+def inside(series: Series, start_ns: int, end_ns: int) -> npt.NDArray[np.float64]:
+    """The values read at start_ns <= time <= end_ns."""
+    times, values = series
+    return values[np.searchsorted(times, start_ns, "left") : np.searchsorted(times, end_ns, "right")]
+
+
+def increase(series: Series, start_ns: int, end_ns: int) -> float | None:
+    """How much a counter rose between its last reading at or before the start and its first at or after the end.
+
+    A fall means the counter began anew, and then what it shows is the rise. Where the end was never read, the last reading stands
+    for it. None where the start was never read.
+    """
+    borders = border_readings(series, start_ns, end_ns)
+    return None if borders is None else rise(series, *borders)
+
+
+def border_readings(series: Series, start_ns: int, end_ns: int) -> tuple[int, int] | None:
+    """The instants of the two readings that `increase` subtracts."""
+    times, _ = series
+    first = int(np.searchsorted(times, start_ns, "right")) - 1
+    if first < 0:
+        return None
+    last = min(int(np.searchsorted(times, end_ns, "left")), len(times) - 1)
+    return int(times[first]), int(times[max(first, last)])
+
+
+def rise(series: Series, from_ns: int, to_ns: int) -> float:
+    """Rise between the readings at or before two instants. A counter that appears only with its first count was 0 before."""
+    times, values = series
+    first, last = (int(np.searchsorted(times, instant, "right")) for instant in (from_ns, to_ns))
+    read = np.concatenate([values[first - 1 : first] if first else [0.0], values[first:last]])
+    steps = np.diff(read)
+    return float(np.where(steps < 0, read[1:], steps).sum())

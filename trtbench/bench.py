@@ -1,0 +1,50 @@
+"""The same load and report against a Triton that somebody else runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trtbench.drive import ServerUnderLoad, drive
+from trtbench.load.draw import draw_plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.target import Target
+from trtbench.load.workload import PromptSource
+from trtbench.preflight import check_writable
+from trtbench.run import Outcome
+from trtbench.runlog import Listener, start_run
+from trtbench.scenario import Scenario
+
+
+def bench(
+    scenario: Scenario,
+    target: Target,
+    prompts: PromptSource,
+    metrics_url: str | None,
+    end_id: int,
+    runs: Path,
+    command: list[str],
+    listener: Listener,
+    progress: LoadProgress,
+) -> Outcome:
+    """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
+    check_writable(runs)
+    plan = draw_plan(scenario, prompts)
+    log = start_run(runs, scenario, command, listener)
+    directory = log.run.deployment(target.model)
+    log.event("deployment_started", directory.name)
+    facts = {
+        "name": directory.name,
+        "mode": "external",
+        "url": target.url,
+        "model_name": target.model,
+        "model_version": target.version or None,
+        "max_batch_size": target.max_batch_size,
+        "triton_version": target.triton_version,
+        "plan_sha256": plan.sha256,
+    }
+    directory.write_json("deployment.json", facts)
+    ended, signum = drive(ServerUnderLoad(target, metrics_url, end_id), plan, scenario, directory, log, progress)
+    log.event("deployment_finished", directory.name, ended=ended)
+    if signum is None:
+        log.event("run_finished")
+    return Outcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())

@@ -1,0 +1,158 @@
+"""The command line: parse, call, print, exit code.
+
+Exit codes: 0 done; 1 a server or a fault of the run; 2 bad input, nothing was started; 130 and 143 interrupted.
+Our own modules are imported inside the commands, so that `trtbench report` starts fast and needs nothing but itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trtbench import __version__
+from trtbench.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+_RUNS = Path("runs")
+_LANGUAGES = click.Choice(["en", "zh"])
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"trtbench: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__)
+def main() -> None:
+    """Benchmark models served by NVIDIA Triton: from a checkpoint to a report."""
+
+
+_set = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key, as load.0.requests=20.")
+_quiet = click.option("--quiet", is_flag=True, help="No progress, only faults and the result.")
+_lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Language of the report and the table.")
+_runs = click.option("--runs", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Where run directories go.")
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--dtype", type=click.Choice(["fp16", "int8"]), help="Precision; default: the spec's, else fp16.")
+@click.option("--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi"]), help="Default: the spec's, else auto.")
+@click.option("--output", type=click.Path(path_type=Path), help="Cache of built engines; default: engines/built.")
+@_quiet
+def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
+    """Build an engine from SPEC: a YAML file, the name of a shipped spec, a checkpoint directory, or smollm2-135m."""
+    from trtbench.commands import build_command
+
+    build_command(spec, dtype, provider, output, quiet)
+
+
+@main.command("serve-and-bench")
+@click.argument("scenario", type=click.Path(path_type=Path))
+@_set
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
+@_runs
+@_lang
+@_quiet
+def serve_and_bench(scenario: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path, lang: str, quiet: bool) -> None:
+    """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
+    from trtbench.commands import dry_run_command, serve_and_bench_command
+
+    if dry_run:
+        dry_run_command(scenario, overrides)
+    else:
+        sys.exit(serve_and_bench_command(scenario, overrides, runs, lang, quiet))
+
+
+@main.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@_set
+@click.option("--engine", "dtype", help="Which of the scenario's engines; default: the first.")
+@click.option("--deployment", help="Which of the scenario's deployments; default: the first.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@_quiet
+def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, quiet: bool, **ports: int) -> None:
+    """Serve one engine of SCENARIO on loopback until Ctrl-C."""
+    from trtbench.commands import serve_command
+
+    sys.exit(serve_command(scenario, overrides, dtype, deployment, (ports["grpc_port"], ports["http_port"], ports["metrics_port"]), quiet))
+
+
+@main.command()
+@click.option("--url", required=True, metavar="HOST:PORT", help="The server's gRPC endpoint.")
+@click.option("--model", required=True, help="A model with TensorRT-LLM's tensor names, streaming (decoupled).")
+@click.option("--model-version", default="", help="Default: the server's choice.")
+@click.option("--metrics-url", help="The server's Prometheus page, as http://HOST:8002/metrics; without it engine gauges are missing.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), help="Directory with tokenizer.json, for text; else random ids.")
+@click.option("--vocab-size", type=click.IntRange(min=2), default=32000, show_default=True, help="Random ids are below this.")
+@click.option("--concurrency", "--max-concurrency", help="Users, as 8 or 1,4,16 (a stage each). Default 1 without a rate.")
+@click.option("--request-rate", type=float, help="Requests per second instead of users.")
+@click.option("--burstiness", type=float, default=1.0, show_default=True, help="Shape of the gaps: 1 Poisson, below burstier.")
+@click.option("--isl", default="128", show_default=True, help="Prompt tokens, as 128 or 64:256 (uniform).")
+@click.option("--osl", default="32", show_default=True, help="Output tokens, as 32 or 16:64 (uniform).")
+@click.option("--streaming/--no-streaming", default=True, show_default=True, help="Tokens as they come, or one response.")
+@click.option("--warmup-request-count", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--request-count", "--num-prompts", type=click.IntRange(min=1), help="Requests a stage.")
+@click.option("--benchmark-duration", type=float, help="Seconds a stage. Default with no count: 30.")
+@click.option("--request-timeout", type=float, default=120.0, show_default=True, help="Seconds, from due.")
+@click.option("--random-seed", type=int, default=1, show_default=True)
+@click.option("--goodput", multiple=True, metavar="NAME:MS", help="Limits, as --goodput ttft:500 tpot:50. Names: ttft, itl, tpot, e2e.")
+@click.option("--artifact-dir", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Where run directories go.")
+@click.option("--eos-id", type=int, default=-1, show_default=True, help="Token that ends an output; -1: always generate --osl tokens.")
+@_lang
+@_quiet
+def bench(**flags: Any) -> None:
+    """Put a Triton that runs already under load, and report."""
+    from trtbench.commands import bench_command
+
+    sys.exit(bench_command(**flags))
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@_lang
+@click.option("--format", "formats", default="md,html,json", show_default=True, help="Any of md, html, json.")
+def report(run_dir: Path, lang: str, formats: str) -> None:
+    """Make the report of RUN_DIR again, from its files alone."""
+    from trtbench.reporting import report_run
+
+    report_run(run_dir, lang, formats)
+
+
+@main.command()
+def scenarios() -> None:
+    """List the scenarios that ship: purpose, duration, requests."""
+    from trtbench.commands import scenarios_command
+
+    scenarios_command()
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of scenario files, for editors."""
+    from trtbench.commands import schema_command
+
+    schema_command()
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this machine can do, and the remedy for what it cannot."""
+    from trtbench.commands import doctor_command
+
+    sys.exit(doctor_command())
+
+
+if __name__ == "__main__":
+    main()

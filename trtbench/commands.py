@@ -1,0 +1,203 @@
+"""What the commands do and print, beside `report` (reporting.py)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from trtbench import data
+from trtbench.bench import bench
+from trtbench.console import Console
+from trtbench.doctor import examine
+from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_spec
+from trtbench.engine.checkpoint import cache_directory
+from trtbench.engine.spec import BuildLog
+from trtbench.errors import UserError
+from trtbench.flags import bench_scenario
+from trtbench.load.progress import LoadProgress
+from trtbench.load.target import inspect_target
+from trtbench.load.workload import CorpusPrompts, UniformPrompts
+from trtbench.preflight import check_scenario
+from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, preview
+from trtbench.reporting import report_run
+from trtbench.run import Outcome, Terminated, serve_and_bench
+from trtbench.scenario import Scenario, load_scenario
+from trtbench.serve import serve
+from trtbench.serving.installation import find_tritonserver, libpython
+from trtbench.serving.server import ServerError
+
+
+def build_command(spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
+    spec = load_spec(spec_name)
+    spec = spec.model_copy(update={key: value for key, value in (("dtype", dtype), ("provider", provider)) if value})
+    show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
+    log = BuildLog(show)
+    built = build_engine(spec, output or DEFAULT_OUTPUT, log)
+    engine = built.engine
+    print(f"{engine.path}")
+    print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
+    print(f"  {engine.size_bytes / 2**20:.1f} MiB, hash {engine.sha256}")
+    for step in log.steps if not built.cached else ():
+        print(f"  {step.seconds:7.1f} s  {step.label}")
+    if built.cached:
+        print("  from the cache: nothing was built")
+
+
+def serve_and_bench_command(path: Path, overrides: tuple[str, ...], runs: Path, language: str, quiet: bool) -> int:
+    scenario = load_scenario(find_scenario(path), overrides)
+    progress = LoadProgress()
+    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+        outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
+    return fault.code or _finish(outcome, language)
+
+
+def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
+    scenario = bench_scenario(flags)
+    target = inspect_target(flags["url"], flags["model"], flags["model_version"])
+    tokenizer = flags["tokenizer"]
+    prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
+    progress = LoadProgress()
+    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+        outcome = bench(
+            scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress
+        )
+    return fault.code or _finish(outcome, lang)
+
+
+def _finish(outcome: Outcome, language: str) -> int:
+    """Report what there is; the exit code says how it ended."""
+    report_run(outcome.run.path, language)
+    if outcome.interrupted_by is not None:
+        return 128 + outcome.interrupted_by
+    return 1 if outcome.lost else 0
+
+
+def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
+    scenario = load_scenario(find_scenario(path), overrides)
+    provider, _, budgets = check_scenario(scenario)
+    plan = preview(scenario, budgets)
+    print(f"{scenario.name}: {scenario.purpose}")
+    print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
+    out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+    out.print(_stages(plan))
+    out.print(_kv(plan))
+    print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
+    if any(stage.estimated for stage in plan.stages):
+        print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")
+
+
+def _stages(plan: Preview) -> Table:
+    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title="Load, on each of the runs")
+    for stage in plan.stages:
+        unit = "users" if stage.mode == "concurrency" else "requests/s"
+        requests = "until time is up" if stage.requests is None else str(stage.requests)
+        duration = _about(stage.duration_s, stage.estimated)
+        table.add_row(stage.label, stage.mode, f"{stage.level:g} {unit}", str(stage.warmup_requests), requests, duration)
+    return table
+
+
+def _kv(plan: Preview) -> Table:
+    table = Table("deployment", "blocks", "MiB", "blocks a request", "requests at once", "scheduler's sequences", title="KV cache")
+    for kv in plan.kv:
+        table.add_row(
+            kv.deployment,
+            str(kv.blocks),
+            f"{kv.bytes / 2**20:.0f}",
+            str(kv.blocks_per_request),
+            str(kv.concurrent_requests),
+            str(kv.max_sequences),
+        )
+    return table
+
+
+def _about(seconds: float, estimated: bool) -> str:
+    text = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"~{text}" if estimated else text
+
+
+def serve_command(
+    path: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, ports: tuple[int, int, int], quiet: bool
+) -> int:
+    scenario = load_scenario(find_scenario(path), overrides)
+    with _faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, _sigterm_raises():
+        serve(scenario, dtype, deployment, ports, console)
+    return fault.code
+
+
+def scenarios_command() -> None:
+    table = Table("name", "purpose", "load on each engine", "requests")
+    for path in sorted(data.SCENARIOS.glob("*.yaml")):
+        plan = preview(scenario := load_scenario(path), {})
+        duration = _about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
+        by_time = any(stage.requests is None for stage in plan.stages)
+        table.add_row(scenario.name, Text(scenario.purpose), duration, "until time is up" if by_time else str(plan.requests))
+    RichConsole(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def schema_command() -> None:
+    print(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+def doctor_command() -> int:
+    """1 when something that trtbench needs is missing."""
+    checks = examine(
+        tritonserver=lambda: f"{(found := find_tritonserver()).binary} ({found.source})",
+        libpython=libpython,
+        providers={provider.name: provider.unavailable() for provider in PROVIDERS.values()},
+        cache=cache_directory(),
+        output=Path.cwd(),
+    )
+    for check in checks:
+        print(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else ""))
+    return int(any(check.status == "fail" for check in checks))
+
+
+def find_scenario(path: Path) -> Path:
+    """A file, or the name of a scenario that ships."""
+    shipped = data.SCENARIOS / f"{path}.yaml"
+    return shipped if not path.suffix and not path.exists() and shipped.is_file() else path
+
+
+class Fault:
+    code = 0
+
+
+@contextmanager
+def _faults_end_in_one_line() -> Iterator[Fault]:
+    """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
+    fault = Fault()
+    try:
+        yield fault
+    except UserError:
+        raise
+    except (ServerError, OSError) as error:
+        print(f"trtbench: {error}", file=sys.stderr)
+        fault.code = 1
+    except KeyboardInterrupt:
+        fault.code = 128 + signal.SIGINT
+    except Terminated:
+        fault.code = 128 + signal.SIGTERM
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Outside the load, SIGTERM unwinds like Ctrl-C does, so that every context manager stops what it started."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

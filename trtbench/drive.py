@@ -1,0 +1,159 @@
+"""Drive one running deployment: the plan's load, the telemetry beside it, and the ways it can end early."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trtbench.clock import now_ns, seconds_ns
+from trtbench.experiment.load import Ended, LoadHooks, run_load
+from trtbench.load.client import GrpcClient
+from trtbench.load.plan import Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.recorder import Recorder
+from trtbench.load.stop import StopSignal
+from trtbench.load.target import Target
+from trtbench.load.wire import NO_END_ID
+from trtbench.records import Sample
+from trtbench.rundir import DeploymentDirectory, LineWriter, sample_row
+from trtbench.runlog import RunLog
+from trtbench.scenario import Scenario
+from trtbench.serving.autopsy import Death
+from trtbench.telemetry.sampler import Sampler, SamplerConfig
+
+_WATCH_S = 0.1
+_LAG_INTERVAL_NS = seconds_ns(0.25)
+
+
+@dataclass(frozen=True)
+class ServerUnderLoad:
+    """The server as the load needs it. `death()` is None while it runs; it and `pid` are None for somebody else's."""
+
+    target: Target
+    metrics_url: str | None
+    end_id: int
+    pid: int | None = None
+    death: Callable[[], Death | None] | None = None
+
+
+def drive(
+    server: ServerUnderLoad, plan: Plan, scenario: Scenario, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
+) -> tuple[Ended, int | None]:
+    """Put `server` under the plan's load, recording into `directory`; (how it ended, the signal that interrupted it if any).
+
+    SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written.
+    """
+    plan.save(directory.plan_jsonl)
+    config = SamplerConfig(
+        grpc_address=server.target.url,
+        metrics_url=server.metrics_url,
+        model=server.target.model,
+        server_pid=server.pid,
+        client_pid=os.getpid(),
+        interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
+        gpu=server.pid is not None,
+    )
+    try:
+        with Sampler(config, directory.samples_jsonl) as sampler:
+            ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
+        tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
+        log.event("telemetry_finished", directory.name, sources=tallies)
+        return ended, signum
+    finally:
+        directory.seal()
+
+
+async def _load(
+    server: ServerUnderLoad,
+    plan: Plan,
+    scenario: Scenario,
+    directory: DeploymentDirectory,
+    log: RunLog,
+    progress: LoadProgress,
+    sampler: Sampler,
+) -> tuple[Ended, int | None]:
+    stop = StopSignal()
+    client = GrpcClient(server.target, scenario.workload.sampling, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
+    watch = asyncio.create_task(_watch(server, stop))
+    try:
+        with closing(LagSamples(LineWriter(directory.samples_jsonl))) as lags, _signals(stop, log, directory.name) as caught:
+            hooks = LoadHooks(
+                event=lambda kind, data: log.event(kind, directory.name, **data),
+                snapshot=lambda: _snapshot(sampler),
+                loop_lag_ns=lags.add,
+            )
+            with closing(Recorder(directory.requests_jsonl)) as recorder:
+                await client.connect()
+                ended = await run_load(plan, scenario.stop, client, recorder, stop, progress, hooks)
+    finally:
+        watch.cancel()
+        await client.close()
+    if ended == "server_lost" and server.death and (death := server.death()):
+        log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
+    return ended, caught[0] if caught else None
+
+
+def _snapshot(sampler: Sampler) -> Awaitable[None]:
+    """In a thread: the loop goes on stamping what an earlier stage may still receive."""
+
+    async def read() -> None:
+        await asyncio.to_thread(sampler.snapshot)
+
+    return read()
+
+
+async def _watch(server: ServerUnderLoad, stop: StopSignal) -> None:
+    """Notice the server's death at once: what is in flight would otherwise wait for its time limit."""
+    while server.death:
+        if server.death():
+            stop.server_lost()
+            return
+        await asyncio.sleep(_WATCH_S)
+
+
+@contextmanager
+def _signals(stop: StopSignal, log: RunLog, deployment: str) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM as interrupts of the load; yields the list of signals that came. Restores what was set before."""
+    caught: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def interrupt(signum: int) -> None:
+        caught.append(signum)
+        stop.interrupt()
+        if signum == signal.SIGTERM:
+            stop.interrupt()
+        log.event("interrupted", deployment, level=2 if signum == signal.SIGTERM else min(len(caught), 2))
+
+    before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    for signum in before:
+        loop.add_signal_handler(signum, interrupt, signum)
+    try:
+        yield caught
+    finally:
+        for signum, handler in before.items():
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, handler)
+
+
+class LagSamples:
+    """Keeps the largest event-loop lag of each interval as a sample."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self._largest_ns = 0
+        self._due_ns = now_ns() + _LAG_INTERVAL_NS
+
+    def add(self, lag_ns: int) -> None:
+        self._largest_ns = max(self._largest_ns, lag_ns)
+        if now_ns() >= self._due_ns:
+            self._writer.write(sample_row(Sample(now_ns(), "client_loop_lag_ns", "", self._largest_ns)))
+            self._largest_ns = 0
+            self._due_ns = now_ns() + _LAG_INTERVAL_NS
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,135 @@
+"""Client: sends one planned request and stamps what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from trtbench.clock import NS_PER_S, now_ns
+from trtbench.load.errors import classify
+from trtbench.load.plan import PlannedPrompt
+from trtbench.load.target import CHANNEL_OPTIONS, Target
+from trtbench.load.wire import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
+from trtbench.records import Outcome, RequestRecord
+from trtbench.scenario import Sampling
+
+_CONNECTIONS = 4
+_LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
+
+
+class Client(Protocol):
+    """One way to speak to the server. `encode` runs before a phase, `send` during it; both on the event loop's thread."""
+
+    def encode(self, prompt: PlannedPrompt) -> bytes:
+        """The prompt as `send` wants it."""
+
+    async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
+        """Send one request, fill everything of `record` that comes of it, and return when it is over.
+
+        No fault of the request raises: it becomes the record's outcome. Cancelling the call cancels the request on the server,
+        fills what had come until then, sets the outcome CANCELLED and raises CancelledError.
+        """
+
+    async def close(self) -> None: ...
+
+
+class GrpcClient:
+    """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request, spread over a few connections."""
+
+    def __init__(self, target: Target, sampling: Sampling, end_id: int = NO_END_ID, connections: int = _CONNECTIONS) -> None:
+        """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop."""
+        self._target = target
+        self._sampling = sampling
+        self._end_id = end_id
+        self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(connections)]
+        self._streams = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
+        self._open: set[Any] = set()  # a call that nobody refers to is cancelled
+        self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
+
+    async def connect(self, timeout_s: float = 5.0) -> None:
+        """Open every connection, so that no request pays for it; TimeoutError when the server does not answer."""
+        ready = asyncio.gather(*(channel.channel_ready() for channel in self._channels))
+        await asyncio.wait_for(ready, timeout_s)
+
+    def encode(self, prompt: PlannedPrompt) -> bytes:
+        return request_body(self._target, prompt, self._sampling, self._end_id)
+
+    async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
+        phase = "w" if record.warmup else "m"
+        message = with_request_id(body, f"{self._run_id}-{record.stage}-{phase}{record.index}")
+        record.sent_ns = now_ns()
+        # gRPC's own deadline: it costs no task, and the server sees the cancellation.
+        call = next(self._streams)(timeout=max(deadline_ns - record.sent_ns, 0) / NS_PER_S)
+        self._open.add(call)
+        call.add_done_callback(self._open.discard)
+        try:
+            code, text = await _exchange(call, message, record)
+        except asyncio.CancelledError:
+            call.cancel()
+            _end(record, Outcome.CANCELLED, "cancelled by the client")
+            raise
+        if record.done_ns is None:
+            error = text or (f"stream ended with {code}" if code != "OK" else "stream closed without a final response")
+            _end(record, classify("" if code == "OK" else code, error), error)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+async def _exchange(call: Any, message: bytes, record: RequestRecord) -> tuple[str, str]:
+    """Write one message and read until the final response; the status of a stream that ended before it: (name of the code, details).
+
+    The end of the stream after the final response is not waited for: nothing comes any more, and the user's next request is due.
+    """
+    try:
+        await call.write(message)
+        await call.done_writing()
+        while (received := await call.read()) is not grpc.aio.EOF:
+            arrived_ns = now_ns()
+            if _take(record, arrived_ns, received):
+                return "OK", ""
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, error.details() or ""
+    except (asyncio.InvalidStateError, grpc.aio.InternalError):  # the stream ended while it was being written to
+        pass
+    except asyncio.CancelledError:
+        if not await _ended_by_server(call):
+            raise
+    return (await call.code()).name, await call.details() or ""
+
+
+async def _ended_by_server(call: Any) -> bool:
+    """grpc.aio raises CancelledError for a CANCELLED status of the server too."""
+    return call.done() and "Locally cancelled" not in (await call.details() or "")
+
+
+def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> bool:
+    """Put one message into the record; True when it was the final one.
+
+    Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
+    loop just when the user's next request is due.
+    """
+    try:
+        response = decode_response(message)
+    except ValueError as error:
+        response = Response(error=str(error))
+    if response.tokens:
+        record.token_ns.append(arrived_ns)
+        record.token_counts.append(len(response.tokens))
+        record.output_ids += response.tokens
+    record.server = response.times or record.server
+    record.model_version = response.model_version or record.model_version
+    if response.error and record.done_ns is None:
+        _end(record, classify("", response.error), response.error, arrived_ns)
+    elif response.final and record.done_ns is None:
+        _end(record, Outcome.COMPLETED, "", arrived_ns)
+    return response.final
+
+
+def _end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
+    record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()

@@ -1,0 +1,43 @@
+"""From what a server or the transport says to the class of a failure.
+
+The texts are those of Triton's core and gRPC endpoint, of TensorRT-LLM's executor and of this project's own Triton model.
+"""
+
+from __future__ import annotations
+
+import re
+
+from trtbench.records import Outcome
+
+_TEXTS: tuple[tuple[str, Outcome], ...] = (
+    # Order counts: an out-of-memory text may also name a model that is not ready.
+    (r"exceeds maximum input length", Outcome.TOO_LONG),
+    (r"does not fit the kv cache", Outcome.TOO_LONG),
+    (r"should not exceed max_(num_tokens|seq_len)", Outcome.TOO_LONG),
+    (r"larger than (the )?max(imum)?_?(input_len|seq_len| input length| sequence length)", Outcome.TOO_LONG),
+    (r"out of memory|bad_alloc|cudaErrorMemoryAllocation|no free blocks|failed to allocate", Outcome.OUT_OF_MEMORY),
+    (r"exceeds maximum queue size|max(imum)? queue size", Outcome.REJECTED),
+    (r"request timeout expired|deadline exceeded", Outcome.TIMEOUT),
+    (r"unknown model|no available versions|not (at )?ready|is unloading", Outcome.UNAVAILABLE),
+    (r"server is stopping|stopped accepting new inference", Outcome.UNAVAILABLE),
+    (r"failed to connect|connection (reset|refused)|socket closed|broken pipe|goaway|stream removed|rst_stream", Outcome.CONNECTION),
+    (r"internal error from core", Outcome.CONNECTION),  # grpc.aio's word for a stream that broke while it was written to
+    (r"request (was )?cancel|request has been cancel", Outcome.CANCELLED),
+)
+_TABLE = tuple((re.compile(pattern, re.IGNORECASE), outcome) for pattern, outcome in _TEXTS)
+
+_CODES = {
+    "CANCELLED": Outcome.CANCELLED,
+    "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
+    "NOT_FOUND": Outcome.UNAVAILABLE,
+    "RESOURCE_EXHAUSTED": Outcome.REJECTED,
+    "UNAVAILABLE": Outcome.CONNECTION,  # from the server itself it carries one of the texts above
+}
+
+
+def classify(code: str, text: str) -> Outcome:
+    """The class of a failure from the name of its gRPC status and its message; `code` is "" for an error inside a stream."""
+    for pattern, outcome in _TABLE:
+        if pattern.search(text):
+            return outcome
+    return _CODES.get(code, Outcome.OTHER)

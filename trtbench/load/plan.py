@@ -1,0 +1,161 @@
+"""The Plan: every request of a scenario, fixed before the run, saved and hashed.
+
+A saved plan is JSON lines: a header with the hash, then for each stage one line with its due offsets and one line per prompt.
+`draw.py` makes plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trtbench.load.arrivals import Offsets
+from trtbench.load.workload import TokenIds
+from trtbench.rundir import read_lines
+from trtbench.scenario import Stage
+
+
+class PlanError(ValueError):
+    """A plan file that cannot be read back to what was written."""
+
+
+@dataclass(frozen=True)
+class PlannedPrompt:
+    """What is asked of the model: shape [tokens] in, so many tokens out, and a seed for sampling."""
+
+    input_ids: TokenIds
+    output_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stage's warm-up or its measured part.
+
+    Request i asks `prompts[i % len(prompts)]`. `first_prompt` is the place of `prompts[0]` in the stage's own numbering: measured
+    prompts from 0, the warm-up's after them. Open loops have `due_offsets_ns`; a closed loop ends by `requests`, by `duration_s`, or
+    by the first of both.
+    """
+
+    stage: Stage
+    warmup: bool
+    prompts: tuple[PlannedPrompt, ...]
+    first_prompt: int
+    due_offsets_ns: Offsets | None
+
+    @property
+    def requests(self) -> int | None:
+        """Bound on the number of requests; None for a closed loop that ends by time alone."""
+        if self.due_offsets_ns is not None:
+            return len(self.due_offsets_ns)
+        return self.stage.warmup_requests if self.warmup else self.stage.requests
+
+    @property
+    def duration_s(self) -> float | None:
+        """Time bound of a closed loop; that of an open loop is in its offsets."""
+        return None if self.warmup or self.due_offsets_ns is not None else self.stage.duration_s
+
+    @property
+    def planned(self) -> int | None:
+        """The number of requests where it is known before the run: all but closed loops that may end by time."""
+        return None if self.duration_s is not None else self.requests
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    stage: Stage
+    warmup: Phase
+    measured: Phase
+
+
+@dataclass(frozen=True)
+class Plan:
+    stages: tuple[StagePlan, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over every stage, offset and prompt: two plans with one hash are the same load."""
+        digest = hashlib.sha256()
+        for line in self._lines():
+            digest.update(line)
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        with path.open("wb") as file:
+            file.writelines(chain([_line({"plan_sha256": self.sha256})], self._lines()))
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """PlanError when the file is not a plan, is torn, or is not what its hash says."""
+        rows = read_lines(path)
+        try:
+            sha256 = next(rows)["plan_sha256"]
+            plan = cls(tuple(_read_stages(rows)))
+        except (StopIteration, RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise PlanError(f"{path} is not a plan ({error!r})") from error
+        if plan.sha256 != sha256:
+            raise PlanError(f"{path} was changed: its content has hash {plan.sha256[:12]}, its header says {sha256[:12]}")
+        return plan
+
+    def _lines(self) -> Iterator[bytes]:
+        for part in self.stages:
+            yield _line(
+                {
+                    "stage": part.stage.label,
+                    "asked": part.stage.model_dump(mode="json"),
+                    "due_offsets_ns": _listed(part.measured.due_offsets_ns),
+                    "warmup_offsets_ns": _listed(part.warmup.due_offsets_ns),
+                }
+            )
+            for phase in (part.measured, part.warmup):
+                for number, prompt in enumerate(phase.prompts, phase.first_prompt):
+                    yield _line(_prompt_row(phase, number, prompt))
+
+
+def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:
+    return {
+        "stage": phase.stage.label,
+        "prompt": number,
+        "warmup": phase.warmup,
+        "output_tokens": prompt.output_tokens,
+        "seed": prompt.seed,
+        "input_ids": prompt.input_ids.tolist(),
+    }
+
+
+def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
+    lines = list(rows)
+    prompts: dict[tuple[str, bool], list[PlannedPrompt]] = {}
+    for row in lines:
+        if "prompt" in row:
+            prompt = PlannedPrompt(np.array(row["input_ids"], np.int32), row["output_tokens"], row["seed"])
+            prompts.setdefault((row["stage"], row["warmup"]), []).append(prompt)
+    for row in lines:
+        if "asked" in row:
+            stage = Stage.model_validate(row["asked"])
+            measured, warmup = (tuple(prompts.get((row["stage"], warm), [])) for warm in (False, True))
+            yield StagePlan(
+                stage,
+                Phase(stage, True, warmup, len(measured), _array(row["warmup_offsets_ns"])),
+                Phase(stage, False, measured, 0, _array(row["due_offsets_ns"])),
+            )
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _listed(offsets: Offsets | None) -> list[int] | None:
+    return None if offsets is None else offsets.tolist()
+
+
+def _array(offsets: Iterable[int] | None) -> Offsets | None:
+    return None if offsets is None else np.array(list(offsets), np.int64)

@@ -1,0 +1,102 @@
+"""The model under load, as its server describes it: what can be asked of it, and whether it can be measured at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+_REQUIRED_INPUTS = ("input_ids", "input_lengths", "request_output_len")
+_REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
+TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every channel
+    ("grpc.enable_retries", 0),  # a hidden second attempt would be measured as one slow request
+    ("grpc.enable_http_proxy", 0),  # a proxy of the environment is not what is under load
+)
+
+
+class TargetError(ValueError):
+    """A server or a model that cannot be put under load; the message names what was found and the remedy."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model of one Triton server. `url` is host:port of its gRPC endpoint; `version` is "" for the server's own choice.
+
+    `batched`: tensors carry a leading batch dimension. `inputs` and `outputs` are the names that the model has: releases differ.
+    """
+
+    url: str
+    model: str
+    version: str
+    batched: bool
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+    @property
+    def seed_input(self) -> str | None:
+        """`seed`, or `random_seed` as it was called before."""
+        return next((name for name in ("seed", "random_seed") if name in self.inputs), None)
+
+    @property
+    def gives_times(self) -> bool:
+        """The server tells its own instants of each request."""
+        return "return_perf_metrics" in self.inputs and self.outputs.issuperset(TIME_OUTPUTS)
+
+
+def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5.0) -> Target:
+    """Ask a running server about a model; TargetError when it cannot be put under this load. Blocks up to about 3 x `timeout_s`."""
+    with grpc.insecure_channel(url, options=CHANNEL_OPTIONS) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        _check_ready(stub, url, model, version, timeout_s)
+        config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=model, version=version), timeout=timeout_s).config
+    target = Target(
+        url=url,
+        model=model,
+        version=version,
+        batched=config.max_batch_size > 0,
+        inputs=frozenset(tensor.name for tensor in config.input),
+        outputs=frozenset(tensor.name for tensor in config.output),
+    )
+    _check_fit(target, config)
+    return target
+
+
+def _check_ready(stub: Any, url: str, model: str, version: str, timeout_s: float) -> None:
+    try:
+        if not stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=timeout_s, wait_for_ready=True).ready:
+            raise TargetError(f"{url}: the server is up but not ready; wait until its models are loaded, its log says which is not")
+        known = {found.name: found for found in stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout_s).models}
+        ready = stub.ModelReady(service_pb2.ModelReadyRequest(name=model, version=version), timeout=timeout_s).ready
+    except grpc.RpcError as error:
+        raise TargetError(
+            f"{url}: no Triton gRPC endpoint answers there ({error.code().name}: {error.details()}); "
+            "check host and port (gRPC is 8001 by default, 8000 is HTTP) and that the server runs"
+        ) from error
+    if ready:
+        return
+    if model not in known:
+        raise TargetError(f"{url}: no model {model!r} there; it has {', '.join(sorted(known)) or 'none'}")
+    where = f"{model!r} version {version}" if version else repr(model)
+    raise TargetError(f"{url}: model {where} is not ready (state {known[model].state}: {known[model].reason}); load it first")
+
+
+def _check_fit(target: Target, config: Any) -> None:
+    name = f"{target.url}: model {target.model!r}"
+    if "input_ids" not in target.inputs:
+        text = next((found for found in ("text_input", "QUERY") if found in target.inputs), None)
+        why = f"takes text ({text}), not token ids" if text else f"has no input_ids (it takes {', '.join(sorted(target.inputs))})"
+        raise TargetError(f"{name} {why}: name the tensorrt_llm model, not the ensemble or a model around it")
+    missing = [*(set(_REQUIRED_INPUTS) - target.inputs), *(set(_REQUIRED_OUTPUTS) - target.outputs)]
+    if missing:
+        raise TargetError(f"{name} lacks {', '.join(sorted(missing))}: it is not a tensorrt_llm model of TensorRT-LLM's Triton backend")
+    if not config.model_transaction_policy.decoupled:
+        raise TargetError(
+            f"{name} is not decoupled, it cannot stream tokens; set model_transaction_policy {{ decoupled: true }} in its config.pbtxt"
+        )

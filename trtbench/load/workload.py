@@ -1,0 +1,89 @@
+"""Where prompts come from: the bundled corpus in an engine's own tokens, or plain random ids where there is no tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+TokenIds = npt.NDArray[np.int32]
+"""Shape [tokens]."""
+
+TOKENIZER_JSON = "tokenizer.json"
+_MOST_UNKNOWN_RATIO = 0.05  # above it a prompt is not text any more
+
+
+class WorkloadError(ValueError):
+    """Prompts that cannot be made; the message names the file and the remedy."""
+
+
+class PromptSource(Protocol):
+    def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
+        """A prompt of exactly `tokens` token ids."""
+
+
+class CorpusPrompts:
+    """Prompts of varied topics: paragraphs of the corpus in a drawn order, the first entered at a drawn token, cut to length by ids."""
+
+    def __init__(self, paragraphs: Sequence[TokenIds]) -> None:
+        """`paragraphs`: the corpus in token ids, each of shape [tokens of the paragraph]."""
+        self._paragraphs = list(paragraphs)
+
+    @classmethod
+    def of_engine(cls, directory: Path, languages: Sequence[str]) -> CorpusPrompts:
+        """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError when it is missing or cannot spell the corpus."""
+        path = directory / TOKENIZER_JSON
+        if not path.is_file():
+            raise WorkloadError(f"{path}: no such file; build the engine again, or give a vocabulary size to draw random ids")
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise WorkloadError(f"{path} is not a tokenizer of the `tokenizers` library ({error}); build the engine again") from error
+        texts = [paragraph + "\n" for paragraph in read_corpus(languages)]
+        ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+        _check_spelling(tokenizer, ids, path)
+        return cls([np.array(paragraph, np.int32) for paragraph in ids])
+
+    def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
+        first = self._paragraphs[random.integers(len(self._paragraphs))]
+        parts = [first[random.integers(len(first)) :]]
+        have_tokens = len(parts[0])
+        while have_tokens < tokens:
+            parts.append(self._paragraphs[random.integers(len(self._paragraphs))])
+            have_tokens += len(parts[-1])
+        return np.concatenate(parts)[:tokens]
+
+
+class UniformPrompts:
+    """Ids drawn uniformly from a vocabulary: for a server whose tokenizer is not at hand."""
+
+    def __init__(self, vocabulary_tokens: int) -> None:
+        self._vocabulary_tokens = vocabulary_tokens
+
+    def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
+        return random.integers(self._vocabulary_tokens, size=tokens, dtype=np.int32)
+
+
+def read_corpus(languages: Sequence[str]) -> list[str]:
+    """The bundled paragraphs of `languages`, in file order."""
+    folder = resources.files("trtbench.load") / "corpus"
+    lines = [line for language in languages for line in (folder / f"{language}.txt").read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _check_spelling(tokenizer: Tokenizer, paragraphs: Sequence[Sequence[int]], path: Path) -> None:
+    """A tokenizer converted wrongly turns spaces or whole languages into its unknown token; the model would then read noise."""
+    unknown_token = getattr(tokenizer.model, "unk_token", None)
+    unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
+    total = sum(len(ids) for ids in paragraphs)
+    unknown = sum(list(ids).count(unknown_id) for ids in paragraphs) if unknown_id is not None else 0
+    if not total or unknown / total > _MOST_UNKNOWN_RATIO:
+        raise WorkloadError(
+            f"{path} cannot spell the prompts: {unknown} of {total} tokens are its unknown token {unknown_token!r}; "
+            "convert the checkpoint's tokenizer again, or choose workload.languages that it knows"
+        )

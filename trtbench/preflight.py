@@ -1,0 +1,62 @@
+"""Everything about a scenario that can be known before a build or a server is paid for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbench.engine.build import check_spec
+from trtbench.engine.checkpoint import model_facts
+from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.scenario import Scenario, ScenarioError
+from trtbench.serving.installation import TritonInstallation, find_tritonserver
+from trtbench.serving.model_repository import KvBudget, kv_budget
+
+MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a run will use. `budgets`: the KV cache of each deployment by name."""
+
+    provider: EngineProvider
+    installation: TritonInstallation
+    facts: ModelFacts
+    budgets: dict[str, KvBudget]
+
+
+def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
+    """The scenario against its model and this machine's providers; ScenarioError or EngineError when it cannot be run."""
+    provider = check_spec(EngineSpec(model=scenario.model, provider=scenario.provider))
+    facts = model_facts(scenario.model)
+    budgets = {}
+    for name, deployment in scenario.deployments.items():
+        try:
+            budgets[name] = kv_budget(facts, provider.kv_block_tokens, deployment, scenario.workload)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}: {error}") from error
+    return provider, facts, budgets
+
+
+def check_run(scenario: Scenario, *directories: Path) -> Preflight:
+    """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
+    provider, facts, budgets = check_scenario(scenario)
+    installation = find_tritonserver()
+    for directory in directories:
+        check_writable(directory)
+    return Preflight(provider, installation, facts, budgets)
+
+
+def check_writable(directory: Path) -> None:
+    """Make `directory`; ScenarioError when files cannot be written there or there is no room."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ScenarioError(f"{directory} cannot be written to ({error.strerror}): choose another directory") from error
+    free_bytes = shutil.disk_usage(directory).free
+    if free_bytes < MIN_FREE_BYTES:
+        raise ScenarioError(f"{directory} has {free_bytes >> 20} MiB free, a run needs {MIN_FREE_BYTES >> 20}: free some or choose another")

@@ -1,0 +1,78 @@
+"""The core table: concurrency, QPS, P99 latency, GPU utilization, error rate, and beside it what explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
+from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.format import NONE, ms, number, percent, whole
+from trtbench.report.words import Language, Words
+
+_COLUMNS: dict[str, Callable[[StageResult], str]] = {
+    "col.qps": lambda s: number(s.throughput.request_throughput),
+    "col.p99": lambda s: ms(s.latency.e2e_latency_ns.p99),
+    "col.gpu": lambda s: _gpu(s),
+    "col.errors": lambda s: percent(s.conservation.error_ratio),
+    "col.p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
+    "col.ttft": lambda s: ms(s.latency.ttft_ns.p50),
+    "col.tokens": lambda s: number(s.throughput.output_token_throughput),
+    "col.batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
+    "col.kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
+    "col.cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),
+}
+
+
+def load_label(stage: StageResult, words: Words) -> str:
+    """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other."""
+    if stage.is_closed_loop:
+        return whole(stage.span.asked)
+    return words("mode.rate", rate=f"{stage.span.asked:g}", mode=words(f"mode.{stage.span.mode}"))
+
+
+def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(header, rows) of text over all deployments, for a terminal."""
+    words = Words(language)
+    header = (words("col.deployment"), words("col.load"), *(words(key) for key in _COLUMNS))
+    rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
+    return header, rows
+
+
+def core_blocks(summary: Summary, words: Words) -> list[Block]:
+    """One table a deployment and kind of loop: users and rates never share a column."""
+    blocks: list[Block] = []
+    for result in summary.deployments:
+        blocks += _deployment_blocks(result, words)
+    if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
+        blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))
+    limits = {name: needed_samples(PERMILLES[name]) for name in ("p50", "p99")}
+    blocks.append(Paragraph(words("core.note", **limits)))
+    return blocks
+
+
+def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:
+    blocks: list[Block] = []
+    for closed, key in ((True, "col.users"), (False, "col.rate")):
+        stages = [stage for stage in result.stages if stage.is_closed_loop is closed]
+        if stages:
+            header = (words(key), *(words(column) for column in _COLUMNS))
+            caption = result.name if closed else words("core.open_loop", deployment=result.name)
+            blocks.append(Table(header, tuple(_row(stage, words) for stage in stages), caption))
+    if not blocks:
+        blocks.append(Paragraph(words("core.nothing", deployment=result.name)))
+    if result.not_run:
+        blocks.append(Paragraph(words("core.not_run", stages=words.listed([_why(stage, words) for stage in result.not_run]))))
+    return blocks
+
+
+def _why(stage: NotRun, words: Words) -> str:
+    return f"{stage.name} ({words(f'ended.{stage.why}')})" if stage.why else stage.name
+
+
+def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
+    return (load_label(stage, words), *(column(stage) for column in _COLUMNS.values()))
+
+
+def _gpu(stage: StageResult) -> str:
+    means = [gpu.utilization_ratio.mean for gpu in stage.resources.gpus.values() if gpu.utilization_ratio]
+    return percent(sum(means) / len(means)) if means else NONE

@@ -1,0 +1,75 @@
+"""Writes the report files of a run: summary.json, report.md, report.html and plots/*.png."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from markupsafe import Markup
+
+from trtbench.analysis.summary import Summary
+from trtbench.report.sections import document
+from trtbench.report.words import Language, Words
+from trtbench.rundir import RunDirectory, write_json
+
+Format = Literal["md", "html", "json"]
+FORMATS: tuple[Format, ...] = ("md", "html", "json")
+
+
+def write_reports(run: RunDirectory, summary: Summary, language: Language = "en", formats: Sequence[Format] = FORMATS) -> list[Path]:
+    """Write the asked formats into the run directory, replacing those of an earlier report; the paths written, reports first."""
+    written: list[Path] = []
+    if "json" in formats:
+        write_json(run.path / "summary.json", summary.to_json())
+        written.append(run.path / "summary.json")
+    if "md" in formats or "html" in formats:
+        written += _write_documents(run.path, summary, Words(language), formats)
+    return written
+
+
+def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequence[Format]) -> list[Path]:
+    from trtbench.report.plots import draw, write_png  # matplotlib takes most of a second to import; json and --help need none
+
+    drawings = draw(summary, words)
+    content = document(summary, words, tuple(drawings))
+    written: list[Path] = []
+    if "md" in formats:
+        written.append(_write(path / "report.md", _markdown().get_template("report.md.j2").render(document=content)))
+    if "html" in formats:
+        svg = {name: Markup(drawing.svg) for name, drawing in drawings.items()}  # noqa: S704 - our own drawing, escaped by matplotlib
+        written.append(_write(path / "report.html", _html().get_template("report.html.j2").render(document=content, svg=svg)))
+    return written + write_png(drawings, path / "plots")
+
+
+def _html() -> jinja2.Environment:
+    return jinja2.Environment(loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _markdown() -> jinja2.Environment:
+    """Every expression is escaped by `finalize`, so that no place in the template can forget to."""
+    return jinja2.Environment(  # noqa: S701 - Markdown is escaped by finalize, HTML escapes would show in it
+        loader=_loader(), finalize=escape_markdown, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _loader() -> jinja2.BaseLoader:
+    return jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+
+
+def escape_markdown(value: Any) -> Any:
+    """Text that renders as itself in Markdown, in a table cell too: no markup, HTML, link or line break of its own comes through."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", " ".join(value.split()))
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _write(path: Path, text: str) -> Path:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -1,0 +1,135 @@
+"""The sections that say what was asked and on what: target model, test parameters, environment, settings, formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trtbench.analysis.summary import DeploymentResult, Summary
+from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
+from trtbench.report.format import NONE, number, seconds, size, utc, whole
+from trtbench.report.words import Words
+from trtbench.scenario import Range, Stage, token_range
+
+_FORMULAS = {  # metric as printed: key of its formula
+    "percentiles": "percentiles",
+    "ttft": "ttft",
+    "itl, itl_per_token": "itl",
+    "tpot": "tpot",
+    "e2e_latency": "e2e_latency",
+    "ttft_from_sent, e2e_latency_from_sent": "from_sent",
+    "send_lag": "send_lag",
+    "token_rate_per_user": "token_rate_per_user",
+    "server_queue, server_prefill, server_decode": "server",
+    "request_throughput": "request_throughput",
+    "output_token_throughput": "output_token_throughput",
+    "goodput": "goodput",
+    "error_ratio": "error_ratio",
+    "batch_hit_ratio": "batch_hit_ratio",
+    "mean_batch": "mean_batch",
+    "inflight_batch": "inflight_batch",
+    "kv_used_ratio": "kv_used_ratio",
+    "kv_bytes_per_token": "kv_bytes_per_token",
+    "knee": "knee",
+    "agreement": "agreement",
+    "energy_per_token": "energy",
+}
+
+
+def target(summary: Summary, words: Words) -> list[Block]:
+    """The model, then one column a deployment."""
+    columns = [_deployment_facts(result, words) for result in summary.deployments]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = tuple((name, *(column.get(name, NONE) for column in columns)) for name in names)
+    header = (words("target.deployment"), *(result.name for result in summary.deployments))
+    model = _facts([(words("target.model"), summary.scenario.model)])
+    return [model, Table(header, rows, numeric=False)] if rows else [model]
+
+
+def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
+    facts, found = result.facts, {}
+    found[words("target.engine")] = words("target.engine_unknown")
+    if facts.engine_sha256:
+        values = {"dtype": (facts.dtype or NONE).upper(), "provider": facts.provider or NONE, "size_bytes": size(facts.engine_size_bytes)}
+        built = {"build_s": seconds(facts.engine_build_s), "sha": facts.engine_sha256[:12]}
+        found[words("target.engine")] = words("target.engine_value", **values, **built)
+    if facts.triton_version:
+        found[words("target.server")] = words("target.server_value", version=facts.triton_version, ready_s=seconds(result.ready_s))
+    if facts.config:
+        limits = {"max_batch": whole(facts.max_batch_size), "max_sequences": whole(facts.max_sequences)}
+        batching = facts.dynamic_batching
+        delay = {"delay_us": whole(batching.get("max_queue_delay_us", 0))} if batching else {}
+        found[words("target.batching")] = words("target.batching_value" if batching else "target.batching_off", **limits, **delay)
+    if facts.kv_blocks and facts.kv_block_tokens and facts.kv_bytes_per_token:
+        total = size(facts.kv_blocks * facts.kv_block_tokens * facts.kv_bytes_per_token)
+        shown = {"blocks": whole(facts.kv_blocks), "block_tokens": whole(facts.kv_block_tokens), "total_bytes": total}
+        found[words("target.kv")] = words("target.kv_value", dtype=facts.kv_dtype or NONE, **shown)
+    return found
+
+
+def parameters(summary: Summary, words: Words) -> list[Block]:
+    scenario, work = summary.scenario, summary.scenario.workload
+    stages = [stage for result in summary.deployments for stage in result.stages]
+    planned, completed = sum(s.conservation.planned for s in stages), sum(s.conservation.completed for s in stages)
+    windows = words.listed([f"{r.name} {seconds(sum(s.throughput.window_s for s in r.stages))}" for r in summary.deployments]) or NONE
+    greedy = work.sampling.temperature == 0
+    data = {
+        "input": _tokens(work.input_tokens),
+        "output": _tokens(work.output_tokens),
+        "exact": words("parameters.exact") if work.ignore_eos else "",
+        "languages": words.listed(list(work.languages)),
+        "sampling": words("parameters.greedy") if greedy else words("parameters.sampled", temperature=work.sampling.temperature),
+    }
+    slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
+    rows = [
+        *([(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []),
+        *_loads(scenario.load, words),
+        (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
+        (words("parameters.data"), words("parameters.data_value", **data)),
+        (words("parameters.requests"), words("parameters.requests_value", planned=planned, completed=completed)),
+        (words("parameters.slo"), words.listed(slo) or words("parameters.none")),
+    ]
+    return [_facts(rows)]
+
+
+def _loads(stages: Sequence[Stage], words: Words) -> list[tuple[str, str]]:
+    users = words.listed([str(stage.concurrency) for stage in stages if stage.mode == "concurrency"])
+    rates = words.listed([words("mode.rate", rate=f"{s.rate:g}", mode=words(f"mode.{s.mode}")) for s in stages if s.rate is not None])
+    rows = [(words("parameters.users"), users), (words("parameters.rates"), rates)]
+    return [row for row in rows if row[1]]
+
+
+def _tokens(tokens: int | Range) -> str:
+    limits = token_range(tokens)
+    return str(limits.min) if limits.min == limits.max else f"{limits.min}–{limits.max}"
+
+
+def environment(summary: Summary, words: Words) -> list[Block]:
+    e = summary.environment
+    gpus = words.listed([str(gpu.get("name", gpu)) for gpu in e.gpus])
+    rows = [
+        (words("environment.cpu"), words("environment.cpu_value", model=e.cpu_model, count=e.cpu_count)),
+        (words("environment.memory"), size(e.memory_bytes)),
+        (words("environment.gpu"), f"{gpus} ({e.nvml})" if gpus else e.nvml),
+        (words("environment.platform"), e.platform),
+        (words("environment.python"), e.python),
+        (words("environment.packages"), words.listed([f"{name} {version}" for name, version in e.packages.items()]) or NONE),
+        (words("environment.variables"), words.listed([f"{name}={value}" for name, value in e.variables.items()]) or NONE),
+        (words("environment.started"), utc(e.started_utc)),
+        (words("environment.command"), summary.command or NONE),
+    ]
+    return [_facts(rows)]
+
+
+def formulas(words: Words) -> list[Block]:
+    rows = tuple((name, words(f"formula.{key}")) for name, key in _FORMULAS.items())
+    return [Table((words("col.metric"), words("col.formula")), rows, numeric=False)]
+
+
+def settings(summary: Summary, words: Words) -> list[Block]:
+    flags = [f"{r.name}: {' '.join(r.facts.server_flags)}" for r in summary.deployments if r.facts.server_flags]
+    server: list[Block] = [Paragraph(words("target.server")), Bullets(tuple(flags))] if flags else []
+    return [Code(summary.scenario.dump()), *server]
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> Table:
+    return Table(("", ""), tuple(rows), numeric=False)

@@ -1,0 +1,92 @@
+"""Numbers to text: the only place where nanoseconds become milliseconds and bytes become GiB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NONE = "-"
+_NS_PER_MS = 1_000_000
+_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def number(value: float | None) -> str:
+    """Three significant digits or the whole part, thousands apart: 0.123, 1.23, 12.3, 123, 1,234."""
+    if value is None:
+        return NONE
+    size = abs(value)
+    decimals = 0 if size >= 100 or value == 0 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{decimals}f}"
+
+
+def whole(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def ms(value_ns: float | None) -> str:
+    """Milliseconds, without the unit."""
+    return NONE if value_ns is None else number(value_ns / _NS_PER_MS)
+
+
+def percent(ratio: float | None) -> str:
+    """One decimal; what is not zero never shows as 0%, what is not all never as 100%."""
+    if ratio is None:
+        return NONE
+    if 0 < abs(ratio) < 0.0005:
+        return "<0.1%" if ratio > 0 else "-<0.1%"
+    if 0.9995 <= ratio < 1:
+        return ">99.9%"
+    return f"{ratio:.1%}".replace(".0%", "%")
+
+
+def size(value_bytes: float | None) -> str:
+    if value_bytes is None:
+        return NONE
+    for unit_bytes, name in _UNITS:
+        if abs(value_bytes) >= unit_bytes:
+            return f"{number(value_bytes / unit_bytes)} {name}"
+    return f"{value_bytes:,.0f} B"
+
+
+def seconds(value_s: float | None) -> str:
+    """As a person would say it: 4.2 s, 3 min 20 s, 24 h 0 min."""
+    if value_s is None:
+        return NONE
+    if value_s < 60:
+        return f"{number(value_s)} s"
+    minutes, rest = divmod(round(value_s), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def times(factor: float | None) -> str:
+    """A ratio of two figures: 1.42×."""
+    return NONE if factor is None else f"{factor:.2f}×"
+
+
+def utc(iso: str) -> str:
+    """An ISO date of UTC to the second."""
+    return f"{iso[:19].replace('T', ' ')} UTC"
+
+
+def figure(name: str, value: float | str) -> str:
+    """A figure of a Finding or Reason by the unit in its name."""
+    if isinstance(value, str):
+        return value
+    if name.endswith("_ns"):
+        return f"{ms(value)} ms"
+    if name.endswith("_bytes"):
+        return size(value)
+    if name == "gain_ratio":
+        return ("+" if value > 0 else "") + percent(value)
+    if name.endswith("_ratio"):
+        return percent(value)
+    if name.endswith("_factor"):
+        return times(value)
+    if name.endswith("_per_s"):
+        return number(value)
+    if name.endswith("_s"):
+        return seconds(value)
+    return whole(value) if float(value).is_integer() else number(value)
+
+
+def figures(values: Mapping[str, float | str]) -> dict[str, str]:
+    return {name: figure(name, value) for name, value in values.items()}

@@ -1,0 +1,239 @@
+"""The figures. matplotlib is imported here alone, and only when something is drawn.
+
+Ink is drawn in one marked colour: PNG shows it as near-black on white, HTML replaces it by the page's own text colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from trtbench.analysis.summary import Curve, DeploymentResult, StageResult, Summary
+from trtbench.report.words import Words
+
+_INK = "#1b1f24"
+_COLOURS = ("#2f7fd6", "#e07b00", "#1a9e77", "#c2417c", "#8566c9", "#a08000", "#5f8f2f", "#b5533c")
+"""Told apart on white and on dark, and by the commonest colour-blind eyes in this order."""
+_CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trtbench",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.18,
+    "grid.color": _INK,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "axes.unicode_minus": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+_NS_PER_MS, _NS_PER_S = 1e6, 1e9
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure under its name; `svg` has no size of its own and its ids are not shared with another drawing."""
+
+    name: str
+    svg: str
+    png: bytes
+
+
+def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
+    """Every figure that the run has data for. Without a CJK font the axes of a Chinese report are labelled in English."""
+    font = _cjk_font() if words.language == "zh" else None
+    words = words if words.language == "en" or font else Words("en")
+    fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
+    painters: dict[str, Callable[[], Figure | None]] = {
+        "throughput": partial(_throughput, summary, words),
+        "latency": partial(_latency, summary, words, closed=True),
+        "latency_rate": partial(_latency, summary, words, closed=False),
+        "distributions": partial(_distributions, summary, words),
+        "batches": partial(_batches, summary, words),
+    }
+    for result in summary.deployments:
+        painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
+    with matplotlib.rc_context({**_STYLE, **fonts}):
+        painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
+        return {name: _drawing(name, figure) for name, figure in painted.items()}
+
+
+def _cjk_font() -> str | None:
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return next((name for name in _CJK_FONTS if name in installed), None)
+
+
+def _drawing(name: str, figure: Figure) -> Drawing:
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=144, facecolor="white")
+    figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = svg.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
+    return Drawing(name, re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text), png.getvalue())
+
+
+def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(7.2, height_in), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _throughput(summary: Summary, words: Words) -> Figure | None:
+    figure, (axes,) = _panels(1)
+    for colour, result in _coloured(summary):
+        points = sorted((s.span.asked, s.throughput.output_token_throughput) for s in _stages(result, True) if s.throughput.output_tokens)
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
+        if result.knee and result.knee.level is not None and result.knee.throughput is not None:
+            axes.plot(result.knee.level, result.knee.throughput, "o", color=colour, markersize=11, markerfacecolor="none")
+    return _finish(figure, [axes], words("axis.users"), [words("axis.tokens")])
+
+
+def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
+    figure, panels = _panels(2)
+    for colour, result in _coloured(summary):
+        stages = sorted(_stages(result, closed), key=lambda stage: stage.span.asked)
+        if not closed and len(stages) < 2:
+            continue
+        for axes, pick in zip(panels, ("ttft_ns", "e2e_latency_ns"), strict=True):
+            for percentile, line in (("p50", "o-"), ("p99", "o--")):
+                _line(axes, [(s.span.asked, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
+    across = words("axis.users" if closed else "axis.rate")
+    return _finish(figure, panels, across, [words("axis.ttft_ms"), words("axis.e2e_ms")])
+
+
+def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colour: str, name: str) -> None:
+    known = [(x, y / _NS_PER_MS) for x, y in points if y is not None]
+    if known:
+        label = name if line == "o-" else f"{name} P99"
+        axes.plot(*zip(*known, strict=True), line, color=colour, label=label, markersize=4)
+
+
+def _distributions(summary: Summary, words: Words) -> Figure | None:
+    figure, panels = _panels(2)
+    for colour, result in _coloured(summary):
+        stages = sorted(_stages(result, True), key=lambda stage: stage.span.asked)
+        shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
+        for position, stage in enumerate(shown):
+            strength = (position + 1) / len(shown)
+            label = f"{result.name}, {words('legend.users', users=stage.span.asked)}"
+            for axes, curve in zip(panels, (stage.latency.ttft_curve_ns, stage.latency.itl_curve_ns), strict=True):
+                if curve:
+                    share = [(i + 1) / len(curve) for i in range(len(curve))]
+                    axes.plot([value / _NS_PER_MS for value in curve], share, color=colour, alpha=0.25 + 0.75 * strength, label=label)
+    for axes, name in zip(panels, ("axis.ttft_ms", "axis.itl_ms"), strict=True):
+        axes.set_xlabel(words(name))
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+    panels[0].set_ylabel(words("axis.share"))
+    return _with_legend(figure, panels)
+
+
+def _batches(summary: Summary, words: Words) -> Figure | None:
+    figure, (axes,) = _panels(1, 2.6)
+    shares: list[tuple[str, str, dict[int, float]]] = []
+    for colour, result in _coloured(summary):
+        stages = [(s.span.asked, s.triton_batching) for s in _stages(result, True) if s.triton_batching and s.triton_batching.histogram]
+        if stages:
+            batch = max(stages, key=lambda pair: pair[0])[1]
+            inferences = {size: size * count for size, count in batch.histogram.items()} if batch else {}
+            shares.append((colour, result.name, {size: n / sum(inferences.values()) for size, n in inferences.items()}))
+    sizes = sorted({size for *_, share in shares for size in share})
+    width = 0.8 / max(len(shares), 1)
+    for i, (colour, name, share) in enumerate(shares):
+        offset = (i - (len(shares) - 1) / 2) * width
+        axes.bar([x + offset for x in range(len(sizes))], [share.get(s, 0.0) for s in sizes], width * 0.92, color=colour, label=name)
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="x", visible=False)
+    axes.set_xlabel(words("axis.batch"))
+    axes.set_ylabel(words("axis.inferences"))
+    return _with_legend(figure, [axes])
+
+
+def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
+    if not result.stages or not (result.kv_used_blocks.time_ns or result.running.time_ns):
+        return None
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    start_ns = result.stages[0].span.start_ns
+    blocks = max([stage.kv_cache.blocks_max for stage in result.stages if stage.kv_cache], default=1)
+    _fill(upper, result.kv_used_blocks, start_ns, 1 / blocks, _COLOURS[0], "")
+    upper.set_ylim(0, 1)
+    upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    upper.set_ylabel(words("axis.kv"))
+    _fill(lower, result.running, start_ns, 1, _COLOURS[2], words("legend.running"))
+    _fill(lower, result.waiting, start_ns, 1, _COLOURS[1], words("legend.waiting"))
+    lower.set_ylim(bottom=0)
+    lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    lower.set_ylabel(words("axis.requests"))
+    lower.set_xlabel(words("axis.time"))
+    lower.set_xlim(0, (result.stages[-1].span.end_ns - start_ns) / _NS_PER_S)
+    for i, stage in enumerate(result.stages):
+        left, right = ((at - start_ns) / _NS_PER_S for at in (stage.span.start_ns, stage.span.end_ns))
+        for axes in (upper, lower):
+            axes.axvspan(left, right, color=_INK, alpha=0.09 if i % 2 else 0.04, linewidth=0)
+        upper.text((left + right) / 2, 1.02, stage.span.name, ha="center", va="bottom", fontsize=8.5)
+    figure.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _fill(axes: Axes, curve: Curve, start_ns: int, scale: float, colour: str, label: str) -> None:
+    seconds = [(at - start_ns) / _NS_PER_S for at in curve.time_ns]
+    values = [value * scale for value in curve.value]
+    axes.fill_between(seconds, values, step="post", color=colour, alpha=0.25, linewidth=0)
+    axes.step(seconds, values, where="post", color=colour, linewidth=1, label=label)
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
+    for axes, label in zip(panels, up, strict=True):
+        levels = sorted({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()})
+        if levels and levels[-1] / max(levels[0], 1e-9) >= 16:
+            axes.set_xscale("log", base=2)
+        if len(levels) <= 8:
+            axes.set_xticks(levels, [f"{level:g}" for level in levels])
+            axes.minorticks_off()
+        axes.set_xlabel(across)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+    return _with_legend(figure, panels)
+
+
+def _with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
+    """One legend under all panels; None for a figure that nothing was drawn on."""
+    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if not entries:
+        return None
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2 if len(entries) <= 4 else 3)
+    return figure
+
+
+def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
+    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(summary.deployments)]
+
+
+def _stages(result: DeploymentResult, closed: bool) -> list[StageResult]:
+    return [stage for stage in result.stages if stage.is_closed_loop is closed]
+
+
+def write_png(drawings: dict[str, Drawing], directory: Path) -> list[Path]:
+    """One file a drawing; those of an earlier report are replaced."""
+    directory.mkdir(exist_ok=True)
+    for name, drawing in drawings.items():
+        (directory / f"{name}.png").write_bytes(drawing.png)
+    return [directory / f"{name}.png" for name in drawings]

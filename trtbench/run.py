@@ -1,0 +1,154 @@
+"""Wires a Scenario into a run directory: engines, deployments, servers, load. Prints nothing: it emits events."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trtbench.drive import ServerUnderLoad, drive
+from trtbench.engine.build import DEFAULT_OUTPUT, build_engine
+from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
+from trtbench.load.draw import draw_plan
+from trtbench.load.plan import Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.target import inspect_target
+from trtbench.load.workload import CorpusPrompts
+from trtbench.preflight import Preflight, check_run
+from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.runlog import Listener, RunLog, start_run
+from trtbench.scenario import Deployment, Dtype, Scenario
+from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
+from trtbench.serving.server import ServerError, TritonServer
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where no load runs that could take it as an interrupt."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`interrupted_by`: the signal that ended the run early. `lost`: deployments whose server failed."""
+
+    run: RunDirectory
+    interrupted_by: int | None
+    lost: tuple[str, ...]
+
+
+def serve_and_bench(
+    scenario: Scenario, runs: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT
+) -> Outcome:
+    """Run a scenario from its checkpoint to a finished run directory.
+
+    Raises ScenarioError, EngineError or ServerError before anything is started when it cannot be run. After that a fault ends the
+    deployment it struck, the run goes on with the next, and the directory stays readable.
+    """
+    preflight = check_run(scenario, runs, engines)
+    log = start_run(runs, scenario, command, listener)
+    interrupted_by: int | None = None
+    lost: list[str] = []
+    try:
+        built = {dtype: build(scenario, dtype, engines, log) for dtype in scenario.engines}
+        plan = draw_plan(scenario, CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages))
+        log.event("plan_drawn", sha256=plan.sha256)
+        for dtype, name in _order(scenario):
+            if interrupted_by is None:
+                ended, interrupted_by = _run_deployment(scenario, name, built[dtype], plan, preflight, log, progress)
+                lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
+            else:
+                log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
+    except (KeyboardInterrupt, Terminated) as error:
+        interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        log.event("interrupted", level=2)
+    if interrupted_by is None:
+        log.event("run_finished")
+    return Outcome(log.run, interrupted_by, tuple(lost))
+
+
+def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
+    return ((dtype, name) for name in scenario.deployments for dtype in scenario.engines)
+
+
+def build(scenario: Scenario, dtype: Dtype, engines: Path, log: RunLog) -> Engine:
+    build_log = BuildLog(lambda step: log.show("build_step", dtype=dtype, step=step))
+    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider), engines, build_log)
+    engine = built.engine
+    steps = [asdict(step) for step in build_log.steps]
+    log.event("engine_built", dtype=dtype, cached=built.cached, size_bytes=engine.size_bytes, sha256=engine.sha256, steps=steps)
+    return engine
+
+
+def _run_deployment(
+    scenario: Scenario, name: str, engine: Engine, plan: Plan, preflight: Preflight, log: RunLog, progress: LoadProgress
+) -> tuple[str, int | None]:
+    """(How it ended, the signal that interrupted it)."""
+    directory = log.run.deployment(f"{name}-{engine.dtype}")
+    log.event("deployment_started", directory.name, dtype=engine.dtype)
+    try:
+        with deployed(scenario, name, engine, preflight, directory, log) as server:
+            target = inspect_target(server.endpoints.grpc, engine.model)
+            under_load = ServerUnderLoad(
+                target=target,
+                metrics_url=f"http://{server.endpoints.metrics}/metrics",
+                end_id=engine.model_facts.eos_token_id,
+                pid=server.pid,
+                death=server.death,
+            )
+            directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
+            ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+    except ServerError as error:
+        log.event("server_lost", directory.name, exit_code=None, cause=str(error))
+        ended, signum = "server_lost", None
+    log.event("deployment_finished", directory.name, ended=ended)
+    return ended, signum
+
+
+@contextmanager
+def deployed(
+    scenario: Scenario,
+    name: str,
+    engine: Engine,
+    preflight: Preflight,
+    directory: DeploymentDirectory,
+    log: RunLog,
+    ports: tuple[int, int, int] = (0, 0, 0),
+) -> Iterator[TritonServer]:
+    """`engine` served as deployment `name`, with its repository, log and facts in `directory`; a port of 0 is chosen free."""
+    deployment = scenario.deployments[name]
+    repository = render(engine, deployment, scenario.workload)
+    root = repository.write(directory.path / "model_repository")
+    shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
+    shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
+    log.show("server_starting", directory.name)
+    with TritonServer(preflight.installation, root, directory.server_log, repository.server_flags, ports) as server:
+        facts = _deployment_facts(directory.name, name, deployment, engine, repository, server)
+        directory.write_json("deployment.json", facts)
+        log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
+        yield server
+
+
+def _deployment_facts(
+    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, server: TritonServer
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "deployment": deployment_name,
+        "mode": "own",
+        "dtype": engine.dtype,
+        "provider": engine.provider,
+        "model_name": repository.model_name,
+        "model_version": MODEL_VERSION,
+        "config": deployment.model_dump(mode="json"),
+        "max_batch_size": deployment.max_batch_size,
+        "kv_blocks": repository.kv.blocks,
+        "kv_dtype": repository.kv.dtype,
+        "kv_block_tokens": repository.kv.block_tokens,
+        "kv_bytes_per_token": repository.kv.bytes_per_token,
+        "triton_version": server.version(),
+        "server_flags": server.command[1:],
+        "load_seconds": round(server.ready_s, 2),
+    }

@@ -1,0 +1,53 @@
+"""RunLog: what happens to a run goes into its events.jsonl, and to whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timezone
+from pathlib import Path
+from typing import Any
+
+from trtbench.clock import WallAnchor, now_ns
+from trtbench.environment import capture
+from trtbench.records import Event
+from trtbench.rundir import RunDirectory
+from trtbench.scenario import Scenario
+
+Listener = Callable[[Event], None]
+
+
+class RunLog:
+    def __init__(self, run: RunDirectory, listener: Listener) -> None:
+        self.run = run
+        self._listener = listener
+
+    def event(self, kind: str, deployment: str = "", **data: Any) -> None:
+        event = Event(now_ns(), kind, deployment, data)
+        self.run.append_event(event)
+        self._listener(event)
+
+    def show(self, kind: str, deployment: str = "", **data: Any) -> None:
+        """Tell the listener only: progress that no report needs."""
+        self._listener(Event(now_ns(), kind, deployment, data))
+
+
+def start_run(runs: Path, scenario: Scenario, command: list[str], listener: Listener) -> RunLog:
+    """Make the run directory with its scenario and environment, and open its log."""
+    anchor = WallAnchor.read()
+    stem = f"{anchor.utc(anchor.monotonic_ns).astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario.name}"
+    run = _create(runs, stem)
+    (run.path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
+    run.write_environment(capture(anchor))
+    log = RunLog(run, listener)
+    log.event("run_started", scenario=scenario.name, command=command, path=str(run.path))
+    return log
+
+
+def _create(runs: Path, stem: str) -> RunDirectory:
+    """Two runs of one scenario may start in one second."""
+    for number in range(1, 100):
+        try:
+            return RunDirectory.create(runs / (stem if number == 1 else f"{stem}-{number}"))
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{runs / stem} and its successors exist")

@@ -1,0 +1,42 @@
+"""Serve one engine of a scenario until told to stop."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from trtbench.clock import sleep_s
+from trtbench.engine.build import DEFAULT_OUTPUT
+from trtbench.errors import UserError
+from trtbench.preflight import check_run
+from trtbench.run import build, deployed
+from trtbench.runlog import Listener, start_run
+from trtbench.scenario import Scenario
+from trtbench.serving.server import ServerError, check_ports_free
+
+_POLL_S = 0.2
+
+
+def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
+    """Returns never: ends by KeyboardInterrupt, or by ServerError when the server ends by itself. A port of 0 is chosen free."""
+    engine_dtype = _choose("--engine", dtype, scenario.engines)
+    name = _choose("--deployment", deployment, tuple(scenario.deployments))
+    check_ports_free(ports)
+    preflight = check_run(scenario, DEFAULT_OUTPUT)
+    with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
+        log = start_run(Path(directory), scenario, [], listener)
+        engine = build(scenario, engine_dtype, DEFAULT_OUTPUT, log)
+        with deployed(scenario, name, engine, preflight, log.run.deployment(f"{name}-{engine_dtype}"), log, ports) as server:
+            print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
+            print("Ctrl-C stops it", flush=True)
+            while (death := server.death()) is None:
+                sleep_s(_POLL_S)
+            raise ServerError(f"Triton ended by itself. {death}")
+
+
+def _choose(flag: str, asked: str | None, there: tuple[str, ...]) -> str:
+    if asked is None:
+        return there[0]
+    if asked not in there:
+        raise UserError(f"{flag} {asked}: the scenario has {', '.join(there)}")
+    return asked

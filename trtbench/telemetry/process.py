@@ -1,0 +1,201 @@
+"""CPU, memory, descriptors and threads of the server's and the load generator's process trees, and of the whole machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from time import thread_time_ns
+from typing import Any, NamedTuple
+
+import psutil
+
+from trtbench.clock import NS_PER_S, now_ns
+from trtbench.records import Sample
+
+_SCAN_SHARE = 0.002
+"""Share of one core that finding the trees' members may take: a scan reads every process, and a GPU node has thousands."""
+
+_SERIES = {
+    "server": ("cpu_cores", "rss_bytes", "fds", "threads", "processes"),
+    "client": ("cpu_cores", "rss_bytes", "fds", "threads"),
+}
+
+_ATTRIBUTES = ("cpu_times", "memory_info", "num_fds", "num_threads")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Sums over a tree. None: not known (no earlier reading to take CPU time from, or a member that may not be read)."""
+
+    cpu_cores: float | None
+    rss_bytes: int | None
+    fds: int | None
+    threads: int | None
+    processes: int
+
+    def samples(self, prefix: str, series: tuple[str, ...], time_ns: int) -> list[Sample]:
+        """`<prefix>_<series>` for each series that is known."""
+        values = ((name, getattr(self, name)) for name in series)
+        return [Sample(time_ns, f"{prefix}_{name}", "", float(value)) for name, value in values if value is not None]
+
+
+class Entry(NamedTuple):
+    """A process in a scan: its parent's pid, and when it started (kernel ticks since boot), which tells it from a later one of its pid."""
+
+    parent: int
+    started: int
+
+
+def descendants(table: Mapping[int, Entry], root: int, without: Collection[int] = ()) -> set[int]:
+    """`root` and all below it in {pid: entry}, less the subtrees that start at the pids `without`; empty when `root` is not there."""
+    children: dict[int, list[int]] = {}
+    for pid, entry in table.items():
+        children.setdefault(entry.parent, []).append(pid)
+    found: set[int] = set()
+    waiting = [root] if root in table else []
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found and pid not in without:
+            found.add(pid)
+            waiting += children.get(pid, ())
+    return found
+
+
+class ProcessTree:
+    """The members of one tree and their CPU time at the last reading.
+
+    A member's CPU counts from the reading that first saw it; what it used until its last reading stays counted when it is gone.
+    Pages that members share count once for each. The kernel counts CPU time in hundredths of a second, so that `cpu_cores`
+    has steps of 0.04 at 250 ms.
+    """
+
+    def __init__(self, root: int, without: Collection[int] = ()) -> None:
+        self._root = root
+        self._root_started: int | None = None  # known from the first scan on
+        self._without = without
+        self._members: dict[tuple[int, int], psutil.Process] = {}
+        self._cpu_s: dict[psutil.Process, float] = {}
+        self._read_ns = 0
+
+    def update(self, table: Mapping[int, Entry]) -> None:
+        """Take the members from a fresh scan; a process that has a gone one's pid is a new member, or none if it has the root's."""
+        root = table.get(self._root)
+        if self._root_started is None and root:
+            self._root_started = root.started
+        alive = root is not None and root.started == self._root_started
+        pids = descendants(table, self._root, self._without) if alive else ()
+        members = {}
+        for key in ((pid, table[pid].started) for pid in pids):
+            try:
+                members[key] = self._members.get(key) or psutil.Process(key[0])
+            except psutil.NoSuchProcess:
+                continue
+        self._members = members
+
+    def read(self, time_ns: int) -> Usage | None:
+        """The usage at `time_ns`, which is now; None when the root is gone."""
+        usages = dict(self._usages())
+        if self._root not in {process.pid for process in usages}:
+            return None
+        cpu_s = {process: times.user + times.system for process, (times, *_) in usages.items() if times}
+        used_s = sum(cpu_s[process] - self._cpu_s[process] for process in cpu_s.keys() & self._cpu_s.keys())
+        cores = used_s * NS_PER_S / (time_ns - self._read_ns) if self._read_ns else None
+        self._cpu_s, self._read_ns = cpu_s, time_ns
+        _, memory, fds, threads = zip(*usages.values(), strict=True)
+        return Usage(cores, _sum(m and m.rss for m in memory), _sum(fds), _sum(threads), len(usages))
+
+    def _usages(self) -> Iterator[tuple[psutil.Process, tuple[Any, ...]]]:
+        for process in self._members.values():
+            try:
+                usage = process.as_dict(_ATTRIBUTES, ad_value=None)
+            except psutil.NoSuchProcess:
+                continue
+            yield process, tuple(usage[name] for name in _ATTRIBUTES)
+
+
+def _sum(values: Any) -> int | None:
+    """None when any is None: a sum over some of the members would read as all of them."""
+    known = list(values)
+    return None if None in known else sum(known)
+
+
+class Processes:
+    """Source of the `server_*` and `client_*` series. The client's tree leaves out the server's and this process."""
+
+    def __init__(self, server_pid: int | None, client_pid: int, own_pid: int) -> None:
+        self._trees: dict[str, ProcessTree] = {}
+        apart = {own_pid}
+        if server_pid is not None:
+            self._trees["server"] = ProcessTree(server_pid)
+            apart.add(server_pid)
+        self._trees["client"] = ProcessTree(client_pid, apart)
+        self._scan_due_ns = 0
+
+    def read(self) -> list[Sample]:
+        """One reading of each tree whose root is there."""
+        if now_ns() >= self._scan_due_ns:
+            self._update()
+        samples = []
+        for prefix, tree in self._trees.items():
+            time_ns = now_ns()
+            usage = tree.read(time_ns)
+            samples += usage.samples(prefix, _SERIES[prefix], time_ns) if usage else []
+        return samples
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _update(self) -> None:
+        before_ns = thread_time_ns()
+        table = scan()
+        for tree in self._trees.values():
+            tree.update(table)
+        self._scan_due_ns = now_ns() + round((thread_time_ns() - before_ns) / _SCAN_SHARE)
+
+
+def scan() -> dict[int, Entry]:
+    """Every process by its pid: fields 4 and 22 of /proc/PID/stat, counted after the command in brackets (proc(5)).
+
+    psutil can only follow one tree, at two to three times this cost each.
+    """
+    table = {}
+    for pid in psutil.pids():
+        try:
+            stat = _read(f"/proc/{pid}/stat")
+        except OSError:
+            continue
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        table[pid] = Entry(parent=int(fields[1]), started=int(fields[19]))
+    return table
+
+
+def _read(path: str) -> bytes:
+    """A file of less than a page; a third of the cost of an `open()`, thousands of times a scan."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+
+
+class Machine:
+    """Source of the `machine_*` series; the whole machine, also where a container may use but a part of it."""
+
+    def __init__(self) -> None:
+        psutil.cpu_percent()  # the share of busy time is since the last call
+        self._began_ns = now_ns()
+
+    def read(self) -> list[Sample]:
+        """One reading; CPU only from the second on, as the first spans no time to speak of."""
+        time_ns = now_ns()
+        samples = [Sample(time_ns, "machine_memory_available_bytes", "", float(psutil.virtual_memory().available))]
+        if time_ns - self._began_ns > _SHORTEST_CPU_SPAN_NS:
+            samples.append(Sample(time_ns, "machine_cpu_ratio", "", psutil.cpu_percent() / 100))
+        return samples
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+_SHORTEST_CPU_SPAN_NS = 20_000_000  # two of the kernel's ticks

@@ -1,0 +1,147 @@
+"""The sampler as the run sees it: a process of its own that appends to samples.jsonl, and readings at stage borders.
+
+A process of its own, because parsing in the load generator's would take its interpreter lock and colour the stamps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from trtbench.records import Sample
+from trtbench.rundir import LineWriter, sample_row
+from trtbench.telemetry.ticker import Source, Tally
+from trtbench.telemetry.triton import MetricsPage, Statistics
+
+READY = "ready"
+"""The child's first line, when its sources have been started; its second and last is the tallies as JSON."""
+
+_PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: finds this trtbench, and no stray module of the user's
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 5.0
+_BORDER_TIMEOUT_S = 5.0
+
+
+class SamplerError(RuntimeError):
+    """The sampler's process did not start; the message holds its last words."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """What is sampled. `metrics_url` and `server_pid` are None where an external server shows neither."""
+
+    grpc_address: str
+    metrics_url: str | None
+    model: str
+    server_pid: int | None
+    client_pid: int
+    interval_ns: int
+    gpu: bool
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> SamplerConfig:
+        return cls(**json.loads(text))
+
+
+def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
+    """How to open each source that asks Triton, by name."""
+    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(config.grpc_address, config.model, timeout_s)}
+    if (url := config.metrics_url) is not None:
+        sources["triton_metrics"] = lambda: MetricsPage(url, config.model, timeout_s)
+    return sources
+
+
+def snapshot(config: SamplerConfig) -> list[Sample]:
+    """Triton's statistics and metrics now, read in this process; what gives no answer within 5 s is left out.
+
+    For stage borders: it takes some milliseconds and blocks, so it belongs outside the measured window.
+    """
+    samples: list[Sample] = []
+    for open_source in triton_sources(config, _BORDER_TIMEOUT_S).values():
+        with closing(open_source()) as source:
+            try:
+                samples += source.read()
+            except Exception:  # noqa: S112 - a lost server has no reading; that it is lost is known from its process and the requests
+                continue
+    return samples
+
+
+class Sampler:
+    """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then says what became of every source's ticks.
+
+    The process ends with its parent, however that ends: its stdin closes.
+    """
+
+    def __init__(self, config: SamplerConfig, samples_jsonl: Path) -> None:
+        self.tallies: dict[str, Tally] = {}
+        self._config = config
+        self._samples_jsonl = samples_jsonl.resolve()
+        self._process: subprocess.Popen[bytes]
+        self._last_words: IO[bytes]
+
+    def __enter__(self) -> Sampler:
+        """Returns when the sampler runs; SamplerError when it does not come up."""
+        self._last_words = tempfile.TemporaryFile()
+        self._process = self._start()
+        if not self._says_ready(self._process):
+            self._process.kill()
+            self._process.communicate()
+            raise SamplerError(f"the sampler's process did not start: {self._read_last_words()}")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        how = "broke off"
+        try:
+            output, _ = self._process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, which asks it to end
+        except subprocess.TimeoutExpired:
+            how = "did not end when asked to"
+            self._process.kill()
+            output, _ = self._process.communicate()
+        try:
+            self.tallies = {name: Tally(**tally) for name, tally in json.loads(output).items()}
+        except ValueError:
+            self.tallies = {"sampler": Tally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
+        self._last_words.close()
+
+    def snapshot(self) -> list[Sample]:
+        """Append a reading for a stage border to the file, and return it; see `snapshot` of this module."""
+        samples = snapshot(self._config)
+        with closing(LineWriter(self._samples_jsonl)) as writer:
+            writer.write(*map(sample_row, samples))
+        return samples
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "trtbench.telemetry", self._config.to_json(), str(self._samples_jsonl)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._last_words,
+            cwd=_PACKAGE_PARENT,
+            env=os.environ | {"GRPC_VERBOSITY": "NONE"},
+            start_new_session=True,  # Ctrl-C goes to the foreground process group: not to this one
+        )
+
+    def _says_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
+        return bool(readable) and process.stdout.readline().decode().strip() == READY
+
+    def _read_last_words(self) -> str:
+        """The last line that the process wrote to stderr, or its exit status."""
+        self._last_words.seek(0)
+        lines = self._last_words.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), f"exit status {self._process.returncode}")

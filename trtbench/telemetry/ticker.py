@@ -1,0 +1,75 @@
+"""One source of samples, read on a grid of absolute deadlines by a thread of its own, so that no source waits for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from trtbench.clock import NS_PER_S, now_ns
+from trtbench.records import Sample
+from trtbench.rundir import LineWriter, sample_row
+
+
+class Source(Protocol):
+    """Something that can be read again and again; a reading that fails raises."""
+
+    def read(self) -> list[Sample]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Tally:
+    """What became of a source's ticks: readings + failures + skipped = ticks that passed.
+
+    `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed.
+    """
+
+    readings: int = 0
+    failures: int = 0
+    skipped: int = 0
+    last_error: str = ""
+
+
+def next_tick(start_ns: int, interval_ns: int, instant_ns: int) -> int:
+    """Number k >= 0 of the first tick, due at start_ns + k x interval_ns, that lies at or after `instant_ns`."""
+    return max(0, -((start_ns - instant_ns) // interval_ns))
+
+
+class Ticker(threading.Thread):
+    """Reads a source at every tick and appends its samples; ticks missed are skipped, never made up for in a bunch."""
+
+    def __init__(
+        self, name: str, open_source: Callable[[], Source], writer: LineWriter, start_ns: int, interval_ns: int, stop: threading.Event
+    ) -> None:
+        super().__init__(name=name, daemon=True)  # daemon: a source that hangs must not keep the process alive
+        self.tally = Tally()
+        self._open_source = open_source
+        self._source: Source | None = None
+        self._writer = writer
+        self._start_ns = start_ns
+        self._interval_ns = interval_ns
+        self._stop_asked = stop
+
+    def run(self) -> None:
+        tick = 0
+        while not self._stop_asked.wait(max(0, self._start_ns + tick * self._interval_ns - now_ns()) / NS_PER_S):
+            self._read()
+            following = max(tick + 1, next_tick(self._start_ns, self._interval_ns, now_ns()))
+            self.tally.skipped += following - tick - 1
+            tick = following
+        if self._source is not None:
+            self._source.close()
+
+    def _read(self) -> None:
+        try:
+            self._source = self._source or self._open_source()
+            samples = self._source.read()
+            if samples:
+                self._writer.write(*map(sample_row, samples))
+            self.tally.readings += 1
+        except Exception as error:  # whatever a source meets, its thread goes on: the next tick may find the server again
+            self.tally.failures += 1
+            self.tally.last_error = f"{type(error).__name__}: {' '.join(str(error).split())}"  # gRPC's span many lines

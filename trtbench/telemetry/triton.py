@@ -1,0 +1,105 @@
+"""Readings of a running Triton: its statistics over gRPC and its Prometheus page over HTTP (docs/telemetry.md).
+
+A reading is stamped with the middle between question and answer, so it is at most half a round trip off.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit
+
+from trtbench.clock import now_ns
+from trtbench.records import Sample
+from trtbench.telemetry.exposition import engine_readings
+
+_STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
+_CHANNEL_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # else a server that was away is asked again only after up to two minutes
+)
+
+
+class Statistics:
+    """Triton's ModelStatistics of one model, the connection kept open."""
+
+    def __init__(self, grpc_address: str, model: str, timeout_s: float) -> None:
+        # Imported at first use: 0.16 s that a command which asks no server must not pay.
+        import grpc
+        from tritonclient.grpc import service_pb2
+
+        self._request = service_pb2.ModelStatisticsRequest(name=model)
+        self._timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(grpc_address, options=_CHANNEL_OPTIONS)
+        self._ask = self._channel.unary_unary(
+            _STATISTICS_METHOD,
+            request_serializer=service_pb2.ModelStatisticsRequest.SerializeToString,
+            response_deserializer=service_pb2.ModelStatisticsResponse.FromString,
+        )
+
+    def read(self) -> list[Sample]:
+        """One reading; grpc.RpcError when there is no answer or no such model."""
+        asked_ns = now_ns()
+        reply = self._ask(self._request, timeout=self._timeout_s)
+        return statistics_samples(reply, (asked_ns + now_ns()) // 2)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def statistics_samples(reply: Any, time_ns: int) -> list[Sample]:
+    """Samples of an `inference.ModelStatisticsResponse`, summed over the model's versions; none when it lists no version."""
+    totals: Counter[tuple[str, str]] = Counter()
+    for version in reply.model_stats:
+        totals.update(_version_totals(version))
+    return [Sample(time_ns, name, label, float(value)) for (name, label), value in totals.items()]
+
+
+def _version_totals(version: Any) -> dict[tuple[str, str], int]:
+    summed = version.inference_stats
+    totals = {
+        ("triton_inference_count", ""): version.inference_count,
+        ("triton_execution_count", ""): version.execution_count,
+        ("triton_success_count", ""): summed.success.count,
+        ("triton_fail_count", ""): summed.fail.count,
+        ("triton_queue_ns", ""): summed.queue.ns,
+        ("triton_compute_input_ns", ""): summed.compute_input.ns,
+        ("triton_compute_infer_ns", ""): summed.compute_infer.ns,
+        ("triton_compute_output_ns", ""): summed.compute_output.ns,
+    }
+    return totals | {("triton_batch_executions", str(batch.batch_size)): batch.compute_infer.count for batch in version.batch_stats}
+
+
+class MetricsPage:
+    """Triton's Prometheus page, the connection kept open."""
+
+    def __init__(self, url: str, model: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"metrics URL {url}: write http://HOST:PORT/metrics; Triton serves this page over plain HTTP only")
+        self._path = parts.path or "/metrics"
+        self._model = model
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 8002, timeout=timeout_s)
+
+    def read(self) -> list[Sample]:
+        """One reading; OSError or http.client.HTTPException when the page cannot be had (the next reading connects anew)."""
+        asked_ns = now_ns()
+        page = self._fetch()
+        time_ns = (asked_ns + now_ns()) // 2
+        return [Sample(time_ns, *reading) for reading in engine_readings(page, self._model)]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _fetch(self) -> str:
+        try:
+            self._connection.request("GET", self._path)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
+        if response.status != http.client.OK:
+            raise http.client.HTTPException(f"{self._path} answered {response.status} {response.reason}")
+        return body.decode("utf-8", errors="replace")
