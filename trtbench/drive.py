@@ -78,7 +78,7 @@ async def _load(
     sampler: Sampler,
 ) -> tuple[Ended, int | None]:
     stop = StopSignal()
-    client = GrpcClient(server.target, scenario.workload.sampling, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
+    client = GrpcClient(server.target, scenario.workload, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
     watch = asyncio.create_task(_watch(server, stop))
     try:
         with closing(LagSamples(LineWriter(directory.samples_jsonl))) as lags, _signals(stop, log, directory.name) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trtbench.scenario import Scenario, Stage, Workload, token_range
+from trtbench.scenario import Scenario, Stage, Workload
 from trtbench.serving.model_repository import KvBudget
 
 ASSUMED_TOKENS_PER_S = 50.0
@@ -73,7 +73,7 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
 
 
 def _stage(stage: Stage, workload: Workload) -> StagePreview:
-    output = token_range(workload.output_tokens)
+    output = workload.output_tokens
     by_count_s = float("inf")
     estimated = False
     if stage.requests is not None:

@@ -121,7 +121,7 @@ class StageWindow:
     """
 
     name: str
-    mode: Literal["concurrency", "constant", "poisson"]
+    mode: Literal["concurrency", "constant", "poisson", "gamma"]
     asked: float  # users (concurrency) or requests per second
     start_ns: int
     end_ns: int

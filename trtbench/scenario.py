@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from trtbench.errors import UserError
 
@@ -44,12 +44,12 @@ class Range(_Part):
         return self
 
 
-Tokens = Annotated[int, Field(ge=1)] | Range
+def _as_range(tokens: object) -> object:
+    return {"min": tokens, "max": tokens} if isinstance(tokens, int) else tokens
 
 
-def token_range(tokens: int | Range) -> Range:
-    """`tokens` as a Range, a single number being a range of one."""
-    return tokens if isinstance(tokens, Range) else Range(min=tokens, max=tokens)
+Tokens = Annotated[Range, BeforeValidator(_as_range, json_schema_input_type=Range | int)]
+"""A number of tokens, or {min, max} drawn uniformly; always a Range once read."""
 
 
 class QueuePolicy(_Part):
@@ -125,11 +125,12 @@ class Sampling(_Part):
 
 
 class Workload(_Part):
-    input_tokens: Tokens = Field(128, description="Prompt length in the engine's tokens, exact: a number, or {min, max} drawn uniformly.")
-    output_tokens: Tokens = Field(32, description="Output length in tokens: a number, or {min, max} drawn uniformly.")
+    input_tokens: Tokens = Field(Range(min=128, max=128), description="Prompt length in the engine's tokens, exact: a number or a range.")
+    output_tokens: Tokens = Field(Range(min=32, max=32), description="Output length in tokens: a number or {min, max}, uniform.")
     ignore_eos: bool = Field(True, description="Generate exactly output_tokens, whatever the model would rather say.")
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
     distinct_prompts: int = Field(256, ge=1, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
+    streaming: bool = Field(True, description="Tokens as they are made; false: one response with all of them.")
     sampling: Sampling = Sampling()
 
 
@@ -137,11 +138,14 @@ class Stage(_Part):
     """One level of load, held until its count or its duration is reached; stages run one after another, with drain between."""
 
     name: Name | None = Field(None, description="Default: from mode and level, as in c16 or poisson-2.5.")
-    mode: Literal["concurrency", "constant", "poisson"] = Field(
-        "concurrency", description="Closed loop of so many users, or an open loop at a constant or Poisson rate."
+    mode: Literal["concurrency", "constant", "poisson", "gamma"] = Field(
+        "concurrency", description="Closed loop of so many users, or an open loop of constant, Poisson or gamma arrivals."
     )
     concurrency: int | None = Field(None, ge=1, description="Users of the closed loop, each with one request in flight.")
     rate: float | None = Field(None, gt=0, description="Requests per second of the open loop.")
+    burstiness: float | None = Field(
+        None, gt=0, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
+    )
     requests: int | None = Field(None, ge=1, description="End after so many requests.")
     duration_s: float | None = Field(None, gt=0, description="End after so many seconds; what is in flight is drained.")
     warmup_requests: int = Field(0, ge=0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
@@ -153,6 +157,8 @@ class Stage(_Part):
             raise ValueError(f"mode {self.mode} needs {given}")
         if getattr(self, other) is not None:
             raise ValueError(f"mode {self.mode} takes {given}, not {other}")
+        if (self.mode == "gamma") != (self.burstiness is not None):
+            raise ValueError("burstiness goes with mode gamma, and mode gamma needs it")
         if self.requests is None and self.duration_s is None:
             raise ValueError("a stage needs requests, duration_s, or both (it ends at the first)")
         return self
@@ -249,12 +255,18 @@ def parse_scenario(tree: dict[str, Any], where: str) -> Scenario:
 
 
 def _explain(error: ValidationError, where: str) -> str:
+    """One line a problem. pydantic calls a sequence with a bad item too short as well: said once is enough."""
+    problems = error.errors()
+    places = [problem["loc"] for problem in problems]
     lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("constrained", "function", "Range")))
+    for problem in problems:
+        place = problem["loc"]
+        if problem["type"] == "too_short" and any(other[: len(place)] == place and len(other) > len(place) for other in places):
+            continue
         value = problem["input"]
         shown = "" if isinstance(value, (dict, BaseModel)) else f" = {value!r}"
-        lines.append(f"{where}: {key or 'scenario'}{shown}: {problem['msg'].removeprefix('Value error, ')}")
+        key = ".".join(map(str, place)) or "scenario"
+        lines.append(f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 from trtbench.clock import sleep_s
 from trtbench.engine.build import DEFAULT_OUTPUT
@@ -15,6 +16,7 @@ from trtbench.scenario import Scenario
 from trtbench.serving.server import ServerError, check_ports_free
 
 _POLL_S = 0.2
+_Name = TypeVar("_Name", bound=str)
 
 
 def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
@@ -34,9 +36,10 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
             raise ServerError(f"Triton ended by itself. {death}")
 
 
-def _choose(flag: str, asked: str | None, there: tuple[str, ...]) -> str:
+def _choose(flag: str, asked: str | None, there: tuple[_Name, ...]) -> _Name:
     if asked is None:
         return there[0]
-    if asked not in there:
-        raise UserError(f"{flag} {asked}: the scenario has {', '.join(there)}")
-    return asked
+    for name in there:
+        if name == asked:
+            return name
+    raise UserError(f"{flag} {asked}: the scenario has {', '.join(there)}")

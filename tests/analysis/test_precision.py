@@ -21,6 +21,13 @@ def test_speed_is_the_median_of_the_closed_loop(summary: Summary, ratios: tuple[
     assert finding.figures["stages"] == 3
 
 
+def test_speed_is_withheld_where_no_stage_is_sound(summary: Summary) -> None:
+    (pair,) = summary.comparisons
+    assert [stage.sound for stage in pair.stages] == [True, True, True, False]
+    shaky = replace(pair, stages=tuple(replace(stage, sound=False) for stage in pair.stages), agreement=None)
+    assert [*precision_findings(shaky)] == []
+
+
 @pytest.mark.parametrize(("prompts", "prefix", "code"), [(20, 0.6, "agreement"), (20, 0.4, "agreement_low"), (19, 0.4, None)])
 def test_agreement_needs_prompts(summary: Summary, prompts: int, prefix: float, code: str | None) -> None:
     pair = replace(summary.comparisons[0], stages=(), agreement=Agreement(prompts, 0.1, prefix, 0.9))

@@ -6,7 +6,8 @@ import pytest
 from synthetic_run import request_of, samples_of
 
 from trtbench.analysis.deployments import thin
-from trtbench.analysis.stages import StageSpan, backlog_grew, by_stage, stage_spans
+from trtbench.analysis.resources import resources
+from trtbench.analysis.stages import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans
 from trtbench.records import Event, StageWindow
 
 STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 9})
@@ -39,3 +40,11 @@ def test_thinning_keeps_peaks() -> None:
     curve = thin(samples_of({("x", ""): points}).series("x"), 50)
     assert len(curve.time_ns) == 50 and max(curve.value) == 9.0
     assert thin(samples_of({("x", ""): points[:3]}).series("x"), 50).time_ns == (0, 1, 2)
+
+
+def test_cpu_that_is_neither_the_servers_nor_the_clients() -> None:
+    read = {"machine_cpu_ratio": 0.9, "server_cpu_cores": 1.0, "client_cpu_cores": 0.2}
+    use = resources(samples_of({(name, ""): [(1, value)] for name, value in read.items()}), 0, 9)
+    assert foreign_cpu_cores(use, 2) == pytest.approx(0.6)
+    assert foreign_cpu_cores(use, 1) == 0.0
+    assert foreign_cpu_cores(resources(samples_of({}), 0, 9), 2) is None

@@ -14,7 +14,7 @@ MS = 1_000_000
 def reasons(summary: Summary, lags_ns: Sequence[int] = (), **changed: object) -> dict[str, Reason]:
     result = summary.deployments[0]
     stage: StageResult = replace(result.stages[1], **changed)  # type: ignore[arg-type]
-    return {reason.code: reason for reason in stage_reasons(result, stage, lags_ns, summary.scenario)}
+    return {reason.code: reason for reason in stage_reasons(result, stage, lags_ns, summary.scenario, 2)}
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,9 @@ def test_samples_too_few_for_p99_are_a_note_and_for_a_median_a_doubt(summary: Su
     latency = result.stages[0].latency
     few = replace(result.stages[0], latency=replace(latency, e2e_latency_ns=replace(latency.e2e_latency_ns, count=19)))
     codes = {r.code: r for r in sample_reasons([replace(result, stages=(few,))])}
-    assert codes["few_samples"].grade == "suspect" and codes["few_samples"].figures == {"completed": 19, "needed": 20}
+    assert codes["few_samples"].grade == "suspect" and codes["few_samples"].figures == {"stages": "c1 (19)", "needed": 20}
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(None, False), (0.3, False), (0.31, True)])
+def test_a_shared_machine_is_a_doubt(summary: Summary, cores: float | None, expected: bool) -> None:
+    assert ("foreign_load" in reasons(summary, foreign_cpu_cores=cores)) is expected

@@ -6,7 +6,7 @@ import asyncio
 import statistics
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.stop import StopSignal
-from trtbench.load.target import Target, inspect_target
+from trtbench.load.target import inspect_target
 from trtbench.load.workload import UniformPrompts
 from trtbench.records import Outcome, RequestRecord, StageWindow
 from trtbench.rundir import read_lines
@@ -59,7 +59,7 @@ def run(tmp_path: Path, url: str, stages: list[dict[str, Any]], model: str = "te
     result = Run("", plan, [], [])
 
     async def main() -> None:
-        client = GrpcClient(Target(url, model, "", True, found.inputs, found.outputs), scenario.workload.sampling)
+        client = GrpcClient(replace(found, url=url, model=model), scenario.workload)
         recorder, signal, progress = Recorder(tmp_path / "requests.jsonl"), StopSignal(), LoadProgress()
         other = asyncio.create_task(meanwhile(signal, progress)) if meanwhile else None
         hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, result.lags_ns.append)

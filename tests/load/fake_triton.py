@@ -42,6 +42,9 @@ class FakeTriton:
         self.ttft_s, self.itl_s = ttft_s, itl_s
         self.requests = self.completed = self.cancelled = self.in_flight = 0
 
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerMetadataResponse(name="fake", version="2.51.0")
+
     async def ServerReady(self, request: Any, context: Any) -> Any:
         return service_pb2.ServerReadyResponse(ready=True)
 
@@ -146,7 +149,7 @@ def _raw(answer: Any) -> bytes:
 def _handlers(fake: FakeTriton) -> dict[str, Any]:
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(getattr(fake, name), getattr(service_pb2, f"{name}Request").FromString, _raw)
-        for name in ("ServerReady", "ModelReady", "RepositoryIndex", "ModelConfig", "ModelStatistics")
+        for name in ("ServerMetadata", "ServerReady", "ModelReady", "RepositoryIndex", "ModelConfig", "ModelStatistics")
     }
     stream = grpc.stream_stream_rpc_method_handler(fake.ModelStreamInfer, service_pb2.ModelInferRequest.FromString, _raw)
     return handlers | {"ModelStreamInfer": stream}

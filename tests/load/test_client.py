@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from trtbench.load.client import GrpcClient
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target, inspect_target
 from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import Sampling
+from trtbench.scenario import Sampling, Workload
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -24,7 +25,7 @@ def new_record(asked: int = 8, index: int = 0) -> RequestRecord:
 
 def with_client(url: str, model: str, body: Callable[[GrpcClient, bytes], Awaitable[None]], asked: int = 8) -> None:
     async def main() -> None:
-        client = GrpcClient(target, Sampling())
+        client = GrpcClient(target, Workload())
         try:
             await body(client, client.encode(PlannedPrompt(np.array([1, 2, 3], np.int32), asked, 5)))
         finally:
@@ -36,7 +37,7 @@ def with_client(url: str, model: str, body: Callable[[GrpcClient, bytes], Awaita
 
 def _target(url: str, model: str) -> Target:
     tensors = inspect_target(url, "tensorrt_llm")
-    return Target(url, model, "", True, tensors.inputs, tensors.outputs)
+    return replace(tensors, url=url, model=model)
 
 
 def ask(url: str, model: str, timeout_s: float = 10, asked: int = 8) -> RequestRecord:
@@ -80,7 +81,7 @@ def test_a_batchless_older_server(fake_server: Any) -> None:
     record = new_record()
 
     async def main() -> None:
-        client = GrpcClient(inspect_target(fake_server.url, "old"), Sampling(temperature=1.0))
+        client = GrpcClient(inspect_target(fake_server.url, "old"), Workload(sampling=Sampling(temperature=1.0)))
         await client.connect()
         await client.send(record, client.encode(PlannedPrompt(np.array([1], np.int32), 8, 5)), now_ns() + 10**10)
         await client.close()
@@ -154,7 +155,7 @@ def test_a_killed_server_is_a_broken_connection(start_fake_server: Any) -> None:
 
 def test_connecting_to_nobody_ends() -> None:
     async def main() -> None:
-        client = GrpcClient(Target("127.0.0.1:1", "m", "", True, frozenset(), frozenset()), Sampling())
+        client = GrpcClient(Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset()), Workload())
         try:
             with pytest.raises(asyncio.TimeoutError):
                 await client.connect(0.3)

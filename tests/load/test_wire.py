@@ -12,17 +12,18 @@ from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
 from trtbench.load.wire import NO_END_ID, Response, decode_response, request_body, with_request_id
 from trtbench.records import ServerTimes
-from trtbench.scenario import Sampling
+from trtbench.scenario import Sampling, Workload
 
 INPUTS = {"input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output", "return_perf_metrics"}
 SAMPLING = {"temperature", "runtime_top_k", "runtime_top_p", "seed"}
 OUTPUTS = {"output_ids", "sequence_length", *TIME_OUTPUTS}
-NEW = Target("127.0.0.1:1", "tensorrt_llm", "", True, frozenset(INPUTS | SAMPLING), frozenset(OUTPUTS))
+NEW = Target("127.0.0.1:1", "tensorrt_llm", "", 8, "2.51.0", frozenset(INPUTS | SAMPLING), frozenset(OUTPUTS))
 OLD = Target(
     "127.0.0.1:1",
     "tensorrt_llm",
     "2",
-    False,
+    0,
+    "2.40.0",
     frozenset((INPUTS | SAMPLING | {"random_seed"}) - {"return_perf_metrics", "seed"}),
     frozenset({"output_ids", "sequence_length"}),
 )
@@ -61,7 +62,7 @@ def response_bytes(ids: list[int], length: int | None = None, final: bool | None
 
 
 def test_a_greedy_request_as_the_server_reads_it() -> None:
-    request, inputs = sent(request_body(NEW, prompt(11, 12, 13), Sampling(), NO_END_ID))
+    request, inputs = sent(request_body(NEW, prompt(11, 12, 13), Workload(), NO_END_ID))
     assert (request.model_name, request.model_version) == ("tensorrt_llm", "")
     assert request.parameters["triton_enable_empty_final_response"].bool_param
     assert {name: array.tolist() for name, array in inputs.items()} == {
@@ -78,14 +79,14 @@ def test_a_greedy_request_as_the_server_reads_it() -> None:
 
 
 def test_sampling_sends_its_parameters_and_the_prompts_seed() -> None:
-    _, inputs = sent(request_body(NEW, prompt(1, seed=2**31 - 1), Sampling(temperature=0.5, top_k=40, top_p=0.25), 2))
+    _, inputs = sent(request_body(NEW, prompt(1, seed=2**31 - 1), Workload(sampling=Sampling(temperature=0.5, top_k=40, top_p=0.25)), 2))
     assert inputs["temperature"].tolist() == [[0.5]] and inputs["runtime_top_p"].tolist() == [[0.25]]
     assert inputs["runtime_top_k"].tolist() == [[40]] and inputs["seed"].tolist() == [[2**31 - 1]]
     assert inputs["end_id"].tolist() == [[2]]
 
 
 def test_an_older_release_is_asked_only_what_it_knows() -> None:
-    request, inputs = sent(request_body(OLD, prompt(1, 2), Sampling(temperature=1.0), NO_END_ID))
+    request, inputs = sent(request_body(OLD, prompt(1, 2), Workload(sampling=Sampling(temperature=1.0)), NO_END_ID))
     assert inputs["random_seed"].tolist() == [5]
     assert inputs["input_ids"].tolist() == [1, 2]  # no batch dimension
     assert set(inputs) <= OLD.inputs and {output.name for output in request.outputs} == OLD.outputs
@@ -94,7 +95,7 @@ def test_an_older_release_is_asked_only_what_it_knows() -> None:
 
 @given(tokens, st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=100))
 def test_ids_of_any_prompt_arrive_as_they_are(ids: list[int], request_id: str) -> None:
-    request, inputs = sent(with_request_id(request_body(NEW, prompt(*ids), Sampling(), NO_END_ID), request_id))
+    request, inputs = sent(with_request_id(request_body(NEW, prompt(*ids), Workload(), NO_END_ID), request_id))
     assert inputs["input_ids"].tolist() == [ids] and request.id == request_id
 
 

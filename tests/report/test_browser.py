@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,16 +65,16 @@ class Chromium:
     """One browser with one page. Commands go to descriptor 3 of the browser, answers and events come from its 4, NUL between."""
 
     def __init__(self, profile: Path) -> None:
-        read_theirs, self._out = os.pipe()
-        self._in, write_theirs = os.pipe()
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (theirs_in, theirs_out)]  # 3 and 4 may be ours
+        actions = [(os.POSIX_SPAWN_DUP2, high[0], 3), (os.POSIX_SPAWN_DUP2, high[1], 4)]
+        actions += [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         command = [str(CHROMIUM), *FLAGS, *root, f"--user-data-dir={profile}", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{read_theirs} 4>&{write_theirs}', "sh", *command]
-        self._process = subprocess.Popen(
-            shell, pass_fds=(read_theirs, write_theirs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        os.close(read_theirs)
-        os.close(write_theirs)
+        self._pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setpgroup=0)
+        for descriptor in (theirs_in, theirs_out, *high):
+            os.close(descriptor)
         self._buffer, self._next_id, self._session, self.events = b"", 0, "", list[dict[str, Any]]()
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -103,8 +103,8 @@ class Chromium:
         path.write_bytes(base64.b64decode(image))
 
     def close(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        os.killpg(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
         os.close(self._out)
         os.close(self._in)
 
@@ -119,7 +119,7 @@ class Chromium:
                     return item
             if select.select([self._in], [], [], 1.0)[0]:
                 chunk = os.read(self._in, 1 << 20)
-                assert chunk, f"chromium ended with {self._process.poll()}"
+                assert chunk, "chromium ended"
                 self._buffer += chunk
         raise TimeoutError(f"chromium did not answer within {PATIENCE_S} s")
 

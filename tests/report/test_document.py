@@ -146,7 +146,7 @@ def test_a_hostile_model_name_is_only_text(tmp_path: Path) -> None:
     assert "<script" not in prose and r"x\|y&lt;script&gt;" in prose and r"\[c\](http" in prose
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=60))
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=60))
 def test_escaped_markdown_renders_as_the_text_itself(text: str) -> None:
     markdown_it = pytest.importorskip("markdown_it")
     rendered = markdown_it.MarkdownIt("commonmark").enable("table").render(f"| a |\n| --- |\n| x{escape_markdown(text)}x |\n")
@@ -155,6 +155,10 @@ def test_escaped_markdown_renders_as_the_text_itself(text: str) -> None:
     tags.feed(rendered)
     assert {tag for tag, _ in tags.seen} == {"table", "thead", "tbody", "tr", "th", "td"}
     assert "".join("".join(words).split()) == "".join(f"ax{text}x".split())
+
+
+def test_control_characters_do_not_reach_a_terminal() -> None:
+    assert escape_markdown("a\x1b[31mb\x00c\nd") == "a�\\[31mb�c d"
 
 
 def test_an_incomplete_run_says_so(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_chinese_is_chinese() -> None:
 def test_no_text_is_unused_and_none_is_missing() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(trtbench.report.__file__).parent.glob("*.py"))
     prefixes = ("finding.", "reason.", "verdict.", "formula.", "col.", "section.", "figure.", "severity.", "mode.", "ended.", "comparison.")
-    unused = [key for key in texts_of("en") if f'"{key}"' not in source and not key.startswith(prefixes)]
+    unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
 
 
@@ -92,8 +92,10 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     use = replace(stage.resources, client_cpu_cores=high, client_loop_lag_p50_ns=1e9, gpus={"0": gpu})
     for ended in ("server_lost", "broken_off", "error_bound", "done"):
         lost = replace(stage.conservation, unrecorded=1)
-        worst = replace(stage, span=replace(stage.span, ended=ended), conservation=lost, wrong_length=1, resources=use)
-        yield from stage_reasons(result, worst, [10**10], summary.scenario)
+        worst = replace(
+            stage, span=replace(stage.span, ended=ended), conservation=lost, wrong_length=1, resources=use, foreign_cpu_cores=1.0
+        )
+        yield from stage_reasons(result, worst, [10**10], summary.scenario, 2)
     few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))
     yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
     unplanned = [replace(pair, same_plan=False) for pair in summary.comparisons]

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from trtbench.analysis.agreement import Agreement, Key, agreement
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import Distribution
-from trtbench.analysis.stages import StageResult
+from trtbench.analysis.stages import StageResult, is_disturbed
 
 
 @dataclass(frozen=True, slots=True)
 class StageRatios:
-    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples."""
+    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples.
+
+    `sound`: a closed loop whose rates hold on both, and on neither of which other processes took the machine's CPU.
+    """
 
     stage: str
-    closed_loop: bool
+    sound: bool
     output_token_throughput: float | None
     ttft_p50: float | None
     tpot_p50: float | None
@@ -40,18 +43,22 @@ class Comparison:
     agreement: Agreement | None
 
 
-def compare(results: Sequence[DeploymentResult], outputs: Mapping[str, dict[Key, list[int]]], greedy: bool) -> tuple[Comparison, ...]:
+def compare(
+    results: Sequence[DeploymentResult], outputs: Mapping[str, dict[Key, list[int]]], greedy: bool, cpu_count: int
+) -> tuple[Comparison, ...]:
     """Each later precision of a deployment against its first. `outputs` holds token ids by deployment directory and prompt."""
     bases: dict[str, DeploymentResult] = {}
     found = []
     for result in results:
         base = bases.setdefault(result.facts.deployment, result)
         if base is not result and base.facts.dtype and result.facts.dtype:
-            found.append(_pair(base, result, outputs, greedy))
+            found.append(_pair(base, result, outputs, greedy, cpu_count))
     return tuple(found)
 
 
-def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, dict[Key, list[int]]], greedy: bool) -> Comparison:
+def _pair(
+    base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, dict[Key, list[int]]], greedy: bool, cpu_count: int
+) -> Comparison:
     same = base.facts.plan_sha256 is not None and base.facts.plan_sha256 == other.facts.plan_sha256
     pairs = [(left, right) for left in base.stages if (right := other.stage(left.span.name))] if same else []
     return Comparison(
@@ -61,7 +68,7 @@ def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str,
         base_dtype=base.facts.dtype or "",
         other_dtype=other.facts.dtype or "",
         same_plan=same,
-        stages=tuple(_ratios(left, right) for left, right in pairs),
+        stages=tuple(_ratios(left, right, cpu_count) for left, right in pairs),
         engine_size_ratio=_ratio(other.facts.engine_size_bytes, base.facts.engine_size_bytes),
         rss_peak_ratio=_ratio(other.rss_peak_bytes, base.rss_peak_bytes),
         gpu_memory_peak_ratio=_ratio(other.gpu_memory_peak_bytes, base.gpu_memory_peak_bytes),
@@ -69,7 +76,7 @@ def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str,
     )
 
 
-def _ratios(base: StageResult, other: StageResult) -> StageRatios:
+def _ratios(base: StageResult, other: StageResult, cpu_count: int) -> StageRatios:
     def p50(pick: str) -> float | None:
         left: Distribution = getattr(base.latency, pick)
         right: Distribution = getattr(other.latency, pick)
@@ -77,7 +84,7 @@ def _ratios(base: StageResult, other: StageResult) -> StageRatios:
 
     return StageRatios(
         stage=base.span.name,
-        closed_loop=base.is_closed_loop,
+        sound=all(s.is_closed_loop and s.supports_rates and not is_disturbed(s, cpu_count) for s in (base, other)),
         output_token_throughput=_ratio(other.throughput.output_token_throughput, base.throughput.output_token_throughput),
         ttft_p50=p50("ttft_ns"),
         tpot_p50=p50("tpot_ns"),

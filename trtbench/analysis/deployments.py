@@ -65,13 +65,15 @@ class DeploymentResult:
 
 
 def deployment_result(
-    directory: DeploymentDirectory, requests: Sequence[RequestRecord], events: Sequence[Event], scenario: Scenario
+    directory: DeploymentDirectory, requests: Sequence[RequestRecord], events: Sequence[Event], scenario: Scenario, cpu_count: int
 ) -> DeploymentResult:
     """`events` are this deployment's own."""
     facts = deployment_facts(directory.name, _facts_file(directory, "deployment.json"), _facts_file(directory, "engine.json"))
     samples = directory.samples()
     records, residency = by_stage(requests), Residency(requests)
-    stages = tuple(measure(span, records.get(span.name, []), samples, residency, facts, scenario) for span in stage_spans(events, requests))
+    stages = tuple(
+        measure(span, records.get(span.name, []), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
+    )
     opened = {stage.span.name for stage in stages}
     why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
     missing = {stage.label: records.get(stage.label, []) for stage in scenario.load if stage.label not in opened}
@@ -95,8 +97,8 @@ def deployment_result(
 
 
 def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
-    """(users, output tokens a second) of the closed-loop stages that ran to their end."""
-    ran = [stage for stage in stages if stage.is_closed_loop and stage.span.ended == "done"]
+    """(users, output tokens a second) of the closed-loop stages whose rates hold."""
+    ran = [stage for stage in stages if stage.is_closed_loop and stage.supports_rates]
     return [(s.span.asked, s.throughput.output_token_throughput) for s in ran if s.throughput.output_token_throughput]
 
 

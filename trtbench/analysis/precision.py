@@ -15,8 +15,8 @@ _LEAST_PROMPTS = 20
 
 
 def precision_findings(pair: Comparison) -> Iterator[Finding]:
-    """Nothing on speed without a closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
-    speeds = [stage.output_token_throughput for stage in pair.stages if stage.closed_loop and stage.output_token_throughput]
+    """Nothing on speed without a sound closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
+    speeds = [stage.output_token_throughput for stage in pair.stages if stage.sound and stage.output_token_throughput]
     names: dict[str, float | str] = {"base": pair.base_dtype.upper(), "other": pair.other_dtype.upper()}
     if speeds:
         typical = median(speeds)

@@ -20,6 +20,8 @@ from trtbench.scenario import Scenario
 
 _DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
+FOREIGN_CPU_RATIO = 0.15
+"""Share of the machine's cores that others may use before they are likely to slow what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class StageSpan:
 @dataclass(frozen=True, slots=True)
 class StageResult:
     """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
-    TTFT is over twice the first quarter's; None with fewer than 20 in a quarter."""
+    TTFT is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in use on this machine by
+    neither the server nor the client, on average."""
 
     span: StageSpan
     conservation: Conservation
@@ -54,11 +57,17 @@ class StageResult:
     kv_cache: KvCache | None
     resources: Resources
     energy_per_token_j: float | None
+    foreign_cpu_cores: float | None
     drifts: dict[str, Drift]
 
     @property
     def is_closed_loop(self) -> bool:
         return self.span.mode == "concurrency"
+
+    @property
+    def supports_rates(self) -> bool:
+        """Whether its throughput may be built upon: it ran to its end, on enough requests to give a median."""
+        return self.span.ended == "done" and self.latency.e2e_latency_ns.p50 is not None
 
 
 def stage_spans(events: Iterable[Event], requests: Sequence[RequestRecord]) -> list[StageSpan]:
@@ -97,6 +106,7 @@ def measure(
     residency: Residency,
     facts: DeploymentFacts,
     scenario: Scenario,
+    cpu_count: int,
 ) -> StageResult:
     """All figures of one stage from its measured requests and the deployment's samples."""
     start, end = span.start_ns, span.end_ns
@@ -118,6 +128,7 @@ def measure(
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
         resources=use,
         energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
+        foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
         drifts=_drifts(samples, start, end),
     )
 
@@ -133,6 +144,17 @@ def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
     """Integral of power / output tokens, all GPUs added."""
     joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
     return sum(joules) / output_tokens if joules and output_tokens else None
+
+
+def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
+    """Machine - server - client; None unless all three were read."""
+    machine, server, client = use.machine_cpu_ratio, use.server_cpu_cores, use.client_cpu_cores
+    return max(0.0, machine.mean * cpu_count - server.mean - client.mean) if machine and server and client else None
+
+
+def is_disturbed(stage: StageResult, cpu_count: int) -> bool:
+    """Whether other processes took enough of this machine to make its figures doubtful."""
+    return stage.foreign_cpu_cores is not None and stage.foreign_cpu_cores > FOREIGN_CPU_RATIO * cpu_count
 
 
 def _drifts(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Drift]:

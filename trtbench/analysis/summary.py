@@ -86,11 +86,13 @@ def summarise(run: RunDirectory) -> Summary:
     said: dict[str, dict[Key, list[int]]] = {}
     reasons: list[Reason] = []
     for directory in run.deployments():
-        result, found, texts = _deployment(directory, [e for e in events if e.deployment == directory.name], scenario)
+        result, found, texts = _deployment(
+            directory, [e for e in events if e.deployment == directory.name], scenario, environment.cpu_count
+        )
         results.append(result)
         reasons.extend(found)
         said[directory.name] = texts
-    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0)
+    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
     interrupted = any(event.kind == "interrupted" for event in events)
     complete = run.is_complete() and not interrupted
     reasons = [*run_reasons(complete, interrupted, results, comparisons), *reasons, *sample_reasons(results)]
@@ -110,15 +112,15 @@ def summarise(run: RunDirectory) -> Summary:
 
 
 def _deployment(
-    directory: DeploymentDirectory, events: Sequence[Event], scenario: Scenario
+    directory: DeploymentDirectory, events: Sequence[Event], scenario: Scenario, cpu_count: int
 ) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]]]:
     """One deployment's records are held only in here: a day's run has millions."""
     requests = directory.requests()
-    result, records = deployment_result(directory, requests, events, scenario), by_stage(requests)
+    result, records = deployment_result(directory, requests, events, scenario, cpu_count), by_stage(requests)
     reasons = [
         reason
         for stage in result.stages
-        for reason in stage_reasons(result, stage, send_lags_ns(records.get(stage.span.name, [])), scenario)
+        for reason in stage_reasons(result, stage, send_lags_ns(records.get(stage.span.name, [])), scenario, cpu_count)
     ]
     return result, reasons, outputs(requests)
 

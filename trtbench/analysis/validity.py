@@ -14,7 +14,7 @@ import numpy as np
 from trtbench.analysis.comparison import Comparison
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import PERMILLES, nearest_rank, needed_samples
-from trtbench.analysis.stages import StageResult
+from trtbench.analysis.stages import StageResult, is_disturbed
 from trtbench.scenario import Scenario
 
 Grade = Literal["note", "suspect", "invalid"]
@@ -78,7 +78,9 @@ def run_reasons(
             yield Reason("plan_differs", "suspect", figures={"base": pair.base, "other": pair.other})
 
 
-def stage_reasons(result: DeploymentResult, stage: StageResult, lags_ns: Sequence[int], scenario: Scenario) -> Iterator[Reason]:
+def stage_reasons(
+    result: DeploymentResult, stage: StageResult, lags_ns: Sequence[int], scenario: Scenario, cpu_count: int
+) -> Iterator[Reason]:
     """What holds of one stage; `lags_ns` are the raw send lags of its requests."""
 
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
@@ -93,6 +95,8 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, lags_ns: Sequenc
         yield reason("equation", "invalid", planned=equation.planned, unrecorded=equation.unrecorded)
     if scenario.workload.ignore_eos and stage.wrong_length:
         yield reason("output_length", "suspect", count=stage.wrong_length, completed=equation.completed)
+    if is_disturbed(stage, cpu_count):
+        yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
     yield from _client_reasons(reason, stage, lags_ns)
     for label, gpu in stage.resources.gpus.items():
         if gpu.slowdown_ratio > THROTTLED_RATIO:
@@ -125,13 +129,15 @@ def _lag_grade(lag_ns: float, usual_ns: float) -> Grade | None:
 
 def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:
     """Percentiles that are withheld: P99 is a note, a median that cannot be shown is a doubt."""
-    stages = [(result, stage) for result in results for stage in result.stages]
-    few = [stage for _, stage in stages if stage.latency.e2e_latency_ns.p99 is None]
+    stages = [stage for result in results for stage in result.stages]
+    few = [stage for stage in stages if stage.latency.e2e_latency_ns.p99 is None]
     if few:
         most = max(stage.latency.e2e_latency_ns.count for stage in few)
         needed = needed_samples(PERMILLES["p99"])
         yield Reason("few_for_p99", "note", figures={"count": len(few), "stages": len(stages), "needed": needed, "most": most})
-    for result, stage in stages:
-        count, needed = stage.latency.e2e_latency_ns.count, needed_samples(PERMILLES["p50"])
-        if count < needed:
-            yield Reason("few_samples", "suspect", result.name, stage.span.name, {"completed": count, "needed": needed})
+    needed = needed_samples(PERMILLES["p50"])
+    for result in results:
+        few_of = {s.span.name: n for s in result.stages if (n := s.latency.e2e_latency_ns.count) < needed}
+        if few_of:
+            listed = ", ".join(f"{name} ({count})" for name, count in few_of.items())
+            yield Reason("few_samples", "suspect", result.name, figures={"stages": listed, "needed": needed})

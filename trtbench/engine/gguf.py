@@ -39,11 +39,13 @@ def read_tokenizer(reader: GGUFReader) -> PreTrainedTokenizerFast:
     special = [token for token, kind in zip(tokens, _field(reader, "token_type"), strict=True) if kind == _CONTROL]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     names = {"bos_token": "bos_token_id", "eos_token": "eos_token_id", "unk_token": "unknown_token_id", "pad_token": "padding_token_id"}
-    return PreTrainedTokenizerFast(
+    tokenizer_class: Any = PreTrainedTokenizerFast  # untyped in transformers
+    fast: PreTrainedTokenizerFast = tokenizer_class(
         tokenizer_object=tokenizer,
         chat_template=reader.fields["tokenizer.chat_template"].contents(),
         **{name: tokens[_field(reader, key)] for name, key in names.items()},
     )
+    return fast
 
 
 def _field(reader: GGUFReader, name: str) -> Any:

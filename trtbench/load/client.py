@@ -16,7 +16,7 @@ from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import CHANNEL_OPTIONS, Target
 from trtbench.load.wire import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import Sampling
+from trtbench.scenario import Workload
 
 _CONNECTIONS = 4
 _LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
@@ -41,10 +41,10 @@ class Client(Protocol):
 class GrpcClient:
     """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request, spread over a few connections."""
 
-    def __init__(self, target: Target, sampling: Sampling, end_id: int = NO_END_ID, connections: int = _CONNECTIONS) -> None:
+    def __init__(self, target: Target, workload: Workload, end_id: int = NO_END_ID, connections: int = _CONNECTIONS) -> None:
         """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop."""
         self._target = target
-        self._sampling = sampling
+        self._workload = workload
         self._end_id = end_id
         self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(connections)]
         self._streams = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
@@ -57,7 +57,7 @@ class GrpcClient:
         await asyncio.wait_for(ready, timeout_s)
 
     def encode(self, prompt: PlannedPrompt) -> bytes:
-        return request_body(self._target, prompt, self._sampling, self._end_id)
+        return request_body(self._target, prompt, self._workload, self._end_id)
 
     async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
         phase = "w" if record.warmup else "m"

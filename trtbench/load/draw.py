@@ -13,7 +13,7 @@ import numpy as np
 from trtbench.load.arrivals import Offsets, due_offsets
 from trtbench.load.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.load.workload import PromptSource, TokenIds
-from trtbench.scenario import Range, Scenario, Stage, Workload, token_range
+from trtbench.scenario import Range, Scenario, Stage, Workload
 
 _TRIES = 20  # at short lengths a source may have no further prompt that is new
 _MAX_SEED = 2**31  # fits every seed input in use, and JSON readers that know doubles only
@@ -42,7 +42,7 @@ def _offsets(stage: Stage, warmup: bool, seed: int) -> Offsets | None:
         return None
     assert stage.rate is not None
     requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
-    return due_offsets(stage.mode, stage.rate, requests, duration_s, _random("arrivals", seed, stage, warmup))
+    return due_offsets(stage.mode, stage.rate, stage.burstiness, requests, duration_s, _random("arrivals", seed, stage, warmup))
 
 
 def _draw_prompts(
@@ -61,7 +61,7 @@ def _draw_lengths(workload: Workload, count: int, stage: Stage, warmup: bool, se
         drawn: list[int] = _random(name, seed, stage, warmup).integers(bounds.min, bounds.max + 1, size=count).tolist()
         return drawn
 
-    return draw("input_tokens", token_range(workload.input_tokens)), draw("output_tokens", token_range(workload.output_tokens))
+    return draw("input_tokens", workload.input_tokens), draw("output_tokens", workload.output_tokens)
 
 
 def _draw_new(source: PromptSource, tokens: int, random: np.random.Generator, seen: set[bytes]) -> TokenIds:

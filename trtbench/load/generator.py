@@ -106,11 +106,11 @@ class _PhaseRun:
 
     async def _wait(self) -> None:
         """Until all is done; once stopped, for no longer than the drain."""
-        if await self._first(self._idle.wait(), self._stop.wait_draining()):
+        if await _first(self._idle.wait(), self._stop.wait_draining()):
             return
         if self._arrivals:
             self._arrivals.cancel()  # it may sleep until an arrival that is far away
-        await self._first(self._idle.wait(), self._stop.wait_cancelling(), timeout_s=self._generator.drain_s)
+        await _first(self._idle.wait(), self._stop.wait_cancelling(), timeout_s=self._generator.drain_s)
 
     async def _cancel(self) -> None:
         """Whatever still runs: nothing, unless stopped."""
@@ -118,16 +118,6 @@ class _PhaseRun:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
-
-    async def _first(self, wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:
-        """Wait for either; True when it was `wanted`."""
-        waits = [asyncio.create_task(wanted), asyncio.create_task(other)]
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        done = waits[0].done()
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
-        return done
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -143,7 +133,7 @@ class _PhaseRun:
             self._idle.set()
 
     async def _user(self) -> None:
-        """One user of the closed loop: the next request is due the instant the one before is done."""
+        """One user of the closed loop: the next request is due the instant the one before is done, after a failure a pause later."""
         due_ns = self._start_ns
         while self._may_take():
             record = self._begin(due_ns)
@@ -201,6 +191,17 @@ class _PhaseRun:
             self._write(record)
         for record in _never_begun(self._phase, self._taken, self._start_ns):
             self._write(record)
+
+
+async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:
+    """Wait for either; True when it was `wanted`."""
+    waits = [asyncio.create_task(wanted), asyncio.create_task(other)]
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    done = waits[0].done()
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
+    return done
 
 
 def _record(phase: Phase, index: int, due_ns: int) -> RequestRecord:

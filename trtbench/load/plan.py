@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from trtbench.errors import UserError
 from trtbench.load.arrivals import Offsets
 from trtbench.load.workload import TokenIds
 from trtbench.rundir import read_lines
 from trtbench.scenario import Stage
 
 
-class PlanError(ValueError):
+class PlanError(UserError):
     """A plan file that cannot be read back to what was written."""
 
 

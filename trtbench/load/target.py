@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from trtbench.errors import UserError
+
 _REQUIRED_INPUTS = ("input_ids", "input_lengths", "request_output_len")
 _REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
 TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
@@ -21,7 +23,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-class TargetError(ValueError):
+class TargetError(UserError):
     """A server or a model that cannot be put under load; the message names what was found and the remedy."""
 
 
@@ -29,15 +31,22 @@ class TargetError(ValueError):
 class Target:
     """One model of one Triton server. `url` is host:port of its gRPC endpoint; `version` is "" for the server's own choice.
 
-    `batched`: tensors carry a leading batch dimension. `inputs` and `outputs` are the names that the model has: releases differ.
+    `max_batch_size` is Triton's; 0: the model does not batch, and tensors carry no leading batch dimension.
+    `inputs` and `outputs` are the names that the model has: releases differ.
     """
 
     url: str
     model: str
     version: str
-    batched: bool
+    max_batch_size: int
+    triton_version: str
     inputs: frozenset[str]
     outputs: frozenset[str]
+
+    @property
+    def batched(self) -> bool:
+        """Tensors carry a leading batch dimension."""
+        return self.max_batch_size > 0
 
     @property
     def seed_input(self) -> str | None:
@@ -56,11 +65,13 @@ def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         _check_ready(stub, url, model, version, timeout_s)
         config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=model, version=version), timeout=timeout_s).config
+        triton_version = stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s).version
     target = Target(
         url=url,
         model=model,
         version=version,
-        batched=config.max_batch_size > 0,
+        max_batch_size=config.max_batch_size,
+        triton_version=triton_version,
         inputs=frozenset(tensor.name for tensor in config.input),
         outputs=frozenset(tensor.name for tensor in config.output),
     )

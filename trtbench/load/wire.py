@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
 from trtbench.records import ServerTimes
-from trtbench.scenario import Sampling
+from trtbench.scenario import Sampling, Workload
 
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 NO_END_ID = -1  # no token has this id: the model generates to the asked length
@@ -32,11 +32,11 @@ class Response(NamedTuple):
     model_version: str = ""
 
 
-def request_body(target: Target, prompt: PlannedPrompt, sampling: Sampling, end_id: int) -> bytes:
+def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int) -> bytes:
     """A serialised request without its id, which `with_request_id` adds. `end_id`: the token that ends the output, or NO_END_ID."""
     request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
-    for name, dtype, values in _inputs(target, prompt, sampling, end_id):
+    for name, dtype, values in _inputs(target, prompt, workload, end_id):
         data = np.asarray(values, _DTYPES[dtype]).reshape(-1)
         shape = [1, data.size] if target.batched else [data.size]
         request.inputs.add(name=name, datatype=dtype, shape=shape)
@@ -72,16 +72,16 @@ def decode_response(message: bytes) -> Response:
     )
 
 
-def _inputs(target: Target, prompt: PlannedPrompt, sampling: Sampling, end_id: int) -> Iterator[tuple[str, str, Any]]:
+def _inputs(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int) -> Iterator[tuple[str, str, Any]]:
     """(name, datatype, values) of what this request sends and the model has."""
     yield "input_ids", "INT32", prompt.input_ids
     yield "input_lengths", "INT32", len(prompt.input_ids)
     yield "request_output_len", "INT32", prompt.output_tokens
     optional: list[tuple[str, str, Any]] = [
         ("end_id", "INT32", end_id),
-        ("streaming", "BOOL", True),
+        ("streaming", "BOOL", workload.streaming),
         ("exclude_input_in_output", "BOOL", True),
-        *_sampling_inputs(target, prompt, sampling),
+        *_sampling_inputs(target, prompt, workload.sampling),
     ]
     if target.gives_times:
         optional.append(("return_perf_metrics", "BOOL", True))

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from trtbench.errors import UserError
+
 TokenIds = npt.NDArray[np.int32]
 """Shape [tokens]."""
 
@@ -18,7 +20,7 @@ TOKENIZER_JSON = "tokenizer.json"
 _MOST_UNKNOWN_RATIO = 0.05  # above it a prompt is not text any more
 
 
-class WorkloadError(ValueError):
+class WorkloadError(UserError):
     """Prompts that cannot be made; the message names the file and the remedy."""
 
 

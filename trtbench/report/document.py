@@ -63,7 +63,8 @@ def escape_markdown(value: Any) -> Any:
     """Text that renders as itself in Markdown, in a table cell too: no markup, HTML, link or line break of its own comes through."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", " ".join(value.split()))
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(value.split()))
+    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

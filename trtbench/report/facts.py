@@ -8,7 +8,7 @@ from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
 from trtbench.report.words import Words
-from trtbench.scenario import Range, Stage, token_range
+from trtbench.scenario import Range, Stage
 
 _FORMULAS = {  # metric as printed: key of its formula
     "percentiles": "percentiles",
@@ -98,8 +98,7 @@ def _loads(stages: Sequence[Stage], words: Words) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def _tokens(tokens: int | Range) -> str:
-    limits = token_range(tokens)
+def _tokens(limits: Range) -> str:
     return str(limits.min) if limits.min == limits.max else f"{limits.min}–{limits.max}"
 
 

@@ -11,7 +11,7 @@ import jinja2
 
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.scenario import Deployment, ScenarioError, Workload, token_range
+from trtbench.scenario import Deployment, ScenarioError, Workload
 
 MODEL_VERSION = "1"
 
@@ -83,7 +83,7 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
         raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the CPU engine has {', '.join(_CPU_KV_DTYPES)}")
     dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
     bytes_per_token = facts.kv_bytes_per_token(dtype)
-    longest = token_range(workload.input_tokens).max + token_range(workload.output_tokens).max
+    longest = workload.input_tokens.max + workload.output_tokens.max
     if longest > facts.max_positions:
         raise ScenarioError(
             f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {facts.max_positions} positions: "

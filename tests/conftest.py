@@ -1,0 +1,60 @@
+"""What the tests of a real server share: built engines, the installation, and one running server for all who only ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))  # for the modules that tests share: `from serving.kserve import ...`
+
+from serving.kserve import Serving  # noqa: E402
+
+from trtbench.engine.build import PROVIDERS, build_engine  # noqa: E402
+from trtbench.engine.spec import BuildLog, Engine, EngineSpec  # noqa: E402
+from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, Scheduler, Workload  # noqa: E402
+from trtbench.serving.installation import InstallationError, TritonInstallation, find_tritonserver  # noqa: E402
+from trtbench.serving.model_repository import render  # noqa: E402
+from trtbench.serving.server import TritonServer  # noqa: E402
+
+ROOT = TESTS.parent
+DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
+
+SMALL = Deployment(
+    max_batch_size=8,
+    dynamic_batching=DynamicBatching(preferred_batch_sizes=(4, 8), max_queue_delay_us=20_000),
+    kv_cache=KvCache(blocks=64),
+    scheduler=Scheduler(max_sequences=8, max_tokens_per_step=256),
+    inference_threads=1,
+)
+"""2048 tokens of KV cache: far below the model's 8192 positions, so that both limits can be met."""
+
+
+@pytest.fixture(scope="session")
+def installation() -> TritonInstallation:
+    try:
+        return find_tritonserver()
+    except InstallationError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def engines() -> dict[Dtype, Engine]:
+    """Built once into the checkout's cache; the first time takes minutes."""
+    if reason := PROVIDERS["openvino"].unavailable():
+        pytest.skip(reason)
+    log = BuildLog(lambda step: None)
+    specs = {dtype: EngineSpec(model="smollm2-135m", dtype=dtype, provider="openvino") for dtype in DTYPES}
+    return {dtype: build_engine(spec, ROOT / "engines" / "built", log).engine for dtype, spec in specs.items()}
+
+
+@pytest.fixture(scope="session")
+def int8_server(installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    directory = tmp_path_factory.mktemp("int8-server")
+    repository = render(engines["int8"], SMALL, Workload())
+    root = repository.write(directory / "model_repository")
+    with TritonServer(installation, root, directory / "server.log", repository.server_flags) as server:
+        yield Serving(server, engines["int8"], SMALL)
