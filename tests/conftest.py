@@ -26,11 +26,11 @@ DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
 SMALL = Deployment(
     max_batch_size=8,
     dynamic_batching=DynamicBatching(preferred_batch_sizes=(4, 8), max_queue_delay_us=20_000),
-    kv_cache=KvCache(blocks=64),
+    kv_cache=KvCache(blocks=24),
     scheduler=Scheduler(max_sequences=8, max_tokens_per_step=256),
     inference_threads=1,
 )
-"""2048 tokens of KV cache: far below the model's 8192 positions, so that both limits can be met."""
+"""768 tokens of KV cache: far below the model's 8192 positions, so that both limits can be met."""
 
 
 @pytest.fixture(scope="session")

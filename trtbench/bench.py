@@ -10,7 +10,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
 from trtbench.load.workload import PromptSource
 from trtbench.preflight import check_writable
-from trtbench.run import Outcome
+from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
 
@@ -25,7 +25,7 @@ def bench(
     command: list[str],
     listener: Listener,
     progress: LoadProgress,
-) -> Outcome:
+) -> RunOutcome:
     """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
     check_writable(runs)
     plan = draw_plan(scenario, prompts)
@@ -47,4 +47,4 @@ def bench(
     log.event("deployment_finished", directory.name, ended=ended)
     if signum is None:
         log.event("run_finished")
-    return Outcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+    return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())

@@ -30,7 +30,7 @@ from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, preview
 from trtbench.reporting import report_run
-from trtbench.run import Outcome, Terminated, serve_and_bench
+from trtbench.run import RunOutcome, Terminated, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.installation import find_tritonserver, libpython
@@ -74,7 +74,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     return fault.code or _finish(outcome, lang)
 
 
-def _finish(outcome: Outcome, language: str) -> int:
+def _finish(outcome: RunOutcome, language: str) -> int:
     """Report what there is; the exit code says how it ended."""
     report_run(outcome.run.path, language)
     if outcome.interrupted_by is not None:

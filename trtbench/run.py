@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trtbench.clock import now_ns
 from trtbench.drive import ServerUnderLoad, drive
-from trtbench.engine.build import DEFAULT_OUTPUT, build_engine
+from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
@@ -19,6 +20,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts
 from trtbench.preflight import Preflight, check_run
+from trtbench.records import Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario
@@ -31,7 +33,7 @@ class Terminated(BaseException):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """`interrupted_by`: the signal that ended the run early. `lost`: deployments whose server failed."""
 
     run: RunDirectory
@@ -41,23 +43,23 @@ class Outcome:
 
 def serve_and_bench(
     scenario: Scenario, runs: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT
-) -> Outcome:
+) -> RunOutcome:
     """Run a scenario from its checkpoint to a finished run directory.
 
-    Raises ScenarioError, EngineError or ServerError before anything is started when it cannot be run. After that a fault ends the
-    deployment it struck, the run goes on with the next, and the directory stays readable.
+    UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
+    struck, the run goes on with the next, and the directory stays readable.
     """
     preflight = check_run(scenario, runs, engines)
+    built = {dtype: build(scenario, dtype, engines, listener) for dtype in scenario.engines}
+    plan = draw_plan(scenario, CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages))
     log = start_run(runs, scenario, command, listener)
+    log.event("plan_drawn", sha256=plan.sha256)
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        built = {dtype: build(scenario, dtype, engines, log) for dtype in scenario.engines}
-        plan = draw_plan(scenario, CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages))
-        log.event("plan_drawn", sha256=plan.sha256)
         for dtype, name in _order(scenario):
             if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(scenario, name, built[dtype], plan, preflight, log, progress)
+                ended, interrupted_by = _run_deployment(scenario, name, built[dtype].engine, plan, preflight, log, progress)
                 lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
             else:
                 log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
@@ -66,20 +68,22 @@ def serve_and_bench(
         log.event("interrupted", level=2)
     if interrupted_by is None:
         log.event("run_finished")
-    return Outcome(log.run, interrupted_by, tuple(lost))
+    return RunOutcome(log.run, interrupted_by, tuple(lost))
 
 
 def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
     return ((dtype, name) for name in scenario.deployments for dtype in scenario.engines)
 
 
-def build(scenario: Scenario, dtype: Dtype, engines: Path, log: RunLog) -> Engine:
-    build_log = BuildLog(lambda step: log.show("build_step", dtype=dtype, step=step))
-    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider), engines, build_log)
+def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
+    """The scenario's engine of one precision, from the cache or newly built; tells the listener of each step."""
+    log = BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
+    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider), engines, log)
+    steps = [asdict(step) for step in log.steps]
     engine = built.engine
-    steps = [asdict(step) for step in build_log.steps]
-    log.event("engine_built", dtype=dtype, cached=built.cached, size_bytes=engine.size_bytes, sha256=engine.sha256, steps=steps)
-    return engine
+    data = {"dtype": dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256, "steps": steps}
+    listener(Event(now_ns(), "engine_built", data=data))
+    return built
 
 
 def _run_deployment(

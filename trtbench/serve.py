@@ -25,9 +25,9 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     name = _choose("--deployment", deployment, tuple(scenario.deployments))
     check_ports_free(ports)
     preflight = check_run(scenario, DEFAULT_OUTPUT)
+    engine = build(scenario, engine_dtype, DEFAULT_OUTPUT, listener).engine
     with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
         log = start_run(Path(directory), scenario, [], listener)
-        engine = build(scenario, engine_dtype, DEFAULT_OUTPUT, log)
         with deployed(scenario, name, engine, preflight, log.run.deployment(f"{name}-{engine_dtype}"), log, ports) as server:
             print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)

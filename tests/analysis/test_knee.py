@@ -33,7 +33,7 @@ def test_a_server_of_fixed_capacity_has_its_knee_there(capacity_users: float, st
     levels = [2.0**i for i in range(steps)]
     knee = find_knee([(n, 10 * min(n, capacity_users)) for n in levels])
     assert knee is not None
-    beyond = [n for n in levels if n >= capacity_users * 0.94]  # from here on a doubling gains under 7 %
+    beyond = [n for n in levels if capacity_users / n < 2**0.1]  # from here on a doubling gains under 7 %
     if len(beyond) >= 2:
         assert knee.level == pytest.approx(beyond[0])
     elif capacity_users > levels[-1]:

@@ -12,21 +12,24 @@ from trtbench.records import ServerTimes
 
 def test_residency_of_one_request() -> None:
     request = request_of(0, [50, 60, 70], input_tokens=100, done_ns=75, server=ServerTimes(10, 20, 49, 69))
-    instants = np.array([0, 19, 20, 49, 50, 60, 70, 74, 75, 99])
-    assert Residency([request]).at(instants).tolist() == [0, 0, 100, 100, 101, 102, 103, 103, 0, 0]
+    instants = np.array([0, 20, 49, 50, 60, 70, 74, 75, 99])
+    assert Residency([request]).tokens(instants).tolist() == [0, 0, 0, 101, 102, 103, 103, 0, 0]
 
 
-def test_without_the_servers_stamps_residency_begins_with_the_first_token() -> None:
-    assert Residency([request_of(0, [50], input_tokens=9, done_ns=60)]).at(np.array([49, 50, 60])).tolist() == [0, 10, 0]
+def test_while_a_request_is_in_prefill_nothing_is_told() -> None:
+    decoding = request_of(0, [10, 90], input_tokens=9, sent_ns=0)
+    waiting = request_of(0, [70], input_tokens=5, sent_ns=20, done_ns=80, server=ServerTimes(21, 60, 69, 69))
+    assert Residency([decoding, waiting]).tokens(np.array([10, 40, 59, 60, 69, 70, 80])).tolist() == [10, 10, 10, 0, 0, 16, 10]
+    waiting.server = None
+    assert Residency([decoding, waiting]).tokens(np.array([19, 20, 69, 70])).tolist() == [10, 0, 0, 16]
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 8)), max_size=20), st.integers(0, 3000))
 def test_residency_equals_counting_each_request(rows: list[tuple[int, int, int]], instant: int) -> None:
     requests = [request_of(due, [due + 10 * i for i in range(1, n + 1)], input_tokens=size) for due, size, n in rows]
-    expected = sum(
-        r.input_tokens + sum(at <= instant for at in r.token_ns) for r in requests if r.token_ns[0] <= instant < (r.done_ns or 0)
-    )
-    assert Residency(requests).at(np.array([instant])).tolist() == [expected]
+    held = [r.input_tokens + sum(at <= instant for at in r.token_ns) for r in requests if r.token_ns[0] <= instant < (r.done_ns or 0)]
+    prefill = any((r.sent_ns or 0) <= instant < r.token_ns[0] for r in requests)
+    assert Residency(requests).tokens(np.array([instant])).tolist() == [0 if prefill else sum(held)]
 
 
 def readings(used: list[int]) -> dict[tuple[str, str], list[tuple[int, float]]]:
@@ -38,13 +41,15 @@ def readings(used: list[int]) -> dict[tuple[str, str], list[tuple[int, float]]]:
 
 
 def test_bytes_per_token_and_fragmentation() -> None:
-    request = request_of(0, [10, 20, 30], input_tokens=20, done_ns=35)
-    cache = kv_cache(samples_of(readings([0, 2, 2, 2])), 0, 30, Residency([request]), 100, prefix_caching=False)
+    request = request_of(0, [10, 20, 30, 40, 50], input_tokens=20, done_ns=55)
+    cache = kv_cache(samples_of(readings([0, 2, 2, 2, 2, 2])), 0, 50, Residency([request]), 100, prefix_caching=False)
     assert cache is not None
-    measured = (2 + 2 + 2) * 16 * 100 / (21 + 22 + 23)
+    measured = 5 * 2 * 16 * 100 / (21 + 22 + 23 + 24 + 25)
     assert cache.bytes_per_token_measured == pytest.approx(measured)
     assert cache.fragmentation_ratio == pytest.approx(1 - 100 / measured)
-    assert (cache.used_ratio_peak, cache.used_ratio_mean) == (0.2, pytest.approx(0.15))
+    assert (cache.used_ratio_peak, cache.used_ratio_mean) == (0.2, pytest.approx(1 / 6))
+    few = kv_cache(samples_of(readings([0, 2, 2, 2, 2])), 0, 50, Residency([request]), 100, prefix_caching=False)
+    assert few is not None and few.bytes_per_token_measured is None
 
 
 def test_shares_over_ninety_percent() -> None:
@@ -55,8 +60,8 @@ def test_shares_over_ninety_percent() -> None:
 
 
 def test_shared_prefixes_are_no_fragmentation() -> None:
-    request = request_of(0, [10], input_tokens=64, done_ns=35)
-    cache = kv_cache(samples_of(readings([0, 1, 1])), 0, 30, Residency([request]), 100, prefix_caching=True)
+    request = request_of(0, [10], input_tokens=64, done_ns=90)
+    cache = kv_cache(samples_of(readings([0, 1, 1, 1, 1, 1])), 0, 60, Residency([request]), 100, prefix_caching=True)
     assert cache is not None and cache.bytes_per_token_measured is not None and cache.fragmentation_ratio is None
 
 

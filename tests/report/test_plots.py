@@ -23,6 +23,11 @@ def test_figures_without_data_are_left_out(summary: Summary) -> None:
     assert list(plots.draw(replace(summary, deployments=open_loop), Words("en"))) == NAMES[4:]
 
 
+def test_a_single_level_of_load_is_no_curve(summary: Summary) -> None:
+    one = tuple(replace(result, stages=result.stages[2:3], knee=None) for result in summary.deployments)
+    assert list(plots.draw(replace(summary, deployments=one), Words("en"))) == NAMES[2:]
+
+
 def test_two_rates_make_a_curve_of_their_own(summary: Summary) -> None:
     def doubled(rate: float) -> object:
         stage = summary.deployments[0].stages[3]

@@ -28,7 +28,7 @@ def generate(pipeline: genai.ContinuousBatchingPipeline, number: int, input_ids:
 
 def main(engine: str) -> None:
     scheduler = genai.SchedulerConfig()
-    scheduler.num_kv_blocks = 64
+    scheduler.num_kv_blocks = 24
     scheduler.max_num_batched_tokens = 256
     pipeline = genai.ContinuousBatchingPipeline(engine, scheduler, "CPU", {"KV_CACHE_PRECISION": "f16", "INFERENCE_NUM_THREADS": 1})
     print(json.dumps([generate(pipeline, number, *asked) for number, asked in enumerate(json.load(sys.stdin))]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,13 @@ from trtbench.records import RequestRecord
 from trtbench.rundir import Samples
 
 NEAR_FULL_RATIO = 0.9
+LEAST_READINGS = 5
+"""With resident requests and none in prefill."""
 
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
-    """One stage. Bytes per token are None without the model's facts or where no request was resident when sampled."""
+    """One stage. Bytes per token are None without the model's facts, or with fewer than LEAST_READINGS to measure by."""
 
     blocks_max: int
     block_tokens: int | None
@@ -32,29 +34,45 @@ class KvCache:
 class Residency:
     """Tokens whose keys and values the engine holds, at any instant, told from the requests' own instants.
 
-    A request is resident with its whole prompt from its first scheduling (the server's stamp, else its first token) until it is
-    done, and grows by each token that arrives.
+    A request is resident with its prompt from its first token until it is done, and grows by each token that arrives. Before its
+    first token it is in prefill (from its first scheduling by the server's stamp, else from when it was sent), and how much of its
+    prompt the engine's gauges show already is not known.
     """
 
     def __init__(self, requests: Sequence[RequestRecord]) -> None:
-        steps = [step for request in requests for step in _steps(request)]
-        steps.sort()
-        self._times = np.array([time for time, _ in steps], np.int64)
-        self._tokens = np.cumsum(np.array([change for _, change in steps], np.int64))
+        self._resident = _Running(step for request in requests for step in _growth(request))
+        self._in_prefill = _Running(step for request in requests for step in _prefill(request))
+
+    def tokens(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Resident tokens [n] at times [n]; 0 where a request is in prefill, for there the sum is not known."""
+        return np.where(self._in_prefill.at(times) > 0, 0, self._resident.at(times))
+
+
+class _Running:
+    """A running sum over (time, change) steps."""
+
+    def __init__(self, steps: Iterable[tuple[int, int]]) -> None:
+        ordered = sorted(steps)
+        self._times = np.array([time for time, _ in ordered], np.int64)
+        self._sums = np.cumsum(np.array([0, *(change for _, change in ordered)], np.int64))
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Resident tokens [n] at times [n]."""
-        position = np.searchsorted(self._times, times, "right")
-        return np.concatenate([np.zeros(1, np.int64), self._tokens])[position]
+        found: npt.NDArray[np.int64] = self._sums[np.searchsorted(self._times, times, "right")]
+        return found
 
 
-def _steps(request: RequestRecord) -> list[tuple[int, int]]:
+def _growth(request: RequestRecord) -> list[tuple[int, int]]:
     if not request.token_ns or request.done_ns is None:
         return []
-    start_ns = min(request.server.first_scheduled_ns, request.token_ns[0]) if request.server else request.token_ns[0]
-    held = request.input_tokens + request.output_tokens
     growth = list(zip(request.token_ns, request.token_counts, strict=True))
-    return [(start_ns, request.input_tokens), *growth, (request.done_ns, -held)]
+    held = request.input_tokens + request.output_tokens
+    return [(request.token_ns[0], request.input_tokens), *growth, (request.done_ns, -held)]
+
+
+def _prefill(request: RequestRecord) -> list[tuple[int, int]]:
+    start_ns = request.server.first_scheduled_ns if request.server else request.sent_ns
+    end_ns = request.token_ns[0] if request.token_ns else request.done_ns
+    return [(start_ns, 1), (end_ns, -1)] if start_ns is not None and end_ns is not None and start_ns < end_ns else []
 
 
 def kv_cache(
@@ -62,7 +80,8 @@ def kv_cache(
 ) -> KvCache | None:
     """None where the engine shows no KV metrics, or none fell into the window.
 
-    measured = used blocks x block bytes / resident tokens, each summed over the readings; block bytes = block tokens x theory.
+    measured = used blocks x block bytes / resident tokens, each summed over the readings with no request in prefill;
+    block bytes = block tokens x theory.
     """
     times, used_all = samples.series("kv_blocks_used")
     used = inside((times, used_all), start_ns, end_ns)
@@ -71,10 +90,11 @@ def kv_cache(
         return None
     ratio = used / blocks[-1]
     block_tokens = samples.series("kv_block_tokens")[1]
-    resident = residency.at(times[(times >= start_ns) & (times <= end_ns)])
+    resident = residency.tokens(times[(times >= start_ns) & (times <= end_ns)])
     measured = None
-    if bytes_per_token and len(block_tokens) and used[resident > 0].sum() > 0:
-        measured = float(used[resident > 0].sum() * block_tokens[-1] * bytes_per_token / resident.sum())
+    told = resident > 0
+    if bytes_per_token and len(block_tokens) and np.count_nonzero(told) >= LEAST_READINGS and used[told].any():
+        measured = float(used[told].sum() * block_tokens[-1] * bytes_per_token / resident[told].sum())
     return KvCache(
         blocks_max=int(blocks[-1]),
         block_tokens=int(block_tokens[-1]) if len(block_tokens) else None,

@@ -80,11 +80,13 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
         "sampling": words("parameters.greedy") if greedy else words("parameters.sampled", temperature=work.sampling.temperature),
     }
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
+    streamed = [] if work.streaming else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     rows = [
         *([(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []),
         *_loads(scenario.load, words),
         (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
         (words("parameters.data"), words("parameters.data_value", **data)),
+        *streamed,
         (words("parameters.requests"), words("parameters.requests_value", planned=planned, completed=completed)),
         (words("parameters.slo"), words.listed(slo) or words("parameters.none")),
     ]

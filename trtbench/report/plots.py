@@ -108,8 +108,6 @@ def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
     figure, panels = _panels(2)
     for colour, result in _coloured(summary):
         stages = sorted(_stages(result, closed), key=lambda stage: stage.span.asked)
-        if not closed and len(stages) < 2:
-            continue
         for axes, pick in zip(panels, ("ttft_ns", "e2e_latency_ns"), strict=True):
             for percentile, line in (("p50", "o-"), ("p99", "o--")):
                 _line(axes, [(s.span.asked, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
@@ -201,6 +199,9 @@ def _fill(axes: Axes, curve: Curve, start_ns: int, scale: float, colour: str, la
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
+    """None where no panel has two levels of load: a single point shows no course."""
+    if not any(len({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()}) > 1 for axes in panels):
+        return None
     for axes, label in zip(panels, up, strict=True):
         levels = sorted({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()})
         if levels and levels[-1] / max(levels[0], 1e-9) >= 16:

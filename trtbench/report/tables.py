@@ -15,7 +15,7 @@ _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9":
 
 
 def latency_tables(summary: Summary, words: Words) -> list[Block]:
-    blocks: list[Block] = [Paragraph(words("latency.note"))]
+    blocks: list[Block] = [Paragraph(words("latency.note"))] if _measured(summary) else []
     header = (*_header(words, "stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in _measured(summary):
         main = tuple(_distribution_row(s, name, ms) for s in result.stages for name in _MAIN)

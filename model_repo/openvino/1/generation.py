@@ -38,11 +38,11 @@ class Limits:
         if input_tokens >= self.max_positions:
             raise RequestError(f"Prompt length ({input_tokens}) exceeds maximum input length ({self.max_positions - 1}).")
         if input_tokens + output_tokens > self.max_positions:
-            total = f"Prompt length ({input_tokens}) and output length ({output_tokens})"
-            raise RequestError(f"{total} together exceed maximum sequence length ({self.max_positions}).")
+            total = f"Prompt length ({input_tokens}) plus output length ({output_tokens})"
+            raise RequestError(f"{total} is larger than the maximum sequence length ({self.max_positions}).")
         blocks = -(-(input_tokens + output_tokens) // self.block_tokens)
         if blocks > self.kv_blocks:
-            raise RequestError(f"Request can never fit the KV cache: it needs {blocks} blocks of {self.kv_blocks}.")
+            raise RequestError(f"Request does not fit the KV cache: it needs {blocks} blocks of {self.kv_blocks}.")
 
 
 class Generation:
@@ -83,6 +83,9 @@ class Generation:
     def send_end(self):
         """Close a stream whose last tokens have gone out already."""
         self._sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def send_cancelled(self):
+        self.send_error("Request cancelled by the client.", pb_utils.TritonError.CANCELLED)
 
     def send_error(self, message, code):
         response = pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -55,8 +55,12 @@ class InflightBatcher:
             self._step()
 
     def _admit(self):
-        while self._arrived:
+        """Keep the bound on the running batch ourselves: with chunked prefill the engine does not look at max_num_seqs."""
+        while self._arrived and len(self._active) < self._max_sequences:
             generation = self._arrived.popleft()
+            if generation.is_cancelled():
+                generation.send_cancelled()
+                continue
             number, self._next_number = self._next_number, self._next_number + 1
             tensor = ov.Tensor(generation.input_ids.reshape(1, -1))
             try:
@@ -74,7 +78,7 @@ class InflightBatcher:
         for number, generation in list(self._active.items()):
             if generation.is_cancelled():
                 generation.handle.cancel()  # the engine frees its KV blocks in the next step
-                generation.send_error("Request cancelled by the client.", pb_utils.TritonError.CANCELLED)
+                generation.send_cancelled()
                 del self._active[number]
 
     def _step(self):
@@ -117,7 +121,7 @@ class InflightBatcher:
             elif status == _STATUS.FINISHED:
                 generation.send_end()
             if status == _STATUS.IGNORED:
-                generation.send_error("No free KV blocks left for this request.", pb_utils.TritonError.UNAVAILABLE)
+                generation.send_error("No free blocks left in the KV cache for this request.", pb_utils.TritonError.UNAVAILABLE)
             if status != _STATUS.RUNNING:
                 del self._active[number]
         return context_tokens
@@ -133,11 +137,12 @@ class InflightBatcher:
             return
         metrics = self._pipeline.get_metrics()
         used = round(metrics.cache_usage / 100 * self._kv_blocks)
+        active = len(self._active) + len(self._arrived)
         generating = sum(1 for generation in self._active.values() if generation.first_token_ns)
         values = {
-            "active": len(self._active),
+            "active": active,
             "scheduled": scheduled,
-            "waiting": len(self._active) - scheduled if self._active else 0,
+            "waiting": max(0, active - scheduled),
             "context": max(0, scheduled - generating),
             "max": self._max_sequences,
             "kv_max": self._kv_blocks,
