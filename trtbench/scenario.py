@@ -73,6 +73,8 @@ class DynamicBatching(_Part):
                 f"default_priority_level ({self.default_priority_level}) must lie in 1..priority_levels ({self.priority_levels}); "
                 "set both, or neither"
             )
+        if self.preserve_ordering and self.priority_levels > 1:
+            raise ValueError(f"preserve_ordering allows one priority level only, priority_levels is {self.priority_levels}")
         return self
 
 

@@ -1,0 +1,81 @@
+"""Every command that a document shows in an `sh` block is run here, in a directory of its own; one that no rule knows fails."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving.kserve import Serving
+from synthetic_run import write_synthetic_run
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHORT = [f"--set=load.{stage}.requests=2" for stage in range(4)] + ["--set=load.0.warmup_requests=0", "--set=engines=[int8]"]
+
+
+def shown_commands() -> list[str]:
+    lines = (line for path in DOCUMENTS for block in BLOCK.findall(path.read_text("utf-8")) for line in block.splitlines())
+    return sorted({line.split(" #")[0].strip() for line in lines} - {""})
+
+
+def trtbench(*arguments: str, cwd: Path) -> str:
+    command = [sys.executable, "-m", "trtbench.cli", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_documents_show_commands() -> None:
+    assert len(shown_commands()) > 8
+
+
+@pytest.mark.parametrize("command", [shown for shown in shown_commands() if shown.startswith("make ")])
+def test_make_target_exists(command: str) -> None:
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [shown for shown in shown_commands() if shown.startswith("python benchmarks/")])
+def test_benchmark_explains_itself(command: str) -> None:
+    script = shlex.split(command)[1]
+    assert "usage" in subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("command", [shown for shown in shown_commands() if not shown.startswith(("make ", "python benchmarks/"))])
+def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:
+    program, verb, *arguments = shlex.split(command)
+    assert program == "trtbench", f"no rule knows how to run: {command}"
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+    if verb == "serve":
+        serve_until_interrupted([verb, *arguments], tmp_path)
+        return
+    if verb == "bench":
+        arguments[arguments.index("--url") + 1] = int8_server.server.endpoints.grpc
+    elif verb == "serve-and-bench" and "--dry-run" not in arguments:
+        arguments += SHORT
+    elif verb == "report":
+        write_synthetic_run(tmp_path / "run")
+        arguments[0] = str(tmp_path / "run")
+    if verb == "doctor":
+        # What this machine lacks is not the document's fault: the command must end and explain.
+        done = subprocess.run([sys.executable, "-m", "trtbench.cli", verb], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        return
+    assert trtbench(verb, *arguments, cwd=tmp_path)
+
+
+def serve_until_interrupted(arguments: list[str], cwd: Path) -> None:
+    command = [sys.executable, "-m", "trtbench.cli", *arguments]
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout
+        assert "gRPC" in server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 130
