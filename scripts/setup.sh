@@ -14,6 +14,7 @@ pip_flags=(--quiet --quiet --disable-pip-version-check)
 
 say() { echo "set-up: $*"; }
 fail() { echo "set-up: $*" >&2; exit 2; }
+lock() { flock -n "$1" || { say "waiting: $2"; flock "$1"; }; }
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }
 
@@ -70,11 +71,11 @@ fetch_wheels() {
     local wheels=$1 temporary
     mkdir -p "$wheelhouses"
     exec 8<"$wheelhouses"
-    flock 8 # another checkout may be fetching the same
+    lock 8 "another set-up fetches wheels"
     if [ ! -d "$wheels" ]; then
         rm -rf "$wheelhouses"/.fetching-* # of set-ups that were killed
         temporary=$(mktemp -d "$wheelhouses/.fetching-XXXXXX")
-        say "fetching wheels into $wheels (once; about 0.7 GB, or 3 GB where torch comes with CUDA)"
+        say "fetching wheels into $wheels (once; about 0.6 GB, or 3 GB where torch comes with CUDA)"
         pip download "${pip_flags[@]}" --only-binary=:all: --dest "$temporary" --constraint constraints.txt '.[cpu,dev]' &&
             pip download "${pip_flags[@]}" --only-binary=:all: --dest "$temporary" --no-deps --requirement requirements-nodeps.txt &&
             mv -T "$temporary" "$wheels" || { rm -rf "$temporary"; fail "the wheels could not be fetched; set-up needs the package index once"; }
@@ -105,10 +106,10 @@ wheels_key() {
 main() {
     local python key state
     exec 9<pyproject.toml
-    flock 9 # `make bench` and `make test` may start at once
+    lock 9 "another set-up of this checkout is at work" # `make bench` and `make test` may start at once
     python=$(find_python)
     key=$(wheels_key "$python")
-    state="$key $python $("$python" -V) $PWD"
+    state="$key $("$python" -c 'import sys; print(sys.base_prefix, sys.version.split()[0])') $PWD"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
         complete_python "$python"
         say "$("$python" -V) ($python)"

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from serving.kserve import Serving
 
-TESTS = Path(__file__).parent
-sys.path.insert(0, str(TESTS))  # for the modules that tests share: `from serving.kserve import ...`
+from trtbench.engine.build import PROVIDERS, build_engine
+from trtbench.engine.spec import BuildLog, Engine, EngineSpec
+from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, Scheduler, Workload
+from trtbench.serving.installation import InstallationError, TritonInstallation, find_tritonserver
+from trtbench.serving.model_repository import render
+from trtbench.serving.server import TritonServer
 
-from serving.kserve import Serving  # noqa: E402
+settings.register_profile("trtbench", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("trtbench")
 
-from trtbench.engine.build import PROVIDERS, build_engine  # noqa: E402
-from trtbench.engine.spec import BuildLog, Engine, EngineSpec  # noqa: E402
-from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, Scheduler, Workload  # noqa: E402
-from trtbench.serving.installation import InstallationError, TritonInstallation, find_tritonserver  # noqa: E402
-from trtbench.serving.model_repository import render  # noqa: E402
-from trtbench.serving.server import TritonServer  # noqa: E402
-
-ROOT = TESTS.parent
+ROOT = Path(__file__).parents[1]
 DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
 
 SMALL = Deployment(
@@ -52,7 +51,9 @@ def engines() -> dict[Dtype, Engine]:
 
 
 @pytest.fixture(scope="session")
-def int8_server(installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def int8_server(
+    installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
     directory = tmp_path_factory.mktemp("int8-server")
     repository = render(engines["int8"], SMALL, Workload())
     root = repository.write(directory / "model_repository")

@@ -151,7 +151,7 @@ def schema_command() -> None:
 def doctor_command() -> int:
     """1 when something that trtbench needs is missing."""
     checks = examine(
-        tritonserver=lambda: f"{(found := find_tritonserver()).binary} ({found.source})",
+        tritonserver=lambda: f"{(found := find_tritonserver()).binary} ({found.source}, Triton {found.version})",
         libpython=libpython,
         providers={provider.name: provider.unavailable() for provider in PROVIDERS.values()},
         cache=cache_directory(),

@@ -15,7 +15,7 @@ from trtbench.records import Event
 
 _PLAIN_INTERVAL_S = 10.0
 _REFRESH_PER_S = 4
-_BAR_CHARACTERS = 20
+_BAR_CHARACTERS = 12
 
 
 class Console:
@@ -31,7 +31,7 @@ class Console:
         self._activity = ""
         self._since_ns = now_ns()
         self._loading = False
-        self._live = Live(console=self._out, get_renderable=lambda: Text(self._live_line()), refresh_per_second=_REFRESH_PER_S)
+        self._live = Live(console=self._out, get_renderable=self._render, refresh_per_second=_REFRESH_PER_S, transient=True)
         self._ended = threading.Event()
         self._printer = threading.Thread(target=self._print_plain, name="console", daemon=True)
 
@@ -61,11 +61,14 @@ class Console:
             self._begin(f"{event.deployment}: starting Triton")
         elif event.kind in ("server_ready", "stage_started"):
             self._begin(event.deployment, loading=True)
-        elif event.kind in ("engine_built", "deployment_finished"):
+        elif event.kind in _ENDINGS:
             self._begin("")
 
     def _begin(self, activity: str, loading: bool = False) -> None:
         self._activity, self._loading, self._since_ns = activity, loading, now_ns()
+
+    def _render(self) -> Text:
+        return Text(self._live_line(), no_wrap=True, overflow="ellipsis")
 
     def _live_line(self) -> str:
         if not self._activity:
@@ -85,19 +88,22 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
     elapsed_s = (instant_ns - progress.starts_ns) / NS_PER_S
     done = progress.completed + progress.failed
     if progress.ends_ns is not None:
-        share = min(1.0, elapsed_s * NS_PER_S / max(progress.ends_ns - progress.starts_ns, 1))
+        left_s = (progress.ends_ns - instant_ns) / NS_PER_S
+        share = elapsed_s / (elapsed_s + left_s) if left_s > 0 else 1.0
+        left = f"{left_s:.0f} s left" if left_s > 0 else "draining"
     else:
         share = done / progress.planned if progress.planned else 0.0
-    left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if 0 < share <= 1 and done else "no estimate yet"
+        left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if done and share else "no estimate yet"
     bar = "=" * round(share * _BAR_CHARACTERS)
     of = f"/{progress.planned}" if progress.planned is not None else ""
     rate = progress.output_tokens / elapsed_s if elapsed_s > 0 else 0.0
     return (
-        f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of} done, "
-        f"{progress.in_flight} in flight, {progress.failed} failed, {rate:.0f} tokens/s, {left}"
+        f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of}, {left}, "
+        f"{progress.in_flight} in flight, {progress.failed} failed, {rate:.0f} tokens/s"
     )
 
 
+_ENDINGS = ("engine_built", "stage_finished", "load_stopped", "deployment_finished")
 _FAULTS = ("server_lost", "interrupted", "load_stopped", "deployment_skipped")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +18,8 @@ from trtbench.report.document import FORMATS, Format, write_reports
 from trtbench.rundir import RunDirectory
 
 Language = Literal["en", "zh"]
+_FILE_CHARACTERS = 200
+_BORDER_CELLS = 3  # of each column: a line and a blank on both sides
 
 
 def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> Summary:
@@ -35,14 +39,30 @@ def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> S
 
 
 def show(summary: Summary, language: Language) -> None:
-    """The core table on standard output."""
+    """The core table on standard output; a narrow terminal shows the first columns that fit it."""
     header, rows = core_table(summary, language)
-    table = Table()
-    for number, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if number > 1 else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(200, console.width))
+        console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
+    fitting = _fitting([header, *rows], console.width)
+    table = Table()
+    for number, name in enumerate(header[:fitting]):
+        table.add_column(Text(name), justify="right" if number > 1 else "left")
+    for row in rows:
+        table.add_row(*map(Text, row[:fitting]))
     console.print(table)
+    reasons = len(summary.verdict.reasons)
+    console.print(f"{summary.verdict.status}" + (f": {reasons} reasons, in the report" if reasons else ""), style="bold")
+    if left_out := header[fitting:]:
+        console.print(f"({', '.join(left_out)}: see the report)", style="dim")
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
+    """How many of the first columns fit into `width` cells; a header may break at its spaces."""
+    used = 1
+    for number, column in enumerate(zip(*rows, strict=True)):
+        longest_word = max(map(cell_len, column[0].split()))
+        used += max(longest_word, *map(cell_len, column[1:]), 0) + _BORDER_CELLS
+        if used > width:
+            return number
+    return len(rows[0])

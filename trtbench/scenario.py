@@ -5,7 +5,6 @@ Every field's description is its documentation: `trtbench schema` prints it as J
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from trtbench.errors import UserError
+from trtbench.override import apply_override
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -245,7 +245,7 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     if not isinstance(tree, dict):
         raise ScenarioError(f"{path}: a scenario is a mapping with at least `name` and `load`")
     for override in overrides:
-        _override(tree, override)
+        apply_override(tree, override)
     return parse_scenario(tree, str(path))
 
 
@@ -270,35 +270,3 @@ def _explain(error: ValidationError, where: str) -> str:
         key = ".".join(map(str, place)) or "scenario"
         lines.append(f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    """Set one key: `load.0.concurrency=4`; the value is read as YAML."""
-    path, separator, text = override.partition("=")
-    if not separator or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
-        raise ScenarioError(f"--set {override}: write key.path=value, as in load.0.requests=20")
-    *parents, last = path.split(".")
-    node: Any = tree
-    for part in parents:
-        node = _child(node, part, override)
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"--set {override}: the value is not YAML: {error}") from error
-    if isinstance(node, list):
-        node[_position(node, last, override)] = value
-    else:
-        node[last] = value
-
-
-def _child(node: Any, part: str, override: str) -> Any:
-    child = node[_position(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
-    if not isinstance(child, (dict, list)):
-        raise ScenarioError(f"--set {override}: {part} is {child!r}, it has no keys")
-    return child
-
-
-def _position(node: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise ScenarioError(f"--set {override}: {part} is no position of a list of {len(node)}")
-    return int(part)

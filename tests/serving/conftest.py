@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from serving.kserve import Serving
 from tokenizers import Tokenizer
 
 TEXTS = (
@@ -12,7 +13,7 @@ TEXTS = (
 
 
 @pytest.fixture(scope="session")
-def tokenizer(int8_server) -> Tokenizer:  # type: ignore[no-untyped-def]
+def tokenizer(int8_server: Serving) -> Tokenizer:
     return Tokenizer.from_file(str(int8_server.engine.path / "tokenizer.json"))
 
 

@@ -150,9 +150,7 @@ def ask_all(url: str, model: str, requests: list[dict[str, Any]]) -> list[Answer
 
 def gauges(metrics_url: str, family: str, label: str, model: str) -> dict[str, float]:
     """One family of the server's /metrics page for one model: {label value: value}."""
-    return {
-        sample.labels[label]: sample.value for sample in page(metrics_url).get(family, []) if sample.labels["model"] == model
-    }
+    return {sample.labels[label]: sample.value for sample in page(metrics_url).get(family, []) if sample.labels["model"] == model}
 
 
 def page(metrics_url: str) -> dict[str, list[Any]]:

@@ -18,7 +18,9 @@ OUTPUT_TOKENS = 24
 
 
 def _ask(server: Serving, ids: list[int], **more: Any) -> Answer:
-    return ask(server.url, server.engine.model, **{"input_ids": ids, "request_output_len": OUTPUT_TOKENS, "end_id": -1, "streaming": True} | more)
+    return ask(
+        server.url, server.engine.model, **{"input_ids": ids, "request_output_len": OUTPUT_TOKENS, "end_id": -1, "streaming": True} | more
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving.kserve import Serving, ask, ask_all, batch_counts, gauges, request, Stream
+from serving.kserve import Serving, Stream, ask, ask_all, batch_counts, gauges, request
 
 from trtbench.engine.spec import Engine
 from trtbench.load.errors import classify

@@ -50,7 +50,7 @@ def load_spec(name: str) -> EngineSpec:
         return EngineSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise EngineError(f"engine spec {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise EngineError(f"engine spec {path} is not valid: {error}") from error
 
 
@@ -122,10 +122,8 @@ def _building(path: Path) -> Iterator[Path]:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what builds that were killed left behind."""
+    """Remove what builds that were killed left behind; in containers the dead one often had our own process id."""
     for leftover in directory.glob(f"{_BUILDING}*"):
         pid = int(leftover.name.removeprefix(_BUILDING).split("-")[0])
-        if not Path(f"/proc/{pid}").exists():
+        if pid == os.getpid() or not Path(f"/proc/{pid}").exists():
             shutil.rmtree(leftover, ignore_errors=True)
-
-

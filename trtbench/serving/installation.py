@@ -14,6 +14,7 @@ from trtbench.errors import UserError
 
 NGC_ROOT = Path("/opt/tritonserver")
 _WHEEL = "nvidia-pytriton"
+_WHEEL_TRITON = {"0.7.0": "2.51.0"}  # the binary has no --version; as the served metadata say
 
 
 class InstallationError(UserError):
@@ -28,6 +29,7 @@ class TritonInstallation:
     binary: Path
     backends: Path
     stub: Path | None = None
+    version: str = "of unknown version"  # what the files say; a running server says it for sure
 
     def stage(self, directory: Path) -> Path:
         """The backend directory to serve from; for the wheel, links that put its stub beside its Python backend."""
@@ -51,28 +53,37 @@ def find_tritonserver() -> TritonInstallation:
     """InstallationError when there is none, or this Python cannot serve with the wheel's."""
     ngc = NGC_ROOT / "bin" / "tritonserver"
     if ngc.is_file():
-        return TritonInstallation("NGC container", ngc, NGC_ROOT / "backends")
+        return TritonInstallation("NGC container", ngc, NGC_ROOT / "backends", version=_written_version(NGC_ROOT))
     on_path = shutil.which("tritonserver")
     if on_path and not Path(on_path).resolve().is_relative_to(sys.prefix):
         binary = Path(on_path).resolve()
-        return TritonInstallation("PATH", binary, binary.parent.parent / "backends")
+        root = binary.parent.parent
+        return TritonInstallation("PATH", binary, root / "backends", version=_written_version(root))
     return _from_wheel()
 
 
 def _from_wheel() -> TritonInstallation:
     try:
-        root = Path(str(distribution(_WHEEL).locate_file("pytriton/tritonserver")))
+        wheel = distribution(_WHEEL)
     except PackageNotFoundError:
         raise InstallationError(
             f"no tritonserver: not at {NGC_ROOT}, not on PATH, and the package {_WHEEL} is not installed; "
             "`make setup` installs it, NVIDIA's Triton containers bring their own"
         ) from None
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    root = Path(str(wheel.locate_file("pytriton/tritonserver")))
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / python / "triton_python_backend_stub"
     if not stub.is_file():
-        raise InstallationError(f"the package {_WHEEL} has no Python stub for Python {version}: use Python 3.10 to 3.13")
+        raise InstallationError(f"the package {_WHEEL} has no Python stub for Python {python}: use Python 3.10 to 3.13")
     libpython()
-    return TritonInstallation("nvidia-pytriton wheel", root / "bin" / "tritonserver", root / "backends", stub)
+    binary = root / "bin" / "tritonserver"
+    return TritonInstallation("nvidia-pytriton wheel", binary, root / "backends", stub, _WHEEL_TRITON.get(wheel.version, wheel.version))
+
+
+def _written_version(root: Path) -> str:
+    """NVIDIA's images carry their Triton's version in a file."""
+    file = root / "TRITON_VERSION"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else TritonInstallation.version
 
 
 def libpython() -> Path:

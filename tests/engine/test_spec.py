@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtbench.engine.spec import BuildLog, Engine, EngineError, ModelFacts
+
+
+@given(st.integers(1, 200), st.integers(1, 128), st.integers(1, 512))
+def test_kv_bytes_per_token_is_its_formula(layers: int, kv_heads: int, head_dim: int) -> None:
+    facts = ModelFacts(layers, kv_heads, head_dim, 1, 1, 1)
+    assert facts.kv_bytes_per_token("fp16") == 2 * layers * kv_heads * head_dim * 2
+    assert facts.kv_bytes_per_token("int8") * 2 == facts.kv_bytes_per_token("fp16")
+
+
+def test_the_demos_kv_bytes_per_token() -> None:
+    assert ModelFacts(30, 3, 64, 8192, 49152, 2).kv_bytes_per_token("fp16") == 23_040
+
+
+def test_steps_are_told_as_they_start_and_kept_with_their_seconds() -> None:
+    told: list[str] = []
+    log = BuildLog(told.append)
+    with log.step("one"):
+        assert (told, log.steps) == (["one"], [])
+    with log.step("two"):
+        pass
+    assert told == ["one", "two"]
+    assert [step.label for step in log.steps] == ["one", "two"]
+    assert all(0 <= step.seconds < 5 for step in log.steps)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"build_steps": [], "model_facts": {}}', '{"build_steps": 3}'])
+def test_what_is_no_engine_directory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "engine.json").write_text(text)
+    with pytest.raises(EngineError, match=r"is not an engine directory \(engine\.json: .*trtbench build"):
+        Engine.load(tmp_path)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="is not an engine directory"):
+        Engine.load(tmp_path / "none")

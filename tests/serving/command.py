@@ -1,0 +1,90 @@
+"""The `trtbench` command in a process of its own, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+"""The checkout: built engines are looked for below the working directory."""
+
+PATIENCE_S = 60.0
+
+
+class Command:
+    """A running `trtbench`; everything it writes, its temporary files too, lies below `directory`, which its children's names show."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.directory = directory
+        self.temporary = directory / "temporary"
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        self._out, self._err = (directory / name for name in ("stdout", "stderr"))
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trtbench.cli", *arguments],
+                cwd=ROOT,
+                env=os.environ | {"TMPDIR": str(self.temporary)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def interrupt(self, signum: int = signal.SIGINT) -> None:
+        """As a terminal does: to the whole foreground process group."""
+        os.killpg(self.process.pid, signum)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """The exit code; a command that hangs is killed and fails the test."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"trtbench did not end:\n{self.out}\n{self.err}") from None
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert self.process.poll() is None, f"trtbench ended by itself:\n{self.out}\n{self.err}"
+            assert time.monotonic() < deadline, f"it never came to it:\n{self.out}\n{self.err}"
+            time.sleep(0.02)
+
+    def children(self, name: str = "") -> list[psutil.Process]:
+        """Processes, whoever their parent is now, that work on this command's files: Triton, its stubs, the guard, the sampler."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "name"]):
+            if process.pid in (self.process.pid, os.getpid()):
+                continue
+            if str(self.directory) in " ".join(process.info["cmdline"] or []) and name in (process.info["name"] or ""):
+                found.append(process)
+        return found
+
+    def assert_nothing_left(self) -> None:
+        """No process, no shared memory, no temporary file; what dies of its own accord gets a moment."""
+        deadline = time.monotonic() + 20
+        while (left := self.children()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not left
+        assert not list(Path("/dev/shm").glob(f"trtbench_{self.process.pid}_*"))
+
+    def end(self) -> None:
+        """For a fixture's end: whatever became of the test, nothing goes on."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtbench.serving.autopsy import LAST_LINES, examine
+
+
+def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
+    path = tmp_path / "server.log"
+    path.write_text(log)
+    return examine(path, exit_code).cause
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("stub: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file", "found no libpython"),
+        ("failed to start HTTP service: Unavailable - Socket '127.0.0.1:8000' already in use\nAddress already in use", "a port was taken"),
+        ("OSError: [Errno 28] No space left on device", "the disk, or /dev/shm, is full"),
+        ("Unable to initialize shared memory key 'x' to requested size", "shared memory is too small"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "memory ran out"),
+        ("ModuleNotFoundError: No module named 'openvino_genai'", "misses a Python package (openvino_genai)"),
+        ('Poll failed for model directory \'m\': "unexpected max_batch_size" for m"', "refuses the model's configuration"),
+        (
+            "failed to load 'demo' version 1: Internal: RuntimeError: no engine here",
+            "did not load (Internal: RuntimeError: no engine here)",
+        ),
+        ("error: creating server: Internal - failed to load all models", "could not start (Internal - failed to load all models)"),
+        ("unrecognized option '--exit-timeout'", "does not know one of the flags"),
+    ],
+)
+def test_known_causes(tmp_path: Path, log: str, cause: str) -> None:
+    found = cause_of(tmp_path, f"before\n{log}\nafter\n")
+    assert "Probable cause" in found
+    assert cause in found
+    assert found.startswith("Exit code 1. ")
+
+
+def test_the_deeper_cause_wins(tmp_path: Path) -> None:
+    log = "error: creating server: Internal - failed to load all models\nfailed to load 'demo' version 1: x\nNo module named 'y'\nModuleNotFoundError: No module named 'y'"
+    assert "misses a Python package (y)" in cause_of(tmp_path, log)
+
+
+def test_signals_by_name(tmp_path: Path) -> None:
+    assert cause_of(tmp_path, "all was well", 128 + 9).startswith("Ended by SIGKILL. Probable cause: killed from outside, or by the kernel")
+    assert cause_of(tmp_path, "all was well", 128 + 11).startswith("Ended by SIGSEGV. ")
+    assert cause_of(tmp_path, "all was well", 255).startswith("Exit code 255. ")
+    assert cause_of(tmp_path, "all was well", None).startswith("It is still running. ")
+
+
+def test_no_log_at_all(tmp_path: Path) -> None:
+    death = examine(tmp_path / "none.log", 1)
+    assert "no cause that trtbench knows" in death.cause
+    assert death.log_tail == ""
+
+
+@given(st.binary(max_size=2000))
+def test_any_log_is_told_from_its_end(log: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(log)
+        death = examine(Path(file.name), 1)
+    assert len(death.log_tail.splitlines()) <= 10 * LAST_LINES
+    assert str(death).startswith(death.cause)
+
+
+def test_the_tail_is_the_last_lines_cut_to_a_readable_width(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text("".join(f"line {number} {'x' * 1000}\n" for number in range(100)))
+    lines = examine(path, 1).log_tail.splitlines()
+    assert [line.split()[1] for line in lines] == [str(number) for number in range(100 - LAST_LINES, 100)]
+    assert max(map(len, lines)) <= 400

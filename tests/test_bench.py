@@ -1,0 +1,131 @@
+"""`trtbench bench` against a server that somebody else runs: the session's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from serving.command import ROOT
+from serving.kserve import Serving
+
+from trtbench.records import Outcome
+from trtbench.rundir import RunDirectory, read_json
+from trtbench.serving.server import free_ports
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
+
+
+def bench(url: str, model: str, runs: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trtbench.cli", "bench", "--url", url, "--model", model, "--artifact-dir", str(runs), *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+
+
+def the_run(runs: Path) -> RunDirectory:
+    (path,) = runs.iterdir()
+    return RunDirectory.open(path)
+
+
+def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(
+        *(int8_server.url, int8_server.engine.model, tmp_path / "runs"),
+        *("--tokenizer", str(int8_server.engine.path), "--metrics-url", int8_server.metrics_url),
+        *("--max-concurrency", "1,3", "--num-prompts", "5", "--warmup-request-count", "1", "--isl", "8:12", "--osl", "4"),
+        *("--goodput", "ttft:60000 e2e:60000", "--random-seed", "5"),
+    )
+    assert done.returncode == 0, done.stderr
+    run = the_run(tmp_path / "runs")
+    assert run.is_complete()
+    (deployment,) = run.deployments()
+    facts = deployment.read_json("deployment.json")
+    assert (facts["mode"], facts["url"], facts["max_batch_size"]) == ("external", int8_server.url, 8)
+    assert facts["triton_version"]
+    records = deployment.requests()
+    assert Counter((record.stage, record.warmup) for record in records) == {
+        (s, w): 1 if w else 5 for s in ("c1", "c3") for w in (False, True)
+    }
+    assert {record.outcome for record in records} == {Outcome.COMPLETED}
+    assert {record.output_tokens for record in records} == {4}
+    assert {record.input_tokens for record in records} <= set(range(8, 13))
+    assert all(record.server for record in records)
+    samples = deployment.samples()
+    assert samples.series("kv_blocks_max")[1].max() == 24
+    assert "server_rss_bytes" not in samples.names()  # somebody else's process
+    assert "client_rss_bytes" in samples.names()
+    summary = json.dumps(read_json(run.path / "summary.json"))
+    assert "goodput" in summary
+    assert (run.path / "report.html").is_file()
+    assert str(run.path / "report.md") in done.stdout
+    assert int8_server.server.exit_code() is None  # nobody stopped it
+
+
+def test_a_rate_with_random_ids_and_no_metrics(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(
+        *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--vocab-size", "1000", "--quiet", "--lang", "zh"),
+        *("--request-rate", "6", "--benchmark-duration", "2", "--isl", "10", "--osl", "3", "--model-version", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    run = the_run(tmp_path / "runs")
+    (deployment,) = run.deployments()
+    records = deployment.requests()
+    assert records
+    assert {record.outcome for record in records} == {Outcome.COMPLETED}
+    assert {record.stage for record in records} == {"poisson-6"}
+    rows = [json.loads(line) for line in deployment.plan_jsonl.read_text().splitlines()]
+    assert all(max(row["input_ids"]) < 1000 for row in rows if "prompt" in row)
+    assert "kv_blocks_max" not in deployment.samples().names()
+    assert "triton_inference_count" in deployment.samples().names()
+    assert "并发" in (run.path / "report.md").read_text()
+
+
+def test_bursts_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(
+        *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--burstiness", "0.5"),
+        *("--request-rate", "8", "--request-count", "6", "--isl", "10", "--osl", "3"),
+    )
+    assert done.returncode == 0, done.stderr
+    (deployment,) = the_run(tmp_path / "runs").deployments()
+    records = deployment.requests()
+    assert [(record.outcome, record.token_counts) for record in records] == [(Outcome.COMPLETED, [3])] * 6
+
+
+def test_a_server_without_this_model(int8_server: Serving, tmp_path: Path) -> None:
+    refused(bench(int8_server.url, "llama", tmp_path / "runs"), tmp_path, "no model 'llama' there; it has smollm2-135m")
+
+
+def test_a_version_that_is_not_there(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--model-version", "7")
+    refused(done, tmp_path, "version 7 is not ready")
+
+
+def test_the_http_port_instead_of_grpcs(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(int8_server.server.endpoints.http, int8_server.engine.model, tmp_path / "runs")
+    refused(done, tmp_path, "gRPC is 8001 by default, 8000 is HTTP")
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    refused(bench(f"127.0.0.1:{free_ports(1)[0]}", "m", tmp_path / "runs"), tmp_path, "no Triton gRPC endpoint answers there")
+
+
+def test_a_tokenizer_that_is_none(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--tokenizer", str(tmp_path))
+    refused(done, tmp_path, "tokenizer.json: no such file")
+
+
+def test_an_artifact_directory_that_cannot_be_written(int8_server: Serving, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "file" / "runs")
+    refused(done, tmp_path, "cannot be written to")
+
+
+def refused(done: subprocess.CompletedProcess[str], directory: Path, says: str) -> None:
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stderr.startswith("trtbench: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (directory / "runs").exists()

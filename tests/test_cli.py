@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from trtbench import __version__, data
+from trtbench.cli import main
+from trtbench.engine.build import PROVIDERS
+from trtbench.scenario import Scenario
+
+SHIPPED = sorted(path.stem for path in data.SCENARIOS.glob("*.yaml"))
+needs_openvino = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@needs_openvino
+def test_every_shipped_scenario_can_be_run_dry(name: str) -> None:
+    result = invoke("serve-and-bench", name, "--dry-run")
+    assert result.exit_code == 0, result.output
+    scenario = Scenario.model_validate(yaml.safe_load((data.SCENARIOS / f"{name}.yaml").read_text(encoding="utf-8")))
+    assert all(stage.label in result.stdout for stage in scenario.load)
+    assert all(f"{deployment}-{dtype}" in result.stdout for deployment in scenario.deployments for dtype in scenario.engines)
+    assert "of load in all" in result.stdout
+    assert "KV cache" in result.stdout
+
+
+@needs_openvino
+def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
+    result = invoke("serve-and-bench", "quickstart", "--dry-run", "--runs", str(tmp_path / "runs"), "--set", "load.0.requests=7")
+    assert result.exit_code == 0
+    assert not (tmp_path / "runs").exists()
+    row = next(line for line in result.stdout.splitlines() if " c1 " in line)
+    assert " 7 " in row
+
+
+def test_scenarios_lists_all_that_ship() -> None:
+    result = invoke("scenarios")
+    assert result.exit_code == 0
+    for name in SHIPPED:
+        row = next(line for line in result.stdout.splitlines() if line.startswith(f"│ {name} "))
+        purpose = yaml.safe_load((data.SCENARIOS / f"{name}.yaml").read_text(encoding="utf-8"))["purpose"]
+        assert purpose[:40] in row
+    assert "24.0 h" in next(line for line in result.stdout.splitlines() if line.startswith("│ endurance "))
+
+
+def test_the_schema_is_json() -> None:
+    result = invoke("schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == Scenario.model_json_schema()
+
+
+def test_the_schema_that_ships_is_the_one_that_is_printed() -> None:
+    shipped = data.SCENARIOS / "schema.json"
+    if not shipped.exists():
+        pytest.skip("scenarios/schema.json does not ship")
+    assert json.loads(shipped.read_text(encoding="utf-8")) == Scenario.model_json_schema()
+
+
+def test_version_and_help() -> None:
+    assert __version__ in invoke("--version").output
+    for command in main.commands:
+        result = invoke(command, "--help")
+        assert result.exit_code == 0
+        assert "Usage" in result.output
+
+
+MINI: dict[str, Any] = {"name": "mini", "provider": "openvino", "load": [{"concurrency": 1, "requests": 1}]}
+
+BAD: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
+    "an unknown key": ({"nmae": 1}, (), "nmae = 1"),
+    "an unknown SLO": ({"slo": {"latency_ms": 5}}, (), "slo.latency_ms = 5"),
+    "rate 0": ({"load": [{"mode": "poisson", "rate": 0, "requests": 1}]}, (), "load.0.rate = 0"),
+    "a preferred batch over the largest": (
+        {"deployments": {"d": {"max_batch_size": 4, "dynamic_batching": {"preferred_batch_sizes": [8]}}}},
+        (),
+        "deployments.d: dynamic_batching.preferred_batch_sizes [8] go over max_batch_size (4)",
+    ),
+    "a KV cache under one request": (
+        {"deployments": {"d": {"kv_cache": {"blocks": 4}}}},
+        (),
+        "deployments.d: kv_cache budget of 4 blocks (128 tokens) is under one request",
+    ),
+    "prompts over the positions": (
+        {"workload": {"input_tokens": 8000, "output_tokens": 500}},
+        (),
+        "workload.input_tokens + workload.output_tokens = 8500 is over the model's 8192 positions",
+    ),
+    "an override of nothing": ({}, ("--set", "load.3.requests=5"), "--set load.3.requests=5: 3 is no position of a list of 1"),
+    "a value of the wrong type": ({}, ("--set", "load.0.requests=many"), "load.0.requests = 'many'"),
+    "a model that is none": ({"model": "no/such/model"}, (), "model 'no/such/model' is neither a demo"),
+    "a provider that cannot run here": ({"provider": "tensorrt_llm"}, (), "provider tensorrt_llm cannot run here"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@needs_openvino
+def test_bad_input_is_one_message_and_nothing_is_started(name: str, tmp_path: Path) -> None:
+    more, arguments, says = BAD[name]
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(MINI | more))
+    before = psutil.Process().children(recursive=True)
+    for dry_run in ((), ("--dry-run",)):
+        result = invoke("serve-and-bench", str(tmp_path / "mini.yaml"), "--runs", str(tmp_path / "runs"), *arguments, *dry_run)
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith("trtbench: ")
+        assert says in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert result.stdout == ""
+    assert psutil.Process().children(recursive=True) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mini.yaml"]
+
+
+@pytest.mark.triton
+@needs_openvino
+def test_a_runs_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(MINI))
+    result = invoke("serve-and-bench", str(tmp_path / "mini.yaml"), "--runs", str(tmp_path / "mini.yaml" / "runs"))
+    assert result.exit_code == 2
+    assert "runs cannot be written to (Not a directory): choose another directory" in result.stderr
+
+
+def test_a_checkpoint_that_is_not_one(tmp_path: Path) -> None:
+    result = invoke("build", str(tmp_path), "--output", str(tmp_path / "built"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not a Hugging Face checkpoint: it has no config.json" in result.stderr
+    assert not (tmp_path / "built").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("serve-and-bench", "none.yaml"), "none.yaml: cannot be read"),
+        (("serve-and-bench", "nosuchname"), "`trtbench scenarios` lists those that ship"),
+        (("report", "."), "is not a run directory: it has no environment.json"),
+        (("report", "nowhere"), "nowhere is not a run directory"),
+        (("report", ".", "--format", "pdf"), "--format pdf: pdf is none of md, html, json"),
+        (("build", "none.yaml"), "engine spec none.yaml cannot be read"),
+        (("build", "no-model"), "'no-model' is neither a demo"),
+        (("bench", "--url", "x:1", "--model", "m", "--goodput", "speed:1"), "speed is none of"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert says in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_command_or_flag_is_clicks_to_tell() -> None:
+    assert invoke("fly").exit_code == 2
+    assert "No such option" in invoke("scenarios", "--fast").stderr
+
+
+@pytest.mark.timeout(60)
+def test_bad_input_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """No traceback reaches the shell."""
+    done = subprocess.run([sys.executable, "-m", "trtbench.cli", "report", str(tmp_path)], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2
+    assert done.stderr == f"trtbench: {tmp_path} is not a run directory: it has no environment.json\n"
+
+
+def test_doctor_says_what_this_machine_can_do() -> None:
+    result = invoke("doctor")
+    assert result.exit_code in (0, 1)
+    assert "tritonserver" in result.stdout
+    assert all(f"provider {name}" in result.stdout for name in PROVIDERS)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from trtbench.console import Console, load_line
+from trtbench.load.progress import LoadProgress
+from trtbench.records import Event
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("progress", "at_s", "has"),
+    [
+        (
+            LoadProgress("c4", planned=40, starts_ns=0, completed=10, in_flight=4, output_tokens=200),
+            5,
+            ["c4 [", "10/40", "about 15 s left", "4 in flight", "40 tokens/s"],
+        ),
+        (LoadProgress("c4", warmup=True, planned=8, starts_ns=0, completed=8), 2, ["c4 warm-up [", "8/8", "about 0 s left"]),
+        (LoadProgress("c4", planned=40, starts_ns=0), 5, ["0/40", "no estimate yet", "[ "]),
+        (
+            LoadProgress("c4", planned=None, starts_ns=0, ends_ns=100 * S, completed=30, failed=20, output_tokens=100),
+            50,
+            ["50", "50 s left", "20 failed"],
+        ),
+        (LoadProgress("c4", planned=None, starts_ns=0, ends_ns=10 * S, completed=3), 30, ["draining"]),
+        (LoadProgress("c4", planned=0, starts_ns=0), 0, ["0/0", "no estimate yet", "0 tokens/s"]),
+        (LoadProgress("c4", planned=4, starts_ns=10 * S, completed=1), 9, ["1/4"]),
+    ],
+)
+def test_the_live_line(progress: LoadProgress, at_s: int, has: list[str]) -> None:
+    line = load_line(progress, at_s * S)
+    assert [part for part in has if part not in line] == []
+    assert "\n" not in line
+
+
+def test_the_bar_grows_with_the_share() -> None:
+    lines = [load_line(LoadProgress("c1", planned=100, completed=done), S) for done in range(0, 101, 5)]
+    filled = [line.count("=") for line in lines]
+    assert filled == sorted(filled)
+    assert filled[0] == 0
+    assert len({len(line[: line.index("]")]) for line in lines}) == 1
+    assert " " not in lines[-1][lines[-1].index("[") : lines[-1].index("]")]
+
+
+EVENTS = [
+    Event(0, "run_started", data={"path": "runs/20260101T000000Z-mini", "scenario": "mini", "command": []}),
+    Event(0, "build_step", data={"dtype": "int8", "step": "export"}),
+    Event(
+        0,
+        "engine_built",
+        data={
+            "dtype": "int8",
+            "cached": False,
+            "size_bytes": 3 << 20,
+            "sha256": "0123456789abcdef",
+            "steps": [{"label": "export", "seconds": 12.4}],
+        },
+    ),
+    Event(0, "engine_built", data={"dtype": "fp16", "cached": True, "size_bytes": 6 << 20, "sha256": "fedcba9876543210", "steps": []}),
+    Event(0, "server_starting", "default-int8"),
+    Event(0, "server_ready", "default-int8", {"seconds": 4.04, "grpc": "127.0.0.1:1", "http": "", "metrics": ""}),
+    Event(0, "stage_started", "default-int8", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 6}),
+    Event(0, "stage_finished", "default-int8", {"name": "c1", "start_ns": 0, "end_ns": 3 * S, "planned": 6}),
+    Event(0, "some_other_event", "default-int8", {"x": 1}),
+    Event(0, "deployment_finished", "default-int8", {"ended": "done"}),
+]
+FAULTS = [
+    Event(0, "server_lost", "default-int8", {"cause": "Ended by [bold]SIGKILL[/bold]."}),
+    Event(0, "interrupted", "default-int8", {"level": 1}),
+    Event(0, "interrupted", "default-int8", {"level": 2}),
+    Event(0, "load_stopped", "default-int8", {"why": "server_lost", "stage": "c1", "stages_not_run": []}),
+    Event(0, "deployment_skipped", "default-fp16", {"reason": "interrupted"}),
+]
+
+
+def printed(capsys: pytest.CaptureFixture[str], quiet: bool) -> list[str]:
+    progress = LoadProgress()
+    with Console(progress, quiet) as console:
+        for event in EVENTS + FAULTS:
+            console(event)
+    captured = capsys.readouterr()
+    assert captured.out == ""  # standard output is for results
+    return captured.err.splitlines()
+
+
+FAULT_LINES = [
+    "default-int8: the server is lost. Ended by [bold]SIGKILL[/bold].",  # not markup
+    "Interrupted: waiting for what is in flight; once more stops at once",
+    "Interrupted: stopping now",
+    "default-int8: load ended early (server_lost) in stage c1",
+    "default-fp16: not run (interrupted)",
+]
+
+
+def test_without_a_terminal_there_is_a_line_for_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, quiet=False) == [
+        "Run directory runs/20260101T000000Z-mini",
+        "Engine int8: 3 MiB, built in 12 s, hash 0123456789ab",
+        "Engine fp16: 6 MiB, from the cache, hash fedcba987654",
+        "default-int8: Triton ready after 4.0 s, gRPC 127.0.0.1:1",
+        "default-int8 c1: 6 requests in 3.0 s",
+        *FAULT_LINES,
+    ]
+
+
+def test_quiet_shows_faults_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, quiet=True) == FAULT_LINES
+
+
+def test_long_work_is_told_every_ten_seconds_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trtbench.console._PLAIN_INTERVAL_S", 0.02)
+    progress = LoadProgress()
+    with Console(progress) as console:
+        console(EVENTS[1])
+        for _ in range(200):
+            if capsys.readouterr().err.startswith("int8: export ... 0 s\n"):
+                break
+            console._ended.wait(0.02)
+        else:
+            pytest.fail("no line came")
+        console(EVENTS[2])

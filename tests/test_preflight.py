@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trtbench import preflight
+from trtbench.engine.build import PROVIDERS
+from trtbench.engine.spec import EngineError
+from trtbench.preflight import check_run, check_scenario, check_writable
+from trtbench.scenario import Scenario, ScenarioError, parse_scenario
+from trtbench.serving.installation import InstallationError
+
+pytestmark = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
+
+
+def scenario(**more: Any) -> Scenario:
+    return parse_scenario({"name": "mini", "provider": "openvino", "load": [{"concurrency": 1, "requests": 1}]} | more, "mini")
+
+
+def test_what_a_run_will_use() -> None:
+    provider, facts, budgets = check_scenario(scenario(deployments={"a": {}, "b": {"kv_cache": {"blocks": 9}}}))
+    assert (provider.name, facts.max_positions) == ("openvino", 8192)
+    assert budgets["b"].blocks == 9
+    assert budgets["a"].blocks == 5 * 32
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "says"),
+    [
+        ({"model": "no-such"}, EngineError, "'no-such' is neither a demo"),
+        ({"model": "/"}, EngineError, "/ is not a Hugging Face checkpoint"),
+        ({"provider": "tensorrt_llm"}, EngineError, "provider tensorrt_llm cannot run here"),
+        ({"workload": {"input_tokens": 8192}}, ScenarioError, "deployments.default: workload.input_tokens + workload.output_tokens"),
+        ({"deployments": {"a": {}, "b": {"kv_cache": {"blocks": 4}}}}, ScenarioError, "deployments.b: kv_cache budget of 4 blocks"),
+        ({"deployments": {"a": {"kv_cache": {"dtype": "fp8"}}}}, ScenarioError, "deployments.a: kv_cache.dtype = 'fp8'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_anything_is_spent(more: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error) as caught:
+        check_scenario(scenario(**more))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def absent() -> None:
+        raise InstallationError("no tritonserver")
+
+    monkeypatch.setattr(preflight, "find_tritonserver", absent)
+    with pytest.raises(InstallationError):
+        check_run(scenario(), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ScenarioError, match=r"file/runs cannot be written to \(Not a directory\): choose another"):
+        check_writable(tmp_path / "file" / "runs")
+    with pytest.raises(ScenarioError, match=r"/proc/runs cannot be written to"):
+        check_writable(Path("/proc/runs"))
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100 << 20))
+    with pytest.raises(ScenarioError, match="has 100 MiB free, a run needs 512"):
+        check_writable(tmp_path)
+
+
+def test_a_directory_is_made_and_left_empty(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtbench.preview import ASSUMED_TOKENS_PER_S, preview
+from trtbench.scenario import Scenario, parse_scenario
+from trtbench.serving.model_repository import KvBudget
+
+
+def scenario(*stages: dict[str, Any], **more: Any) -> Scenario:
+    return parse_scenario({"name": "x", "load": list(stages), "workload": {"output_tokens": 20}} | more, "x")
+
+
+def test_a_rate_and_a_count_give_the_duration() -> None:
+    (stage,) = preview(scenario({"mode": "constant", "rate": 4, "requests": 100}), {}).stages
+    assert (stage.duration_s, stage.requests, stage.estimated) == (25, 100, False)
+
+
+def test_a_duration_gives_the_count_of_an_open_loop() -> None:
+    (stage,) = preview(scenario({"mode": "poisson", "rate": 4, "duration_s": 10}), {}).stages
+    assert (stage.duration_s, stage.requests, stage.estimated) == (10, 40, False)
+
+
+def test_a_closed_loop_by_time_has_no_count() -> None:
+    (stage,) = preview(scenario({"concurrency": 4, "duration_s": 10}), {}).stages
+    assert (stage.duration_s, stage.requests, stage.estimated) == (10, None, False)
+
+
+def test_a_closed_loop_by_count_is_estimated() -> None:
+    (stage,) = preview(scenario({"concurrency": 4, "requests": 10}), {}).stages
+    assert (stage.duration_s, stage.estimated) == (10 * 20 / ASSUMED_TOKENS_PER_S, True)
+
+
+def test_what_ends_first_counts() -> None:
+    rated, counted = preview(
+        scenario(
+            {"mode": "constant", "rate": 10, "requests": 1000, "duration_s": 5}, {"concurrency": 1, "requests": 10, "duration_s": 1000}
+        ),
+        {},
+    ).stages
+    assert (rated.duration_s, rated.requests) == (5, 50)
+    assert (counted.duration_s, counted.requests, counted.estimated) == (4, 10, True)
+
+
+@given(st.integers(1, 100), st.floats(0.1, 100), st.integers(1, 3), st.sampled_from([["fp16"], ["fp16", "int8"]]))
+def test_the_whole_is_the_sum_over_stages_and_runs(requests: int, rate: float, deployments: int, engines: list[str]) -> None:
+    plan = preview(
+        scenario(
+            {"mode": "constant", "rate": rate, "requests": requests},
+            {"concurrency": 2, "duration_s": 7},
+            engines=engines,
+            deployments={f"d{number}": {} for number in range(deployments)},
+        ),
+        {},
+    )
+    assert len(plan.runs) == deployments * len(engines)
+    assert plan.duration_s == pytest.approx(len(plan.runs) * (requests / rate + 7))
+    assert plan.requests == requests
+
+
+def test_requests_that_fit_the_kv_cache_at_once() -> None:
+    budget = KvBudget(blocks=23, block_tokens=32, dtype="fp16", bytes_per_token=100, blocks_per_request=5)
+    plan = preview(
+        scenario({"concurrency": 1, "requests": 1}, deployments={"tight": {"scheduler": {"max_sequences": 9}}}), {"tight": budget}
+    )
+    (kv,) = plan.kv
+    assert (kv.deployment, kv.blocks, kv.bytes, kv.concurrent_requests, kv.max_sequences) == ("tight", 23, 23 * 32 * 100, 4, 9)
