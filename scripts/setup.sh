@@ -69,7 +69,7 @@ make_venv() {
 # Wheels of every pin, fetched into a temporary directory and renamed, so that a complete directory is all there is to be seen.
 fetch_wheels() {
     local wheels=$1 temporary
-    mkdir -p "$wheelhouses"
+    mkdir -p "$wheelhouses" || fail "$wheelhouses cannot be made: set XDG_CACHE_HOME to a directory that can be written"
     exec 8<"$wheelhouses"
     lock 8 "another set-up fetches wheels"
     if [ ! -d "$wheels" ]; then

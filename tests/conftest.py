@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import settings
+from serving.command import Command
 from serving.kserve import Serving
+from serving.runs import StartRun
 
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
@@ -59,3 +63,22 @@ def int8_server(
     root = repository.write(directory / "model_repository")
     with TritonServer(installation, root, directory / "server.log", repository.server_flags) as server:
         yield Serving(server, engines["int8"], SMALL)
+
+
+@pytest.fixture(scope="session")
+def start_run(
+    installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartRun]:
+    """Start a run of a scenario, in a directory of its own; `installation` and `engines` say whether this machine can."""
+    commands: list[Command] = []
+
+    def begin(scenario: dict[str, Any]) -> Command:
+        directory = tmp_path_factory.mktemp("run")
+        (directory / "scenario.yaml").write_text(yaml.safe_dump(scenario))
+        command = Command(directory, "serve-and-bench", str(directory / "scenario.yaml"), "--runs", str(directory / "runs"))
+        commands.append(command)
+        return command
+
+    yield begin
+    for command in commands:
+        command.end()

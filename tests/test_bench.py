@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from serving.command import ROOT
 from serving.kserve import Serving
 
+from trtbench.cli import main
+from trtbench.load.client import GrpcClient
 from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.serving.server import free_ports
@@ -120,6 +124,20 @@ def test_an_artifact_directory_that_cannot_be_written(int8_server: Serving, tmp_
     (tmp_path / "file").touch()
     done = bench(int8_server.url, int8_server.engine.model, tmp_path / "file" / "runs")
     refused(done, tmp_path, "cannot be written to")
+
+
+def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that it was ready, then goes before the load connects."""
+
+    async def nobody_answers(client: GrpcClient) -> None:
+        raise asyncio.TimeoutError
+
+    monkeypatch.setattr(GrpcClient, "connect", nobody_answers)
+    arguments = ("--url", int8_server.url, "--model", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs"))
+    result = CliRunner().invoke(main, ["bench", *arguments, "--request-count", "1"])
+    assert result.exit_code == 1
+    assert f"trtbench: the server at {int8_server.url} does not answer any more" in result.stderr
+    assert not the_run(tmp_path / "runs").is_complete()
 
 
 def refused(done: subprocess.CompletedProcess[str], directory: Path, says: str) -> None:

@@ -78,6 +78,7 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 levels = st.one_of(
     st.builds(lambda users: {"mode": "concurrency", "concurrency": users}, st.integers(1, 5000)),
     st.builds(lambda mode, rate: {"mode": mode, "rate": rate}, st.sampled_from(["constant", "poisson"]), st.floats(0.01, 1e4)),
+    st.builds(lambda rate, shape: {"mode": "gamma", "rate": rate, "burstiness": shape}, st.floats(0.01, 1e4), st.floats(0.01, 100)),
 )
 stages = st.builds(
     lambda level, requests, duration_s, warmup: level | {"requests": requests, "duration_s": duration_s, "warmup_requests": warmup},

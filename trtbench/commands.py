@@ -35,6 +35,7 @@ from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
+from trtbench.telemetry.sampler import SamplerError
 
 
 def build_command(spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
@@ -68,9 +69,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
-        outcome = bench(
-            scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress
-        )
+        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress)
     return fault.code or _finish(outcome, lang)
 
 
@@ -180,7 +179,7 @@ def _faults_end_in_one_line() -> Iterator[Fault]:
         yield fault
     except UserError:
         raise
-    except (ServerError, OSError) as error:
+    except (ServerError, SamplerError, OSError) as error:
         print(f"trtbench: {error}", file=sys.stderr)
         fault.code = 1
     except KeyboardInterrupt:

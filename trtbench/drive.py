@@ -24,6 +24,7 @@ from trtbench.rundir import DeploymentDirectory, LineWriter, sample_row
 from trtbench.runlog import RunLog
 from trtbench.scenario import Scenario
 from trtbench.serving.autopsy import Death
+from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import Sampler, SamplerConfig
 
 _WATCH_S = 0.1
@@ -88,7 +89,7 @@ async def _load(
                 loop_lag_ns=lags.add,
             )
             with closing(Recorder(directory.requests_jsonl)) as recorder:
-                await client.connect()
+                await _connect(client, server.target.url)
                 ended = await run_load(plan, scenario.stop, client, recorder, stop, progress, hooks)
     finally:
         watch.cancel()
@@ -96,6 +97,13 @@ async def _load(
     if ended == "server_lost" and server.death and (death := server.death()):
         log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
     return ended, caught[0] if caught else None
+
+
+async def _connect(client: GrpcClient, url: str) -> None:
+    try:
+        await client.connect()
+    except asyncio.TimeoutError as error:  # no OSError before Python 3.11
+        raise ServerError(f"the server at {url} does not answer any more") from error
 
 
 def _snapshot(sampler: Sampler) -> Awaitable[None]:

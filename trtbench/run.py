@@ -17,7 +17,7 @@ from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
-from trtbench.load.target import inspect_target
+from trtbench.load.target import TargetError, inspect_target
 from trtbench.load.workload import CorpusPrompts
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
@@ -104,7 +104,7 @@ def _run_deployment(
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended, signum = drive(under_load, plan, scenario, directory, log, progress)
-    except ServerError as error:
+    except (ServerError, TargetError) as error:
         log.event("server_lost", directory.name, exit_code=None, cause=str(error))
         ended, signum = "server_lost", None
     log.event("deployment_finished", directory.name, ended=ended)

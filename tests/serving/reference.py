@@ -1,4 +1,4 @@
-"""`python reference.py ENGINE_DIR`: OpenVINO GenAI without a server. Reads [[input ids, output tokens], ...] as JSON, prints the ids it generates.
+"""`python reference.py ENGINE_DIR`: OpenVINO GenAI without a server; JSON [[input ids, output tokens], ...] in, generated ids out.
 
 In a process of its own: the engine's memory and threads go with it.
 """

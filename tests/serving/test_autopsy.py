@@ -41,7 +41,7 @@ def test_known_causes(tmp_path: Path, log: str, cause: str) -> None:
 
 
 def test_the_deeper_cause_wins(tmp_path: Path) -> None:
-    log = "error: creating server: Internal - failed to load all models\nfailed to load 'demo' version 1: x\nNo module named 'y'\nModuleNotFoundError: No module named 'y'"
+    log = "error: creating server: Internal\nfailed to load 'demo' version 1: x\nModuleNotFoundError: No module named 'y'"
     assert "misses a Python package (y)" in cause_of(tmp_path, log)
 
 

