@@ -147,3 +147,28 @@ def refused(done: subprocess.CompletedProcess[str], directory: Path, says: str) 
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (directory / "runs").exists()
+
+
+def test_a_run_in_which_nothing_completed_is_no_success(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--isl", "900", "--osl", "4", "--request-count", "3")
+    assert done.returncode == 1  # 904 tokens never fit the server's 768
+    (deployment,) = the_run(tmp_path / "runs").deployments()
+    assert {record.outcome for record in deployment.requests()} == {Outcome.TOO_LONG}
+
+
+def test_responses_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
+    done = bench(
+        int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--osl", "6", "--isl", "8", "--request-count", "3"
+    )
+    assert done.returncode == 0, done.stderr
+    (deployment,) = the_run(tmp_path / "runs").deployments()
+    assert {tuple(record.token_counts) for record in deployment.requests()} == {(6,)}
+
+
+def test_gamma_arrivals(int8_server: Serving, tmp_path: Path) -> None:
+    flags = ("--request-rate", "8", "--burstiness", "0.5", "--request-count", "8", "--isl", "8", "--osl", "2")
+    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", *flags)
+    assert done.returncode == 0, done.stderr
+    run = the_run(tmp_path / "runs")
+    (stage,) = [event.data for event in run.events() if event.kind == "stage_finished"]
+    assert (stage["mode"], stage["asked"], stage["planned"]) == ("gamma", 8, 8)

@@ -75,10 +75,11 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
 
 def _finish(outcome: RunOutcome, language: str) -> int:
     """Report what there is; the exit code says how it ended."""
-    report_run(outcome.run.path, language)
+    summary = report_run(outcome.run.path, language)
     if outcome.interrupted_by is not None:
         return 128 + outcome.interrupted_by
-    return 1 if outcome.lost else 0
+    nothing_completed = any(reason.code == "nothing_completed" for reason in summary.verdict.reasons)
+    return 1 if outcome.lost or nothing_completed else 0
 
 
 def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:

@@ -189,6 +189,18 @@ def test_the_guard_ends_the_whole_group_when_its_pipe_closes(stubborn: bool, exp
     assert not segment.exists()
 
 
+def test_a_server_does_not_outlive_a_killed_guard() -> None:
+    command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", FAKE_SERVER.replace("{stubborn}", "True")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
+        assert guard.stdout
+        child = psutil.Process(int(guard.stdout.readline()))
+        server = child.parent()
+        assert server
+        guard.kill()
+        server.wait(5)
+        child.kill()  # Triton's own children watch their parent, this one does not
+
+
 def test_the_guard_passes_the_exit_code_on() -> None:
     command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", "raise SystemExit(3)"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:

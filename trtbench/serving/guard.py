@@ -6,12 +6,15 @@ Standard library only, and nothing of ours: it must start at once and need nothi
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
@@ -32,6 +35,7 @@ def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
 
 
 def _default_signals() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

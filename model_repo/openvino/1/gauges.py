@@ -67,6 +67,10 @@ class Gauges:
                 self._metrics[name] = family.Metric(labels=labels)
                 self._shown[name] = 0
             part = value / self._instances if name in _SHARED else value
-            if part != self._shown[name]:
+            if part == self._shown[name]:
+                continue
+            if self._instances == 1:
+                self._metrics[name].set(part)
+            else:
                 self._metrics[name].increment(part - self._shown[name])
-                self._shown[name] = part
+            self._shown[name] = part
