@@ -84,6 +84,8 @@ class FakeTriton:
                 async for answer in self._answer(request, self.requests, context):
                     yield answer
                 self.completed += 1
+                if request.model_name == "early_close":
+                    return
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancelled += 1
                 raise

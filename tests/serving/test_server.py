@@ -190,7 +190,8 @@ def test_the_guard_ends_the_whole_group_when_its_pipe_closes(stubborn: bool, exp
 
 
 def test_a_server_does_not_outlive_a_killed_guard() -> None:
-    command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", FAKE_SERVER.replace("{stubborn}", "True")]
+    fake = FAKE_SERVER.replace("{stubborn}", "True")
+    command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", fake]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
         assert guard.stdout
         child = psutil.Process(int(guard.stdout.readline()))

@@ -40,9 +40,7 @@ def constant_offsets(rate: float, requests: int | None, duration_s: float | None
     return _within(np.rint(np.arange(count or 0) * (NS_PER_S / rate)).astype(np.int64), duration_s)
 
 
-def gamma_offsets(
-    rate: float, burstiness: float, requests: int | None, duration_s: float | None, random: np.random.Generator
-) -> Offsets:
+def gamma_offsets(rate: float, burstiness: float, requests: int | None, duration_s: float | None, random: np.random.Generator) -> Offsets:
     """Cumulative gamma gaps of mean 1 / rate and coefficient of variation 1 / sqrt(burstiness), the first before the first request.
 
     A burstiness of 1 makes them exponential: the definition of a Poisson process.

@@ -39,7 +39,11 @@ class Client(Protocol):
 
 
 class GrpcClient:
-    """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request, spread over a few connections."""
+    """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request in flight, spread over a few connections.
+
+    A stream whose request completed serves the next one. To open one takes client and server about a millisecond, in which an engine
+    can begin a step without the request: a closed loop would show it as latency of the server. After any other end the stream is dropped.
+    """
 
     def __init__(self, target: Target, workload: Workload, end_id: int = NO_END_ID, connections: int = _CONNECTIONS) -> None:
         """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop."""
@@ -47,8 +51,8 @@ class GrpcClient:
         self._workload = workload
         self._end_id = end_id
         self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(connections)]
-        self._streams = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
-        self._open: set[Any] = set()  # a call that nobody refers to is cancelled
+        self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
+        self._idle: list[Any] = []
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
 
     async def connect(self, timeout_s: float = 5.0) -> None:
@@ -63,16 +67,28 @@ class GrpcClient:
         phase = "w" if record.warmup else "m"
         message = with_request_id(body, f"{self._run_id}-{record.stage}-{phase}{record.index}")
         record.sent_ns = now_ns()
-        # gRPC's own deadline: it costs no task, and the server sees the cancellation.
-        call = next(self._streams)(timeout=max(deadline_ns - record.sent_ns, 0) / NS_PER_S)
-        self._open.add(call)
-        call.add_done_callback(self._open.discard)
+        if record.sent_ns >= deadline_ns:
+            record.sent_ns = None
+            _end(record, Outcome.TIMEOUT, "its time limit had passed before it could be sent")
+            return
+        call = self._stream()
+        deadline = _Deadline(call, (deadline_ns - record.sent_ns) / NS_PER_S)
+        code, text = "", ""
         try:
             code, text = await _exchange(call, message, record)
         except asyncio.CancelledError:
-            call.cancel()
-            _end(record, Outcome.CANCELLED, "cancelled by the client")
-            raise
+            if not deadline.passed:
+                call.cancel()
+                _end(record, Outcome.CANCELLED, "cancelled by the client")
+                raise
+        finally:
+            deadline.cancel()
+        if deadline.passed:
+            code, text = "DEADLINE_EXCEEDED", "its time limit has passed"
+        if record.outcome is Outcome.COMPLETED:
+            self._idle.append(call)
+            return
+        call.cancel()
         if record.done_ns is None:
             error = text or (f"stream ended with {code}" if code != "OK" else "stream closed without a final response")
             _end(record, classify("" if code == "OK" else code, error), error)
@@ -80,18 +96,39 @@ class GrpcClient:
     async def close(self) -> None:
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
+    def _stream(self) -> Any:
+        """The stream used last, while the server keeps it open; else a new one."""
+        while self._idle:
+            call = self._idle.pop()
+            if not call.done():
+                return call
+        return next(self._openers)()
+
+
+class _Deadline:
+    """Cancels a call after some seconds; `passed` says that it did."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self.passed = False
+        self._call = call
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._call.cancel()
+
 
 async def _exchange(call: Any, message: bytes, record: RequestRecord) -> tuple[str, str]:
-    """Write one message and read until the final response; the status of a stream that ended before it: (name of the code, details).
-
-    The end of the stream after the final response is not waited for: nothing comes any more, and the user's next request is due.
-    """
+    """Write one message and read until the request is over; the status of a stream that ended before it: (name of the code, details)."""
     try:
         await call.write(message)
-        await call.done_writing()
         while (received := await call.read()) is not grpc.aio.EOF:
             arrived_ns = now_ns()
-            if _take(record, arrived_ns, received):
+            _take(record, arrived_ns, received)
+            if record.done_ns is not None:
                 return "OK", ""
     except grpc.aio.AioRpcError as error:
         return error.code().name, error.details() or ""
@@ -108,8 +145,8 @@ async def _ended_by_server(call: Any) -> bool:
     return call.done() and "Locally cancelled" not in (await call.details() or "")
 
 
-def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> bool:
-    """Put one message into the record; True when it was the final one.
+def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> None:
+    """Put one message into the record, which has its `done_ns` when the request is over.
 
     Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
     loop just when the user's next request is due.
@@ -124,11 +161,10 @@ def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> bool:
         record.output_ids += response.tokens
     record.server = response.times or record.server
     record.model_version = response.model_version or record.model_version
-    if response.error and record.done_ns is None:
+    if response.error:
         _end(record, classify("", response.error), response.error, arrived_ns)
-    elif response.final and record.done_ns is None:
+    elif response.final:
         _end(record, Outcome.COMPLETED, "", arrived_ns)
-    return response.final
 
 
 def _end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
