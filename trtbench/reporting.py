@@ -52,7 +52,7 @@ def show(summary: Summary, language: Language) -> None:
         table.add_row(*map(Text, row[:fitting]))
     console.print(table)
     reasons = len(summary.verdict.reasons)
-    console.print(f"{summary.verdict.status}" + (f": {reasons} reasons, in the report" if reasons else ""), style="bold")
+    console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
     if left_out := header[fitting:]:
         console.print(f"({', '.join(left_out)}: see the report)", style="dim")
 
