@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,20 @@ SMALL = Deployment(
 """768 tokens of KV cache: far below the model's 8192 positions, so that both limits can be met."""
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the demo's engines before the first test that needs them: minutes in a new checkout, which no test's time limit should count."""
+    needed = any(item.get_closest_marker("triton") for item in session.items)
+    if needed and not session.config.option.collectonly and PROVIDERS["openvino"].unavailable() is None:
+        build_engines(print)
+
+
+def build_engines(progress: Callable[[str], None]) -> dict[Dtype, Engine]:
+    """From the checkout's cache, or built into it."""
+    log = BuildLog(progress)
+    specs = {dtype: EngineSpec(model="smollm2-135m", dtype=dtype, provider="openvino") for dtype in DTYPES}
+    return {dtype: build_engine(spec, ROOT / "engines" / "built", log).engine for dtype, spec in specs.items()}
+
+
 @pytest.fixture(scope="session")
 def installation() -> TritonInstallation:
     try:
@@ -46,12 +60,9 @@ def installation() -> TritonInstallation:
 
 @pytest.fixture(scope="session")
 def engines() -> dict[Dtype, Engine]:
-    """Built once into the checkout's cache; the first time takes minutes."""
     if reason := PROVIDERS["openvino"].unavailable():
         pytest.skip(reason)
-    log = BuildLog(lambda step: None)
-    specs = {dtype: EngineSpec(model="smollm2-135m", dtype=dtype, provider="openvino") for dtype in DTYPES}
-    return {dtype: build_engine(spec, ROOT / "engines" / "built", log).engine for dtype, spec in specs.items()}
+    return build_engines(lambda step: None)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_wheel_carries_the_package(members: set[str], pattern: str) -> None:
 
 def test_wheel_carries_nothing_that_was_built_or_measured(members: set[str]) -> None:
     allowed = re.compile(
-        rf"({DATA}(engines/[^/]+\.yaml|model_repo/.+|scenarios/[^/]+\.yaml)|trtbench/(?!_data).+|trtbench-[^/]+\.dist-info/.+)"
+        rf"({DATA}(engines/[^/]+\.yaml|model_repo/.+|scenarios/[^/]+\.(yaml|json))|trtbench/(?!_data).+|trtbench-[^/]+\.dist-info/.+)"
     )
     assert [name for name in members if not allowed.fullmatch(name) or name.endswith(".pyc")] == []
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in members)
