@@ -37,7 +37,7 @@ SMALL = Deployment(
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the demo's engines before the first test that needs them: minutes in a new checkout, which no test's time limit should count."""
+    """Build the engines before the first test that needs them: minutes in a new checkout, for which no test's time limit allows."""
     needed = any(item.get_closest_marker("triton") for item in session.items)
     if needed and not session.config.option.collectonly and PROVIDERS["openvino"].unavailable() is None:
         build_engines(print)
