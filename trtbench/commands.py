@@ -182,6 +182,8 @@ def _faults_end_in_one_line() -> Iterator[Fault]:
         raise
     except (ServerError, SamplerError, OSError) as error:
         print(f"trtbench: {error}", file=sys.stderr)
+        if isinstance(error, OSError):
+            print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
         fault.code = 1
     except KeyboardInterrupt:
         fault.code = 128 + signal.SIGINT
