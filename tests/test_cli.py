@@ -11,10 +11,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from trtbench import __version__, data
+from trtbench import __version__, commands, data
 from trtbench.cli import main
 from trtbench.engine.build import PROVIDERS
 from trtbench.scenario import Scenario
+from trtbench.serving.installation import InstallationError
 
 SHIPPED = sorted(path.stem for path in data.SCENARIOS.glob("*.yaml"))
 needs_openvino = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
@@ -172,6 +173,17 @@ def test_bad_input_in_a_process_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "trtbench.cli", "report", str(tmp_path)], capture_output=True, text=True, timeout=50)
     assert done.returncode == 2
     assert done.stderr == f"trtbench: {tmp_path} is not a run directory: it has no environment.json\n"
+
+
+def test_doctor_explains_a_machine_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> None:
+        raise InstallationError("no tritonserver")
+
+    monkeypatch.setattr(commands, "find_tritonserver", nowhere)
+    monkeypatch.setattr(commands, "libpython", nowhere)
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert "fail  tritonserver: no tritonserver" in result.stdout
 
 
 def test_doctor_says_what_this_machine_can_do() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from trtbench import doctor
 from trtbench.doctor import Check, check_descriptors, check_disk, check_fonts, check_gpu_control, check_providers, check_writable, examine
+from trtbench.errors import UserError
 from trtbench.telemetry import nvml
 
 GIB = 1 << 30
@@ -34,7 +35,7 @@ def test_examines_this_machine(tmp_path: Path) -> None:
 
 def test_every_line_that_is_not_ok_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> str:
-        raise RuntimeError("nowhere to be found")
+        raise UserError("nowhere to be found")
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})

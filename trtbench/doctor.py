@@ -20,6 +20,8 @@ from typing import Literal
 
 import psutil
 
+from trtbench.errors import UserError
+
 _GIB = 1 << 30
 # The demo's checkpoint and two engines take about 1 GiB, and twice that while they are built.
 _FAIL_DISK_BYTES, _WARN_DISK_BYTES = 2 * _GIB, 5 * _GIB
@@ -86,7 +88,7 @@ def examine(
 def check_tritonserver(find: Callable[[], str]) -> Check:
     try:
         return Check("tritonserver", "ok", find())
-    except RuntimeError as error:
+    except UserError as error:
         return Check("tritonserver", "fail", str(error), "`make setup` installs the CPU server; NVIDIA's Triton containers bring their own")
 
 
@@ -94,7 +96,7 @@ def check_libpython(find: Callable[[], object]) -> Check:
     """A warning only: Triton in NVIDIA's containers does not use this Python; where it must, `tritonserver` fails too."""
     try:
         return Check("libpython", "ok", f"{find()}")
-    except RuntimeError as error:
+    except UserError as error:
         package = f"libpython{sys.version_info.major}.{sys.version_info.minor}"
         return Check(
             "libpython", "warn", str(error), f"Debian: `apt-get install {package}`; a Python from source: `./configure --enable-shared`"
