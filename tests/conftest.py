@@ -1,4 +1,4 @@
-"""What the tests of a real server share: built engines, the installation, and one running server for all who only ask."""
+"""What tests share: a synthetic run, and for those of a real server built engines, the installation, one server for all who only ask."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from hypothesis import settings
 from serving.command import Command
 from serving.kserve import Serving
 from serving.runs import StartRun
+from synthetic_run import SyntheticRun, write_synthetic_run
 
+from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
+from trtbench.rundir import RunDirectory
 from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, Scheduler, Workload
 from trtbench.serving.installation import InstallationError, TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import render
@@ -48,6 +51,16 @@ def build_engines(progress: Callable[[str], None]) -> dict[Dtype, Engine]:
     log = BuildLog(progress)
     specs = {dtype: EngineSpec(model="smollm2-135m", dtype=dtype, provider="openvino") for dtype in DTYPES}
     return {dtype: build_engine(spec, ROOT / "engines" / "built", log).engine for dtype, spec in specs.items()}
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return write_synthetic_run(tmp_path_factory.mktemp("synthetic") / "run")
+
+
+@pytest.fixture(scope="session")
+def summary(synthetic: SyntheticRun) -> Summary:
+    return summarise(RunDirectory.open(synthetic.run.path))
 
 
 @pytest.fixture(scope="session")
