@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from trtbench import __version__
 from trtbench.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 _RUNS = Path("runs")
 _LANGUAGES = click.Choice(["en", "zh"])

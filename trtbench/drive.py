@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -106,13 +106,9 @@ async def _connect(client: GrpcClient, url: str) -> None:
         raise ServerError(f"the server at {url} does not answer any more") from error
 
 
-def _snapshot(sampler: Sampler) -> Awaitable[None]:
+async def _snapshot(sampler: Sampler) -> None:
     """In a thread: the loop goes on stamping what an earlier stage may still receive."""
-
-    async def read() -> None:
-        await asyncio.to_thread(sampler.snapshot)
-
-    return read()
+    await asyncio.to_thread(sampler.snapshot)
 
 
 async def _watch(server: ServerUnderLoad, stop: StopSignal) -> None:
