@@ -18,7 +18,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.stop import StopSignal
 from trtbench.load.target import Target
-from trtbench.load.wire import NO_END_ID
+from trtbench.load.messages import NO_END_ID
 from trtbench.records import Sample
 from trtbench.rundir import DeploymentDirectory, LineWriter, sample_row
 from trtbench.runlog import RunLog

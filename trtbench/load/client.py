@@ -14,7 +14,7 @@ from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.errors import classify
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import CHANNEL_OPTIONS, Target
-from trtbench.load.wire import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
+from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import Workload
 

@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2
 
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
-from trtbench.load.wire import NO_END_ID, Response, decode_response, request_body, with_request_id
+from trtbench.load.messages import NO_END_ID, Response, decode_response, request_body, with_request_id
 from trtbench.records import ServerTimes
 from trtbench.scenario import Sampling, Workload
 
