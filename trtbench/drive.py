@@ -12,13 +12,13 @@ from typing import Any
 
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.experiment.load import Ended, LoadHooks, run_load
-from trtbench.load.client import GrpcClient
+from trtbench.load.client import ConnectError, GrpcClient
+from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.stop import StopSignal
 from trtbench.load.target import Target
-from trtbench.load.messages import NO_END_ID
 from trtbench.records import Sample
 from trtbench.rundir import DeploymentDirectory, LineWriter, sample_row
 from trtbench.runlog import RunLog
@@ -79,7 +79,7 @@ async def _load(
     sampler: Sampler,
 ) -> tuple[Ended, int | None]:
     stop = StopSignal()
-    client = GrpcClient(server.target, scenario.workload, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
+    client = GrpcClient(server.target, scenario.workload, scenario.client, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
     watch = asyncio.create_task(_watch(server, stop))
     try:
         with closing(LagSamples(LineWriter(directory.samples_jsonl))) as lags, _signals(stop, log, directory.name) as caught:
@@ -88,7 +88,7 @@ async def _load(
                 snapshot=lambda: _snapshot(sampler),
                 loop_lag_ns=lags.add,
             )
-            with closing(Recorder(directory.requests_jsonl)) as recorder:
+            with closing(Recorder(directory.requests_jsonl())) as recorder:
                 await _connect(client, server.target.url)
                 ended = await run_load(plan, scenario.stop, client, recorder, stop, progress, hooks)
     finally:
@@ -101,9 +101,9 @@ async def _load(
 
 async def _connect(client: GrpcClient, url: str) -> None:
     try:
-        await client.connect()
-    except asyncio.TimeoutError as error:  # no OSError before Python 3.11
-        raise ServerError(f"the server at {url} does not answer any more") from error
+        await client.prepare(1)
+    except ConnectError as error:
+        raise ServerError(f"{error} any more") from error
 
 
 async def _snapshot(sampler: Sampler) -> None:

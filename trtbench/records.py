@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-FORMAT_VERSION = 1
-"""Of the run directory. History: 1 (2026-11): first."""
+FORMAT_VERSION = 2
+"""Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
+attempts, sessions, planned cancellation, the worker; one file of requests a worker while it runs."""
 
 
 class Outcome(str, Enum):
@@ -52,24 +53,36 @@ class RequestRecord:
 
     `token_ns[i]` is the arrival of the i-th response that carried tokens and `token_counts[i]` how many it carried;
     `done_ns` is the arrival of the final response, or the instant the failure was known. An instant that never came is None.
+
+    Arrivals are stamped by the kernel where it can; then `token_lag_ns[i]` is how much later this process read that response (its own
+    lag), and `coalesced` lists the positions i that were read together with other responses: the stamp is the newest one's, theirs
+    may be older. Without the kernel's stamps `token_lag_ns` is empty and arrivals are those of the reads.
     """
 
-    index: int  # position in the stage
+    index: int  # position in the phase
     stage: str
     warmup: bool
     prompt: int  # index into the stage's planned prompts (plan.jsonl)
     input_tokens: int
     asked_output_tokens: int
     due_ns: int
-    sent_ns: int | None = None
+    sent_ns: int | None = None  # the last attempt's
     done_ns: int | None = None
     token_ns: list[int] = field(default_factory=list)
+    token_lag_ns: list[int] = field(default_factory=list)
     token_counts: list[int] = field(default_factory=list)
     output_ids: list[int] = field(default_factory=list)
+    coalesced: list[int] = field(default_factory=list)
     outcome: Outcome = Outcome.NEVER_SENT
     error: str = ""
     model_version: str = ""
     server: ServerTimes | None = None
+    attempts: int = 0  # times it was sent: above 1, it was retried
+    planned_cancel: bool = False  # the plan cancels it; it may have completed before
+    mix: str = ""  # the component of a mixed workload it was drawn from
+    session: int | None = None  # of a workload with sessions: which, and the turn in it from 0
+    turn: int = 0
+    worker: int = 0  # the process that sent it
 
     @property
     def output_tokens(self) -> int:
@@ -112,21 +125,24 @@ class Event:
         return asdict(self)
 
 
+LoadMode = Literal["concurrency", "constant", "poisson", "gamma", "burst", "trace"]
+
+
 @dataclass(slots=True, frozen=True)
 class StageWindow:
     """When a stage's measured phase was open, and what was asked; the data of a `stage_finished` event.
 
     `start_ns` is before the first measured request is due, `end_ns` after the last is done (or given up); Triton's counters are
-    read at both. `ended` says why it ended: its count or duration reached, an interrupt, an error bound, a lost server.
+    read at both. `ended` says why: its count or duration reached, figures that were steady, an interrupt, an error bound, a lost server.
     """
 
     name: str
-    mode: Literal["concurrency", "constant", "poisson", "gamma"]
-    asked: float  # users (concurrency) or requests per second
+    mode: LoadMode
+    asked: float  # users (concurrency) or requests per second; of a ramp, its end
     start_ns: int
     end_ns: int
     planned: int
-    ended: Literal["done", "interrupted", "error_bound", "server_lost"]
+    ended: Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
 
 
 @dataclass(slots=True, frozen=True)

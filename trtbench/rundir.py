@@ -3,7 +3,7 @@
     runs/<UTC time>-<scenario>/
       scenario.yaml  environment.json  events.jsonl  [summary.json report.md report.html plots/]
       <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
-                     requests.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
+                     requests-<worker>.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
 
 Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
 `run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.
@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,20 @@ _REQUEST_SCHEMA = pa.schema(
         ("sent_ns", _NS),
         ("done_ns", _NS),
         ("token_ns", pa.list_(_NS)),
+        ("token_lag_ns", pa.list_(_NS)),
         ("token_counts", pa.list_(pa.int32())),
         ("output_ids", pa.list_(pa.int32())),
+        ("coalesced", pa.list_(pa.int32())),
         ("outcome", pa.string()),
         ("error", pa.string()),
         ("model_version", pa.string()),
         ("server", pa.struct([(n, _NS) for n in ("arrival_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns")])),
+        ("attempts", pa.int32()),
+        ("planned_cancel", pa.bool_()),
+        ("mix", pa.string()),
+        ("session", pa.int64()),
+        ("turn", pa.int32()),
+        ("worker", pa.int32()),
     ]
 )
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
@@ -93,12 +101,15 @@ class DeploymentDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
-        self.requests_jsonl = path / "requests.jsonl"
         self.requests_parquet = path / "requests.parquet"
         self.samples_jsonl = path / "samples.jsonl"
         self.samples_parquet = path / "samples.parquet"
         self.plan_jsonl = path / "plan.jsonl"
         self.server_log = path / "server.log"
+
+    def requests_jsonl(self, worker: int = 0) -> Path:
+        """Where a worker appends its records."""
+        return self.path / f"requests-{worker}.jsonl"
 
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
@@ -109,7 +120,7 @@ class DeploymentDirectory:
     def requests(self) -> list[RequestRecord]:
         if self.requests_parquet.exists():
             return [RequestRecord.from_json(row) for row in pq.read_table(self.requests_parquet).to_pylist()]
-        return [RequestRecord.from_json(row) for row in read_lines(self.requests_jsonl)]
+        return [RequestRecord.from_json(row) for row in self._request_rows()]
 
     def samples(self) -> Samples:
         if self.samples_parquet.exists():
@@ -120,10 +131,17 @@ class DeploymentDirectory:
 
     def seal(self) -> None:
         """Replace the JSON lines by Parquet; each file is renamed into place before its lines go."""
-        _to_parquet(read_lines(self.requests_jsonl), _REQUEST_SCHEMA, self.requests_parquet)
+        _to_parquet(self._request_rows(), _REQUEST_SCHEMA, self.requests_parquet)
         _to_parquet(_sample_rows(self.samples_jsonl), _SAMPLE_SCHEMA, self.samples_parquet)
-        self.requests_jsonl.unlink(missing_ok=True)
-        self.samples_jsonl.unlink(missing_ok=True)
+        for path in (*self._request_files(), self.samples_jsonl):
+            path.unlink(missing_ok=True)
+
+    def _request_files(self) -> list[Path]:
+        """One a worker; format 1 had one in all."""
+        return sorted(self.path.glob("requests*.jsonl"))
+
+    def _request_rows(self) -> Iterator[Any]:
+        return chain.from_iterable(map(read_lines, self._request_files()))
 
 
 class Samples:
@@ -171,8 +189,8 @@ class RunDirectory:
         if not (path / "environment.json").is_file():
             raise RunDirectoryError(f"{path} is not a run directory: it has no environment.json")
         version = read_json(path / "environment.json").get("format_version")
-        if version != FORMAT_VERSION:
-            raise RunDirectoryError(f"{path} has format {version}, this trtbench reads format {FORMAT_VERSION}: use the one that wrote it")
+        if version not in range(1, FORMAT_VERSION + 1):
+            raise RunDirectoryError(f"{path} has format {version}, this trtbench reads 1 to {FORMAT_VERSION}: use the one that wrote it")
         return cls(path)
 
     def deployment(self, name: str) -> DeploymentDirectory:

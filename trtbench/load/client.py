@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -12,28 +14,51 @@ import grpc.aio
 
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.errors import classify
+from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import CHANNEL_OPTIONS, Target
-from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import Workload
+from trtbench.scenario import ClientSettings, Workload
 
 _CONNECTIONS = 4
+_CONNECT_S = 5.0
+_DEFAULTS = ClientSettings()
 _LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a request is given up: past its time limit, and where the plan has its user go away."""
+
+    deadline_ns: int
+    cancel_after_tokens: int | None = None
+    cancel_after_ns: int | None = None  # from its sending
+
+
+class ConnectError(Exception):
+    """The server cannot be reached; the message says where and why."""
 
 
 class Client(Protocol):
     """One way to speak to the server. `encode` runs before a phase, `send` during it; both on the event loop's thread."""
 
-    def encode(self, prompt: PlannedPrompt) -> bytes:
-        """The prompt as `send` wants it."""
+    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        """The prompt as `send` wants it; `context`: token ids that the model reads before the prompt's own."""
 
-    async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
+    async def prepare(self, streams: int) -> None:
+        """Open what so many requests at once will need, so that none pays for it. ConnectError when the server cannot be reached."""
+
+    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         """Send one request, fill everything of `record` that comes of it, and return when it is over.
+
+        A planned cancellation is CANCELLED with what came until then. The caller counts the attempt and the worker.
 
         No fault of the request raises: it becomes the record's outcome. Cancelling the call cancels the request on the server,
         fills what had come until then, sets the outcome CANCELLED and raises CancelledError.
         """
+
+    def facts(self) -> dict[str, Any]:
+        """What the run should know of the transport, plain JSON: its name, where stamps are from, connections, reconnects, faults."""
 
     async def close(self) -> None: ...
 
@@ -45,25 +70,31 @@ class GrpcClient:
     can begin a step without the request: a closed loop would show it as latency of the server. After any other end the stream is dropped.
     """
 
-    def __init__(self, target: Target, workload: Workload, end_id: int = NO_END_ID, connections: int = _CONNECTIONS) -> None:
+    def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
         """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop."""
         self._target = target
         self._workload = workload
         self._end_id = end_id
-        self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(connections)]
+        self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._idle: list[Any] = []
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
 
-    async def connect(self, timeout_s: float = 5.0) -> None:
-        """Open every connection, so that no request pays for it; TimeoutError when the server does not answer."""
+    async def prepare(self, streams: int) -> None:
         ready = asyncio.gather(*(channel.channel_ready() for channel in self._channels))
-        await asyncio.wait_for(ready, timeout_s)
+        try:
+            await asyncio.wait_for(ready, _CONNECT_S)
+        except asyncio.TimeoutError as error:  # no OSError before Python 3.11
+            raise ConnectError(f"the server at {self._target.url} does not answer") from error
 
-    def encode(self, prompt: PlannedPrompt) -> bytes:
+    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
         return request_body(self._target, prompt, self._workload, self._end_id)
 
-    async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
+    def facts(self) -> dict[str, Any]:
+        return {"transport": "grpc", "stamps": "user", "connections": _CONNECTIONS}
+
+    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+        deadline_ns = limits.deadline_ns
         phase = "w" if record.warmup else "m"
         message = with_request_id(body, f"{self._run_id}-{record.stage}-{phase}{record.index}")
         record.sent_ns = now_ns()

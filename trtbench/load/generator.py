@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trtbench.clock import now_ns, seconds_ns, sleep_until
-from trtbench.load.client import Client
+from trtbench.load.client import Client, Limits
 from trtbench.load.event_loop import wake_at
 from trtbench.load.plan import Phase
 from trtbench.load.progress import LoadProgress
@@ -167,7 +167,7 @@ class _PhaseRun:
     async def _send(self, record: RequestRecord) -> None:
         body = self._bodies[record.prompt - self._phase.first_prompt]
         try:
-            await self._generator.client.send(record, body, record.due_ns + self._timeout_ns)
+            await self._generator.client.send(record, body, Limits(record.due_ns + self._timeout_ns))
         except asyncio.CancelledError:
             if self._stop.reason == "server_lost":
                 record.outcome, record.error = Outcome.CONNECTION, "the server is gone"

@@ -23,6 +23,9 @@ from trtbench.load.workload import TokenIds
 from trtbench.rundir import read_lines
 from trtbench.scenario import Stage
 
+_SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn")
+"""Fields of a prompt that its line has only where they say something."""
+
 
 class PlanError(UserError):
     """A plan file that cannot be read back to what was written."""
@@ -30,11 +33,22 @@ class PlanError(UserError):
 
 @dataclass(frozen=True)
 class PlannedPrompt:
-    """What is asked of the model: shape [tokens] in, so many tokens out, and a seed for sampling."""
+    """What is asked of the model: shape [tokens] in, so many tokens out, and a seed for sampling.
+
+    A turn of a `session` after its first has only the user's new tokens in `input_ids`; before them the model reads all earlier turns
+    and its own answers to them.
+    """
 
     input_ids: TokenIds
     output_tokens: int
     seed: int
+    think_ns: int = 0  # the same user's pause before it, from the end of the request before
+    mix: str = ""  # the component of a mixed workload
+    priority: int = 0  # Triton's level, 1 is the highest; 0: names none
+    cancel_after_tokens: int | None = None  # the client goes away when so many have arrived
+    cancel_after_ns: int | None = None  # the client goes away so long after it sent
+    session: int | None = None
+    turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,9 @@ class Phase:
     """One stage's warm-up or its measured part.
 
     Request i asks `prompts[i % len(prompts)]`. `first_prompt` is the place of `prompts[0]` in the stage's own numbering: measured
-    prompts from 0, the warm-up's after them. Open loops have `due_offsets_ns`; a closed loop ends by `requests`, by `duration_s`, or
-    by the first of both.
+    prompts from 0, the warm-up's after them. Open loops have `due_offsets_ns`, one a unit, shape [units sent]; a closed loop ends by
+    `requests`, by `duration_s`, or by the first of both, and may have `users_ns`, shape [users, 2]: when each enters and leaves, from
+    the start; leave = -1: stays.
     """
 
     stage: Stage
@@ -51,12 +66,23 @@ class Phase:
     prompts: tuple[PlannedPrompt, ...]
     first_prompt: int
     due_offsets_ns: Offsets | None
+    users_ns: Offsets | None = None
+
+    @cached_property
+    def units(self) -> tuple[range, ...]:
+        """What one user sends in order, as positions in `prompts`: the turns of a session, else a single request.
+
+        Unit u is `units[u % len(units)]`, its requests are numbered `u // len(units) * len(prompts)` and on.
+        """
+        starts = [at for at, prompt in enumerate(self.prompts) if prompt.turn == 0]
+        return tuple(map(range, starts, [*starts[1:], len(self.prompts)]))
 
     @property
     def requests(self) -> int | None:
         """Bound on the number of requests; None for a closed loop that ends by time alone."""
         if self.due_offsets_ns is not None:
-            return len(self.due_offsets_ns)
+            cycles, rest = divmod(len(self.due_offsets_ns), len(self.units) or 1)
+            return cycles * len(self.prompts) + (self.units[rest].start if rest else 0)
         return self.stage.warmup_requests if self.warmup else self.stage.requests
 
     @property
@@ -114,6 +140,7 @@ class Plan:
                     "asked": part.stage.model_dump(mode="json"),
                     "due_offsets_ns": _listed(part.measured.due_offsets_ns),
                     "warmup_offsets_ns": _listed(part.warmup.due_offsets_ns),
+                    "users_ns": _listed(part.measured.users_ns),
                 }
             )
             for phase in (part.measured, part.warmup):
@@ -122,14 +149,14 @@ class Plan:
 
 
 def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:
-    return {
-        "stage": phase.stage.label,
-        "prompt": number,
-        "warmup": phase.warmup,
-        "output_tokens": prompt.output_tokens,
-        "seed": prompt.seed,
-        "input_ids": prompt.input_ids.tolist(),
-    }
+    row = {"stage": phase.stage.label, "prompt": number, "warmup": phase.warmup}
+    row |= {name: value for name in _SPARSE if (value := getattr(prompt, name)) != getattr(PlannedPrompt, name)}
+    return row | {"output_tokens": prompt.output_tokens, "seed": prompt.seed, "input_ids": prompt.input_ids.tolist()}
+
+
+def _read_prompt(row: dict[str, Any]) -> PlannedPrompt:
+    sparse = {name: row[name] for name in _SPARSE if name in row}
+    return PlannedPrompt(np.array(row["input_ids"], np.int32), row["output_tokens"], row["seed"], **sparse)
 
 
 def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
@@ -137,8 +164,7 @@ def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
     prompts: dict[tuple[str, bool], list[PlannedPrompt]] = {}
     for row in lines:
         if "prompt" in row:
-            prompt = PlannedPrompt(np.array(row["input_ids"], np.int32), row["output_tokens"], row["seed"])
-            prompts.setdefault((row["stage"], row["warmup"]), []).append(prompt)
+            prompts.setdefault((row["stage"], row["warmup"]), []).append(_read_prompt(row))
     for row in lines:
         if "asked" in row:
             stage = Stage.model_validate(row["asked"])
@@ -146,7 +172,7 @@ def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
             yield StagePlan(
                 stage,
                 Phase(stage, True, warmup, len(measured), _array(row["warmup_offsets_ns"])),
-                Phase(stage, False, measured, 0, _array(row["due_offsets_ns"])),
+                Phase(stage, False, measured, 0, _array(row["due_offsets_ns"]), _array(row["users_ns"])),
             )
 
 

@@ -1,0 +1,77 @@
+"""How an engine is served: one named variant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trtbench.scenario.part import Part
+
+
+class QueuePolicy(Part):
+    max_queue_size: int = Field(0, ge=0, description="Requests that may wait in Triton's queue; more are rejected. 0: no bound.")
+    timeout_us: int = Field(0, ge=0, description="Longest wait in Triton's queue, microseconds. 0: no limit.")
+    timeout_action: Literal["reject", "delay"] = Field("reject", description="What becomes of a request whose wait is over.")
+
+
+class DynamicBatching(Part):
+    preferred_batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="Sizes that Triton's batcher waits for.")
+    max_queue_delay_us: int = Field(0, ge=0, description="How long the batcher holds a request to make a batch, microseconds.")
+    preserve_ordering: bool = Field(False, description="Responses leave in the order the requests came.")
+    priority_levels: int = Field(0, ge=0, description="Number of priority levels; 0: one queue, no priorities.")
+    default_priority_level: int = Field(0, ge=0, description="Level of a request that names none; 1 is the highest.")
+    queue_policy: QueuePolicy = QueuePolicy()
+
+    @model_validator(mode="after")
+    def _priorities(self) -> DynamicBatching:
+        if bool(self.priority_levels) != bool(self.default_priority_level) or self.default_priority_level > self.priority_levels:
+            raise ValueError(
+                f"default_priority_level ({self.default_priority_level}) must lie in 1..priority_levels ({self.priority_levels}); "
+                "set both, or neither"
+            )
+        if self.preserve_ordering and self.priority_levels > 1:
+            raise ValueError(f"preserve_ordering allows one priority level only, priority_levels is {self.priority_levels}")
+        return self
+
+
+class KvCache(Part):
+    blocks: int | None = Field(None, ge=1, description="KV cache budget in blocks. Give blocks or bytes; neither: the provider's default.")
+    bytes: int | None = Field(None, ge=1, description="KV cache budget in bytes.")
+    dtype: Literal["auto", "fp16", "int8", "fp8"] = Field("auto", description="Type of the cached keys and values; auto: fp16.")
+    prefix_caching: bool = Field(False, description="Keep and reuse KV blocks of common prompt prefixes.")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> KvCache:
+        if self.blocks and self.bytes:
+            raise ValueError("give blocks or bytes, not both")
+        return self
+
+
+class Scheduler(Part):
+    max_sequences: int = Field(32, ge=1, description="Most requests in the engine's running batch (in-flight batching).")
+    max_tokens_per_step: int = Field(1024, ge=1, description="Most tokens computed in one engine step.")
+    chunked_prefill: bool = Field(True, description="Split a long prompt's prefill over several steps.")
+
+
+class Deployment(Part):
+    """One named variant of how an engine is served."""
+
+    max_batch_size: int = Field(8, ge=1, description="Largest batch that Triton's batcher forms.")
+    dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
+    instances: int = Field(1, ge=1, description="Model instances.")
+    kv_cache: KvCache = KvCache()
+    scheduler: Scheduler = Scheduler()
+    inference_threads: int | None = Field(
+        None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client."
+    )
+
+    @model_validator(mode="after")
+    def _preferred_fit(self) -> Deployment:
+        preferred = self.dynamic_batching.preferred_batch_sizes if self.dynamic_batching else ()
+        if preferred and max(preferred) > self.max_batch_size:
+            raise ValueError(
+                f"dynamic_batching.preferred_batch_sizes {list(preferred)} go over max_batch_size ({self.max_batch_size}): "
+                "raise max_batch_size or drop the larger sizes"
+            )
+        return self

@@ -1,0 +1,86 @@
+"""A Scenario: what is asked, validated and frozen before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from trtbench.scenario.client import ClientSettings
+from trtbench.scenario.deployment import Deployment
+from trtbench.scenario.part import Name, Part
+from trtbench.scenario.stage import Stage
+from trtbench.scenario.workload import Workload
+
+Dtype = Literal["fp16", "int8"]
+ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi"]
+
+
+class Slo(Part):
+    """Limits that a request must keep for goodput, milliseconds; those left out do not count."""
+
+    ttft_ms: float | None = Field(None, gt=0)
+    itl_ms: float | None = Field(None, gt=0, description="On each gap between token responses.")
+    tpot_ms: float | None = Field(None, gt=0)
+    e2e_latency_ms: float | None = Field(None, gt=0)
+
+
+class Telemetry(Part):
+    interval_ms: int = Field(250, ge=50, description="Time between samples of Triton, processes and GPU.")
+
+
+class Seeds(Part):
+    """One seed a dimension, so that one thing changes at a time."""
+
+    arrivals: int = 1
+    lengths: int = 2
+    prompts: int = 3
+    sampling: int = 4
+
+
+class Stability(Part):
+    """Steady enough: in the last `windows` windows, request rate and p99 latency each stay within `ratio` of their mean."""
+
+    ratio: float = Field(0.05, gt=0, le=1)
+    windows: int = Field(3, ge=2)
+    window_s: float = Field(10.0, gt=0)
+
+
+class Stop(Part):
+    stability: Stability | None = Field(None, description="End a stage as soon as its figures are steady; null: at its own bounds only.")
+    error_ratio: float | None = Field(
+        None, gt=0, le=1, description="End the deployment's load after a stage with a larger share of requests that did not complete."
+    )
+    timeout_s: float = Field(120.0, gt=0, description="A request's own time limit, from due.")
+    drain_s: float = Field(30.0, ge=0, description="After an interrupt: longest wait for what is in flight.")
+
+
+class Scenario(Part):
+    """What is asked. The run is engines x deployments, each under every stage of load."""
+
+    name: Name
+    purpose: str = Field("", description="One line: what this experiment is for.")
+    model: str = Field("smollm2-135m", description="The demo's name, or a Hugging Face checkpoint directory.")
+    provider: ProviderName = "auto"
+    engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
+    deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
+    workload: Workload = Workload()
+    load: tuple[Stage, ...] = Field(min_length=1)
+    slo: Slo = Slo()
+    stop: Stop = Stop()
+    client: ClientSettings = ClientSettings()
+    telemetry: Telemetry = Telemetry()
+    seeds: Seeds = Seeds()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Scenario:
+        for key, values in (("engines", self.engines), ("load", [stage.label for stage in self.load])):
+            twice = {value for value in values if list(values).count(value) > 1}
+            if twice:
+                raise ValueError(f"{key}: {', '.join(sorted(twice))} stands twice; give each its own name")
+        return self
+
+    def dump(self) -> str:
+        """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
