@@ -34,9 +34,31 @@ BATCHES = {"c1": {1: 40}, "c4": {1: 100, 2: 30, 4: 10}, "c8": {1: 207, 2: 150, 4
 """Executions by size of Triton's batcher in each stage: one inference for every request that was not rejected."""
 DIVERGES_EVERY, DIVERGES_AT = 4, 8
 """INT8 says something else from token 8 on, for every fourth prompt."""
+RETRIED = {"c8": (500,)}
+COALESCED = {"c4": (3, 4)}
+"""Positions of each completed request's tokens that were read together."""
+CANCELLED_EVERY, CANCELLED_AFTER = 10, 6
+"""In a mixed run every tenth request of a stage is cancelled as planned, after six tokens."""
+LAG_NS = (20_000, 60_000)
 ENGINE_BYTES = {"fp16": 269_000_000, "int8": 135_000_000}
 RSS_BYTES = {"fp16": 1_200_000_000, "int8": 900_000_000}
 SERVER_CORES = 0.97
+
+
+CLIENT_FACTS = {
+    "transport": "wire",
+    "loop": "uvloop",
+    "stamps": "kernel",
+    "stamps_why": "",
+    "connections": 8,
+    "connections_opened": 8,
+    "connections_lost": 0,
+    "streams_per_connection": 1,
+    "stamped_reads": 20_000,
+    "stamp_fallbacks": 0,
+    "clock_offset_drift_ns": 900,
+    "clock_steps": 0,
+}
 
 
 @dataclass
@@ -77,7 +99,8 @@ def request_of(due_ns: int, token_ns: list[int], outcome: Outcome = Outcome.COMP
     return RequestRecord(due_ns=due_ns, token_ns=token_ns, outcome=outcome, **facts | more)
 
 
-def scenario_of(model: str = "smollm2-135m") -> Scenario:
+def scenario_of(model: str = "smollm2-135m", mixed: bool = False) -> Scenario:
+    kinds = {"mix": {"chat": {"weight": 3, "sessions": {"turns": 2}}, "search": {"cancel": {"ratio": 0.1, "after_tokens": 6}}}}
     loop = [{"concurrency": c, "requests": COUNTS[f"c{c}"], "warmup_requests": WARMUP} for c in (1, 4, 8)]
     return parse_scenario(
         {
@@ -86,7 +109,7 @@ def scenario_of(model: str = "smollm2-135m") -> Scenario:
             "model": model,
             "engines": ["fp16", "int8"],
             "deployments": {"default": {"kv_cache": {"blocks": KV_BLOCKS}, "dynamic_batching": {"max_queue_delay_us": 2000}}},
-            "workload": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS},
+            "workload": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS} | (kinds if mixed else {}),
             "load": [*loop, {"mode": "poisson", "rate": 2, "requests": COUNTS["poisson-2"], "warmup_requests": WARMUP}],
             "slo": {"ttft_ms": 200, "e2e_latency_ms": 1000},
         },
@@ -95,10 +118,13 @@ def scenario_of(model: str = "smollm2-135m") -> Scenario:
 
 
 def write_synthetic_run(
-    path: Path, *, model: str = "smollm2-135m", gpu: bool = False, kill_in: str | None = None, same_plan: bool = True
+    path: Path, *, model: str = "smollm2-135m", gpu: bool = False, kill_in: str | None = None, same_plan: bool = True, mixed: bool = False
 ) -> SyntheticRun:
-    """`kill_in` ends everything halfway through that stage of the second engine: no window, no Parquet, a torn last line."""
-    synthetic = SyntheticRun(RunDirectory.create(path), scenario_of(model))
+    """`kill_in` ends everything halfway through that stage of the second engine: no window, no Parquet, a torn last line.
+
+    `mixed`: two components, one of them in sessions of two turns, the other with planned cancellations.
+    """
+    synthetic = SyntheticRun(RunDirectory.create(path), scenario_of(model, mixed))
     run = synthetic.run
     (path / "scenario.yaml").write_text(synthetic.scenario.dump(), encoding="utf-8")
     run.write_environment(environment(gpu))
@@ -106,7 +132,7 @@ def write_synthetic_run(
     time_ns = 10 * S
     for dtype in synthetic.scenario.engines:
         killed = kill_in if dtype == "int8" else None
-        time_ns = _Writer(synthetic, dtype, gpu, same_plan).write(time_ns, killed)
+        time_ns = _Writer(synthetic, dtype, gpu, same_plan, mixed).write(time_ns, killed)
     if kill_in is None:
         run.append_event(Event(time_ns + S, "run_finished"))
     return synthetic
@@ -153,13 +179,13 @@ def engine(path: Path, dtype: str, model: str) -> Engine:
 class _Writer:
     """One deployment, stage by stage."""
 
-    def __init__(self, synthetic: SyntheticRun, dtype: str, gpu: bool, same_plan: bool) -> None:
-        self.synthetic, self.dtype, self.gpu = synthetic, dtype, gpu
+    def __init__(self, synthetic: SyntheticRun, dtype: str, gpu: bool, same_plan: bool, mixed: bool) -> None:
+        self.synthetic, self.dtype, self.gpu, self.mixed = synthetic, dtype, gpu, mixed
         self.name = f"default-{dtype}"
         self.directory: DeploymentDirectory = synthetic.run.deployment(self.name)
-        self.requests = LineWriter(self.directory.requests_jsonl)
+        self.requests = LineWriter(self.directory.requests_jsonl())
         self.samples = LineWriter(self.directory.samples_jsonl)
-        self.random = random.Random(dtype)
+        self.random, self.lags = random.Random(dtype), random.Random(2)
         self.batches: dict[int, int] = {}
         self.plan_sha256 = ("a" if same_plan or dtype == "fp16" else "b") * 64
 
@@ -181,6 +207,7 @@ class _Writer:
                 self.torn()
                 return time_ns
         self.sample(time_ns, [])
+        self.event(time_ns, "load_client", workers=[CLIENT_FACTS])
         self.event(time_ns, "deployment_finished")
         self.requests.close()
         self.samples.close()
@@ -188,7 +215,7 @@ class _Writer:
         return time_ns
 
     def torn(self) -> None:
-        for path in (self.directory.requests_jsonl, self.directory.samples_jsonl):
+        for path in (self.directory.requests_jsonl(), self.directory.samples_jsonl):
             with path.open("a", encoding="utf-8") as lines:
                 lines.write('{"index": 7')
 
@@ -233,7 +260,10 @@ class _Writer:
         label, draw = stage.label, self.random
         record = RequestRecord(index, label, warmup, index, INPUT_TOKENS, OUTPUT_TOKENS, due_ns)
         sent_ns = record.sent_ns = due_ns + round(draw.lognormvariate(math.log(0.15), 0.4) * MS)
-        record.model_version = "1"
+        record.model_version, record.attempts = "1", 1
+        if self.mixed:
+            chat = 1 <= index % CANCELLED_EVERY <= 8
+            record.mix, record.session, record.turn = ("chat", (index + 1) // 2, (index + 1) % 2) if chat else ("search", None, 0)
         if not warmup and index in REJECTED.get(label, ()):
             record.outcome, record.error, record.done_ns = Outcome.REJECTED, "Exceeds maximum queue size", sent_ns + 2 * MS
             return record
@@ -247,8 +277,15 @@ class _Writer:
         if not warmup and index in TIMED_OUT.get(label, ()):
             del record.token_ns[4:]
             record.outcome, record.error, record.done_ns = Outcome.TIMEOUT, "not done within the time limit", sent_ns + 2 * S
+        elif self.mixed and index % CANCELLED_EVERY == 0:
+            del record.token_ns[CANCELLED_AFTER:]
+            record.outcome, record.error, record.done_ns = Outcome.CANCELLED, "planned: after 6 tokens", record.token_ns[-1]
+            record.planned_cancel = True
         else:
             record.outcome, record.done_ns = Outcome.COMPLETED, record.token_ns[-1] + MS
+            record.coalesced = [*COALESCED.get(label, ())]
+            record.attempts = 2 if not warmup and index in RETRIED.get(label, ()) else 1
+        record.token_lag_ns = [self.lags.randint(*LAG_NS) for _ in record.token_ns]
         record.token_counts = [1] * len(record.token_ns)
         record.output_ids = self.output_ids(index)[: len(record.token_ns)]
         scheduled_ns = sent_ns + MS // 5 + queue_ns
@@ -298,7 +335,9 @@ class _Writer:
             ("server_threads", ""): 40,
             ("client_cpu_cores", ""): 0.12 * busy,
             ("client_rss_bytes", ""): 150_000_000,
-            ("client_loop_lag_ns", ""): 400_000,
+            ("client_loop_lag_ns", "0"): 400_000,
+            ("client_gc_pause_ns", "0"): 0,
+            ("client_worker_cpu_cores", "0"): 0.11 * busy,
             ("machine_cpu_ratio", ""): 0.57 * busy,
             ("machine_memory_available_bytes", ""): 10 * 2**30,
         }

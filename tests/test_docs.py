@@ -61,6 +61,8 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
         arguments[arguments.index("--url") + 1] = int8_server.server.endpoints.grpc
     elif verb == "serve-and-bench" and "--dry-run" not in arguments:
         arguments += SHORT
+    elif verb == "calibrate":
+        arguments += ["--quick"]
     elif verb == "report":
         write_synthetic_run(tmp_path / "run")
         arguments[0] = str(tmp_path / "run")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from click.testing import CliRunner
 
 from trtbench import cli, commands
 from trtbench.errors import UserError
-from trtbench.flags import bench_scenario
-from trtbench.scenario import Range, Scenario, Slo, Stage
+from trtbench.flags import bench_address, bench_scenario
+from trtbench.scenario import ClientSettings, Dataset, Normal, Prefix, Range, Scenario, Slo, Stage, Tls
 
 
 def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
@@ -26,6 +27,10 @@ def scenario(monkeypatch: pytest.MonkeyPatch) -> Any:
         return bench_scenario(parsed(monkeypatch, *arguments))
 
     return make
+
+
+def stage(**keys: Any) -> Stage:
+    return Stage.model_validate(keys)
 
 
 def test_defaults(scenario: Any) -> None:
@@ -55,6 +60,64 @@ def test_rates(scenario: Any) -> None:
     assert bursty == (Stage(mode="gamma", rate=2.5, burstiness=0.5, requests=10),)
 
 
+def test_arrival_patterns_by_each_of_their_names(scenario: Any) -> None:
+    rated = ("--request-rate", "2.5", "--request-count", "10")
+    assert scenario(*rated, "--arrival-pattern", "constant").load == (Stage(mode="constant", rate=2.5, requests=10),)
+    assert scenario(*rated, "--request-rate-mode", "poisson").load == (Stage(mode="poisson", rate=2.5, requests=10),)
+    gamma = (Stage(mode="gamma", rate=2.5, burstiness=4, requests=10),)
+    assert scenario(*rated, "--arrival-pattern", "gamma", "--arrival-smoothness", "4").load == gamma
+    assert scenario(*rated, "--burstiness", "4").load == gamma
+
+
+def test_ramps(scenario: Any) -> None:
+    (risen,) = scenario("--request-rate", "20", "--request-rate-ramp-duration", "10", "--benchmark-duration", "60").load
+    assert risen == stage(mode="poisson", rate={"from": 0, "to": 20, "over_s": 10}, duration_s=60)
+    (rising,) = scenario("--ramp-up-start-rps", "5", "--ramp-up-end-rps", "50", "--arrival-pattern", "constant").load
+    assert rising == stage(mode="constant", rate={"from": 5, "to": 50}, duration_s=30)
+    one, many = scenario("--concurrency", "1,100", "--concurrency-ramp-duration", "10").load
+    assert one == Stage(concurrency=1, duration_s=30)
+    assert many == stage(concurrency={"from": 1, "to": 100, "over_s": 10}, duration_s=30)
+
+
+def test_a_trace(scenario: Any) -> None:
+    made = scenario("--input-file", "t.jsonl", "--fixed-schedule", "--speedup-ratio", "2", "--request-count", "9")
+    assert made.load == (stage(mode="trace", trace="t.jsonl", speed=2, requests=9),)
+    assert made.workload.dataset is None
+    assert scenario("--input-file", "t.jsonl", "--fixed-schedule").load[0].duration_s is None
+
+
+def test_lengths_of_a_normal_law(scenario: Any) -> None:
+    made = scenario("--isl", "200", "--isl-stddev", "25.5", "--osl", "50", "--osl-stddev", "5").workload
+    assert (made.input_tokens, made.output_tokens) == (Normal(mean=200, stddev=25.5, max=302), Normal(mean=50, stddev=5, max=70))
+    names = ("--synthetic-input-tokens-mean", "--synthetic-input-tokens-stddev", "--output-tokens-mean", "--output-tokens-stddev")
+    assert scenario(*(part for pair in zip(names, ("200", "25.5", "50", "5"), strict=True) for part in pair)).workload == made
+
+
+def test_prefixes_and_datasets(scenario: Any) -> None:
+    assert scenario("--num-prefix-prompts", "3", "--prefix-prompt-length", "50").workload.prefix == Prefix(groups=3, tokens=50)
+    assert scenario("--input-file", "chats.json").workload.dataset == Dataset(path=Path("chats.json"))
+
+
+def test_the_client(scenario: Any) -> None:
+    assert scenario().client == ClientSettings()
+    made = scenario("--transport", "grpc", "--workers", "3", "--streams-per-connection", "8", "--retries", "2").client
+    assert made == ClientSettings(transport="grpc", workers=3, streams_per_connection=8, retries=2)
+
+
+def test_tls_by_a_flag_a_file_or_the_url(scenario: Any) -> None:
+    assert scenario("--tls").client.tls == Tls()
+    assert scenario("--url", "grpcs://there:8001").client.tls == Tls()
+    assert scenario("--url", "grpc://there:8001").client.tls is None
+    made = scenario("--tls-ca", "ca.pem", "--tls-cert", "me.pem", "--tls-key", "me.key", "--tls-server-name", "triton")
+    assert made.client.tls == Tls(ca=Path("ca.pem"), certificate=Path("me.pem"), key=Path("me.key"), server_name="triton")
+
+
+def test_the_address_in_a_url() -> None:
+    assert [bench_address(url) for url in ("h:1", "grpc://h:1", "grpcs://h:1/")] == ["h:1"] * 3
+    with pytest.raises(UserError, match="--url http://h:8000: http is not gRPC; give HOST:PORT"):
+        bench_address("http://h:8000")
+
+
 def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
     made = scenario(
         *("--isl", "64:256", "--osl", "16", "--random-seed", "7", "--eos-id", "2", "--request-timeout", "5", "--no-streaming"),
@@ -75,6 +138,21 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--request-rate", "0"), "--request-rate 0: give a rate above 0"),
         (("--request-rate", "-1"), "--request-rate -1: give a rate above 0"),
         (("--request-rate", "1", "--burstiness", "0"), "--burstiness 0: give a number above 0"),
+        (("--request-rate", "2", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3"), "give a steady rate or a ramp"),
+        (("--ramp-up-start-rps", "1"), "--ramp-up-start-rps and --ramp-up-end-rps go together"),
+        (("--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3", "--concurrency", "4"), "--ramp-up-end-rps and --concurrency are two"),
+        (("--ramp-up-start-rps", "3", "--ramp-up-end-rps", "3"), "load.0.rate: from and to are both 3"),
+        (("--request-rate-ramp-duration", "3"), "--request-rate-ramp-duration 3: give the --request-rate that it reaches"),
+        (("--request-rate", "3", "--request-rate-ramp-duration", "3", "--request-count", "5"), "a ramp needs --benchmark-duration"),
+        (("--concurrency", "4", "--concurrency-ramp-duration", "3", "--request-count", "5"), "a ramp needs --benchmark-duration"),
+        (("--request-rate", "3", "--request-rate-ramp-duration", "60"), "rate.over_s (60) goes over duration_s (30)"),
+        (("--request-rate", "3", "--arrival-pattern", "poisson", "--burstiness", "2"), "--arrival-pattern poisson has none"),
+        (("--fixed-schedule",), "give it as --input-file"),
+        (("--fixed-schedule", "--input-file", "t", "--request-rate", "2"), "--fixed-schedule and --request-rate are two kinds"),
+        (("--fixed-schedule", "--input-file", "t", "--speedup-ratio", "0"), "load.0.speed = 0"),
+        (("--url", "grpc://there:8001", "--tls"), "--url grpc://there:8001 is not encrypted"),
+        (("--tls-cert", "me.pem"), "client.tls: certificate and key go together"),
+        (("--workers", "65"), "client.workers = 65"),
         (("--concurrency", "four"), "--concurrency four: not a whole number"),
         (("--concurrency", "1,,4"), "--concurrency : not a whole number"),
         (("--concurrency", "0"), "load.0.concurrency = 0"),
@@ -82,6 +160,8 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--isl", "12x"), "--isl 12x: not a whole number"),
         (("--isl", "9:5"), "max (5) is below min (9)"),
         (("--osl", "0"), "workload.output_tokens"),
+        (("--isl", "8:9", "--isl-stddev", "1"), "--isl-stddev 1 goes with a mean, --isl is 8:9"),
+        (("--num-prefix-prompts", "3"), "--num-prefix-prompts 3 and --prefix-prompt-length 0 go together"),
         (("--goodput", "latency:5"), "--goodput latency:5: latency is none of ttft,"),
         (("--goodput", "ttft"), "write NAME:MILLISECONDS"),
         (("--goodput", "ttft:fast"), "write NAME:MILLISECONDS"),

@@ -20,7 +20,7 @@ FOUNDATION = {"clock", "data", "errors", "override", "records", "rundir", "scena
 SEARCHES = {"analysis.knee"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry"}
 MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "run", "bench", "serve"}
-COMMAND_LINE = {"cli", "commands", "console", "flags"}
+COMMAND_LINE = {"cli", "commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
@@ -35,11 +35,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "load": FOUNDATION,
     "telemetry": FOUNDATION,
     "experiment": FOUNDATION | {"load", "serving", "telemetry"} | SEARCHES,
+    "calibration": FOUNDATION | {"load", "serving", "analysis.percentile"},
     "analysis": {"records", "rundir", "scenario"},
     "report": {"analysis.summary", "records", "rundir", "scenario"},
     **dict.fromkeys(MEASURING, FOUNDATION | DEVICES | MEASURING | {"experiment"}),
     "reporting": {"analysis", "report", "records", "rundir", "errors"},
-    **dict.fromkeys(COMMAND_LINE, FOUNDATION | DEVICES | MEASURING | COMMAND_LINE - {"cli"} | {"reporting"}),
+    **dict.fromkeys(
+        COMMAND_LINE, FOUNDATION | DEVICES | MEASURING | COMMAND_LINE - {"cli"} | {"reporting", "calibration", "analysis.percentile"}
+    ),
 }
 """Part (a module or subpackage of trtbench): what it may import besides itself. Nothing imports `cli`."""
 
@@ -52,7 +55,7 @@ HEAVY_HOMES = {
 """The only modules that import a heavy package. None is imported at the top of another module."""
 
 LATE = {
-    "cli": {"commands", "reporting"},
+    "cli": {"calibrate", "commands", "reporting"},
     "doctor": {"telemetry.nvml"},
     "environment": {"telemetry.nvml"},
     "telemetry.__main__": {"telemetry.nvml"},

@@ -10,6 +10,7 @@ import pytest
 from trtbench import preflight
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
+from trtbench.errors import UserError
 from trtbench.preflight import check_run, check_scenario, check_writable
 from trtbench.scenario import Scenario, ScenarioError, parse_scenario
 from trtbench.serving.installation import InstallationError
@@ -34,6 +35,7 @@ def test_what_a_run_will_use() -> None:
         ({"model": "no-such"}, EngineError, "'no-such' is neither a demo"),
         ({"model": "/"}, EngineError, "/ is not a Hugging Face checkpoint"),
         ({"provider": "tensorrt_llm"}, EngineError, "provider tensorrt_llm cannot run here"),
+        ({"workload": {"dataset": "none.json"}}, UserError, "workload.dataset none.json cannot be read"),
         ({"workload": {"input_tokens": 8192}}, ScenarioError, "deployments.default: workload.input_tokens + workload.output_tokens"),
         ({"deployments": {"a": {}, "b": {"kv_cache": {"blocks": 4}}}}, ScenarioError, "deployments.b: kv_cache budget of 4 blocks"),
         ({"deployments": {"a": {"kv_cache": {"dtype": "fp8"}}}}, ScenarioError, "deployments.a: kv_cache.dtype = 'fp8'"),
@@ -73,3 +75,16 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_directory_is_made_and_left_empty(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_traces_are_read_before_anything_is_spent(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(
+        '{"timestamp": 0, "input_length": 9, "output_length": 9}\n{"timestamp": 5, "input_length": 8000, "output_length": 193}\n'
+    )
+    trace = {"mode": "trace", "trace": str(path)}
+    check_scenario(scenario(load=[trace | {"requests": 1}]))
+    with pytest.raises(ScenarioError, match=r"stage trace-x1 replays a request of 8193 tokens from .*, the model has 8192 positions"):
+        check_scenario(scenario(load=[trace]))
+    with pytest.raises(UserError, match=r"none\.jsonl cannot be read"):
+        check_scenario(scenario(load=[trace | {"trace": "none.jsonl"}]))

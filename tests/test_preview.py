@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,40 @@ def test_what_ends_first_counts() -> None:
     assert (counted.duration_s, counted.requests, counted.estimated) == (4, 10, True)
 
 
+def test_a_ramp_sends_what_its_integral_says() -> None:
+    line, stairs, held = preview(
+        scenario(
+            {"mode": "poisson", "rate": {"from": 0, "to": 20}, "duration_s": 60},
+            {"mode": "constant", "rate": {"from": 10, "to": 40, "steps": 4}, "duration_s": 20},
+            {"mode": "poisson", "rate": {"from": 2, "to": 10, "over_s": 10}, "duration_s": 100, "requests": 160},
+        ),
+        {},
+    ).stages
+    assert (line.requests, line.duration_s, line.level) == (600, 60, 20)
+    assert stairs.requests == 500
+    assert (held.requests, held.duration_s) == (160, 20)
+
+
+def test_bursts_send_at_their_mean_rate() -> None:
+    (stage,) = preview(scenario({"mode": "burst", "rate": 50, "on_s": 2, "off_s": 8, "duration_s": 60}), {}).stages
+    assert (stage.requests, stage.level) == (600, 10)
+
+
+def test_users_that_think_take_longer() -> None:
+    (stage,) = preview(scenario({"concurrency": 4, "requests": 100, "think_s": 2}), {}).stages
+    assert (stage.duration_s, stage.estimated) == (100 * 20 / ASSUMED_TOKENS_PER_S + 100 * 2 / 4, True)
+
+
+def test_a_trace_has_as_many_requests_as_lines(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(f'{{"timestamp": {500 * line}, "input_length": 5, "output_length": 2}}\n' for line in range(21)))
+    whole, cut = preview(
+        scenario({"mode": "trace", "trace": str(path)}, {"mode": "trace", "trace": str(path), "speed": 2, "duration_s": 1}), {}
+    ).stages
+    assert (whole.requests, whole.duration_s, whole.level, whole.estimated) == (21, 10, 2, False)
+    assert (cut.requests, cut.duration_s, cut.level) == (4, 0.75, 4)
+
+
 @given(st.integers(1, 100), st.floats(0.1, 100), st.integers(1, 3), st.sampled_from([["fp16"], ["fp16", "int8"]]))
 def test_the_whole_is_the_sum_over_stages_and_runs(requests: int, rate: float, deployments: int, engines: list[str]) -> None:
     plan = preview(
@@ -69,3 +104,17 @@ def test_requests_that_fit_the_kv_cache_at_once() -> None:
     )
     (kv,) = plan.kv
     assert (kv.deployment, kv.blocks, kv.bytes, kv.concurrent_requests, kv.max_sequences) == ("tight", 23, 23 * 32 * 100, 4, 9)
+
+
+def test_the_hit_ratio_of_a_prefix_design_by_stage() -> None:
+    """n requests of 60 + 40 tokens with one prefix find it n - 1 times; of a stage by time, the prompts drawn count."""
+    stages = [
+        {"concurrency": 1, "requests": 100},
+        {"mode": "constant", "rate": 4, "duration_s": 10},
+        {"concurrency": 2, "duration_s": 10},
+        {"mode": "poisson", "rate": 100, "duration_s": 10},
+    ]
+    workload = {"input_tokens": 40, "prefix": {"tokens": 60}, "distinct_prompts": 50}
+    found = preview(scenario(*stages, workload=workload), {}).prefix_hit_ratios
+    assert found == pytest.approx({"c1": 0.6 * 0.99, "constant-4": 0.6 * 39 / 40, "c2": 0.6 * 49 / 50, "poisson-100": 0.6 * 49 / 50})
+    assert preview(scenario(*stages), {}).prefix_hit_ratios == {}

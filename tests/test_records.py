@@ -30,11 +30,19 @@ def request_records(draw: st.DrawFn) -> RequestRecord:
         done_ns=draw(st.none() | instants),
         token_ns=draw(st.lists(instants, min_size=len(counts), max_size=len(counts))),
         token_counts=counts,
+        token_lag_ns=draw(st.just([]) | st.lists(instants, min_size=len(counts), max_size=len(counts))),
         output_ids=draw(st.lists(st.integers(0, 2**31 - 1), min_size=sum(counts), max_size=sum(counts))),
+        coalesced=draw(st.lists(st.integers(0, 5), max_size=6)),
         outcome=draw(st.sampled_from(Outcome)),
         error=draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=50)),
         model_version=draw(st.text("0123456789", max_size=3)),
         server=draw(st.none() | server_times),
+        attempts=draw(st.integers(0, 11)),
+        planned_cancel=draw(st.booleans()),
+        mix=draw(st.text("abc", max_size=5)),
+        session=draw(st.none() | st.integers(0, 10**6)),
+        turn=draw(st.integers(0, 100)),
+        worker=draw(st.integers(0, 63)),
     )
 
 

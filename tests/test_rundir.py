@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_run import request_of
 from test_records import request_records
 
 from trtbench import rundir
@@ -25,7 +26,7 @@ ENVIRONMENT = Environment("0.1.0", "2026-01-01T00:00:00+00:00", 1, 2, "hash", "L
 
 
 def write(directory: DeploymentDirectory, records: list[RequestRecord], readings: list[Sample]) -> None:
-    requests, series = LineWriter(directory.requests_jsonl), LineWriter(directory.samples_jsonl)
+    requests, series = LineWriter(directory.requests_jsonl()), LineWriter(directory.samples_jsonl)
     for record in records:
         requests.write(record.to_json())
     if readings:
@@ -53,6 +54,19 @@ def test_lines_and_parquet_read_alike(records: list[RequestRecord], readings: li
                 here = sorted(((r.time_ns, r.value) for r in readings if (r.name, r.label) == (name, label)), key=lambda pair: pair[0])
                 for times, values in (before.series(name, label), after.series(name, label)):
                     assert list(zip(times.tolist(), values.tolist(), strict=True)) == here
+
+
+def test_workers_have_a_file_each_and_are_sealed_together(tmp_path: Path) -> None:
+    directory = DeploymentDirectory(tmp_path)
+    records = [request_of(number, [number + 1], index=number, worker=number % 2) for number in range(6)]
+    for worker in (0, 1):
+        writer = LineWriter(directory.requests_jsonl(worker))
+        writer.write(*(record.to_json() for record in records if record.worker == worker))
+        writer.close()
+    assert sorted(directory.requests(), key=lambda record: record.index) == records
+    directory.seal()
+    assert {file.name for file in tmp_path.iterdir()} == {"requests.parquet", "samples.parquet"}
+    assert sorted(directory.requests(), key=lambda record: record.index) == records
 
 
 def test_sealing_goes_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +163,7 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"is not a run directory: it has no environment\.json"):
         RunDirectory.open(tmp_path)
     write_json(tmp_path / "environment.json", {"format_version": FORMAT_VERSION + 1})
-    with pytest.raises(RunDirectoryError, match=rf"has format {FORMAT_VERSION + 1}, this trtbench reads format {FORMAT_VERSION}"):
+    with pytest.raises(RunDirectoryError, match=rf"has format {FORMAT_VERSION + 1}, this trtbench reads 1 to {FORMAT_VERSION}"):
         RunDirectory.open(tmp_path)
 
 

@@ -127,15 +127,8 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
         ("engines", [], "at least 1 item"),
         ("engines", ["fp16", "fp16"], "stands twice"),
         ("load", [], "at least 1 item"),
-        ("load.0.concurrency", 0, "greater than or equal to 1"),
-        ("load.0.concurrency", "many", "valid integer"),
         ("load.0.requests", 0, "greater than or equal to 1"),
         ("load.0.duration_s", 0, "greater than 0"),
-        ("load.0.rate", 2.0, "takes concurrency, not rate"),
-        ("load.0.mode", "poisson", "needs rate"),
-        ("load.0.mode", "sine", "'poisson'"),
-        ("load.0.burstiness", 2.0, "burstiness goes with mode gamma"),
-        ("load.0.requests", None, "needs requests, duration_s"),
         ("slo.latency_ms", 5, "Extra inputs"),
         ("slo.ttft_ms", 0, "greater than 0"),
         ("stop.error_ratio", 2, "less than or equal to 1"),
@@ -175,13 +168,6 @@ def test_two_stages_of_one_name() -> None:
     assert "load: c1 stands twice" in message(MINIMAL | {"load": MINIMAL["load"] * 2})
     named = [MINIMAL["load"][0], MINIMAL["load"][0] | {"name": "again"}]
     assert [stage.label for stage in parse_scenario(MINIMAL | {"load": named}, "x").load] == ["c1", "again"]
-
-
-def test_labels() -> None:
-    assert Stage(concurrency=16, requests=1).label == "c16"
-    assert Stage(mode="poisson", rate=2.5, requests=1).label == "poisson-2.5"
-    assert Stage(mode="constant", rate=2, requests=1).label == "constant-2"
-    assert Stage(mode="poisson", rate=2.5, requests=1, name="peak").label == "peak"
 
 
 @pytest.fixture

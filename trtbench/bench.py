@@ -30,6 +30,7 @@ def bench(
     check_writable(runs)
     plan = draw_plan(scenario, prompts)
     log = start_run(runs, scenario, command, listener)
+    log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
     directory = log.run.deployment(target.model)
     log.event("deployment_started", directory.name)
     facts = {

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 NS_PER_S = 1_000_000_000
+_OFFSET_READINGS = 8
 
 
 def now_ns() -> int:
     """This instant on the run's clock."""
     return time.monotonic_ns()
+
+
+def cpu_ns() -> int:
+    """CPU time that this process has used, all its threads."""
+    return time.process_time_ns()
 
 
 def seconds_ns(seconds: float) -> int:
@@ -34,6 +40,17 @@ async def sleep_until(due_ns: int) -> None:
     remaining_ns = due_ns - time.monotonic_ns()
     if remaining_ns > 0:
         await asyncio.sleep(remaining_ns / NS_PER_S)
+
+
+def wall_offset() -> tuple[int, int]:
+    """The wall clock minus the run's clock, and how far that may be off; ns. The narrowest of several readings in brackets."""
+    best = (NS_PER_S, 0)
+    for _ in range(_OFFSET_READINGS):
+        before_ns = time.monotonic_ns()
+        wall_ns = time.time_ns()
+        after_ns = time.monotonic_ns()
+        best = min(best, (after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
+    return best[1], best[0] // 2 + 1
 
 
 @dataclass(frozen=True)

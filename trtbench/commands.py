@@ -23,7 +23,7 @@ from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
 from trtbench.errors import UserError
-from trtbench.flags import bench_scenario
+from trtbench.flags import bench_address, bench_scenario
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts, UniformPrompts
@@ -64,7 +64,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], runs: Path, 
 
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
     scenario = bench_scenario(flags)
-    target = inspect_target(flags["url"], flags["model"], flags["model_version"])
+    target = inspect_target(bench_address(flags["url"]), flags["model"], flags["model_version"], settings=scenario.client)
     tokenizer = flags["tokenizer"]
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
@@ -91,6 +91,8 @@ def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
     out.print(_stages(plan))
     out.print(_kv(plan))
+    for label, ratio in plan.prefix_hit_ratios.items():
+        print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
     print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")

@@ -86,7 +86,8 @@ class Console:
 def load_line(progress: LoadProgress, instant_ns: int) -> str:
     """The phase that runs: how far, how fast, and about how long to go."""
     elapsed_s = (instant_ns - progress.starts_ns) / NS_PER_S
-    done = progress.completed + progress.failed
+    counts = progress.counts
+    done = counts.completed + counts.failed
     if progress.ends_ns is not None:
         left_s = (progress.ends_ns - instant_ns) / NS_PER_S
         share = elapsed_s / (elapsed_s + left_s) if left_s > 0 else 1.0
@@ -96,10 +97,10 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
         left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if done and share else "no estimate yet"
     bar = "=" * round(share * _BAR_CHARACTERS)
     of = f"/{progress.planned}" if progress.planned is not None else ""
-    rate = progress.output_tokens / elapsed_s if elapsed_s > 0 else 0.0
+    rate = counts.output_tokens / elapsed_s if elapsed_s > 0 else 0.0
     return (
         f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of}, {left}, "
-        f"{progress.in_flight} in flight, {progress.failed} failed, {rate:.0f} tokens/s"
+        f"{counts.in_flight} in flight, {counts.failed} failed, {rate:.0f} tokens/s"
     )
 
 
@@ -115,6 +116,8 @@ def _line(event: Event) -> str:
     if event.kind == "engine_built":
         how = "from the cache" if data["cached"] else f"built in {sum(step['seconds'] for step in data['steps']):.0f} s"
         return f"Engine {data['dtype']}: {data['size_bytes'] / 2**20:.0f} MiB, {how}, hash {data['sha256'][:12]}"
+    if event.kind == "plan_drawn":
+        return "\n".join(data["notes"])
     if event.kind == "server_ready":
         return f"{event.deployment}: Triton ready after {data['seconds']:.1f} s, gRPC {data['grpc']}"
     if event.kind == "stage_finished":

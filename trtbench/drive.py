@@ -6,21 +6,20 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trtbench.clock import now_ns, seconds_ns
+from trtbench.clock import seconds_ns
 from trtbench.experiment.load import Ended, LoadHooks, run_load
-from trtbench.load.client import ConnectError, GrpcClient
+from trtbench.load.client import ConnectError
+from trtbench.load.crew import Crew
 from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
-from trtbench.load.stop import StopSignal
 from trtbench.load.target import Target
-from trtbench.records import Sample
-from trtbench.rundir import DeploymentDirectory, LineWriter, sample_row
+from trtbench.load.worker import WorkerConfig
+from trtbench.rundir import DeploymentDirectory
 from trtbench.runlog import RunLog
 from trtbench.scenario import Scenario
 from trtbench.serving.autopsy import Death
@@ -28,7 +27,6 @@ from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import Sampler, SamplerConfig
 
 _WATCH_S = 0.1
-_LAG_INTERVAL_NS = seconds_ns(0.25)
 
 
 @dataclass(frozen=True)
@@ -78,32 +76,40 @@ async def _load(
     progress: LoadProgress,
     sampler: Sampler,
 ) -> tuple[Ended, int | None]:
-    stop = StopSignal()
-    client = GrpcClient(server.target, scenario.workload, scenario.client, NO_END_ID if scenario.workload.ignore_eos else server.end_id)
-    watch = asyncio.create_task(_watch(server, stop))
+    crew = Crew(_worker_config(server, scenario, directory), progress)
+    watch = asyncio.create_task(_watch(server, crew))
     try:
-        with closing(LagSamples(LineWriter(directory.samples_jsonl))) as lags, _signals(stop, log, directory.name) as caught:
+        with _signals(crew, log, directory.name) as caught:
             hooks = LoadHooks(
                 event=lambda kind, data: log.event(kind, directory.name, **data),
                 snapshot=lambda: _snapshot(sampler),
-                loop_lag_ns=lags.add,
+                workers=lambda part: scenario.client.workers or 1,
             )
-            with closing(Recorder(directory.requests_jsonl())) as recorder:
-                await _connect(client, server.target.url)
-                ended = await run_load(plan, scenario.stop, client, recorder, stop, progress, hooks)
+            ended = await run_load(plan, scenario.stop, crew, hooks)
+    except ConnectError as error:
+        raise ServerError(str(error)) from error
     finally:
         watch.cancel()
-        await client.close()
+        log.event("load_client", directory.name, workers=await crew.close())
     if ended == "server_lost" and server.death and (death := server.death()):
         log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
     return ended, caught[0] if caught else None
 
 
-async def _connect(client: GrpcClient, url: str) -> None:
-    try:
-        await client.prepare(1)
-    except ConnectError as error:
-        raise ServerError(f"{error} any more") from error
+def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: DeploymentDirectory) -> WorkerConfig:
+    return WorkerConfig(
+        number=0,
+        plan=directory.plan_jsonl,
+        requests=directory.requests_jsonl(),
+        samples=directory.samples_jsonl,
+        target=server.target,
+        workload=scenario.workload,
+        settings=scenario.client,
+        end_id=NO_END_ID if scenario.workload.ignore_eos else server.end_id,
+        timeout_s=scenario.stop.timeout_s,
+        drain_s=scenario.stop.drain_s,
+        watch=scenario.stop.stability is not None,
+    )
 
 
 async def _snapshot(sampler: Sampler) -> None:
@@ -111,26 +117,26 @@ async def _snapshot(sampler: Sampler) -> None:
     await asyncio.to_thread(sampler.snapshot)
 
 
-async def _watch(server: ServerUnderLoad, stop: StopSignal) -> None:
+async def _watch(server: ServerUnderLoad, crew: Crew) -> None:
     """Notice the server's death at once: what is in flight would otherwise wait for its time limit."""
     while server.death:
         if server.death():
-            stop.server_lost()
+            crew.server_lost()
             return
         await asyncio.sleep(_WATCH_S)
 
 
 @contextmanager
-def _signals(stop: StopSignal, log: RunLog, deployment: str) -> Iterator[list[int]]:
+def _signals(crew: Crew, log: RunLog, deployment: str) -> Iterator[list[int]]:
     """SIGINT and SIGTERM as interrupts of the load; yields the list of signals that came. Restores what was set before."""
     caught: list[int] = []
     loop = asyncio.get_running_loop()
 
     def interrupt(signum: int) -> None:
         caught.append(signum)
-        stop.interrupt()
+        crew.interrupt()
         if signum == signal.SIGTERM:
-            stop.interrupt()
+            crew.interrupt()
         log.event("interrupted", deployment, level=2 if signum == signal.SIGTERM else min(len(caught), 2))
 
     before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
@@ -142,22 +148,3 @@ def _signals(stop: StopSignal, log: RunLog, deployment: str) -> Iterator[list[in
         for signum, handler in before.items():
             loop.remove_signal_handler(signum)
             signal.signal(signum, handler)
-
-
-class LagSamples:
-    """Keeps the largest event-loop lag of each interval as a sample."""
-
-    def __init__(self, writer: LineWriter) -> None:
-        self._writer = writer
-        self._largest_ns = 0
-        self._due_ns = now_ns() + _LAG_INTERVAL_NS
-
-    def add(self, lag_ns: int) -> None:
-        self._largest_ns = max(self._largest_ns, lag_ns)
-        if now_ns() >= self._due_ns:
-            self._writer.write(sample_row(Sample(now_ns(), "client_loop_lag_ns", "", self._largest_ns)))
-            self._largest_ns = 0
-            self._due_ns = now_ns() + _LAG_INTERVAL_NS
-
-    def close(self) -> None:
-        self._writer.close()

@@ -10,7 +10,9 @@ from pathlib import Path
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
-from trtbench.scenario import Scenario, ScenarioError
+from trtbench.load.dataset_file import read_dataset
+from trtbench.load.trace import read_trace, trace_offsets
+from trtbench.scenario import Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, kv_budget
 
@@ -28,9 +30,15 @@ class Preflight:
 
 
 def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
-    """The scenario against its model and this machine's providers; ScenarioError or EngineError when it cannot be run."""
+    """The scenario against its model and this machine's providers; UserError when it cannot be run."""
     provider = check_spec(EngineSpec(model=scenario.model, provider=scenario.provider))
     facts = model_facts(scenario.model)
+    for kind in scenario.workload.kinds.values():
+        if kind.dataset:
+            read_dataset(kind.dataset.path)
+    for stage in scenario.load:
+        if stage.trace:
+            _check_trace(stage, stage.trace, facts.max_positions)
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
@@ -38,6 +46,17 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
+
+
+def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
+    trace = read_trace(path)
+    replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
+    longest = max(request.input_tokens + request.output_tokens for request in replayed)
+    if longest > max_positions:
+        raise ScenarioError(
+            f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {max_positions} positions: "
+            "filter the trace, or choose a model that reads more"
+        )
 
 
 def check_run(scenario: Scenario, *directories: Path) -> Preflight:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from trtbench.clock import NS_PER_S
+from trtbench.load.arrivals import mean_rate
+from trtbench.load.phases import rate_profile
+from trtbench.load.prefixes import expected_hit_ratio
+from trtbench.load.rates import RateProfile
+from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import Scenario, Stage, Workload
 from trtbench.serving.model_repository import KvBudget
 
@@ -14,7 +23,10 @@ ASSUMED_TOKENS_PER_S = 50.0
 
 @dataclass(frozen=True)
 class StagePreview:
-    """`requests` is None where only time bounds them; `estimated` tells a duration that rests on ASSUMED_TOKENS_PER_S."""
+    """`level` as Stage's, of a trace its mean rate. `requests` is None where only time bounds them, expected where they are drawn.
+
+    `estimated` tells a duration that rests on ASSUMED_TOKENS_PER_S.
+    """
 
     label: str
     mode: str
@@ -39,11 +51,15 @@ class KvPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """Stages are run on each of `runs` (deployment-engine pairs)."""
+    """Stages are run on each of `runs` (deployment-engine pairs).
+
+    `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; none where that is not by design.
+    """
 
     stages: tuple[StagePreview, ...]
     kv: tuple[KvPreview, ...]
     runs: tuple[str, ...]
+    prefix_hit_ratios: dict[str, float]
 
     @property
     def requests(self) -> int:
@@ -69,20 +85,40 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
         for name, budget in budgets.items()
     )
     runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
-    return Preview(tuple(_stage(stage, scenario.workload) for stage in scenario.load), kv, runs)
+    stages = tuple(_stage(stage, scenario.workload) for stage in scenario.load)
+    hits = {stage.label: _hit_ratio(stage, shown.requests, scenario.workload) for stage, shown in zip(scenario.load, stages, strict=True)}
+    return Preview(stages, kv, runs, {label: ratio for label, ratio in hits.items() if ratio is not None})
+
+
+def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:
+    """Of the prompts drawn: that they are used again in turn is not counted. None for a trace, which brings its own."""
+    prompts = stage.requests or min(requests or workload.distinct_prompts, workload.distinct_prompts)
+    return None if stage.trace else expected_hit_ratio(workload, prompts)
 
 
 def _stage(stage: Stage, workload: Workload) -> StagePreview:
-    output = workload.output_tokens
-    by_count_s = float("inf")
-    estimated = False
+    if stage.trace is not None:
+        offsets = trace_offsets(read_trace(stage.trace), stage.speed, stage.requests, stage.duration_s)
+        lasts_s = int(offsets[-1]) / NS_PER_S
+        return StagePreview(stage.label, stage.mode, mean_rate(offsets), stage.warmup_requests, len(offsets), lasts_s, False)
+    closed = stage.mode == "concurrency"
+    by_count_s = math.inf
     if stage.requests is not None:
-        if stage.rate is not None:
-            by_count_s = stage.requests / stage.rate
-        else:
-            by_count_s, estimated = stage.requests * (output.min + output.max) / 2 / ASSUMED_TOKENS_PER_S, True
-    requests = stage.requests
+        by_count_s = _closed_s(stage, workload) if closed else float(_rates(stage).instants_s(np.array([stage.requests], float))[0])
+    requests, duration_s = stage.requests, by_count_s
     if stage.duration_s is not None and stage.duration_s < by_count_s:
-        by_count_s, estimated = stage.duration_s, False
-        requests = round(stage.duration_s * stage.rate) if stage.rate is not None else stage.requests
-    return StagePreview(stage.label, stage.mode, stage.level, stage.warmup_requests, requests, by_count_s, estimated)
+        duration_s = stage.duration_s
+        requests = stage.requests if closed else round(_rates(stage).expected(duration_s))
+    estimated = closed and duration_s == by_count_s
+    return StagePreview(stage.label, stage.mode, stage.level, stage.warmup_requests, requests, duration_s, estimated)
+
+
+def _rates(stage: Stage) -> RateProfile:
+    """Of an open loop; bursts at their mean."""
+    return RateProfile.steady(stage.level) if stage.mode == "burst" else rate_profile(stage)
+
+
+def _closed_s(stage: Stage, workload: Workload) -> float:
+    """For the stage's requests: the tokens of all together, the pauses of each user."""
+    think_s = stage.think_s.mean / stage.level if stage.think_s else 0.0
+    return (stage.requests or 0) * (workload.expected_output_tokens / ASSUMED_TOKENS_PER_S + think_s)

@@ -53,7 +53,7 @@ def serve_and_bench(
     built = {dtype: build(scenario, dtype, engines, listener) for dtype in scenario.engines}
     plan = draw_plan(scenario, CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages))
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=plan.sha256)
+    log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
     interrupted_by: int | None = None
     lost: list[str] = []
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
-from trtbench.analysis.summary import DeploymentResult, GpuUse, Level, StageResult, Summary
+from trtbench.analysis.summary import DeploymentResult, GpuUse, Level, StageResult, Summary, Worker
 
 Change = Callable[[StageResult], StageResult]
 
@@ -87,10 +87,13 @@ def test_rate_not_kept_needs_both_signs(summary: Summary) -> None:
     assert "rate_not_kept" not in found(summary, behind(1.0, False))
     assert "rate_not_kept" not in found(summary, behind(1.0, None))
     assert "rate_not_kept" not in found(summary, behind(1.9, True))
+    assert "rate_not_kept" not in found(summary, lambda stage: replace(behind(1.0, True)(stage), ramp_from=0.5)), "a ramp asks ever more"
 
 
 def test_client_bound(summary: Summary) -> None:
-    assert found(summary, resources(client_cpu_cores=level(0.97)))["client_bound"].severity == "critical"
+    busy = Worker(level(0.97), None, None, None)
+    finding = found(summary, resources(client_workers={"0": Worker(level(0.5), None, None, None), "1": busy}))["client_bound"]
+    assert (finding.severity, finding.figures["worker"]) == ("critical", "1")
     assert "client_bound" not in found(summary, same)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import request_of
@@ -14,7 +15,21 @@ def test_the_equation_holds_over_any_mix(outcomes: list[Outcome], lost: int) -> 
     assert e.planned == e.completed + e.failed + e.cancelled + e.timed_out + e.never_sent + e.unrecorded
     assert e.failed == sum(e.failed_by_class.values())
     assert e.holds is (lost == 0)
-    assert e.error_ratio is None if not e.planned else 0 <= e.error_ratio <= 1
+    assert e.error_ratio is None if not e.planned else 0 <= e.error_ratio <= 1 and e.cancelled_as_planned == 0
+
+
+def test_what_was_cancelled_as_planned_is_no_error_and_stays_in_the_equation() -> None:
+    planned = [request_of(0, [1], Outcome.CANCELLED, planned_cancel=True)] * 3
+    before_it = request_of(0, [1], planned_cancel=True)  # it was quicker than its user's patience
+    stopped = request_of(0, [1], Outcome.CANCELLED)
+    e = conservation([*planned, before_it, stopped], 5)
+    assert (e.completed, e.cancelled, e.cancelled_as_planned) == (1, 4, 3)
+    assert e.error_ratio == pytest.approx(1 / 5)
+
+
+def test_retries_are_the_sendings_beyond_the_first() -> None:
+    e = conservation([request_of(0, [1], attempts=n) for n in (0, 1, 2)] + [request_of(0, [], Outcome.CONNECTION, attempts=3)], 4)
+    assert (e.retries, e.completed_by_retry) == (3, 1)
 
 
 def test_one_record_too_many_is_seen() -> None:

@@ -17,11 +17,6 @@ def test_levels_of_the_window_alone() -> None:
     assert use.server_cpu_cores == Level(1.5, 1, 2)
 
 
-def test_loop_lag_median_is_of_intervals() -> None:
-    use = resources(samples_of({("client_loop_lag_ns", ""): [(i, v) for i, v in enumerate((1, 2, 3, 900))]}), 0, 10)
-    assert use.client_loop_lag_p50_ns == 2 and use.client_loop_lag_ns == Level(226.5, 1, 900)
-
-
 @pytest.mark.parametrize(
     ("reasons", "power_cap", "slowdown"),
     [

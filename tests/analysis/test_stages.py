@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from synthetic_run import request_of, samples_of
 
-from trtbench.analysis.deployments import thin
+from trtbench.analysis.deployments import thin, throughput_curve
 from trtbench.analysis.resources import resources
 from trtbench.analysis.stages import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans
+from trtbench.analysis.summary import Summary
 from trtbench.records import Event, StageWindow
 
 STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 9})
@@ -26,6 +27,23 @@ def test_a_stage_without_a_window_ends_with_its_last_known_instant() -> None:
 
 def test_warm_up_is_not_measured() -> None:
     assert {name: len(rows) for name, rows in by_stage([request_of(0, [1]), request_of(0, [1], warmup=True)]).items()} == {"c1": 1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "ramp_from", "held"),
+    [("concurrency", None, True), ("poisson", None, True), ("concurrency", 1.0, False), ("burst", None, False), ("trace", None, False)],
+)
+def test_only_a_level_that_was_held_is_a_point_of_a_curve(summary: Summary, mode: str, ramp_from: float | None, held: bool) -> None:
+    result = summary.deployments[0]
+    stages = tuple(replace(s, ramp_from=ramp_from, span=replace(s.span, mode=mode)) for s in result.stages[:3])
+    assert [stage.held_level for stage in stages] == [held] * 3
+    assert len(throughput_curve(stages)) == (3 if held and mode == "concurrency" else 0)
+
+
+def test_a_stage_that_ended_because_it_was_steady_supports_its_rates(summary: Summary) -> None:
+    stage = summary.deployments[0].stages[0]
+    ended = {end: replace(stage, span=replace(stage.span, ended=end)).supports_rates for end in ("done", "steady", "interrupted")}
+    assert ended == {"done": True, "steady": True, "interrupted": False}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from synthetic_run import (
     BATCHES,
+    CANCELLED_EVERY,
+    COALESCED,
     COUNTS,
     ENGINE_BYTES,
     KV_BLOCK_TOKENS,
     KV_BLOCKS,
     KV_BYTES_PER_TOKEN,
+    LAG_NS,
     OUTPUT_TOKENS,
     RSS_BYTES,
     SyntheticRun,
@@ -23,9 +26,10 @@ from synthetic_run import (
 
 from trtbench.analysis.summary import StageResult, Summary, summarise
 from trtbench.records import Event, Outcome
-from trtbench.rundir import RunDirectory
+from trtbench.rundir import RunDirectory, read_json
 from trtbench.scenario import Scenario, parse_scenario
 
+FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "run-format-1"
 PAIRS = [(d, s) for d in ("default-fp16", "default-int8") for s in COUNTS]
 
 
@@ -107,10 +111,59 @@ def test_verdict_and_findings(summary: Summary) -> None:
 def test_summary_is_plain_json(summary: Summary) -> None:
     tree = json.loads(json.dumps(summary.to_json(), allow_nan=False))
     stage = tree["deployments"][0]["stages"][2]
-    assert tree["summary_version"] == 1 and tree["verdict"]["status"] == "VALID"
+    assert tree["summary_version"] == 2 and tree["verdict"]["status"] == "VALID"
     assert isinstance(stage["latency"]["ttft_ns"]["p99"], int)
     assert stage["triton_batching"]["histogram"]["8"] == BATCHES["c8"][8]
     assert tree["scenario"]["name"] == "synthetic" and tree["environment"]["cpu_count"] == 2
+
+
+def contains(new: object, old: object, where: str = "") -> None:
+    """Every figure of `old` is in `new`, and the same."""
+    if isinstance(old, dict):
+        assert isinstance(new, dict)
+        for key, value in old.items():
+            contains(new[key], value, f"{where}.{key}")
+    elif isinstance(old, list):
+        assert isinstance(new, list) and len(new) == len(old), where
+        for at, pair in enumerate(zip(new, old, strict=True)):
+            contains(*pair, f"{where}.{at}")
+    else:
+        assert new == (pytest.approx(old) if isinstance(old, float) else old), where
+
+
+def test_a_run_of_format_1_reads_and_says_the_same() -> None:
+    """Written, and summarised in its summary.json, by the last version that knew of no other format; its second engine was killed."""
+    run = RunDirectory.open(FORMAT_1)
+    old = read_json(FORMAT_1 / "summary.json")
+    summary = summarise(run)
+    contains(json.loads(json.dumps(summary.to_json())), old)
+    assert [reason.code for reason in summary.verdict.reasons] == [reason["code"] for reason in old["verdict"]["reasons"]]
+    assert {request.attempts for directory in run.deployments() for request in directory.requests()} == {0}
+
+
+def test_what_is_known_of_the_client(synthetic: SyntheticRun, summary: Summary) -> None:
+    c4, c8 = (stage_of(summary, "default-fp16", stage) for stage in ("c4", "c8"))
+    assert c4.stamps.kernel_ratio == 1 and LAG_NS[0] <= (c4.stamps.lag_ns.p99 or 0) <= LAG_NS[1]
+    assert c4.stamps.coalesced_ratio == len(COALESCED["c4"]) / OUTPUT_TOKENS
+    gaps = COUNTS["c4"] * (OUTPUT_TOKENS - 1)
+    assert c4.stamps.itl_exact_ns.count == gaps - 3 * COUNTS["c4"], "two ends, so three gaps a request"
+    assert c4.stamps.itl_from_read_ns.count == gaps and c4.stamps.itl_from_read_ns.mean == pytest.approx(c4.latency.itl_ns.mean, abs=5e3)
+    assert (c8.conservation.retries, c8.conservation.completed_by_retry) == (1, 1)
+    assert (c8.stamps.coalesced_ratio, c8.stamps.itl_exact_ns.count) == (0, 0)
+    (transport,) = summary.deployments[0].transports
+    assert (transport.name, transport.stamps) == ("wire", "kernel")
+    assert stage_of(summary, "default-fp16", "poisson-2").sending.rate_ratio == pytest.approx(1, abs=1e-4)
+
+
+def test_a_mixed_workload_with_sessions_and_cancellations(tmp_path: Path) -> None:
+    synthetic = write_synthetic_run(tmp_path / "run", mixed=True)
+    stage = stage_of(summarise(RunDirectory.open(synthetic.run.path)), "default-fp16", "c4")
+    records = synthetic.measured("default-fp16", "c4")
+    cancelled = sum(record.outcome is Outcome.CANCELLED for record in records)
+    assert cancelled == stage.conservation.cancelled_as_planned == COUNTS["c4"] // CANCELLED_EVERY
+    assert stage.conservation.error_ratio == 0 and stage.throughput.goodput_ratio == 1
+    assert {name: group.requests for name, group in stage.mixes.items()} == {"chat": 160, "search": 40}
+    assert {name: group.completed for name, group in stage.turns.items()} == {"first": 80, "later": 80}
 
 
 def test_killed_in_the_middle_of_a_stage(tmp_path: Path) -> None:
@@ -186,7 +239,7 @@ def test_an_external_server_on_which_nothing_completed(tmp_path: Path) -> None:
     directory = run.deployment("external")
     directory.write_json("deployment.json", {"name": "external", "mode": "external", "model_name": "m", "config": None, "kv_blocks": None})
     lines = [request_of(4, [], Outcome.UNAVAILABLE, done_ns=5, error="unknown model").to_json() for _ in range(2)]
-    directory.requests_jsonl.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    directory.requests_jsonl().write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     summary = summarise(run)
     (result,) = summary.deployments
     (stage,) = result.stages
@@ -207,7 +260,7 @@ def test_stages_given_up_are_not_run_and_their_requests_accounted_for(tmp_path: 
     )
     directory = run.deployment("default-fp16")
     lines = [request_of(4, [], Outcome.NEVER_SENT, sent_ns=None, done_ns=None).to_json() for _ in range(2)]
-    directory.requests_jsonl.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    directory.requests_jsonl().write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (result,) = summarise(run).deployments
     (left,) = result.not_run
     assert result.stages == () and left.why == "interrupted"

@@ -60,6 +60,12 @@ def test_a_failed_request_keeps_no_slo_and_a_missing_figure_breaks_none() -> Non
     assert keeps(request_of(0, [1 * MS]), Slo(tpot_ms=1, itl_ms=1))
 
 
+def test_goodput_is_not_judged_by_what_was_cancelled_as_planned() -> None:
+    gone = request_of(0, [1 * MS], Outcome.CANCELLED, planned_cancel=True)
+    rates = throughput([gone, request_of(0, [1 * MS]), request_of(0, [9 * MS])], 4, Slo(ttft_ms=2), None)
+    assert rates.goodput_ratio == 1 / 3
+
+
 @st.composite
 def loads(draw: st.DrawFn) -> list[tuple[int, int, bool]]:
     return draw(st.lists(st.tuples(st.integers(0, 10**10), st.integers(1, 10**9), st.booleans()), min_size=1, max_size=40))

@@ -10,20 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from trtbench.clock import now_ns
 from trtbench.experiment.load import LoadHooks, run_load
-from trtbench.load.client import GrpcClient
+from trtbench.load.crew import Crew
 from trtbench.load.draw import draw_plan
+from trtbench.load.member import WorkerError
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
-from trtbench.load.stop import StopSignal
 from trtbench.load.target import inspect_target
+from trtbench.load.worker import WorkerConfig
 from trtbench.load.workload import UniformPrompts
 from trtbench.records import Outcome, RequestRecord, StageWindow
-from trtbench.rundir import read_lines
+from trtbench.rundir import DeploymentDirectory, Samples
 from trtbench.scenario import parse_scenario
 
 pytestmark = pytest.mark.timeout(60)
@@ -38,7 +39,8 @@ class Run:
     records: list[RequestRecord]
     events: list[tuple[str, dict[str, Any]]]
     snapshots_ns: list[int] = field(default_factory=list)
-    lags_ns: list[int] = field(default_factory=list)
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    samples: Samples | None = None
 
     def windows(self) -> list[StageWindow]:
         return [StageWindow(**data) for kind, data in self.events if kind == "stage_finished"]
@@ -50,25 +52,38 @@ class Run:
         return dict(Counter(record.outcome for record in self.of(stage)))
 
 
-def run(tmp_path: Path, url: str, stages: list[dict[str, Any]], model: str = "tensorrt_llm", meanwhile: Any = None, **stop: float) -> Run:
-    """Run the stages; `meanwhile(signal, progress)` acts on the running load."""
+def run(
+    tmp_path: Path,
+    url: str,
+    stages: list[dict[str, Any]],
+    model: str = "tensorrt_llm",
+    meanwhile: Any = None,
+    workers: int = 1,
+    **stop: Any,
+) -> Run:
+    """Run the stages; `meanwhile(crew, progress)` acts on the running load."""
     tree = {"name": "x", "load": stages, "workload": {"input_tokens": 16, "output_tokens": 8, "distinct_prompts": 20}, "stop": stop}
     scenario = parse_scenario(tree, "test")
     plan = draw_plan(scenario, UniformPrompts(1000))
     found = inspect_target(url, "tensorrt_llm")
     result = Run("", plan, [], [])
+    directory = DeploymentDirectory(tmp_path)
+    plan.save(directory.plan_jsonl)
+    config = WorkerConfig(
+        number=0, plan=directory.plan_jsonl, requests=directory.requests_jsonl(), samples=directory.samples_jsonl,
+        target=replace(found, url=url, model=model), workload=scenario.workload, settings=scenario.client, end_id=-1,
+        timeout_s=scenario.stop.timeout_s, drain_s=scenario.stop.drain_s, watch=scenario.stop.stability is not None,
+    )  # fmt: skip
 
     async def main() -> None:
-        client = GrpcClient(replace(found, url=url, model=model), scenario.workload)
-        recorder, signal, progress = Recorder(tmp_path / "requests.jsonl"), StopSignal(), LoadProgress()
-        other = asyncio.create_task(meanwhile(signal, progress)) if meanwhile else None
-        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, result.lags_ns.append)
+        progress = LoadProgress()
+        crew = Crew(config, progress)
+        other = asyncio.create_task(meanwhile(crew, progress)) if meanwhile else None
+        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, lambda part: workers)
         try:
-            await client.connect()
-            result.ended = await run_load(plan, scenario.stop, client, recorder, signal, progress, hooks)
+            result.ended = await run_load(plan, scenario.stop, crew, hooks)
         finally:
-            recorder.close()
-            await client.close()
+            result.clients = await crew.close()
             if other:
                 await other
 
@@ -76,7 +91,11 @@ def run(tmp_path: Path, url: str, stages: list[dict[str, Any]], model: str = "te
         result.snapshots_ns.append(now_ns())
 
     asyncio.run(main())
-    result.records = [RequestRecord.from_json(row) for row in read_lines(tmp_path / "requests.jsonl")]
+    result.records = directory.requests()
+    result.samples = directory.samples()
+    for path in tmp_path.glob("requests-*.jsonl"):
+        path.unlink()
+    assert not list(tmp_path.glob("client-*.log"))
     check_conservation(result)
     return result
 
@@ -96,14 +115,14 @@ def check_conservation(result: Run) -> None:
         assert record.sent_ns is None or record.done_ns is not None
 
 
-def when(fact: Callable[[LoadProgress], bool], *steps: Callable[[StopSignal], None]) -> Callable[..., Coroutine[Any, Any, None]]:
+def when(fact: Callable[[LoadProgress], bool], *steps: Callable[[Crew], None]) -> Callable[..., Coroutine[Any, Any, None]]:
     """Meanwhile: wait until `fact` holds, then do the steps."""
 
-    async def act(signal: StopSignal, progress: LoadProgress) -> None:
+    async def act(crew: Crew, progress: LoadProgress) -> None:
         while not fact(progress):
             await asyncio.sleep(0.005)
         for step in steps:
-            step(signal)
+            step(crew)
             await asyncio.sleep(0.05)
 
     return act
@@ -123,7 +142,7 @@ def test_a_load_of_three_kinds(tmp_path: Path, start_fake_triton: Any) -> None:
     assert [(kind, data["name"]) for kind, data in result.events] == [
         (kind, name) for name in ("closed", "open", "timed") for kind in ("stage_started", "stage_finished")
     ]
-    assert result.lags_ns
+    assert result.samples and {"client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores"} <= set(result.samples.names())
 
 
 def test_windows_hold_the_measured_phase_and_counters_are_read_at_their_borders(tmp_path: Path, start_fake_triton: Any) -> None:
@@ -169,13 +188,13 @@ def test_stuck_streams_time_out(tmp_path: Path, start_fake_triton: Any) -> None:
 def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: dict[str, Any], noticed: bool) -> None:
     url, process = start_fake_triton(20, 5)
 
-    def kill(signal: StopSignal) -> None:
+    def kill(crew: Crew) -> None:
         process.kill()
         process.wait()
         if noticed:
-            signal.server_lost()
+            crew.server_lost()
 
-    result = run(tmp_path, url, [stage, TIMED], meanwhile=when(lambda p: not p.warmup and p.completed >= 6, kill), error_ratio=0.5)
+    result = run(tmp_path, url, [stage, TIMED], meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 6, kill), error_ratio=0.5)
     outcomes = result.outcomes(stage["name"])
     assert outcomes[Outcome.COMPLETED] >= 6 and outcomes[Outcome.CONNECTION] >= 1
     assert set(outcomes) <= {Outcome.COMPLETED, Outcome.CONNECTION, Outcome.NEVER_SENT}
@@ -187,7 +206,7 @@ def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: 
 
 def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(20, 5)
-    result = run(tmp_path, url, [CLOSED, OPEN, TIMED], meanwhile=when(lambda p: not p.warmup and p.completed >= 4, StopSignal.interrupt))
+    result = run(tmp_path, url, [CLOSED, OPEN, TIMED], meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 4, Crew.interrupt))
     assert result.ended == "interrupted" and set(result.outcomes("closed")) == {Outcome.COMPLETED, Outcome.NEVER_SENT}
     assert result.outcomes("open") == {Outcome.NEVER_SENT: 30} and len(result.of("open", warmup=True)) == 3
     assert result.outcomes("timed") == {}
@@ -197,14 +216,14 @@ def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fa
 
 def test_a_second_interrupt_cancels(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(1, 1)
-    twice = when(lambda p: p.in_flight == 4, StopSignal.interrupt, StopSignal.interrupt)
+    twice = when(lambda p: p.counts.in_flight == 4, Crew.interrupt, Crew.interrupt)
     result = run(tmp_path, url, [CLOSED | {"warmup_requests": 0}], model="stuck", meanwhile=twice)
     assert result.ended == "interrupted" and result.outcomes("closed") == {Outcome.CANCELLED: 4, Outcome.NEVER_SENT: 20}
 
 
 def test_an_interrupt_in_the_warmup_opens_no_window(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(20, 5)
-    result = run(tmp_path, url, [CLOSED, OPEN], meanwhile=when(lambda p: p.warmup and p.sent > 0, StopSignal.interrupt))
+    result = run(tmp_path, url, [CLOSED, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, Crew.interrupt))
     assert result.windows() == [] and result.snapshots_ns == []
     assert result.outcomes("closed") == {Outcome.NEVER_SENT: 24}
     assert result.events == [("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["closed", "open"]})]
@@ -214,8 +233,49 @@ def test_too_many_errors_end_the_load_after_their_stage(tmp_path: Path, start_fa
     url, _ = start_fake_triton(2, 1)
     stages = [CLOSED | {"warmup_requests": 0}, OPEN]
     assert run(tmp_path, url, stages, model="flaky", error_ratio=0.4).ended == "done"
-    (tmp_path / "requests.jsonl").unlink()
     result = run(tmp_path, url, stages, model="flaky", error_ratio=0.2)
     assert result.ended == "error_bound" and [window.ended for window in result.windows()] == ["error_bound"]
     assert result.outcomes("open") == {Outcome.NEVER_SENT: 30}
     assert result.events[-1] == ("load_stopped", {"why": "error_bound", "stage": "closed", "stages_not_run": ["open"]})
+
+
+def test_several_workers_carry_out_one_plan(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(10, 2)
+    result = run(tmp_path, url, [CLOSED, OPEN, TIMED], workers=3)
+    assert result.ended == "done" and {record.outcome for record in result.records} == {Outcome.COMPLETED}
+    assert {record.worker for record in result.of("open")} == {0, 1, 2} and len(result.clients) == 3
+    offsets = result.plan.stages[1].measured.due_offsets_ns
+    assert offsets is not None
+    start_ns = {record.due_ns - int(offsets[record.index]) for record in result.of("open")}
+    assert len(start_ns) == 1  # one instant for all
+    assert result.samples and result.samples.labels("client_loop_lag_ns") == ["0", "1", "2"]
+
+
+def test_an_interrupt_reaches_every_worker(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(1, 1)
+    twice = when(lambda p: p.counts.in_flight == 4, Crew.interrupt, Crew.interrupt)
+    result = run(tmp_path, url, [CLOSED | {"warmup_requests": 0}], model="stuck", meanwhile=twice, workers=2)
+    assert result.outcomes("closed") == {Outcome.CANCELLED: 4, Outcome.NEVER_SENT: 20}
+
+
+def test_a_stage_ends_when_its_figures_are_steady(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(20, 2)
+    stages = [{"name": "long", "concurrency": 2, "duration_s": 60}, {"name": "next", "concurrency": 1, "requests": 3}]
+    result = run(tmp_path, url, stages, workers=2, stability={"ratio": 0.9, "windows": 2, "window_s": 0.5})
+    assert result.ended == "done" and [window.ended for window in result.windows()] == ["steady", "done"]
+    first = result.windows()[0]
+    assert first.end_ns - first.start_ns < 20e9 and set(result.outcomes("long")) == {Outcome.COMPLETED}
+
+
+def test_a_worker_that_dies_ends_the_load_and_loses_no_record_of_the_others(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(10, 2)
+
+    def kill(crew: Crew) -> None:
+        child = [child for child in psutil.Process().children() if "trtbench.load.worker" in child.cmdline()][0]
+        child.kill()
+
+    with pytest.raises(WorkerError, match="exit code -9"):
+        run(tmp_path, url, [TIMED | {"duration_s": 30}], workers=2, meanwhile=when(lambda p: p.counts.completed > 10, kill))
+    assert not [child for child in psutil.Process().children() if "trtbench.load.worker" in child.cmdline()]
+    records = DeploymentDirectory(tmp_path).requests()
+    assert {record.worker for record in records if record.outcome is Outcome.CANCELLED} <= {0, 1} and len(records) > 10

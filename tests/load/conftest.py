@@ -30,8 +30,8 @@ class FakeServer:
         self.process.wait()
 
 
-def start(ttft_ms: float, itl_ms: float) -> FakeServer:
-    command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
+def start(ttft_ms: float, itl_ms: float, *flags: str) -> FakeServer:
+    command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms), *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     return FakeServer(f"127.0.0.1:{process.stdout.readline().strip()}", process)
@@ -46,12 +46,12 @@ def fake_server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def start_fake_server() -> Iterator[Callable[[float, float], FakeServer]]:
-    """Start one of one's own: (ttft_ms, itl_ms)."""
+def start_fake_server() -> Iterator[Callable[..., FakeServer]]:
+    """Start one of one's own: (ttft_ms, itl_ms, further flags)."""
     servers: list[FakeServer] = []
 
-    def start_one(ttft_ms: float, itl_ms: float) -> FakeServer:
-        servers.append(start(ttft_ms, itl_ms))
+    def start_one(ttft_ms: float, itl_ms: float, *flags: str) -> FakeServer:
+        servers.append(start(ttft_ms, itl_ms, *flags))
         return servers[-1]
 
     yield start_one

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -109,6 +110,10 @@ class FakeTriton:
         tokens = {"stuck": 1, "early_close": 2, "short": asked // 2}.get(model, asked)
         fails_at = 2 if model == "flaky" and number % 3 == 0 else None
         sent_ns: list[int] = []
+        if inputs["streaming"] == b"\0":
+            await _until(arrival_ns + round((self.ttft_s + tokens * self.itl_s) * 1e9))
+            yield _response(request, [100 + index for index in range(tokens)], [arrival_ns, arrival_ns, arrival_ns, time.monotonic_ns()])
+            tokens = 0
         for index in range(tokens):
             await _until(arrival_ns + round((self.ttft_s + index * self.itl_s) * 1e9))
             if index == fails_at:
@@ -157,11 +162,18 @@ def _handlers(fake: FakeTriton) -> dict[str, Any]:
     return handlers | {"ModelStreamInfer": stream}
 
 
-async def main(ttft_ms: float, itl_ms: float, life_s: float) -> None:
+def _credentials(tls: list[Path]) -> Any:
+    """Of the files [key, certificate], or [key, certificate, the CA that clients' certificates must be of]."""
+    key, certificate, *ca = (path.read_bytes() for path in tls)
+    return grpc.ssl_server_credentials([(key, certificate)], ca[0] if ca else None, bool(ca))
+
+
+async def main(ttft_ms: float, itl_ms: float, life_s: float, tls: list[Path]) -> None:
     server = grpc.aio.server()
     handlers = _handlers(FakeTriton(ttft_ms / 1e3, itl_ms / 1e3))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, _credentials(tls)) if tls else server.add_insecure_port(address)
     await server.start()
     print(port, flush=True)
     await asyncio.sleep(life_s)
@@ -172,4 +184,5 @@ if __name__ == "__main__":
     parser.add_argument("--ttft-ms", type=float, default=10)
     parser.add_argument("--itl-ms", type=float, default=2)
     parser.add_argument("--life-s", type=float, default=120, help="it never outlives a test run that was killed")
+    parser.add_argument("--tls", type=Path, nargs="*", default=[], help="key, certificate, and for mutual TLS the clients' CA")
     asyncio.run(main(**vars(parser.parse_args())))

@@ -1,53 +1,21 @@
+"""What holds of every Client, over either transport and on either event loop."""
+
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
+from load.asking import BARE, CLIENTS, EVERY_CLIENT, LATER_NS, ask, new_record, on_loop, prompt, send, target_of, with_client
 
-from trtbench.clock import now_ns
-from trtbench.load.client import GrpcClient
-from trtbench.load.plan import PlannedPrompt
-from trtbench.load.target import Target, inspect_target
-from trtbench.records import Outcome, RequestRecord
+from trtbench.clock import now_ns, seconds_ns
+from trtbench.load.client import ConnectError, Limits
+from trtbench.records import Outcome
 from trtbench.scenario import Sampling, Workload
 
-pytestmark = pytest.mark.timeout(30)
-
-
-def new_record(asked: int = 8, index: int = 0) -> RequestRecord:
-    return RequestRecord(index=index, stage="c1", warmup=False, prompt=0, input_tokens=3, asked_output_tokens=asked, due_ns=now_ns())
-
-
-def with_client(url: str, model: str, body: Callable[[GrpcClient, bytes], Awaitable[None]], asked: int = 8) -> None:
-    async def main() -> None:
-        client = GrpcClient(target, Workload())
-        try:
-            await body(client, client.encode(PlannedPrompt(np.array([1, 2, 3], np.int32), asked, 5)))
-        finally:
-            await client.close()
-
-    target = _target(url, model)
-    asyncio.run(main())
-
-
-def _target(url: str, model: str) -> Target:
-    tensors = inspect_target(url, "tensorrt_llm")
-    return replace(tensors, url=url, model=model)
-
-
-def ask(url: str, model: str, timeout_s: float = 10, asked: int = 8) -> RequestRecord:
-    record = new_record(asked)
-
-    async def body(client: GrpcClient, encoded: bytes) -> None:
-        await client.send(record, encoded, record.due_ns + round(timeout_s * 1e9))
-
-    with_client(url, model, body, asked)
-    return record
+pytestmark = [pytest.mark.timeout(30), EVERY_CLIENT]
 
 
 def wait_for(fact: Callable[[], bool]) -> bool:
@@ -59,8 +27,12 @@ def wait_for(fact: Callable[[], bool]) -> bool:
     return False
 
 
-def test_a_record_holds_all_that_came(fake_server: Any) -> None:
-    record = ask(fake_server.url, "tensorrt_llm")
+def within(seconds: float) -> Callable[[], Limits]:
+    return lambda: Limits(now_ns() + seconds_ns(seconds))
+
+
+def test_a_record_holds_all_that_came(fake_server: Any, transport: str, fast_loop: bool) -> None:
+    record = ask(target_of(fake_server.url, "tensorrt_llm"), transport, fast_loop)
     assert (record.outcome, record.error, record.model_version) == (Outcome.COMPLETED, "", "1")
     assert record.output_ids == list(range(100, 108)) and record.token_counts == [1] * 8
     assert record.sent_ns and record.done_ns and record.server
@@ -69,25 +41,25 @@ def test_a_record_holds_all_that_came(fake_server: Any) -> None:
     )
 
 
-def test_instants_agree_with_the_servers_own(fake_server: Any) -> None:
+def test_instants_agree_with_the_servers_own(fake_server: Any, transport: str, fast_loop: bool) -> None:
     """One machine, one clock: a stamp is after the server's, and not by much."""
-    records = [ask(fake_server.url, "tensorrt_llm") for _ in range(5)]
+    target = target_of(fake_server.url, "tensorrt_llm")
+    records = [ask(target, transport, fast_loop) for _ in range(5)]
     lateness_ns = [record.token_ns[0] - record.server.first_token_ns for record in records if record.server]
     assert len(lateness_ns) == 5 and min(lateness_ns) > 0
     assert min(lateness_ns) < 10e6
 
 
-def test_a_batchless_older_server(fake_server: Any) -> None:
+def test_a_batchless_older_server(fake_server: Any, transport: str, fast_loop: bool) -> None:
     record = new_record()
 
-    async def main() -> None:
-        client = GrpcClient(inspect_target(fake_server.url, "old"), Workload(sampling=Sampling(temperature=1.0)))
-        await client.connect()
-        await client.send(record, client.encode(PlannedPrompt(np.array([1], np.int32), 8, 5)), now_ns() + 10**10)
-        await client.close()
+    async def body(client: Any) -> None:
+        await client.prepare(1)
+        await send(client, record)
 
-    asyncio.run(main())
-    assert record.outcome is Outcome.COMPLETED and record.server is None and record.output_tokens == 8
+    workload = Workload(sampling=Sampling(temperature=1.0))
+    with_client(target_of(fake_server.url, "old"), transport, fast_loop, body, workload=workload)
+    assert record.outcome is Outcome.COMPLETED and record.output_tokens == 8
 
 
 @pytest.mark.parametrize(
@@ -101,65 +73,98 @@ def test_a_batchless_older_server(fake_server: Any) -> None:
         ("short", Outcome.COMPLETED, "", 4),  # fewer than asked, and visible
     ],
 )
-def test_every_fault_becomes_an_outcome(fake_server: Any, model: str, outcome: Outcome, error: str, tokens: int) -> None:
-    record = ask(fake_server.url, model)
+def test_every_fault_becomes_an_outcome(
+    fake_server: Any, transport: str, fast_loop: bool, model: str, outcome: Outcome, error: str, tokens: int
+) -> None:
+    record = ask(target_of(fake_server.url, model), transport, fast_loop)
     assert record.outcome is outcome and error in record.error
     assert record.output_tokens == tokens and record.done_ns is not None
 
 
-def test_a_stuck_stream_times_out_and_is_cancelled_on_the_server(start_fake_server: Any) -> None:
+def test_a_stuck_stream_times_out_and_is_cancelled_on_the_server(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
     server = start_fake_server(1, 1)
-    record = ask(server.url, "stuck", timeout_s=0.5)
-    assert record.outcome is Outcome.TIMEOUT and record.output_tokens == 1
+    record = ask(target_of(server.url, "stuck"), transport, fast_loop, within(0.5))
+    assert (record.outcome, record.error, record.output_tokens) == (Outcome.TIMEOUT, "its time limit has passed", 1)
     assert record.done_ns and 0.4e9 < record.done_ns - record.due_ns < 5e9
     assert wait_for(lambda: server.counts()[1:] == (1, 0))
 
 
-def test_a_request_that_is_too_late_already_times_out(fake_server: Any) -> None:
-    assert ask(fake_server.url, "tensorrt_llm", timeout_s=-1).outcome is Outcome.TIMEOUT
+def test_a_request_that_is_too_late_already_times_out(fake_server: Any, transport: str, fast_loop: bool) -> None:
+    record = ask(target_of(fake_server.url, "tensorrt_llm"), transport, fast_loop, within(-1))
+    assert record.outcome is Outcome.TIMEOUT and record.sent_ns is None
 
 
-def test_cancelling_frees_the_server_and_keeps_what_had_come(start_fake_server: Any) -> None:
+def test_a_user_goes_away_after_some_tokens_as_planned(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
+    server = start_fake_server(1, 5)
+    record = ask(target_of(server.url, "tensorrt_llm"), transport, fast_loop, lambda: Limits(now_ns() + LATER_NS, cancel_after_tokens=3))
+    assert (record.outcome, record.error) == (Outcome.CANCELLED, "planned: after 3 tokens")
+    assert record.output_ids == [100, 101, 102] and record.done_ns and record.done_ns >= record.token_ns[-1]
+    assert wait_for(lambda: server.counts() == (0, 1, 0))
+
+
+def test_a_user_goes_away_after_some_time_as_planned(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
+    server = start_fake_server(1, 1)
+    limits = lambda: Limits(now_ns() + LATER_NS, cancel_after_ns=seconds_ns(0.25))  # noqa: E731
+    record = ask(target_of(server.url, "stuck"), transport, fast_loop, limits)
+    assert (record.outcome, record.error, record.output_ids) == (Outcome.CANCELLED, "planned: after 0.25 s", [100])
+    assert record.done_ns and record.sent_ns and record.done_ns - record.sent_ns >= 0.24e9
+    assert wait_for(lambda: server.counts() == (0, 1, 0))
+
+
+def test_a_plan_that_ends_later_than_the_request_changes_nothing(fake_server: Any, transport: str, fast_loop: bool) -> None:
+    limits = lambda: Limits(now_ns() + LATER_NS, cancel_after_tokens=9, cancel_after_ns=LATER_NS)  # noqa: E731
+    assert ask(target_of(fake_server.url, "tensorrt_llm"), transport, fast_loop, limits).outcome is Outcome.COMPLETED
+
+
+def test_cancelling_frees_the_server_and_keeps_what_had_come(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
     server = start_fake_server(1, 1)
     record = new_record()
 
-    async def body(client: GrpcClient, encoded: bytes) -> None:
-        sending = asyncio.create_task(client.send(record, encoded, record.due_ns + 10**11))
-        while not record.token_ns:
-            await asyncio.sleep(0.01)
+    async def body(client: Any) -> None:
+        sending = asyncio.create_task(send(client, record))
+        await asyncio.sleep(0.5)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
 
-    with_client(server.url, "stuck", body)
+    with_client(target_of(server.url, "stuck"), transport, fast_loop, body)
     assert record.outcome is Outcome.CANCELLED and record.output_ids == [100] and record.done_ns
     assert wait_for(lambda: server.counts()[1:] == (1, 0))
 
 
-def test_a_killed_server_is_a_broken_connection(start_fake_server: Any) -> None:
+def test_a_killed_server_is_a_broken_connection(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
     server = start_fake_server(1, 1)
     records = [new_record(index=index) for index in range(6)]
 
-    async def body(client: GrpcClient, encoded: bytes) -> None:
-        sending = [asyncio.create_task(client.send(record, encoded, record.due_ns + 10**11)) for record in records[:5]]
-        while not all(record.token_ns for record in records[:5]):
-            await asyncio.sleep(0.01)
+    async def body(client: Any) -> None:
+        sending = [asyncio.create_task(send(client, record)) for record in records[:5]]
+        await asyncio.sleep(0.5)
         server.kill()
         await asyncio.gather(*sending)
-        await client.send(records[5], encoded, now_ns() + 10**11)
+        await send(client, records[5])
 
-    with_client(server.url, "stuck", body)
+    with_client(target_of(server.url, "stuck"), transport, fast_loop, body)
     assert {record.outcome for record in records} == {Outcome.CONNECTION}
+    assert [record.output_tokens for record in records] == [1] * 5 + [0]
     assert all(record.error and record.done_ns for record in records)
 
 
-def test_connecting_to_nobody_ends() -> None:
+def test_nobody_there(transport: str, fast_loop: bool) -> None:
     async def main() -> None:
-        client = GrpcClient(Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset()), Workload())
+        client = CLIENTS[transport](BARE, Workload())
         try:
-            with pytest.raises(asyncio.TimeoutError):
-                await client.connect(0.3)
+            with pytest.raises(ConnectError, match="127.0.0.1:1"):
+                await client.prepare(1)
         finally:
             await client.close()
 
-    asyncio.run(main())
+    on_loop(main(), fast_loop)
+
+
+def test_a_session_reads_its_context_first(fake_server: Any, transport: str, fast_loop: bool) -> None:
+    async def body(client: Any) -> None:
+        with_context = client.encode(prompt(), context=[7, 8])
+        assert b"\x07\0\0\0\x08\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0" in with_context
+        assert b"\x08\0\0\0\x01\0\0\0" not in client.encode(prompt())
+
+    with_client(BARE, transport, fast_loop, body)

@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trtbench.clock import now_ns
+from trtbench.load.alarm import Alarm
+from trtbench.load.attempts import Attempts
+from trtbench.load.client import Limits
 from trtbench.load.draw import draw_plan
 from trtbench.load.generator import Generator, PhaseResult
 from trtbench.load.plan import Phase, PlannedPrompt
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
+from trtbench.load.share import Share
 from trtbench.load.stop import StopSignal
 from trtbench.load.workload import UniformPrompts
 from trtbench.records import Outcome, RequestRecord
@@ -31,11 +39,19 @@ class FakeClient:
         self.bodies: list[bytes] = []
         self.faults: dict[int, Outcome | Exception] = {}
         self.stuck: set[int] = set()
+        self.heals: set[int] = set()  # requests whose fault is gone at the next attempt
+        self.prepared: list[int] = []
 
-    def encode(self, prompt: PlannedPrompt) -> bytes:
-        return prompt.input_ids.tobytes()
+    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        return np.array([*context, *prompt.input_ids], np.int32).tobytes()
 
-    async def send(self, record: RequestRecord, body: bytes, deadline_ns: int) -> None:
+    async def prepare(self, streams: int) -> None:
+        self.prepared.append(streams)
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         record.sent_ns = now_ns()
         self.bodies.append(body)
         self.in_flight += 1
@@ -43,6 +59,11 @@ class FakeClient:
         try:
             await asyncio.sleep(60 if record.index in self.stuck else self.service_s)
             fault = self.faults.get(record.index, Outcome.COMPLETED)
+            if record.index in self.heals:
+                self.faults.pop(record.index, None)
+            if limits.cancel_after_tokens:
+                fault = Outcome.CANCELLED
+            record.output_ids = [7, 8]
             if isinstance(fault, Exception):
                 raise fault
             record.outcome = fault
@@ -67,14 +88,20 @@ class Load:
         self.client = client or FakeClient()
         self.stop, self.progress, self.path, self.drain_s = StopSignal(), LoadProgress(), tmp_path / "requests.jsonl", drain_s
 
-    def run(self, phase: Phase | None = None, *meanwhile: Any) -> PhaseResult:
+    def run(self, phase: Phase | None = None, *meanwhile: Any, share: Share = Share(), retries: int = 0) -> PhaseResult:  # noqa: B008
+        if share.workers > 1:
+            self.stop = StopSignal()  # one is for one event loop
+
         async def main() -> PhaseResult:
-            recorder = Recorder(self.path)
-            generator = Generator(self.client, recorder, self.stop, self.progress, 30, self.drain_s)
+            recorder, alarm = Recorder(self.path), Alarm()
+            attempts = Attempts(self.client, 30, retries, 0.01)
+            generator = Generator(attempts, recorder, self.progress, alarm, self.drain_s, share.worker)
             others = [asyncio.create_task(work) for work in meanwhile]
             try:
-                return await generator.run(phase or self.part.measured)
+                run = await generator.prepare(phase or self.part.measured, share, self.stop)
+                return await run.run(now_ns())
             finally:
+                alarm.close()
                 recorder.close()
                 await asyncio.gather(*others)
                 assert len(asyncio.all_tasks()) == 1  # nothing is left running
@@ -151,7 +178,7 @@ def test_an_open_loop_sends_when_due_however_many_are_in_flight(tmp_path: Path) 
 
 def test_an_open_loop_with_no_arrival_is_over_at_once(tmp_path: Path) -> None:
     result = Load(tmp_path, {"mode": "poisson", "rate": 0.001, "duration_s": 0.001}).run()
-    assert (result.planned, result.error_ratio, result.ended) == (0, 0, "done")
+    assert (result.planned, result.completed, result.ended) == (0, 0, "done")
 
 
 def test_a_failing_user_does_not_hammer(tmp_path: Path) -> None:
@@ -159,7 +186,7 @@ def test_a_failing_user_does_not_hammer(tmp_path: Path) -> None:
     client.faults = dict.fromkeys(range(10_000), Outcome.CONNECTION)
     load = Load(tmp_path, {"concurrency": 1, "duration_s": 0.35}, client)
     result = load.run()
-    assert 1 <= result.planned <= 4 and result.error_ratio == 1
+    assert 1 <= result.planned <= 4 and result.completed == 0
 
 
 def test_an_interrupt_drains(tmp_path: Path) -> None:
@@ -232,9 +259,9 @@ def test_live_figures_end_where_the_records_do(tmp_path: Path) -> None:
     client.faults = {3: Outcome.REJECTED, 7: Outcome.TIMEOUT}
     load = Load(tmp_path, {"mode": "poisson", "rate": 200, "requests": 20}, client)
     load.run()
-    progress = load.progress
-    assert (progress.stage, progress.planned, progress.sent, progress.in_flight) == ("poisson-200", 20, 20, 0)
-    assert (progress.completed, progress.failed) == (18, 2)
+    progress, counts = load.progress, load.progress.counts
+    assert (progress.stage, progress.planned, counts.sent, counts.in_flight) == ("poisson-200", 20, 20, 0)
+    assert (counts.completed, counts.failed) == (18, 2)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -254,3 +281,113 @@ def test_planned_is_the_sum_of_all_outcomes_whatever_happens(tmp_path: Path, see
     result = load.run(None, load.later(draw.uniform(0, 0.3), *steps))
     assert sum(load.outcomes().values()) == result.planned == 80
     assert result.completed == load.outcomes().get(Outcome.COMPLETED, 0)
+
+
+def phase_of(load: Load, prompts: Sequence[PlannedPrompt], **changes: Any) -> Phase:
+    return replace(load.part.measured, prompts=tuple(prompts), **changes)
+
+
+def test_workers_share_the_plan_without_gap_or_overlap(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 5, "requests": 41})
+    planned = []
+    for worker in range(3):
+        planned.append(load.run(share=Share(worker, 3)).planned)
+        assert {record.worker for record in load.records} >= {worker}
+    assert load.outcomes() == {Outcome.COMPLETED: 41} and planned == [14, 14, 13]
+    assert load.client.prepared == [2, 2, 1]
+
+
+def test_a_worker_with_no_user_left_for_it_does_nothing(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 2, "requests": 9})
+    assert [load.run(share=Share(worker, 4)).planned for worker in range(4)] == [5, 4, 0, 0]
+    assert load.outcomes() == {Outcome.COMPLETED: 9}
+
+
+def test_workers_share_a_loop_by_time(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 2, "duration_s": 0.1}, prompts=3)
+    for worker in range(2):
+        load.run(share=Share(worker, 2))
+    assert {record.index % 2: record.worker for record in load.records} == {0: 0, 1: 1}
+    assert all(record.prompt == record.index % 3 for record in load.records)
+
+
+def test_users_enter_and_leave_when_planned(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 2, "duration_s": 0.4})
+    users_ns = np.array([[0, 100_000_000], [200_000_000, -1]])
+    result = load.run(replace(load.part.measured, users_ns=users_ns))
+    dues_s = [(record.due_ns - result.start_ns) / 1e9 for record in load.records]
+    assert load.client.most_in_flight == 1 and dues_s[0] == 0
+    assert not [due_s for due_s in dues_s if 0.1 <= due_s < 0.2] and 0.2 in dues_s and max(dues_s) < 0.4
+
+
+def test_a_user_thinks_between_requests(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 1, "requests": 4})
+    load.run(phase_of(load, [replace(prompt, think_ns=30_000_000) for prompt in load.part.measured.prompts]))
+    records = load.records
+    assert records[0].due_ns + 20_000_000 < (records[0].done_ns or 0) + 30_000_000 == records[1].due_ns
+    assert [later.due_ns - (before.done_ns or 0) for before, later in pairwise(records)] == [30_000_000] * 3
+
+
+def session_prompts(load: Load, turns: int) -> list[PlannedPrompt]:
+    prompts = load.part.measured.prompts
+    return [replace(prompt, session=at // turns, turn=at % turns, think_ns=1_000_000) for at, prompt in enumerate(prompts)]
+
+
+def test_a_session_grows_by_its_own_answers(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 2, "requests": 7})
+    load.run(phase_of(load, session_prompts(load, 3)))
+    assert load.outcomes() == {Outcome.COMPLETED: 7}
+    assert [(record.session, record.turn, record.input_tokens) for record in load.records] == [
+        (0, 0, 4), (0, 1, 10), (0, 2, 16), (1, 0, 4), (1, 1, 10), (1, 2, 16), (2, 0, 4),
+    ]  # fmt: skip
+    first, second = load.part.measured.prompts[:2]
+    assert np.array([*first.input_ids, 7, 8, *second.input_ids], np.int32).tobytes() in load.client.bodies
+
+
+def test_a_broken_session_is_not_gone_on_with(tmp_path: Path) -> None:
+    client = FakeClient()
+    client.faults = {1: Outcome.REJECTED}
+    load = Load(tmp_path, {"concurrency": 1, "requests": 7}, client)
+    assert load.run(phase_of(load, session_prompts(load, 3))).planned == 7
+    assert load.outcomes() == {Outcome.COMPLETED: 5, Outcome.REJECTED: 1, Outcome.NEVER_SENT: 1}
+    assert "earlier turn" in load.records[2].error
+
+
+def test_an_interrupted_session_is_accounted_for(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 2, "requests": 30}, FakeClient(service_s=0.05))
+    load.run(phase_of(load, session_prompts(load, 3)), load.later(0.12, load.stop.interrupt))
+    outcomes = load.outcomes()
+    assert set(outcomes) == {Outcome.COMPLETED, Outcome.NEVER_SENT} and sum(outcomes.values()) == 30
+
+
+def test_sessions_of_an_open_loop_begin_when_due(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"mode": "constant", "rate": 50, "requests": 9})
+    phase = phase_of(load, session_prompts(load, 3), due_offsets_ns=np.array([0, 20_000_000, 40_000_000]))
+    result = load.run(phase)
+    assert result.planned == 9 and load.outcomes() == {Outcome.COMPLETED: 9}
+    assert [r.due_ns - result.start_ns for r in load.records if r.turn == 0] == [0, 20_000_000, 40_000_000]
+
+
+def test_a_failure_without_a_token_is_retried_as_often_as_allowed(tmp_path: Path) -> None:
+    client = FakeClient()
+    client.faults, client.heals = {1: Outcome.REJECTED, 2: Outcome.REJECTED, 3: Outcome.TOO_LONG}, {1}
+    load = Load(tmp_path, {"concurrency": 1, "requests": 5}, client)
+    load.run(retries=2)
+    assert [(record.outcome, record.attempts) for record in load.records] == [
+        (Outcome.COMPLETED, 1), (Outcome.COMPLETED, 2), (Outcome.REJECTED, 3), (Outcome.TOO_LONG, 1), (Outcome.COMPLETED, 1),
+    ]  # fmt: skip
+
+
+def test_a_planned_cancellation_is_no_failure_of_its_user(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 1, "requests": 6})
+    prompts = [replace(prompt, cancel_after_tokens=2) for prompt in load.part.measured.prompts]
+    result = load.run(phase_of(load, prompts))
+    assert (result.cancelled_as_planned, result.completed, load.progress.counts.failed) == (6, 0, 0)
+    assert result.end_ns - result.start_ns < 500_000_000  # no pause as after a failure
+    assert all(record.planned_cancel for record in load.records)
+
+
+def test_steady_figures_drain_what_is_in_flight(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"concurrency": 3, "duration_s": 60}, FakeClient(service_s=0.1))
+    result = load.run(None, load.later(0.25, load.stop.steady))
+    assert result.ended == "steady" and load.outcomes() == {Outcome.COMPLETED: result.planned}

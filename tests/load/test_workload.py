@@ -53,6 +53,21 @@ def test_prompts_are_text_of_the_corpus_and_follow_the_seed(engine_directory: Pa
     assert len(longest_line) > 20 and longest_line in "\n".join(read_corpus(["en"]))
 
 
+def test_a_text_is_encoded_without_special_tokens(engine_directory: Path) -> None:
+    prompts = CorpusPrompts.of_engine(engine_directory, ["en"])
+    tokenizer = Tokenizer.from_file(str(engine_directory / "tokenizer.json"))
+    ids = prompts.encode("The quick brown fox, 3 times.")
+    assert ids.dtype == np.int32 and 0 not in ids
+    assert tokenizer.decode(ids.tolist()) == "The quick brown fox, 3 times."
+    assert prompts.encode("").shape == (0,)
+    assert prompts.vocabulary_tokens == tokenizer.get_vocab_size() > ids.max()
+
+
+def test_random_ids_have_no_texts() -> None:
+    with pytest.raises(WorkloadError, match="name its directory with --tokenizer, or give a dataset of input_ids"):
+        UniformPrompts(10).encode("The quick brown fox")
+
+
 def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match=r"tokenizer\.json: no such file"):
         CorpusPrompts.of_engine(tmp_path, ["en"])

@@ -127,7 +127,7 @@ class Chromium:
 @pytest.fixture(scope="module", params=["en", "zh"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("browser") / "run"
-    write_synthetic_run(path, model="<script>alert(1)</script><img src=http://example.invalid/x.png>", gpu=True)
+    write_synthetic_run(path, model="<script>alert(1)</script><img src=http://example.invalid/x.png>", gpu=True, mixed=True)
     run = RunDirectory.open(path)
     language: Language = request.param
     write_reports(run, summarise(run), language, ["html"])

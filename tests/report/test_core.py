@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from trtbench.analysis.summary import Summary
 from trtbench.report.blocks import Table
-from trtbench.report.core import core_blocks, core_table
-from trtbench.report.words import Words
+from trtbench.report.core import core_blocks, core_table, load_label
+from trtbench.report.words import LANGUAGES, Words
 
 
 def test_header_of_the_template_in_chinese(summary: Summary) -> None:
@@ -16,6 +20,22 @@ def test_users_and_rates_are_kept_apart(summary: Summary) -> None:
     assert [table.caption for table in tables] == ["default-fp16", "default-fp16, open loop", "default-int8", "default-int8, open loop"]
     assert [row[0] for row in tables[0].rows] == ["1", "4", "8"]
     assert [row[0] for row in tables[1].rows] == ["2/s (Poisson)"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "ramp_from", "en", "zh"),
+    [
+        ("concurrency", 16.0, None, "16", "16"),
+        ("concurrency", 1000.0, 10.0, "10 → 1000", "10 → 1000"),
+        ("poisson", 20.0, 1.5, "1.5 → 20/s (Poisson)", "1.5 → 20/s（泊松）"),
+        ("burst", 2.5, None, "2.5/s (bursts)", "2.5/s（突发）"),
+        ("trace", 2.0, None, "trace at 2×", "2 倍速回放"),
+    ],
+)
+def test_what_was_asked_is_said_by_its_mode(summary: Summary, mode: str, asked: float, ramp_from: float | None, en: str, zh: str) -> None:
+    stage = summary.deployments[0].stages[0]
+    asked_for = replace(stage, ramp_from=ramp_from, span=replace(stage.span, mode=mode, asked=asked))
+    assert [load_label(asked_for, Words(language)) for language in LANGUAGES] == [en, zh]
 
 
 def test_figures_of_one_row(summary: Summary) -> None:

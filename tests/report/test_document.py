@@ -32,6 +32,7 @@ SECTIONS: dict[Language, list[str]] = {
         "Batching",
         "KV cache",
         "Resources",
+        "Load generator",
         "Environment",
         "Appendix: formulas",
         "Appendix: effective settings",
@@ -49,6 +50,7 @@ SECTIONS: dict[Language, list[str]] = {
         "批处理",
         "KV 缓存",
         "资源",
+        "压测客户端",
         "环境",
         "附录：公式",
         "附录：生效的设置",
@@ -75,7 +77,7 @@ def test_sections_of_markdown(written: tuple[Language, Path]) -> None:
 def test_markdown_tables_are_whole(written: tuple[Language, Path]) -> None:
     _, path = written
     tables = re.findall(r"(?:^\|.*\n)+", (path / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(tables) == 27
+    assert len(tables) == 29
     for table in tables:
         rows = [re.split(r"(?<!\\)\|", line) for line in table.splitlines()]
         assert len({len(row) for row in rows}) == 1
@@ -159,6 +161,15 @@ def test_escaped_markdown_renders_as_the_text_itself(text: str) -> None:
 
 def test_control_characters_do_not_reach_a_terminal() -> None:
     assert escape_markdown("a\x1b[31mb\x00c\nd") == "a�\\[31mb�c d"
+
+
+def test_planned_cancellations_and_parts_of_a_mixed_workload_are_shown(tmp_path: Path) -> None:
+    run = RunDirectory.open(write_synthetic_run(tmp_path / "run", mixed=True).run.path)
+    write_reports(run, summarise(run), "en", ["md"])
+    text = (run.path / "report.md").read_text(encoding="utf-8")
+    assert "| c4 | 200 = 180 + 0 + 20 (20 as planned) + 0 + 0 | 0% | - |" in text
+    assert "components of the mixed workload" in text and "first and later turns of sessions" in text
+    assert "itl_exact" in text and "ttft_from_read" in text
 
 
 def test_an_incomplete_run_says_so(tmp_path: Path) -> None:

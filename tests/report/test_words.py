@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import trtbench.report
+from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.precision import precision_findings
-from trtbench.analysis.summary import GpuUse, Level, NotRun, Summary
-from trtbench.analysis.validity import Reason, run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.summary import GpuUse, Level, NotRun, Summary, Transport, Worker
+from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.verdict import Reason
 from trtbench.records import Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
@@ -39,7 +41,21 @@ def test_chinese_is_chinese() -> None:
 
 def test_no_text_is_unused_and_none_is_missing() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(trtbench.report.__file__).parent.glob("*.py"))
-    prefixes = ("finding.", "reason.", "verdict.", "formula.", "col.", "section.", "figure.", "severity.", "mode.", "ended.", "comparison.")
+    prefixes = (
+        "finding.",
+        "reason.",
+        "verdict.",
+        "formula.",
+        "col.",
+        "section.",
+        "figure.",
+        "severity.",
+        "mode.",
+        "ended.",
+        "comparison.",
+        "turn.",
+        "groups.",
+    )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
 
@@ -57,6 +73,10 @@ def test_a_figure_with_braces_is_text() -> None:
     )
 
 
+HIGH = Level(1e9, 1e9, 1e9)
+BUSY = {"1": Worker(HIGH, HIGH, 1e9, HIGH)}
+
+
 def every_finding(summary: Summary) -> Iterator[Finding]:
     """All rules, on a deployment where all that can go wrong does."""
     result = summary.deployments[1]
@@ -71,7 +91,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     )
     c4 = replace(c4, inflight=replace(c1.inflight, running=high, waiting=high), drifts={"server_rss_bytes": creep, "server_fds": creep})
     c8 = replace(c8, triton_batching=replace(c8.triton_batching, batch_hit_ratio=0.0))
-    c8 = replace(c8, resources=replace(c8.resources, client_cpu_cores=high), throughput=replace(c8.throughput, goodput_ratio=0.1))
+    c8 = replace(c8, resources=replace(c8.resources, client_workers=BUSY), throughput=replace(c8.throughput, goodput_ratio=0.1))
     poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
     facts = replace(result.facts, max_sequences=4)
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
@@ -88,14 +108,19 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     result = summary.deployments[0]
     stage = result.stages[0]
     gpu = GpuUse(None, None, None, None, None, None, 0.5, 0.5)
-    high = Level(1e9, 1e9, 1e9)
-    use = replace(stage.resources, client_cpu_cores=high, client_loop_lag_p50_ns=1e9, gpus={"0": gpu})
+    use = replace(stage.resources, client_workers=BUSY, gpus={"0": gpu})
+    sending = replace(stage.sending, lag_p99_ns=10**10, rate_ratio=0.5)
     for ended in ("server_lost", "broken_off", "error_bound", "done"):
         lost = replace(stage.conservation, unrecorded=1)
         worst = replace(
             stage, span=replace(stage.span, ended=ended), conservation=lost, wrong_length=1, resources=use, foreign_cpu_cores=1.0
         )
-        yield from stage_reasons(result, worst, [10**10], summary.scenario, 2)
+        for share in (0.0, 1.0):
+            stamps = replace(stage.stamps, lag_p99_ns=10**10, coalesced_ratio=share)
+            yield from stage_reasons(result, replace(worst, sending=sending, stamps=stamps), summary.scenario, 2)
+    told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
+    for steps in (0, 1):
+        yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps),)))
     few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))
     yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
     unplanned = [replace(pair, same_plan=False) for pair in summary.comparisons]

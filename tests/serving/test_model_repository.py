@@ -195,6 +195,14 @@ def test_a_workload_over_the_positions_is_refused() -> None:
         budget(KvCache(), Workload(input_tokens=8000, output_tokens=193))
 
 
+def test_the_longest_request_has_its_prefix_and_its_sessions_turns() -> None:
+    """1000 of the prefix, 4 messages of 100, 3 answers and the last of 50: 1600 tokens, 50 blocks, for 32 sequences."""
+    session = {"input_tokens": 100, "output_tokens": 50, "prefix": {"tokens": 1000}, "sessions": {"turns": {"min": 1, "max": 4}}}
+    assert budget(KvCache(), Workload.model_validate(session)) == 50 * 32
+    with pytest.raises(ScenarioError, match="is over the model's 8192 positions: shorten one of them, or what comes on top"):
+        budget(KvCache(), Workload.model_validate(session | {"sessions": {"turns": 50}}))
+
+
 def test_a_kv_type_that_the_cpu_lacks_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"kv_cache\.dtype = 'fp8'"):
         budget(KvCache(dtype="fp8"), Workload())

@@ -13,6 +13,7 @@ from trtbench.analysis.knee import Knee, find_knee
 from trtbench.analysis.kv_cache import Residency, blocks_left
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
+from trtbench.analysis.transport import Transport, transports
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import DeploymentDirectory, Samples, Series
 from trtbench.scenario import Scenario
@@ -55,6 +56,7 @@ class DeploymentResult:
     kv_used_blocks: Curve
     running: Curve
     waiting: Curve
+    transports: tuple[Transport, ...]
 
     @property
     def provider(self) -> str:
@@ -93,12 +95,13 @@ def deployment_result(
         kv_used_blocks=thin(samples.series("kv_blocks_used")),
         running=thin(samples.series("inflight_scheduled_requests")),
         waiting=thin(samples.series("inflight_waiting_requests")),
+        transports=transports(events),
     )
 
 
 def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
-    """(users, output tokens a second) of the closed-loop stages whose rates hold."""
-    ran = [stage for stage in stages if stage.is_closed_loop and stage.supports_rates]
+    """(users, output tokens a second) of the closed-loop stages that held one level and whose rates hold."""
+    ran = [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
     return [(s.span.asked, s.throughput.output_token_throughput) for s in ran if s.throughput.output_token_throughput]
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trtbench.analysis.client_validity import CLIENT_CORES_SUSPECT
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stages import StageResult
-from trtbench.analysis.validity import CLIENT_CORES_SUSPECT
+from trtbench.analysis.workers import busiest
 from trtbench.scenario import Scenario
 
 Severity = Literal["critical", "warning", "info"]
@@ -166,13 +167,11 @@ def _sequences(result: DeploymentResult, stage: StageResult) -> Finding | None:
 
 
 def _client(stage: StageResult) -> Finding | None:
-    cores = stage.resources.client_cpu_cores
-    if cores is None or cores.mean <= CLIENT_CORES_SUSPECT:
+    found, lag = busiest(stage.resources.client_workers), stage.resources.client_loop_lag_ns
+    if found is None or found[1] <= CLIENT_CORES_SUSPECT:
         return None
-    lag = stage.resources.client_loop_lag_ns
-    return Finding(
-        "client_bound", "critical", limits=True, figures={"client_cpu_cores": cores.mean, "loop_lag_ns": lag.max if lag else "-"}
-    )
+    figures: dict[str, float | str] = {"client_cpu_cores": found[1], "worker": found[0] or "0", "loop_lag_ns": lag.max if lag else "-"}
+    return Finding("client_bound", "critical", limits=True, figures=figures)
 
 
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
@@ -197,7 +196,13 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
 def _rate(stage: StageResult) -> Finding | None:
     """An open loop asks more than is served, told by two signs: fewer done than due, and waiting that grows."""
     rates = stage.throughput
-    if stage.is_closed_loop or not stage.backlog_grew or not rates.offered_rate or rates.request_throughput is None:
+    if (
+        stage.is_closed_loop
+        or stage.ramp_from is not None
+        or not stage.backlog_grew
+        or not rates.offered_rate
+        or rates.request_throughput is None
+    ):
         return None
     if rates.request_throughput >= _RATE_KEPT_RATIO * rates.offered_rate:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from trtbench.analysis.percentile import Distribution, quantile_curve
+from trtbench.analysis.sending import send_lags_ns
 from trtbench.records import Outcome, RequestRecord
 
 NS_PER_S = 1_000_000_000
@@ -14,7 +15,7 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Every figure over the completed requests of one stage; `send_lag_ns` over all that were sent.
+    """Every figure over the completed requests of one stage; `send_lag_ns` over all that were sent once.
 
     The `server_` three are the server's own: queue = first scheduled - arrival, prefill = first token - first scheduled,
     decode = last token - first token.
@@ -79,8 +80,3 @@ def latency(requests: Sequence[RequestRecord]) -> Latency:
         ttft_curve_ns=quantile_curve(ttft),
         itl_curve_ns=quantile_curve(itl),
     )
-
-
-def send_lags_ns(requests: Sequence[RequestRecord]) -> list[int]:
-    """sent - due of every request that was sent, whatever became of it."""
-    return [request.sent_ns - request.due_ns for request in requests if request.sent_ns is not None]

@@ -15,7 +15,9 @@ _MESSAGE_CHARACTERS = 300
 class Conservation:
     """The equation of one stage. `unrecorded` requests were planned and left no record: the run was killed over them.
 
-    `failed_by_class` adds up to `failed`; `messages` holds the commonest error text of each class.
+    Some of the `cancelled` were so as planned: their user goes away, and they are no errors. `retries` are sendings beyond each
+    request's first, `completed_by_retry` the requests that would have failed without. `failed_by_class` adds up to `failed`;
+    `messages` holds the commonest error text of each class.
     """
 
     planned: int
@@ -27,6 +29,9 @@ class Conservation:
     unrecorded: int
     failed_by_class: dict[str, int]
     messages: dict[str, str]
+    cancelled_as_planned: int
+    retries: int
+    completed_by_retry: int
 
     @property
     def holds(self) -> bool:
@@ -35,8 +40,8 @@ class Conservation:
 
     @property
     def error_ratio(self) -> float | None:
-        """1 - completed / planned."""
-        return 1 - self.completed / self.planned if self.planned else None
+        """1 - (completed + cancelled as planned) / planned."""
+        return 1 - (self.completed + self.cancelled_as_planned) / self.planned if self.planned else None
 
 
 def conservation(requests: Sequence[RequestRecord], planned: int) -> Conservation:
@@ -53,7 +58,15 @@ def conservation(requests: Sequence[RequestRecord], planned: int) -> Conservatio
         unrecorded=planned - len(requests),
         failed_by_class=failed,
         messages=_messages(requests),
+        cancelled_as_planned=sum(map(is_cancelled_as_planned, requests)),
+        retries=sum(max(request.attempts - 1, 0) for request in requests),
+        completed_by_retry=sum(request.attempts > 1 and request.outcome is Outcome.COMPLETED for request in requests),
     )
+
+
+def is_cancelled_as_planned(request: RequestRecord) -> bool:
+    """A stop that came before the plan's own cancellation is counted as the plan's: the user was to go away in any case."""
+    return request.planned_cancel and request.outcome is Outcome.CANCELLED
 
 
 def _messages(requests: Sequence[RequestRecord]) -> dict[str, str]:

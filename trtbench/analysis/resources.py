@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trtbench.analysis.percentile import nearest_rank
 from trtbench.analysis.window import Level, inside
+from trtbench.analysis.workers import Worker, workers
 from trtbench.rundir import Samples, Series
 
 NS_PER_S = 1_000_000_000
@@ -39,10 +40,11 @@ class Resources:
     server_rss_bytes: Level | None
     server_fds: Level | None
     server_threads: Level | None
-    client_cpu_cores: Level | None
+    client_cpu_cores: Level | None  # all workers added
     client_rss_bytes: Level | None
-    client_loop_lag_ns: Level | None
-    client_loop_lag_p50_ns: float | None  # half of all sampling intervals had a timer later than this
+    client_loop_lag_ns: Level | None  # of all workers
+    client_loop_lag_p50_ns: float | None  # of the worker where it is largest
+    client_workers: dict[str, Worker]
     machine_cpu_ratio: Level | None
     machine_memory_available_bytes: Level | None
     engine_memory_bytes: dict[str, float]  # peak, by where: cpu, gpu, pinned
@@ -55,7 +57,7 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
     def level(name: str, label: str = "") -> Level | None:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
-    lag = np.sort(inside(samples.series("client_loop_lag_ns"), start_ns, end_ns))
+    processes = workers(samples, start_ns, end_ns)
     memory = {label: level("engine_memory_bytes", label) for label in samples.labels("engine_memory_bytes")}
     return Resources(
         server_cpu_cores=level("server_cpu_cores"),
@@ -64,13 +66,21 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         server_threads=level("server_threads"),
         client_cpu_cores=level("client_cpu_cores"),
         client_rss_bytes=level("client_rss_bytes"),
-        client_loop_lag_ns=level("client_loop_lag_ns"),
-        client_loop_lag_p50_ns=nearest_rank(lag, 500) if len(lag) else None,
+        client_loop_lag_ns=_together([p.loop_lag_ns for p in processes.values() if p.loop_lag_ns]),
+        client_loop_lag_p50_ns=max((p.loop_lag_p50_ns for p in processes.values() if p.loop_lag_p50_ns is not None), default=None),
+        client_workers=processes,
         machine_cpu_ratio=level("machine_cpu_ratio"),
         machine_memory_available_bytes=level("machine_memory_available_bytes"),
         engine_memory_bytes={label: peak.max for label, peak in memory.items() if peak},
         gpus={label: _gpu(samples, label, start_ns, end_ns) for label in _gpu_labels(samples)},
     )
+
+
+def _together(levels: Sequence[Level]) -> Level | None:
+    """Of processes that are read equally often."""
+    if not levels:
+        return None
+    return Level(sum(level.mean for level in levels) / len(levels), min(x.min for x in levels), max(x.max for x in levels))
 
 
 def _gpu_labels(samples: Samples) -> list[str]:

@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass
 from trtbench.analysis.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
 from trtbench.analysis.drift import Drift, drift
 from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.groups import Group, by_mix, by_turn
 from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
 from trtbench.analysis.latency import Latency, latency, ttft_ns
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.resources import Resources, resources
+from trtbench.analysis.sending import Sending, sending
+from trtbench.analysis.stamps import Stamps, stamps
 from trtbench.analysis.throughput import Throughput, throughput
 from trtbench.records import Event, Outcome, RequestRecord, StageWindow
 from trtbench.rundir import Samples
-from trtbench.scenario import Scenario
+from trtbench.scenario import Ramp, Scenario, Stage
 
 _DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
@@ -42,12 +45,16 @@ class StageSpan:
 class StageResult:
     """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
     TTFT is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in use on this machine by
-    neither the server nor the client, on average."""
+    neither the server nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked."""
 
     span: StageSpan
     conservation: Conservation
     throughput: Throughput
     latency: Latency
+    sending: Sending
+    stamps: Stamps
+    mixes: dict[str, Group]
+    turns: dict[str, Group]
     input_tokens: Distribution
     output_tokens: Distribution
     wrong_length: int
@@ -59,15 +66,21 @@ class StageResult:
     energy_per_token_j: float | None
     foreign_cpu_cores: float | None
     drifts: dict[str, Drift]
+    ramp_from: float | None
 
     @property
     def is_closed_loop(self) -> bool:
         return self.span.mode == "concurrency"
 
     @property
+    def held_level(self) -> bool:
+        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, no bursts, no trace."""
+        return self.ramp_from is None and self.span.mode not in ("burst", "trace")
+
+    @property
     def supports_rates(self) -> bool:
         """Whether its throughput may be built upon: it ran to its end, on enough requests to give a median."""
-        return self.span.ended == "done" and self.latency.e2e_latency_ns.p50 is not None
+        return self.span.ended in ("done", "steady") and self.latency.e2e_latency_ns.p50 is not None
 
 
 def stage_spans(events: Iterable[Event], requests: Sequence[RequestRecord]) -> list[StageSpan]:
@@ -110,15 +123,19 @@ def measure(
 ) -> StageResult:
     """All figures of one stage from its measured requests and the deployment's samples."""
     start, end = span.start_ns, span.end_ns
-    duration_s = {stage.label: stage.duration_s for stage in scenario.load}.get(span.name)
+    stage = next((stage for stage in scenario.load if stage.label == span.name), None)
     done = [request for request in requests if request.outcome is Outcome.COMPLETED]
-    rates = throughput(requests, span.planned, scenario.slo, duration_s)
+    rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None)
     use = resources(samples, start, end)
     return StageResult(
         span=span,
         conservation=conservation(requests, span.planned),
         throughput=rates,
         latency=latency(requests),
+        sending=sending(requests, span.mode != "concurrency"),
+        stamps=stamps(requests),
+        mixes=by_mix(requests),
+        turns=by_turn(requests),
         input_tokens=Distribution.of(r.input_tokens for r in done),
         output_tokens=Distribution.of(r.output_tokens for r in done),
         wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done),
@@ -130,7 +147,13 @@ def measure(
         energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
         foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
         drifts=_drifts(samples, start, end),
+        ramp_from=_ramp_from(stage) if stage else None,
     )
+
+
+def _ramp_from(stage: Stage) -> float | None:
+    level = stage.concurrency if stage.mode == "concurrency" else stage.rate
+    return float(level.first) if isinstance(level, Ramp) else None
 
 
 def backlog_grew(ttfts_in_order_ns: Sequence[int]) -> bool | None:

@@ -9,19 +9,24 @@ from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
+from trtbench.analysis.groups import Group
 from trtbench.analysis.kv_cache import KvCache
-from trtbench.analysis.latency import Latency, send_lags_ns
+from trtbench.analysis.latency import Latency
 from trtbench.analysis.outcomes import Conservation
 from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.resources import GpuUse, Resources
-from trtbench.analysis.stages import StageResult, by_stage
+from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
-from trtbench.analysis.validity import Reason, Verdict, run_reasons, sample_reasons, stage_reasons, verdict
+from trtbench.analysis.transport import Transport
+from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
+from trtbench.analysis.workers import Worker
 from trtbench.records import Environment, Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
@@ -36,6 +41,7 @@ __all__ = [  # what report/ may know of analysis/
     "Distribution",
     "Finding",
     "GpuUse",
+    "Group",
     "InflightBatching",
     "KvCache",
     "Latency",
@@ -47,13 +53,15 @@ __all__ = [  # what report/ may know of analysis/
     "StageResult",
     "Summary",
     "Throughput",
+    "Transport",
     "TritonBatching",
     "Verdict",
+    "Worker",
     "needed_samples",
     "summarise",
 ]
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +124,10 @@ def _deployment(
 ) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]]]:
     """One deployment's records are held only in here: a day's run has millions."""
     requests = directory.requests()
-    result, records = deployment_result(directory, requests, events, scenario, cpu_count), by_stage(requests)
-    reasons = [
-        reason
-        for stage in result.stages
-        for reason in stage_reasons(result, stage, send_lags_ns(records.get(stage.span.name, [])), scenario, cpu_count)
-    ]
+    result = deployment_result(directory, requests, events, scenario, cpu_count)
+    reasons = [*transport_reasons(result)]
+    for stage in result.stages:
+        reasons += stage_reasons(result, stage, scenario, cpu_count)
     return result, reasons, outputs(requests)
 
 

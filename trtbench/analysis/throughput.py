@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trtbench.analysis.latency import NS_PER_S, gaps_ns, tpot_ns, ttft_ns
+from trtbench.analysis.outcomes import is_cancelled_as_planned
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import Slo
 
@@ -38,7 +39,7 @@ class Throughput:
     output_token_throughput: float | None
     offered_rate: float | None  # requests a second that fell due; what an open loop really asked
     goodput: float | None
-    goodput_ratio: float | None  # of all planned, whenever done
+    goodput_ratio: float | None  # of all planned but those cancelled as planned, whenever done
 
 
 def measured_window(requests: Sequence[RequestRecord], duration_s: float | None) -> Window | None:
@@ -76,6 +77,7 @@ def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, durati
         return Throughput(0.0, 0, 0, None, None, None, None, None)
     done = [r for r in requests if r.outcome is Outcome.COMPLETED and window.holds(r.done_ns)]
     tokens = sum(n for r in requests for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
+    judged = planned - sum(map(is_cancelled_as_planned, requests))
     good = [r for r in requests if keeps(r, slo)] if slo.model_dump(exclude_none=True) else None
     return Throughput(
         window_s=window.seconds,
@@ -85,7 +87,7 @@ def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, durati
         output_token_throughput=tokens / window.seconds,
         offered_rate=_offered_rate(requests),
         goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
-        goodput_ratio=None if good is None or not planned else len(good) / planned,
+        goodput_ratio=None if good is None or not judged else len(good) / judged,
     )
 
 

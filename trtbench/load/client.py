@@ -1,10 +1,11 @@
-"""Client: sends one planned request and stamps what comes back."""
+"""Client: sends one planned request and stamps what comes back. Here over grpc.aio; `wire_client.py` has our own transport."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,17 +14,19 @@ import grpc
 import grpc.aio
 
 from trtbench.clock import NS_PER_S, now_ns
-from trtbench.load.errors import classify
+from trtbench.load.channel import open_channel
+from trtbench.load.errors import classify, end, end_with_status
+from trtbench.load.event_loop import loop_name
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
-from trtbench.load.target import CHANNEL_OPTIONS, Target
+from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
 
 _CONNECTIONS = 4
 _CONNECT_S = 5.0
 _DEFAULTS = ClientSettings()
-_LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
+TOO_LATE = "its time limit had passed before it could be sent"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,17 @@ class Limits:
     deadline_ns: int
     cancel_after_tokens: int | None = None
     cancel_after_ns: int | None = None  # from its sending
+
+    def end_of_patience(self, sent_ns: int) -> tuple[int, Outcome, str]:
+        """(instant, outcome, error) of the first limit that time alone reaches."""
+        if self.cancel_after_ns is not None and sent_ns + self.cancel_after_ns < self.deadline_ns:
+            return sent_ns + self.cancel_after_ns, Outcome.CANCELLED, f"planned: after {self.cancel_after_ns / NS_PER_S:g} s"
+        return self.deadline_ns, Outcome.TIMEOUT, "its time limit has passed"
+
+    def tokens_reached(self, tokens: int) -> str:
+        """The error of a request that the plan cancels after as many tokens as have come; "" while it goes on."""
+        asked = self.cancel_after_tokens
+        return f"planned: after {asked} tokens" if asked is not None and tokens >= asked else ""
 
 
 class ConnectError(Exception):
@@ -66,18 +80,19 @@ class Client(Protocol):
 class GrpcClient:
     """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request in flight, spread over a few connections.
 
-    A stream whose request completed serves the next one. To open one takes client and server about a millisecond, in which an engine
-    can begin a step without the request: a closed loop would show it as latency of the server. After any other end the stream is dropped.
+    A stream whose request completed serves the next one, for the reason given in `pool.py`. After any other end it is dropped.
     """
 
     def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
-        """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop."""
-        self._target = target
-        self._workload = workload
-        self._end_id = end_id
-        self._channels = [grpc.aio.insecure_channel(target.url, options=CHANNEL_OPTIONS) for _ in range(_CONNECTIONS)]
+        """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop.
+
+        UserError when a file of `settings.tls` cannot be read.
+        """
+        self._target, self._workload, self._end_id = target, workload, end_id
+        self._channels = [open_channel(target.url, settings, asynchronous=True) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._idle: list[Any] = []
+        self._compression = settings.compression
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
 
     async def prepare(self, streams: int) -> None:
@@ -88,41 +103,46 @@ class GrpcClient:
             raise ConnectError(f"the server at {self._target.url} does not answer") from error
 
     def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
-        return request_body(self._target, prompt, self._workload, self._end_id)
+        return request_body(self._target, prompt, self._workload, self._end_id, context)
 
     def facts(self) -> dict[str, Any]:
-        return {"transport": "grpc", "stamps": "user", "connections": _CONNECTIONS}
+        return {
+            "transport": "grpc",
+            "stamps": "user",
+            "stamps_why": "transport grpc reads its sockets itself",
+            "loop": loop_name(),
+            "connections": _CONNECTIONS,
+            "compression": self._compression,
+        }
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        deadline_ns = limits.deadline_ns
-        phase = "w" if record.warmup else "m"
-        message = with_request_id(body, f"{self._run_id}-{record.stage}-{phase}{record.index}")
+        message = with_request_id(body, request_id(self._run_id, record))
         record.sent_ns = now_ns()
-        if record.sent_ns >= deadline_ns:
+        if record.sent_ns >= limits.deadline_ns:
             record.sent_ns = None
-            _end(record, Outcome.TIMEOUT, "its time limit had passed before it could be sent")
+            end(record, Outcome.TIMEOUT, TOO_LATE)
             return
         call = self._stream()
-        deadline = _Deadline(call, (deadline_ns - record.sent_ns) / NS_PER_S)
+        patience = _Patience(call, limits, record.sent_ns)
         code, text = "", ""
         try:
-            code, text = await _exchange(call, message, record)
+            code, text = await _exchange(call, message, record, limits)
         except asyncio.CancelledError:
-            if not deadline.passed:
+            if not patience.over:
                 call.cancel()
-                _end(record, Outcome.CANCELLED, "cancelled by the client")
+                end(record, Outcome.CANCELLED, "cancelled by the client")
                 raise
+            patience.forgive()
         finally:
-            deadline.cancel()
-        if deadline.passed:
-            code, text = "DEADLINE_EXCEEDED", "its time limit has passed"
+            patience.cancel()
         if record.outcome is Outcome.COMPLETED:
             self._idle.append(call)
             return
         call.cancel()
-        if record.done_ns is None:
-            error = text or (f"stream ended with {code}" if code != "OK" else "stream closed without a final response")
-            _end(record, classify("" if code == "OK" else code, error), error)
+        if patience.over:
+            end(record, patience.outcome, patience.error)
+        elif record.done_ns is None:
+            end_with_status(record, code, text)
 
     async def close(self) -> None:
         await asyncio.gather(*(channel.close() for channel in self._channels))
@@ -136,29 +156,43 @@ class GrpcClient:
         return next(self._openers)()
 
 
-class _Deadline:
-    """Cancels a call after some seconds; `passed` says that it did."""
+class _Patience:
+    """Cancels the running task's call at the first limit of time; `over` says that it did."""
 
-    def __init__(self, call: Any, seconds: float) -> None:
-        self.passed = False
-        self._call = call
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
+    def __init__(self, call: Any, limits: Limits, sent_ns: int) -> None:
+        self.over = False
+        self._call, self._task = call, asyncio.current_task()
+        until_ns, self.outcome, self.error = limits.end_of_patience(sent_ns)
+        self._timer = asyncio.get_running_loop().call_later((until_ns - sent_ns) / NS_PER_S, self._end)
 
     def cancel(self) -> None:
         self._timer.cancel()
 
-    def _pass(self) -> None:
-        self.passed = True
+    def forgive(self) -> None:
+        """The task goes on as if it had never been cancelled."""
+        if sys.version_info >= (3, 11) and self._task:
+            self._task.uncancel()
+
+    def _end(self) -> None:
+        self.over = True
         self._call.cancel()
+        if self._task:  # one that waits for a call that has not begun to be sent is told nothing by grpc.aio
+            self._task.cancel()
 
 
-async def _exchange(call: Any, message: bytes, record: RequestRecord) -> tuple[str, str]:
+def request_id(run_id: str, record: RequestRecord) -> str:
+    return f"{run_id}-{record.stage}-{'w' if record.warmup else 'm'}{record.index}"
+
+
+async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Limits) -> tuple[str, str]:
     """Write one message and read until the request is over; the status of a stream that ended before it: (name of the code, details)."""
     try:
         await call.write(message)
         while (received := await call.read()) is not grpc.aio.EOF:
             arrived_ns = now_ns()
             _take(record, arrived_ns, received)
+            if record.done_ns is None and (planned := limits.tokens_reached(len(record.output_ids))):
+                end(record, Outcome.CANCELLED, planned)
             if record.done_ns is not None:
                 return "OK", ""
     except grpc.aio.AioRpcError as error:
@@ -193,10 +227,6 @@ def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> None:
     record.server = response.times or record.server
     record.model_version = response.model_version or record.model_version
     if response.error:
-        _end(record, classify("", response.error), response.error, arrived_ns)
+        end(record, classify("", response.error), response.error, arrived_ns)
     elif response.final:
-        _end(record, Outcome.COMPLETED, "", arrived_ns)
-
-
-def _end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
-    record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()
+        end(record, Outcome.COMPLETED, "", arrived_ns)

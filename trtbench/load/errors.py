@@ -1,4 +1,4 @@
-"""From what a server or the transport says to the class of a failure.
+"""From what a server or the transport says to the class of a failure, and into the record.
 
 The texts are those of Triton's core and gRPC endpoint, of TensorRT-LLM's executor and of this project's own Triton model.
 """
@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 
-from trtbench.records import Outcome
+from trtbench.clock import now_ns
+from trtbench.records import Outcome, RequestRecord
+
+_LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
 
 _TEXTS: tuple[tuple[str, Outcome], ...] = (
     # Order counts: an out-of-memory text may also name a model that is not ready.
@@ -20,7 +23,8 @@ _TEXTS: tuple[tuple[str, Outcome], ...] = (
     (r"request timeout expired|deadline exceeded", Outcome.TIMEOUT),
     (r"unknown model|no available versions|not (at )?ready|is unloading", Outcome.UNAVAILABLE),
     (r"server is stopping|stopped accepting new inference", Outcome.UNAVAILABLE),
-    (r"failed to connect|connection (reset|refused)|socket closed|broken pipe|goaway|stream removed|rst_stream", Outcome.CONNECTION),
+    (r"failed to connect|connection (reset|refused|closed|broken)|socket closed|broken pipe", Outcome.CONNECTION),
+    (r"goaway|stream removed|rst_stream|http/2|keepalive|\bdns\b|\b(tls|ssl)\b|certificate", Outcome.CONNECTION),
     (r"internal error from core", Outcome.CONNECTION),  # grpc.aio's word for a stream that broke while it was written to
     (r"request (was )?cancel|request has been cancel", Outcome.CANCELLED),
 )
@@ -41,3 +45,14 @@ def classify(code: str, text: str) -> Outcome:
         if pattern.search(text):
             return outcome
     return _CODES.get(code, Outcome.OTHER)
+
+
+def end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
+    """`done_ns`: when it was known, by default now."""
+    record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()
+
+
+def end_with_status(record: RequestRecord, code: str, text: str) -> None:
+    """The request's stream ended before its final response, with a gRPC status: the name of its code, its message."""
+    error = text or (f"stream ended with {code}" if code != "OK" else "stream closed without a final response")
+    end(record, classify("" if code == "OK" else code, error), error)

@@ -1,90 +1,105 @@
-"""Generator: carries out one phase of a plan, in a closed or an open loop, and accounts for every planned request."""
+"""Generator: carries out a worker's share of one phase of a plan after another, in closed and open loops."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trtbench.clock import now_ns, seconds_ns, sleep_until
-from trtbench.load.client import Client, Limits
-from trtbench.load.event_loop import wake_at
+from trtbench.clock import now_ns, seconds_ns
+from trtbench.load.account import Account
+from trtbench.load.alarm import Alarm
+from trtbench.load.attempts import Attempts
+from trtbench.load.client import ConnectError
 from trtbench.load.plan import Phase
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
+from trtbench.load.share import Share, users
 from trtbench.load.stop import StopSignal
 from trtbench.records import Outcome, RequestRecord
 
 _FAILURE_PAUSE_NS = 100_000_000
 """Between a failure and the same user's next request: a dead server would otherwise be asked thousands of times a second."""
+_MOST_PREPARED = 256  # streams opened ahead of an open loop, whose number in flight nobody knows
 
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """Instants as in StageWindow; planned = the records written, completed among them."""
+    """Instants as in StageWindow; planned = the records written, completed and cancelled as planned among them."""
 
     start_ns: int
     end_ns: int
     planned: int
     completed: int
-    ended: Literal["done", "interrupted", "server_lost"]
-
-    @property
-    def error_ratio(self) -> float:
-        """1 - completed / planned (metrics.md); 0 of nothing."""
-        return 1 - self.completed / self.planned if self.planned else 0.0
+    cancelled_as_planned: int
+    ended: Literal["done", "steady", "interrupted", "server_lost"]
 
 
 @dataclass(frozen=True)
 class Generator:
-    """Runs phases one after another on the current event loop.
+    """Runs phases one after another on the current event loop, as worker number `worker`.
 
-    `timeout_s`: a request's own limit, from due. `drain_s`: longest wait for what is in flight after an interrupt.
+    `drain_s`: longest wait for what is in flight after a stop.
     """
 
-    client: Client
+    attempts: Attempts
     recorder: Recorder
-    stop: StopSignal
     progress: LoadProgress
-    timeout_s: float
+    alarm: Alarm
     drain_s: float
+    worker: int = 0
 
-    async def run(self, phase: Phase) -> PhaseResult:
-        """Send the phase and wait for all of it. Raises only what is no fault of a request: OSError of the recorder, a bug."""
-        return await _PhaseRun(self, phase).run()
+    async def prepare(self, phase: Phase, share: Share, stop: StopSignal) -> PhaseRun:
+        """Serialise the share's requests and open its connections."""
+        run = PhaseRun(self, phase, share.of(phase), stop)
+        if streams := run.streams():
+            with suppress(ConnectError):  # each request will find out for itself, and be recorded
+                await self.attempts.client.prepare(streams)
+        return run
 
-    def skip(self, phase: Phase) -> None:
-        """Account for a phase that will not be run."""
-        for record in _never_begun(phase, 0, now_ns()):
-            self.recorder.append(record)
+    def skip(self, phase: Phase, share: Share) -> None:
+        """Account for a share of a phase that will not be run."""
+        if part := share.of(phase):
+            self.account(phase, part).give_up(now_ns())
+
+    def account(self, phase: Phase, share: Share) -> Account:
+        return Account(phase, share, self.worker, self.recorder, self.progress)
 
 
-class _PhaseRun:
-    """One phase being run.
+class PhaseRun:
+    """A share of one phase, ready to be run once."""
 
-    Every planned request gets exactly one record: a request begun is in `_begun` until its record is written, and what is left when
-    the phase is over is written as never sent.
-    """
-
-    def __init__(self, generator: Generator, phase: Phase) -> None:
-        self._generator = generator
-        self._stop = generator.stop
-        self._phase = phase
-        self._bodies = [generator.client.encode(prompt) for prompt in phase.prompts]
-        self._timeout_ns = seconds_ns(generator.timeout_s)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._arrivals: asyncio.Task[None] | None = None
+    def __init__(self, generator: Generator, phase: Phase, share: Share | None, stop: StopSignal) -> None:
+        self._generator, self._phase, self._share, self._stop = generator, phase, share, stop
+        self._account = generator.account(phase, share or Share())
+        encode = generator.attempts.client.encode
+        self._bodies = {position: encode(phase.prompts[position]) for position in (share.prompts(phase) if share else ())}
+        self._units: Iterator[int] = share.units(phase) if share else iter(())
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._fault: BaseException | None = None
-        self._begun: dict[int, RequestRecord] = {}
-        self._taken = self._written = self._completed = 0
-        self._start_ns = now_ns()
-        self._end_ns = None if phase.duration_s is None else self._start_ns + seconds_ns(phase.duration_s)
+        self._start_ns = 0
+        self._end_ns: int | None = None
 
-    async def run(self) -> PhaseResult:
+    def streams(self) -> int:
+        """Requests at once, as far as they are known before."""
+        if not self._share:
+            return 0
+        if self._phase.due_offsets_ns is None:
+            return len(self._share.of_range(users(self._phase)))
+        return min(len(self._share.of_range(len(self._phase.due_offsets_ns))), _MOST_PREPARED)
+
+    async def run(self, start_ns: int) -> PhaseResult:
+        """Send everything from the instant `start_ns` on and wait for it.
+
+        Raises only what is no fault of a request: OSError of the recorder, a bug.
+        """
         phase = self._phase
-        self._generator.progress.begin(phase.stage.label, phase.warmup, phase.planned, self._start_ns, self._end_ns)
+        self._start_ns = start_ns
+        self._end_ns = None if phase.duration_s is None else start_ns + seconds_ns(phase.duration_s)
+        self._generator.progress.begin(phase.stage.label, phase.warmup, phase.planned, start_ns, self._end_ns)
         try:
             self._start()
             if self._tasks:
@@ -93,23 +108,27 @@ class _PhaseRun:
             await self._cancel()
         if self._fault:
             raise self._fault
-        self._write_never_sent()
-        return PhaseResult(self._start_ns, now_ns(), self._written, self._completed, self._stop.reason or "done")
+        account = self._account
+        if self._share:
+            account.give_up(start_ns)
+        ended = self._stop.reason or "done"
+        return PhaseResult(start_ns, now_ns(), account.written, account.completed, account.cancelled_as_planned, ended)
 
     def _start(self) -> None:
-        if self._phase.due_offsets_ns is not None:
-            self._arrivals = self._spawn(self._open_loop(self._phase.due_offsets_ns.tolist()))
+        if not self._share:
             return
-        users = self._phase.stage.concurrency or 1
-        for _ in range(users if self._phase.requests is None else min(users, self._phase.requests)):
-            self._spawn(self._user())
+        if self._phase.due_offsets_ns is not None:
+            self._spawn(self._open_loop(self._phase.due_offsets_ns.tolist()))
+            return
+        for number in self._share.of_range(users(self._phase)):
+            enter_ns, leave_ns = (0, -1) if self._phase.users_ns is None else self._phase.users_ns[number].tolist()
+            self._spawn(self._user(self._start_ns + enter_ns, None if leave_ns < 0 else self._start_ns + leave_ns))
 
     async def _wait(self) -> None:
         """Until all is done; once stopped, for no longer than the drain."""
         if await _first(self._idle.wait(), self._stop.wait_draining()):
             return
-        if self._arrivals:
-            self._arrivals.cancel()  # it may sleep until an arrival that is far away
+        self._generator.alarm.release()  # some may sleep until an instant that is far away
         await _first(self._idle.wait(), self._stop.wait_cancelling(), timeout_s=self._generator.drain_s)
 
     async def _cancel(self) -> None:
@@ -119,78 +138,71 @@ class _PhaseRun:
                 task.cancel()
             await asyncio.wait(self._tasks)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
-        return task
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) and not self._fault:
             self._fault = fault
         if not self._tasks or self._fault:
             self._idle.set()
 
-    async def _user(self) -> None:
-        """One user of the closed loop: the next request is due the instant the one before is done, after a failure a pause later."""
-        due_ns = self._start_ns
-        while self._may_take():
-            record = self._begin(due_ns)
-            await self._send(record)
-            due_ns = record.done_ns or now_ns()
-            if record.outcome is not Outcome.COMPLETED:
-                due_ns += _FAILURE_PAUSE_NS
-                await sleep_until(due_ns)
-
-    def _may_take(self) -> bool:
-        in_time = self._end_ns is None or now_ns() < self._end_ns
-        in_number = self._phase.requests is None or self._taken < self._phase.requests
-        return in_time and in_number and not self._stop.is_set
-
     async def _open_loop(self, due_offsets_ns: list[int]) -> None:
-        """Each request at its own absolute instant, however many are in flight; one that is late is sent late."""
-        for offset_ns in due_offsets_ns:
-            due_ns = self._start_ns + offset_ns
-            await wake_at(due_ns)
+        """Each unit at its own absolute instant, however many are in flight; one that is late is sent late."""
+        for unit in self._units:
+            due_ns = self._start_ns + due_offsets_ns[unit]
+            await self._generator.alarm.until(due_ns)
             if self._stop.is_set:
                 return
-            self._spawn(self._send(self._begin(due_ns)))
+            self._spawn(self._send_unit(unit, due_ns))
 
-    def _begin(self, due_ns: int) -> RequestRecord:
-        record = _record(self._phase, self._taken, due_ns)
-        self._begun[record.index] = record
-        self._taken += 1
-        self._generator.progress.count_sent()
-        return record
+    async def _user(self, enters_ns: int, leaves_ns: int | None) -> None:
+        """One user of the closed loop: ready for the next request when the one before is done, due after thinking."""
+        until_ns = min((end for end in (leaves_ns, self._end_ns) if end is not None), default=None)
+        ready_ns, thinks = enters_ns, False
+        while not self._stop.is_set and (until_ns is None or max(ready_ns, now_ns()) < until_ns):
+            unit = next(self._units, None)
+            if unit is None:
+                return
+            ready_ns = await self._send_unit(unit, ready_ns, until_ns, thinks)
+            thinks = True
 
-    async def _send(self, record: RequestRecord) -> None:
-        body = self._bodies[record.prompt - self._phase.first_prompt]
+    async def _send_unit(self, unit: int, ready_ns: int, until_ns: int | None = None, thinks: bool = False) -> int:
+        """A session turn by turn, or a single request; returns when its user is ready for another.
+
+        `thinks`: before the first turn too. Nothing is due at `until_ns` or later.
+        """
+        units = self._phase.units
+        context: list[int] = []
+        for turn, position in enumerate(units[unit % len(units)]):
+            prompt = self._phase.prompts[position]
+            due_ns = ready_ns + (prompt.think_ns if turn or thinks else 0)
+            if until_ns is not None and due_ns >= until_ns:
+                return due_ns
+            await self._generator.alarm.until(due_ns)
+            if self._stop.is_set:
+                return due_ns
+            record = self._account.begin(unit, turn, due_ns, len(context))
+            await self._send(record, position, context)
+            ready_ns = record.done_ns or now_ns()
+            if record.outcome is not Outcome.COMPLETED and not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
+                self._account.break_off(unit, turn + 1, ready_ns)
+                return ready_ns + _FAILURE_PAUSE_NS
+            if prompt.session is not None:
+                context += [*prompt.input_ids.tolist(), *record.output_ids]
+        return ready_ns
+
+    async def _send(self, record: RequestRecord, position: int, context: list[int]) -> None:
+        prompt, attempts = self._phase.prompts[position], self._generator.attempts
+        body = self._bodies.get(position) if not context else attempts.client.encode(prompt, context)
+        assert body is not None, "every first prompt of a unit was encoded before the phase"
         try:
-            await self._generator.client.send(record, body, Limits(record.due_ns + self._timeout_ns))
-        except asyncio.CancelledError:
-            if self._stop.reason == "server_lost":
-                record.outcome, record.error = Outcome.CONNECTION, "the server is gone"
-            raise
-        except Exception as error:
-            record.outcome, record.error = Outcome.OTHER, f"fault of the client: {error!r}"
-            raise
+            await attempts.send(record, body, prompt, self._stop)
         finally:
-            del self._begun[record.index]
-            self._generator.progress.count_done(record)
-            self._write(record)
-
-    def _write(self, record: RequestRecord) -> None:
-        self._written += 1
-        self._completed += record.outcome is Outcome.COMPLETED
-        self._generator.recorder.append(record)
-
-    def _write_never_sent(self) -> None:
-        """What was begun but never ran, and what was planned and not begun."""
-        for record in self._begun.values():
-            self._write(record)
-        for record in _never_begun(self._phase, self._taken, self._start_ns):
-            self._write(record)
+            self._account.finish(record)
 
 
 async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:
@@ -202,24 +214,3 @@ async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, An
         wait.cancel()
     await asyncio.wait(waits)
     return done
-
-
-def _record(phase: Phase, index: int, due_ns: int) -> RequestRecord:
-    number = index % len(phase.prompts)
-    prompt = phase.prompts[number]
-    return RequestRecord(
-        index=index,
-        stage=phase.stage.label,
-        warmup=phase.warmup,
-        prompt=phase.first_prompt + number,
-        input_tokens=len(prompt.input_ids),
-        asked_output_tokens=prompt.output_tokens,
-        due_ns=due_ns,
-    )
-
-
-def _never_begun(phase: Phase, first: int, start_ns: int) -> Iterator[RequestRecord]:
-    """Records of what was planned from request `first` on; due at its own instant, in a closed loop when it was given up."""
-    for index in range(first, phase.planned or 0):
-        offsets = phase.due_offsets_ns
-        yield _record(phase, index, now_ns() if offsets is None else start_ns + int(offsets[index]))

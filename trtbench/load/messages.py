@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
+from trtbench.load.workload import TokenIds
 from trtbench.records import ServerTimes
 from trtbench.scenario import Sampling, Workload
 
@@ -32,11 +33,17 @@ class Response(NamedTuple):
     model_version: str = ""
 
 
-def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int) -> bytes:
-    """A serialised request without its id, which `with_request_id` adds. `end_id`: the token that ends the output, or NO_END_ID."""
+def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int, context: Sequence[int] = ()) -> bytes:
+    """A serialised request without its id, which `with_request_id` adds.
+
+    `end_id`: the token that ends the output, or NO_END_ID. `context`: token ids before the prompt's own.
+    """
     request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
-    for name, dtype, values in _inputs(target, prompt, workload, end_id):
+    if prompt.priority:
+        request.parameters["priority"].int64_param = prompt.priority  # the one type that every release of Triton takes
+    input_ids = np.concatenate([np.asarray(context, np.int32), prompt.input_ids]) if len(context) else prompt.input_ids
+    for name, dtype, values in _inputs(target, prompt, input_ids, workload, end_id):
         data = np.asarray(values, _DTYPES[dtype]).reshape(-1)
         shape = [1, data.size] if target.batched else [data.size]
         request.inputs.add(name=name, datatype=dtype, shape=shape)
@@ -72,10 +79,10 @@ def decode_response(message: bytes) -> Response:
     )
 
 
-def _inputs(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int) -> Iterator[tuple[str, str, Any]]:
+def _inputs(target: Target, prompt: PlannedPrompt, input_ids: TokenIds, workload: Workload, end_id: int) -> Iterator[tuple[str, str, Any]]:
     """(name, datatype, values) of what this request sends and the model has."""
-    yield "input_ids", "INT32", prompt.input_ids
-    yield "input_lengths", "INT32", len(prompt.input_ids)
+    yield "input_ids", "INT32", input_ids
+    yield "input_lengths", "INT32", len(input_ids)
     yield "request_output_len", "INT32", prompt.output_tokens
     optional: list[tuple[str, str, Any]] = [
         ("end_id", "INT32", end_id),

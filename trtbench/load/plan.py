@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -106,6 +106,7 @@ class StagePlan:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what the draw left out; not in the file, nor in the hash
 
     @cached_property
     def sha256(self) -> str:

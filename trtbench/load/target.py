@@ -9,18 +9,13 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from trtbench.errors import UserError
+from trtbench.load.channel import open_channel
+from trtbench.scenario import ClientSettings
 
+_DEFAULTS = ClientSettings()
 _REQUIRED_INPUTS = ("input_ids", "input_lengths", "request_output_len")
 _REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
 TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
-
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every channel
-    ("grpc.enable_retries", 0),  # a hidden second attempt would be measured as one slow request
-    ("grpc.enable_http_proxy", 0),  # a proxy of the environment is not what is under load
-)
 
 
 class TargetError(UserError):
@@ -59,9 +54,12 @@ class Target:
         return "return_perf_metrics" in self.inputs and self.outputs.issuperset(TIME_OUTPUTS)
 
 
-def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5.0) -> Target:
-    """Ask a running server about a model; TargetError when it cannot be put under this load. Blocks up to about 3 x `timeout_s`."""
-    with grpc.insecure_channel(url, options=CHANNEL_OPTIONS) as channel:
+def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS) -> Target:
+    """Ask a running server about a model, the way `settings` say; TargetError when it cannot be put under this load.
+
+    Blocks up to about 3 x `timeout_s`.
+    """
+    with open_channel(url, settings, asynchronous=False) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         _check_ready(stub, url, model, version, timeout_s)
         config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=model, version=version), timeout=timeout_s).config

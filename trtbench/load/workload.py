@@ -25,16 +25,24 @@ class WorkloadError(UserError):
 
 
 class PromptSource(Protocol):
+    @property
+    def vocabulary_tokens(self) -> int:
+        """Every token id is below it."""
+
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         """A prompt of exactly `tokens` token ids."""
+
+    def encode(self, text: str) -> TokenIds:
+        """A text in the model's tokens, without special ones; WorkloadError where there is no tokenizer."""
 
 
 class CorpusPrompts:
     """Prompts of varied topics: paragraphs of the corpus in a drawn order, the first entered at a drawn token, cut to length by ids."""
 
-    def __init__(self, paragraphs: Sequence[TokenIds]) -> None:
-        """`paragraphs`: the corpus in token ids, each of shape [tokens of the paragraph]."""
+    def __init__(self, paragraphs: Sequence[TokenIds], tokenizer: Tokenizer) -> None:
+        """`paragraphs`: the corpus in the tokenizer's ids, each of shape [tokens of the paragraph]."""
         self._paragraphs = list(paragraphs)
+        self._tokenizer = tokenizer
 
     @classmethod
     def of_engine(cls, directory: Path, languages: Sequence[str]) -> CorpusPrompts:
@@ -49,7 +57,15 @@ class CorpusPrompts:
         texts = [paragraph + "\n" for paragraph in read_corpus(languages)]
         ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
         _check_spelling(tokenizer, ids, path)
-        return cls([np.array(paragraph, np.int32) for paragraph in ids])
+        return cls([np.array(paragraph, np.int32) for paragraph in ids], tokenizer)
+
+    @property
+    def vocabulary_tokens(self) -> int:
+        tokens: int = self._tokenizer.get_vocab_size()
+        return tokens
+
+    def encode(self, text: str) -> TokenIds:
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
 
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         first = self._paragraphs[random.integers(len(self._paragraphs))]
@@ -65,10 +81,15 @@ class UniformPrompts:
     """Ids drawn uniformly from a vocabulary: for a server whose tokenizer is not at hand."""
 
     def __init__(self, vocabulary_tokens: int) -> None:
-        self._vocabulary_tokens = vocabulary_tokens
+        self.vocabulary_tokens = vocabulary_tokens
 
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
-        return random.integers(self._vocabulary_tokens, size=tokens, dtype=np.int32)
+        return random.integers(self.vocabulary_tokens, size=tokens, dtype=np.int32)
+
+    def encode(self, text: str) -> TokenIds:
+        raise WorkloadError(
+            f"a text ({text[:40]!r} ...) needs the model's tokenizer: name its directory with --tokenizer, or give a dataset of input_ids"
+        )
 
 
 def read_corpus(languages: Sequence[str]) -> list[str]:

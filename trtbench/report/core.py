@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
 from trtbench.report.blocks import Block, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent, whole
+from trtbench.report.format import NONE, ms, number, percent
 from trtbench.report.words import Language, Words
 
 _COLUMNS: dict[str, Callable[[StageResult], str]] = {
@@ -24,10 +24,15 @@ _COLUMNS: dict[str, Callable[[StageResult], str]] = {
 
 
 def load_label(stage: StageResult, words: Words) -> str:
-    """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other."""
-    if stage.is_closed_loop:
-        return whole(stage.span.asked)
-    return words("mode.rate", rate=f"{stage.span.asked:g}", mode=words(f"mode.{stage.span.mode}"))
+    """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
+
+    A ramp has both ends, bursts their mean rate, a trace its speed.
+    """
+    asked, mode = f"{stage.span.asked:g}", stage.span.mode
+    if mode == "trace":
+        return words("mode.trace_at", speed=asked)
+    level = asked if stage.ramp_from is None else words("mode.ramp", first=f"{stage.ramp_from:g}", last=asked)
+    return level if stage.is_closed_loop else words("mode.rate", rate=level, mode=words(f"mode.{mode}"))
 
 
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

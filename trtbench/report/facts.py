@@ -8,7 +8,8 @@ from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
 from trtbench.report.words import Words
-from trtbench.scenario import Range, Stage
+from trtbench.report.workload import workload_text
+from trtbench.scenario import Ramp, Stage
 
 _FORMULAS = {  # metric as printed: key of its formula
     "percentiles": "percentiles",
@@ -18,6 +19,9 @@ _FORMULAS = {  # metric as printed: key of its formula
     "e2e_latency": "e2e_latency",
     "ttft_from_sent, e2e_latency_from_sent": "from_sent",
     "send_lag": "send_lag",
+    "stamp lag": "stamp_lag",
+    "ttft_from_read, itl_from_read, tpot_from_read": "from_read",
+    "itl_exact": "itl_exact",
     "token_rate_per_user": "token_rate_per_user",
     "server_queue, server_prefill, server_decode": "server",
     "request_throughput": "request_throughput",
@@ -71,21 +75,13 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     stages = [stage for result in summary.deployments for stage in result.stages]
     planned, completed = sum(s.conservation.planned for s in stages), sum(s.conservation.completed for s in stages)
     windows = words.listed([f"{r.name} {seconds(sum(s.throughput.window_s for s in r.stages))}" for r in summary.deployments]) or NONE
-    greedy = work.sampling.temperature == 0
-    data = {
-        "input": _tokens(work.input_tokens),
-        "output": _tokens(work.output_tokens),
-        "exact": words("parameters.exact") if work.ignore_eos else "",
-        "languages": words.listed(list(work.languages)),
-        "sampling": words("parameters.greedy") if greedy else words("parameters.sampled", temperature=work.sampling.temperature),
-    }
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
     streamed = [] if work.streaming else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     rows = [
         *([(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []),
         *_loads(scenario.load, words),
         (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
-        (words("parameters.data"), words("parameters.data_value", **data)),
+        (words("parameters.data"), workload_text(work, words)),
         *streamed,
         (words("parameters.requests"), words("parameters.requests_value", planned=planned, completed=completed)),
         (words("parameters.slo"), words.listed(slo) or words("parameters.none")),
@@ -94,14 +90,28 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
 
 
 def _loads(stages: Sequence[Stage], words: Words) -> list[tuple[str, str]]:
-    users = words.listed([str(stage.concurrency) for stage in stages if stage.mode == "concurrency"])
-    rates = words.listed([words("mode.rate", rate=f"{s.rate:g}", mode=words(f"mode.{s.mode}")) for s in stages if s.rate is not None])
+    users = words.listed([_users(stage, words) for stage in stages if stage.mode == "concurrency"])
+    rates = words.listed([_rate(stage, words) for stage in stages if stage.mode != "concurrency"])
     rows = [(words("parameters.users"), users), (words("parameters.rates"), rates)]
     return [row for row in rows if row[1]]
 
 
-def _tokens(limits: Range) -> str:
-    return str(limits.min) if limits.min == limits.max else f"{limits.min}–{limits.max}"
+def _users(stage: Stage, words: Words) -> str:
+    users = _level(stage.concurrency, words)
+    return words("parameters.thinking", users=users, pause_s=stage.think_s.mean) if stage.think_s and stage.think_s.mean else users
+
+
+def _rate(stage: Stage, words: Words) -> str:
+    if stage.trace:
+        return words("mode.trace_of", trace=words("mode.trace_at", speed=f"{stage.speed:g}"), file=stage.trace.name)
+    rate = words("mode.rate", rate=_level(stage.rate, words), mode=words(f"mode.{stage.mode}"))
+    return words("mode.on_off", rate=rate, on_s=stage.on_s, off_s=stage.off_s) if stage.on_s and stage.off_s else rate
+
+
+def _level(level: Ramp | float | None, words: Words) -> str:
+    if isinstance(level, Ramp):
+        return words("mode.ramp", first=f"{level.first:g}", last=f"{level.to:g}")
+    return NONE if level is None else f"{level:g}"
 
 
 def environment(summary: Summary, words: Words) -> list[Block]:

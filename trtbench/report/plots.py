@@ -96,7 +96,7 @@ def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]
 def _throughput(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = _panels(1)
     for colour, result in _coloured(summary):
-        points = sorted((s.span.asked, s.throughput.output_token_throughput) for s in _stages(result, True) if s.throughput.output_tokens)
+        points = sorted((s.span.asked, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
         if result.knee and result.knee.level is not None and result.knee.throughput is not None:
@@ -107,7 +107,7 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
 def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
     figure, panels = _panels(2)
     for colour, result in _coloured(summary):
-        stages = sorted(_stages(result, closed), key=lambda stage: stage.span.asked)
+        stages = sorted(_levels(result, closed), key=lambda stage: stage.span.asked)
         for axes, pick in zip(panels, ("ttft_ns", "e2e_latency_ns"), strict=True):
             for percentile, line in (("p50", "o-"), ("p99", "o--")):
                 _line(axes, [(s.span.asked, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
@@ -125,7 +125,7 @@ def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colou
 def _distributions(summary: Summary, words: Words) -> Figure | None:
     figure, panels = _panels(2)
     for colour, result in _coloured(summary):
-        stages = sorted(_stages(result, True), key=lambda stage: stage.span.asked)
+        stages = sorted(_levels(result, True), key=lambda stage: stage.span.asked)
         shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
         for position, stage in enumerate(shown):
             strength = (position + 1) / len(shown)
@@ -146,7 +146,7 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = _panels(1, 2.6)
     shares: list[tuple[str, str, dict[int, float]]] = []
     for colour, result in _coloured(summary):
-        stages = [(s.span.asked, s.triton_batching) for s in _stages(result, True) if s.triton_batching and s.triton_batching.histogram]
+        stages = [(s.span.asked, s.triton_batching) for s in _levels(result, True) if s.triton_batching and s.triton_batching.histogram]
         if stages:
             batch = max(stages, key=lambda pair: pair[0])[1]
             inferences = {size: size * count for size, count in batch.histogram.items()} if batch else {}
@@ -228,8 +228,9 @@ def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
     return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(summary.deployments)]
 
 
-def _stages(result: DeploymentResult, closed: bool) -> list[StageResult]:
-    return [stage for stage in result.stages if stage.is_closed_loop is closed]
+def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:
+    """The stages that are points of a curve."""
+    return [stage for stage in result.stages if stage.is_closed_loop is closed and stage.held_level]
 
 
 def write_png(drawings: dict[str, Drawing], directory: Path) -> list[Path]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from trtbench.analysis.summary import Finding, Reason, Summary
 from trtbench.report.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
+from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
 from trtbench.report.core import core_blocks
 from trtbench.report.facts import environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
+from trtbench.report.groups import group_tables
 from trtbench.report.tables import batching_tables, kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
 
@@ -49,12 +51,13 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("conclusion", *_conclusion(summary, words)),
         *[comparison_section(summary, pair, words) for pair in summary.comparisons],
         section("findings", *_cards(summary, words)),
-        section("latency", *drawn("distributions"), *latency_tables(summary, words)),
+        section("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
         section("throughput", *throughput_tables(summary, words)),
         section("outcomes", *outcome_tables(summary, words)),
         section("batching", *drawn("batches"), *batching_tables(summary, words)),
         section("kv", *timelines, *kv_tables(summary, words)),
         section("resources", *resource_tables(summary, words)),
+        section("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
         section("formulas", *formulas(words), folded=True),
         section("settings", *settings(summary, words), folded=True),

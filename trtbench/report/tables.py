@@ -11,6 +11,7 @@ from trtbench.report.words import Words
 
 _MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
 _MORE = ("ttft_from_sent_ns", "e2e_latency_from_sent_ns", "itl_per_token_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns")
+_OF_STAMPS = ("ttft_from_read_ns", "itl_from_read_ns", "tpot_from_read_ns", "itl_exact_ns")
 _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
 
 
@@ -18,7 +19,7 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = [Paragraph(words("latency.note"))] if _measured(summary) else []
     header = (*_header(words, "stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in _measured(summary):
-        main = tuple(_distribution_row(s, name, ms) for s in result.stages for name in _MAIN)
+        main = tuple(_distribution_row(s, name, getattr(s.latency, name), ms) for s in result.stages for name in _MAIN)
         more = tuple(row for s in result.stages for row in _more_rows(s))
         blocks.append(Table(header, main, words("latency.main", deployment=result.name), labels=2))
         blocks.append(Table(header, more, words("latency.more", deployment=result.name), labels=2, folded=True))
@@ -26,12 +27,12 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def _more_rows(stage: StageResult) -> Iterable[tuple[str, ...]]:
-    yield from (_distribution_row(stage, name, ms) for name in _MORE if getattr(stage.latency, name).count)
-    yield _distribution_row(stage, "token_rate_per_user", number)
+    of_stage = {name: getattr(stage.latency, name) for name in _MORE} | {name: getattr(stage.stamps, name) for name in _OF_STAMPS}
+    yield from (_distribution_row(stage, name, values, ms) for name, values in of_stage.items() if values.count)
+    yield _distribution_row(stage, "token_rate_per_user", stage.latency.token_rate_per_user, number)
 
 
-def _distribution_row(stage: StageResult, name: str, shown: Callable[[float | None], str]) -> tuple[str, ...]:
-    values: Distribution = getattr(stage.latency, name)
+def _distribution_row(stage: StageResult, name: str, values: Distribution, shown: Callable[[float | None], str]) -> tuple[str, ...]:
     percentiles = (getattr(values, percentile) for percentile in _PERCENTILES)
     figures = (values.mean, values.min, *percentiles, values.max)
     return (stage.span.name, name.removesuffix("_ns"), whole(values.count), *(shown(figure) for figure in figures))
@@ -44,7 +45,7 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
         rows = tuple(
             (
                 stage.span.name,
-                seconds(rates.window_s),
+                _window(stage, words),
                 whole(rates.completed),
                 number(rates.offered_rate),
                 number(rates.request_throughput),
@@ -62,6 +63,11 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
     return blocks
 
 
+def _window(stage: StageResult, words: Words) -> str:
+    length = seconds(stage.throughput.window_s)
+    return words("throughput.steady", length=length) if stage.span.ended == "steady" else length
+
+
 def outcome_tables(summary: Summary, words: Words) -> list[Block]:
     header = _header(words, "stage", "equation", "errors", "classes")
     blocks: list[Block] = []
@@ -74,7 +80,8 @@ def outcome_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def _equation(e: Conservation, words: Words) -> str:
-    text = f"{e.planned} = {e.completed} + {e.failed} + {e.cancelled} + {e.timed_out} + {e.never_sent}"
+    cancelled = words("outcomes.as_planned", count=e.cancelled, planned=e.cancelled_as_planned) if e.cancelled_as_planned else e.cancelled
+    text = f"{e.planned} = {e.completed} + {e.failed} + {cancelled} + {e.timed_out} + {e.never_sent}"
     return text if e.holds else words("outcomes.unrecorded", equation=text, count=e.unrecorded)
 
 

@@ -5,35 +5,52 @@ Every field's description is its documentation: `trtbench schema` prints it as J
 
 from trtbench.scenario.client import ClientSettings, Tls
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
+from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
+from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_scenario
+from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
-from trtbench.scenario.workload import Range, Sampling, Tokens, Workload
+from trtbench.scenario.think import Think, ThinkTime
+from trtbench.scenario.workload import Component, Sampling, Workload
 
 __all__ = [
     "NAME_PATTERN",
+    "Cancel",
     "ClientSettings",
+    "Component",
+    "Dataset",
     "Deployment",
     "Dtype",
     "DynamicBatching",
+    "Empirical",
     "KvCache",
+    "Lengths",
+    "Lognormal",
     "Name",
+    "Normal",
+    "Prefix",
     "ProviderName",
     "QueuePolicy",
+    "Ramp",
     "Range",
+    "RequestKind",
     "Sampling",
     "Scenario",
     "ScenarioError",
     "Scheduler",
     "Seeds",
+    "Sessions",
     "Slo",
     "Stability",
     "Stage",
     "Stop",
     "Telemetry",
+    "Think",
+    "ThinkTime",
     "Tls",
-    "Tokens",
+    "UserRamp",
     "Workload",
     "load_scenario",
     "parse_scenario",

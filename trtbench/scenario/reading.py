@@ -47,6 +47,6 @@ def _explain(error: ValidationError, where: str) -> str:
             continue
         value = problem["input"]
         shown = "" if isinstance(value, (dict, BaseModel)) else f" = {value!r}"
-        key = ".".join(map(str, place)) or "scenario"
+        key = ".".join(str(part) for part in place if not str(part).startswith("<")) or "scenario"  # <kind>: of a union, no key
         lines.append(f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)

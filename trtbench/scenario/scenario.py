@@ -81,6 +81,18 @@ class Scenario(Part):
                 raise ValueError(f"{key}: {', '.join(sorted(twice))} stands twice; give each its own name")
         return self
 
+    @model_validator(mode="after")
+    def _priority_levels_exist(self) -> Scenario:
+        level = self.workload.lowest_priority_level
+        for name, deployment in self.deployments.items():
+            levels = deployment.dynamic_batching.priority_levels if deployment.dynamic_batching else 0
+            if level > levels:
+                raise ValueError(
+                    f"workload.priorities names level {level}, deployments.{name}.dynamic_batching.priority_levels is {levels}: "
+                    "raise priority_levels, or drop the level"
+                )
+        return self
+
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

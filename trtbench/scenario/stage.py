@@ -1,48 +1,109 @@
-"""When requests are sent: one level of load."""
+"""When requests are sent: one level of load, or a ramp of levels."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.records import LoadMode
 from trtbench.scenario.part import Name, Part
+from trtbench.scenario.ramp import Ramp, Rate, Users
+from trtbench.scenario.think import ThinkTime
+
+_NEEDS: dict[LoadMode, tuple[str, ...]] = {
+    "concurrency": ("concurrency",),
+    "constant": ("rate",),
+    "poisson": ("rate",),
+    "gamma": ("rate", "burstiness"),
+    "burst": ("rate", "on_s", "off_s"),
+    "trace": ("trace",),
+}
+_MAY_HAVE: dict[LoadMode, tuple[str, ...]] = {"concurrency": ("think_s",), "burst": ("gaps",), "trace": ("speed",)}
 
 
 class Stage(Part):
-    """One level of load, held until its count or its duration is reached; stages run one after another, with drain between."""
+    """Load held until its count or its duration is reached; stages run one after another, with drain between."""
 
-    name: Name | None = Field(None, description="Default: from mode and level, as in c16 or poisson-2.5.")
-    mode: Literal["concurrency", "constant", "poisson", "gamma"] = Field(
-        "concurrency", description="Closed loop of so many users, or an open loop of constant, Poisson or gamma arrivals."
+    name: Name | None = Field(None, description="Default: from mode and level, as in c16, poisson-2.5, c10-1000 or trace-x2.")
+    mode: LoadMode = Field(
+        "concurrency",
+        description="Closed loop of so many users, or an open loop: constant, Poisson or gamma arrivals, bursts, the times of a trace.",
     )
-    concurrency: int | None = Field(None, ge=1, description="Users of the closed loop, each with one request in flight.")
-    rate: float | None = Field(None, gt=0, description="Requests per second of the open loop.")
+    concurrency: Users | None = Field(
+        None, description="Users of the closed loop, each with one request in flight: a number, or a ramp {from, to, steps, over_s}."
+    )
+    think_s: ThinkTime | None = Field(
+        None, description="A user's pause between its requests: seconds, or {mean, distribution: fixed or exponential}."
+    )
+    rate: Rate | None = Field(
+        None, description="Requests per second of the open loop: a number, or a ramp {from, to, steps, over_s}; of bursts, while on."
+    )
     burstiness: float | None = Field(
         None, gt=0, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
     )
+    on_s: float | None = Field(None, gt=0, description="Seconds of each burst; the stage begins with one.")
+    off_s: float | None = Field(None, gt=0, description="Seconds without arrivals between bursts.")
+    gaps: Literal["poisson", "constant"] = Field("poisson", description="Arrivals inside bursts; drawn as if there were no pauses.")
+    trace: Path | None = Field(
+        None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
+    )
+    speed: float = Field(1.0, gt=0, description="Of the trace: 2 replays it in half its time.")
     requests: int | None = Field(None, ge=1, description="End after so many requests.")
     duration_s: float | None = Field(None, gt=0, description="End after so many seconds; what is in flight is drained.")
     warmup_requests: int = Field(0, ge=0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Stage:
-        given, other = ("concurrency", "rate") if self.mode == "concurrency" else ("rate", "concurrency")
-        if getattr(self, given) is None:
-            raise ValueError(f"mode {self.mode} needs {given}")
-        if getattr(self, other) is not None:
-            raise ValueError(f"mode {self.mode} takes {given}, not {other}")
-        if (self.mode == "gamma") != (self.burstiness is not None):
-            raise ValueError("burstiness goes with mode gamma, and mode gamma needs it")
-        if self.requests is None and self.duration_s is None:
+    def _keys_of_the_mode(self) -> Stage:
+        given = {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default}
+        takes = {mode: needs + _MAY_HAVE.get(mode, ()) for mode, needs in _NEEDS.items()}
+        for key in _NEEDS[self.mode]:
+            if key not in given:
+                raise ValueError(f"mode {self.mode} needs {key}")
+        for key in sorted(given):
+            modes = [mode for mode, keys in takes.items() if key in keys]
+            if modes and self.mode not in modes:
+                raise ValueError(f"{key} goes with mode {', '.join(modes)}; mode is {self.mode}: leave {key} out, or set the mode")
+        return self
+
+    @model_validator(mode="after")
+    def _ends(self) -> Stage:
+        if self.mode != "trace" and self.requests is None and self.duration_s is None:
             raise ValueError("a stage needs requests, duration_s, or both (it ends at the first)")
+        return self
+
+    @model_validator(mode="after")
+    def _ramp_fits(self) -> Stage:
+        key, ramp = ("concurrency", self.concurrency) if self.mode == "concurrency" else ("rate", self.rate)
+        if not isinstance(ramp, Ramp):
+            return self
+        if self.mode == "burst":
+            raise ValueError("mode burst takes one rate, not a ramp: give a number, or several stages")
+        if self.duration_s is None:
+            raise ValueError(f"a ramp of {key} needs duration_s")
+        if ramp.over_s is not None and ramp.over_s > self.duration_s:
+            raise ValueError(f"{key}.over_s ({ramp.over_s:g}) goes over duration_s ({self.duration_s:g}): lower it, or raise duration_s")
         return self
 
     @property
     def level(self) -> float:
-        """Users or requests per second."""
-        return float(self.concurrency if self.mode == "concurrency" else self.rate)  # type: ignore[arg-type]
+        """Users, or requests per second: of a ramp those at its end, of bursts the mean. Of a trace, its speed."""
+        if self.mode == "trace":
+            return self.speed
+        level = self.concurrency if self.mode == "concurrency" else self.rate
+        assert level is not None
+        value = float(level.to if isinstance(level, Ramp) else level)
+        if self.on_s is not None and self.off_s is not None:
+            return value * self.on_s / (self.on_s + self.off_s)
+        return value
 
     @property
     def label(self) -> str:
-        return self.name or (f"c{self.concurrency}" if self.mode == "concurrency" else f"{self.mode}-{self.rate:g}")
+        if self.name:
+            return self.name
+        if self.mode == "trace":
+            return f"trace-x{self.speed:g}"
+        level = self.concurrency if self.mode == "concurrency" else self.rate
+        shown = level.label if isinstance(level, Ramp) else f"{level:g}"
+        return f"c{shown}" if self.mode == "concurrency" else f"{self.mode}-{shown}"

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from trtbench.scenario.part import Part
-
-
-class Range(Part):
-    """A uniform integer range, both ends included."""
-
-    min: int = Field(ge=1)
-    max: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if self.max < self.min:
-            raise ValueError(f"max ({self.max}) is below min ({self.min})")
-        return self
-
-
-def _as_range(tokens: object) -> object:
-    return {"min": tokens, "max": tokens} if isinstance(tokens, int) else tokens
-
-
-Tokens = Annotated[Range, BeforeValidator(_as_range, json_schema_input_type=Range | int)]
-"""A number of tokens, or {min, max} drawn uniformly; always a Range once read."""
+from trtbench.scenario.part import Name, Part
+from trtbench.scenario.request_kind import RequestKind
 
 
 class Sampling(Part):
@@ -36,11 +18,62 @@ class Sampling(Part):
     top_p: float = Field(1.0, gt=0, le=1)
 
 
-class Workload(Part):
-    input_tokens: Tokens = Field(Range(min=128, max=128), description="Prompt length in the engine's tokens, exact: a number or a range.")
-    output_tokens: Tokens = Field(Range(min=32, max=32), description="Output length in tokens: a number or {min, max}, uniform.")
+class Component(RequestKind):
+    """One kind among those of a mix. What it leaves out is as the workload has it."""
+
+    weight: float = Field(1.0, gt=0, description="Share of requests (of sessions), against the other components' weights.")
+
+
+class Workload(RequestKind):
+    mix: dict[Name, Component] = Field({}, description="Kinds of requests by name, each drawn by its weight; empty: all of one kind.")
+    duplicate_ratio: float = Field(
+        0.0, ge=0, lt=1, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
+    )
     ignore_eos: bool = Field(True, description="Generate exactly output_tokens, whatever the model would rather say.")
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
     distinct_prompts: int = Field(256, ge=1, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
     streaming: bool = Field(True, description="Tokens as they are made; false: one response with all of them.")
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _components_inherit(cls, tree: object) -> object:
+        mix = tree.get("mix") if isinstance(tree, dict) else None
+        if not isinstance(tree, dict) or not isinstance(mix, dict):
+            return tree
+        shared = {key: tree[key] for key in RequestKind.model_fields if key in tree}
+        return tree | {"mix": {name: shared | part if isinstance(part, dict) else part for name, part in mix.items()}}
+
+    @model_validator(mode="after")
+    def _no_repeated_sessions(self) -> Workload:
+        if self.duplicate_ratio and any(kind.sessions for kind in self.kinds.values()):
+            raise ValueError(
+                f"duplicate_ratio ({self.duplicate_ratio:g}) and sessions exclude each other: a turn goes with its own session"
+            )
+        return self
+
+    @property
+    def kinds(self) -> Mapping[str, RequestKind]:
+        """The components of the mix by name; without a mix the workload itself, under no name."""
+        return self.mix or {"": self}
+
+    @property
+    def kind_shares(self) -> tuple[float, ...]:
+        """Probability of each of `kinds`."""
+        weights = [part.weight for part in self.mix.values()] or [1.0]
+        return tuple(weight / math.fsum(weights) for weight in weights)
+
+    @property
+    def longest_request_tokens(self) -> int:
+        """Prompt and output of the longest request that can be drawn: what the positions and the KV cache must hold."""
+        return max(kind.longest_prompt_tokens + kind.longest_output_tokens for kind in self.kinds.values())
+
+    @property
+    def expected_output_tokens(self) -> float:
+        """Mean of the law, a dataset's own answers not known."""
+        return math.fsum(s * kind.output_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
+
+    @property
+    def lowest_priority_level(self) -> int:
+        """Largest number of a level that a request names; 0: none does."""
+        return max((level for kind in self.kinds.values() for level in kind.priorities), default=0)

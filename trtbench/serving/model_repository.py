@@ -83,11 +83,11 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
         raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the CPU engine has {', '.join(_CPU_KV_DTYPES)}")
     dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
     bytes_per_token = facts.kv_bytes_per_token(dtype)
-    longest = workload.input_tokens.max + workload.output_tokens.max
+    longest = workload.longest_request_tokens
     if longest > facts.max_positions:
         raise ScenarioError(
             f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {facts.max_positions} positions: "
-            "shorten one of them"
+            "shorten one of them, or what comes on top: the prefix, a session's turns, the bounds of a dataset"
         )
     per_request = -(-longest // block_tokens)
     if deployment.kv_cache.bytes:

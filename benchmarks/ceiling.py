@@ -1,0 +1,36 @@
+"""How many stream events a second does one client process take on one core?
+
+    python benchmarks/ceiling.py [--seconds 5]
+
+Against the replay server, which writes responses as fast as the sockets take them. Bound: over 100,000 a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from trtbench.calibration.description import MODEL
+from trtbench.calibration.measure import measure_ceiling
+from trtbench.calibration.replay_process import ReplayProcess
+from trtbench.load.target import inspect_target
+from trtbench.scenario import ClientSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5)
+    arguments = parser.parse_args()
+    with ReplayProcess() as server:
+        target = inspect_target(server.url, MODEL)
+        for kernel_stamps in (True, False):
+            found = asyncio.run(measure_ceiling(target, ClientSettings(kernel_stamps=kernel_stamps), arguments.seconds))
+            stamps = "kernel" if kernel_stamps else "user-space"
+            print(
+                f"{stamps} stamps, {found.streams} streams: {found.responses_per_s:,.0f} responses/s at {found.cpu_ratio:.2f} cores, "
+                f"{found.responses_per_cpu_s:,.0f} a CPU second (bound 100,000); {found.failed} requests failed"
+            )
+
+
+if __name__ == "__main__":
+    main()

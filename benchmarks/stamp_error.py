@@ -1,0 +1,91 @@
+"""How true are stamps while the client has no CPU to spare?
+
+    python benchmarks/stamp_error.py [--seconds 20] [--probes 4]
+
+One client process, two replay servers: from one it takes probe streams whose every response says when it was sent; from the other, as
+many responses as it can, so that it never idles. Prints the error of the probes' gaps (ITL) by kernel stamps and, of the same responses,
+by user-space stamps. Bound, with kernel stamps: below 100 us at p99. The probes' own gap is above the client's lag, so that no read holds
+two of a stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from trtbench.calibration.accuracy import Accuracy
+from trtbench.calibration.description import MODEL
+from trtbench.calibration.plans import closed_loop, prompt
+from trtbench.calibration.replay_process import ReplayProcess
+from trtbench.clock import cpu_ns, now_ns
+from trtbench.load.alarm import Alarm
+from trtbench.load.attempts import Attempts
+from trtbench.load.event_loop import new_loop, no_collections
+from trtbench.load.generator import Generator
+from trtbench.load.plan import Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.recorder import Recorder
+from trtbench.load.share import Share
+from trtbench.load.stop import StopSignal
+from trtbench.load.target import inspect_target
+from trtbench.load.wire_client import WireClient
+from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import read_lines
+from trtbench.scenario import Workload
+
+GAP_US = 50_000
+LOAD_STREAMS = 4
+LOAD_RESPONSES = 1000
+_TIMEOUT_S = 60.0
+
+
+async def drive(url: str, plan: Plan, path: Path) -> None:
+    client, alarm = WireClient(inspect_target(url, MODEL), Workload()), Alarm()
+    with closing(Recorder(path)) as recorder, closing(alarm):
+        generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), alarm, _TIMEOUT_S)
+        run = await generator.prepare(plan.stages[0].measured, Share(), StopSignal())
+        await run.run(now_ns())
+    await client.close()
+
+
+async def measure(probe_url: str, load_url: str, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
+    """Records of the probes; the process's CPU while they ran, in cores."""
+    load = asyncio.create_task(
+        drive(load_url, closed_loop(LOAD_STREAMS, prompt(0, 0, LOAD_RESPONSES), seconds + 1), directory / "load.jsonl")
+    )
+    await asyncio.sleep(0.5)
+    start_ns, used_ns = now_ns(), cpu_ns()
+    await drive(probe_url, closed_loop(probes, prompt(GAP_US, GAP_US, 20), seconds - 1), directory / "probes.jsonl")
+    cores = (cpu_ns() - used_ns) / (now_ns() - start_ns)
+    await load
+    return [RequestRecord.from_json(row) for row in read_lines(directory / "probes.jsonl")], cores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--probes", type=int, default=4)
+    arguments = parser.parse_args()
+    loop = new_loop()
+    with ReplayProcess() as probe_server, ReplayProcess() as load_server, tempfile.TemporaryDirectory() as name, no_collections():
+        task = measure(probe_server.url, load_server.url, arguments.probes, arguments.seconds, Path(name))
+        records, cores = loop.run_until_complete(task)
+    loop.close()
+    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
+    found = Accuracy.of(completed)
+    print(f"{len(records)} probes, {len(records) - len(completed)} failed, client at {cores:.0%} of a core (must be about 100 % or more)")
+    for name, errors in (("kernel", found.stamps), ("user-space", found.user)):
+        if errors:
+            p50, p99, most = (
+                figure / 1e3 if figure is not None else float("nan") for figure in (errors.itl_ns.p50, errors.itl_ns.p99, errors.itl_ns.max)
+            )
+            bound = " (bound 100)" if name == "kernel" else ""
+            print(f"ITL error by {name} stamps, us: p50 {p50:.1f}, p99 {p99:.1f}{bound}, max {most:.1f}")
+    print(f"read together with others: {found.coalesced_ratio:.2%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Drives a plan against a calibration server by the load generator as it is: in worker processes, recording as it goes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from trtbench.calibration.trial import Trial
+from trtbench.clock import NS_PER_S
+from trtbench.load.crew import Crew
+from trtbench.load.messages import NO_END_ID
+from trtbench.load.plan import Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.target import Target
+from trtbench.load.worker import WorkerConfig
+from trtbench.records import RequestRecord
+from trtbench.rundir import read_lines
+from trtbench.scenario import ClientSettings, Workload
+
+_TIMEOUT_S = 60.0
+
+
+async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
+    """The one stage of `plan`, warm-up first, by `settings.workers` processes or one. ConnectError when the server is not reached."""
+    (stage,) = plan.stages
+    with tempfile.TemporaryDirectory(prefix="trtbench-") as name:
+        directory = Path(name)
+        plan.save(directory / "plan.jsonl")
+        config = WorkerConfig(
+            number=0,
+            plan=directory / "plan.jsonl",
+            requests=directory / "requests.jsonl",
+            samples=directory / "samples.jsonl",
+            target=target,
+            workload=Workload(),
+            settings=settings,
+            end_id=NO_END_ID,
+            timeout_s=_TIMEOUT_S,
+            drain_s=_TIMEOUT_S,
+        )
+        crew = Crew(config, LoadProgress())
+        try:
+            await crew.grow(settings.workers or 1)
+            await crew.prepare(0, stage.warmup)
+            await crew.run()
+            warmup_cpu_ns = crew.cpu_ns
+            await crew.prepare(0, stage.measured)
+            result = await crew.run()
+        finally:
+            facts = await crew.close()
+        records = [
+            RequestRecord.from_json(row) for path in directory.glob("requests*.jsonl") for row in read_lines(path) if not row["warmup"]
+        ]
+    duration_s, cpu_s = ((ns / NS_PER_S) for ns in (result.end_ns - result.start_ns, crew.cpu_ns - warmup_cpu_ns))
+    return Trial(records, duration_s, cpu_s, facts[0])

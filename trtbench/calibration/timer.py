@@ -1,0 +1,39 @@
+"""AbsoluteTimer: wakes an epoll loop at an instant of the run's clock, exact to the scheduler's wake-up (epoll's own wait is in ms)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from trtbench.clock import NS_PER_S
+
+_CLOCK_MONOTONIC = 1
+_TFD_TIMER_ABSTIME = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Itimerspec(ctypes.Structure):
+    """timerfd_settime(2): interval and first expiry, each in seconds and nanoseconds."""
+
+    _fields_ = tuple((name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns"))
+
+
+class AbsoluteTimer:
+    """A Linux timerfd; readable from the instant that was set last. Python has its own from 3.13 on."""
+
+    def __init__(self) -> None:
+        self._fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._spec = _Itimerspec()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self, instant_ns: int) -> None:
+        """Replaces the instant set before, and makes the timer unreadable until then; 0: for good."""
+        self._spec.value_s, self._spec.value_ns = divmod(instant_ns, NS_PER_S)
+        _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None)
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,132 @@
+"""Crew: the workers of one deployment's load, told to do the same phase at the same instant."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, Literal
+
+from trtbench.clock import now_ns, seconds_ns
+from trtbench.load.generator import PhaseResult
+from trtbench.load.member import Finished, Member
+from trtbench.load.plan import Phase
+from trtbench.load.progress import Counts, LoadProgress
+from trtbench.load.worker import WorkerConfig
+
+_HEAD_START_S = 0.02  # from the order to the common instant: every worker has read it by then
+_WATCH_S = 0.25
+
+
+LoadEnd = Literal["interrupted", "server_lost"]
+
+
+class Crew:
+    """`reason` says why the load was told to stop, None while it was not. `cpu_ns` and `responses` are of all phases so far."""
+
+    def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
+        self.reason: LoadEnd | None = None
+        self.cpu_ns = self.responses = 0
+        self.on_finished: Finished = lambda finished: None
+        self._config, self._progress = config, progress
+        self._members: list[Member] = []
+        self._stops: list[str] = []
+
+    async def grow(self, workers: int) -> None:
+        """Have at least so many. ConnectError when one does not reach the server."""
+        numbers = range(len(self._members), workers)
+        self._members += await asyncio.gather(*(Member.start(self._config_of(number), self._finished) for number in numbers))
+
+    @property
+    def workers(self) -> int:
+        return len(self._members)
+
+    async def prepare(self, stage: int, phase: Phase) -> None:
+        """Have a phase of stage number `stage` of the plan ready to start; raises what a worker could not go on for."""
+        which = {"stage": stage, "warmup": phase.warmup, "workers": self.workers}
+        await self._all("prepare", **which)
+        self._phase = phase
+
+    async def run(self) -> PhaseResult:
+        """Start what was prepared and wait for all of it; raises what a worker could not go on for, when the others have ended."""
+        phase, start_ns = self._phase, now_ns() + seconds_ns(_HEAD_START_S)
+        ends_ns = None if phase.duration_s is None else start_ns + seconds_ns(phase.duration_s)
+        self._progress.begin(phase.stage.label, phase.warmup, phase.planned, start_ns, ends_ns)
+        for stop in self._stops:  # they may have come before there was a phase to stop
+            self._order("stop", how=stop)
+        watch = asyncio.create_task(self._watch())
+        try:
+            answers = await self._all("run", start_ns=start_ns)
+        finally:
+            watch.cancel()
+        self._progress.counts = self._counts()
+        self.cpu_ns += sum(answer["cpu_ns"] for answer in answers)
+        self.responses += self._progress.counts.responses
+        return _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
+
+    def skip(self, stage: int, phase: Phase) -> None:
+        """Have the workers account for a phase that will not be run."""
+        self._order("skip", stage=stage, warmup=phase.warmup, workers=self.workers)
+
+    def steady(self) -> None:
+        """The running phase has seen enough: send nothing more, wait for what is in flight, go on with the next phase."""
+        self._order("stop", how="steady")
+
+    def interrupt(self) -> None:
+        """Send nothing more and wait for what is in flight; the second time, cancel that too."""
+        self.reason = self.reason or "interrupted"
+        self._stop("interrupt")
+
+    def server_lost(self) -> None:
+        """Nothing in flight can come back."""
+        self.reason = "server_lost"
+        self._stop("server_lost")
+
+    async def close(self) -> list[dict[str, Any]]:
+        """End every worker; what each knows of its transport."""
+        return await asyncio.gather(*(member.close() for member in self._members))
+
+    def _stop(self, how: str) -> None:
+        self._stops.append(how)
+        self._order("stop", how=how)
+
+    def _order(self, do: str, **details: Any) -> None:
+        for member in self._members:
+            member.order(do, **details)
+
+    async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
+        """Ask everyone. When one cannot go on, the others cancel, so that everything is recorded, and what it raised is raised."""
+        asked = [asyncio.create_task(member.ask(do, **details)) for member in self._members]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
+        if not all(answer.done() for answer in asked):
+            self._order("stop", how="cancel")
+            await asyncio.wait(asked)
+        return [answer.result() for answer in asked]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self._progress.counts = self._counts()
+
+    def _counts(self) -> Counts:
+        return sum((member.counts for member in self._members), Counts())
+
+    def _finished(self, finished: list[tuple[int, int]]) -> None:
+        self.on_finished(finished)
+
+    def _config_of(self, number: int) -> WorkerConfig:
+        return replace(self._config, number=number, requests=self._config.requests.with_name(f"requests-{number}.jsonl"))
+
+
+def _merged(results: list[PhaseResult], reason: LoadEnd | None) -> PhaseResult:
+    def total(name: str) -> int:
+        return sum(getattr(result, name) for result in results)
+
+    steady = any(result.ended == "steady" for result in results)
+    return PhaseResult(
+        start_ns=results[0].start_ns,
+        end_ns=max(result.end_ns for result in results),
+        planned=total("planned"),
+        completed=total("completed"),
+        cancelled_as_planned=total("cancelled_as_planned"),
+        ended=reason or ("steady" if steady else "done"),
+    )

@@ -1,0 +1,264 @@
+"""Link: one connection on the event loop. Reads are stamped and their messages handed to whoever waits on the stream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from trtbench.clock import NS_PER_S, now_ns
+from trtbench.load.frames import error_name
+from trtbench.load.stamps import CONTROL_BYTES, KernelStamps
+from trtbench.load.tls import TlsSession
+from trtbench.load.wire import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
+
+_BUFFER = bytearray(1 << 18)
+"""Every link of the process reads into it: what a read leaves over is kept in its WireConnection."""
+_BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
+
+_PING = b"trtbench"
+_AFTER_PONG_NS = 300 * NS_PER_S
+"""gRPC servers end a connection with too_many_pings when pings without data between them come more often (gRFC A8)."""
+
+
+class LinkError(Exception):
+    """The connection was lost or could not be made; the message says how."""
+
+
+class Receiver(Protocol):
+    """Who waits on a stream."""
+
+    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+        """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
+
+    def stream_ended(self, end: StreamEnded) -> None: ...
+
+    def connection_lost(self, cause: str) -> None: ...
+
+
+class Link:
+    """`cause` says why it was lost, "" while it stands. `on_free` hears that a stream has gone from it, or that it was lost.
+
+    `ready` is done when the server has sent its settings; LinkError when the link was lost before.
+    """
+
+    __slots__ = (
+        "_goaway",
+        "_heard_ns",
+        "_keepalive_ns",
+        "_loop",
+        "_on_free",
+        "_pinged_ns",
+        "_ponged_ns",
+        "_recv_into",
+        "_recvmsg_into",
+        "_socket",
+        "_stamps",
+        "_streams",
+        "_tls",
+        "_unsent",
+        "_wire",
+        "cause",
+        "ready",
+    )
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        wire: WireConnection,
+        stamps: KernelStamps | None,
+        tls: TlsSession | None,
+        keepalive_ns: int,
+        on_free: Callable[[Link], None],
+    ) -> None:
+        """Reads and writes from here on; `connected` is its own. Needs a running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._socket, self._recv_into = connected, connected.recv_into
+        if stamps:
+            self._recvmsg_into = connected.recvmsg_into
+        self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
+        self._streams: dict[int, Receiver | None] = {}  # None: idle
+        self._unsent = b""
+        self._goaway = ""
+        self._keepalive_ns = keepalive_ns
+        self._heard_ns = now_ns()
+        self._pinged_ns = self._ponged_ns = 0
+        self.cause = ""
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(connected, self._on_readable)
+        self._take(b"", self._heard_ns, None)  # TLS may have decrypted the first frames with the handshake's last bytes
+
+    def room(self, most_streams: int) -> bool:
+        """Whether it takes another stream, with `most_streams` of ours on it."""
+        return not self.cause and len(self._streams) < most_streams and self._wire.can_open
+
+    @property
+    def streams(self) -> int:
+        return len(self._streams)
+
+    def open_stream(self, path: str) -> int:
+        """An idle stream to a method; the server hears of it with the next `flush` or `send`. Only where there is room."""
+        stream_id = self._wire.open_stream(path)
+        self._streams[stream_id] = None
+        return stream_id
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Whether the stream still stands and nobody waits on it."""
+        return stream_id in self._streams and self._streams[stream_id] is None
+
+    def send(self, stream_id: int, message: bytes, receiver: Receiver) -> int:
+        """Send on an idle stream; the instant just before the socket got it."""
+        self._streams[stream_id] = receiver
+        self._wire.send_message(stream_id, message)
+        sent_ns = now_ns()
+        self.flush()
+        return sent_ns
+
+    def release(self, stream_id: int) -> None:
+        """Its receiver is through: the stream is idle, unless it has ended or the server is going away."""
+        if stream_id in self._streams:
+            self._streams[stream_id] = None
+            if self._goaway:
+                self.reset(stream_id)
+
+    def reset(self, stream_id: int) -> None:
+        """Cancel a stream; nothing when it has ended."""
+        if self._streams.pop(stream_id, self) is self:
+            return
+        self._wire.reset(stream_id)
+        self.flush()
+        self._stream_gone()
+
+    def check(self, instant_ns: int) -> None:
+        """Ask a silent connection with requests in flight whether it lives, and give it up when it has not answered."""
+        if self._pinged_ns > self._heard_ns:
+            if instant_ns - self._pinged_ns > self._keepalive_ns:
+                self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive_ns / NS_PER_S:g} s")
+            return
+        patience_ns = _AFTER_PONG_NS if self._heard_ns == self._ponged_ns else self._keepalive_ns
+        if instant_ns - self._heard_ns > patience_ns and any(self._streams.values()):
+            self._wire.ping(_PING)
+            self._pinged_ns = instant_ns
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the socket what may be sent."""
+        output = self._wire.take_output()
+        if self._tls:
+            output = self._tls.encrypt(output)
+        if not output or self.cause:
+            return
+        if self._unsent:
+            self._unsent += output
+            return
+        self._write(output)
+
+    def lose(self, cause: str) -> None:
+        """Close the connection; every request on it ends."""
+        if self.cause:
+            return
+        self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        if not self.ready.done():
+            self.ready.set_exception(LinkError(self.cause))
+        receivers, self._streams = list(self._streams.values()), {}
+        for receiver in receivers:
+            if receiver is not None:
+                receiver.connection_lost(self.cause)
+        self._on_free(self)
+
+    def _on_readable(self) -> None:
+        lag_ns = None
+        try:
+            if self._stamps is None:
+                size = self._recv_into(_BUFFER)
+                arrived_ns = read_ns = now_ns()
+            else:
+                size, control, _, _ = self._recvmsg_into(_BUFFERS, CONTROL_BYTES)
+                read_ns = now_ns()
+                arrived_ns = self._stamps.arrival(control, read_ns)
+                lag_ns = read_ns - arrived_ns
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lose(f"connection broken: {error.strerror or error}")
+            return
+        if not size:
+            self.lose("connection closed by the server")
+            return
+        self._heard_ns = read_ns
+        self._take(_VIEW[:size], arrived_ns, lag_ns)
+
+    def _take(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
+        try:
+            events = self._wire.receive(self._tls.decrypt(data) if self._tls else data)
+        except WireError as error:
+            self._dispatch(error.events, arrived_ns, lag_ns)
+            self.flush()
+            self.lose(f"HTTP/2 broken: {error_name(error.code)}: {error}")
+            return
+        except ssl.SSLError as error:
+            self.lose(f"TLS broken: {error.reason or error}")
+            return
+        self._dispatch(events, arrived_ns, lag_ns)
+        self.flush()
+
+    def _dispatch(self, events: Sequence[Any], arrived_ns: int, lag_ns: int | None) -> None:
+        alone = len(events) == 1
+        for event in events:
+            if type(event) is not tuple:
+                self._handle(event)
+                continue
+            stream_id, message = event
+            receiver = self._streams.get(stream_id)
+            if receiver is not None:
+                receiver.take(message, arrived_ns, lag_ns, alone)
+            else:  # nobody asked: the next request on this stream must not get it
+                self.reset(stream_id)
+
+    def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
+        if isinstance(event, StreamEnded):
+            receiver = self._streams.pop(event.stream_id, None)
+            if receiver is not None:
+                receiver.stream_ended(event)
+            self._stream_gone()
+        elif isinstance(event, GoAway):
+            self._goaway = f"GOAWAY {error_name(event.code)} {event.debug}".rstrip()
+            for stream_id in [stream_id for stream_id in self._streams if self.is_idle(stream_id)]:
+                self.reset(stream_id)
+            self._stream_gone()
+        elif isinstance(event, SettingsReceived):
+            if not self.ready.done():
+                self.ready.set_result(None)
+        else:  # a Pong
+            self._ponged_ns = self._heard_ns
+
+    def _stream_gone(self) -> None:
+        if self._goaway and not self._streams:
+            self.lose("connection closed")
+        self._on_free(self)
+
+    def _write(self, output: bytes) -> None:
+        try:
+            sent = self._socket.send(output)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon(self._write_failed, error)
+            return
+        self._unsent = output[sent:]
+        if self._unsent:
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._write(self._unsent)
+
+    def _write_failed(self, error: OSError) -> None:
+        """What the server said before it went away may still wait to be read."""
+        self._on_readable()
+        self.lose(f"connection broken: {error.strerror or error}")

@@ -1,0 +1,177 @@
+"""Pool: the streams that requests are sent on, spread over connections."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import resource
+from pathlib import Path
+from typing import Any
+
+from trtbench.load.dial import Dialer
+from trtbench.load.link import Link, LinkError
+
+Stream = tuple[Link, int]
+
+_FEW_STREAMS, _MOST_STREAMS = 1, 8
+_MANY = 4_000
+"""Streams of a process up to which each has a connection of its own: its stamps are then exact."""
+_DIALS_AT_ONCE = 32
+_SPARE_FILES = 64  # for all else that a process opens
+
+
+class Pool:
+    """A stream whose request completed serves the next one, the last used first; after any other end it is dropped.
+
+    To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
+    would show it as latency of the server.
+    """
+
+    def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None) -> None:
+        """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
+        self._dialer, self._path, self._asked = dialer, path, streams_per_connection
+        self._links: set[Link] = set()
+        self._roomy: dict[Link, None] = {}  # ordered: may have room, the newest last
+        self._idle: list[Stream] = []
+        self._dials: set[asyncio.Task[None]] = set()
+        self._dial: asyncio.Task[None] | None = None
+        self._claims = 0  # of those who wait for `_dial`
+        self._prepared = 0
+        self._opened = self._lost = 0
+        self._last_loss = ""
+        self._closed = False
+
+    def stream_at_hand(self) -> Stream | None:
+        """An idle stream on a connection that stands."""
+        return self._idle_stream() or self._new_stream()
+
+    async def stream(self) -> Stream:
+        """An idle stream on a new connection if need be. LinkError when none can be made."""
+        while not (stream := self.stream_at_hand()):
+            await self._more_room()
+        return stream
+
+    def keep(self, stream: Stream) -> None:
+        """Its request completed."""
+        self._idle.append(stream)
+
+    async def prepare(self, streams: int) -> None:
+        """Open so many, idle, less those there are. LinkError when that cannot be."""
+        self._prepared = streams
+        self._roomy.update(dict.fromkeys(self._links))  # the number of streams may now allow more on each
+        while missing := self._open_ahead(streams):
+            links = math.ceil(missing / self._per_connection)
+            _check_files(links)
+            await self._dial_many(links)
+
+    def check(self, instant_ns: int) -> None:
+        """See to silent connections; to be called about as often as a second."""
+        for link in list(self._links):
+            link.check(instant_ns)
+
+    def close(self) -> None:
+        self._closed = True
+        for dial in self._dials:
+            dial.cancel()
+        for link in list(self._links):
+            link.lose("closed by the client")
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "connections": len(self._links),
+            "connections_opened": self._opened,
+            "connections_lost": self._lost,
+            "last_loss": self._last_loss,
+            "streams_per_connection": self._per_connection,
+        }
+
+    @property
+    def _per_connection(self) -> int:
+        if self._asked:
+            return self._asked
+        return _FEW_STREAMS if max(self._prepared, len(self._links)) <= _MANY else _MOST_STREAMS
+
+    def _idle_stream(self) -> Stream | None:
+        """The one used last, while the server keeps it open."""
+        while self._idle:
+            link, stream_id = self._idle.pop()
+            if link.is_idle(stream_id):
+                return link, stream_id
+        return None
+
+    def _new_stream(self) -> Stream | None:
+        """On a connection with room."""
+        most = self._per_connection
+        while self._roomy:
+            link = next(reversed(self._roomy))
+            if link.room(most):
+                return link, link.open_stream(self._path)
+            del self._roomy[link]
+        return None
+
+    async def _more_room(self) -> None:
+        """One new connection serves as many as it has room for."""
+        if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
+            self._dial, self._claims = asyncio.create_task(self._open()), 0
+            self._dials.add(self._dial)
+            self._dial.add_done_callback(self._dialled)
+        self._claims += 1
+        await asyncio.shield(self._dial)
+
+    def _dialled(self, dial: asyncio.Task[None]) -> None:
+        self._dials.discard(dial)
+        if not dial.cancelled():
+            dial.exception()  # those who wait have it; there may be none left
+
+    async def _open(self) -> None:
+        link = await self._dialer.dial(self._freed)
+        self._links.add(link)
+        self._roomy[link] = None
+        self._opened += 1
+
+    async def _dial_many(self, links: int) -> None:
+        """A few at a time: a server's queue of new connections is short."""
+        left = iter(range(links))
+
+        async def some() -> None:
+            for _ in left:
+                await self._open()
+
+        dials = [asyncio.ensure_future(some()) for _ in range(min(links, _DIALS_AT_ONCE))]
+        try:
+            await asyncio.gather(*dials)
+        finally:
+            for dial in dials:
+                dial.cancel()
+
+    def _open_ahead(self, streams: int) -> int:
+        """Idle streams wherever there is room; how many are missing then."""
+        missing = streams - sum(link.streams for link in self._links)
+        while missing > 0 and (stream := self._new_stream()):
+            stream[0].flush()
+            self._idle.append(stream)
+            missing -= 1
+        return max(missing, 0)
+
+    def _freed(self, link: Link) -> None:
+        if not link.cause:
+            self._roomy[link] = None
+        elif link in self._links:
+            self._links.discard(link)
+            self._roomy.pop(link, None)
+            if not self._closed:
+                self._lost += 1
+                self._last_loss = link.cause
+
+
+def _check_files(connections: int) -> None:
+    """LinkError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = len(list(Path("/dev/fd").iterdir())) + connections + _SPARE_FILES
+    if resource.RLIM_INFINITY != hard < needed:
+        raise LinkError(
+            f"{connections} more connections need {needed} open files, the limit is {hard} (RLIMIT_NOFILE): "
+            f"raise it (`ulimit -n {needed}`), set client.streams_per_connection higher, or use more client.workers"
+        )
+    if resource.RLIM_INFINITY != soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,0 +1,50 @@
+"""Share: which part of a phase one of several workers carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from trtbench.load.plan import Phase
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every `workers`-th unit, and in a closed loop every `workers`-th user, from number `worker` on."""
+
+    worker: int = 0
+    workers: int = 1
+
+    def of(self, phase: Phase) -> Share | None:
+        """This worker's share of `phase`; None where there are fewer users than workers and none is left for it."""
+        workers = self.workers if phase.due_offsets_ns is not None else min(self.workers, users(phase))
+        return Share(self.worker, workers) if self.worker < workers else None
+
+    def of_range(self, number: int) -> range:
+        return range(self.worker, number, self.workers)
+
+    def units(self, phase: Phase) -> Iterator[int]:
+        """Numbers of this share's units, without end where only time bounds the phase."""
+        known = planned_units(phase)
+        return count(self.worker, self.workers) if known is None else iter(self.of_range(known))
+
+    def prompts(self, phase: Phase) -> set[int]:
+        """Positions of the first prompts of all units that this share can come to."""
+        known = planned_units(phase)
+        reach = len(phase.units) * self.workers if known is None else known
+        return {phase.units[unit % len(phase.units)].start for unit in self.of_range(reach)}
+
+
+def users(phase: Phase) -> int:
+    """Of a closed loop: its users, no more than it has units for."""
+    number = int(phase.stage.level) if phase.users_ns is None else len(phase.users_ns)
+    known = planned_units(phase)
+    return number if known is None else min(number, known)
+
+
+def planned_units(phase: Phase) -> int | None:
+    """None for a closed loop that ends by time alone."""
+    if phase.due_offsets_ns is not None:
+        return len(phase.due_offsets_ns)
+    return None if phase.requests is None else len(phase.units)

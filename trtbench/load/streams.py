@@ -1,0 +1,19 @@
+"""Streams of random numbers: one of its own for every dimension, stage and phase."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from trtbench.scenario import Stage
+
+MAX_SEED = 2**31
+"""Of sampling: fits every seed input in use, and JSON readers that know doubles only."""
+
+
+def random_stream(dimension: str, seed: int, stage: Stage, warmup: bool) -> np.random.Generator:
+    """The same name and seed give the same numbers; another dimension, stage or phase others, whatever its seed."""
+    name = f"{dimension}/{stage.label}/{'warmup' if warmup else 'measured'}"
+    salt = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return np.random.default_rng(np.random.SeedSequence([seed % 2**64, salt]))

@@ -1,0 +1,128 @@
+"""WireClient: the lightest and most exact Client, over our own HTTP/2 with the kernel's stamps."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from trtbench.clock import NS_PER_S, now_ns
+from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id
+from trtbench.load.dial import Dialer
+from trtbench.load.errors import end
+from trtbench.load.event_loop import loop_name
+from trtbench.load.exchange import Exchange
+from trtbench.load.link import LinkError
+from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
+from trtbench.load.plan import PlannedPrompt
+from trtbench.load.pool import Pool, Stream
+from trtbench.load.stamps import KernelStamps, StampsUnavailable
+from trtbench.load.target import Target
+from trtbench.records import Outcome, RequestRecord
+from trtbench.scenario import ClientSettings, Workload
+
+_DEFAULTS = ClientSettings()
+_CHECK_S = 1.0
+_MOST_REFUSALS = 5  # of one request; a server that refuses on is one that fails
+
+
+class WireClient:
+    """KServe v2 on bidirectional streams; see Client, Pool. A response costs the event loop one callback and wakes no coroutine."""
+
+    def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
+        """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop.
+
+        UserError when a file of `settings.tls` does not do.
+        """
+        self._target, self._workload, self._end_id = target, workload, end_id
+        self._stamps, self._why_user = _stamps(settings)
+        self._pool = Pool(Dialer(target.url, settings, self._stamps), STREAM_INFER, settings.streams_per_connection)
+        self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
+        self._resent = 0
+        self._check_s = min(_CHECK_S, settings.keepalive_s / 4)
+        self._loop = asyncio.get_running_loop()
+        self._checks = self._loop.call_later(self._check_s, self._check)
+
+    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        return request_body(self._target, prompt, self._workload, self._end_id, context)
+
+    async def prepare(self, streams: int) -> None:
+        try:
+            await self._pool.prepare(streams)
+        except LinkError as error:
+            raise ConnectError(f"the server at {self._target.url}: {error}") from error
+
+    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+        message = with_request_id(body, request_id(self._run_id, record))
+        exchange = Exchange(record, limits)
+        for _ in range(_MOST_REFUSALS):
+            stream = await self._stream(record, limits)
+            if stream is None:
+                return
+            exchange.send(stream, message)
+            try:
+                await exchange.over
+            except asyncio.CancelledError:
+                exchange.give_up(Outcome.CANCELLED, "cancelled by the client")
+                raise
+            finally:
+                self._return(stream, record)
+            if not exchange.refused:
+                return
+            self._resent += 1
+
+    def facts(self) -> dict[str, Any]:
+        facts = {
+            "transport": "wire",
+            "loop": loop_name(),
+            "stamps": "kernel" if self._stamps else "user",
+            "stamps_why": self._why_user,
+            "requests_resent": self._resent,
+        }
+        return facts | self._pool.facts() | (self._stamps.facts() if self._stamps else {})
+
+    async def close(self) -> None:
+        self._checks.cancel()
+        self._pool.close()
+        if self._stamps:
+            self._stamps.close()
+
+    async def _stream(self, record: RequestRecord, limits: Limits) -> Stream | None:
+        """A stream to send on; None, and the record says why, when there is none in time."""
+        left_ns = limits.deadline_ns - now_ns()
+        if left_ns <= 0:
+            end(record, Outcome.TIMEOUT, TOO_LATE)
+            return None
+        if stream := self._pool.stream_at_hand():
+            return stream
+        try:
+            return await asyncio.wait_for(self._pool.stream(), left_ns / NS_PER_S)
+        except LinkError as error:
+            end(record, Outcome.CONNECTION, str(error))
+        except asyncio.TimeoutError:  # no OSError before Python 3.11
+            end(record, Outcome.TIMEOUT, TOO_LATE)
+        except asyncio.CancelledError:
+            end(record, Outcome.CANCELLED, "cancelled by the client")
+            raise
+        return None
+
+    def _return(self, stream: Stream, record: RequestRecord) -> None:
+        if record.outcome is Outcome.COMPLETED:
+            self._pool.keep(stream)
+
+    def _check(self) -> None:
+        if self._stamps:
+            self._stamps.check()
+        self._pool.check(now_ns())
+        self._checks = self._loop.call_later(self._check_s, self._check)
+
+
+def _stamps(settings: ClientSettings) -> tuple[KernelStamps | None, str]:
+    """The kernel's stamps, or why there are none."""
+    if not settings.kernel_stamps:
+        return None, "client.kernel_stamps is false"
+    try:
+        return KernelStamps.open(), ""
+    except StampsUnavailable as error:
+        return None, str(error)

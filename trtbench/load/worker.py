@@ -1,0 +1,207 @@
+"""A worker: the process that sends a share of the plan. `python -m trtbench.load.worker`
+
+It does nothing else: no report, no progress bar, no server beside it can hold up a stamp. Orders come as JSON lines on stdin, the first
+is its WorkerConfig; reports go as JSON lines to stdout. It ends with stdin, so it never outlives trtbench.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trtbench.clock import cpu_ns
+from trtbench.load.alarm import Alarm
+from trtbench.load.attempts import Attempts
+from trtbench.load.client import Client, ConnectError, GrpcClient
+from trtbench.load.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
+from trtbench.load.generator import Generator, PhaseRun
+from trtbench.load.plan import Phase, Plan
+from trtbench.load.progress import LoadProgress
+from trtbench.load.recorder import Recorder
+from trtbench.load.share import Share
+from trtbench.load.stop import StopSignal
+from trtbench.load.target import Target
+from trtbench.load.vitals import Vitals
+from trtbench.load.wire_client import WireClient
+from trtbench.rundir import LineWriter
+from trtbench.scenario import ClientSettings, Workload
+
+_REPORT_S = 0.25
+_SWITCH_S = 0.0002  # the recorder's thread gives the interpreter back to the event loop within this time
+
+CLIENTS: dict[str, type[WireClient | GrpcClient]] = {"wire": WireClient, "grpc": GrpcClient}
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """`watch`: report each completed request's (done_ns, latency_ns)."""
+
+    number: int
+    plan: Path
+    requests: Path
+    samples: Path
+    target: Target
+    workload: Workload
+    settings: ClientSettings
+    end_id: int
+    timeout_s: float
+    drain_s: float
+    watch: bool = False
+
+    def to_line(self) -> bytes:
+        row = {name: getattr(self, name) for name in ("number", "end_id", "timeout_s", "drain_s", "watch")}
+        row |= {name: str(getattr(self, name)) for name in ("plan", "requests", "samples")}
+        row["target"] = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(self.target).items()}
+        row |= {name: getattr(self, name).model_dump(mode="json") for name in ("workload", "settings")}
+        return json.dumps(row).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WorkerConfig:
+        row = json.loads(line)
+        row |= {name: Path(row[name]) for name in ("plan", "requests", "samples")}
+        target: dict[str, Any] = {name: frozenset(value) if isinstance(value, list) else value for name, value in row["target"].items()}
+        models = {"workload": Workload.model_validate(row["workload"]), "settings": ClientSettings.model_validate(row["settings"])}
+        return cls(**row | {"target": Target(**target)} | models)
+
+
+class Worker:
+    """Carries out orders: `prepare` and `run` a phase, `skip` one, `stop` the one that runs."""
+
+    def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, vitals: Vitals) -> None:
+        self._plan = Plan.load(config.plan)
+        self._vitals = vitals
+        self._progress = LoadProgress(finished=[] if config.watch else None)
+        self._client = client
+        attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
+        self._generator = Generator(attempts, recorder, self._progress, Alarm(), config.drain_s, config.number)
+        self._number = config.number
+        self._stop = StopSignal()
+        self._run: PhaseRun | None = None
+        self._undisturbed = ExitStack()
+
+    async def prepare(self, order: dict[str, Any]) -> dict[str, Any]:
+        self._stop = StopSignal()
+        self._run = await self._generator.prepare(self._phase(order), self._share(order), self._stop)
+        self._undisturbed.enter_context(no_collections())
+        return {"prepared": True}
+
+    async def run(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._run, "prepare comes first"
+        used_ns = cpu_ns()
+        with self._undisturbed:
+            result = await self._run.run(order["start_ns"])
+        self._run = None
+        return {"phase": asdict(result), "cpu_ns": cpu_ns() - used_ns} | self.progress()
+
+    def skip(self, order: dict[str, Any]) -> None:
+        self._generator.skip(self._phase(order), self._share(order))
+
+    def stop(self, order: dict[str, Any]) -> None:
+        getattr(self._stop, order["how"])()
+
+    def tick(self) -> None:
+        self._vitals.sample()
+        if self._run:
+            report(self.progress())
+
+    def progress(self) -> dict[str, Any]:
+        finished = self._progress.take_finished()
+        return {"counts": asdict(self._progress.counts)} | ({"finished": finished} if finished else {})
+
+    def _phase(self, order: dict[str, Any]) -> Phase:
+        part = self._plan.stages[order["stage"]]
+        phase: Phase = part.warmup if order["warmup"] else part.measured
+        return phase
+
+    def _share(self, order: dict[str, Any]) -> Share:
+        return Share(self._number, order["workers"])
+
+
+def report(row: dict[str, Any]) -> None:
+    """Straight to the pipe: its reader does nothing but read."""
+    os.write(1, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+
+
+async def serve(config: WorkerConfig) -> None:
+    """Until stdin ends or `close` is ordered. ConnectError, OSError: as the client and the recorder raise them."""
+    loop = asyncio.get_running_loop()
+    orders = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), os.fdopen(0, "rb", 0))
+    client = CLIENTS[config.settings.transport](config.target, config.workload, config.settings, config.end_id)
+    try:
+        with closing(Vitals(LineWriter(config.samples), config.number)) as vitals, closing(Recorder(config.requests)) as recorder:
+            await client.prepare(1)
+            worker = Worker(config, client, recorder, vitals)
+            report({"ready": True})
+            with watched_collections(vitals.pause):
+                watches = [asyncio.create_task(probe_lag(vitals.lag)), asyncio.create_task(_tick(worker))]
+                try:
+                    await _obey(worker, orders)
+                finally:
+                    for watch in watches:
+                        watch.cancel()
+    finally:
+        await client.close()
+    report({"closed": client.facts() | {"loop": loop_name()}})
+
+
+async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
+    """Order by order; a phase runs while the next ones are read. Raises what the phase raised."""
+    phase: asyncio.Task[None] | None = None
+    reading = asyncio.create_task(orders.readline())
+    while True:
+        await asyncio.wait([reading, phase] if phase else [reading], return_when=asyncio.FIRST_COMPLETED)
+        if phase and phase.done():
+            phase.result()
+            phase = None
+        if not reading.done():
+            continue
+        order = json.loads(reading.result() or b'{"do":"close"}')
+        if order["do"] == "close":
+            break
+        if order["do"] in ("prepare", "run"):
+            phase = asyncio.create_task(_answer(worker, order))
+        else:
+            getattr(worker, order["do"])(order)
+        reading = asyncio.create_task(orders.readline())
+    if phase:  # trtbench is gone: what is in flight is cancelled, and recorded
+        worker.stop({"how": "cancel"})
+        await phase
+
+
+async def _answer(worker: Worker, order: dict[str, Any]) -> None:
+    report(await getattr(worker, order["do"])(order))
+
+
+async def _tick(worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(_REPORT_S)
+        worker.tick()
+
+
+def main() -> int:
+    for signum in (signal.SIGINT, signal.SIGTERM):  # they come to the whole group; trtbench says by an order what they mean
+        signal.signal(signum, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH_S)
+    with open(0, "rb", 0, closefd=False) as orders:  # unbuffered: the next line is the event loop's
+        config = WorkerConfig.from_line(orders.readline())
+    loop = new_loop(fast=config.settings.transport == "wire")
+    try:
+        loop.run_until_complete(serve(config))
+    except (ConnectError, OSError) as error:
+        report({"fault": str(error), "kind": type(error).__name__, "errno": getattr(error, "errno", None)})
+        return 1
+    finally:
+        loop.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

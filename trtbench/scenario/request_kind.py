@@ -1,0 +1,107 @@
+"""What the requests of one kind are like: lengths, shared prefixes, sessions, cancellation, priorities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from trtbench.scenario.lengths import Lengths, Range
+from trtbench.scenario.part import Part
+from trtbench.scenario.think import Think, ThinkTime
+
+
+class Prefix(Part):
+    """Beginnings that prompts have in common, as system prompts are; what a prefix cache lives on."""
+
+    groups: int = Field(1, ge=1, description="Different prefixes.")
+    tokens: int = Field(ge=1, description="Length of each, in front of input_tokens.")
+    share_ratio: float = Field(1.0, gt=0, le=1, description="Share of requests (of sessions) that begin with one.")
+    zipf: float | None = Field(None, gt=0, description="Popularity: prefix k is drawn as often as 1/k^zipf; null: all alike.")
+
+    @property
+    def group_shares(self) -> tuple[float, ...]:
+        """Probability of each group, among the requests that have a prefix."""
+        weights = [rank ** -(self.zipf or 0.0) for rank in range(1, self.groups + 1)]
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+class Dataset(Part):
+    """Prompts from a file: ShareGPT JSON, or JSON lines of prompts or token ids. What is outside the bounds is dropped and told."""
+
+    path: Path = Field(description="File; docs/workloads.md has the formats.")
+    input_tokens: Range = Field(Range(min=1, max=1024), description="Keep rows whose prompt is so long; of a session, with all before it.")
+    output_tokens: Range = Field(Range(min=1, max=1024), description="Keep rows whose answer is so long.")
+
+
+class Sessions(Part):
+    """Conversations: each turn's prompt is all before it, the model's own answers among it, and `input_tokens` new tokens."""
+
+    turns: Lengths | None = Field(None, description="Turns of a session; with a dataset leave it out: its conversations have their own.")
+    think_s: ThinkTime = Field(Think(mean=0.0), description="The user's pause between an answer and the next turn.")
+
+
+class Cancel(Part):
+    """Clients that go away before the end."""
+
+    ratio: float = Field(gt=0, le=1, description="Share of requests.")
+    after_tokens: Lengths | None = Field(None, description="When so many output tokens have arrived.")
+    after_s: ThinkTime | None = Field(None, description="So many seconds after it was sent: a number or {mean, distribution}.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Cancel:
+        if (self.after_tokens is None) == (self.after_s is None):
+            raise ValueError("cancel needs after_tokens or after_s, one of them")
+        return self
+
+
+def _as_dataset(dataset: object) -> object:
+    return {"path": dataset} if isinstance(dataset, (str, Path)) else dataset
+
+
+class RequestKind(Part):
+    """What requests are like. A workload is one kind, or a mix of several."""
+
+    input_tokens: Lengths = Field(
+        Range(min=128, max=128),
+        description="Prompt length in the engine's tokens, exact; a shared prefix and earlier turns come on top.",
+    )
+    output_tokens: Lengths = Field(
+        Range(min=32, max=32), description="Output length in tokens; of a dataset, where a row does not say its own."
+    )
+    prefix: Prefix | None = Field(None, description="Shared beginnings of prompts; null: none, every prompt is new from its first token.")
+    dataset: Annotated[Dataset | None, BeforeValidator(_as_dataset, json_schema_input_type=Dataset | str | None)] = Field(
+        None, description="Prompts from a file instead of the bundled corpus: its path, or {path, input_tokens, output_tokens}."
+    )
+    sessions: Sessions | None = Field(None, description="Multi-turn conversations; null: single requests.")
+    cancel: Cancel | None = Field(None, description="Requests that the client gives up; null: none.")
+    priorities: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]] = Field(
+        {}, description="Weight of each of Triton's priority levels, 1 the highest; empty: requests name none."
+    )
+
+    @model_validator(mode="after")
+    def _turns(self) -> RequestKind:
+        if self.sessions and (self.sessions.turns is None) == (self.dataset is None):
+            how = "leave it out, the dataset's conversations have their own" if self.dataset else "give a number or a law"
+            raise ValueError(f"sessions.turns: {how}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_priority(self) -> RequestKind:
+        if self.priorities and not sum(self.priorities.values()) > 0:
+            raise ValueError("priorities: the weights add up to nothing; give at least one above 0, or leave priorities out")
+        return self
+
+    @property
+    def longest_prompt_tokens(self) -> int:
+        """Everything the model may have to read for one request: prefix, earlier turns with their answers, the new tokens."""
+        prefix = self.prefix.tokens if self.prefix else 0
+        if self.dataset:
+            return prefix + self.dataset.input_tokens.max
+        turns = self.sessions.turns.max if self.sessions and self.sessions.turns else 1
+        return prefix + turns * self.input_tokens.max + (turns - 1) * self.output_tokens.max
+
+    @property
+    def longest_output_tokens(self) -> int:
+        return max(self.output_tokens.max, self.dataset.output_tokens.max if self.dataset else 0)

@@ -1,0 +1,22 @@
+"""How long a user pauses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from trtbench.scenario.part import Part
+
+
+class Think(Part):
+    mean: float = Field(ge=0, description="Mean pause, seconds.")
+    distribution: Literal["fixed", "exponential"] = Field("fixed", description="fixed: every pause is the mean; exponential: drawn.")
+
+
+def _as_think(seconds: object) -> object:
+    return {"mean": seconds} if isinstance(seconds, (int, float)) else seconds
+
+
+ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=Think | float)]
+"""Seconds, always the same, or {mean, distribution}; always a Think once read."""
