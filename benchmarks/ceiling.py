@@ -27,7 +27,7 @@ def main() -> None:
             found = asyncio.run(measure_ceiling(target, ClientSettings(kernel_stamps=kernel_stamps), arguments.seconds))
             stamps = "kernel" if kernel_stamps else "user-space"
             print(
-                f"{stamps} stamps, {found.streams} streams: {found.responses_per_s:,.0f} responses/s at {found.cpu_ratio:.2f} cores, "
+                f"{stamps} stamps, {found.streams} streams: {found.responses_per_s:,.0f} responses/s at {found.cores:.2f} cores, "
                 f"{found.responses_per_cpu_s:,.0f} a CPU second (bound 100,000); {found.failed} requests failed"
             )
 

@@ -47,7 +47,7 @@ _WINDOWS = 3  # perf_analyzer calls a measurement stable after three
 
 
 def our_cost_us(target: Target, settings: ClientSettings, streams: int, gap_us: int, seconds: float) -> float:
-    trial = asyncio.run(drive(target, settings, closed_loop(streams, prompt(gap_us, gap_us, RESPONSES), seconds)))
+    trial = asyncio.run(drive(target, settings, closed_loop(streams, (prompt(gap_us, gap_us, RESPONSES),), seconds)))
     assert not trial.failures, trial.failures[0]
     return trial.cpu_s / trial.responses * 1e6
 

@@ -49,7 +49,7 @@ def main() -> None:
     print(f"{len(trial.records)} requests on {streams} streams over {workers} workers: {len(trial.failures)} failed (bound 0)")
     for record in trial.failures[:3]:
         print(f"  {record.outcome.value}: {record.error}")
-    print(f"client: {trial.cpu_ratio:.2f} cores, {trial.responses / trial.duration_s:,.0f} responses/s; {trial.facts}")
+    print(f"client: {trial.cores:.2f} cores, {trial.responses / trial.duration_s:,.0f} responses/s; {trial.facts}")
     bound = 20 * _KIB + 16 * tokens
     print(f"memory: {stream_bytes / _KIB:.1f} KiB a stream in flight of {tokens} responses (bound {bound / _KIB:.1f})")
 

@@ -27,7 +27,7 @@ def main() -> None:
         found = asyncio.run(measure_send_lag(target, ClientSettings(), arguments.rate, arguments.seconds))
     lag = found.send_lag_ns
     p50, p99, most = (figure / 1e6 if figure is not None else float("nan") for figure in (lag.p50, lag.p99, lag.max))
-    print(f"{found.requests} requests, {found.failed} failed, client at {found.cpu_ratio:.0%} of a core")
+    print(f"{found.requests} requests, {found.failed} failed, client at {found.cores:.0%} of a core")
     print(f"send lag, ms: p50 {p50:.3f}, p99 {p99:.3f} (bound 1), max {most:.3f} (bound 10)")
     print(f"sent rate / planned rate: {found.achieved_ratio:.4f} (bound 1 +- 0.005)")
 

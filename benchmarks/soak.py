@@ -33,12 +33,12 @@ def main() -> None:
     gap_us = round(arguments.streams / RATE * 1e6)
     with ReplayProcess() as server, WorkerMemory() as memory:
         target = inspect_target(server.url, MODEL)
-        plan = closed_loop(arguments.streams, prompt(gap_us, gap_us, 16), arguments.minutes * 60)
+        plan = closed_loop(arguments.streams, (prompt(gap_us, gap_us, 16),), arguments.minutes * 60)
         trial = asyncio.run(drive(target, ClientSettings(), plan))
     resident = [size for _, size in memory.samples if size]
     tenth = max(len(resident) // _TENTHS, 1)
     by_tenth = [median(resident[start : start + tenth]) / 2**20 for start in range(0, tenth * _TENTHS, tenth)]
-    print(f"{trial.responses:,} responses, {len(trial.failures)} requests failed, client at {trial.cpu_ratio:.2f} cores")
+    print(f"{trial.responses:,} responses, {len(trial.failures)} requests failed, client at {trial.cores:.2f} cores")
     print(f"resident MiB by tenths of the run: {', '.join(f'{size:.1f}' for size in by_tenth)}")
     print(f"growth from the third tenth to the last: {by_tenth[-1] - by_tenth[2]:.2f} MiB (bound 1)")
 

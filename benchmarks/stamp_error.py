@@ -1,6 +1,6 @@
 """How true are stamps while the client has no CPU to spare?
 
-    python benchmarks/stamp_error.py [--seconds 20] [--probes 4]
+    python benchmarks/stamp_error.py [--seconds 20] [--probes 8]
 
 One client process, two replay servers: from one it takes probe streams whose every response says when it was sent; from the other, as
 many responses as it can, so that it never idles. Prints the error of the probes' gaps (ITL) by kernel stamps and, of the same responses,
@@ -54,11 +54,11 @@ async def drive(url: str, plan: Plan, path: Path) -> None:
 async def measure(probe_url: str, load_url: str, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
     """Records of the probes; the process's CPU while they ran, in cores."""
     load = asyncio.create_task(
-        drive(load_url, closed_loop(LOAD_STREAMS, prompt(0, 0, LOAD_RESPONSES), seconds + 1), directory / "load.jsonl")
+        drive(load_url, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
     )
     await asyncio.sleep(0.5)
     start_ns, used_ns = now_ns(), cpu_ns()
-    await drive(probe_url, closed_loop(probes, prompt(GAP_US, GAP_US, 20), seconds - 1), directory / "probes.jsonl")
+    await drive(probe_url, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
     cores = (cpu_ns() - used_ns) / (now_ns() - start_ns)
     await load
     return [RequestRecord.from_json(row) for row in read_lines(directory / "probes.jsonl")], cores
@@ -67,7 +67,7 @@ async def measure(probe_url: str, load_url: str, probes: int, seconds: float, di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--probes", type=int, default=4)
+    parser.add_argument("--probes", type=int, default=8)
     arguments = parser.parse_args()
     loop = new_loop()
     with ReplayProcess() as probe_server, ReplayProcess() as load_server, tempfile.TemporaryDirectory() as name, no_collections():

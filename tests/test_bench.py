@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from serving.command import ROOT
 from serving.kserve import Serving
 
 from trtbench.cli import main
-from trtbench.load.client import GrpcClient
+from trtbench.load.target import inspect_target
 from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.serving.server import free_ports
@@ -129,14 +129,12 @@ def test_an_artifact_directory_that_cannot_be_written(int8_server: Serving, tmp_
 def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It said that it was ready, then goes before the load connects."""
 
-    async def nobody_answers(client: GrpcClient) -> None:
-        raise asyncio.TimeoutError
-
-    monkeypatch.setattr(GrpcClient, "connect", nobody_answers)
+    real, (closed,) = inspect_target, free_ports(1)
+    monkeypatch.setattr("trtbench.commands.inspect_target", lambda *args, **more: replace(real(*args, **more), url=f"127.0.0.1:{closed}"))
     arguments = ("--url", int8_server.url, "--model", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs"))
     result = CliRunner().invoke(main, ["bench", *arguments, "--request-count", "1"])
     assert result.exit_code == 1
-    assert f"trtbench: the server at {int8_server.url} does not answer any more" in result.stderr
+    assert f"trtbench: the server at 127.0.0.1:{closed}: failed to connect" in result.stderr
     assert not the_run(tmp_path / "runs").is_complete()
 
 

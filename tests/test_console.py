@@ -1,42 +1,45 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trtbench.console import Console, load_line
-from trtbench.load.progress import LoadProgress
+from trtbench.load.progress import Counts, LoadProgress
 from trtbench.records import Event
 
 S = 1_000_000_000
 
 
+def progress(done: tuple[int, int] = (0, 0), in_flight: int = 0, output_tokens: int = 0, **phase: Any) -> LoadProgress:
+    """`done`: completed and failed."""
+    return LoadProgress("c4", **phase, counts=Counts(0, in_flight, *done, output_tokens))
+
+
 @pytest.mark.parametrize(
-    ("progress", "at_s", "has"),
+    ("shown", "at_s", "has"),
     [
         (
-            LoadProgress("c4", planned=40, starts_ns=0, completed=10, in_flight=4, output_tokens=200),
+            progress(planned=40, done=(10, 0), in_flight=4, output_tokens=200),
             5,
             ["c4 [", "10/40", "about 15 s left", "4 in flight", "40 tokens/s"],
         ),
-        (LoadProgress("c4", warmup=True, planned=8, starts_ns=0, completed=8), 2, ["c4 warm-up [", "8/8", "about 0 s left"]),
-        (LoadProgress("c4", planned=40, starts_ns=0), 5, ["0/40", "no estimate yet", "[ "]),
-        (
-            LoadProgress("c4", planned=None, starts_ns=0, ends_ns=100 * S, completed=30, failed=20, output_tokens=100),
-            50,
-            ["50", "50 s left", "20 failed"],
-        ),
-        (LoadProgress("c4", planned=None, starts_ns=0, ends_ns=10 * S, completed=3), 30, ["draining"]),
-        (LoadProgress("c4", planned=0, starts_ns=0), 0, ["0/0", "no estimate yet", "0 tokens/s"]),
-        (LoadProgress("c4", planned=4, starts_ns=10 * S, completed=1), 9, ["1/4"]),
+        (progress(planned=8, done=(8, 0), warmup=True), 2, ["c4 warm-up [", "8/8", "about 0 s left"]),
+        (progress(planned=40), 5, ["0/40", "no estimate yet", "[ "]),
+        (progress(ends_ns=100 * S, done=(30, 20), output_tokens=100), 50, ["50", "50 s left", "20 failed"]),
+        (progress(ends_ns=10 * S, done=(3, 0)), 30, ["draining"]),
+        (progress(planned=0), 0, ["0/0", "no estimate yet", "0 tokens/s"]),
+        (progress(planned=4, starts_ns=10 * S, done=(1, 0)), 9, ["1/4"]),
     ],
 )
-def test_the_live_line(progress: LoadProgress, at_s: int, has: list[str]) -> None:
-    line = load_line(progress, at_s * S)
+def test_the_live_line(shown: LoadProgress, at_s: int, has: list[str]) -> None:
+    line = load_line(shown, at_s * S)
     assert [part for part in has if part not in line] == []
     assert "\n" not in line
 
 
 def test_the_bar_grows_with_the_share() -> None:
-    lines = [load_line(LoadProgress("c1", planned=100, completed=done), S) for done in range(0, 101, 5)]
+    lines = [load_line(progress(planned=100, done=(done, 0)), S) for done in range(0, 101, 5)]
     filled = [line.count("=") for line in lines]
     assert filled == sorted(filled)
     assert filled[0] == 0

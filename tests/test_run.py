@@ -39,7 +39,7 @@ def test_the_run_directory_is_complete(finished: Command) -> None:
         *("deployment.json", "engine.json", "config.pbtxt", "server.log", "plan.jsonl", "requests.parquet", "samples.parquet")
     }
     assert not list(run.path.rglob("*.jsonl.tmp"))
-    assert not deployment.requests_jsonl.exists()
+    assert not list(deployment.path.glob("requests*.jsonl"))
     assert load_scenario(run.path / "scenario.yaml") == load_scenario(finished.directory / "scenario.yaml")
     assert str(run.path / "report.md") in finished.out
 
@@ -47,7 +47,7 @@ def test_the_run_directory_is_complete(finished: Command) -> None:
 def test_events_in_their_order(finished: Command) -> None:
     run = run_of(finished)
     expected = ["run_started", "plan_drawn", "deployment_started", "server_ready", *["stage_started", "stage_finished"] * 2]
-    assert kinds(run) == [*expected, "telemetry_finished", "deployment_finished", "run_finished"]
+    assert kinds(run) == [*expected, "load_client", "telemetry_finished", "deployment_finished", "run_finished"]
     times = [event.time_ns for event in run.events()]
     assert times == sorted(times)
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
 def begun(command: Command, done: int = 6) -> bool:
     """Whether the load runs, with some requests behind it."""
-    lines = list((command.directory / "runs").glob("*/*/requests.jsonl"))
+    lines = list((command.directory / "runs").glob("*/*/requests-0.jsonl"))
     return bool(lines) and lines[0].read_bytes().count(b"\n") >= done
 
 

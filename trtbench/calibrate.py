@@ -104,10 +104,8 @@ def _remarks(calibration: Calibration) -> Iterator[str]:
 
 
 def _ceiling(ceiling: Ceiling) -> str:
-    limit = "the client" if ceiling.cpu_ratio > 0.9 else "server or sockets"
-    rates = (
-        f"{ceiling.responses_per_s:,.0f} responses/s at {ceiling.cpu_ratio:.0%} of a core, {ceiling.responses_per_cpu_s:,.0f} a CPU second"
-    )
+    limit = "the client" if ceiling.cores > 0.9 else "server or sockets"
+    rates = f"{ceiling.responses_per_s:,.0f} responses/s at {ceiling.cores:.0%} of a core, {ceiling.responses_per_cpu_s:,.0f} a CPU second"
     failed = f"; {ceiling.failed} requests failed" if ceiling.failed else ""
     return f"Ceiling, replay server, {ceiling.streams} streams: {rates} (the limit: {limit}){failed}"
 
@@ -118,5 +116,5 @@ def _send_lag_table(rows: tuple[SendLag, ...]) -> Table:
         table.add_column(heading, justify="right")
     for row in rows:
         lags = _spread(row.send_lag_ns).split(" / ")
-        table.add_row(f"{row.rate:g}", str(row.requests), str(row.failed), f"{row.achieved_ratio:.4f}", *lags, f"{row.cpu_ratio:.0%}")
+        table.add_row(f"{row.rate:g}", str(row.requests), str(row.failed), f"{row.achieved_ratio:.4f}", *lags, f"{row.cores:.0%}")
     return table

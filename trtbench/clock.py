@@ -15,9 +15,8 @@ NS_PER_S = 1_000_000_000
 _OFFSET_READINGS = 8
 
 
-def now_ns() -> int:
-    """This instant on the run's clock."""
-    return time.monotonic_ns()
+now_ns = time.monotonic_ns
+"""This instant on the run's clock. No function around it: it is read for every response."""
 
 
 def cpu_ns() -> int:

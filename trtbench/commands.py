@@ -24,6 +24,7 @@ from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
+from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts, UniformPrompts
@@ -182,9 +183,9 @@ def _faults_end_in_one_line() -> Iterator[Fault]:
         yield fault
     except UserError:
         raise
-    except (ServerError, SamplerError, OSError) as error:
+    except (ServerError, SamplerError, WorkerError, OSError) as error:
         print(f"trtbench: {error}", file=sys.stderr)
-        if isinstance(error, OSError):
+        if isinstance(error, (WorkerError, OSError)):
             print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
         fault.code = 1
     except KeyboardInterrupt:

@@ -56,6 +56,7 @@ def drive(
         client_pid=os.getpid(),
         interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
         gpu=server.pid is not None,
+        tls=scenario.client.tls,
     )
     try:
         with Sampler(config, directory.samples_jsonl) as sampler:
@@ -83,9 +84,8 @@ async def _load(
             hooks = LoadHooks(
                 event=lambda kind, data: log.event(kind, directory.name, **data),
                 snapshot=lambda: _snapshot(sampler),
-                workers=lambda part: scenario.client.workers or 1,
             )
-            ended = await run_load(plan, scenario.stop, crew, hooks)
+            ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
     except ConnectError as error:
         raise ServerError(str(error)) from error
     finally:

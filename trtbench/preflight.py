@@ -61,6 +61,8 @@ def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
 
 def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
+    if scenario.client.tls:
+        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC on loopback; leave it out, or use `trtbench bench`")
     provider, facts, budgets = check_scenario(scenario)
     installation = find_tritonserver()
     for directory in directories:

@@ -94,7 +94,7 @@ def _run_deployment(
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
         with deployed(scenario, name, engine, preflight, directory, log) as server:
-            target = inspect_target(server.endpoints.grpc, engine.model)
+            target = inspect_target(server.endpoints.grpc, engine.model, settings=scenario.client)
             under_load = ServerUnderLoad(
                 target=target,
                 metrics_url=f"http://{server.endpoints.metrics}/metrics",

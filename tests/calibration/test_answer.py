@@ -100,6 +100,13 @@ def test_a_request_without_a_schedule_is_refused(tensors: dict[str, Any]) -> Non
         Answer(5, request("calibration", **tensors).SerializeToString(), ARRIVAL_NS)
 
 
+def test_a_tensor_of_other_integers_is_refused() -> None:
+    message = request("calibration", input_ids=[5, 5], request_output_len=3)
+    message.raw_input_contents[0] = b"\x01\x02\x03"
+    with pytest.raises(RequestError, match="32-bit"):
+        Answer(5, message.SerializeToString(), ARRIVAL_NS)
+
+
 def test_what_is_no_request_is_refused() -> None:
     with pytest.raises(RequestError, match="ModelInferRequest"):
         Answer(5, b"\xff\xff\xff", ARRIVAL_NS)

@@ -25,7 +25,7 @@ def failure(index: int, error: str) -> RequestRecord:
 
 
 def test_cost_and_rate_are_per_response() -> None:
-    trial = Trial([record(0, 10 * MS, responses=30), record(1, 20 * MS, responses=20)], duration_s=2.0, cpu_s=0.001, facts=KERNEL)
+    trial = Trial([record(0, 10 * MS, responses=30), record(1, 20 * MS, responses=20)], duration_s=2.0, cores=0.0005, facts=KERNEL)
     figures = StreamFigures.of("replay", 2, 1000, trial)
     assert (figures.responses_per_s, figures.cpu_us_per_response, figures.failed, figures.fault) == (25, 20, 0, "")
     kernel, user = figures.by_stamps()
@@ -60,8 +60,8 @@ def test_a_server_that_is_a_gap_late_in_one_response_of_ten_fell_behind(late: in
 
 def test_send_lag_and_the_rate_that_was_achieved() -> None:
     records = [record(number, number * 10 * MS, lag_ns=number * MS) for number in range(11)]
-    found = SendLag.of(100, Trial([*records, failure(11, "reset")], 0.1, 0.05, KERNEL))
-    assert (found.requests, found.failed, found.cpu_ratio) == (12, 1, 0.5)
+    found = SendLag.of(100, Trial([*records, failure(11, "reset")], 0.1, 0.5, KERNEL))
+    assert (found.requests, found.failed, found.cores) == (12, 1, 0.5)
     assert found.achieved_ratio == pytest.approx(100 / 110)
     assert (found.send_lag_ns.min, found.send_lag_ns.max) == (0, 10 * MS)
 
@@ -73,5 +73,5 @@ def test_requests_that_were_never_sent_have_no_lag() -> None:
 
 
 def test_the_ceiling_counts_by_the_clock_and_by_the_cpu() -> None:
-    found = Ceiling.of(16, Trial([record(0, 0, responses=1000)], 2.0, 0.5, KERNEL))
-    assert (found.responses_per_s, found.responses_per_cpu_s, found.cpu_ratio) == (500, 2000, 0.25)
+    found = Ceiling.of(16, Trial([record(0, 0, responses=1000)], 2.0, 0.25, KERNEL))
+    assert (found.responses_per_s, found.responses_per_cpu_s, found.cores) == (500, 2000, 0.25)

@@ -28,7 +28,7 @@ def test_streams(replay: str, settings: ClientSettings) -> None:
     found = asyncio.run(measure_streams("replay", inspect_target(replay, MODEL), settings, 8, Pace(800, 1000), 0.3))
     assert (found.failed, found.gap_us) == (0, 10_000)
     assert found.accuracy is not None
-    assert found.accuracy.responses >= 8 * 15
+    assert found.accuracy.responses >= 8 * 15  # requests of 7 to 22 responses, one after another on each stream
     kernel, user = found.by_stamps()
     assert user is not None and user.ttft_ns is not None and user.ttft_ns.min is not None
     assert user.ttft_ns.min > 0
@@ -42,7 +42,7 @@ def test_ceiling(replay: str, settings: ClientSettings) -> None:
     found = asyncio.run(measure_ceiling(inspect_target(replay, MODEL), settings, 0.3))
     assert found.failed == 0
     assert found.responses_per_s > 2000
-    assert found.cpu_ratio > 0
+    assert found.cores > 0
 
 
 def test_send_lag(replay: str, settings: ClientSettings) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from serving.kserve import Answer, ask, ask_all, request
 from tritonclient.grpc import service_pb2_grpc
 
 from trtbench.calibration.description import MODEL
+from trtbench.calibration.servers import calibration_triton
 from trtbench.calibration.stamp import Stamps
 from trtbench.load.target import inspect_target
+from trtbench.serving.installation import TritonInstallation
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 MS = 1_000_000
@@ -67,3 +71,15 @@ def test_the_replay_server_sends_the_same_messages(triton: str, replay: str) -> 
         return unstamped
 
     assert messages(replay) == messages(triton)
+
+
+def test_the_server_may_open_as_many_files_as_the_machine_allows(installation: TritonInstallation) -> None:
+    """A connection for every stream: the shell's soft limit, often 1024, is not the server's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        with calibration_triton(installation) as server:
+            limits = {process.name(): process.rlimit(psutil.RLIMIT_NOFILE) for process in psutil.Process(server.pid).children()}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert limits["tritonserver"] == (hard, hard)

@@ -22,7 +22,7 @@ def test_delays_that_no_token_id_holds_are_refused(delays: tuple[int, int]) -> N
 
 
 def test_a_closed_loop_lasts_and_is_warmed_up_on_every_stream() -> None:
-    (stage,) = closed_loop(64, prompt(0, 0, 1), 5).stages
+    (stage,) = closed_loop(64, (prompt(0, 0, 1),), 5).stages
     assert (stage.measured.duration_s, stage.measured.requests, stage.warmup.requests) == (5, None, 64)
     assert users(stage.measured) == users(stage.warmup) == 64
 
@@ -45,7 +45,7 @@ def test_poisson_arrivals_have_the_asked_rate_and_exponential_gaps() -> None:
     assert len(stage.warmup.due_offsets_ns) == stage.warmup.requests == 100
 
 
-@pytest.mark.parametrize("plan", [closed_loop(3, prompt(1, 2, 3), 0.5), poisson(10, prompt(1, 2, 3), 1)], ids=["closed", "open"])
+@pytest.mark.parametrize("plan", [closed_loop(3, (prompt(1, 2, 3),), 0.5), poisson(10, prompt(1, 2, 3), 1)], ids=["closed", "open"])
 def test_workers_read_the_same_plan(plan: Plan, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.jsonl")
     assert Plan.load(tmp_path / "plan.jsonl").sha256 == plan.sha256

@@ -79,9 +79,9 @@ def run(
         progress = LoadProgress()
         crew = Crew(config, progress)
         other = asyncio.create_task(meanwhile(crew, progress)) if meanwhile else None
-        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, lambda part: workers)
+        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot)
         try:
-            result.ended = await run_load(plan, scenario.stop, crew, hooks)
+            result.ended = await run_load(plan, scenario.stop, crew, hooks, workers)
         finally:
             result.clients = await crew.close()
             if other:
@@ -111,7 +111,8 @@ def check_conservation(result: Run) -> None:
     for window in result.windows():
         assert window.planned == len(result.of(window.name)) == sum(result.outcomes(window.name).values())
     for record in result.records:
-        assert (record.outcome is Outcome.NEVER_SENT) == (record.sent_ns is None)
+        assert record.sent_ns is not None or record.outcome in (Outcome.NEVER_SENT, Outcome.CONNECTION)  # no connection to send it on
+        assert record.sent_ns is None or record.outcome is not Outcome.NEVER_SENT
         assert record.sent_ns is None or record.done_ns is not None
 
 
@@ -206,7 +207,12 @@ def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: 
 
 def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(20, 5)
-    result = run(tmp_path, url, [CLOSED, OPEN, TIMED], meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 4, Crew.interrupt))
+    result = run(
+        tmp_path,
+        url,
+        [CLOSED | {"requests": 400}, OPEN, TIMED],
+        meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 4, Crew.interrupt),
+    )
     assert result.ended == "interrupted" and set(result.outcomes("closed")) == {Outcome.COMPLETED, Outcome.NEVER_SENT}
     assert result.outcomes("open") == {Outcome.NEVER_SENT: 30} and len(result.of("open", warmup=True)) == 3
     assert result.outcomes("timed") == {}
@@ -271,8 +277,7 @@ def test_a_worker_that_dies_ends_the_load_and_loses_no_record_of_the_others(tmp_
     url, _ = start_fake_triton(10, 2)
 
     def kill(crew: Crew) -> None:
-        child = [child for child in psutil.Process().children() if "trtbench.load.worker" in child.cmdline()][0]
-        child.kill()
+        next(child for child in psutil.Process().children() if "trtbench.load.worker" in child.cmdline()).kill()
 
     with pytest.raises(WorkerError, match="exit code -9"):
         run(tmp_path, url, [TIMED | {"duration_s": 30}], workers=2, meanwhile=when(lambda p: p.counts.completed > 10, kill))

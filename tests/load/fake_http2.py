@@ -140,14 +140,14 @@ def framed(message: bytes) -> bytes:
     return b"\x00" + struct.pack(">I", len(message)) + message
 
 
-def token_message(token: int) -> bytes:
+def token_message(*tokens: int) -> bytes:
     answer = service_pb2.ModelStreamInferResponse()
     infer = answer.infer_response
     infer.model_name, infer.model_version = "tensorrt_llm", "1"
     infer.parameters["triton_final_response"].bool_param = False
-    for name, value in (("output_ids", token), ("sequence_length", 1)):
-        infer.outputs.add(name=name, datatype="INT32", shape=[1, 1, 1])
-        infer.raw_output_contents.append(struct.pack("<i", value))
+    for name, values in (("output_ids", tokens), ("sequence_length", (len(tokens),))):
+        infer.outputs.add(name=name, datatype="INT32", shape=[1, 1, len(values)])
+        infer.raw_output_contents.append(struct.pack(f"<{len(values)}i", *values))
     return bytes(answer.SerializeToString())
 
 

@@ -153,7 +153,7 @@ def test_nobody_there(transport: str, fast_loop: bool) -> None:
     async def main() -> None:
         client = CLIENTS[transport](BARE, Workload())
         try:
-            with pytest.raises(ConnectError, match="127.0.0.1:1"):
+            with pytest.raises(ConnectError, match=r"127\.0\.0\.1:1"):
                 await client.prepare(1)
         finally:
             await client.close()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trtbench.load.errors import classify
-from trtbench.records import Outcome
+from trtbench.load.errors import classify, end, end_with_status
+from trtbench.records import Outcome, RequestRecord
 
 TEXTS = [
     # our own Triton model
@@ -40,6 +40,22 @@ STATUSES = [
     ("INTERNAL", "Received RST_STREAM with error code 2", Outcome.CONNECTION),
     ("UNAVAILABLE", "Exceeds maximum queue size", Outcome.REJECTED),
     ("UNAVAILABLE", "Request for unknown model: 'x' is not found", Outcome.UNAVAILABLE),
+    ("RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (136 vs. 10)", Outcome.OTHER),
+    # our own transport
+    ("RESOURCE_EXHAUSTED", "a message of 99999999 bytes, over the limit 67108864", Outcome.OTHER),
+    ("UNAVAILABLE", "RST_STREAM with REFUSED_STREAM", Outcome.CONNECTION),
+    ("CANCELLED", "RST_STREAM with CANCEL", Outcome.CONNECTION),
+    ("RESOURCE_EXHAUSTED", "RST_STREAM with ENHANCE_YOUR_CALM", Outcome.CONNECTION),
+    ("UNAVAILABLE", "GOAWAY with ENHANCE_YOUR_CALM too_many_pings", Outcome.CONNECTION),
+    ("", "failed to connect to 127.0.0.1:1: Connection refused", Outcome.CONNECTION),
+    ("", "connection broken: Connection reset by peer", Outcome.CONNECTION),
+    ("", "connection closed by the server", Outcome.CONNECTION),
+    ("", "DNS: the host of nowhere.invalid:8001 has no address (Name or service not known)", Outcome.CONNECTION),
+    ("", "TLS: the server's certificate is not trusted (self-signed certificate)", Outcome.CONNECTION),
+    ("", "keepalive: half-open, no answer to a PING for 20 s", Outcome.CONNECTION),
+    ("", "HTTP/2 broken: FRAME_SIZE_ERROR: a frame of 16777215 bytes", Outcome.CONNECTION),
+    ("UNAVAILABLE", "HTTP status 503 without a grpc-status", Outcome.CONNECTION),
+    ("UNIMPLEMENTED", "HTTP status 404 without a grpc-status", Outcome.OTHER),
     ("NOT_FOUND", "no such thing", Outcome.UNAVAILABLE),
     ("DEADLINE_EXCEEDED", "Deadline Exceeded", Outcome.TIMEOUT),
     ("CANCELLED", "CANCELLED", Outcome.CANCELLED),
@@ -57,3 +73,28 @@ def test_errors_inside_a_stream_go_by_their_text(text: str, outcome: Outcome) ->
 @pytest.mark.parametrize(("code", "text", "outcome"), STATUSES)
 def test_statuses_go_by_text_then_code(code: str, text: str, outcome: Outcome) -> None:
     assert classify(code, text) is outcome
+
+
+def new_record() -> RequestRecord:
+    return RequestRecord(index=0, stage="c1", warmup=False, prompt=0, input_tokens=1, asked_output_tokens=1, due_ns=0)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "outcome", "error"),
+    [
+        ("OK", "", Outcome.OTHER, "stream closed without a final response"),
+        ("INTERNAL", "", Outcome.OTHER, "stream ended with INTERNAL"),
+        ("UNAVAILABLE", "", Outcome.CONNECTION, "stream ended with UNAVAILABLE"),
+        ("UNAVAILABLE", "Exceeds maximum queue size", Outcome.REJECTED, "Exceeds maximum queue size"),
+    ],
+)
+def test_a_stream_that_ended_says_why(code: str, text: str, outcome: Outcome, error: str) -> None:
+    record = new_record()
+    end_with_status(record, code, text)
+    assert (record.outcome, record.error) == (outcome, error) and record.done_ns
+
+
+def test_a_stack_trace_is_cut_and_an_instant_kept() -> None:
+    record = new_record()
+    end(record, Outcome.OTHER, "x" * 10_000, done_ns=7)
+    assert len(record.error) == 500 and record.done_ns == 7

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
+from trtbench.load.messages import NO_END_ID, Response, decode_response, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
-from trtbench.load.messages import NO_END_ID, Response, decode_response, request_body, with_request_id
 from trtbench.records import ServerTimes
 from trtbench.scenario import Sampling, Workload
 
@@ -76,6 +77,19 @@ def test_a_greedy_request_as_the_server_reads_it() -> None:
         "return_perf_metrics": [[True]],
     }
     assert {output.name for output in request.outputs} == OUTPUTS
+
+
+@given(tokens, tokens)
+def test_a_context_comes_before_the_prompts_own_ids(context: list[int], ids: list[int]) -> None:
+    _, inputs = sent(request_body(NEW, prompt(*ids), Workload(), NO_END_ID, context))
+    assert inputs["input_ids"].tolist() == [context + ids] and inputs["input_lengths"].tolist() == [[len(context) + len(ids)]]
+
+
+def test_a_priority_is_an_integer_parameter_and_none_is_none() -> None:
+    first, _ = sent(request_body(NEW, replace(prompt(1), priority=1), Workload(), NO_END_ID))
+    assert first.parameters["priority"].WhichOneof("parameter_choice") == "int64_param" and first.parameters["priority"].int64_param == 1
+    plain, _ = sent(request_body(NEW, prompt(1), Workload(), NO_END_ID))
+    assert "priority" not in plain.parameters
 
 
 def test_sampling_sends_its_parameters_and_the_prompts_seed() -> None:

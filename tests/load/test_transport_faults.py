@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import resource
 import signal
-import socket
 import ssl
 import struct
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import trustme
-from load.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record, on_loop, send, target_of, with_client
+from load.asking import BARE, EVERY_LOOP, ask_all, new_record, on_loop, send, target_of, with_client
 from load.fake_http2 import Peer, framed, serving, token_message
 
 from trtbench.clock import now_ns, seconds_ns
@@ -245,6 +245,11 @@ def test_a_server_that_allows_no_stream(fast_loop: bool) -> None:
     assert record.outcome is Outcome.CONNECTION and "allows no stream" in record.error
 
 
+def test_a_server_that_drops_every_connection(fast_loop: bool) -> None:
+    with serving(Peer.begin) as server, pytest.raises(ConnectError, match=r"closed by the server|as fast as they are made|reset"):
+        ask_all(replace(BARE, url=server.url), 3, ALONE, fast_loop)
+
+
 def test_a_listening_socket_that_closed_keeps_what_is_connected(fast_loop: bool) -> None:
     with serving(serve_all) as server:
         records = [new_record(index=index) for index in range(3)]
@@ -308,8 +313,6 @@ def test_more_connections_than_files(fast_loop: bool) -> None:
         finally:
             await client.close()
 
-    import resource
-
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     pid = os.fork()
     if pid == 0:
@@ -352,8 +355,6 @@ def test_tls(fast_loop: bool, tmp_path: Any, case: str, error: str) -> None:
     if case == "good":
         assert record.outcome is Outcome.COMPLETED and facts["stamp_fallbacks"] == 0 and len(record.token_lag_ns) == 2
     else:
-        import re
-
         assert record.outcome is Outcome.CONNECTION and re.search(error, record.error), record.error
     check_accounted([record])
 

@@ -66,10 +66,10 @@ def facts_of(record: RequestRecord) -> dict[str, Any]:
 
 
 def send_all(
-    transport: str, target: Target, prompts: list[PlannedPrompt], workload: Workload, tls: Tls | None = None, at_once: int = 4
+    transport: str, target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4, **settings_of: Any
 ) -> list[RequestRecord]:
     """In the plan's order, some at once; on uvloop where it is ours."""
-    settings = ClientSettings(transport=transport, tls=tls)  # type: ignore[arg-type]
+    settings = ClientSettings(transport=transport, **settings_of)  # type: ignore[arg-type]
     records = [
         RequestRecord(index, "plan", False, index, len(prompt.input_ids), prompt.output_tokens, now_ns())
         for index, prompt in enumerate(prompts)
@@ -126,6 +126,19 @@ def test_planned_cancellations(fake_server: Any) -> None:
     assert [record.output_tokens for record in records] == [5, 5, 0, 0, 6]
 
 
+@pytest.mark.parametrize("compression", ["gzip", "deflate"])
+def test_compressed_over_grpc(fake_server: Any, compression: str) -> None:
+    target = target_of(fake_server.url, "tensorrt_llm")
+    plain, compressed = (send_all("grpc", target, planned(8, 1), STREAMED, compression=name) for name in ("none", compression))
+    assert [facts_of(record) for record in plain] == [facts_of(record) for record in compressed]
+
+
+def test_channel_options_reach_grpc(fake_server: Any) -> None:
+    options = {"grpc.max_receive_message_length": 10}
+    [record] = send_all("grpc", target_of(fake_server.url, "tensorrt_llm"), planned(8), STREAMED, channel_options=options)
+    assert record.outcome is Outcome.OTHER and "larger than max" in record.error
+
+
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mutual-tls"])
 def test_encrypted(start_fake_server: Any, pem: Pem, mutual: bool) -> None:
     files = [*pem.server, *([pem.authority] if mutual else [])]
@@ -172,7 +185,7 @@ def real_prompts() -> list[PlannedPrompt]:
     random = np.random.default_rng(7)
     draw = lambda tokens: random.integers(100, 40_000, tokens, dtype=np.int32)  # noqa: E731
     served = [PlannedPrompt(draw(20 + 9 * index), 4 + 3 * index, index) for index in range(6)]
-    return [*served, PlannedPrompt(draw(900), 8, 6), PlannedPrompt(draw(30), 40, 7, cancel_after_tokens=3), replace(served[0], priority=0)]
+    return [*served, PlannedPrompt(draw(900), 8, 6), PlannedPrompt(draw(30), 40, 7, cancel_after_tokens=3), replace(served[0], priority=1)]
 
 
 @pytest.mark.triton
@@ -183,6 +196,7 @@ def test_the_real_server(int8_server: Serving, workload: Workload) -> None:
     records = check_equal(target, real_prompts(), workload, at_once=1)
     assert {record.outcome for record in records} >= {Outcome.COMPLETED, Outcome.TOO_LONG}
     assert [record.output_tokens for record in records[:6]] == [4, 7, 10, 13, 16, 19]
+    assert (records[-1].outcome, records[-1].output_ids) == (Outcome.COMPLETED, records[0].output_ids)  # asked with a priority
 
 
 @pytest.mark.triton

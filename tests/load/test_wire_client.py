@@ -29,7 +29,7 @@ from trtbench.scenario import ClientSettings
 pytestmark = [pytest.mark.timeout(60), EVERY_LOOP]
 
 STREAMS = 500
-BASE_BYTES, BYTES_A_TOKEN = 20 * 1024, 16
+MOST_BYTES = 10 * 1024  # half of what is allowed with all that came; test_exchange.py has that
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_many_streams_at_once(replay: Target, fast_loop: bool, streams_per_conne
 
 @pytest.mark.skipif(sockets_limit() < STREAMS + 200, reason="the limit on open files is too low")
 def test_memory_of_a_stream_in_flight(replay: Target, fast_loop: bool) -> None:
-    """Connection, stream, task, record and all that came."""
+    """Connection, stream, task and record."""
     records = [new_record(index=index) for index in range(STREAMS)]
     held_bytes = 0
 
@@ -87,36 +87,7 @@ def test_memory_of_a_stream_in_flight(replay: Target, fast_loop: bool) -> None:
 
     with_client(replay, "wire", fast_loop, body)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
-    assert held_bytes / STREAMS < BASE_BYTES / 2
-
-
-def test_memory_of_what_came(fast_loop: bool) -> None:
-    """Of one long answer in flight, while it is not yet a record. Read in lumps: 4 bytes more a token, and arrays grow ahead by 1/8."""
-    tokens, grown_bytes = 8_000, 0
-
-    def script(peer: Peer) -> None:
-        peer.begin()
-        stream = peer.request()
-        peer.answer(stream, tokens)
-        peer.wait_gone()
-
-    async def body(client: Any) -> None:
-        nonlocal grown_bytes
-        await client.prepare(1)
-        record = new_record(asked=tokens)
-        tracemalloc.start()
-        try:
-            sending = asyncio.create_task(send(client, record, Limits(now_ns() + LATER_NS, cancel_after_tokens=tokens)))
-            while not sending.done():
-                await asyncio.sleep(0)
-                grown_bytes = tracemalloc.get_traced_memory()[0] if not record.token_ns else grown_bytes
-        finally:
-            tracemalloc.stop()
-        assert record.output_tokens == tokens
-
-    with serving(script) as server:
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body)
-    assert 0 < grown_bytes < BASE_BYTES + 1.4 * BYTES_A_TOKEN * tokens
+    assert held_bytes / STREAMS < MOST_BYTES
 
 
 def test_facts_without_the_kernels_stamps(replay: Target, fast_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:

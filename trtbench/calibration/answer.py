@@ -72,7 +72,10 @@ class Answer:
 def _schedule(request: service_pb2.ModelInferRequest) -> tuple[int, int, int]:
     """(first response after, each further after: us; how many)."""
     inputs = {tensor.name: raw for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=False)}
-    delays, lengths = (array("i", inputs.get(name, b"")) for name in ("input_ids", "request_output_len"))
+    try:
+        delays, lengths = (array("i", inputs.get(name, b"")) for name in ("input_ids", "request_output_len"))
+    except ValueError as error:
+        raise RequestError(f"not 32-bit integers: {error}") from error
     if len(delays) < 2 or min(delays[:2]) < 0 or not lengths or lengths[0] < 1:
         raise RequestError("input_ids must begin with two delays in microseconds, request_output_len be at least 1")
     return delays[0], delays[1], lengths[0]

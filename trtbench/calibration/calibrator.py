@@ -24,7 +24,7 @@ class Extent:
     rates: tuple[float, ...]
 
 
-FULL = Extent(5.0, (10, 100, 500, 1000, 2000))
+FULL = Extent(4.0, (10, 100, 500, 1000, 2000))
 QUICK = Extent(1.0, (100, 500, 1000))
 
 

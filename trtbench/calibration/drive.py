@@ -43,7 +43,6 @@ async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
             await crew.grow(settings.workers or 1)
             await crew.prepare(0, stage.warmup)
             await crew.run()
-            warmup_cpu_ns = crew.cpu_ns
             await crew.prepare(0, stage.measured)
             result = await crew.run()
         finally:
@@ -51,5 +50,4 @@ async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
         records = [
             RequestRecord.from_json(row) for path in directory.glob("requests*.jsonl") for row in read_lines(path) if not row["warmup"]
         ]
-    duration_s, cpu_s = ((ns / NS_PER_S) for ns in (result.end_ns - result.start_ns, crew.cpu_ns - warmup_cpu_ns))
-    return Trial(records, duration_s, cpu_s, facts[0])
+    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, crew.cores, facts[0])

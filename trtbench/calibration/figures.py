@@ -51,7 +51,7 @@ class StreamFigures:
         """(by kernel stamps, by user-space stamps)."""
         if self.accuracy is None:
             return None, None
-        return (self.accuracy.stamps, self.accuracy.user) if self.facts["stamps"] == "kernel" else (None, self.accuracy.stamps)
+        return (self.accuracy.stamps, self.accuracy.user) if self.facts.get("stamps") == "kernel" else (None, self.accuracy.stamps)
 
     @property
     def server_fell_behind(self) -> bool:
@@ -62,18 +62,18 @@ class StreamFigures:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """As many responses as server, sockets and client give; the client was the limit where its `cpu_ratio` is about 1."""
+    """As many responses as server, sockets and client give; the client was the limit where its `cores` is about 1."""
 
     streams: int
     responses_per_s: float
     responses_per_cpu_s: float
-    cpu_ratio: float
+    cores: float
     failed: int
 
     @classmethod
     def of(cls, streams: int, trial: Trial) -> Ceiling:
         rate, per_cpu_s = trial.responses / trial.duration_s, trial.responses / trial.cpu_s
-        return cls(streams, rate, per_cpu_s, trial.cpu_ratio, len(trial.failures))
+        return cls(streams, rate, per_cpu_s, trial.cores, len(trial.failures))
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class SendLag:
     failed: int
     achieved_ratio: float
     send_lag_ns: Distribution
-    cpu_ratio: float
+    cores: float
 
     @classmethod
     def of(cls, rate: float, trial: Trial) -> SendLag:
         sent = [record for record in trial.records if record.sent_ns is not None]
         due_ns, sent_ns = (np.array([getattr(record, name) for record in sent], np.int64) for name in ("due_ns", "sent_ns"))
         achieved = _span_ns(due_ns) / max(_span_ns(sent_ns), 1)
-        return cls(rate, len(trial.records), len(trial.failures), achieved, Distribution.of(sent_ns - due_ns), trial.cpu_ratio)
+        return cls(rate, len(trial.records), len(trial.failures), achieved, Distribution.of(sent_ns - due_ns), trial.cores)
 
 
 @dataclass(frozen=True)

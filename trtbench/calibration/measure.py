@@ -11,7 +11,7 @@ from trtbench.load.target import Target
 from trtbench.scenario import ClientSettings
 
 _US_PER_S = 1_000_000
-_MOST_RESPONSES, _LEAST_RESPONSES = 16, 4  # of one request
+_MOST_RESPONSES, _LEAST_RESPONSES = 16, 4  # of a request in the mean
 _CEILING_STREAMS, _CEILING_RESPONSES = 16, 1000
 _LAG_ASK = prompt(2000, 2000, 4)
 
@@ -34,15 +34,15 @@ REPLAY_PACE = Pace(10_000, 1_000)
 async def measure_streams(
     server: str, target: Target, settings: ClientSettings, streams: int, pace: Pace, duration_s: float
 ) -> StreamFigures:
-    """All streams in step, as an engine's running batch sends them."""
+    """All streams in step, as an engine's running batch sends them; requests of different lengths, so that they end one by one."""
     gap_us = pace.gap_us(streams)
-    responses = min(max(round(duration_s / 2 / gap_us * _US_PER_S), _LEAST_RESPONSES), _MOST_RESPONSES)
-    plan = closed_loop(streams, prompt(gap_us, gap_us, responses), duration_s)
-    return StreamFigures.of(server, streams, gap_us, await drive(target, settings, plan))
+    mean = min(max(round(duration_s / 2 / gap_us * _US_PER_S), _LEAST_RESPONSES), _MOST_RESPONSES)
+    asks = tuple(prompt(gap_us, gap_us, responses) for responses in range(mean // 2, mean + mean // 2 + 1))
+    return StreamFigures.of(server, streams, gap_us, await drive(target, settings, closed_loop(streams, asks, duration_s)))
 
 
 async def measure_ceiling(target: Target, settings: ClientSettings, duration_s: float) -> Ceiling:
-    plan = closed_loop(_CEILING_STREAMS, prompt(0, 0, _CEILING_RESPONSES), duration_s)
+    plan = closed_loop(_CEILING_STREAMS, (prompt(0, 0, _CEILING_RESPONSES),), duration_s)
     return Ceiling.of(_CEILING_STREAMS, await drive(target, settings, plan))
 
 

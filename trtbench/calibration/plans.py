@@ -23,9 +23,9 @@ def prompt(first_us: int, gap_us: int, responses: int) -> PlannedPrompt:
 _WARMUP = prompt(1000, 1000, 4)
 
 
-def closed_loop(streams: int, ask: PlannedPrompt, duration_s: float) -> Plan:
-    """So many streams, each with its next request as soon as the one before is done."""
-    return _plan(Stage(concurrency=streams, duration_s=duration_s, warmup_requests=streams), (ask,))
+def closed_loop(streams: int, asks: tuple[PlannedPrompt, ...], duration_s: float) -> Plan:
+    """So many streams, each with its next request, of `asks` in turn, as soon as the one before is done."""
+    return _plan(Stage(concurrency=streams, duration_s=duration_s, warmup_requests=streams), asks)
 
 
 def one_request_each(streams: int, ask: PlannedPrompt) -> Plan:

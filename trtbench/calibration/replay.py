@@ -30,8 +30,8 @@ from trtbench.calibration.http2 import (
     response_headers,
     trailers,
 )
-from trtbench.calibration.timer import AbsoluteTimer
 from trtbench.clock import now_ns
+from trtbench.load.timer import AbsoluteTimer
 
 _READ_BYTES = 1 << 18
 _BACKLOG = 4096

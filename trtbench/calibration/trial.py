@@ -10,11 +10,11 @@ from trtbench.records import Outcome, RequestRecord
 
 @dataclass(frozen=True)
 class Trial:
-    """Of a measured phase. `cpu_s`: of all worker processes, recording included. `facts`: the transport's, of the first worker."""
+    """Of a measured phase. `cores`: the CPU that all worker processes used, recording included. `facts`: the first one's transport."""
 
     records: list[RequestRecord]
     duration_s: float
-    cpu_s: float
+    cores: float
     facts: dict[str, Any]
 
     @property
@@ -22,9 +22,8 @@ class Trial:
         return sum(len(record.token_ns) for record in self.records)
 
     @property
-    def cpu_ratio(self) -> float:
-        """Processor cores in use."""
-        return self.cpu_s / self.duration_s
+    def cpu_s(self) -> float:
+        return self.cores * self.duration_s
 
     @property
     def failures(self) -> list[RequestRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.experiment.steadiness import Steadiness
 from trtbench.load.crew import Crew
+from trtbench.load.crew_size import workers_for_cores, workers_for_streams
 from trtbench.load.generator import PhaseResult
 from trtbench.load.plan import Plan, StagePlan
 from trtbench.records import StageWindow
@@ -27,35 +29,45 @@ class LoadHooks:
     """What the load tells its surroundings, all of it on the event loop's thread.
 
     `event(kind, data)`: stage_started (name, mode, asked, planned, workers), stage_finished (a StageWindow), load_stopped (why, in which
-    stage, stages_not_run). `snapshot()` reads the server's counters at a stage's borders. `workers(part)`: how many it should have.
+    stage, stages_not_run). `snapshot()` reads the server's counters at a stage's borders.
     """
 
     event: Callable[[str, dict[str, Any]], None]
     snapshot: Callable[[], Awaitable[None] | None]
-    workers: Callable[[StagePlan], int]
 
 
-async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks) -> Ended:
+async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks, workers: int | None = None) -> Ended:
     """Run the stages one after another, each with its drain, until the last, an interrupt, a lost server or the error bound.
+
+    `workers`: how many send; None: as many as the warm-ups and the stages before show to be needed, and this machine has cores for.
 
     Every planned request gets a record, those of stages that were not run too. Raises only what is no fault of a request:
     OSError when records cannot be written, WorkerError.
     """
+    level = 0.0
     for number, part in enumerate(plan.stages):
-        ended, opened = await _run_stage(number, part, crew, limits, hooks)
+        await crew.grow(workers or _workers(part, crew, level))
+        ended, opened = await _run_stage(number, part, crew, limits, hooks, workers)
+        level = part.stage.level
         if ended != "done":
             _give_up(plan, number, ended, opened, crew, hooks)
             return ended
     return "done"
 
 
-async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks) -> tuple[Ended, bool]:
+def _workers(part: StagePlan, crew: Crew, last_level: float) -> int:
+    """For a stage after one of `last_level`; 0: nothing has been measured yet."""
+    stage, most = part.stage, os.cpu_count() or 1
+    measured = workers_for_cores(crew.workers, crew.cores, stage.level / last_level, most) if last_level else 1
+    return max(measured, workers_for_streams(int(stage.level)) if stage.mode == "concurrency" else 1)
+
+
+async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks, workers: int | None) -> tuple[Ended, bool]:
     """Warm-up, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
-    await crew.grow(hooks.workers(part))
     if part.warmup.requests and not crew.reason:
         await crew.prepare(number, part.warmup)
         await crew.run()
-        await crew.grow(hooks.workers(part))
+        await crew.grow(workers or _workers(part, crew, part.stage.level))
     if not crew.reason:
         await crew.prepare(number, part.measured)
     if crew.reason:

@@ -21,11 +21,11 @@ LoadEnd = Literal["interrupted", "server_lost"]
 
 
 class Crew:
-    """`reason` says why the load was told to stop, None while it was not. `cpu_ns` and `responses` are of all phases so far."""
+    """`reason` says why the load was told to stop, None while it was not. `cpu_ns`: used by all workers in all phases; `cores`: in the last."""
 
     def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
         self.reason: LoadEnd | None = None
-        self.cpu_ns = self.responses = 0
+        self.cpu_ns, self.cores = 0, 0.0
         self.on_finished: Finished = lambda finished: None
         self._config, self._progress = config, progress
         self._members: list[Member] = []
@@ -59,9 +59,11 @@ class Crew:
         finally:
             watch.cancel()
         self._progress.counts = self._counts()
-        self.cpu_ns += sum(answer["cpu_ns"] for answer in answers)
-        self.responses += self._progress.counts.responses
-        return _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
+        result = _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
+        used_ns = sum(answer["cpu_ns"] for answer in answers)
+        self.cpu_ns += used_ns
+        self.cores = used_ns / max(result.end_ns - result.start_ns, 1)
+        return result
 
     def skip(self, stage: int, phase: Phase) -> None:
         """Have the workers account for a phase that will not be run."""

@@ -30,7 +30,7 @@ class Dialer:
         host, _, self._port = url.rpartition(":")
         self._host = host.strip("[]")
         self._stamps = kernel_stamps
-        self._keepalive_ns = seconds_ns(settings.keepalive_s)
+        self._silence_ns = seconds_ns(settings.keepalive_s)
         self._context = client_context(settings.tls) if settings.tls else None
         self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
         self._addresses: list[tuple[int, Any]] = []
@@ -49,7 +49,7 @@ class Dialer:
             connected.close()
             raise
         wire = WireConnection(self._name or self.url, "https" if tls else "http")
-        link = Link(connected, wire, self._stamps, tls, self._keepalive_ns, on_free)
+        link = Link(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
             await _in_time(link.ready, "HTTP/2 settings")
         except LinkError as error:
@@ -69,8 +69,9 @@ class Dialer:
             self._addresses = await self._resolve()
         fault = ""
         for family, address in self._addresses:
-            connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            connecting = socket.socket(family, socket.SOCK_STREAM)
             try:
+                connecting.setblocking(False)
                 connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._stamps:
                     stamps.enable(connecting)

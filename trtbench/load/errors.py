@@ -23,6 +23,7 @@ _TEXTS: tuple[tuple[str, Outcome], ...] = (
     (r"request timeout expired|deadline exceeded", Outcome.TIMEOUT),
     (r"unknown model|no available versions|not (at )?ready|is unloading", Outcome.UNAVAILABLE),
     (r"server is stopping|stopped accepting new inference", Outcome.UNAVAILABLE),
+    (r"received message larger than max|a message of \d+ bytes, over the limit", Outcome.OTHER),  # RESOURCE_EXHAUSTED, but no queue's
     (r"failed to connect|connection (reset|refused|closed|broken)|socket closed|broken pipe", Outcome.CONNECTION),
     (r"goaway|stream removed|rst_stream|http/2|keepalive|\bdns\b|\b(tls|ssl)\b|certificate", Outcome.CONNECTION),
     (r"internal error from core", Outcome.CONNECTION),  # grpc.aio's word for a stream that broke while it was written to

@@ -8,7 +8,7 @@ from array import array
 from trtbench.clock import NS_PER_S
 from trtbench.load.client import Limits
 from trtbench.load.errors import classify, end, end_with_status
-from trtbench.load.messages import decode_response
+from trtbench.load.messages import Response, decode_response
 from trtbench.load.pool import Stream
 from trtbench.load.token_template import TokenTemplate, token_template
 from trtbench.load.wire import StreamEnded
@@ -65,19 +65,32 @@ class Exchange:
         self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
 
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        template = self._template
+        template, response = self._template, None
         if (
             template is not None
             and len(message) == template.size
             and message.startswith(template.prefix)
             and message.endswith(template.suffix)
         ):
+            tokens = template.tokens
             self._token_ids.frombytes(message[template.start : template.stop])
-            self._add(template.tokens, arrived_ns, lag_ns, alone)
-            if len(self._token_ids) >= self._most_tokens:
-                self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(len(self._token_ids)))
         else:
-            self._decode(message, arrived_ns, lag_ns, alone)
+            response = self._decode(message)
+            tokens = len(response.tokens)
+            self._token_ids.extend(response.tokens)
+        if tokens:
+            if not alone:
+                self._coalesced.append(len(self._token_ns))
+            if tokens != self._count:
+                self._count = tokens
+                self._count_changes.append((len(self._token_ns), tokens))
+            self._token_ns.append(arrived_ns)
+            if lag_ns is not None:
+                self._token_lag_ns.append(lag_ns if lag_ns < _LONGEST_LAG_NS else _LONGEST_LAG_NS)
+        if response is not None and (response.error or response.final):
+            self._conclude(response, arrived_ns)
+        elif len(self._token_ids) >= self._most_tokens:
+            self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(len(self._token_ids)))
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self.refused = stream_end.retry_safe and not self._token_ns
@@ -96,40 +109,27 @@ class Exchange:
         self._finish()
         self._link.reset(self._stream_id)
 
-    def _add(self, tokens: int, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        if not alone:
-            self._coalesced.append(len(self._token_ns))
-        if tokens != self._count:
-            self._count = tokens
-            self._count_changes.append((len(self._token_ns), tokens))
-        self._token_ns.append(arrived_ns)
-        if lag_ns is not None:
-            self._token_lag_ns.append(lag_ns if lag_ns < _LONGEST_LAG_NS else _LONGEST_LAG_NS)
-
-    def _decode(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+    def _decode(self, message: bytes) -> Response:
         """A message of an unknown form: a request's first, its last, an error."""
-        record = self._record
         try:
             response = decode_response(message)
         except ValueError as error:
-            self.give_up(Outcome.OTHER, str(error))
-            return
-        if response.tokens:
-            self._token_ids.extend(response.tokens)
-            self._add(len(response.tokens), arrived_ns, lag_ns, alone)
-            self._template = token_template(message, response) or self._template
-        record.server = response.times or record.server
-        record.model_version = response.model_version or record.model_version
+            return Response(error=str(error))
+        self._template = token_template(message, response) or self._template
+        self._record.server = response.times or self._record.server
+        self._record.model_version = response.model_version or self._record.model_version
+        return response
+
+    def _conclude(self, response: Response, arrived_ns: int) -> None:
+        """The server's last word."""
         if response.error:
-            end(record, classify("", response.error), response.error, arrived_ns)
+            end(self._record, classify("", response.error), response.error, arrived_ns)
             self._finish()
             self._link.reset(self._stream_id)
-        elif response.final:
-            end(record, Outcome.COMPLETED, "", arrived_ns)
+        else:
+            end(self._record, Outcome.COMPLETED, "", arrived_ns)
             self._finish()
             self._link.release(self._stream_id)
-        elif planned := self._limits.tokens_reached(len(self._token_ids)):
-            self.give_up(Outcome.CANCELLED, planned)
 
     def _finish(self) -> None:
         """Put what came into the record, which knows its outcome."""

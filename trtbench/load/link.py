@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.frames import error_name
+from trtbench.load.keepalive import Keepalive
 from trtbench.load.stamps import CONTROL_BYTES, KernelStamps
 from trtbench.load.tls import TlsSession
 from trtbench.load.wire import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
@@ -19,8 +20,6 @@ _BUFFER = bytearray(1 << 18)
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
 
 _PING = b"trtbench"
-_AFTER_PONG_NS = 300 * NS_PER_S
-"""gRPC servers end a connection with too_many_pings when pings without data between them come more often (gRFC A8)."""
 
 
 class LinkError(Exception):
@@ -46,12 +45,9 @@ class Link:
 
     __slots__ = (
         "_goaway",
-        "_heard_ns",
-        "_keepalive_ns",
+        "_keepalive",
         "_loop",
         "_on_free",
-        "_pinged_ns",
-        "_ponged_ns",
         "_recv_into",
         "_recvmsg_into",
         "_socket",
@@ -70,10 +66,10 @@ class Link:
         wire: WireConnection,
         stamps: KernelStamps | None,
         tls: TlsSession | None,
-        keepalive_ns: int,
+        silence_ns: int,
         on_free: Callable[[Link], None],
     ) -> None:
-        """Reads and writes from here on; `connected` is its own. Needs a running event loop."""
+        """Reads and writes from here on; `connected` is its own. Needs a running event loop. `silence_ns`: see Keepalive."""
         self._loop = asyncio.get_running_loop()
         self._socket, self._recv_into = connected, connected.recv_into
         if stamps:
@@ -82,13 +78,11 @@ class Link:
         self._streams: dict[int, Receiver | None] = {}  # None: idle
         self._unsent = b""
         self._goaway = ""
-        self._keepalive_ns = keepalive_ns
-        self._heard_ns = now_ns()
-        self._pinged_ns = self._ponged_ns = 0
+        self._keepalive = Keepalive(silence_ns, now_ns())
         self.cause = ""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(connected, self._on_readable)
-        self._take(b"", self._heard_ns, None)  # TLS may have decrypted the first frames with the handshake's last bytes
+        self._take(b"", self._keepalive.heard_ns, None)  # TLS may have decrypted the first frames with the handshake's last bytes
 
     def room(self, most_streams: int) -> bool:
         """Whether it takes another stream, with `most_streams` of ours on it."""
@@ -133,15 +127,12 @@ class Link:
 
     def check(self, instant_ns: int) -> None:
         """Ask a silent connection with requests in flight whether it lives, and give it up when it has not answered."""
-        if self._pinged_ns > self._heard_ns:
-            if instant_ns - self._pinged_ns > self._keepalive_ns:
-                self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive_ns / NS_PER_S:g} s")
-            return
-        patience_ns = _AFTER_PONG_NS if self._heard_ns == self._ponged_ns else self._keepalive_ns
-        if instant_ns - self._heard_ns > patience_ns and any(self._streams.values()):
+        step = self._keepalive.check(instant_ns, any(self._streams.values()))
+        if step == "ping":
             self._wire.ping(_PING)
-            self._pinged_ns = instant_ns
             self.flush()
+        elif step == "lost":
+            self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive.silence_ns / NS_PER_S:g} s")
 
     def flush(self) -> None:
         """Hand the socket what may be sent."""
@@ -190,24 +181,18 @@ class Link:
         if not size:
             self.lose("connection closed by the server")
             return
-        self._heard_ns = read_ns
+        self._keepalive.heard_ns = read_ns
         self._take(_VIEW[:size], arrived_ns, lag_ns)
 
     def _take(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
+        fault = ""
+        events: Sequence[Any]
         try:
             events = self._wire.receive(self._tls.decrypt(data) if self._tls else data)
         except WireError as error:
-            self._dispatch(error.events, arrived_ns, lag_ns)
-            self.flush()
-            self.lose(f"HTTP/2 broken: {error_name(error.code)}: {error}")
-            return
+            events, fault = error.events, f"HTTP/2 broken: {error_name(error.code)}: {error}"
         except ssl.SSLError as error:
-            self.lose(f"TLS broken: {error.reason or error}")
-            return
-        self._dispatch(events, arrived_ns, lag_ns)
-        self.flush()
-
-    def _dispatch(self, events: Sequence[Any], arrived_ns: int, lag_ns: int | None) -> None:
+            events, fault = (), f"TLS broken: {error.reason or error}"
         alone = len(events) == 1
         for event in events:
             if type(event) is not tuple:
@@ -219,6 +204,9 @@ class Link:
                 receiver.take(message, arrived_ns, lag_ns, alone)
             else:  # nobody asked: the next request on this stream must not get it
                 self.reset(stream_id)
+        self.flush()
+        if fault:
+            self.lose(fault)
 
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):
@@ -235,7 +223,7 @@ class Link:
             if not self.ready.done():
                 self.ready.set_result(None)
         else:  # a Pong
-            self._ponged_ns = self._heard_ns
+            self._keepalive.ponged()
 
     def _stream_gone(self) -> None:
         if self._goaway and not self._streams:

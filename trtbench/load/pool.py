@@ -42,14 +42,17 @@ class Pool:
         self._closed = False
 
     def stream_at_hand(self) -> Stream | None:
-        """An idle stream on a connection that stands."""
+        """An idle stream on a connection that stands, to be sent on at once; None where a connection is wanting."""
         return self._idle_stream() or self._new_stream()
 
-    async def stream(self) -> Stream:
-        """An idle stream on a new connection if need be. LinkError when none can be made."""
-        while not (stream := self.stream_at_hand()):
-            await self._more_room()
-        return stream
+    async def more_room(self) -> None:
+        """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. LinkError."""
+        if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
+            self._dial, self._claims = asyncio.create_task(self._open()), 0
+            self._dials.add(self._dial)
+            self._dial.add_done_callback(self._dialled)
+        self._claims += 1
+        await asyncio.shield(self._dial)
 
     def keep(self, stream: Stream) -> None:
         """Its request completed."""
@@ -59,8 +62,11 @@ class Pool:
         """Open so many, idle, less those there are. LinkError when that cannot be."""
         self._prepared = streams
         self._roomy.update(dict.fromkeys(self._links))  # the number of streams may now allow more on each
+        missing_before = streams + 1
         while missing := self._open_ahead(streams):
-            links = math.ceil(missing / self._per_connection)
+            if missing >= missing_before:
+                raise LinkError(f"connections are lost as fast as they are made: {self._last_loss}")
+            missing_before, links = missing, math.ceil(missing / self._per_connection)
             _check_files(links)
             await self._dial_many(links)
 
@@ -69,10 +75,11 @@ class Pool:
         for link in list(self._links):
             link.check(instant_ns)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._closed = True
         for dial in self._dials:
             dial.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
         for link in list(self._links):
             link.lose("closed by the client")
 
@@ -108,15 +115,6 @@ class Pool:
                 return link, link.open_stream(self._path)
             del self._roomy[link]
         return None
-
-    async def _more_room(self) -> None:
-        """One new connection serves as many as it has room for."""
-        if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
-            self._dial, self._claims = asyncio.create_task(self._open()), 0
-            self._dials.add(self._dial)
-            self._dial.add_done_callback(self._dialled)
-        self._claims += 1
-        await asyncio.shield(self._dial)
 
     def _dialled(self, dial: asyncio.Task[None]) -> None:
         self._dials.discard(dial)

@@ -16,7 +16,6 @@ class Counts:
     completed: int = 0
     failed: int = 0
     output_tokens: int = 0
-    responses: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, name) + getattr(other, name) for name in Counts.__slots__))
@@ -50,7 +49,6 @@ class LoadProgress:
         counts = self.counts
         counts.in_flight -= 1
         counts.output_tokens += record.output_tokens
-        counts.responses += len(record.token_ns) + 1  # the final one has no token
         if record.outcome is Outcome.COMPLETED:
             counts.completed += 1
             if self.finished is not None and record.done_ns is not None:

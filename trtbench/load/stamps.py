@@ -45,8 +45,9 @@ class KernelStamps:
 
     @classmethod
     def open(cls) -> KernelStamps:
-        """Tried on a loopback connection; StampsUnavailable. The kernel switches stamping on a moment after the first socket asks for it,
-        and off with the last: one socket that asks stays open until `close`.
+        """Tried on a loopback connection; StampsUnavailable.
+
+        The kernel switches stamping on a moment after the first socket asks for it, and off with the last: one stays open until `close`.
         """
         if not hasattr(socket.socket, "recvmsg_into"):
             raise StampsUnavailable("this system's sockets have no recvmsg")
@@ -95,7 +96,7 @@ class KernelStamps:
         return read_ns
 
     def check(self) -> None:
-        """Compare the clocks; stamps from here on go by the new difference."""
+        """Compare the clocks; stamps from here on go by the new difference. Those between a step and this are wrong by the step."""
         offset_ns, uncertain_ns = wall_offset()
         self._checked_ns = now_ns()
         if abs(offset_ns - self._offset_ns) > _STEP_NS + uncertain_ns:

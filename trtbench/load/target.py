@@ -10,6 +10,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
+from trtbench.load.tls import client_context
 from trtbench.scenario import ClientSettings
 
 _DEFAULTS = ClientSettings()
@@ -57,8 +58,10 @@ class Target:
 def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS) -> Target:
     """Ask a running server about a model, the way `settings` say; TargetError when it cannot be put under this load.
 
-    Blocks up to about 3 x `timeout_s`.
+    UserError when a file of `settings.tls` does not do. Blocks up to about 3 x `timeout_s`.
     """
+    if settings.tls:
+        client_context(settings.tls)
     with open_channel(url, settings, asynchronous=False) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         _check_ready(stub, url, model, version, timeout_s)

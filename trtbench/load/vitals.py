@@ -8,7 +8,7 @@ from trtbench.rundir import LineWriter, sample_row
 
 
 class Vitals:
-    """Appends `client_loop_lag_ns` and `client_gc_pause_ns` (the largest of the interval) and `client_worker_cpu_cores`, labelled by worker."""
+    """Appends `client_loop_lag_ns` and `client_gc_pause_ns` (the interval's largest) and `client_worker_cpu_cores`, labelled by worker."""
 
     def __init__(self, writer: LineWriter, worker: int) -> None:
         self._writer, self._label = writer, str(worker)

@@ -67,7 +67,8 @@ class WireClient:
                 exchange.give_up(Outcome.CANCELLED, "cancelled by the client")
                 raise
             finally:
-                self._return(stream, record)
+                if record.outcome is Outcome.COMPLETED:
+                    self._pool.keep(stream)
             if not exchange.refused:
                 return
             self._resent += 1
@@ -84,20 +85,18 @@ class WireClient:
 
     async def close(self) -> None:
         self._checks.cancel()
-        self._pool.close()
+        await self._pool.close()
         if self._stamps:
             self._stamps.close()
 
     async def _stream(self, record: RequestRecord, limits: Limits) -> Stream | None:
         """A stream to send on; None, and the record says why, when there is none in time."""
-        left_ns = limits.deadline_ns - now_ns()
-        if left_ns <= 0:
-            end(record, Outcome.TIMEOUT, TOO_LATE)
-            return None
-        if stream := self._pool.stream_at_hand():
-            return stream
         try:
-            return await asyncio.wait_for(self._pool.stream(), left_ns / NS_PER_S)
+            while (left_ns := limits.deadline_ns - now_ns()) > 0:
+                if stream := self._pool.stream_at_hand():
+                    return stream
+                await asyncio.wait_for(self._pool.more_room(), left_ns / NS_PER_S)
+            end(record, Outcome.TIMEOUT, TOO_LATE)
         except LinkError as error:
             end(record, Outcome.CONNECTION, str(error))
         except asyncio.TimeoutError:  # no OSError before Python 3.11
@@ -106,10 +105,6 @@ class WireClient:
             end(record, Outcome.CANCELLED, "cancelled by the client")
             raise
         return None
-
-    def _return(self, stream: Stream, record: RequestRecord) -> None:
-        if record.outcome is Outcome.COMPLETED:
-            self._pool.keep(stream)
 
     def _check(self) -> None:
         if self._stamps:

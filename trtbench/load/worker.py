@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.clock import cpu_ns
+from trtbench.errors import UserError
 from trtbench.load.alarm import Alarm
 from trtbench.load.attempts import Attempts
 from trtbench.load.client import Client, ConnectError, GrpcClient
@@ -195,7 +196,7 @@ def main() -> int:
     loop = new_loop(fast=config.settings.transport == "wire")
     try:
         loop.run_until_complete(serve(config))
-    except (ConnectError, OSError) as error:
+    except (ConnectError, UserError, OSError) as error:
         report({"fault": str(error), "kind": type(error).__name__, "errno": getattr(error, "errno", None)})
         return 1
     finally:

@@ -8,6 +8,7 @@ Standard library only, and nothing of ours: it must start at once and need nothi
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -20,6 +21,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; it is trtbench that decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the server has a connection for every stream
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
     pidfd = os.pidfd_open(server.pid)
     try:

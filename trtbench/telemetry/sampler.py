@@ -20,6 +20,7 @@ from typing import IO
 
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
+from trtbench.scenario import Tls
 from trtbench.telemetry.ticker import Source, Tally
 from trtbench.telemetry.triton import MetricsPage, Statistics
 
@@ -47,18 +48,20 @@ class SamplerConfig:
     client_pid: int
     interval_ns: int
     gpu: bool
+    tls: Tls | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json")})
 
     @classmethod
     def from_json(cls, text: str) -> SamplerConfig:
-        return cls(**json.loads(text))
+        row = json.loads(text)
+        return cls(**row | {"tls": row["tls"] and Tls.model_validate(row["tls"])})
 
 
 def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
     """How to open each source that asks Triton, by name."""
-    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(config.grpc_address, config.model, timeout_s)}
+    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(config.grpc_address, config.model, timeout_s, config.tls)}
     if (url := config.metrics_url) is not None:
         sources["triton_metrics"] = lambda: MetricsPage(url, config.model, timeout_s)
     return sources

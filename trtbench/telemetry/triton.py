@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from trtbench.clock import now_ns
 from trtbench.records import Sample
+from trtbench.scenario import Tls
 from trtbench.telemetry.exposition import engine_readings
 
 _STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
@@ -24,14 +25,21 @@ _CHANNEL_OPTIONS = (
 class Statistics:
     """Triton's ModelStatistics of one model, the connection kept open."""
 
-    def __init__(self, grpc_address: str, model: str, timeout_s: float) -> None:
+    def __init__(self, grpc_address: str, model: str, timeout_s: float, tls: Tls | None = None) -> None:
         # Imported at first use: 0.16 s that a command which asks no server must not pay.
         import grpc
         from tritonclient.grpc import service_pb2
 
         self._request = service_pb2.ModelStatisticsRequest(name=model)
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(grpc_address, options=_CHANNEL_OPTIONS)
+        if tls is None:
+            self._channel = grpc.insecure_channel(grpc_address, options=_CHANNEL_OPTIONS)
+        else:
+            ca, key, certificate = (path.read_bytes() if path else None for path in (tls.ca, tls.key, tls.certificate))
+            name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+            self._channel = grpc.secure_channel(
+                grpc_address, grpc.ssl_channel_credentials(ca, key, certificate), options=(*_CHANNEL_OPTIONS, *name)
+            )
         self._ask = self._channel.unary_unary(
             _STATISTICS_METHOD,
             request_serializer=service_pb2.ModelStatisticsRequest.SerializeToString,

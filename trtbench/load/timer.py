@@ -1,4 +1,4 @@
-"""AbsoluteTimer: wakes an epoll loop at an instant of the run's clock, exact to the scheduler's wake-up (epoll's own wait is in ms)."""
+"""AbsoluteTimer: a file that becomes readable at an instant of the run's clock."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ class _Itimerspec(ctypes.Structure):
 
 
 class AbsoluteTimer:
-    """A Linux timerfd; readable from the instant that was set last. Python has its own from 3.13 on."""
+    """A Linux timerfd, exact to the kernel's high-resolution timers. OSError where there is none. Python has its own from 3.13 on."""
 
     def __init__(self) -> None:
         self._fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._spec = _Itimerspec()
 
     def fileno(self) -> int:
         return self._fd
 
     def set(self, instant_ns: int) -> None:
-        """Replaces the instant set before, and makes the timer unreadable until then; 0: for good."""
+        """Replaces the instant set before, and makes the file unreadable until then; 0: for good."""
         self._spec.value_s, self._spec.value_ns = divmod(instant_ns, NS_PER_S)
-        _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None)
+        if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def close(self) -> None:
         os.close(self._fd)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import select
 from contextlib import closing
 
-from trtbench.calibration.timer import AbsoluteTimer
 from trtbench.clock import now_ns
+from trtbench.load.timer import AbsoluteTimer
 
 MS = 1_000_000
 
