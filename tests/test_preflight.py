@@ -11,7 +11,7 @@ from trtbench import preflight
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.errors import UserError
-from trtbench.preflight import check_run, check_scenario, check_writable
+from trtbench.preflight import check_open_files, check_run, check_scenario, check_writable
 from trtbench.scenario import Scenario, ScenarioError, parse_scenario
 from trtbench.serving.installation import InstallationError
 
@@ -88,3 +88,13 @@ def test_traces_are_read_before_anything_is_spent(tmp_path: Path) -> None:
         check_scenario(scenario(load=[trace]))
     with pytest.raises(UserError, match=r"none\.jsonl cannot be read"):
         check_scenario(scenario(load=[trace | {"trace": "none.jsonl"}]))
+
+
+def test_more_users_than_a_worker_may_open_connections_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (256, 256))
+    check_open_files(parse_scenario({"name": "x", "load": [{"concurrency": 100, "requests": 100}]}, "test"))
+    wide = {"name": "x", "load": [{"concurrency": 1000, "requests": 1000}]}
+    with pytest.raises(ScenarioError, match=r"1000 users need 1064 open files.*limit is 256.*ulimit -n 1064"):
+        check_open_files(parse_scenario(wide, "test"))
+    check_open_files(parse_scenario(wide | {"client": {"workers": 10}}, "test"))
+    check_open_files(parse_scenario(wide | {"client": {"streams_per_connection": 8}}, "test"))

@@ -9,7 +9,7 @@ from trtbench.load.draw import draw_plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
 from trtbench.load.workload import PromptSource
-from trtbench.preflight import check_writable
+from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
@@ -28,6 +28,7 @@ def bench(
 ) -> RunOutcome:
     """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
     check_writable(runs)
+    check_open_files(scenario)
     plan = draw_plan(scenario, prompts)
     log = start_run(runs, scenario, command, listener)
     log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from pathlib import Path
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
+from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
@@ -62,12 +66,27 @@ def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
 def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
     if scenario.client.tls:
-        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC on loopback; leave it out, or use `trtbench bench`")
+        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
+    check_open_files(scenario)
     provider, facts, budgets = check_scenario(scenario)
     installation = find_tritonserver()
     for directory in directories:
         check_writable(directory)
     return Preflight(provider, installation, facts, budgets)
+
+
+def check_open_files(scenario: Scenario) -> None:
+    """ScenarioError when a worker may not open as many connections as the users of a stage need."""
+    users = max((int(stage.level) for stage in scenario.load if stage.mode == "concurrency"), default=0)
+    workers = scenario.client.workers or workers_for_streams(users)
+    streams = math.ceil(users / workers)
+    files = math.ceil(streams / streams_per_connection(scenario.client.streams_per_connection, streams)) + SPARE_FILES
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if resource.RLIM_INFINITY != hard < files:
+        raise ScenarioError(
+            f"load: {users} users need {files} open files in each of {workers} workers, the limit is {hard} (RLIMIT_NOFILE): "
+            f"raise it (`ulimit -n {files}`), set client.streams_per_connection higher, or use more client.workers"
+        )
 
 
 def check_writable(directory: Path) -> None:

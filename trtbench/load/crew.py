@@ -21,7 +21,7 @@ LoadEnd = Literal["interrupted", "server_lost"]
 
 
 class Crew:
-    """`reason` says why the load was told to stop, None while it was not. `cpu_ns`: used by all workers in all phases; `cores`: in the last."""
+    """`reason` says why the load was told to stop, None while it was not. `cpu_ns`: of all workers and phases; `cores`: in the last one."""
 
     def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
         self.reason: LoadEnd | None = None

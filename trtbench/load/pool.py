@@ -17,7 +17,7 @@ _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
 """Streams of a process up to which each has a connection of its own: its stamps are then exact."""
 _DIALS_AT_ONCE = 32
-_SPARE_FILES = 64  # for all else that a process opens
+SPARE_FILES = 64  # for all else that a process opens
 
 
 class Pool:
@@ -94,9 +94,7 @@ class Pool:
 
     @property
     def _per_connection(self) -> int:
-        if self._asked:
-            return self._asked
-        return _FEW_STREAMS if max(self._prepared, len(self._links)) <= _MANY else _MOST_STREAMS
+        return streams_per_connection(self._asked, max(self._prepared, len(self._links)))
 
     def _idle_stream(self) -> Stream | None:
         """The one used last, while the server keeps it open."""
@@ -162,10 +160,15 @@ class Pool:
                 self._last_loss = link.cause
 
 
+def streams_per_connection(asked: int | None, streams: int) -> int:
+    """Of a process with so many streams at once."""
+    return asked or (_FEW_STREAMS if streams <= _MANY else _MOST_STREAMS)
+
+
 def _check_files(connections: int) -> None:
     """LinkError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = len(list(Path("/dev/fd").iterdir())) + connections + _SPARE_FILES
+    needed = len(list(Path("/dev/fd").iterdir())) + connections + SPARE_FILES
     if resource.RLIM_INFINITY != hard < needed:
         raise LinkError(
             f"{connections} more connections need {needed} open files, the limit is {hard} (RLIMIT_NOFILE): "

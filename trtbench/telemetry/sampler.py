@@ -61,9 +61,10 @@ class SamplerConfig:
 
 def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
     """How to open each source that asks Triton, by name."""
-    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(config.grpc_address, config.model, timeout_s, config.tls)}
+    address, model = config.grpc_address, config.model
+    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(address, model, timeout_s, config.tls)}
     if (url := config.metrics_url) is not None:
-        sources["triton_metrics"] = lambda: MetricsPage(url, config.model, timeout_s)
+        sources["triton_metrics"] = lambda: MetricsPage(url, model, timeout_s)
     return sources
 
 
