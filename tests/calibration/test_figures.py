@@ -59,11 +59,12 @@ def test_a_server_that_is_a_gap_late_in_one_response_of_ten_fell_behind(late: in
 
 
 def test_send_lag_and_the_rate_that_was_achieved() -> None:
-    records = [record(number, number * 10 * MS, lag_ns=number * MS) for number in range(11)]
+    records = [record(number, number * 10 * MS, lag_ns=number * MS, late_us=number) for number in range(11)]
     found = SendLag.of(100, Trial([*records, failure(11, "reset")], 0.1, 0.5, KERNEL))
     assert (found.requests, found.failed, found.cores) == (12, 1, 0.5)
     assert found.achieved_ratio == pytest.approx(100 / 110)
     assert (found.send_lag_ns.min, found.send_lag_ns.max) == (0, 10 * MS)
+    assert (found.server_late_ns.count, found.server_late_ns.max) == (11, 10_000)
 
 
 def test_requests_that_were_never_sent_have_no_lag() -> None:

@@ -11,7 +11,6 @@ from trtbench.analysis.percentile import Distribution
 from trtbench.calibration.accuracy import Accuracy, StampErrors
 from trtbench.calibration.stamp import Integers
 from trtbench.calibration.trial import Trial
-from trtbench.records import Outcome
 
 _US_PER_S = 1_000_000
 
@@ -34,7 +33,6 @@ class StreamFigures:
     def of(cls, server: str, streams: int, gap_us: int, trial: Trial) -> StreamFigures:
         """StampError when records do not hold what the server sent."""
         failures = trial.failures
-        completed = [record for record in trial.records if record.outcome is Outcome.COMPLETED]
         return cls(
             server,
             streams,
@@ -42,7 +40,7 @@ class StreamFigures:
             responses_per_s=trial.responses / trial.duration_s,
             cpu_us_per_response=trial.cpu_s / max(trial.responses, 1) * _US_PER_S,
             facts=trial.facts,
-            accuracy=Accuracy.of(completed) if completed else None,
+            accuracy=Accuracy.of(trial.completed) if trial.completed else None,
             failed=len(failures),
             fault=f"{failures[0].outcome.value}: {failures[0].error}" if failures else "",
         )
@@ -78,13 +76,17 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class SendLag:
-    """An open loop of `rate` requests/s. `achieved_ratio`: the rate at which requests were sent / at which they were due."""
+    """An open loop of `rate` requests/s. `achieved_ratio`: the rate at which requests were sent / at which they were due.
+
+    `server_late_ns`: how late the server was by its own schedule meanwhile. It is punctual and all but idle: its lateness is the machine's.
+    """
 
     rate: float
     requests: int
     failed: int
     achieved_ratio: float
     send_lag_ns: Distribution
+    server_late_ns: Distribution
     cores: float
 
     @classmethod
@@ -92,7 +94,8 @@ class SendLag:
         sent = [record for record in trial.records if record.sent_ns is not None]
         due_ns, sent_ns = (np.array([getattr(record, name) for record in sent], np.int64) for name in ("due_ns", "sent_ns"))
         achieved = _span_ns(due_ns) / max(_span_ns(sent_ns), 1)
-        return cls(rate, len(trial.records), len(trial.failures), achieved, Distribution.of(sent_ns - due_ns), trial.cores)
+        server_late_ns = Accuracy.of(trial.completed).server_late_ns
+        return cls(rate, len(trial.records), len(trial.failures), achieved, Distribution.of(sent_ns - due_ns), server_late_ns, trial.cores)
 
 
 @dataclass(frozen=True)

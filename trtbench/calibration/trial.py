@@ -26,5 +26,9 @@ class Trial:
         return self.cores * self.duration_s
 
     @property
+    def completed(self) -> list[RequestRecord]:
+        return [record for record in self.records if record.outcome is Outcome.COMPLETED]
+
+    @property
     def failures(self) -> list[RequestRecord]:
         return [record for record in self.records if record.outcome is not Outcome.COMPLETED]

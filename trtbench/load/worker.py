@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,9 @@ class Worker:
 
 
 def report(row: dict[str, Any]) -> None:
-    """Straight to the pipe: its reader does nothing but read."""
-    os.write(1, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+    """Straight to the pipe: its reader does nothing but read. When trtbench is gone, nobody is left to hear it."""
+    with suppress(BrokenPipeError):
+        os.write(1, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 
 
 async def serve(config: WorkerConfig) -> None:

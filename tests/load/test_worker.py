@@ -1,0 +1,112 @@
+"""A worker as a process of its own, ordered about by its pipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtbench.clock import now_ns
+from trtbench.load.draw import draw_plan
+from trtbench.load.target import Target, inspect_target
+from trtbench.load.worker import WorkerConfig
+from trtbench.load.workload import UniformPrompts
+from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import read_lines
+from trtbench.scenario import parse_scenario
+
+pytestmark = pytest.mark.timeout(40)
+
+
+def config_of(directory: Path, target: Target, **settings: Any) -> WorkerConfig:
+    scenario = parse_scenario({"name": "x", "load": [{"concurrency": 3, "requests": 30}], "client": settings}, "test")
+    draw_plan(scenario, UniformPrompts(1000)).save(directory / "plan.jsonl")
+    return WorkerConfig(
+        number=2, plan=directory / "plan.jsonl", requests=directory / "requests-2.jsonl", samples=directory / "samples.jsonl",
+        target=target, workload=scenario.workload, settings=scenario.client, end_id=-1, timeout_s=30, drain_s=5, watch=True,
+    )  # fmt: skip
+
+
+class Process:
+    """The worker, and what it reports."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        command = [sys.executable, "-m", "trtbench.load.worker"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.write(config.to_line())
+
+    def write(self, line: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def order(self, do: str, **details: Any) -> None:
+        self.write(json.dumps({"do": do, **details}).encode() + b"\n")
+
+    def report(self, key: str) -> dict[str, Any]:
+        """The next that has `key`."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if key in (row := json.loads(line)):
+                return dict(row)
+        raise AssertionError(f"it ended without reporting {key}")
+
+    def begin(self) -> None:
+        self.report("ready")
+        self.order("prepare", stage=0, warmup=False, workers=3)
+        self.report("prepared")
+        self.order("run", start_ns=now_ns())
+
+
+def test_its_configuration_survives_the_pipe(tmp_path: Path) -> None:
+    target = Target("127.0.0.1:1", "m", "1", 8, "2.51.0", frozenset({"a", "b"}), frozenset({"c"}))
+    config = config_of(tmp_path, target, workers=3, retries=2)
+    assert WorkerConfig.from_line(config.to_line()) == config
+
+
+def test_it_runs_its_share_reports_and_ends(tmp_path: Path, start_fake_server: Any) -> None:
+    url = start_fake_server(5, 1).url
+    worker = Process(config_of(tmp_path, inspect_target(url, "tensorrt_llm")))
+    worker.begin()
+    answer = worker.report("phase")
+    assert answer["phase"]["planned"] == answer["phase"]["completed"] == answer["counts"]["completed"] == 10
+    assert answer["cpu_ns"] > 0
+    worker.order("close")
+    assert worker.report("closed")["closed"]["transport"] == "wire"
+    assert worker.process.wait(10) == 0
+    records = [RequestRecord.from_json(row) for row in read_lines(tmp_path / "requests-2.jsonl")]
+    assert sorted(record.index for record in records) == list(range(2, 30, 3)) and {record.worker for record in records} == {2}
+
+
+def test_it_ends_with_its_employer_and_records_what_was_in_flight(tmp_path: Path, start_fake_server: Any) -> None:
+    url = start_fake_server(60_000, 1).url
+    worker = Process(config_of(tmp_path, inspect_target(url, "tensorrt_llm")))
+    worker.begin()
+    time.sleep(0.5)
+    assert worker.process.stdin
+    worker.process.stdin.close()
+    assert worker.process.wait(15) == 0
+    outcomes = [row["outcome"] for row in read_lines(tmp_path / "requests-2.jsonl")]
+    assert sorted(outcomes) == sorted([Outcome.CANCELLED.value] + [Outcome.NEVER_SENT.value] * 9)
+
+
+def test_a_server_that_is_not_there_is_said_and_ends_it(tmp_path: Path) -> None:
+    worker = Process(config_of(tmp_path, Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset())))
+    fault = worker.report("fault")
+    assert fault["kind"] == "ConnectError" and "127.0.0.1:1" in fault["fault"]
+    assert worker.process.wait(10) == 1
+
+
+def test_a_disk_that_is_full_is_said_and_ends_it(tmp_path: Path, start_fake_server: Any) -> None:
+    url = start_fake_server(5, 1).url
+    config = config_of(tmp_path, inspect_target(url, "tensorrt_llm"))
+    (tmp_path / "requests-2.jsonl").symlink_to("/dev/full")
+    worker = Process(config)
+    worker.begin()
+    fault = worker.report("fault")
+    assert fault["errno"] == 28 and worker.process.wait(10) == 1
