@@ -46,7 +46,7 @@ def test_many_wait_at_once_and_wake_in_order(run: Any) -> None:
         start_ns, order = now_ns(), []
 
         async def wait(number: int) -> None:
-            await alarm.until(start_ns + 50_000_000 - number * 1_000_000)
+            await alarm.until(start_ns + 500_000_000 - number * 1_000_000)
             order.append(number)
 
         await asyncio.gather(*map(wait, range(40)))

@@ -14,7 +14,7 @@ try:
 except ImportError:  # it has no build for this Python or machine; asyncio's own loop does the same for more CPU
     uvloop = None  # type: ignore[assignment]
 
-_PROBE_S = 0.025
+_PROBE_S = 0.05
 
 
 def new_loop(fast: bool = True) -> asyncio.AbstractEventLoop:
@@ -62,7 +62,7 @@ def watched_collections(on_pause_ns: Callable[[int], None]) -> Iterator[None]:
 
 
 async def probe_lag(on_lag_ns: Callable[[int], None]) -> None:
-    """Report how late each timer of 25 ms is, until cancelled; what is late here is late for every stamp."""
+    """Report how late each timer of 50 ms is, until cancelled; what is late here is late for every stamp."""
     while True:
         due_ns = now_ns() + seconds_ns(_PROBE_S)
         await asyncio.sleep(_PROBE_S)

@@ -15,7 +15,7 @@ from trtbench.load.stamps import CONTROL_BYTES, KernelStamps
 from trtbench.load.tls import TlsSession
 from trtbench.load.wire import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 
-_BUFFER = bytearray(1 << 18)
+_BUFFER = bytearray(1 << 16)
 """Every link of the process reads into it: what a read leaves over is kept in its WireConnection."""
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
 

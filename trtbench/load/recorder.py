@@ -9,11 +9,11 @@ from pathlib import Path
 from trtbench.records import RequestRecord
 from trtbench.rundir import LineWriter
 
-_PERIOD_S = 0.05
+_PERIOD_S = 0.1
 
 
 class Recorder:
-    """Writes what it was given on a thread, every 50 ms: a slow disk does not hold up the load, a kill loses at most what waits.
+    """Writes what it was given on a thread, every 100 ms: a slow disk does not hold up the load, a kill loses at most what waits.
 
     The thread looks by itself: to wake it for each record would cost the event loop more than all else that a record does.
     """
