@@ -58,7 +58,7 @@ class Process:
 
     def begin(self) -> None:
         self.report("ready")
-        self.order("prepare", stage=0, warmup=False, workers=3)
+        self.order("prepare", stage=0, warmup=False, worker=2, workers=3)
         self.report("prepared")
         self.order("run", start_ns=now_ns())
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 from typing import Any, Literal
 
 from trtbench.clock import now_ns, seconds_ns
+from trtbench.load.client import ConnectError
 from trtbench.load.generator import PhaseResult
 from trtbench.load.member import Finished, Member
 from trtbench.load.plan import Phase
@@ -29,12 +31,18 @@ class Crew:
         self.on_finished: Finished = lambda finished: None
         self._config, self._progress = config, progress
         self._members: list[Member] = []
+        self._numbers = count()
         self._stops: list[str] = []
 
     async def grow(self, workers: int) -> None:
-        """Have at least so many. ConnectError when one does not reach the server."""
-        numbers = range(len(self._members), workers)
-        self._members += await asyncio.gather(*(Member.start(self._config_of(number), self._finished) for number in numbers))
+        """Have at least so many. ConnectError when not even the first reaches the server; later ones that do not are done without."""
+        numbers = [next(self._numbers) for _ in range(len(self._members), workers)]
+        starts = [Member.start(self._config_of(number), self._finished) for number in numbers]
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        self._members += [member for member in started if isinstance(member, Member)]
+        for fault in started:
+            if isinstance(fault, BaseException) and not (self._members and isinstance(fault, ConnectError)):
+                raise fault
 
     @property
     def workers(self) -> int:
@@ -92,12 +100,12 @@ class Crew:
         self._order("stop", how=how)
 
     def _order(self, do: str, **details: Any) -> None:
-        for member in self._members:
-            member.order(do, **details)
+        for place, member in enumerate(self._members):
+            member.order(do, worker=place, **details)
 
     async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
         """Ask everyone. When one cannot go on, the others cancel, so that everything is recorded, and what it raised is raised."""
-        asked = [asyncio.create_task(member.ask(do, **details)) for member in self._members]
+        asked = [asyncio.create_task(member.ask(do, worker=place, **details)) for place, member in enumerate(self._members)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
         if not all(answer.done() for answer in asked):
             self._order("stop", how="cancel")

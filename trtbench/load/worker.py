@@ -82,7 +82,6 @@ class Worker:
         self._client = client
         attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
         self._generator = Generator(attempts, recorder, self._progress, Alarm(), config.drain_s, config.number)
-        self._number = config.number
         self._stop = StopSignal()
         self._run: PhaseRun | None = None
         self._undisturbed = ExitStack()
@@ -122,7 +121,7 @@ class Worker:
         return phase
 
     def _share(self, order: dict[str, Any]) -> Share:
-        return Share(self._number, order["workers"])
+        return Share(order["worker"], order["workers"])
 
 
 def report(row: dict[str, Any]) -> None:
