@@ -45,9 +45,9 @@ def test_the_probe_sees_a_blocked_loop() -> None:
 
     async def main() -> None:
         probe = asyncio.create_task(probe_lag(lags_ns.append))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
         time.sleep(0.2)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
         probe.cancel()
 
     asyncio.run(main())

@@ -36,7 +36,7 @@ def test_a_kill_loses_at_most_what_came_last(tmp_path: Path) -> None:
         "from trtbench.load.recorder import Recorder; from trtbench.records import RequestRecord\n"
         "recorder = Recorder(Path(sys.argv[1]))\n"
         "for i in range(50): recorder.append(RequestRecord(i, 'c1', False, 0, 1, 1, 1))\n"
-        "time.sleep(0.1); print('appended', flush=True); time.sleep(60)"
+        "time.sleep(0.6); print('appended', flush=True); time.sleep(60)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True, env=environment) as process:
