@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import datetime, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.clock import NS_PER_S, WallAnchor, now_ns, seconds_ns, sleep_s, sleep_until
+from trtbench.clock import NS_PER_S, WallAnchor, now_ns, seconds_ns, sleep_s
 
 
 def test_the_clock_is_the_machines_monotonic_one() -> None:
@@ -20,31 +19,6 @@ def test_the_clock_is_the_machines_monotonic_one() -> None:
 def test_seconds_are_rounded_to_whole_nanoseconds(seconds: float) -> None:
     assert isinstance(seconds_ns(seconds), int)
     assert abs(seconds_ns(seconds) - seconds * NS_PER_S) <= 0.5
-
-
-def test_never_wakes_before_the_instant() -> None:
-    async def late_by_ns() -> int:
-        due_ns = now_ns() + 5_000_000
-        await sleep_until(due_ns)
-        return now_ns() - due_ns
-
-    assert asyncio.run(late_by_ns()) >= 0
-
-
-def test_an_instant_that_has_passed_costs_no_turn_of_the_loop() -> None:
-    async def turns() -> list[str]:
-        seen: list[str] = []
-        other = asyncio.create_task(_note(seen, "other"))
-        await sleep_until(now_ns() - 1)
-        seen.append("self")
-        await other
-        return seen
-
-    assert asyncio.run(turns()) == ["self", "other"]
-
-
-async def _note(seen: list[str], name: str) -> None:
-    seen.append(name)
 
 
 def test_sleeping_blocks() -> None:

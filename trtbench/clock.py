@@ -6,7 +6,6 @@ Every instant in a run directory is an integer number of nanoseconds of the mach
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -32,13 +31,6 @@ def seconds_ns(seconds: float) -> int:
 def sleep_s(seconds: float) -> None:
     """Block this thread; for polling loops outside a measurement."""
     time.sleep(seconds)
-
-
-async def sleep_until(due_ns: int) -> None:
-    """Sleep to an absolute instant, so that delays are never summed; returns at once when it has passed."""
-    remaining_ns = due_ns - time.monotonic_ns()
-    if remaining_ns > 0:
-        await asyncio.sleep(remaining_ns / NS_PER_S)
 
 
 def wall_offset() -> tuple[int, int]:

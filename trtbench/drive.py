@@ -45,7 +45,8 @@ def drive(
 ) -> tuple[Ended, int | None]:
     """Put `server` under the plan's load, recording into `directory`; (how it ended, the signal that interrupted it if any).
 
-    SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written.
+    SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written,
+    WorkerError when a load worker ended by itself, ServerError when the server is not reached.
     """
     plan.save(directory.plan_jsonl)
     config = SamplerConfig(

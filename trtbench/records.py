@@ -138,7 +138,7 @@ class StageWindow:
 
     name: str
     mode: LoadMode
-    asked: float  # users (concurrency) or requests per second; of a ramp, its end
+    asked: float  # users (concurrency) or requests per second; of a ramp its end, of a trace its speed
     start_ns: int
     end_ns: int
     planned: int

@@ -4,6 +4,7 @@
       scenario.yaml  environment.json  events.jsonl  [summary.json report.md report.html plots/]
       <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
                      requests-<worker>.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
+                     client-<worker>.log, where a worker had something to say
 
 Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
 `run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.

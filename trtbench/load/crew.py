@@ -23,11 +23,11 @@ LoadEnd = Literal["interrupted", "server_lost"]
 
 
 class Crew:
-    """`reason` says why the load was told to stop, None while it was not. `cpu_ns`: of all workers and phases; `cores`: in the last one."""
+    """`reason` says why the load was told to stop, None while it was not. `cores`: what all workers used in the last phase."""
 
     def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
         self.reason: LoadEnd | None = None
-        self.cpu_ns, self.cores = 0, 0.0
+        self.cores = 0.0
         self.on_finished: Finished = lambda finished: None
         self._config, self._progress = config, progress
         self._members: list[Member] = []
@@ -68,9 +68,7 @@ class Crew:
             watch.cancel()
         self._progress.counts = self._counts()
         result = _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
-        used_ns = sum(answer["cpu_ns"] for answer in answers)
-        self.cpu_ns += used_ns
-        self.cores = used_ns / max(result.end_ns - result.start_ns, 1)
+        self.cores = sum(answer["cpu_ns"] for answer in answers) / max(result.end_ns - result.start_ns, 1)
         return result
 
     def skip(self, stage: int, phase: Phase) -> None:

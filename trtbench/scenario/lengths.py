@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import abstractmethod
 from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Annotated, Any
@@ -49,9 +50,9 @@ class _Truncated(Part):
         return self
 
     @property
+    @abstractmethod
     def normal(self) -> NormalDist:
         """The variable under the law, before truncation."""
-        raise NotImplementedError
 
     @property
     def quantiles(self) -> tuple[float, float]:
