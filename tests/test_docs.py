@@ -17,6 +17,13 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHORT = [f"--set=load.{stage}.requests=2" for stage in range(4)] + ["--set=load.0.warmup_requests=0", "--set=engines=[int8]"]
+SHORT_OF = {
+    "long-context": [
+        *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),
+        *("--set=deployments.default.kv_cache.blocks=6", "--set=engines=[int8]"),
+    ],
+}
+"""What makes a shipped scenario a matter of seconds; SHORT for those that are not named."""
 
 
 def shown_commands() -> list[str]:
@@ -60,7 +67,7 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
     if verb == "bench":
         arguments[arguments.index("--url") + 1] = int8_server.server.endpoints.grpc
     elif verb == "serve-and-bench" and "--dry-run" not in arguments:
-        arguments += SHORT
+        arguments += SHORT_OF.get(arguments[0], SHORT)
     elif verb == "calibrate":
         arguments += ["--quick"]
     elif verb == "report":

@@ -17,9 +17,9 @@ PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
 FOUNDATION = {"clock", "data", "errors", "override", "records", "rundir", "scenario"}
-SEARCHES = {"analysis.knee"}  # pure; an experiment steers by them
+SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry"}
-MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "run", "bench", "serve"}
+MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "run", "bench", "serve"}
 COMMAND_LINE = {"cli", "commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {

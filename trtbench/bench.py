@@ -12,7 +12,7 @@ from trtbench.load.workload import PromptSource
 from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
-from trtbench.scenario import Scenario
+from trtbench.scenario import Scenario, ScenarioError
 
 
 def bench(
@@ -27,6 +27,8 @@ def bench(
     progress: LoadProgress,
 ) -> RunOutcome:
     """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
+    if scenario.hot_reload:
+        raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
     check_writable(runs)
     check_open_files(scenario)
     plan = draw_plan(scenario, prompts)

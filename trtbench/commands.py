@@ -90,6 +90,11 @@ def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
     print(f"{scenario.name}: {scenario.purpose}")
     print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if scenario.context_limit:
+        users = ", ".join(map(str, scenario.context_limit.concurrency))
+        print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
+        out.print(_kv(plan))
+        return
     out.print(_stages(plan))
     out.print(_kv(plan))
     for label, ratio in plan.prefix_hit_ratios.items():
@@ -143,7 +148,10 @@ def scenarios_command() -> None:
         plan = preview(scenario := load_scenario(path), {})
         duration = _about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
         by_time = any(stage.requests is None for stage in plan.stages)
-        table.add_row(scenario.name, Text(scenario.purpose), duration, "until time is up" if by_time else str(plan.requests))
+        requests = "until time is up" if by_time else str(plan.requests)
+        if scenario.context_limit:
+            duration, requests = "a search", "as many as it takes"
+        table.add_row(scenario.name, Text(scenario.purpose), duration, requests)
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from trtbench.clock import seconds_ns
+from trtbench.experiment.hot_reload import EmitEvent, Reloader
 from trtbench.experiment.load import Ended, LoadHooks, run_load
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
@@ -38,6 +40,7 @@ class ServerUnderLoad:
     end_id: int
     pid: int | None = None
     death: Callable[[], Death | None] | None = None
+    reloader: Reloader | None = None
 
 
 def drive(
@@ -62,6 +65,8 @@ def drive(
     try:
         with Sampler(config, directory.samples_jsonl) as sampler:
             ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
+            if ended == "done":
+                _settle(sampler, scenario)
         tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
         log.event("telemetry_finished", directory.name, sources=tallies)
         return ended, signum
@@ -82,11 +87,9 @@ async def _load(
     watch = asyncio.create_task(_watch(server, crew))
     try:
         with _signals(crew, log, directory.name) as caught:
-            hooks = LoadHooks(
-                event=lambda kind, data: log.event(kind, directory.name, **data),
-                snapshot=lambda: _snapshot(sampler),
-            )
-            ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
+            async with _reloads(server.reloader, lambda kind, data: log.event(kind, directory.name, **data)) as event:
+                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler))
+                ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
     except ConnectError as error:
         raise ServerError(str(error)) from error
     finally:
@@ -113,9 +116,39 @@ def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: Deplo
     )
 
 
+def _settle(sampler: Sampler, scenario: Scenario) -> None:
+    """A last reading, two sampling intervals after the drain: gauges lag, and what is still in use then was not given back."""
+    time.sleep(2 * scenario.telemetry.interval_ms / 1000)
+    sampler.snapshot()
+
+
 async def _snapshot(sampler: Sampler) -> None:
     """In a thread: the loop goes on stamping what an earlier stage may still receive."""
     await asyncio.to_thread(sampler.snapshot)
+
+
+@asynccontextmanager
+async def _reloads(reloader: Reloader | None, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
+    """The reloads beside the load, from its first stage on; yields what the load tells its events to.
+
+    A reload that has begun is brought to its end.
+    """
+    if reloader is None:
+        yield emit
+        return
+    opened, stop = asyncio.Event(), asyncio.Event()
+
+    def event(kind: str, data: dict[str, Any]) -> None:
+        emit(kind, data)
+        if kind == "stage_started":
+            opened.set()
+
+    task = asyncio.create_task(reloader.run(opened, stop, emit))
+    try:
+        yield event
+    finally:
+        stop.set()
+        await task
 
 
 async def _watch(server: ServerUnderLoad, crew: Crew) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 from trtbench.clock import NS_PER_S
 from trtbench.load.arrivals import mean_rate
 from trtbench.load.phases import rate_profile
-from trtbench.load.prefixes import expected_hit_ratio
 from trtbench.load.rates import RateProfile
 from trtbench.load.trace import read_trace, trace_offsets
-from trtbench.scenario import Scenario, Stage, Workload
+from trtbench.scenario import Scenario, Stage, Workload, expected_hit_ratio
 from trtbench.serving.model_repository import KvBudget
 
 ASSUMED_TOKENS_PER_S = 50.0

@@ -13,8 +13,10 @@ from rich.text import Text
 
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
+from trtbench.report.context_limit import limit_sentences
 from trtbench.report.core import core_table
 from trtbench.report.document import FORMATS, Format, write_reports
+from trtbench.report.words import Words
 from trtbench.rundir import RunDirectory
 
 Language = Literal["en", "zh"]
@@ -39,9 +41,14 @@ def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> S
 
 
 def show(summary: Summary, language: Language) -> None:
-    """The core table on standard output; a narrow terminal shows the first columns that fit it."""
+    """The core table on standard output, or the limits that a search found; a narrow terminal shows the first columns that fit it."""
     header, rows = core_table(summary, language)
     console = Console(highlight=False)
+    if found := limit_sentences(summary, Words(language)):
+        for sentence in found.items:
+            console.print(sentence, markup=False, soft_wrap=True)
+        _show_verdict(summary, console)
+        return
     if not console.is_terminal:
         console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
     fitting = _fitting([header, *rows], console.width)
@@ -51,10 +58,14 @@ def show(summary: Summary, language: Language) -> None:
     for row in rows:
         table.add_row(*map(Text, row[:fitting]))
     console.print(table)
-    reasons = len(summary.verdict.reasons)
-    console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
+    _show_verdict(summary, console)
     if left_out := header[fitting:]:
         console.print(f"({', '.join(left_out)}: see the report)", style="dim")
+
+
+def _show_verdict(summary: Summary, console: Console) -> None:
+    reasons = len(summary.verdict.reasons)
+    console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:

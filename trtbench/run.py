@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,18 +14,24 @@ from trtbench.clock import now_ns
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
+from trtbench.experiment.hot_reload import Reloader
+from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import TargetError, inspect_target
-from trtbench.load.workload import CorpusPrompts
+from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, start_run
-from trtbench.scenario import Deployment, Dtype, Scenario
+from trtbench.scenario import Deployment, Dtype, Scenario, run_order
+from trtbench.serving.control import ModelControl
+from trtbench.serving.live_repository import LiveRepository, reloadable
 from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
 from trtbench.serving.server import ServerError, TritonServer
+
+_REPOSITORY = "model_repository"
 
 
 class Terminated(BaseException):
@@ -50,8 +56,10 @@ def serve_and_bench(
     struck, the run goes on with the next, and the directory stays readable.
     """
     preflight = check_run(scenario, runs, engines)
-    built = {dtype: build(scenario, dtype, engines, listener) for dtype in scenario.engines}
-    plan = draw_plan(scenario, CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages))
+    built = {dtype: build(scenario, dtype, engines, listener) for dtype in _to_build(scenario)}
+    engines_by_dtype = {dtype: one.engine for dtype, one in built.items()}
+    prompts = CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages)
+    plan = draw_plan(scenario, prompts)
     log = start_run(runs, scenario, command, listener)
     log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
     interrupted_by: int | None = None
@@ -59,7 +67,9 @@ def serve_and_bench(
     try:
         for dtype, name in _order(scenario):
             if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(scenario, name, built[dtype].engine, plan, preflight, log, progress)
+                ended, interrupted_by = _run_deployment(
+                    scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress
+                )
                 lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
             else:
                 log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
@@ -71,8 +81,12 @@ def serve_and_bench(
     return RunOutcome(log.run, interrupted_by, tuple(lost))
 
 
+def _to_build(scenario: Scenario) -> list[Dtype]:
+    return list(dict.fromkeys((*scenario.engines, *(scenario.hot_reload.engines if scenario.hot_reload else ()))))
+
+
 def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
-    return ((dtype, name) for name in scenario.deployments for dtype in scenario.engines)
+    return run_order(scenario.grid, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
 
 def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
@@ -87,7 +101,15 @@ def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -
 
 
 def _run_deployment(
-    scenario: Scenario, name: str, engine: Engine, plan: Plan, preflight: Preflight, log: RunLog, progress: LoadProgress
+    scenario: Scenario,
+    name: str,
+    engine: Engine,
+    engines: Mapping[Dtype, Engine],
+    plan: Plan,
+    prompts: PromptSource,
+    preflight: Preflight,
+    log: RunLog,
+    progress: LoadProgress,
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
     directory = log.run.deployment(f"{name}-{engine.dtype}")
@@ -101,14 +123,35 @@ def _run_deployment(
                 end_id=engine.model_facts.eos_token_id,
                 pid=server.pid,
                 death=server.death,
+                reloader=_reloader(scenario, name, engine, engines, server, directory),
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
-            ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+            ended: str
+            if scenario.context_limit:
+                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prompts, engine, directory, log)
+            else:
+                ended, signum = drive(under_load, plan, scenario, directory, log, progress)
     except (ServerError, TargetError) as error:
         log.event("server_lost", directory.name, exit_code=None, cause=str(error))
         ended, signum = "server_lost", None
     log.event("deployment_finished", directory.name, ended=ended)
     return ended, signum
+
+
+def _rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
+    repository = render(engine, deployment, scenario.workload)
+    return reloadable(repository) if scenario.hot_reload else repository
+
+
+def _reloader(
+    scenario: Scenario, name: str, engine: Engine, engines: Mapping[Dtype, Engine], server: TritonServer, directory: DeploymentDirectory
+) -> Reloader | None:
+    if not scenario.hot_reload:
+        return None
+    deployment = scenario.deployments[name]
+    configs: dict[str, str] = {dtype: _rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
+    repository = LiveRepository(directory.path / _REPOSITORY, _rendered(scenario, deployment, engine))
+    return Reloader(scenario.hot_reload, ModelControl(server.endpoints.http, engine.model), repository, configs)
 
 
 @contextmanager
@@ -123,8 +166,8 @@ def deployed(
 ) -> Iterator[TritonServer]:
     """`engine` served as deployment `name`, with its repository, log and facts in `directory`; a port of 0 is chosen free."""
     deployment = scenario.deployments[name]
-    repository = render(engine, deployment, scenario.workload)
-    root = repository.write(directory.path / "model_repository")
+    repository = _rendered(scenario, deployment, engine)
+    root = repository.write(directory.path / _REPOSITORY)
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)

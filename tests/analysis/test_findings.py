@@ -124,7 +124,7 @@ def test_slo_names_the_stages_that_kept_it(summary: Summary) -> None:
 def test_blocks_left_and_lost_server(summary: Summary) -> None:
     result = replace(summary.deployments[0], kv_blocks_left=3, server_lost={"exit_code": -9, "cause": "killed"})
     codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
-    assert codes["kv_blocks_left"].figures["blocks"] == 3
+    assert codes["kv_blocks_leaked"].figures["blocks"] == 3
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}
 
 

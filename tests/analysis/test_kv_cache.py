@@ -67,6 +67,18 @@ def test_shared_prefixes_are_no_fragmentation() -> None:
 
 def test_blocks_left_only_from_a_reading_after_the_drain() -> None:
     samples = samples_of(readings([0, 5, 2]))
-    assert blocks_left(samples, 20) == 2
-    assert blocks_left(samples, 21) is None
+    assert blocks_left(samples, 20, 0, None) == 2
+    assert blocks_left(samples, 21, 0, None) is None
+    assert blocks_left(samples_of(readings([1, 5, 4])), 20, 0, None) == 3
+    assert blocks_left(samples_of(readings([5, 5, 4])), 20, 0, None) == 0
+
+
+def test_blocks_before_the_load_are_told_or_given() -> None:
+    samples = samples_of(readings([1, 5, 4]))
+    assert blocks_left(samples, 20, -1, 0) == 4
+    assert blocks_left(samples, 20, -1, None) is None
+
+
+def test_no_series_no_figures() -> None:
+    assert blocks_left(samples_of({}), 20, 0, 0) is None
     assert kv_cache(samples_of({}), 0, 30, Residency([]), 100, prefix_caching=False) is None

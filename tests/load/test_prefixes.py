@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import PlannedPrompt
-from trtbench.load.prefixes import draw_groups, expected_hit_ratio
+from trtbench.load.prefixes import draw_groups
 from trtbench.load.workload import UniformPrompts
-from trtbench.scenario import Prefix, Workload, parse_scenario
+from trtbench.scenario import Prefix, Workload, expected_hit_ratio, parse_scenario
 
 
 @pytest.mark.parametrize("zipf", [None, 1.0, 2.5])

@@ -13,9 +13,10 @@ import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
+from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
-from trtbench.analysis.summary import GpuUse, Level, NotRun, Summary, Transport, Worker
-from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.summary import ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.validity import limit_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
 from trtbench.records import Outcome
 from trtbench.report.sections import document
@@ -55,6 +56,8 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "comparison.",
         "turn.",
         "groups.",
+        "limit.",
+        "failure.",
     )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
@@ -77,6 +80,10 @@ HIGH = Level(1e9, 1e9, 1e9)
 BUSY = {"1": Worker(HIGH, HIGH, 1e9, HIGH)}
 
 
+BAD_TRIAL = TrialResult(1, 99, "extreme", False, "other", "?", None, None, None, None, healthy=False, blocks_left=1)
+BAD_LIMITS = ContextLimits("low_memory", 8, 32, 4096, "positions", (Limit(1, 64, 99, "other", "?", 1, 1, 64),), (BAD_TRIAL,), 1.0)
+
+
 def every_finding(summary: Summary) -> Iterator[Finding]:
     """All rules, on a deployment where all that can go wrong does."""
     result = summary.deployments[1]
@@ -97,6 +104,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
+    yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
     (pair,) = summary.comparisons
     assert pair.agreement
     for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
@@ -127,6 +135,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     never = replace(result, stages=(), state="never_ready")
     yield from run_reasons(False, False, [never], unplanned)
     yield from run_reasons(False, True, [never], [])
+    yield from limit_reasons("d", BAD_LIMITS)
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
 
 

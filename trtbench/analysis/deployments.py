@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from trtbench.analysis.cancellation import Cancellation, cancellation
+from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.knee import Knee, find_knee
 from trtbench.analysis.kv_cache import Residency, blocks_left
+from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, kv_pressure
 from trtbench.analysis.outcomes import Conservation, conservation
+from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
 from trtbench.analysis.transport import Transport, transports
 from trtbench.records import Event, RequestRecord
@@ -19,6 +23,7 @@ from trtbench.rundir import DeploymentDirectory, Samples, Series
 from trtbench.scenario import Scenario
 
 _TIMELINE_POINTS = 400
+_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class NotRun:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentResult:
-    """`server_lost` is that event's data."""
+    """`server_lost` is that event's data. `kv_blocks_left`: KV blocks in use after the drain beyond those before the load."""
 
     name: str
     facts: DeploymentFacts
@@ -57,6 +62,11 @@ class DeploymentResult:
     running: Curve
     waiting: Curve
     transports: tuple[Transport, ...]
+    context_limits: ContextLimits | None = None
+    reloads: Reloads | None = None
+    kv_pressures: tuple[KvPressure, ...] = ()
+    kv_capacity: KvCapacity | None = None
+    cancellations: tuple[Cancellation, ...] = ()
 
     @property
     def provider(self) -> str:
@@ -80,6 +90,7 @@ def deployment_result(
     why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
     missing = {stage.label: records.get(stage.label, []) for stage in scenario.load if stage.label not in opened}
     ready = _data_of(events, "server_ready")
+    pressures = _pressures(stages, records, samples, facts)
     return DeploymentResult(
         name=directory.name,
         facts=facts,
@@ -88,7 +99,7 @@ def deployment_result(
         stages=stages,
         not_run=tuple(NotRun(name, why, conservation(left, len(left))) for name, left in missing.items()),
         server_lost=_data_of(events, "server_lost"),
-        kv_blocks_left=_blocks_left(samples, stages, facts),
+        kv_blocks_left=_blocks_left(samples, stages, requests, facts, scenario.telemetry.interval_ms * _NS_PER_MS),
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
         gpu_memory_peak_bytes=_gpu_memory_peak(samples),
         knee=find_knee(throughput_curve(stages)),
@@ -96,6 +107,11 @@ def deployment_result(
         running=thin(samples.series("inflight_scheduled_requests")),
         waiting=thin(samples.series("inflight_waiting_requests")),
         transports=transports(events),
+        context_limits=context_limits(events, requests, samples, facts),
+        reloads=reloads(events, requests, samples),
+        kv_pressures=pressures,
+        kv_capacity=kv_capacity(pressures),
+        cancellations=_cancellations(stages, requests, samples, facts, scenario),
     )
 
 
@@ -132,11 +148,43 @@ def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "br
     return "finished" if "deployment_finished" in kinds else "broken_off"
 
 
-def _blocks_left(samples: Samples, stages: Sequence[StageResult], facts: DeploymentFacts) -> int | None:
-    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or cached prefixes keep blocks on purpose."""
-    if not stages or facts.provider != "openvino" or facts.prefix_caching or stages[-1].span.ended != "done":
+def _pressures(
+    stages: Sequence[StageResult], records: Mapping[str, Sequence[RequestRecord]], samples: Samples, facts: DeploymentFacts
+) -> tuple[KvPressure, ...]:
+    found = []
+    for stage in stages:
+        span, users = stage.span, stage.span.asked if stage.is_closed_loop and stage.held_level else None
+        pressure = kv_pressure(span.name, users, records.get(span.name, []), samples, span.start_ns, span.end_ns, facts.prefix_caching)
+        if pressure:
+            found.append(pressure)
+    return tuple(found)
+
+
+def _cancellations(
+    stages: Sequence[StageResult], requests: Sequence[RequestRecord], samples: Samples, facts: DeploymentFacts, scenario: Scenario
+) -> tuple[Cancellation, ...]:
+    records, interval_ns = by_stage(requests), scenario.telemetry.interval_ms * _NS_PER_MS
+    lengths_s = {stage.label: stage.duration_s for stage in scenario.load}
+    found = (
+        cancellation(name, records.get(name, []), requests, samples, interval_ns, lengths_s.get(name), facts.prefix_caching)
+        for name in (stage.span.name for stage in stages)
+    )
+    return tuple(audit for audit in found if audit)
+
+
+def _blocks_left(
+    samples: Samples, stages: Sequence[StageResult], requests: Sequence[RequestRecord], facts: DeploymentFacts, interval_ns: int
+) -> int | None:
+    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or cached prefixes keep blocks on purpose.
+
+    Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
+    in use before its first reading.
+    """
+    ends = [request.done_ns for request in requests if request.done_ns is not None]
+    if not stages or not ends or facts.provider != "openvino" or facts.prefix_caching or stages[-1].span.ended not in ("done", "steady"):
         return None
-    return blocks_left(samples, stages[-1].span.end_ns)
+    first_ns = min(request.due_ns for request in requests)
+    return blocks_left(samples, max(ends) + 2 * interval_ns, first_ns, 0 if facts.mode == "own" else None)
 
 
 def _peak(series: Series) -> float | None:

@@ -58,7 +58,7 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _slo(result)
     yield from _creep(result)
     if result.kv_blocks_left:
-        yield Finding("kv_blocks_left", "warning", result.name, figures={"blocks": result.kv_blocks_left})
+        yield Finding("kv_blocks_leaked", "warning", result.name, figures={"blocks": result.kv_blocks_left})
 
 
 _Rule = Callable[[StageResult], Finding | None]

@@ -47,6 +47,10 @@ class Residency:
         """Resident tokens [n] at times [n]; 0 where a request is in prefill, for there the sum is not known."""
         return np.where(self._in_prefill.at(times) > 0, 0, self._resident.at(times))
 
+    def in_prefill(self, from_ns: int, to_ns: int) -> bool:
+        """Whether any request was in prefill at some instant from one to the other."""
+        return self._in_prefill.most(from_ns, to_ns) > 0
+
 
 class _Running:
     """A running sum over (time, change) steps."""
@@ -59,6 +63,10 @@ class _Running:
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         found: npt.NDArray[np.int64] = self._sums[np.searchsorted(self._times, times, "right")]
         return found
+
+    def most(self, from_ns: int, to_ns: int) -> int:
+        first, last = np.searchsorted(self._times, [from_ns, to_ns], "right")
+        return int(self._sums[first : last + 1].max())
 
 
 def _growth(request: RequestRecord) -> list[tuple[int, int]]:
@@ -107,7 +115,12 @@ def kv_cache(
     )
 
 
-def blocks_left(samples: Samples, after_ns: int) -> int | None:
-    """Blocks still in use at the last reading, taken at or after `after_ns` (everything drained); None if there was no such reading."""
+def blocks_left(samples: Samples, after_ns: int, before_ns: int, before: int | None) -> int | None:
+    """Blocks in use at the last reading, taken at or after `after_ns` (everything drained), beyond those in use before the load.
+
+    Before is the last reading at or before `before_ns`, where there is none `before`. None if either is not known.
+    """
     times, used = samples.series("kv_blocks_used")
-    return int(used[-1]) if len(times) and times[-1] >= after_ns else None
+    first = int(np.searchsorted(times, before_ns, "right"))
+    base = int(used[first - 1]) if first else before
+    return max(0, int(used[-1]) - base) if len(times) and times[-1] >= after_ns and base is not None else None

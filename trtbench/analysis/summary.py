@@ -9,16 +9,22 @@ from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
+from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.groups import Group
 from trtbench.analysis.kv_cache import KvCache
+from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
 from trtbench.analysis.latency import Latency
+from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.outcomes import Conservation
 from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
 from trtbench.analysis.precision import precision_findings
+from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
+from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
@@ -34,26 +40,37 @@ from trtbench.scenario import Scenario, load_scenario
 __all__ = [  # what report/ may know of analysis/
     "PERMILLES",
     "Agreement",
+    "Cancellation",
     "Comparison",
     "Conservation",
+    "ContextLimits",
     "Curve",
     "DeploymentResult",
     "Distribution",
     "Finding",
     "GpuUse",
     "Group",
+    "Held",
     "InflightBatching",
     "KvCache",
+    "KvCapacity",
+    "KvPressure",
     "Latency",
     "Level",
+    "Limit",
     "NotRun",
+    "PrefixReuse",
     "Reason",
+    "ReloadResult",
+    "Reloads",
     "Resources",
     "StageRatios",
     "StageResult",
+    "StageReuse",
     "Summary",
     "Throughput",
     "Transport",
+    "TrialResult",
     "TritonBatching",
     "Verdict",
     "Worker",
@@ -79,6 +96,7 @@ class Summary:
     deployments: tuple[DeploymentResult, ...]
     comparisons: tuple[Comparison, ...]
     findings: tuple[Finding, ...]
+    prefix_reuse: tuple[PrefixReuse, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -116,6 +134,7 @@ def summarise(run: RunDirectory) -> Summary:
         deployments=tuple(results),
         comparisons=comparisons,
         findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
+        prefix_reuse=prefix_reuse(results, scenario),
     )
 
 
@@ -136,6 +155,7 @@ def _findings(
 ) -> Iterator[Finding]:
     for result in results:
         yield from deployment_findings(result, scenario, cpu_count)
+        yield from limit_findings(result)
     for pair in comparisons:
         yield from precision_findings(pair)
 

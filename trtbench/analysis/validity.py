@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from trtbench.analysis.client_validity import client_reasons
 from trtbench.analysis.comparison import Comparison
+from trtbench.analysis.context_limit import ContextLimits
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import PERMILLES, needed_samples
 from trtbench.analysis.stages import StageResult, is_disturbed
@@ -24,11 +25,14 @@ def run_reasons(
         yield Reason("interrupted", "suspect")
     elif not complete:
         yield Reason("incomplete", "invalid")
-    if not any(stage.conservation.completed for result in results for stage in result.stages):
+    searched = [result.context_limits for result in results if result.context_limits]
+    if not any(stage.conservation.completed for result in results for stage in result.stages) and not any(s.limits for s in searched):
         yield Reason("nothing_completed", "invalid")
     for result in results:
         if result.state == "never_ready":
             yield Reason("never_ready", "invalid", result.name)
+        elif result.context_limits and not interrupted:
+            yield from limit_reasons(result.name, result.context_limits)
         elif result.not_run and not interrupted:
             stages = [stage.name for stage in result.not_run]
             asked_for = all(stage.why == "error_bound" for stage in result.not_run)
@@ -37,6 +41,16 @@ def run_reasons(
     for pair in comparisons:
         if not pair.same_plan:
             yield Reason("plan_differs", "suspect", figures={"base": pair.base, "other": pair.other})
+
+
+def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:
+    """What makes a context limit doubtful: a search cut short, further tries that said something else, a server that did not recover."""
+    if limits.ended != "done":
+        yield Reason("limit_cut_short", "suspect", deployment, figures={"why": limits.ended})
+    for limit in limits.limits:
+        where = {"users": limit.users, "count": limit.refuted}
+        if limit.refuted:
+            yield Reason("limit_refuted", "suspect", deployment, figures=where)
 
 
 def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenario, cpu_count: int) -> Iterator[Reason]:

@@ -46,7 +46,10 @@ def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], l
 def core_blocks(summary: Summary, words: Words) -> list[Block]:
     """One table a deployment and kind of loop: users and rates never share a column."""
     blocks: list[Block] = []
-    for result in summary.deployments:
+    loaded = [result for result in summary.deployments if result.stages or not result.context_limits]
+    if not loaded:  # a search has no stage of load; its own section says all
+        return []
+    for result in loaded:
         blocks += _deployment_blocks(result, words)
     if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
         blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))

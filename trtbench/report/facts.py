@@ -77,8 +77,13 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     windows = words.listed([f"{r.name} {seconds(sum(s.throughput.window_s for s in r.stages))}" for r in summary.deployments]) or NONE
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
     streamed = [] if work.streaming else [(words("parameters.streaming"), words("parameters.not_streamed"))]
+    purpose = [(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []
+    if asked := scenario.context_limit:
+        users = words.listed([str(level) for level in asked.concurrency])
+        search = words("parameters.search_value", users=users, output_tokens=asked.output_tokens, confirm=asked.confirm)
+        return [_facts([*purpose, (words("parameters.search"), search)])]
     rows = [
-        *([(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []),
+        *purpose,
         *_loads(scenario.load, words),
         (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
         (words("parameters.data"), workload_text(work, words)),

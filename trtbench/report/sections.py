@@ -6,10 +6,13 @@ from trtbench.analysis.summary import Finding, Reason, Summary
 from trtbench.report.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
 from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
+from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
 from trtbench.report.facts import environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.groups import group_tables
+from trtbench.report.kv_detail import kv_detail
+from trtbench.report.reloads import reload_blocks
 from trtbench.report.tables import batching_tables, kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
 
@@ -47,6 +50,8 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
     return [
         section("target", *target(summary, words)),
         section("parameters", *parameters(summary, words)),
+        section("limit", *limit_blocks(summary, words)),
+        section("hot_reload", *reload_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
         *[comparison_section(summary, pair, words) for pair in summary.comparisons],
@@ -55,7 +60,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("throughput", *throughput_tables(summary, words)),
         section("outcomes", *outcome_tables(summary, words)),
         section("batching", *drawn("batches"), *batching_tables(summary, words)),
-        section("kv", *timelines, *kv_tables(summary, words)),
+        section("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
         section("resources", *resource_tables(summary, words)),
         section("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
@@ -84,7 +89,7 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
     return [
         Paragraph(words("conclusion.bottleneck"), strong=True),
-        Bullets(tuple(seen)) if seen else Paragraph(_no_limit(summary, words)),
+        Bullets(tuple(seen)) if seen else limit_sentences(summary, words) or Paragraph(_no_limit(summary, words)),
         Paragraph(words("conclusion.advice"), strong=True),
         Bullets(items) if items else Paragraph(words("conclusion.no_advice")),
     ]

@@ -4,12 +4,16 @@ Every field's description is its documentation: `trtbench schema` prints it as J
 """
 
 from trtbench.scenario.client import ClientSettings, Tls
+from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
+from trtbench.scenario.grid import Cells, Grid, cells_of, run_order
+from trtbench.scenario.hot_reload import HotReload, Reload
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
+from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
@@ -18,13 +22,17 @@ from trtbench.scenario.workload import Component, Sampling, Workload
 __all__ = [
     "NAME_PATTERN",
     "Cancel",
+    "Cells",
     "ClientSettings",
     "Component",
+    "ContextLimit",
     "Dataset",
     "Deployment",
     "Dtype",
     "DynamicBatching",
     "Empirical",
+    "Grid",
+    "HotReload",
     "KvCache",
     "Lengths",
     "Lognormal",
@@ -35,6 +43,7 @@ __all__ = [
     "QueuePolicy",
     "Ramp",
     "Range",
+    "Reload",
     "RequestKind",
     "Sampling",
     "Scenario",
@@ -52,6 +61,9 @@ __all__ = [
     "Tls",
     "UserRamp",
     "Workload",
+    "cells_of",
+    "expected_hit_ratio",
     "load_scenario",
     "parse_scenario",
+    "run_order",
 ]

@@ -8,7 +8,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from trtbench.scenario.client import ClientSettings
+from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment
+from trtbench.scenario.grid import Grid, expand
+from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.workload import Workload
@@ -37,6 +40,7 @@ class Seeds(Part):
     lengths: int = 2
     prompts: int = 3
     sampling: int = 4
+    order: int = 5
 
 
 class Stability(Part):
@@ -65,13 +69,32 @@ class Scenario(Part):
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
+    grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
     workload: Workload = Workload()
-    load: tuple[Stage, ...] = Field(min_length=1)
+    load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit stands in their place.")
+    context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
+    hot_reload: HotReload | None = Field(None, description="Reload the model while the one stage of load, an open loop, runs.")
     slo: Slo = Slo()
     stop: Stop = Stop()
     client: ClientSettings = ClientSettings()
     telemetry: Telemetry = Telemetry()
     seeds: Seeds = Seeds()
+
+    @model_validator(mode="after")
+    def _expanded(self) -> Scenario:
+        """First of all: whoever reads the deployments, the checks below too, sees the cells."""
+        if self.grid:
+            grid, deployments = expand(self.grid, self.deployments)
+            self.__dict__.update(grid=grid, deployments=deployments)  # frozen for everyone else
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Scenario:
+        if self.load and self.context_limit:
+            raise ValueError("load and context_limit exclude each other: the search sends its own requests; drop one")
+        if not self.load and not self.context_limit:
+            raise ValueError("load: has no stage; give at least one, or context_limit")
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Scenario:
@@ -91,6 +114,19 @@ class Scenario(Part):
                     f"workload.priorities names level {level}, deployments.{name}.dynamic_batching.priority_levels is {levels}: "
                     "raise priority_levels, or drop the level"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _reloads_fit(self) -> Scenario:
+        if self.hot_reload:
+            self.hot_reload.check_load(self.load)
+            changes_delay = any(reload.kind == "changed_config" for reload in self.hot_reload.reloads)
+            for name, deployment in self.deployments.items():
+                if changes_delay and not deployment.dynamic_batching:
+                    raise ValueError(
+                        f"hot_reload.reloads changes max_queue_delay_us, deployments.{name}.dynamic_batching is null: "
+                        "give it one, or drop kind changed_config"
+                    )
         return self
 
     def dump(self) -> str:

@@ -1,0 +1,179 @@
+"""A search with planted truth: the limit, its class, what theory says, the order of growth, and what must not be found."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from synthetic_run import MS, S, request_of, samples_of
+
+from trtbench.analysis.context_limit import ContextLimits, context_limits, growth_order
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.facts import deployment_facts
+from trtbench.analysis.findings import Finding
+from trtbench.analysis.limit_findings import limit_findings
+from trtbench.records import Event, Outcome, RequestRecord
+from trtbench.rundir import Samples
+
+BLOCKS, BLOCK_TOKENS, OUTPUT, POSITIONS = 48, 32, 8, 8192
+LIMIT = BLOCKS * BLOCK_TOKENS - OUTPUT  # 1528: the KV budget decides
+NO_ROOM = "Request does not fit the KV cache: it needs 49 blocks of 48."
+FACTS = deployment_facts("d", {"kv_blocks": BLOCKS}, {})
+
+
+class Search:
+    """Writes trials of a made-up server, one a second: a prompt over LIMIT fails, TTFT is length squared / 1000 microseconds."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.requests: list[RequestRecord] = []
+        self.kv: list[tuple[int, float]] = []
+        self.event("context_search_started", output_tokens=OUTPUT, max_positions=POSITIONS, block_tokens=BLOCK_TOKENS, longest_tokens=8224)
+
+    def event(self, kind: str, **data: Any) -> None:
+        self.events.append(Event(len(self.events) * S, kind, "d", data))
+
+    def trial(self, users: int, tokens: int, phase: str = "search", **changes: Any) -> None:
+        passed, stage, start = tokens <= LIMIT, f"{phase}-{len(self.events)}", len(self.events) * S
+        for user in range(users):
+            token_ns = [start + tokens * tokens + i * MS for i in range(OUTPUT)] if passed else []
+            outcome = Outcome.COMPLETED if passed else Outcome.TOO_LONG
+            error = "" if passed else NO_ROOM
+            made = request_of(
+                start, token_ns, outcome, stage=stage, index=user, input_tokens=tokens, asked_output_tokens=OUTPUT, error=error
+            )
+            self.requests.append(made)
+        self.kv.append((start + 1, float(-(-tokens // BLOCK_TOKENS) if passed else 0)))
+        data = {"users": users, "input_tokens": tokens, "phase": phase, "stage": stage, "passed": passed, "stop": None}
+        data |= {"start_ns": start, "end_ns": start + S // 2}
+        data |= {"healthy": None, "blocks_left": None} if passed else {"healthy": True, "blocks_left": 0}
+        self.event("context_trial", **data | changes)
+
+    def found(self, ended: str | None = "done", samples: Samples | None = None) -> ContextLimits:
+        if ended:
+            self.event("context_search_finished", ended=ended)
+        limits = context_limits(self.events, self.requests, samples or samples_of({("kv_blocks_used", ""): self.kv}), FACTS)
+        assert limits
+        return limits
+
+
+def whole_search() -> Search:
+    search = Search()
+    for tokens in (64, 128, 256, 512, 1024, 2048, 1536, 1280, 1408, 1472, 1504):
+        search.trial(1, tokens)
+    for tokens in (1504, 1504, 1504, 1536, 1536, 1536):
+        search.trial(1, tokens, "confirm")
+    return search
+
+
+def test_the_planted_limit_is_found_with_class_and_theory() -> None:
+    limits = whole_search().found()
+    [limit] = limits.limits
+    assert (limit.users, limit.passed_tokens, limit.failed_tokens, limit.failure) == (1, 1504, 1536, "kv_exhausted")
+    assert (limit.confirmed, limit.refuted) == (6, 0)
+    assert (limits.predicted_tokens, limits.predicted_by) == (LIMIT, "kv_budget")
+    assert limits.agrees(limit) is True
+    assert limit.fits_together_tokens == LIMIT
+    assert limits.unhealthy == limits.leaking == ()
+
+
+def test_ttft_of_the_passed_trials_grows_as_planted() -> None:
+    limits = whole_search().found()
+    assert limits.ttft_order == pytest.approx(2.0)
+    assert {t.input_tokens: t.ttft_ns for t in limits.trials if t.passed}[1024] == 1024 * 1024
+    assert {t.input_tokens: t.kv_used_blocks_peak for t in limits.trials}[1504] == 47
+
+
+def test_several_users_share_the_kv_budget() -> None:
+    search = Search()
+    search.trial(4, 1504)
+    search.trial(4, 1536)
+    [limit] = search.found().limits
+    assert (limit.users, limit.fits_together_tokens) == (4, 12 * BLOCK_TOKENS - OUTPUT)
+    assert limit.passed_tokens == 1504, "more than fit together: they were queued"
+
+
+def test_further_tries_that_disagree_are_counted() -> None:
+    search = whole_search()
+    search.trial(1, 1504, "confirm", passed=False)
+    [limit] = search.found().limits
+    assert (limit.confirmed, limit.refuted) == (6, 1)
+
+
+def test_a_server_that_no_longer_serves_or_keeps_blocks_is_shown() -> None:
+    search = Search()
+    search.trial(1, 2048, healthy=False, blocks_left=3)
+    limits = search.found()
+    assert [t.input_tokens for t in limits.unhealthy] == [t.input_tokens for t in limits.leaking] == [2048]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "stop", "expected"),
+    [
+        (Outcome.TOO_LONG, "Prompt length (9000) exceeds maximum input length (8191).", None, "length_rule"),
+        (Outcome.OUT_OF_MEMORY, "No free blocks left in the KV cache for this request.", None, "kv_exhausted"),
+        (Outcome.OUT_OF_MEMORY, "CUDA error: out of memory", None, "out_of_memory"),
+        (Outcome.TIMEOUT, "its time limit has passed", None, "timeout"),
+        (Outcome.CONNECTION, "the server is gone", "server_lost", "server_died"),
+        (Outcome.CANCELLED, "cancelled by the client", "low_memory", "low_memory"),
+        (Outcome.OTHER, "?", None, "other"),
+    ],
+)
+def test_class_of_a_failure(outcome: Outcome, error: str, stop: str | None, expected: str) -> None:
+    search = Search()
+    search.trial(1, 2048, stop=stop)
+    search.requests[-1].outcome, search.requests[-1].error = outcome, error
+    assert search.found(stop or "done").trials[-1].failure == expected
+
+
+def test_an_answer_shorter_than_asked_is_a_failure_of_its_own_class() -> None:
+    search = Search()
+    search.trial(1, 1024, passed=False)
+    search.requests[-1].token_counts.pop()
+    assert search.found().trials[-1].failure == "shortened"
+
+
+def test_what_was_not_searched_has_no_limits() -> None:
+    assert context_limits([Event(0, "stage_started", "d", {})], [], samples_of({}), FACTS) is None
+
+
+def test_a_search_without_samples_or_end_says_so() -> None:
+    search = Search()
+    search.trial(1, 64)
+    limits = search.found(None, samples_of({}))
+    assert limits.ended == "broken_off"
+    assert limits.trials[0].kv_used_blocks_peak is None and limits.trials[0].gpu_memory_bytes_peak is None
+    assert not limits.limits[0].found and limits.agrees(limits.limits[0]) is None
+
+
+def findings(limits: ContextLimits) -> dict[str, Finding]:
+    result = cast(DeploymentResult, SimpleNamespace(name="d", context_limits=limits))
+    return {finding.code: finding for finding in limit_findings(result)}
+
+
+def test_a_search_as_predicted_has_no_finding() -> None:
+    assert findings(whole_search().found()) == {}
+
+
+def test_what_is_wrong_is_a_finding() -> None:
+    search = whole_search()
+    search.trial(1, 10_000, "extreme", healthy=False, blocks_left=7)
+    found = findings(search.found())
+    assert found["limit_unhealthy"].figures == {"tokens": 10_000, "count": 1}
+    assert found["limit_blocks_left"].figures == {"tokens": 10_000, "blocks": 7}
+
+
+def test_a_limit_below_theory_is_a_finding_with_what_the_server_said() -> None:
+    search = Search()
+    search.trial(1, 1024)
+    search.trial(1, 1056, passed=False)
+    search.requests[-1].outcome, search.requests[-1].error = Outcome.OTHER, "too many tokens in one step"
+    figures = findings(search.found())["limit_not_as_predicted"].figures
+    assert (figures["passed_tokens"], figures["failed_tokens"], figures["predicted_tokens"]) == (1024, 1056, LIMIT)
+    assert figures["said"] == "too many tokens in one step"
+
+
+def test_growth_order_needs_three_lengths() -> None:
+    assert growth_order([(1, 2.0), (2, 4.0), (2, 4.0)]) is None
+    assert growth_order([(1, 3.0), (2, 6.0), (4, 12.0)]) == pytest.approx(1.0)

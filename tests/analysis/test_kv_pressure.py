@@ -1,0 +1,70 @@
+"""What the KV budget was to carry, and what it held back, from gauges with a planted truth."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_run import request_of, samples_of
+
+from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure, kv_capacity, kv_pressure
+from trtbench.rundir import Samples
+
+Series = dict[tuple[str, str], list[tuple[int, float]]]
+
+
+def gauges(used: list[int], waiting: list[int], paused: list[int] | None = None, **more: list[int]) -> Samples:
+    names = {"kv_blocks_used": used, "inflight_waiting_requests": waiting, "kv_blocks_max": [10], "kv_block_tokens": [16], **more}
+    series: Series = {(name, ""): [(10 * i, n) for i, n in enumerate(values)] for name, values in names.items()}
+    if paused is not None:
+        series["inflight_paused_requests", ""] = [(10 * i, n) for i, n in enumerate(paused)]
+    return samples_of(series)
+
+
+SHORT = request_of(0, [5], input_tokens=20, asked_output_tokens=12)  # 32 tokens: 2 blocks
+LONG = request_of(0, [5], input_tokens=40, asked_output_tokens=9)  # 49 tokens: 4 blocks; the mean is 40.5: 3 blocks
+
+
+def pressure(samples: Samples, prefix_caching: bool = False, end_ns: int = 30) -> KvPressure:
+    found = kv_pressure("c4", 4.0, [SHORT, LONG], samples, 0, end_ns, prefix_caching)
+    assert found is not None
+    return found
+
+
+def test_what_fits() -> None:
+    found = pressure(gauges([0, 1, 1, 1], [0, 0, 0, 0]))
+    assert (found.request_tokens_mean, found.request_tokens_longest) == (40.5, 49)
+    assert (found.blocks, found.fit_mean, found.fit_longest) == (10, 3, 2)
+
+
+def test_waiting_counts_as_held_back_only_where_the_longest_does_not_fit() -> None:
+    found = pressure(gauges([0, 6, 7, 9], [0, 2, 3, 0], [0, 0, 0, 1]))
+    assert found.waiting == Held(3, 0.5)
+    assert found.paused == Held(1, 0.25)
+    assert found.held_back_ratio == 0.5  # 7 and 9 of 10 used leave less than 4; at 6 used there was room
+    assert pressure(gauges([9, 9, 9, 9], [0, 0, 0, 0], [0, 0, 0, 0])).held_back_ratio == 0
+
+
+def test_what_was_not_read_is_not_known() -> None:
+    found = pressure(gauges([9, 9, 9, 9], [1, 1, 1]))
+    assert found.paused is None and found.held_back_ratio is None
+    assert kv_pressure("c4", 4.0, [SHORT], samples_of({}), 0, 30, False) is None
+    assert kv_pressure("c4", 4.0, [], gauges([1], [0]), 0, 30, False) is None
+
+
+def test_hits_only_from_the_engines_own_count_of_reused_blocks() -> None:
+    counted = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0], kv_blocks_reused=[5, 5, 6, 7]), prefix_caching=True)
+    assert counted.reused_blocks == 2
+    assert counted.hit_ratio == pytest.approx(2 * 16 / 60)
+    assert counted.held_back_ratio is None
+    silent = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0]), prefix_caching=True)
+    assert (silent.reused_blocks, silent.hit_ratio) == (None, None)
+
+
+def held(users: float | None, ratio: float | None) -> KvPressure:
+    return KvPressure("s", users, 10, 1.0, 1, 1, 1, None, None, ratio, None, None)
+
+
+def test_capacity_is_the_stage_below_the_first_that_was_held_back() -> None:
+    assert kv_capacity([held(12, 0.2), held(4, 0.0), held(8, 0.0), held(16, 0.0)]) == KvCapacity(8, 12)
+    assert kv_capacity([held(1, 0.0), held(4, 0.0)]) == KvCapacity(4, None)
+    assert kv_capacity([held(4, 0.1)]) == KvCapacity(None, 4)
+    assert kv_capacity([held(None, 0.0), held(4, None)]) is None

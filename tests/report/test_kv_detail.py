@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from trtbench.analysis.summary import Cancellation, Held, KvCapacity, KvPressure, PrefixReuse, StageReuse, Summary
+from trtbench.report.blocks import Paragraph, Table
+from trtbench.report.kv_detail import kv_detail
+from trtbench.report.words import LANGUAGES, Language, Words
+
+MS = 1_000_000
+
+
+def detailed(summary: Summary) -> Summary:
+    pressures = (
+        KvPressure("c8", 8, 60, 180.5, 192, 10, 9, Held(3, 0.5), Held(0, 0.0), 0.0, None, None),
+        KvPressure("c12", 12, 60, 180.5, 192, 10, 9, None, None, 0.25, 7, 0.5),
+    )
+    audits = (
+        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0),
+        Cancellation("c12", 2, 30, None, 17, 1, None, None),
+    )
+    first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12), cancellations=audits)
+    rest = replace(summary.deployments[1], kv_pressures=(), kv_capacity=None, cancellations=())
+    reuse = PrefixReuse("off", "on", (StageReuse("c8", 400.0 * MS, 100.0 * MS, 0.25, None, 0.75),))
+    return replace(summary, deployments=(first, rest), prefix_reuse=(reuse,))
+
+
+def test_rows(summary: Summary) -> None:
+    pressure, found, _, audit, _, reuse, _ = kv_detail(detailed(summary), Words("en"))
+    assert isinstance(pressure, Table) and isinstance(audit, Table) and isinstance(reuse, Table) and isinstance(found, Paragraph)
+    assert pressure.rows == (
+        ("c8", "10", "9", "0%", "3", "50%", "0", "0%", "-"),
+        ("c12", "10", "9", "25%", "-", "-", "-", "-", "7"),
+    )
+    assert found.text.endswith("never held back: 8. First stage in which it did: 12.")
+    assert audit.rows == (("c8", "4", "28", "31.5", "32", "4", "150", "0"), ("c12", "2", "30", "-", "17", "1", "-", "-"))
+    assert reuse.rows == (("c8", "400", "100", "0.25×", "-", "75%"),)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_header_and_rows_are_of_one_width(summary: Summary, language: Language) -> None:
+    tables = [block for block in kv_detail(detailed(summary), Words(language)) if isinstance(block, Table)]
+    assert len(tables) == 3
+    assert all(len(row) == len(table.header) for table in tables for row in table.rows)
+
+
+def test_nothing_of_what_is_not_there(summary: Summary) -> None:
+    bare = tuple(replace(result, kv_pressures=(), kv_capacity=None, cancellations=()) for result in summary.deployments)
+    assert kv_detail(replace(summary, deployments=bare, prefix_reuse=()), Words("en")) == []

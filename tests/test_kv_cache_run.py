@@ -1,0 +1,41 @@
+"""A full KV cache, cancelled requests and prefix reuse on the real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from serving.runs import MINI, StartRun, run_of
+
+from trtbench.analysis.summary import summarise
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
+
+OFF = MINI["deployments"]["default"] | {"kv_cache": {"blocks": 12}}
+SCENARIO: dict[str, Any] = MINI | {
+    "deployments": {"off": OFF, "on": OFF | {"kv_cache": {"blocks": 12, "prefix_caching": True}}},
+    "workload": {"prefix": {"tokens": 64}, "input_tokens": 16, "output_tokens": 20, "cancel": {"ratio": 0.25, "after_tokens": 6}},
+    "load": [{"concurrency": 1, "requests": 4}, {"concurrency": 6, "requests": 12}],
+}
+"""A request of 100 tokens takes 4 blocks: 12 carry 3, not 6."""
+
+
+def test_a_full_cache_is_seen_and_cancelled_requests_give_back_their_blocks(start_run: StartRun) -> None:
+    command = start_run(SCENARIO)
+    assert command.wait(120) == 0, command.err
+    summary = summarise(run_of(command))
+    off, on = summary.deployments
+    assert off.kv_blocks_left == 0
+    assert on.kv_blocks_left is None
+    assert [(p.fit_mean, p.fit_longest) for p in off.kv_pressures] == [(3, 3), (3, 3)]
+    assert off.kv_capacity is not None
+    assert (off.kv_capacity.carried_users, off.kv_capacity.held_back_users) == (1, 6)
+    assert off.cancellations
+    for audit in off.cancellations:
+        assert audit.cancelled > 0 and audit.wasted_tokens >= 6 * audit.cancelled
+        assert audit.let_go == audit.cancelled
+        assert audit.blocks_beyond in (0, None)
+    (reuse,) = summary.prefix_reuse
+    assert (reuse.off, reuse.on) == ("off-int8", "on-int8")
+    assert reuse.stages[0].designed_hit_ratio == pytest.approx(3 * 64 / (4 * 80))
+    assert all(stage.hit_ratio is None for stage in reuse.stages)  # this engine does not count what it reuses

@@ -1,0 +1,215 @@
+"""The context limit that a search found, from its trials, their requests, and the samples taken meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.latency import ttft_ns
+from trtbench.records import Event, Outcome, RequestRecord
+from trtbench.rundir import Samples
+
+FailureClass = Literal[
+    "length_rule", "kv_exhausted", "shortened", "out_of_memory", "timeout", "server_died", "low_memory", "rejected", "cancelled", "other"
+]
+_FEWEST_FOR_ORDER = 3
+_CLASSES: dict[Outcome, FailureClass] = {
+    Outcome.COMPLETED: "shortened",
+    Outcome.TOO_LONG: "length_rule",
+    Outcome.OUT_OF_MEMORY: "out_of_memory",
+    Outcome.TIMEOUT: "timeout",
+    Outcome.CONNECTION: "server_died",
+    Outcome.REJECTED: "rejected",
+    Outcome.CANCELLED: "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it."""
+
+    users: int
+    input_tokens: int
+    phase: str
+    passed: bool
+    failure: FailureClass | None
+    error: str
+    ttft_ns: int | None
+    kv_used_blocks_peak: float | None
+    server_rss_bytes_peak: float | None
+    gpu_memory_bytes_peak: float | None
+    healthy: bool | None
+    blocks_left: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What `users` prompts at once may be long. `confirmed` and `refuted`: how many further tries said the same, and something else.
+
+    `passed_tokens` is None where even the shortest failed, `failed_tokens` where the longest asked for still passed.
+    """
+
+    users: int
+    passed_tokens: int | None
+    failed_tokens: int | None
+    failure: FailureClass | None
+    error: str
+    confirmed: int
+    refuted: int
+    fits_together_tokens: int | None
+
+    @property
+    def found(self) -> bool:
+        return self.passed_tokens is not None and self.failed_tokens is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextLimits:
+    """`predicted_tokens`: the longest prompt by theory, `predicted_by` which rule sets it.
+
+    `ttft_order`: exponent k of TTFT ~ length^k, least squares on the logarithms of the passed trials at one user; None below three lengths.
+    """
+
+    ended: str
+    output_tokens: int
+    block_tokens: int
+    predicted_tokens: int | None
+    predicted_by: Literal["positions", "kv_budget"] | None
+    limits: tuple[Limit, ...]
+    trials: tuple[TrialResult, ...]
+    ttft_order: float | None
+
+    @property
+    def unhealthy(self) -> tuple[TrialResult, ...]:
+        """Failures after which a one-token request was not served."""
+        return tuple(trial for trial in self.trials if trial.healthy is False)
+
+    @property
+    def leaking(self) -> tuple[TrialResult, ...]:
+        """Failures after which KV blocks were not back."""
+        return tuple(trial for trial in self.trials if trial.blocks_left)
+
+    def agrees(self, limit: Limit) -> bool | None:
+        """Whether the prediction lies where the search found the limit; None where either is missing."""
+        if self.predicted_tokens is None or limit.passed_tokens is None or limit.failed_tokens is None:
+            return None
+        return limit.passed_tokens <= self.predicted_tokens < limit.failed_tokens
+
+
+def context_limits(
+    events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples, facts: DeploymentFacts
+) -> ContextLimits | None:
+    """None for a deployment that no search was run on. `events` are its own."""
+    asked = next((event.data for event in events if event.kind == "context_search_started"), None)
+    if asked is None:
+        return None
+    by_stage: dict[str, list[RequestRecord]] = {}
+    for request in requests:
+        by_stage.setdefault(request.stage, []).append(request)
+    trials = tuple(_trial(e.data, by_stage.get(e.data["stage"], []), samples) for e in events if e.kind == "context_trial")
+    predicted, predicted_by = _predicted(asked, facts)
+    ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
+    return ContextLimits(
+        ended=str(ended),
+        output_tokens=asked["output_tokens"],
+        block_tokens=asked["block_tokens"],
+        predicted_tokens=predicted,
+        predicted_by=predicted_by,
+        limits=tuple(_limit(users, trials, asked, facts) for users in dict.fromkeys(t.users for t in trials if t.phase == "search")),
+        trials=trials,
+        ttft_order=growth_order([(t.input_tokens, t.ttft_ns) for t in trials if t.users == 1 and t.passed and t.ttft_ns]),
+    )
+
+
+def growth_order(points: Iterable[tuple[int, float]]) -> float | None:
+    """k of y ~ x^k: the slope of log y over log x, each x once with the mean of its log y; None below three different x."""
+    logs: dict[int, list[float]] = {}
+    for x, y in points:
+        logs.setdefault(x, []).append(math.log(y))
+    if len(logs) < _FEWEST_FOR_ORDER:
+        return None
+    slope, _ = np.polyfit([math.log(x) for x in logs], [sum(ys) / len(ys) for ys in logs.values()], 1)
+    return float(slope)
+
+
+def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples) -> TrialResult:
+    start, end = data["start_ns"], data["end_ns"]
+    failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
+    ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
+    return TrialResult(
+        users=data["users"],
+        input_tokens=data["input_tokens"],
+        phase=data["phase"],
+        passed=data["passed"],
+        failure=None if data["passed"] else _failure(data, failed),
+        error=next((r.error for r in failed if r.error), ""),
+        ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
+        kv_used_blocks_peak=_peak(samples, "kv_blocks_used", start, end),
+        server_rss_bytes_peak=_peak(samples, "server_rss_bytes", start, end),
+        gpu_memory_bytes_peak=_gpu_peak(samples, start, end),
+        healthy=data["healthy"],
+        blocks_left=data["blocks_left"],
+    )
+
+
+def _failure(data: dict[str, Any], failed: Sequence[RequestRecord]) -> FailureClass:
+    """The class of the first request that failed; why the search was stopped says more than what became of its requests."""
+    if data["stop"] == "low_memory":
+        return "low_memory"
+    if data["stop"] == "server_lost":
+        return "server_died"
+    if not failed:
+        return "other"
+    first = failed[0]
+    text = first.error.lower()
+    if "kv cache" in text or "no free blocks" in text:
+        return "kv_exhausted"
+    return _CLASSES.get(first.outcome, "other")
+
+
+def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], facts: DeploymentFacts) -> Limit:
+    searched = [t for t in trials if t.users == users and t.phase == "search"]
+    confirming = [t for t in trials if t.users == users and t.phase == "confirm"]
+    passed = max((t.input_tokens for t in searched if t.passed), default=None)
+    lowest = min((t for t in searched if not t.passed), key=lambda t: t.input_tokens, default=None)
+    agreeing = sum(t.passed == (passed is not None and t.input_tokens <= passed) for t in confirming)
+    together = None
+    if facts.kv_blocks:
+        together = facts.kv_blocks // users * asked["block_tokens"] - asked["output_tokens"]
+    return Limit(
+        users=users,
+        passed_tokens=passed,
+        failed_tokens=lowest.input_tokens if lowest else None,
+        failure=lowest.failure if lowest else None,
+        error=lowest.error if lowest else "",
+        confirmed=agreeing,
+        refuted=len(confirming) - agreeing,
+        fits_together_tokens=max(0, together) if together is not None else None,
+    )
+
+
+def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | None, Literal["positions", "kv_budget"] | None]:
+    """Prompt and output share the positions and the KV budget; the smaller of the two decides."""
+    positions = asked["max_positions"] - asked["output_tokens"]
+    if not facts.kv_blocks:
+        return None, None
+    budget = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
+    return (positions, "positions") if positions <= budget else (max(0, budget), "kv_budget")
+
+
+def _peak(samples: Samples, name: str, start_ns: int, end_ns: int, label: str = "") -> float | None:
+    times, values = samples.series(name, label)
+    inside = values[(times >= start_ns) & (times <= end_ns)]
+    return float(inside.max()) if len(inside) else None
+
+
+def _gpu_peak(samples: Samples, start_ns: int, end_ns: int) -> float | None:
+    """All GPUs added."""
+    peaks = [_peak(samples, "gpu_memory_used_bytes", start_ns, end_ns, gpu) for gpu in samples.labels("gpu_memory_used_bytes")]
+    known = [peak for peak in peaks if peak is not None]
+    return sum(known) if known else None

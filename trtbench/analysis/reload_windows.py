@@ -1,0 +1,82 @@
+"""Which requests a reload disturbed, which were calm before it, and when the calm came back."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from trtbench.analysis.percentile import Distribution
+from trtbench.records import Outcome, RequestRecord
+
+NS_PER_S = 1_000_000_000
+WITHIN = 1.1
+"""Recovered: the worst TTFT of a second is at most so many times what it was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """Latency of the requests completed without a reload near: due from `from_ns` on, first token before `to_ns`."""
+
+    from_ns: int
+    to_ns: int
+    ttft_ns: Distribution
+    itl_ns: Distribution
+
+
+def calm(measured: Sequence[RequestRecord], from_ns: int, to_ns: int) -> Calm | None:
+    """None when no request completed in that time."""
+    done = [r for r in measured if r.outcome is Outcome.COMPLETED and r.token_ns and from_ns <= r.due_ns and r.token_ns[0] < to_ns]
+    if not done:
+        return None
+    ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in done)
+    return Calm(from_ns, to_ns, ttft, Distribution.of(gaps_inside(done, from_ns, to_ns)))
+
+
+def gaps_inside(requests: Iterable[RequestRecord], start_ns: int, end_ns: int) -> list[int]:
+    """Gaps between token responses of completed requests that ended at start < time <= end."""
+    return [
+        later - earlier
+        for r in requests
+        if r.outcome is Outcome.COMPLETED
+        for earlier, later in pairwise(r.token_ns)
+        if start_ns < later <= end_ns
+    ]
+
+
+def disturbed(measured: Sequence[RequestRecord], start_ns: int, end_ns: int) -> list[RequestRecord]:
+    """Due before the end, and not over when the reload began."""
+    return [r for r in measured if r.due_ns < end_ns and (r.due_ns if r.done_ns is None else r.done_ns) >= start_ns]
+
+
+def worst(of: Distribution, beside: Distribution) -> float | None:
+    """P99 where both have one, else the maximum."""
+    return of.p99 if of.p99 is not None and beside.p99 is not None else of.max
+
+
+def recovery_ns(
+    measured: Sequence[RequestRecord], before: Calm | None, start_ns: int, finished_ns: int | None, until_ns: int
+) -> int | None:
+    """From the start to the first instant after the reload that a whole good second follows; None when none does before `until_ns`.
+
+    A good second has a request due in it (else it lasts until the next that is) and the P99 of their TTFTs by nearest rank, which for
+    under 100 is the largest, is at most WITHIN times the P99 before, or the maximum where there is no P99. What did not complete
+    counts as endless.
+    """
+    if before is None or finished_ns is None or before.ttft_ns.max is None:
+        return None
+    limit_ns = WITHIN * (before.ttft_ns.p99 if before.ttft_ns.p99 is not None else before.ttft_ns.max)
+    due = [r for r in measured if finished_ns <= r.due_ns < until_ns]
+    instants = [r.due_ns for r in due]
+    bad = [not _good(r, limit_ns) for r in due]
+    for at_ns in [finished_ns, *(instant + 1 for instant, is_bad in zip(instants, bad, strict=True) if is_bad)]:
+        first = bisect_left(instants, at_ns)
+        last = max(bisect_left(instants, at_ns + NS_PER_S), first + 1)
+        if at_ns + NS_PER_S <= until_ns and first < len(due) and 100 * sum(bad[first:last]) <= last - first:
+            return at_ns - start_ns
+    return None
+
+
+def _good(request: RequestRecord, limit_ns: float) -> bool:
+    return request.outcome is Outcome.COMPLETED and bool(request.token_ns) and request.token_ns[0] - request.due_ns <= limit_ns

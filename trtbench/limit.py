@@ -1,0 +1,195 @@
+"""Search one running deployment's context limit: sends the trials, keeps their records, watches the server and the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import asdict
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from trtbench.clock import now_ns, seconds_ns
+from trtbench.drive import ServerUnderLoad
+from trtbench.engine.spec import Engine
+from trtbench.experiment.context_limit import Ended, Phase, Trial, find_limits
+from trtbench.load.client import ConnectError, Limits
+from trtbench.load.messages import NO_END_ID
+from trtbench.load.plan import PlannedPrompt
+from trtbench.load.recorder import Recorder
+from trtbench.load.wire_client import WireClient
+from trtbench.load.workload import PromptSource
+from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import DeploymentDirectory
+from trtbench.runlog import RunLog
+from trtbench.scenario import ContextLimit, Scenario
+from trtbench.serving.server import ServerError
+from trtbench.telemetry.process import available_memory_ratio
+from trtbench.telemetry.sampler import Sampler, SamplerConfig
+
+_WATCH_S = 0.05
+_SETTLE_S = 1.0  # longest wait for KV blocks to come back after a failure
+_HEALTH_TOKENS = 8
+
+
+def search_limit(
+    server: ServerUnderLoad,
+    scenario: Scenario,
+    asked: ContextLimit,
+    prompts: PromptSource,
+    engine: Engine,
+    directory: DeploymentDirectory,
+    log: RunLog,
+) -> tuple[Ended, int | None]:
+    """Run `scenario.context_limit` against `server`; (how it ended, the signal that interrupted it if any).
+
+    ServerError when the server is not reached, OSError when records cannot be written.
+    """
+    config = SamplerConfig(
+        grpc_address=server.target.url,
+        metrics_url=server.metrics_url,
+        model=server.target.model,
+        server_pid=server.pid,
+        client_pid=os.getpid(),
+        interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
+        gpu=server.pid is not None,
+        tls=scenario.client.tls,
+    )
+    positions, block_tokens = engine.model_facts.max_positions, engine.kv_block_tokens
+    longest_tokens = asked.longest_tokens or positions + block_tokens
+    facts = {"max_positions": positions, "block_tokens": block_tokens, "longest_tokens": longest_tokens}
+    log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
+    recorder = Recorder(directory.requests_jsonl())
+    try:
+        with Sampler(config, directory.samples_jsonl) as sampler:
+            trials = _Trials(server, scenario, asked, prompts, recorder, sampler)
+            ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
+        log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
+        if ended == "server_lost" and server.death and (death := server.death()):
+            log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
+        return ended, signum
+    finally:
+        recorder.close()
+        directory.seal()
+
+
+class _Trials:
+    def __init__(
+        self, server: ServerUnderLoad, scenario: Scenario, asked: ContextLimit, prompts: PromptSource, recorder: Recorder, sampler: Sampler
+    ) -> None:
+        self._server, self._scenario, self._asked, self._prompts = server, scenario, asked, prompts
+        self._recorder, self._sampler = recorder, sampler
+        self._trials, self._numbers = count(), count()
+        self._why: Ended | None = None
+
+    async def run(self, longest_tokens: int, block_tokens: int, deployment: str, log: RunLog) -> tuple[Ended, int | None]:
+        caught: list[int] = []
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task
+
+        def interrupt(signum: int) -> None:
+            caught.append(signum)
+            log.event("interrupted", deployment, level=2)
+            task.cancel()
+
+        self._client = WireClient(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, interrupt, signum)
+        try:
+            await self._client.prepare(max(self._asked.concurrency))
+            await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
+            ended = await find_limits(
+                self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
+            )
+        except ConnectError as error:
+            raise ServerError(str(error)) from error
+        except asyncio.CancelledError:
+            if not caught:
+                raise
+            ended = "interrupted"
+        finally:
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(signum)
+            await self._client.close()
+        log.event("context_search_finished", deployment, ended=ended)
+        return ended, caught[0] if caught else None
+
+    async def _try(self, users: int, tokens: int, phase: Phase) -> Trial:
+        stage = f"{phase}-c{users}-n{tokens}-{next(self._trials)}"
+        before = await self._used_blocks()
+        start_ns = now_ns()
+        if available_memory_ratio() < self._asked.min_available_memory_ratio:
+            return Trial(users, tokens, phase, stage, False, start_ns, now_ns(), stop="low_memory")
+        records = await self._send(stage, users, tokens, self._asked.output_tokens, start_ns)
+        end_ns = now_ns()
+        passed = all(r.outcome is Outcome.COMPLETED and r.output_tokens == r.asked_output_tokens for r in records)
+        stop, healthy, left = self._why, None, None
+        if not passed and not stop:
+            healthy = await self._is_healthy(stage)
+            left = await self._blocks_left(before)
+            stop = self._why
+        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left)
+
+    async def _send(self, stage: str, users: int, tokens: int, output_tokens: int, due_ns: int) -> list[RequestRecord]:
+        """All at once; every record is on file when it returns, or when it is cancelled."""
+        number = next(self._numbers)
+        prompts = [self._prompt(tokens, output_tokens, number, user) for user in range(users)]
+        bodies = [self._client.encode(prompt) for prompt in prompts]
+        records = [RequestRecord(i, stage, False, i, tokens, output_tokens, due_ns) for i in range(users)]
+        limits = Limits(now_ns() + seconds_ns(self._scenario.stop.timeout_s))
+        sending = asyncio.gather(*(self._client.send(record, body, limits) for record, body in zip(records, bodies, strict=True)))
+        watch = asyncio.create_task(self._watch(sending))
+        try:
+            await sending
+        except asyncio.CancelledError:
+            if self._why is None:
+                raise
+        finally:
+            watch.cancel()
+            for record in records:
+                if self._why == "server_lost" and record.outcome is Outcome.CANCELLED:
+                    record.outcome, record.error = Outcome.CONNECTION, "the server is gone"
+                record.attempts = int(record.sent_ns is not None)
+                self._recorder.append(record)
+        return records
+
+    async def _watch(self, sending: asyncio.Future[Any]) -> None:
+        """End what is in flight when the server dies or the machine runs out of memory."""
+        while True:
+            if self._server.death and self._server.death():
+                self._why = "server_lost"
+            elif available_memory_ratio() < self._asked.min_available_memory_ratio:
+                self._why = "low_memory"
+            if self._why:
+                sending.cancel()
+                return
+            await asyncio.sleep(_WATCH_S)
+
+    async def _is_healthy(self, stage: str) -> bool:
+        """Whether the server still serves: ready is not enough, it can say so and fail every request."""
+        [record] = await self._send(f"health-{stage}", 1, _HEALTH_TOKENS, 1, now_ns())
+        return record.outcome is Outcome.COMPLETED
+
+    async def _used_blocks(self) -> float | None:
+        """The gauge as the server has it now; a thread asks, the loop goes on."""
+        samples = await asyncio.to_thread(self._sampler.snapshot)
+        return next((sample.value for sample in samples if sample.name == "kv_blocks_used"), None)
+
+    async def _blocks_left(self, before: float | None) -> int | None:
+        deadline_ns = now_ns() + seconds_ns(_SETTLE_S)
+        while True:
+            after = await self._used_blocks()
+            if before is None or after is None:
+                return None
+            if after <= before or now_ns() > deadline_ns:
+                return max(0, round(after - before))
+            await asyncio.sleep(_WATCH_S)
+
+    def _prompt(self, tokens: int, output_tokens: int, number: int, user: int) -> PlannedPrompt:
+        """Its own text for every sending and user: no prefix of one trial may be found in the cache by the next."""
+        seeds = self._scenario.seeds
+        random = np.random.default_rng([seeds.prompts, number, user])
+        return PlannedPrompt(self._prompts.draw(tokens, random), output_tokens, seeds.sampling + user)

@@ -1,0 +1,93 @@
+"""The section on the context limit: what was found beside what theory says, every failure by its class, and how cost grows with length."""
+
+from __future__ import annotations
+
+from trtbench.analysis.summary import ContextLimits, DeploymentResult, Limit, Summary, TrialResult
+from trtbench.report.blocks import Block, Bullets, Paragraph, Table
+from trtbench.report.format import NONE, ms, number, size, whole
+from trtbench.report.words import Words
+
+
+def limit_blocks(summary: Summary, words: Words) -> list[Block]:
+    blocks: list[Block] = []
+    for result in summary.deployments:
+        if result.context_limits:
+            blocks += _deployment_blocks(result, result.context_limits, words)
+    return [*blocks, Paragraph(words("limit.note"))] if blocks else []
+
+
+def limit_sentences(summary: Summary, words: Words) -> Bullets | None:
+    """One sentence a deployment and number of users; None where nothing was searched."""
+    found = [(result.name, result.context_limits) for result in summary.deployments if result.context_limits]
+    items = tuple(_sentence(name, limits, limit, words) for name, limits in found for limit in limits.limits)
+    return Bullets(items) if items else None
+
+
+def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: Words) -> list[Block]:
+    columns = ("users", "last_passed", "first_failed", "failure_class", "confirmed", "predicted", "fits_together", "agrees")
+    rows = tuple(_limit_row(limit, limits, words) for limit in limits.limits)
+    blocks: list[Block] = [Table(_header(words, *columns), rows, words("limit.caption", deployment=result.name))]
+    failures = tuple(_failure_row(trial, words) for trial in limits.trials if not trial.passed)
+    if failures:
+        header = _header(words, "users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
+        blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
+    passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
+    header = _header(words, "users", "prompt_tokens", "ttft", "kv_peak_blocks", "server_rss", "gpu_memory")
+    blocks.append(Table(header, tuple(_cost_row(trial) for trial in passed), words("limit.costs", deployment=result.name)))
+    if limits.ttft_order is not None:
+        blocks.append(Paragraph(words("limit.order", order=number(limits.ttft_order))))
+    return blocks
+
+
+def _limit_row(limit: Limit, limits: ContextLimits, words: Words) -> tuple[str, ...]:
+    agrees = limits.agrees(limit)
+    return (
+        whole(limit.users),
+        whole(limit.passed_tokens),
+        whole(limit.failed_tokens),
+        words(f"failure.{limit.failure}") if limit.failure else NONE,
+        f"{limit.confirmed}/{limit.confirmed + limit.refuted}",
+        words("limit.predicted", tokens=limits.predicted_tokens, rule=words(f"limit.{limits.predicted_by}"))
+        if limits.predicted_tokens is not None
+        else NONE,
+        whole(limit.fits_together_tokens),
+        NONE if agrees is None else words("limit.yes" if agrees else "limit.no"),
+    )
+
+
+def _failure_row(trial: TrialResult, words: Words) -> tuple[str, ...]:
+    healthy = NONE if trial.healthy is None else words("limit.yes" if trial.healthy else "limit.no")
+    return (
+        whole(trial.users),
+        whole(trial.input_tokens),
+        words(f"limit.phase_{trial.phase}"),
+        words(f"failure.{trial.failure}"),
+        healthy,
+        whole(trial.blocks_left),
+        trial.error or NONE,
+    )
+
+
+def _cost_row(trial: TrialResult) -> tuple[str, ...]:
+    return (
+        whole(trial.users),
+        whole(trial.input_tokens),
+        ms(trial.ttft_ns),
+        whole(trial.kv_used_blocks_peak),
+        size(trial.server_rss_bytes_peak),
+        size(trial.gpu_memory_bytes_peak),
+    )
+
+
+def _sentence(deployment: str, limits: ContextLimits, limit: Limit, words: Words) -> str:
+    figures: dict[str, float | str] = {"deployment": deployment, "users": limit.users, "tokens": limit.passed_tokens or 0}
+    if limit.passed_tokens is None:
+        return words("limit.none_passed", **figures)
+    if limit.failed_tokens is None or limit.failure is None:
+        return words("limit.none_failed", **figures)
+    figures |= {"failed_tokens": limit.failed_tokens, "class": words(f"failure.{limit.failure}")}
+    return words("limit.sentence", **figures)
+
+
+def _header(words: Words, *columns: str) -> tuple[str, ...]:
+    return tuple(words(f"col.{column}") for column in columns)

@@ -1,0 +1,70 @@
+"""KV cache beyond its use: what the budget carries, what cancelled requests leave behind, what prefix reuse gains."""
+
+from __future__ import annotations
+
+from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvPressure, PrefixReuse, Summary
+from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.format import NONE, ms, number, percent, times, whole
+from trtbench.report.words import Words
+
+_PRESSURE = ("fit_mean", "fit_longest", "held_back", "waiting_peak", "waiting_share", "paused_peak", "paused_share", "reused_blocks")
+_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "wasted_tokens", "let_go", "let_go_max", "blocks_beyond")
+_REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio")
+
+
+def kv_detail(summary: Summary, words: Words) -> list[Block]:
+    """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching."""
+    pressed = [result for result in summary.deployments if result.kv_pressures]
+    audited = [result for result in summary.deployments if result.cancellations]
+    blocks = [block for result in pressed for block in _pressure(result, words)]
+    blocks += [Paragraph(words("kv_pressure.note"))] if pressed else []
+    blocks += [_audit(result, summary.scenario.telemetry.interval_ms, words) for result in audited]
+    blocks += [Paragraph(words("cancellation.note"))] if audited else []
+    blocks += [_reuse(pair, words) for pair in summary.prefix_reuse]
+    return [*blocks, Paragraph(words("reuse.note"))] if summary.prefix_reuse else blocks
+
+
+def _pressure(result: DeploymentResult, words: Words) -> list[Block]:
+    rows = tuple(_pressure_row(pressure) for pressure in result.kv_pressures)
+    table: Block = Table(_header(words, _PRESSURE), rows, words("kv_pressure.caption", deployment=result.name))
+    found = result.kv_capacity
+    if found is None:
+        return [table]
+    users = {"carried": whole(found.carried_users), "first": whole(found.held_back_users)}
+    return [table, Paragraph(words("kv_pressure.found", deployment=result.name, **users))]
+
+
+def _pressure_row(pressure: KvPressure) -> tuple[str, ...]:
+    fits = (whole(pressure.fit_mean), whole(pressure.fit_longest), percent(pressure.held_back_ratio))
+    return (pressure.stage, *fits, *_held(pressure.waiting), *_held(pressure.paused), whole(pressure.reused_blocks))
+
+
+def _held(held: Held | None) -> tuple[str, str]:
+    return (whole(held.peak), percent(held.ratio)) if held else (NONE, NONE)
+
+
+def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
+    rows = tuple(_audit_row(audit) for audit in result.cancellations)
+    return Table(_header(words, _CANCELLATION), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms))
+
+
+def _audit_row(audit: Cancellation) -> tuple[str, ...]:
+    tokens = (number(audit.survivor_tokens_per_s), whole(audit.wasted_tokens))
+    let_go = (whole(audit.let_go), ms(audit.let_go_max_ns))
+    return (audit.stage, whole(audit.cancelled), whole(audit.survivors), *tokens, *let_go, whole(audit.blocks_beyond))
+
+
+def _reuse(pair: PrefixReuse, words: Words) -> Table:
+    rows = tuple(
+        (
+            stage.stage,
+            *(ms(stage.ttft_off_ns), ms(stage.ttft_on_ns), times(stage.ttft_ratio)),
+            *(percent(stage.hit_ratio), percent(stage.designed_hit_ratio)),
+        )
+        for stage in pair.stages
+    )
+    return Table(_header(words, _REUSE), rows, words("reuse.caption", on=pair.on, off=pair.off))
+
+
+def _header(words: Words, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return (words("col.stage"), *(words(f"col.{column}") for column in columns))

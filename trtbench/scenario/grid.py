@@ -1,0 +1,140 @@
+"""A batching grid: one base deployment multiplied over axes, every cell served `repeats` times in an order that drift cannot fake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from trtbench.scenario.deployment import Deployment
+from trtbench.scenario.part import NAME_PATTERN, Part
+
+T = TypeVar("T")
+Positive = Annotated[int, Field(ge=1)]
+
+_AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
+    "max_batch_size": ("b", None, "max_batch_size"),
+    "preferred_batch_sizes": ("p", "dynamic_batching", "preferred_batch_sizes"),
+    "max_queue_delay_us": ("d", "dynamic_batching", "max_queue_delay_us"),
+    "instances": ("i", None, "instances"),
+    "max_sequences": ("s", "scheduler", "max_sequences"),
+    "max_tokens_per_step": ("t", "scheduler", "max_tokens_per_step"),
+}
+
+
+class Grid(Part):
+    """Axes over the one deployment of the scenario; those left out stay as the deployment has them."""
+
+    max_batch_size: tuple[Positive, ...] = Field((), description="Triton's batcher: largest batch.")
+    preferred_batch_sizes: tuple[tuple[Positive, ...], ...] = Field((), description="Triton's batcher: lists of sizes it waits for.")
+    max_queue_delay_us: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="Triton's batcher: longest hold, microseconds.")
+    instances: tuple[Positive, ...] = Field((), description="Model instances.")
+    max_sequences: tuple[Positive, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
+    max_tokens_per_step: tuple[Positive, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
+    repeats: int = Field(1, ge=1, description="Times that each cell is served afresh; intervals need two.")
+    order: Literal["random", "interleaved"] = Field(
+        "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
+    )
+    base: Deployment | None = Field(None, description="Filled in on expansion, never by hand: the deployment that was multiplied.")
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The axes given, each with its values."""
+        return {axis: values for axis in _AXES if (values := getattr(self, axis))}
+
+    @model_validator(mode="after")
+    def _varies(self) -> Grid:
+        if not self.axes and self.repeats == 1:
+            raise ValueError(f"has no axis and one repeat, so nothing to compare: give one of {', '.join(_AXES)}")
+        for axis, values in self.axes.items():
+            twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+            if twice:
+                raise ValueError(f"{axis}: {', '.join(map(str, twice))} stands twice; give each value once")
+        return self
+
+    def cell_of(self, deployment: str) -> str:
+        """The cell that a deployment repeats."""
+        return re.sub(r"-r\d+$", "", deployment) if self.repeats > 1 else deployment
+
+    def round_of(self, deployment: str) -> int:
+        return int(deployment.rpartition("-r")[2]) if self.repeats > 1 else 1
+
+
+@dataclass(frozen=True)
+class Cells:
+    """`cells`: deployments by cell. `left_out`: cells that no deployment can be, with the reason."""
+
+    cells: dict[str, Deployment]
+    left_out: dict[str, str]
+
+
+def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
+    """Every combination of the axes on `base`; ValueError when the base cannot take an axis or a name grows too long."""
+    cells: dict[str, Deployment] = {}
+    left_out: dict[str, str] = {}
+    for values in product(*grid.axes.values()):
+        chosen = dict(zip(grid.axes, values, strict=True))
+        name = "-".join(_label(axis, value) for axis, value in chosen.items()) or base_name
+        if not re.match(NAME_PATTERN, f"{name}-r{grid.repeats}"):
+            raise ValueError(f"the cell {name} has a name of over 64 characters: shorten preferred_batch_sizes or drop an axis")
+        try:
+            cells[name] = Deployment.model_validate(_changed(base, chosen))
+        except ValidationError as error:
+            left_out[name] = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+    return Cells(cells, left_out)
+
+
+def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dict[str, Deployment]]:
+    """The grid with its base filled in, and the deployments that are run. Expanding again changes nothing.
+
+    ValueError when there is no single base, no cell is left, or a filled-in base does not give these deployments.
+    """
+    if grid.base is None and len(deployments) > 1:
+        raise ValueError(f"grid multiplies one deployment, deployments has {', '.join(deployments)}: leave one, or drop the grid")
+    base_name = next(iter(deployments))
+    base = grid.base or deployments[base_name]
+    found = cells_of(grid, base, base_name if grid.base is None else grid.cell_of(base_name))
+    if not found.cells:
+        raise ValueError(f"grid: no cell can be served: {'; '.join(found.left_out.values())}")
+    rounds = range(1, grid.repeats + 1)
+    names = {(cell, r): f"{cell}-r{r}" if grid.repeats > 1 else cell for cell in found.cells for r in rounds}
+    expanded = {name: found.cells[cell] for (cell, _), name in names.items()}
+    if grid.base is not None and dict(deployments) != expanded:
+        raise ValueError("grid.base is filled in, but deployments are not this grid's cells: drop grid.base and give the one deployment")
+    return grid.model_copy(update={"base": base}), expanded
+
+
+def run_order(
+    grid: Grid | None, deployments: Sequence[str], engines: Sequence[T], seed: int
+) -> Iterator[tuple[T, str]]:
+    """(engine, deployment) in the order served. A grid goes round by round, so that what drifts meets every cell alike."""
+    pairs = [(engine, name) for name in deployments for engine in engines]
+    if grid is None:
+        yield from pairs
+        return
+    random = Random(seed)  # noqa: S311 - an order, not a secret
+    for number in range(1, grid.repeats + 1):
+        one = [pair for pair in pairs if grid.round_of(pair[1]) == number]
+        if grid.order == "random":
+            random.shuffle(one)
+        yield from one
+
+
+def _label(axis: str, value: Any) -> str:
+    letter = _AXES[axis][0]
+    return letter + ("_".join(map(str, value)) or "0" if isinstance(value, tuple) else str(value))
+
+
+def _changed(base: Deployment, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    tree = base.model_dump()
+    for axis, value in chosen.items():
+        _, part, key = _AXES[axis]
+        if part and tree[part] is None:
+            raise ValueError(f"grid varies {axis}, the deployment's {part} is null: give it one, or drop the axis")
+        (tree[part] if part else tree)[key] = value
+    return tree
