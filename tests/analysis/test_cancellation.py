@@ -5,6 +5,8 @@ from __future__ import annotations
 from synthetic_run import MS, S, request_of, samples_of
 
 from trtbench.analysis.cancellation import Cancellation, cancellation
+from trtbench.analysis.facts import DeploymentFacts, deployment_facts
+from trtbench.analysis.kv_cache import Residency
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
 
@@ -35,9 +37,14 @@ def readings(active_after: int, used: int, active_late: int = 1) -> Samples:
     )
 
 
+def facts(prefix_caching: bool = False, **more: object) -> DeploymentFacts:
+    config = {"kv_cache": {"prefix_caching": prefix_caching}}
+    return deployment_facts("d", {"provider": "openvino", "config": config, **more}, {})
+
+
 def audit(samples: Samples, prefix_caching: bool = False) -> Cancellation:
     records = requests()
-    found = cancellation("c2", records, records, samples, INTERVAL_NS, None, prefix_caching)
+    found = cancellation("c2", records, records, Residency(records), samples, INTERVAL_NS, None, facts(prefix_caching))
     assert found is not None
     return found
 
@@ -60,18 +67,31 @@ def test_blocks_that_no_survivor_accounts_for() -> None:
     assert audit(readings(active_after=1, used=9), prefix_caching=True).blocks_beyond is None
 
 
+def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_fresh() -> None:
+    goes = requests()[1]
+
+    def beyond(**more: object) -> int | None:
+        found = cancellation("c2", [goes], [goes], Residency([goes]), readings(0, 4), INTERVAL_NS, None, facts(**more))  # type: ignore[arg-type]
+        assert found is not None
+        return found.blocks_beyond
+
+    assert beyond() == 4
+    assert beyond(provider="tensorrt_llm") is None
+    assert beyond(mode="external") is None
+
+
 def test_nothing_is_told_of_a_time_with_a_prefill_or_without_readings() -> None:
     records = requests()
     late = request_of(S, [20 * S], input_tokens=10)
     samples = readings(active_after=1, used=9)
-    found = cancellation("c2", records, [*records, late], samples, INTERVAL_NS, None, False)
+    found = cancellation("c2", records, [*records, late], Residency([*records, late]), samples, INTERVAL_NS, None, facts())
     assert found is not None and found.blocks_beyond is None
-    none = cancellation("c2", records, records, samples_of({}), INTERVAL_NS, None, False)
+    none = cancellation("c2", records, records, Residency(records), samples_of({}), INTERVAL_NS, None, facts())
     assert none is not None and (none.let_go, none.let_go_max_ns, none.blocks_beyond) == (None, None, None)
 
 
 def test_no_audit_without_planned_cancellations() -> None:
     stays, goes = requests()
-    assert cancellation("c2", [stays], [stays, goes], readings(1, 5), INTERVAL_NS, None, False) is None
+    assert cancellation("c2", [stays], [stays, goes], Residency([stays, goes]), readings(1, 5), INTERVAL_NS, None, facts()) is None
     goes.planned_cancel = False
-    assert cancellation("c2", [stays, goes], [stays, goes], readings(1, 5), INTERVAL_NS, None, False) is None
+    assert cancellation("c2", [stays, goes], [stays, goes], Residency([stays, goes]), readings(1, 5), INTERVAL_NS, None, facts()) is None

@@ -23,8 +23,8 @@ SHORT = request_of(0, [5], input_tokens=20, asked_output_tokens=12)  # 32 tokens
 LONG = request_of(0, [5], input_tokens=40, asked_output_tokens=9)  # 49 tokens: 4 blocks; the mean is 40.5: 3 blocks
 
 
-def pressure(samples: Samples, prefix_caching: bool = False, end_ns: int = 30) -> KvPressure:
-    found = kv_pressure("c4", 4.0, [SHORT, LONG], samples, 0, end_ns, prefix_caching)
+def pressure(samples: Samples, may_cache: bool = False, end_ns: int = 30) -> KvPressure:
+    found = kv_pressure("c4", 4.0, [SHORT, LONG], samples, 0, end_ns, may_cache)
     assert found is not None
     return found
 
@@ -51,11 +51,11 @@ def test_what_was_not_read_is_not_known() -> None:
 
 
 def test_hits_only_from_the_engines_own_count_of_reused_blocks() -> None:
-    counted = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0], kv_blocks_reused=[5, 5, 6, 7]), prefix_caching=True)
+    counted = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0], kv_blocks_reused=[5, 5, 6, 7]), may_cache=True)
     assert counted.reused_blocks == 2
     assert counted.hit_ratio == pytest.approx(2 * 16 / 60)
     assert counted.held_back_ratio is None
-    silent = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0]), prefix_caching=True)
+    silent = pressure(gauges([1, 1, 1, 1], [0, 0, 0, 0]), may_cache=True)
     assert (silent.reused_blocks, silent.hit_ratio) == (None, None)
 
 

@@ -57,7 +57,9 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "turn.",
         "groups.",
         "limit.",
+        "hot_reload.",
         "failure.",
+        "frontier.",
     )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.kv_cache import Residency
 from trtbench.analysis.outcomes import is_cancelled_as_planned
 from trtbench.analysis.throughput import measured_window
@@ -26,7 +27,7 @@ class Cancellation:
     `let_go_max_ns` the longest until such a reading. A reading is looked at from one sampling interval after the cancel on, for an
     earlier one may show what was before it; so a time is an upper bound, never under that interval.
     `blocks_beyond`: KV blocks in use 1 s after the stage's last cancel (or at the first reading within 10 s more with no request
-    in prefill) beyond what the requests in flight account for. None where no such reading is, or with prefix caching.
+    in prefill) beyond what the requests in flight account for. None where no such reading is, or blocks may be cached.
     """
 
     stage: str
@@ -43,12 +44,13 @@ def cancellation(
     name: str,
     of_stage: Sequence[RequestRecord],
     of_deployment: Sequence[RequestRecord],
+    residency: Residency,
     samples: Samples,
     interval_ns: int,
     duration_s: float | None,
-    prefix_caching: bool,
+    facts: DeploymentFacts,
 ) -> Cancellation | None:
-    """None for a stage without requests that were cancelled as planned."""
+    """None for a stage without requests that were cancelled as planned. `residency` is that of all the deployment's requests."""
     cancelled = [r for r in of_stage if is_cancelled_as_planned(r) and r.done_ns is not None]
     if not cancelled:
         return None
@@ -66,7 +68,9 @@ def cancellation(
         wasted_tokens=sum(r.output_tokens for r in cancelled),
         let_go=None if known is None else len(known),
         let_go_max_ns=max(known) if known and len(known) == len(ends) else None,
-        blocks_beyond=None if prefix_caching else _blocks_beyond(max(ends), of_deployment, samples, interval_ns),
+        blocks_beyond=None
+        if facts.may_cache_prefixes
+        else _blocks_beyond(max(ends), of_deployment, residency, samples, interval_ns, facts),
     )
 
 
@@ -86,18 +90,27 @@ def _let_go_ns(cancels_ns: Sequence[int], requests: Sequence[RequestRecord], sam
     return found
 
 
-def _blocks_beyond(last_cancel_ns: int, requests: Sequence[RequestRecord], samples: Samples, interval_ns: int) -> int | None:
+def _blocks_beyond(
+    last_cancel_ns: int,
+    requests: Sequence[RequestRecord],
+    residency: Residency,
+    samples: Samples,
+    interval_ns: int,
+    facts: DeploymentFacts,
+) -> int | None:
     times, used = samples.series("kv_blocks_used")
     block_tokens = samples.series("kv_block_tokens")[1]
     if not len(block_tokens) or block_tokens[-1] <= 0:
         return None
     from_ns = last_cancel_ns + SETTLE_NS
     settled = (times >= from_ns) & (times <= from_ns + _LOOK_NS)
-    residency = Residency(requests)
     for time_ns, blocks in zip(times[settled].tolist(), used[settled].tolist(), strict=True):
         # A gauge is up to an interval old: no request may have been in prefill since, and who was resident then counts.
-        if not residency.in_prefill(time_ns - interval_ns, time_ns):
-            return max(0, int(blocks) - _most_blocks(time_ns, requests, interval_ns, int(block_tokens[-1])))
+        if residency.in_prefill(time_ns - interval_ns, time_ns):
+            continue
+        most = _most_blocks(time_ns, requests, interval_ns, int(block_tokens[-1]))
+        if most or facts.provider == "openvino":  # TensorRT-LLM's gauges stand still while it idles
+            return max(0, int(blocks) - most)
     return None
 
 

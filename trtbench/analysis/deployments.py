@@ -111,7 +111,7 @@ def deployment_result(
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,
         kv_capacity=kv_capacity(pressures),
-        cancellations=_cancellations(stages, requests, samples, facts, scenario),
+        cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
     )
 
 
@@ -154,19 +154,24 @@ def _pressures(
     found = []
     for stage in stages:
         span, users = stage.span, stage.span.asked if stage.is_closed_loop and stage.held_level else None
-        pressure = kv_pressure(span.name, users, records.get(span.name, []), samples, span.start_ns, span.end_ns, facts.prefix_caching)
+        pressure = kv_pressure(span.name, users, records.get(span.name, []), samples, span.start_ns, span.end_ns, facts.may_cache_prefixes)
         if pressure:
             found.append(pressure)
     return tuple(found)
 
 
 def _cancellations(
-    stages: Sequence[StageResult], requests: Sequence[RequestRecord], samples: Samples, facts: DeploymentFacts, scenario: Scenario
+    stages: Sequence[StageResult],
+    requests: Sequence[RequestRecord],
+    residency: Residency,
+    samples: Samples,
+    facts: DeploymentFacts,
+    scenario: Scenario,
 ) -> tuple[Cancellation, ...]:
     records, interval_ns = by_stage(requests), scenario.telemetry.interval_ms * _NS_PER_MS
     lengths_s = {stage.label: stage.duration_s for stage in scenario.load}
     found = (
-        cancellation(name, records.get(name, []), requests, samples, interval_ns, lengths_s.get(name), facts.prefix_caching)
+        cancellation(name, records.get(name, []), requests, residency, samples, interval_ns, lengths_s.get(name), facts)
         for name in (stage.span.name for stage in stages)
     )
     return tuple(audit for audit in found if audit)

@@ -38,6 +38,11 @@ class DeploymentFacts:
     config: dict[str, Any]
     engine: dict[str, Any]
 
+    @property
+    def may_cache_prefixes(self) -> bool:
+        """Whether blocks in use may be cached ones: with prefix caching, or where a server of another's does not tell."""
+        return self.prefix_caching or self.mode != "own"
+
 
 def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[str, Any]) -> DeploymentFacts:
     """From the two JSON files of the deployment directory `name`; either may be empty."""

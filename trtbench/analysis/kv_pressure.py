@@ -32,7 +32,7 @@ class KvPressure:
 
     `fit_mean` and `fit_longest`: floor(blocks / ceil((input + output) / block tokens)) of the mean and the longest planned request,
     no block shared. `held_back_ratio`: readings in which requests wait or are paused while fewer blocks are free than one longest
-    request needs; None with prefix caching, where blocks in use may be cached ones that the engine would give up.
+    request needs; None where blocks in use may be cached ones that the engine would give up.
     `reused_blocks` is the rise of the engine's own count, and `hit_ratio` that x block tokens / input tokens; None where it shows none.
     """
 
@@ -62,7 +62,7 @@ class KvCapacity:
 
 
 def kv_pressure(
-    name: str, users: float | None, requests: Sequence[RequestRecord], samples: Samples, start_ns: int, end_ns: int, prefix_caching: bool
+    name: str, users: float | None, requests: Sequence[RequestRecord], samples: Samples, start_ns: int, end_ns: int, may_cache: bool
 ) -> KvPressure | None:
     """None where the engine shows no KV blocks or the stage has no requests."""
     used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
@@ -74,7 +74,7 @@ def kv_pressure(
     need_longest = math.ceil(longest / block_tokens[-1])
     waiting = inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)
     paused = inside(samples.series("inflight_paused_requests"), start_ns, end_ns)
-    reused = increase(samples.series("kv_blocks_reused"), start_ns, end_ns) if prefix_caching else None
+    reused = increase(samples.series("kv_blocks_reused"), start_ns, end_ns)
     sent_tokens = sum(request.input_tokens for request in requests if request.token_ns)
     return KvPressure(
         stage=name,
@@ -86,7 +86,7 @@ def kv_pressure(
         fit_longest=int(blocks[-1] // need_longest),
         waiting=Held.of(waiting),
         paused=Held.of(paused),
-        held_back_ratio=None if prefix_caching else _held_back_ratio(waiting, paused, blocks[-1] - used < need_longest),
+        held_back_ratio=None if may_cache else _held_back_ratio(waiting, paused, blocks[-1] - used < need_longest),
         reused_blocks=None if reused is None else round(reused),
         hit_ratio=float(reused * block_tokens[-1] / sent_tokens) if reused is not None and sent_tokens else None,
     )

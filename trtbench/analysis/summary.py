@@ -14,7 +14,9 @@ from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
+from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
 from trtbench.analysis.groups import Group
 from trtbench.analysis.kv_cache import KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
@@ -41,13 +43,16 @@ __all__ = [  # what report/ may know of analysis/
     "PERMILLES",
     "Agreement",
     "Cancellation",
+    "Cell",
     "Comparison",
     "Conservation",
     "ContextLimits",
     "Curve",
     "DeploymentResult",
     "Distribution",
+    "Estimate",
     "Finding",
+    "Frontier",
     "GpuUse",
     "Group",
     "Held",
@@ -73,6 +78,7 @@ __all__ = [  # what report/ may know of analysis/
     "TrialResult",
     "TritonBatching",
     "Verdict",
+    "Winner",
     "Worker",
     "needed_samples",
     "summarise",
@@ -97,6 +103,7 @@ class Summary:
     comparisons: tuple[Comparison, ...]
     findings: tuple[Finding, ...]
     prefix_reuse: tuple[PrefixReuse, ...] = ()
+    frontiers: tuple[Frontier, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -135,6 +142,7 @@ def summarise(run: RunDirectory) -> Summary:
         comparisons=comparisons,
         findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
         prefix_reuse=prefix_reuse(results, scenario),
+        frontiers=frontiers(results, scenario),
     )
 
 

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from trtbench.analysis.summary import Curve, DeploymentResult, StageResult, Summary
+from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
@@ -65,6 +66,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "latency_rate": partial(_latency, summary, words, closed=False),
         "distributions": partial(_distributions, summary, words),
         "batches": partial(_batches, summary, words),
+        "frontier": partial(_frontier, summary, words),
     }
     for result in summary.deployments:
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
@@ -162,6 +164,20 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
     axes.set_xlabel(words("axis.batch"))
     axes.set_ylabel(words("axis.inferences"))
     return _with_legend(figure, [axes])
+
+
+def _frontier(summary: Summary, words: Words) -> Figure | None:
+    """A panel for each engine, at the last stage of load."""
+    last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
+    if not last:
+        return None
+    figure, panels = _panels(len(last), 3.6)
+    for axes, frontier in zip(panels, last, strict=True):
+        paint_frontier(axes, frontier, _COLOURS, _INK)
+        axes.set_title(f"{frontier.dtype}, {frontier.stage}")
+        axes.set_xlabel(f"{words('axis.ttft_ms')} {frontier.percentiles['ttft_ns'].upper()}")
+        axes.set_ylabel(words("axis.tokens"))
+    return _with_legend(figure, panels)
 
 
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:

@@ -10,6 +10,7 @@ from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
 from trtbench.report.facts import environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
+from trtbench.report.frontier import frontier_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.reloads import reload_blocks
@@ -52,6 +53,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("parameters", *parameters(summary, words)),
         section("limit", *limit_blocks(summary, words)),
         section("hot_reload", *reload_blocks(summary, words)),
+        section("frontier", *drawn("frontier"), *frontier_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
         *[comparison_section(summary, pair, words) for pair in summary.comparisons],

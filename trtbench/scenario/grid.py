@@ -109,9 +109,7 @@ def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dic
     return grid.model_copy(update={"base": base}), expanded
 
 
-def run_order(
-    grid: Grid | None, deployments: Sequence[str], engines: Sequence[T], seed: int
-) -> Iterator[tuple[T, str]]:
+def run_order(grid: Grid | None, deployments: Sequence[str], engines: Sequence[T], seed: int) -> Iterator[tuple[T, str]]:
     """(engine, deployment) in the order served. A grid goes round by round, so that what drifts meets every cell alike."""
     pairs = [(engine, name) for name in deployments for engine in engines]
     if grid is None:

@@ -1,0 +1,149 @@
+"""The grid's cells over a run directory whose truth is planted: token times by cell and repeat."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_run import MS, S, environment, request_of
+
+from trtbench.analysis.estimate import Estimate
+from trtbench.analysis.frontier import with_pareto
+from trtbench.analysis.summary import Summary, summarise
+from trtbench.records import Event, StageWindow
+from trtbench.report.blocks import Code, Paragraph, Table
+from trtbench.report.frontier import frontier_blocks
+from trtbench.report.words import LANGUAGES, Language, Words
+from trtbench.rundir import LineWriter, RunDirectory
+from trtbench.scenario import parse_scenario
+
+REQUESTS, TOKENS = 40, 10
+Steps = dict[str, list[int]]
+"""By cell and repeat, milliseconds from a request's due to its first token, and from one token to the next."""
+
+
+def grid_run(path: Path, steps: Steps, repeats: int = 3, slo: dict[str, Any] | None = None) -> Summary:
+    """One user: requests follow each other without pause, so a request takes TOKENS steps and the rate is 1000 / step tokens/s."""
+    tree = {
+        "name": "grid",
+        "deployments": {"base": {"dynamic_batching": {"max_queue_delay_us": 700}}},
+        "grid": {"max_sequences": [int(name[1:]) for name in steps], "repeats": repeats},
+        "load": [{"concurrency": 1, "requests": REQUESTS}],
+        "slo": slo or {},
+    }
+    scenario = parse_scenario(tree, "grid")
+    assert scenario.grid is not None
+    run = RunDirectory.create(path)
+    (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
+    run.write_environment(environment())
+    run.append_event(Event(S, "run_started", "", {"scenario": "grid", "command": ["trtbench"]}))
+    time_ns = 10 * S
+    for name in scenario.deployments:
+        every = steps[scenario.grid.cell_of(name)]
+        if len(every) >= scenario.grid.round_of(name):
+            time_ns = write_deployment(run, name, every[scenario.grid.round_of(name) - 1] * MS, time_ns)
+    run.append_event(Event(time_ns, "run_finished"))
+    return summarise(run)
+
+
+def write_deployment(run: RunDirectory, name: str, step_ns: int, start_ns: int) -> int:
+    directory = run.deployment(f"{name}-fp16")
+    run.append_event(Event(start_ns, "deployment_started", directory.name, {"dtype": "fp16"}))
+    directory.write_json("deployment.json", {"name": directory.name, "deployment": name, "dtype": "fp16", "plan_sha256": "a" * 64})
+    end_ns = start_ns
+    run.append_event(
+        Event(start_ns, "stage_started", directory.name, {"name": "c1", "mode": "concurrency", "asked": 1, "planned": REQUESTS})
+    )
+    writer = LineWriter(directory.requests_jsonl())
+    for i in range(REQUESTS):
+        tokens = [end_ns + step_ns * (k + 1) for k in range(TOKENS)]
+        writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i)))
+        end_ns = tokens[-1]
+    writer.close()
+    window = StageWindow("c1", "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
+    run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
+    run.append_event(Event(end_ns, "deployment_finished", directory.name, {"ended": "done"}))
+    return end_ns + S
+
+
+def test_a_planted_winner_is_found_with_its_interval(tmp_path: Path) -> None:
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 8]}).frontiers
+    slow, fast = frontier.cells
+    assert (slow.name, slow.repeats, slow.complete, slow.pareto) == ("s4", 3, True, False)
+    assert slow.output_token_throughput == Estimate(50.0, 0.0, 3)
+    assert fast.output_token_throughput is not None and fast.pareto
+    assert fast.output_token_throughput.mean == pytest.approx((100 + 100 + 125) / 3)
+    assert fast.output_token_throughput.half_width == pytest.approx(4.303 * 14.4338 / 3**0.5, rel=1e-4)  # stdev of 100, 100, 125
+    assert frontier.percentiles == {"ttft_ns": "p50", "itl_ns": "p50", "e2e_latency_ns": "p50"}
+    assert fast.ttft_ns is not None and fast.ttft_ns.mean == pytest.approx(28 / 3 * MS)
+    assert frontier.winner is not None
+    assert (frontier.winner.cell, frontier.winner.second, frontier.winner.figure) == ("s8", "s4", "output_token_throughput")
+    assert frontier.winner.margin_ratio == pytest.approx(325 / 150 - 1)
+    assert frontier.winner.clear and not frontier.winner.rivals
+
+
+def test_noise_has_no_winner(tmp_path: Path) -> None:
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [10, 20, 16], "s8": [20, 10, 15]}).frontiers
+    assert frontier.winner is not None
+    assert (frontier.winner.cell, frontier.winner.clear, frontier.winner.rivals) == ("s8", False, ("s4",))
+
+
+def test_one_repeat_tells_no_winner(tmp_path: Path) -> None:
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20], "s8": [10]}, repeats=1).frontiers
+    assert frontier.winner is not None and frontier.winner.clear is None
+    assert frontier.cells[0].ttft_ns == Estimate(20 * MS, None, 1)
+
+
+def test_only_a_cell_that_keeps_the_slo_wins(tmp_path: Path) -> None:
+    steps = {"s4": [20, 20, 20], "s8": [10, 10, 10]}
+    (frontier,) = grid_run(tmp_path / "run", steps, slo={"ttft_ms": 15}).frontiers
+    assert frontier.winner is not None
+    assert (frontier.winner.cell, frontier.winner.figure, frontier.winner.second) == ("s8", "goodput", None)
+    assert [cell.within_slo_ratio for cell in frontier.cells] == [0.0, 1.0]
+    (frontier,) = grid_run(tmp_path / "none", steps, slo={"ttft_ms": 5}).frontiers
+    assert frontier.winner is None
+
+
+def test_a_cell_with_a_repeat_missing_is_no_candidate(tmp_path: Path) -> None:
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10], "s16": []}).frontiers
+    assert [(cell.repeats, cell.complete, cell.pareto) for cell in frontier.cells] == [(3, True, True), (2, False, None), (0, False, None)]
+    assert frontier.cells[2].output_token_throughput is None and frontier.cells[2].batch_hit_ratio is None
+    assert frontier.winner is not None and frontier.winner.cell == "s4"
+
+
+def test_two_cells_of_the_same_figures_are_both_on_the_frontier(tmp_path: Path) -> None:
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [10], "s8": [10]}, repeats=1).frontiers
+    assert [cell.pareto for cell in frontier.cells] == [True, True]
+    assert with_pareto(frontier.cells) == frontier.cells
+
+
+def test_without_a_grid_there_is_no_frontier(summary: Summary) -> None:
+    assert summary.frontiers == ()
+    assert frontier_blocks(summary, Words("en")) == []
+
+
+@pytest.mark.parametrize("values", [(), (3.0,), (1.0, 3.0), tuple(range(40))])
+def test_estimate(values: tuple[float, ...]) -> None:
+    found = Estimate.of(values)
+    if not values:
+        assert found is None
+    elif len(values) == 1:
+        assert found == Estimate(3.0, None, 1)
+    elif len(values) == 2:
+        assert found is not None and found.half_width == pytest.approx(12.706)  # t x sqrt(2) / sqrt(2)
+    else:
+        assert found is not None and found.half_width == pytest.approx(2.042 * 11.6905 / 40**0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_report(tmp_path: Path, language: Language) -> None:
+    summary = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 8]})
+    blocks = frontier_blocks(summary, Words(language))
+    tables = [block for block in blocks if isinstance(block, Table)]
+    assert len(tables) == 2 and all(len(row) == len(table.header) for table in tables for row in table.rows)
+    assert tables[0].rows[1][2] == "108 ± 35.9"
+    assert any(isinstance(block, Paragraph) and "s8" in block.text and "117%" in block.text.replace("116.7%", "117%") for block in blocks)
+    (code,) = [block for block in blocks if isinstance(block, Code)]
+    assert "max_queue_delay_microseconds: 700" in code.text
