@@ -18,6 +18,10 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHORT = [f"--set=load.{stage}.requests=2" for stage in range(4)] + ["--set=load.0.warmup_requests=0", "--set=engines=[int8]"]
 SHORT_OF = {
+    "hot-reload": [
+        *("--set=load.0.duration_s=8", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
+        "--set=engines=[int8]",
+    ],
     "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
     "long-context": [
         *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),
