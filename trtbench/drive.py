@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trtbench.clock import seconds_ns
+from trtbench.clock import seconds_ns, sleep_s
 from trtbench.experiment.hot_reload import EmitEvent, Reloader
 from trtbench.experiment.load import Ended, LoadHooks, run_load
 from trtbench.load.client import ConnectError
@@ -118,7 +117,7 @@ def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: Deplo
 
 def _settle(sampler: Sampler, scenario: Scenario) -> None:
     """A last reading, two sampling intervals after the drain: gauges lag, and what is still in use then was not given back."""
-    time.sleep(2 * scenario.telemetry.interval_ms / 1000)
+    sleep_s(2 * scenario.telemetry.interval_ms / 1000)
     sampler.snapshot()
 
 
