@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbench.errors import UserError
-from trtbench.scenario import Scenario, parse_scenario
+from trtbench.scenario import Scenario, Seeds, parse_scenario
 
 _DEFAULT_DURATION_S = 30.0
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
@@ -42,7 +42,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "slo": dict(_limit(text) for group in flags["goodput"] for text in group.split()),
         "stop": {"timeout_s": flags["request_timeout"]},
         "client": _client(flags),
-        "seeds": {"arrivals": seed, "lengths": seed, "prompts": seed, "sampling": seed},
+        "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }
     return parse_scenario(tree, "bench")
 
