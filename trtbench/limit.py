@@ -126,6 +126,8 @@ class _Trials:
         records = await self._send(stage, users, tokens, self._asked.output_tokens, start_ns)
         end_ns = now_ns()
         passed = all(r.outcome is Outcome.COMPLETED and r.output_tokens == r.asked_output_tokens for r in records)
+        if any(record.outcome is Outcome.CONNECTION for record in records):
+            await self._look_for_death()
         stop, healthy, left = self._why, None, None
         if not passed and not stop:
             healthy = await self._is_healthy(stage)
@@ -166,6 +168,14 @@ class _Trials:
             if self._why:
                 sending.cancel()
                 return
+            await asyncio.sleep(_WATCH_S)
+
+    async def _look_for_death(self) -> None:
+        """A broken connection is known before the end of the process behind it."""
+        deadline_ns = now_ns() + seconds_ns(_SETTLE_S)
+        while self._server.death and self._why is None and now_ns() < deadline_ns:
+            if self._server.death():
+                self._why = "server_lost"
             await asyncio.sleep(_WATCH_S)
 
     async def _is_healthy(self, stage: str) -> bool:
