@@ -51,7 +51,21 @@ def drive(
     WorkerError when a load worker ended by itself, ServerError when the server is not reached.
     """
     plan.save(directory.plan_jsonl)
-    config = SamplerConfig(
+    try:
+        with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
+            ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
+            if ended == "done":
+                _settle(sampler, scenario)
+        tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
+        log.event("telemetry_finished", directory.name, sources=tallies)
+        return ended, signum
+    finally:
+        directory.seal()
+
+
+def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig:
+    """What is sampled of `server` while this process works on it; the GPUs only where the server is our own."""
+    return SamplerConfig(
         grpc_address=server.target.url,
         metrics_url=server.metrics_url,
         model=server.target.model,
@@ -61,16 +75,6 @@ def drive(
         gpu=server.pid is not None,
         tls=scenario.client.tls,
     )
-    try:
-        with Sampler(config, directory.samples_jsonl) as sampler:
-            ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
-            if ended == "done":
-                _settle(sampler, scenario)
-        tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
-        log.event("telemetry_finished", directory.name, sources=tallies)
-        return ended, signum
-    finally:
-        directory.seal()
 
 
 async def _load(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from dataclasses import asdict
 from itertools import count
@@ -12,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from trtbench.clock import now_ns, seconds_ns
-from trtbench.drive import ServerUnderLoad
+from trtbench.drive import ServerUnderLoad, sampler_config
 from trtbench.engine.spec import Engine
 from trtbench.experiment.context_limit import Ended, Phase, Trial, find_limits
 from trtbench.load.client import ConnectError, Limits
 from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.recorder import Recorder
-from trtbench.load.wire_client import WireClient
+from trtbench.load.worker import CLIENTS
 from trtbench.load.workload import PromptSource
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import DeploymentDirectory
@@ -27,7 +26,7 @@ from trtbench.runlog import RunLog
 from trtbench.scenario import ContextLimit, Scenario
 from trtbench.serving.server import ServerError
 from trtbench.telemetry.process import available_memory_ratio
-from trtbench.telemetry.sampler import Sampler, SamplerConfig
+from trtbench.telemetry.sampler import Sampler
 
 _WATCH_S = 0.05
 _SETTLE_S = 1.0  # longest wait for KV blocks to come back after a failure
@@ -47,23 +46,13 @@ def search_limit(
 
     ServerError when the server is not reached, OSError when records cannot be written.
     """
-    config = SamplerConfig(
-        grpc_address=server.target.url,
-        metrics_url=server.metrics_url,
-        model=server.target.model,
-        server_pid=server.pid,
-        client_pid=os.getpid(),
-        interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
-        gpu=server.pid is not None,
-        tls=scenario.client.tls,
-    )
     positions, block_tokens = engine.model_facts.max_positions, engine.kv_block_tokens
     longest_tokens = asked.longest_tokens or positions + block_tokens
     facts = {"max_positions": positions, "block_tokens": block_tokens, "longest_tokens": longest_tokens}
     log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
     recorder = Recorder(directory.requests_jsonl())
     try:
-        with Sampler(config, directory.samples_jsonl) as sampler:
+        with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
             trials = _Trials(server, scenario, asked, prompts, recorder, sampler)
             ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
         log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
@@ -95,8 +84,10 @@ class _Trials:
             log.event("interrupted", deployment, level=2)
             task.cancel()
 
-        self._client = WireClient(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        settings = self._scenario.client
+        self._client = CLIENTS[settings.transport](self._server.target, self._scenario.workload, settings, NO_END_ID)
+        handlers: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        for signum in handlers:
             loop.add_signal_handler(signum, interrupt, signum)
         try:
             await self._client.prepare(max(self._asked.concurrency))
@@ -111,8 +102,9 @@ class _Trials:
                 raise
             ended = "interrupted"
         finally:
-            for signum in (signal.SIGINT, signal.SIGTERM):
+            for signum, handler in handlers.items():
                 loop.remove_signal_handler(signum)
+                signal.signal(signum, handler)
             await self._client.close()
         log.event("context_search_finished", deployment, ended=ended)
         return ended, caught[0] if caught else None

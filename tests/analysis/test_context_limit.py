@@ -144,7 +144,7 @@ def test_a_search_without_samples_or_end_says_so() -> None:
     limits = search.found(None, samples_of({}))
     assert limits.ended == "broken_off"
     assert limits.trials[0].kv_used_blocks_peak is None and limits.trials[0].gpu_memory_bytes_peak is None
-    assert not limits.limits[0].found and limits.agrees(limits.limits[0]) is None
+    assert limits.limits[0].failed_tokens is None and limits.agrees(limits.limits[0]) is None
 
 
 def findings(limits: ContextLimits) -> dict[str, Finding]:

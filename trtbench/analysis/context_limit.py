@@ -63,10 +63,6 @@ class Limit:
     refuted: int
     fits_together_tokens: int | None
 
-    @property
-    def found(self) -> bool:
-        return self.passed_tokens is not None and self.failed_tokens is not None
-
 
 @dataclass(frozen=True, slots=True)
 class ContextLimits:
