@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
-FOUNDATION = {"clock", "data", "errors", "override", "records", "rundir", "scenario"}
+FOUNDATION = {"clock", "data", "errors", "history", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry"}
-MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "run", "bench", "serve"}
+MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "bench", "serve"}
 COMMAND_LINE = {"cli", "commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "errors": set(),
     "records": set(),
-    "rundir": {"errors", "records"},
+    "history": {"records"},
+    "rundir": {"errors", "history", "records"},
     "override": {"errors"},
     "scenario": {"errors", "override", "records"},
     "engine": FOUNDATION,
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": FOUNDATION,
     "experiment": FOUNDATION | {"load", "serving", "telemetry"} | SEARCHES,
     "calibration": FOUNDATION | {"load", "serving", "analysis.percentile"},
-    "analysis": {"records", "rundir", "scenario"},
+    "analysis": {"history", "records", "rundir", "scenario"},
     "report": {"analysis.summary", "records", "rundir", "scenario"},
     **dict.fromkeys(MEASURING, FOUNDATION | DEVICES | MEASURING | {"experiment"}),
     "reporting": {"analysis", "report", "records", "rundir", "errors"},

@@ -17,6 +17,7 @@ from trtbench import __version__
 from trtbench.errors import UserError
 
 _RUNS = Path("runs")
+_ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(["en", "zh"])
 
 
@@ -55,16 +56,37 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
 
 @main.command("serve-and-bench")
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
+@click.option("--resume", "run_dir", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @_runs
 @_lang
 @_quiet
-def serve_and_bench(scenario: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path, lang: str, quiet: bool) -> None:
+@click.pass_context
+def serve_and_bench(
+    ctx: click.Context,
+    scenario: Path | None,
+    run_dir: Path | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    runs: Path,
+    lang: str,
+    quiet: bool,
+) -> None:
     """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
-    from trtbench.commands import dry_run_command, serve_and_bench_command
+    from trtbench.commands import dry_run_command, resume_command, serve_and_bench_command
 
+    given = [name for name in ("scenario", "overrides", "dry_run", "runs") if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
+    if run_dir:
+        if given:
+            shown = ", ".join(
+                {"scenario": "SCENARIO", "overrides": "--set", "dry_run": "--dry-run", "runs": "--runs"}[name] for name in given
+            )
+            raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {shown}")
+        sys.exit(resume_command(run_dir, lang, quiet))
+    if scenario is None:
+        raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
     if dry_run:
         dry_run_command(scenario, overrides)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, preview
 from trtbench.reporting import report_run
-from trtbench.run import RunOutcome, Terminated, serve_and_bench
+from trtbench.run import RunOutcome, Terminated, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.installation import find_tritonserver, libpython
@@ -60,7 +61,14 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], runs: Path, 
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
-    return fault.code or _finish(outcome, language)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+
+
+def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
+    progress = LoadProgress()
+    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+        outcome = resume(run_dir, sys.argv, console, progress)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
 
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
@@ -81,6 +89,13 @@ def _finish(outcome: RunOutcome, language: str) -> int:
         return 128 + outcome.interrupted_by
     nothing_completed = any(reason.code == "nothing_completed" for reason in summary.verdict.reasons)
     return 1 if outcome.lost or nothing_completed else 0
+
+
+def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
+    code = _finish(outcome, language)
+    if outcome.interrupted_by is not None or outcome.lost:
+        print(f"To go on with what is missing: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
+    return code
 
 
 def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from trtbench.load.target import TargetError, inspect_target
 from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
+from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
-from trtbench.runlog import Listener, RunLog, start_run
+from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario, run_order
 from trtbench.serving.control import ModelControl
 from trtbench.serving.live_repository import LiveRepository, reloadable
@@ -55,24 +56,55 @@ def serve_and_bench(
     UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
     struck, the run goes on with the next, and the directory stays readable.
     """
-    preflight = check_run(scenario, runs, engines)
-    built = {dtype: build(scenario, dtype, engines, listener) for dtype in _to_build(scenario)}
-    engines_by_dtype = {dtype: one.engine for dtype, one in built.items()}
-    prompts = CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages)
-    plan = draw_plan(scenario, prompts)
+    prepared = _prepare(scenario, runs, engines, listener)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
+    log.event("plan_drawn", sha256=prepared.plan.sha256, notes=list(prepared.plan.notes))
+    return _run(prepared, frozenset(), log, progress)
+
+
+def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT) -> RunOutcome:
+    """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
+    unfinished = open_unfinished(path)
+    prepared = _prepare(unfinished.scenario, path, engines, listener)
+    unfinished.check(prepared.engines, prepared.plan.sha256)
+    log = resume_run(unfinished.run, command, listener)
+    unfinished.set_aside(log)
+    log.event("plan_drawn", sha256=prepared.plan.sha256, notes=list(prepared.plan.notes))
+    return _run(prepared, unfinished.done, log, progress)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that was made ready before the run directory was written to."""
+
+    scenario: Scenario
+    preflight: Preflight
+    engines: Mapping[Dtype, Engine]
+    prompts: PromptSource
+    plan: Plan
+
+
+def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
+    preflight = check_run(scenario, runs, engines)
+    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
+    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
+    return _Prepared(scenario, preflight, built, prompts, draw_plan(scenario, prompts))
+
+
+def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
+    """Every deployment but those `done`, in the order of the scenario."""
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        for dtype, name in _order(scenario):
+        for dtype, name in _order(prepared.scenario):
+            directory = f"{name}-{dtype}"
+            if directory in done:
+                continue
             if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(
-                    scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress
-                )
-                lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
+                ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress)
+                lost += [directory] if ended == "server_lost" else []
             else:
-                log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
+                log.event("deployment_skipped", directory, reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
@@ -100,22 +132,13 @@ def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -
     return built
 
 
-def _run_deployment(
-    scenario: Scenario,
-    name: str,
-    engine: Engine,
-    engines: Mapping[Dtype, Engine],
-    plan: Plan,
-    prompts: PromptSource,
-    preflight: Preflight,
-    log: RunLog,
-    progress: LoadProgress,
-) -> tuple[str, int | None]:
+def _run_deployment(prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
+    scenario, plan, engine = prepared.scenario, prepared.plan, prepared.engines[dtype]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
-        with deployed(scenario, name, engine, preflight, directory, log) as server:
+        with deployed(scenario, name, engine, prepared.preflight, directory, log) as server:
             target = inspect_target(server.endpoints.grpc, engine.model, settings=scenario.client)
             under_load = ServerUnderLoad(
                 target=target,
@@ -123,12 +146,12 @@ def _run_deployment(
                 end_id=engine.model_facts.eos_token_id,
                 pid=server.pid,
                 death=server.death,
-                reloader=_reloader(scenario, name, engine, engines, server, directory),
+                reloader=_reloader(scenario, name, engine, prepared.engines, server, directory),
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str
             if scenario.context_limit:
-                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prompts, engine, directory, log)
+                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
     except (ServerError, TargetError) as error:

@@ -16,8 +16,9 @@ from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.summary import ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
-from trtbench.analysis.validity import limit_reasons, run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
+from trtbench.history import Resumption
 from trtbench.records import Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
@@ -138,6 +139,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from run_reasons(False, False, [never], unplanned)
     yield from run_reasons(False, True, [never], [])
     yield from limit_reasons("d", BAD_LIMITS)
+    yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
 
 

@@ -31,10 +31,11 @@ from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.transport import Transport
-from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
 from trtbench.analysis.workers import Worker
+from trtbench.history import Resumption, current, is_interrupted, length_s, resumptions
 from trtbench.records import Environment, Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
@@ -69,6 +70,7 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadResult",
     "Reloads",
     "Resources",
+    "Resumption",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -104,6 +106,7 @@ class Summary:
     findings: tuple[Finding, ...]
     prefix_reuse: tuple[PrefixReuse, ...] = ()
     frontiers: tuple[Frontier, ...] = ()
+    resumptions: tuple[Resumption, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -115,26 +118,28 @@ class Summary:
 def summarise(run: RunDirectory) -> Summary:
     """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
     scenario, environment, events = load_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
+    of_attempts = current(events)
     results: list[DeploymentResult] = []
     said: dict[str, dict[Key, list[int]]] = {}
     reasons: list[Reason] = []
     for directory in run.deployments():
         result, found, texts = _deployment(
-            directory, [e for e in events if e.deployment == directory.name], scenario, environment.cpu_count
+            directory, [e for e in of_attempts if e.deployment == directory.name], scenario, environment.cpu_count
         )
         results.append(result)
         reasons.extend(found)
         said[directory.name] = texts
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
-    interrupted = any(event.kind == "interrupted" for event in events)
+    interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
-    reasons = [*run_reasons(complete, interrupted, results, comparisons), *reasons, *sample_reasons(results)]
+    resumed = resumptions(events)
+    reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *reasons, *sample_reasons(results)]
     return Summary(
         run=run.path.name,
         complete=complete,
         command=shlex.join(next((e.data["command"] for e in events if e.kind == "run_started"), [])),
         started_utc=environment.started_utc,
-        wall_s=(events[-1].time_ns - events[0].time_ns) / 1e9 if events else 0.0,
+        wall_s=length_s(events),
         scenario=scenario,
         environment=environment,
         verdict=verdict(reasons),
@@ -143,6 +148,7 @@ def summarise(run: RunDirectory) -> Summary:
         findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario),
+        resumptions=resumed,
     )
 
 
