@@ -19,7 +19,7 @@ MAX_LINES = 280  # a file is meant to have at most about 250
 FOUNDATION = {"clock", "data", "errors", "history", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry"}
-MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "bench", "serve"}
+MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
 COMMAND_LINE = {"cli", "commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"history", "records", "rundir", "scenario"},
     "report": {"analysis.summary", "records", "rundir", "scenario"},
     **dict.fromkeys(MEASURING, FOUNDATION | DEVICES | MEASURING | {"experiment"}),
+    "search": {"analysis.race", "analysis.scores", "runlog", "scenario"},
     "reporting": {"analysis", "report", "records", "rundir", "errors"},
     **dict.fromkeys(
         COMMAND_LINE, FOUNDATION | DEVICES | MEASURING | COMMAND_LINE - {"cli"} | {"reporting", "calibration", "analysis.percentile"}

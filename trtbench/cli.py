@@ -17,6 +17,7 @@ from trtbench import __version__
 from trtbench.errors import UserError
 
 _RUNS = Path("runs")
+_NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
 _ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(["en", "zh"])
 
@@ -59,6 +60,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 @click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @click.option("--resume", "run_dir", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
+@click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @_runs
 @_lang
@@ -69,6 +71,7 @@ def serve_and_bench(
     scenario: Path | None,
     run_dir: Path | None,
     overrides: tuple[str, ...],
+    search: bool,
     dry_run: bool,
     runs: Path,
     lang: str,
@@ -77,20 +80,17 @@ def serve_and_bench(
     """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
     from trtbench.commands import dry_run_command, resume_command, serve_and_bench_command
 
-    given = [name for name in ("scenario", "overrides", "dry_run", "runs") if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
     if run_dir:
+        given = [flag for name, flag in _NOT_WITH_RESUME.items() if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
         if given:
-            shown = ", ".join(
-                {"scenario": "SCENARIO", "overrides": "--set", "dry_run": "--dry-run", "runs": "--runs"}[name] for name in given
-            )
-            raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {shown}")
+            raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {', '.join(given)}")
         sys.exit(resume_command(run_dir, lang, quiet))
     if scenario is None:
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
     if dry_run:
-        dry_run_command(scenario, overrides)
+        dry_run_command(scenario, overrides, search)
     else:
-        sys.exit(serve_and_bench_command(scenario, overrides, runs, lang, quiet))
+        sys.exit(serve_and_bench_command(scenario, overrides, search, runs, lang, quiet))
 
 
 @main.command()

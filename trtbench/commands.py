@@ -56,8 +56,8 @@ def build_command(spec_name: str, dtype: str | None, provider: str | None, outpu
         print("  from the cache: nothing was built")
 
 
-def serve_and_bench_command(path: Path, overrides: tuple[str, ...], runs: Path, language: str, quiet: bool) -> int:
-    scenario = load_scenario(find_scenario(path), overrides)
+def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
+    scenario = _asked_for(path, overrides, search)
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
@@ -98,8 +98,15 @@ def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
     return code
 
 
-def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
+def _asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
     scenario = load_scenario(find_scenario(path), overrides)
+    if search and scenario.grid is None:
+        raise UserError(f"--search: {path} has no grid to search; drop --search, or give it a grid")
+    return load_scenario(find_scenario(path), (*overrides, "grid.search=true")) if search else scenario
+
+
+def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> None:
+    scenario = _asked_for(path, overrides, search)
     provider, _, budgets = check_scenario(scenario)
     plan = preview(scenario, budgets)
     print(f"{scenario.name}: {scenario.purpose}")

@@ -113,6 +113,8 @@ def _line(event: Event) -> str:
     data = event.data
     if event.kind in ("run_started", "run_resumed"):
         return f"Run directory {data['path']}"
+    if event.kind == "race_decided" and data["stopped"]:
+        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells go on"
     if event.kind == "attempt_set_aside":
         return f"{event.deployment}: is run again, what there was is kept in {data['to']}"
     if event.kind == "engine_built":

@@ -27,6 +27,7 @@ from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario, run_order
+from trtbench.search import Search
 from trtbench.serving.control import ModelControl
 from trtbench.serving.live_repository import LiveRepository, reloadable
 from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
@@ -92,13 +93,15 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
 
 
 def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
-    """Every deployment but those `done`, in the order of the scenario."""
+    """Every deployment but those `done`, in the order of the scenario; of a search those that it wants."""
+    scenario = prepared.scenario
+    search = Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        for dtype, name in _order(prepared.scenario):
+        for dtype, name in _order(scenario):
             directory = f"{name}-{dtype}"
-            if directory in done:
+            if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
                 continue
             if interrupted_by is None:
                 ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress)
@@ -109,6 +112,8 @@ def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: Load
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
     if interrupted_by is None:
+        if search and scenario.grid:
+            search.decide(scenario.grid.repeats)
         log.event("run_finished")
     return RunOutcome(log.run, interrupted_by, tuple(lost))
 

@@ -16,8 +16,9 @@ from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
-from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
+from trtbench.analysis.frontier import Cell, Frontier, Spent, Winner, frontiers
 from trtbench.analysis.groups import Group
+from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.analysis.kv_cache import KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
 from trtbench.analysis.latency import Latency
@@ -26,6 +27,7 @@ from trtbench.analysis.outcomes import Conservation
 from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
+from trtbench.analysis.race import Drop
 from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
@@ -51,11 +53,13 @@ __all__ = [  # what report/ may know of analysis/
     "Curve",
     "DeploymentResult",
     "Distribution",
+    "Drop",
     "Estimate",
     "Finding",
     "Frontier",
     "GpuUse",
     "Group",
+    "HeatMap",
     "Held",
     "InflightBatching",
     "KvCache",
@@ -71,6 +75,7 @@ __all__ = [  # what report/ may know of analysis/
     "Reloads",
     "Resources",
     "Resumption",
+    "Spent",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -82,6 +87,8 @@ __all__ = [  # what report/ may know of analysis/
     "Verdict",
     "Winner",
     "Worker",
+    "figure_of",
+    "heat_maps",
     "needed_samples",
     "summarise",
 ]
@@ -147,7 +154,7 @@ def summarise(run: RunDirectory) -> Summary:
         comparisons=comparisons,
         findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
         prefix_reuse=prefix_reuse(results, scenario),
-        frontiers=frontiers(results, scenario),
+        frontiers=frontiers(results, scenario, events),
         resumptions=resumed,
     )
 

@@ -20,8 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from trtbench.analysis.summary import Curve, DeploymentResult, StageResult, Summary
+from trtbench.analysis.summary import Curve, DeploymentResult, Frontier, HeatMap, StageResult, Summary
+from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.frontier_plot import paint_frontier
+from trtbench.report.heat import drawing_of, heats
+from trtbench.report.heat_plot import paint_heat
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
@@ -68,6 +71,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "batches": partial(_batches, summary, words),
         "frontier": partial(_frontier, summary, words),
     }
+    painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
     for result in summary.deployments:
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
@@ -145,25 +149,21 @@ def _distributions(summary: Summary, words: Words) -> Figure | None:
 
 
 def _batches(summary: Summary, words: Words) -> Figure | None:
-    figure, (axes,) = _panels(1, 2.6)
-    shares: list[tuple[str, str, dict[int, float]]] = []
-    for colour, result in _coloured(summary):
-        stages = [(s.span.asked, s.triton_batching) for s in _levels(result, True) if s.triton_batching and s.triton_batching.histogram]
-        if stages:
-            batch = max(stages, key=lambda pair: pair[0])[1]
-            inferences = {size: size * count for size, count in batch.histogram.items()} if batch else {}
-            shares.append((colour, result.name, {size: n / sum(inferences.values()) for size, n in inferences.items()}))
-    sizes = sorted({size for *_, share in shares for size in share})
-    width = 0.8 / max(len(shares), 1)
-    for i, (colour, name, share) in enumerate(shares):
-        offset = (i - (len(shares) - 1) / 2) * width
-        axes.bar([x + offset for x in range(len(sizes))], [share.get(s, 0.0) for s in sizes], width * 0.92, color=colour, label=name)
-    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(axis="x", visible=False)
-    axes.set_xlabel(words("axis.batch"))
-    axes.set_ylabel(words("axis.inferences"))
-    return _with_legend(figure, [axes])
+    """The engine's batch first; a batcher that was not read has no panel."""
+    axes_of = {"axis.step_batch": True, "axis.batch": False}
+    found = {
+        name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := shares_of(r, inflight))]
+        for name, inflight in axes_of.items()
+    }
+    shown = {name: groups for name, groups in found.items() if groups}
+    if not shown:
+        return None
+    figure, panels = _panels(len(shown), 2.6)
+    for axes, (name, groups) in zip(panels, shown.items(), strict=True):
+        paint_shares(axes, groups)
+        axes.set_xlabel(words(name))
+        axes.set_ylabel(words("axis.inferences"))
+    return _with_legend(figure, panels)
 
 
 def _frontier(summary: Summary, words: Words) -> Figure | None:
@@ -178,6 +178,12 @@ def _frontier(summary: Summary, words: Words) -> Figure | None:
         axes.set_xlabel(f"{words('axis.ttft_ms')} {frontier.percentiles['ttft_ns'].upper()}")
         axes.set_ylabel(words("axis.tokens"))
     return _with_legend(figure, panels)
+
+
+def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
+    figure, panels = _panels(2, 0.9 + 0.42 * max(len(heat.rows), 3))
+    paint_heat(panels, heat, frontier, words)
+    return figure
 
 
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trtbench.analysis.summary import Finding, Reason, Summary
+from trtbench.report.batching import batching_tables
 from trtbench.report.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
 from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
@@ -14,7 +15,7 @@ from trtbench.report.frontier import frontier_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.reloads import reload_blocks
-from trtbench.report.tables import batching_tables, kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
+from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
 
 
@@ -53,7 +54,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("parameters", *parameters(summary, words)),
         section("limit", *limit_blocks(summary, words)),
         section("hot_reload", *reload_blocks(summary, words)),
-        section("frontier", *drawn("frontier"), *frontier_blocks(summary, words)),
+        section("frontier", *drawn("frontier"), *frontier_blocks(summary, words, drawings)),
         section("metrics", *core_blocks(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
         *[comparison_section(summary, pair, words) for pair in summary.comparisons],

@@ -14,9 +14,10 @@ _STATUS = genai.py_openvino_genai.GenerationStatus
 
 
 class InflightBatcher:
-    def __init__(self, settings, gauges):
+    def __init__(self, settings, gauges, steps):
         self._pipeline = _load_pipeline(settings)
         self._gauges = gauges
+        self._steps = steps
         self._max_sequences = int(settings["max_sequences"])
         self._kv_blocks = int(settings["kv_blocks"])
         self._block_tokens = int(settings["block_tokens"])
@@ -92,7 +93,8 @@ class InflightBatcher:
         self._iterations += 1
         scheduled = self._pipeline.get_metrics().scheduled_requests
         self._mark_scheduled(scheduled, start_ns)
-        context_tokens = self._send_tokens(end_ns)
+        context_tokens, output_tokens = self._send_tokens(end_ns)
+        self._steps.count(scheduled, output_tokens)
         if not self._active:
             self._pipeline.step()  # an empty step: only then does the engine count the blocks it has freed
             scheduled = 0
@@ -104,8 +106,8 @@ class InflightBatcher:
             generation.first_scheduled_ns = generation.first_scheduled_ns or start_ns
 
     def _send_tokens(self, end_ns):
-        """Send what the step made; returns the prompt tokens of the requests whose prefill it ended."""
-        context_tokens = 0
+        """Send what the step made; returns the prompt tokens of the requests whose prefill it ended, and the tokens made."""
+        context_tokens = output_tokens = 0
         for number, generation in list(self._active.items()):
             handle = generation.handle
             if not handle.can_read() and handle.get_status() == _STATUS.RUNNING:
@@ -114,6 +116,7 @@ class InflightBatcher:
             token_ids = []
             while handle.can_read():
                 token_ids += next(iter(handle.read().values())).generated_ids
+            output_tokens += len(token_ids)
             status = handle.get_status()
             if token_ids:
                 context_tokens += len(generation.input_ids) if is_first else 0
@@ -124,7 +127,7 @@ class InflightBatcher:
                 generation.send_error("No free blocks left in the KV cache for this request.", pb_utils.TritonError.UNAVAILABLE)
             if status != _STATUS.RUNNING:
                 del self._active[number]
-        return context_tokens
+        return context_tokens, output_tokens
 
     def _fail_all(self, error):
         for generation in self._active.values():
@@ -159,6 +162,7 @@ class InflightBatcher:
         if not self._reuses_blocks:
             values["kv_reused"] = 0  # with prefix caching the engine does not say how many: then the series is absent
         self._gauges.publish(values)
+        self._steps.publish()
 
 
 def _load_pipeline(settings):
