@@ -111,6 +111,8 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
     plan = preview(scenario, budgets)
     print(f"{scenario.name}: {scenario.purpose}")
     print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
+    for line in _grid(scenario):
+        print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
     if scenario.context_limit:
         users = ", ".join(map(str, scenario.context_limit.concurrency))
@@ -124,6 +126,17 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
     print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")
+
+
+def _grid(scenario: Scenario) -> Iterator[str]:
+    """Its size, and the cells that it leaves out with the reason."""
+    grid, found = scenario.grid, scenario.cells
+    if grid is None or found is None:
+        return
+    cells, engines = len(found.cells), len(scenario.engines)
+    most = ", at most: the search drops cells that cannot win" if grid.search else ""
+    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
+    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
 
 
 def _stages(plan: Preview) -> Table:

@@ -53,6 +53,7 @@ def test_inflight_batch_as_sampled() -> None:
     )
     batch = inflight_batching(samples, 10, 40)
     assert batch is not None and not batch.exact
+    assert batch.histogram == {0: 1, 1: 1, 4: 2} and batch.batched_ratio == 0.5
     assert batch.steps == {1: 1, 4: 2}
     assert batch.running == Level(2.25, 0, 4)
     assert batch.mean_batch == 3.0 and batch.seen_batch == pytest.approx((1 + 32) / 9)
@@ -111,7 +112,7 @@ def test_an_idle_window_has_no_batch() -> None:
 
 @given(st.dictionaries(st.integers(1, 64), st.integers(1, 1000), min_size=1))
 def test_a_request_never_sees_a_smaller_batch_than_a_step(steps: dict[int, int]) -> None:
-    batch = InflightBatching(True, steps, None, None, None, Level(0, 0, 0), None, None)
+    batch = InflightBatching({}, 0.0, True, steps, None, None, None, Level(0, 0, 0), None, None)
     requests, count = sum(size * n for size, n in steps.items()), sum(steps.values())
     seen = sum(size * share for size, share in batch.request_shares.items())
     assert sum(batch.request_shares.values()) == pytest.approx(1)

@@ -13,10 +13,14 @@ from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.frontier import Cell, Frontier, winner, with_pareto
 from trtbench.analysis.heat_map import heat_maps
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.analysis.verdict import Reason
 from trtbench.records import Event, StageWindow
-from trtbench.report.blocks import Code, Paragraph, Table
+from trtbench.report.blocks import Code, Figure, Paragraph, Table
 from trtbench.report.frontier import frontier_blocks
 from trtbench.report.heat import heat_table
+from trtbench.report.many import groups_of, shown
+from trtbench.report.plots import draw
+from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words
 from trtbench.rundir import LineWriter, RunDirectory
 from trtbench.runlog import RunLog
@@ -28,15 +32,22 @@ Steps = dict[str, list[int]]
 """By cell and repeat, milliseconds from a request's due to its first token, and from one token to the next."""
 
 
-def grid_run(path: Path, steps: Steps, repeats: int = 3, slo: dict[str, Any] | None = None, search: bool = False) -> Summary:
+def grid_run(
+    path: Path,
+    steps: Steps,
+    repeats: int = 3,
+    slo: dict[str, Any] | None = None,
+    search: bool = False,
+    more: dict[str, Any] | None = None,
+) -> Summary:
     """One user: requests follow each other without pause, so a request takes TOKENS steps and the rate is 1000 / step tokens/s.
 
-    `search`: who is given up is decided as the run does.
+    `search`: who is given up is decided as the run does. `more`: axes that change nothing.
     """
     tree = {
         "name": "grid",
         "deployments": {"base": {"dynamic_batching": {"max_queue_delay_us": 700}}},
-        "grid": {"max_sequences": [int(name[1:]) for name in steps], "repeats": repeats, "search": search},
+        "grid": {"max_sequences": [int(name[1:]) for name in steps], "repeats": repeats, "search": search} | (more or {}),
         "load": [{"concurrency": 1, "requests": REQUESTS}],
         "slo": slo or {},
     }
@@ -48,7 +59,7 @@ def grid_run(path: Path, steps: Steps, repeats: int = 3, slo: dict[str, Any] | N
     run.append_event(Event(S, "run_started", "", {"scenario": "grid", "command": ["trtbench"]}))
     time_ns = 10 * S
     for name in scenario.deployments:
-        every = steps[scenario.grid.cell_of(name)]
+        every = steps["s" + scenario.grid.cell_of(name).rpartition("s")[2]]
         if len(every) >= scenario.grid.round_of(name):
             time_ns = write_deployment(run, name, every[scenario.grid.round_of(name) - 1] * MS, time_ns)
     if search:
@@ -227,3 +238,38 @@ def test_report(tmp_path: Path, language: Language) -> None:
     assert any(isinstance(block, Paragraph) and "s8" in block.text and "117%" in block.text.replace("116.7%", "117%") for block in blocks)
     (code,) = [block for block in blocks if isinstance(block, Code)]
     assert "max_queue_delay_microseconds: 700" in code.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_of_many_deployments_is_compact(tmp_path: Path, language: Language) -> None:
+    """12 deployments: one key table, the details folded, each reason and finding once, figures of the winner's runs alone."""
+    summary = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 10], "s16": [30, 30, 30], "s32": [40, 41, 40]})
+    words = Words(language)
+    content = document(summary, words, ("timeline-s8-r1-fp16", "timeline-s4-r1-fp16"))
+    sections = {section.title: section for section in content.sections}
+    folded = {title for title, section in sections.items() if section.folded}
+    assert {words(f"section.{name}") for name in ("latency", "throughput", "outcomes", "client")} <= folded
+    assert words("section.frontier") not in folded and words("section.metrics") not in folded
+    tables = [block for block in sections[words("section.metrics")].blocks if isinstance(block, Table)]
+    assert [len(table.rows) for table in tables] == [12]
+    titles = list(sections)
+    assert titles.index(words("section.frontier")) < titles.index(words("section.metrics")) < titles.index(words("section.latency"))
+    assert len(content.reasons) == len({reason.code for reason in summary.verdict.reasons})
+    assert {result.name for result in shown(summary)} == {"s8-r1-fp16", "s8-r2-fp16", "s8-r3-fp16"}
+    assert len(sections[words("section.findings")].blocks) <= max(1, len({finding.code for finding in summary.findings}))
+
+
+def test_what_repeats_itself_is_said_once() -> None:
+    reasons = [Reason("a", "suspect", f"d{i}") for i in range(3)] + [Reason("b", "note")]
+    assert [len(group) for group in groups_of(reasons, many=True)] == [3, 1]
+    assert [len(group) for group in groups_of(reasons, many=False)] == [1, 1, 1, 1]
+
+
+def test_a_grid_of_two_axes_is_painted(tmp_path: Path) -> None:
+    summary = grid_run(tmp_path / "run", {"s4": [20, 20], "s8": [10, 10]}, repeats=2, more={"max_queue_delay_us": [0, 700]})
+    drawings = draw(summary, Words("zh"))
+    assert "heat-fp16-c1-max_queue_delay_us-max_sequences" in drawings and "frontier" in drawings
+    blocks = frontier_blocks(summary, Words("zh"), tuple(drawings))
+    assert any(isinstance(block, Figure) and block.name.startswith("heat-") for block in blocks)
+    (heat,) = [block for block in blocks if isinstance(block, Table) and block.header[0].startswith("max_queue")]
+    assert heat.folded and heat.rows[0][2] == "100 / 100 ms ★"

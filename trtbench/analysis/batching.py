@@ -34,9 +34,12 @@ class InflightBatching:
 
     `exact`: the engine counted every step and token (the CPU engine). Else the steps are those that the sampled gauge was seen at, each
     reading standing for the steps since the one before where the engine counts its iterations (TensorRT-LLM), and
-    `in_company_ratio` goes by scheduled requests in place of tokens. `running` and `waiting` are always sampled.
+    `in_company_ratio` goes by scheduled requests in place of tokens. `histogram` (size to readings), `batched_ratio` (readings with two or
+    more), `running` and `waiting` are always sampled.
     """
 
+    histogram: dict[int, int]
+    batched_ratio: float
     exact: bool
     steps: dict[int, int]
     mean_batch: float | None  # scheduled requests / steps
@@ -81,7 +84,8 @@ def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size
 
 def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightBatching | None:
     """None where the engine shows no in-flight metrics, or none fell into the window."""
-    running = Level.of(inside(samples.series("inflight_scheduled_requests"), start_ns, end_ns))
+    scheduled = inside(samples.series("inflight_scheduled_requests"), start_ns, end_ns)
+    running = Level.of(scheduled)
     if running is None:
         return None
     counted = _counted_steps(samples, start_ns, end_ns)
@@ -90,6 +94,8 @@ def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightB
     together = sum(size * count for size, count in steps.items() if size >= 2)
     limit = Level.of(inside(samples.series("inflight_max_requests"), start_ns, end_ns))
     return InflightBatching(
+        histogram={int(size): count for size, count in sorted(Counter(scheduled.tolist()).items())},
+        batched_ratio=float(np.mean(scheduled >= 2)),
         exact=counted is not None,
         steps=steps,
         mean_batch=requests / sum(steps.values()) if steps else None,

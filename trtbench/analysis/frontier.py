@@ -13,7 +13,7 @@ from trtbench.analysis.race import SLO_KEPT_RATIO, Drop
 from trtbench.analysis.scores import score
 from trtbench.analysis.stages import StageResult
 from trtbench.records import Event
-from trtbench.scenario import Grid, Scenario, cells_of
+from trtbench.scenario import Grid, Scenario
 
 Percentile = Literal["p50", "p99"]
 Figure = Literal["goodput", "output_token_throughput"]
@@ -103,11 +103,11 @@ class Frontier:
 
 def frontiers(results: Sequence[DeploymentResult], scenario: Scenario, events: Sequence[Event] = ()) -> tuple[Frontier, ...]:
     """() of a scenario without a grid, and of a server that the run did not deploy. `events` say what a search decided."""
-    grid = scenario.grid
+    grid, found = scenario.grid, scenario.cells
     served = [result for result in results if result.facts.deployment in scenario.deployments]
-    if grid is None or grid.base is None or not served:
+    if grid is None or found is None or not served:
         return ()
-    names = tuple(cells_of(grid, grid.base, grid.cell_of(next(iter(scenario.deployments)))).cells)
+    names = tuple(found.cells)
     return tuple(
         _frontier(stage.label, dtype, names, [result for result in served if result.facts.dtype == dtype], scenario, grid, events)
         for dtype in scenario.engines

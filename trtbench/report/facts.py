@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
+from trtbench.report.many import is_many
 from trtbench.report.words import Words
 from trtbench.report.workload import workload_text
 from trtbench.scenario import Ramp, Stage
@@ -43,9 +44,12 @@ def target(summary: Summary, words: Words) -> list[Block]:
     """The model, then one column a deployment."""
     columns = [_deployment_facts(result, words) for result in summary.deployments]
     names = list(dict.fromkeys(name for column in columns for name in column))
+    model = _facts([(words("target.model"), summary.scenario.model)])
+    if is_many(summary):
+        wide = tuple((r.name, *(column.get(name, NONE) for name in names)) for r, column in zip(summary.deployments, columns, strict=True))
+        return [model, Table((words("target.deployment"), *names), wide, words("target.all", count=len(wide)), numeric=False, folded=True)]
     rows = tuple((name, *(column.get(name, NONE) for column in columns)) for name in names)
     header = (words("target.deployment"), *(result.name for result in summary.deployments))
-    model = _facts([(words("target.model"), summary.scenario.model)])
     return [model, Table(header, rows, numeric=False)] if rows else [model]
 
 

@@ -9,7 +9,7 @@ from trtbench.report.blocks import Block, Bullets, Code, Figure, Paragraph, Tabl
 from trtbench.report.format import NONE, ms, number, percent
 from trtbench.report.heat import caption, drawing_of, heat_table, note
 from trtbench.report.words import Words
-from trtbench.scenario import Cells, Deployment, Grid, cells_of
+from trtbench.scenario import Cells, Deployment, Grid
 
 _LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
 _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue")
@@ -17,10 +17,9 @@ _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit",
 
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
     """Nothing of a scenario without a grid. `drawings`: the figures that there are."""
-    grid = summary.scenario.grid
-    if grid is None or grid.base is None or not summary.frontiers:
+    grid, found = summary.scenario.grid, summary.scenario.cells
+    if grid is None or found is None or not summary.frontiers:
         return []
-    found = cells_of(grid, grid.base, grid.cell_of(next(iter(summary.scenario.deployments))))
     blocks: list[Block] = []
     for frontier in summary.frontiers:
         blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]

@@ -6,7 +6,6 @@ from trtbench.analysis.summary import Cell, Frontier, HeatMap, Summary, figure_o
 from trtbench.report.blocks import Table
 from trtbench.report.format import NONE, ms, number
 from trtbench.report.words import Words
-from trtbench.scenario import cells_of
 
 WINNER = "★"
 
@@ -17,12 +16,11 @@ def drawing_of(heat: HeatMap) -> str:
 
 def heats(summary: Summary) -> list[tuple[Frontier, HeatMap]]:
     """At the last stage of load of each engine; the other stages have their tables."""
-    grid = summary.scenario.grid
-    if grid is None or grid.base is None or not summary.frontiers:
+    grid, found = summary.scenario.grid, summary.scenario.cells
+    if grid is None or found is None or not summary.frontiers:
         return []
-    found = cells_of(grid, grid.base, grid.cell_of(next(iter(summary.scenario.deployments)))).cells
     last = {frontier.dtype: frontier for frontier in summary.frontiers}
-    return [(frontier, heat) for frontier in last.values() for heat in heat_maps(frontier, grid, found)]
+    return [(frontier, heat) for frontier in last.values() for heat in heat_maps(frontier, grid, found.cells)]
 
 
 def heat_table(heat: HeatMap, frontier: Frontier, words: Words, folded: bool) -> Table:

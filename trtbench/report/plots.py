@@ -25,6 +25,7 @@ from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.heat import drawing_of, heats
 from trtbench.report.heat_plot import paint_heat
+from trtbench.report.many import shown
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
@@ -72,7 +73,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "frontier": partial(_frontier, summary, words),
     }
     painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
-    for result in summary.deployments:
+    for result in shown(summary):
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
@@ -247,7 +248,7 @@ def _with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
 
 
 def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
-    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(summary.deployments)]
+    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(shown(summary))]
 
 
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:
