@@ -20,7 +20,8 @@ def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.frontiers:
         return []
-    blocks: list[Block] = []
+    blocks: list[Block] = [Paragraph(_sentence(frontier, words), strong=True) for frontier in summary.frontiers]
+    blocks += [Figure("frontier", words("figure.frontier"))] if "frontier" in drawings else []
     for frontier in summary.frontiers:
         blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]
     if found.left_out:
@@ -42,7 +43,6 @@ def _frontier(frontier: Frontier, found: Cells, words: Words) -> list[Block]:
             words("frontier.batchers", **place),
             _basis(frontier, words),
         ),
-        Paragraph(_sentence(frontier, words), strong=True),
     ]
     if frontier.winner:
         blocks += [Paragraph(words("frontier.stanza", cell=frontier.winner.cell)), Code(stanza(found.cells[frontier.winner.cell]))]
@@ -54,7 +54,7 @@ def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: 
     blocks: list[Block] = []
     for heat in heat_maps(frontier, grid, found.cells):
         drawn = drawing_of(heat) in drawings
-        blocks += [Figure(drawing_of(heat), f"{caption(heat, frontier, words)} {note(heat, words)}".strip())] if drawn else []
+        blocks += [Figure(drawing_of(heat), ". ".join(filter(None, (caption(heat, frontier, words), note(heat, words)))))] if drawn else []
         blocks.append(heat_table(heat, frontier, words, folded=drawn))
     return blocks
 
@@ -94,8 +94,8 @@ def _batcher_row(cell: Cell) -> tuple[str, ...]:
 
 
 def _basis(frontier: Frontier, words: Words) -> str:
-    exact = all(cell.exact for cell in frontier.cells if cell.repeats)
-    return words("frontier.counted" if exact else "frontier.sampled")
+    read = [cell.exact for cell in frontier.cells if cell.step_batch is not None]
+    return words("frontier.counted" if all(read) else "frontier.sampled") if read else ""
 
 
 def _estimate(value: Estimate | None, shown: Callable[[float | None], str]) -> str:

@@ -12,7 +12,7 @@ from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
 from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
-from trtbench.report.facts import environment, formulas, parameters, settings, target
+from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.frontier import frontier_blocks
 from trtbench.report.groups import group_tables
@@ -63,7 +63,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("parameters", *parameters(summary, words)),
         section("limit", *limit_blocks(summary, words)),
         section("hot_reload", *reload_blocks(summary, words)),
-        section("frontier", *drawn("frontier"), *frontier_blocks(summary, words, drawings)),
+        section("frontier", *frontier_blocks(summary, words, drawings)),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
         *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
@@ -77,6 +77,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         detail("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
         section("formulas", *formulas(words), folded=True),
+        section("deployments", *all_deployments(summary, words), folded=True),
         section("settings", *settings(summary, words), folded=True),
     ]
 
