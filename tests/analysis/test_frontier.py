@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from synthetic_run import MS, S, environment, request_of
 
 from trtbench.analysis.estimate import Estimate
-from trtbench.analysis.frontier import Cell, Frontier, winner, with_pareto
+from trtbench.analysis.frontier import LATENCIES, Cell, Frontier, winner, with_pareto
 from trtbench.analysis.heat_map import heat_maps
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict import Reason
@@ -91,7 +91,7 @@ def write_deployment(run: RunDirectory, name: str, step_ns: int, start_ns: int) 
 def test_a_planted_winner_is_found_with_its_interval(tmp_path: Path) -> None:
     (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 8]}).frontiers
     slow, fast = frontier.cells
-    assert (slow.name, slow.repeats, slow.complete, slow.pareto) == ("s4", 3, True, False)
+    assert (slow.name, slow.repeats, slow.complete, slow.pareto) == ("s4", 3, True, ())
     assert slow.output_token_throughput == Estimate(50.0, 0.0, 3)
     assert fast.output_token_throughput is not None and fast.pareto
     assert fast.output_token_throughput.mean == pytest.approx((100 + 100 + 125) / 3)
@@ -175,6 +175,17 @@ def test_heat_maps_of_three_axes_take_the_best_over_the_third() -> None:
     assert "instances" in table.note
 
 
+def test_a_frontier_for_each_latency() -> None:
+    """The fast one costs ITL, the slow one TTFT: each frontier tells its own."""
+    cells = [planted("fast", 100.0), planted("slow", 50.0), planted("dear", 90.0)]
+    latencies = {"fast": (10.0, 30.0), "slow": (20.0, 5.0), "dear": (15.0, 40.0)}
+    told = [
+        replace(cell, ttft_ns=Estimate(latencies[cell.name][0], None, 1), itl_ns=Estimate(latencies[cell.name][1], None, 1))
+        for cell in cells
+    ]
+    assert {cell.name: cell.pareto for cell in with_pareto(told)} == {"fast": ("ttft_ns", "itl_ns"), "slow": ("itl_ns",), "dear": ()}
+
+
 def planted(name: str, tokens: float | None) -> Cell:
     none = dict.fromkeys(field.name for field in fields(Cell))
     figures = {"name": name, "repeats": 1, "complete": tokens is not None, "exact": False, "by_round": {1: tokens}}
@@ -199,14 +210,18 @@ def test_only_a_cell_that_keeps_the_slo_wins(tmp_path: Path) -> None:
 
 def test_a_cell_with_a_repeat_missing_is_no_candidate(tmp_path: Path) -> None:
     (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10], "s16": []}).frontiers
-    assert [(cell.repeats, cell.complete, cell.pareto) for cell in frontier.cells] == [(3, True, True), (2, False, None), (0, False, None)]
+    assert [(cell.repeats, cell.complete, cell.pareto) for cell in frontier.cells] == [
+        (3, True, LATENCIES),
+        (2, False, None),
+        (0, False, None),
+    ]
     assert frontier.cells[2].output_token_throughput is None and frontier.cells[2].batch_hit_ratio is None
     assert frontier.winner is not None and frontier.winner.cell == "s4"
 
 
 def test_two_cells_of_the_same_figures_are_both_on_the_frontier(tmp_path: Path) -> None:
     (frontier,) = grid_run(tmp_path / "run", {"s4": [10], "s8": [10]}, repeats=1).frontiers
-    assert [cell.pareto for cell in frontier.cells] == [True, True]
+    assert [cell.pareto for cell in frontier.cells] == [LATENCIES, LATENCIES]
     assert with_pareto(frontier.cells) == frontier.cells
 
 

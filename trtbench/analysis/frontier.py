@@ -17,7 +17,7 @@ from trtbench.scenario import Grid, Scenario
 
 Percentile = Literal["p50", "p99"]
 Figure = Literal["goodput", "output_token_throughput"]
-_LATENCIES = ("ttft_ns", "itl_ns", "e2e_latency_ns")
+LATENCIES = ("ttft_ns", "itl_ns", "e2e_latency_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Cell:
 
     The engine's in-flight batch: `step_batch` (requests a step), `seen_batch` (as a scheduled request sees it), `in_company_ratio`,
     `waiting`; Triton's batcher: `batch_hit_ratio`, `mean_batch`, `fill_ratio`, `queue_ns`. None where that was not read in every
-    such repeat. `exact`: the in-flight figures were counted, not sampled, in all of them. `pareto`: no complete cell has both a
-    throughput at least as high and a TTFT at least as low, one of them better; None where either is not known. `within_slo_ratio` is the
-    mean of the repeats' goodput ratios, None without an SLO.
+    such repeat. `exact`: the in-flight figures were counted, not sampled, in all of them. `pareto`: the latencies on whose frontier it
+    lies, no complete cell having a throughput at least as high and that latency at least as low, one of them better; None where it is
+    not known. `within_slo_ratio` is the mean of the repeats' goodput ratios, None without an SLO.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Cell:
     exact: bool
     by_round: dict[int, float]
     drop: Drop | None = None
-    pareto: bool | None = None
+    pareto: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _frontier(
         if stage is not None and stage.supports_rates:
             rounds[cell][grid.round_of(result.facts.deployment)] = stage
     every = [stage for of_cell in rounds.values() for stage in of_cell.values()]
-    percentiles = {latency: _percentile(every, latency) for latency in _LATENCIES}
+    percentiles = {latency: _percentile(every, latency) for latency in LATENCIES}
     drops = _drops(events, dtype, label)
     cells = []
     for name, of_cell in rounds.items():
@@ -203,18 +203,28 @@ def _cell(
 
 
 def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells, each told whether it lies on the frontier of throughput (higher) against TTFT (lower), by the means."""
-    points = {cell.name: point for cell in cells if cell.complete and (point := _point(cell))}
+    """The cells, each told on which frontiers of throughput (higher) against a latency (lower) it lies, by the means."""
+    lie_on = {latency: _frontier_of(cells, latency) for latency in LATENCIES}
+    known = {cell.name for cell in cells if cell.complete and cell.output_token_throughput}
 
-    def bettered(tokens: float, ttft_ns: float) -> bool:
-        return any(t >= tokens and ns <= ttft_ns and (t, ns) != (tokens, ttft_ns) for t, ns in points.values())
+    def of(cell: Cell) -> tuple[str, ...] | None:
+        return tuple(latency for latency, names in lie_on.items() if cell.name in names) if cell.name in known else None
 
-    return tuple(replace(cell, pareto=not bettered(*points[cell.name]) if cell.name in points else None) for cell in cells)
+    return tuple(replace(cell, pareto=of(cell)) for cell in cells)
 
 
-def _point(cell: Cell) -> tuple[float, float] | None:
-    tokens, ttft = cell.output_token_throughput, cell.ttft_ns
-    return (tokens.mean, ttft.mean) if tokens and ttft else None
+def _frontier_of(cells: Sequence[Cell], latency: str) -> frozenset[str]:
+    """Those that no other complete cell betters in one of the two without being worse in the other."""
+    points: dict[str, tuple[float, float]] = {}
+    for cell in cells:
+        tokens, found = cell.output_token_throughput, getattr(cell, latency)
+        if cell.complete and tokens and found:
+            points[cell.name] = (tokens.mean, found.mean)
+
+    def bettered(tokens: float, ns: float) -> bool:
+        return any(t >= tokens and n <= ns and (t, n) != (tokens, ns) for t, n in points.values())
+
+    return frozenset(name for name, point in points.items() if not bettered(*point))
 
 
 def winner(cells: Sequence[Cell]) -> Winner | None:

@@ -16,7 +16,7 @@ from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
-from trtbench.analysis.frontier import Cell, Frontier, Spent, Winner, frontiers
+from trtbench.analysis.frontier import LATENCIES, Cell, Frontier, Spent, Winner, frontiers
 from trtbench.analysis.groups import Group
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.analysis.kv_cache import KvCache
@@ -43,6 +43,7 @@ from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
 
 __all__ = [  # what report/ may know of analysis/
+    "LATENCIES",
     "PERMILLES",
     "Agreement",
     "Cancellation",

@@ -12,6 +12,7 @@ from trtbench.report.words import Words
 from trtbench.scenario import Cells, Deployment, Grid
 
 _LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
+_SHORT = {"ttft_ns": "TTFT", "itl_ns": "ITL", "e2e_latency_ns": "E2E"}
 _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue")
 
 
@@ -83,7 +84,7 @@ def _why(drop: Drop, words: Words) -> str:
 def _load_row(cell: Cell, words: Words) -> tuple[str, ...]:
     rates = (_estimate(cell.output_token_throughput, number), _estimate(cell.request_throughput, number))
     latencies = tuple(_estimate(value, ms) for value in (cell.ttft_ns, cell.itl_ns, cell.e2e_latency_ns))
-    pareto = NONE if cell.pareto is None else words("frontier.yes" if cell.pareto else "frontier.no")
+    pareto = NONE if cell.pareto is None else words.listed([_SHORT[name] for name in cell.pareto]) or words("frontier.no")
     return (cell.name, str(cell.repeats), *rates, *latencies, _estimate(cell.goodput, number), percent(cell.within_slo_ratio), pareto)
 
 

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from trtbench.analysis.summary import Curve, DeploymentResult, Frontier, HeatMap, StageResult, Summary
+from trtbench.analysis.summary import LATENCIES, Curve, DeploymentResult, Frontier, HeatMap, StageResult, Summary
 from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.heat import drawing_of, heats
@@ -48,6 +48,7 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
 }
 _NS_PER_MS, _NS_PER_S = 1e6, 1e9
+_AXIS = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
 
 
 @dataclass(frozen=True)
@@ -168,17 +169,19 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
 
 
 def _frontier(summary: Summary, words: Words) -> Figure | None:
-    """A panel for each engine, at the last stage of load."""
+    """A row for each engine, at the last stage of load; a panel for each latency."""
     last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
     if not last:
         return None
-    figure, panels = _panels(len(last), 3.6)
-    for axes, frontier in zip(panels, last, strict=True):
-        paint_frontier(axes, frontier, _COLOURS, _INK)
-        axes.set_title(f"{frontier.dtype}, {frontier.stage}")
-        axes.set_xlabel(f"{words('axis.ttft_ms')} {frontier.percentiles['ttft_ns'].upper()}")
-        axes.set_ylabel(words("axis.tokens"))
-    return _with_legend(figure, panels)
+    figure = Figure(figsize=(7.2, 2.9 * len(last)), layout="constrained")
+    rows = figure.subplots(len(last), len(LATENCIES), sharey="row", squeeze=False)
+    for frontier, panels in zip(last, rows, strict=True):
+        for axes, latency in zip(panels, LATENCIES, strict=True):
+            paint_frontier(axes, frontier, latency, _COLOURS, _INK)
+            axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
+        panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
+        panels[0].set_ylabel(words("axis.tokens"))
+    return _with_legend(figure, [axes for panels in rows for axes in panels])
 
 
 def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
