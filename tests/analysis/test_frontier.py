@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from synthetic_run import MS, S, environment, request_of
 
+from trtbench.analysis.cell import LATENCIES, Cell, with_pareto
 from trtbench.analysis.estimate import Estimate
-from trtbench.analysis.frontier import LATENCIES, Cell, Frontier, winner, with_pareto
+from trtbench.analysis.frontier import Frontier, winner
 from trtbench.analysis.heat_map import heat_maps
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict import Reason

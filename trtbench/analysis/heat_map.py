@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from trtbench.analysis.frontier import Cell, Figure, Frontier
+from trtbench.analysis.cell import Cell, Figure
+from trtbench.analysis.frontier import Frontier
 from trtbench.scenario import Deployment, Grid
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
 from trtbench.analysis.cancellation import Cancellation
+from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
 from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
-from trtbench.analysis.frontier import LATENCIES, Cell, Frontier, Spent, Winner, frontiers
+from trtbench.analysis.frontier import Frontier, Spent, Winner, frontiers
 from trtbench.analysis.groups import Group
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.analysis.kv_cache import KvCache
