@@ -68,6 +68,16 @@ def test_a_killed_rename_is_made_good(tmp_path: Path) -> None:
     assert [directory.name for directory in log.run.deployments()] == ["default-fp16"]
 
 
+def test_a_torn_event_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = killed(tmp_path / "run")
+    before = RunDirectory.open(path).events()
+    with (path / "events.jsonl").open("a") as events:
+        events.write('{"time_ns":1,"ki')
+    resume_run(open_unfinished(path).run, [], lambda event: None)
+    assert RunDirectory.open(path).events()[:-1] == before
+    assert RunDirectory.open(path).events()[-1].kind == "run_resumed"
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     path = killed(tmp_path / "run")
     first = open_unfinished(path)

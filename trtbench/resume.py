@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -69,6 +70,7 @@ def open_unfinished(path: Path) -> Unfinished:
     if not (path / "scenario.yaml").is_file() or not run.events():
         raise RunDirectoryError(f"{path} was killed before its first event: start a new run")
     run.lock()
+    _drop_torn_line(path / "events.jsonl")
     events, scenario = run.events(), load_scenario(path / "scenario.yaml")
     begun = run.deployments()
     if any(_is_external(directory) for directory in begun):
@@ -78,6 +80,13 @@ def open_unfinished(path: Path) -> Unfinished:
         raise RunDirectoryError(f"{path} is finished, nothing is left to run: `trtbench report {path}` makes its report again")
     _check_environment(path, run.environment())
     return Unfinished(run, scenario, done)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """What a kill left of a line would spoil the next one that is appended."""
+    whole, newline, torn = path.read_bytes().rpartition(b"\n")
+    if torn:
+        os.truncate(path, len(whole) + len(newline))
 
 
 def _is_external(directory: DeploymentDirectory) -> bool:

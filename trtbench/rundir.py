@@ -227,6 +227,8 @@ class RunDirectory:
             self._event_lines.lock()
         except BlockingIOError as error:
             raise RunDirectoryError(f"{self.path} is being run by another process: wait for its end, or end it") from error
+        except OSError:
+            return  # a file system without locks keeps nobody out, and a run can do without
 
     @cached_property
     def _event_lines(self) -> LineWriter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -57,9 +57,6 @@ class Frontier:
     winner: Winner | None
     search: Spent | None = None
 
-    def cell(self, name: str) -> Cell:
-        return next(cell for cell in self.cells if cell.name == name)
-
 
 def frontiers(results: Sequence[DeploymentResult], scenario: Scenario, events: Sequence[Event] = ()) -> tuple[Frontier, ...]:
     """() of a scenario without a grid, and of a server that the run did not deploy. `events` say what a search decided."""
@@ -97,10 +94,17 @@ def _frontier(
     cells = []
     for name, of_cell in rounds.items():
         figures = {r: figure for r, stage in sorted(of_cell.items()) if (figure := score(stage, scenario).figure) is not None}
-        asked = max(served[name], 1) if grid.search else grid.repeats
+        asked = _rounds_asked(name, served, drops) if grid.search else grid.repeats
         cells.append(cell_of(name, list(of_cell.values()), percentiles, asked, figures, drops.get(name)))
     spent = Spent(len(names) * grid.repeats, len(results)) if grid.search else None
     return Frontier(label, dtype, with_pareto(cells), percentiles, winner(cells), spent)
+
+
+def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop]) -> int:
+    """Of a search: as many as it was served where the race is over for it, else as many as any cell that still races."""
+    left = [cell for cell in served if cell not in drops]
+    over = name in drops or len(left) == 1
+    return max(1, served[name] if over else max(served[cell] for cell in left))
 
 
 def _drops(events: Sequence[Event], dtype: str, stage: str) -> dict[str, Drop]:
