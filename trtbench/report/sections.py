@@ -139,9 +139,7 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
             severity=finding.severity,
             severity_label=words(f"severity.{finding.severity}"),
             title=_said(finding, "title", words),
-            where=words("findings.more", where=_where(finding, words), count=len(more), others=_others(more, words))
-            if more
-            else _where(finding, words),
+            where=_everywhere(finding, more, words),
             lines=tuple((words(f"finding.{part}"), _said(finding, part, words)) for part in ("seen", "cause", "remedy")),
         )
         for finding, *more in groups_of(summary.findings, is_many(summary))
@@ -151,6 +149,11 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
 
 def _said(finding: Finding, part: str, words: Words) -> str:
     return words.finding(finding.code, part, finding.figures)
+
+
+def _everywhere(finding: Finding, more: Sequence[Finding], words: Words) -> str:
+    where = _where(finding, words)
+    return words("findings.more", where=where, count=len(more), others=_others(more, words)) if more else where
 
 
 def _where(finding: Finding, words: Words) -> str:
