@@ -128,11 +128,11 @@ def test_another_engine_or_plan_is_refused(tmp_path: Path) -> None:
     run._event_lines.close()
     unfinished = open_unfinished(path)
     engines = {dtype: engine(tmp_path, dtype, "smollm2-135m") for dtype in ENGINES}
-    unfinished.check(engines, "a" * 64)
+    unfinished.check(engines, ["a" * 64])
     with pytest.raises(RunDirectoryError, match="plan drawn now has hash bbbbbbbbbbbb"):
-        unfinished.check(engines, "b" * 64)
+        unfinished.check(engines, ["b" * 64])
     with pytest.raises(RunDirectoryError, match="the int8 engine has hash 0000"):
-        unfinished.check(engines | {"int8": replace(engines["int8"], sha256="0" * 64)}, "a" * 64)
+        unfinished.check(engines | {"int8": replace(engines["int8"], sha256="0" * 64)}, ["a" * 64])
 
 
 def test_instants_of_two_sessions_are_never_subtracted() -> None:

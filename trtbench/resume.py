@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from trtbench.clock import WallAnchor
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.environment import capture
-from trtbench.history import current, finished, is_complete
+from trtbench.history import current, finished, is_complete, sessions
 from trtbench.records import Environment
 from trtbench.rundir import DeploymentDirectory, RunDirectory, RunDirectoryError
 from trtbench.runlog import RunLog
@@ -30,8 +30,8 @@ class Unfinished:
     scenario: Scenario
     done: frozenset[str]
 
-    def check(self, engines: Mapping[Dtype, Engine], plan_sha256: str) -> None:
-        """RunDirectoryError when the engines or the plan are not those that the run began with."""
+    def check(self, engines: Mapping[Dtype, Engine], plans: Collection[str]) -> None:
+        """RunDirectoryError when the engines or the plans (hashes) are not those that the run began with."""
         for directory in self.run.deployments():
             if not (directory.path / ENGINE_JSON).is_file():
                 continue
@@ -42,10 +42,11 @@ class Unfinished:
                     f"{self.run.path}: the {before['dtype']} engine has hash {now[:12]}, {directory.name} ran on {before['sha256'][:12]}: "
                     "bring the old engine back to engines/built, or start a new run"
                 )
-        drawn = [event.data["sha256"] for event in self.run.events() if event.kind == "plan_drawn"]
-        if drawn and drawn[0] != plan_sha256:
+        drawn = {event.data["sha256"] for event in sessions(self.run.events())[0] if event.kind == "plan_drawn"}
+        if drawn and drawn != set(plans):
+            now, then = (", ".join(sorted(sha256[:12] for sha256 in hashes)) for hashes in (plans, drawn))
             raise RunDirectoryError(
-                f"{self.run.path}: the plan drawn now has hash {plan_sha256[:12]}, the run's has {drawn[0][:12]}: "
+                f"{self.run.path}: the plan drawn now has hash {now}, the run's has {then}: "
                 "a dataset, a trace or the tokenizer has changed; bring the old one back, or start a new run"
             )
 

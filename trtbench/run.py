@@ -67,7 +67,7 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
     """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
     unfinished = open_unfinished(path)
     prepared = _prepare(unfinished.scenario, path, engines, listener)
-    unfinished.check(prepared.engines, prepared.plan.sha256)
+    unfinished.check(prepared.engines, [prepared.plan.sha256])
     log = resume_run(unfinished.run, command, listener)
     unfinished.set_aside(log)
     log.event("plan_drawn", sha256=prepared.plan.sha256, notes=list(prepared.plan.notes))

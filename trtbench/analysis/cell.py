@@ -52,6 +52,11 @@ class Cell:
     pareto: tuple[str, ...] | None = None
 
 
+def figure_by(cells: Sequence[Cell]) -> Figure:
+    """By what cells are compared: goodput where the scenario sets an SLO (a cell then has a goodput), else output tokens a second."""
+    return "goodput" if any(cell.goodput for cell in cells) else "output_token_throughput"
+
+
 def cell_of(
     name: str,
     stages: Sequence[StageResult],

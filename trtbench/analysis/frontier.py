@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, with_pareto
+from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, figure_by, with_pareto
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.race import SLO_KEPT_RATIO, Drop
@@ -123,8 +123,8 @@ def _percentile(stages: Sequence[StageResult], latency: str) -> Percentile:
 
 
 def winner(cells: Sequence[Cell]) -> Winner | None:
-    """By goodput where the scenario sets an SLO (a cell then has a goodput), else by output tokens a second."""
-    figure: Figure = "goodput" if any(cell.goodput for cell in cells) else "output_token_throughput"
+    """None where no cell may win."""
+    figure = figure_by(cells)
     candidates = [cell for cell in cells if cell.drop is None and _may_win(cell, figure)]
     if not candidates:
         return None

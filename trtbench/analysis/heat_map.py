@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from trtbench.analysis.cell import Cell, Figure
+from trtbench.analysis.cell import Cell, Figure, figure_by
+from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.frontier import Frontier
 from trtbench.scenario import Deployment, Grid
 
@@ -32,7 +33,7 @@ class HeatMap:
 def heat_maps(frontier: Frontier, grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[HeatMap, ...]:
     """One for each pair of axes with more than one value; `deployments` by cell."""
     axes = [axis for axis, values in grid.axes.items() if len(values) > 1]
-    figure: Figure = "goodput" if any(cell.goodput for cell in frontier.cells) else "output_token_throughput"
+    figure = figure_by(frontier.cells)
     places = {cell.name: grid.values_of(deployments[cell.name]) for cell in frontier.cells}
     return tuple(_map(frontier, grid, places, row, column, axes, figure) for row, column in combinations(axes, 2))
 
@@ -60,7 +61,7 @@ def _map(
 
 
 def figure_of(cell: Cell, figure: Figure) -> float | None:
-    estimate = cell.goodput if figure == "goodput" else cell.output_token_throughput
+    estimate: Estimate | None = getattr(cell, figure)
     return estimate.mean if estimate else None
 
 

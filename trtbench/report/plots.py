@@ -173,10 +173,11 @@ def _frontier(summary: Summary, words: Words) -> Figure | None:
     last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
     if not last:
         return None
+    shown = [latency for latency in LATENCIES if any(getattr(cell, latency) for frontier in last for cell in frontier.cells)]
     figure = Figure(figsize=(7.2, 2.9 * len(last)), layout="constrained")
-    rows = figure.subplots(len(last), len(LATENCIES), sharey="row", squeeze=False)
+    rows = figure.subplots(len(last), max(len(shown), 1), sharey="row", squeeze=False)
     for frontier, panels in zip(last, rows, strict=True):
-        for axes, latency in zip(panels, LATENCIES, strict=True):
+        for axes, latency in zip(panels, shown, strict=False):
             paint_frontier(axes, frontier, latency, _COLOURS, _INK)
             axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
         panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
