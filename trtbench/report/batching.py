@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from trtbench.analysis.summary import DeploymentResult, InflightBatching, StageResult, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, percent, whole
+from trtbench.report.many import is_many
 from trtbench.report.words import Words
 
 _INFLIGHT = ("stage", "steps", "step_batch", "seen_batch", "in_company", "waiting_mean", "waiting_max", "limit", "by_requests")
@@ -14,16 +15,13 @@ _TRITON = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill
 
 
 def batching_tables(summary: Summary, words: Words) -> list[Block]:
+    """A table of each kind a deployment; of many deployments one for all."""
     measured = [result for result in summary.deployments if result.stages]
-    tables: list[Block] = []
-    for result in measured:
-        tables += _inflight(result, summary.scenario.telemetry.interval_ms, words)
-    for result in measured:
-        rows = tuple(_triton_row(stage) for stage in result.stages if stage.triton_batching)
-        if rows:
-            caption = words("batching.triton", deployment=result.name)
-            tables.append(Table(tuple(words(f"col.{column}") for column in _TRITON), rows, caption))
-    return [*_lead(measured, words), *tables] if tables else []
+    many, interval_ms = is_many(summary), summary.scenario.telemetry.interval_ms
+    groups = [measured] if many else [[result] for result in measured]
+    inflight = [table for group in groups for table in _inflight(group, many, interval_ms, words)]
+    triton = [table for group in groups for table in _triton(group, many, words)]
+    return [*_lead(measured, words), *inflight, *triton] if inflight or triton else []
 
 
 def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
@@ -40,15 +38,39 @@ def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
     return blocks
 
 
-def _inflight(result: DeploymentResult, interval_ms: int, words: Words) -> list[Block]:
-    stages = [(stage.span.name, stage.inflight) for stage in result.stages if stage.inflight]
+def _inflight(results: Sequence[DeploymentResult], many: bool, interval_ms: int, words: Words) -> list[Block]:
+    stages = [(result.name, stage.span.name, stage.inflight) for result in results for stage in result.stages if stage.inflight]
     if not stages:
         return []
-    exact = all(batch.exact for _, batch in stages)
-    caption = words("batching.counted" if exact else "batching.sampled", deployment=result.name, interval=interval_ms)
-    rows = tuple((name, *_inflight_row(batch)) for name, batch in stages)
-    note = words("batching.counted_note" if exact else "batching.sampled_note", interval=interval_ms)
-    return [Table(tuple(words(f"col.{column}") for column in _INFLIGHT), rows, caption, note)]
+    exact = all(batch.exact for *_, batch in stages)
+    caption = words("batching.counted" if exact else "batching.sampled", deployment=_named(results, many, words), interval=interval_ms)
+    rows = tuple((name, stage, *_inflight_row(batch)) for name, stage, batch in stages)
+    return [
+        _table(
+            _INFLIGHT,
+            rows,
+            caption,
+            words("batching.counted_note" if exact else "batching.sampled_note", interval=interval_ms),
+            many,
+            words,
+        )
+    ]
+
+
+def _triton(results: Sequence[DeploymentResult], many: bool, words: Words) -> list[Block]:
+    rows = tuple((result.name, *_triton_row(stage)) for result in results for stage in result.stages if stage.triton_batching)
+    return [_table(_TRITON, rows, words("batching.triton", deployment=_named(results, many, words)), "", many, words)] if rows else []
+
+
+def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str:
+    return words("section.deployments") if many else results[0].name
+
+
+def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, many: bool, words: Words) -> Table:
+    """`rows` begin with the deployment, which a table of one alone does not show."""
+    header = tuple(words(f"col.{column}") for column in ("deployment", *columns))
+    skip = 0 if many else 1
+    return Table(header[skip:], tuple(row[skip:] for row in rows), caption, note, labels=2 - skip)
 
 
 def _inflight_row(batch: InflightBatching) -> tuple[str, ...]:

@@ -16,13 +16,16 @@ def is_many(summary: Summary) -> bool:
 
 
 def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
-    """Those whose figures are drawn: all, or of many the runs of winning cells, else the first few."""
+    """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as can be told apart."""
     if not is_many(summary):
         return summary.deployments
     grid = summary.scenario.grid
+    cells: dict[tuple[str | None, str], DeploymentResult] = {}
+    for result in summary.deployments:
+        name = result.facts.deployment
+        cells.setdefault((result.facts.dtype, grid.cell_of(name) if grid else name), result)
     winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.frontiers if frontier.winner}
-    of_winners = [r for r in summary.deployments if grid and (r.facts.dtype, grid.cell_of(r.facts.deployment)) in winners]
-    return tuple((of_winners or summary.deployments)[:FEW])
+    return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in winners)[:FEW])
 
 
 def groups_of(found: Iterable[T], many: bool) -> list[tuple[T, ...]]:

@@ -109,14 +109,19 @@ def _reason(reason: Reason, words: Words) -> str:
 
 def _conclusion(summary: Summary, words: Words) -> list[Block]:
     """Bottlenecks and advice, both from findings alone; each remedy once."""
-    limits = [finding for finding in summary.findings if finding.limits]
+    limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
-        words("conclusion.item", where=_where(finding, words), title=_said(finding, "title", words), seen=_said(finding, "seen", words))
-        for finding in limits
+        words(
+            "conclusion.item",
+            where=_everywhere(finding, more, words),
+            title=_said(finding, "title", words),
+            seen=_said(finding, "seen", words),
+        )
+        for finding, *more in groups_of(limits, many)
     ]
     advice: dict[str, list[str]] = {}
-    for finding in (*limits, *(finding for finding in summary.findings if not finding.limits)):
-        advice.setdefault(_said(finding, "remedy", words), []).append(_where(finding, words))
+    for finding, *more in groups_of((*limits, *(finding for finding in summary.findings if not finding.limits)), many):
+        advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
     return [
         Paragraph(words("conclusion.bottleneck"), strong=True),

@@ -93,8 +93,11 @@ class InflightBatcher:
         self._iterations += 1
         scheduled = self._pipeline.get_metrics().scheduled_requests
         self._mark_scheduled(scheduled, start_ns)
-        context_tokens, output_tokens = self._send_tokens(end_ns)
-        self._steps.count(scheduled, output_tokens)
+        answers = self._read_answers()
+        self._steps.count(scheduled, sum(len(token_ids) for _, token_ids, _ in answers.values()))
+        if any(status != _STATUS.RUNNING for *_, status in answers.values()):
+            self._steps.publish()  # before the answers leave: whoever waits for the last one then finds every step counted
+        context_tokens = self._send_answers(answers, end_ns)
         if not self._active:
             self._pipeline.step()  # an empty step: only then does the engine count the blocks it has freed
             scheduled = 0
@@ -105,21 +108,25 @@ class InflightBatcher:
         for generation, _ in zip(self._active.values(), range(scheduled)):  # noqa: B905
             generation.first_scheduled_ns = generation.first_scheduled_ns or start_ns
 
-    def _send_tokens(self, end_ns):
-        """Send what the step made; returns the prompt tokens of the requests whose prefill it ended, and the tokens made."""
-        context_tokens = output_tokens = 0
-        for number, generation in list(self._active.items()):
+    def _read_answers(self):
+        """What the step made: request number -> (generation, new token ids, status), of those that it made anything of."""
+        answers = {}
+        for number, generation in self._active.items():
             handle = generation.handle
             if not handle.can_read() and handle.get_status() == _STATUS.RUNNING:
                 continue
-            is_first = not generation.first_token_ns
             token_ids = []
             while handle.can_read():
                 token_ids += next(iter(handle.read().values())).generated_ids
-            output_tokens += len(token_ids)
-            status = handle.get_status()
+            answers[number] = generation, token_ids, handle.get_status()
+        return answers
+
+    def _send_answers(self, answers, end_ns):
+        """Returns the prompt tokens of the requests whose prefill the step ended."""
+        context_tokens = 0
+        for number, (generation, token_ids, status) in answers.items():
             if token_ids:
-                context_tokens += len(generation.input_ids) if is_first else 0
+                context_tokens += 0 if generation.first_token_ns else len(generation.input_ids)
                 generation.send_tokens(token_ids, end_ns, final=status == _STATUS.FINISHED)
             elif status == _STATUS.FINISHED:
                 generation.send_end()
@@ -127,7 +134,7 @@ class InflightBatcher:
                 generation.send_error("No free blocks left in the KV cache for this request.", pb_utils.TritonError.UNAVAILABLE)
             if status != _STATUS.RUNNING:
                 del self._active[number]
-        return context_tokens, output_tokens
+        return context_tokens
 
     def _fail_all(self, error):
         for generation in self._active.values():
