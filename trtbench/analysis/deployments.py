@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
@@ -67,6 +68,7 @@ class DeploymentResult:
     kv_pressures: tuple[KvPressure, ...] = ()
     kv_capacity: KvCapacity | None = None
     cancellations: tuple[Cancellation, ...] = ()
+    cancel_controls: tuple[CancelControl, ...] = ()
 
     @property
     def provider(self) -> str:
@@ -112,6 +114,7 @@ def deployment_result(
         kv_pressures=pressures,
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
+        cancel_controls=cancel_controls(stages, records, scenario, facts),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
@@ -42,6 +43,7 @@ from trtbench.scenario import Scenario, load_scenario
 __all__ = [  # what report/ may know of analysis/
     "PERMILLES",
     "Agreement",
+    "CancelControl",
     "Cancellation",
     "Cell",
     "Comparison",
@@ -73,6 +75,7 @@ __all__ = [  # what report/ may know of analysis/
     "StageResult",
     "StageReuse",
     "Summary",
+    "Survivors",
     "Throughput",
     "Transport",
     "TrialResult",

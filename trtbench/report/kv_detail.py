@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvPressure, PrefixReuse, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.cancel_control import control_blocks
 from trtbench.report.format import NONE, ms, number, percent, times, whole
 from trtbench.report.words import Words
 
@@ -19,7 +20,7 @@ def kv_detail(summary: Summary, words: Words) -> list[Block]:
     blocks = [block for result in pressed for block in _pressure(result, words)]
     blocks += [Paragraph(words("kv_pressure.note"))] if pressed else []
     blocks += [_audit(result, summary.scenario.telemetry.interval_ms, words) for result in audited]
-    blocks += [Paragraph(words("cancellation.note"))] if audited else []
+    blocks += [Paragraph(words("cancellation.note")), *control_blocks(summary, words)] if audited else []
     blocks += [_reuse(pair, words) for pair in summary.prefix_reuse]
     return [*blocks, Paragraph(words("reuse.note"))] if summary.prefix_reuse else blocks
 
