@@ -14,7 +14,7 @@ from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
-from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
@@ -31,6 +31,7 @@ from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
+from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
@@ -77,6 +78,7 @@ __all__ = [  # what report/ may know of analysis/
     "Summary",
     "Survivors",
     "Throughput",
+    "Timeline",
     "Transport",
     "TrialResult",
     "TritonBatching",
