@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from synthetic_run import MS, S, request_of, samples_of
 
-from trtbench.analysis.context_limit import ContextLimits, context_limits, growth_order
+from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.findings import Finding
@@ -172,8 +172,3 @@ def test_a_limit_below_theory_is_a_finding_with_what_the_server_said() -> None:
     figures = findings(search.found())["limit_not_as_predicted"].figures
     assert (figures["passed_tokens"], figures["failed_tokens"], figures["predicted_tokens"]) == (1024, 1056, LIMIT)
     assert figures["said"] == "too many tokens in one step"
-
-
-def test_growth_order_needs_three_lengths() -> None:
-    assert growth_order([(1, 2.0), (2, 4.0), (2, 4.0)]) is None
-    assert growth_order([(1, 3.0), (2, 6.0), (4, 12.0)]) == pytest.approx(1.0)

@@ -11,7 +11,7 @@ from trtbench.analysis.summary import Curve, DeploymentResult, Summary
 from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import LANGUAGES, Language, Words
 
-COLOURS = ("#000001", "#000002", "#000003", "#000004", "#000005")
+COLOURS = tuple(f"#00000{number}" for number in range(8))
 INK = "#000000"
 
 

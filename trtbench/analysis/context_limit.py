@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.growth import CostFigure, Growth, linear_growth, power_growth
 from trtbench.analysis.latency import ttft_ns
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples
@@ -17,7 +15,6 @@ from trtbench.rundir import Samples
 FailureClass = Literal[
     "length_rule", "kv_exhausted", "shortened", "out_of_memory", "timeout", "server_died", "low_memory", "rejected", "cancelled", "other"
 ]
-_FEWEST_FOR_ORDER = 3
 _CLASSES: dict[Outcome, FailureClass] = {
     Outcome.COMPLETED: "shortened",
     Outcome.TOO_LONG: "length_rule",
@@ -31,7 +28,10 @@ _CLASSES: dict[Outcome, FailureClass] = {
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it."""
+    """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it.
+
+    `takes_most`: no trial that passed before it had as many prompt tokens at once, so that its memory is its own.
+    """
 
     users: int
     input_tokens: int
@@ -45,6 +45,7 @@ class TrialResult:
     gpu_memory_bytes_peak: float | None
     healthy: bool | None
     blocks_left: int | None
+    takes_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Limit:
 class ContextLimits:
     """`predicted_tokens`: the longest prompt by theory, `predicted_by` which rule sets it.
 
-    `ttft_order`: exponent k of TTFT ~ length^k, least squares on the logarithms of the passed trials at one user; None below three lengths.
+    `ttft_order`: exponent k of TTFT ~ length^k at one user, None below three lengths; `growths` has all laws that could be fitted.
     """
 
     ended: str
@@ -79,6 +80,7 @@ class ContextLimits:
     limits: tuple[Limit, ...]
     trials: tuple[TrialResult, ...]
     ttft_order: float | None
+    growths: tuple[Growth, ...] = ()
 
     @property
     def unhealthy(self) -> tuple[TrialResult, ...]:
@@ -107,7 +109,12 @@ def context_limits(
     by_stage: dict[str, list[RequestRecord]] = {}
     for request in requests:
         by_stage.setdefault(request.stage, []).append(request)
-    trials = tuple(_trial(e.data, by_stage.get(e.data["stage"], []), samples) for e in events if e.kind == "context_trial")
+    trials: list[TrialResult] = []
+    most = 0
+    for data in (event.data for event in events if event.kind == "context_trial"):
+        trials.append(_trial(data, by_stage.get(data["stage"], []), samples, most))
+        most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
+    growths = tuple(_growths(trials))
     predicted, predicted_by = _predicted(asked, facts)
     ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
     return ContextLimits(
@@ -117,23 +124,34 @@ def context_limits(
         predicted_tokens=predicted,
         predicted_by=predicted_by,
         limits=tuple(_limit(users, trials, asked, facts) for users in dict.fromkeys(t.users for t in trials if t.phase == "search")),
-        trials=trials,
-        ttft_order=growth_order([(t.input_tokens, t.ttft_ns) for t in trials if t.users == 1 and t.passed and t.ttft_ns]),
+        trials=tuple(trials),
+        growths=growths,
+        ttft_order=next((growth.slope for growth in growths if growth.users == 1 and growth.figure == "ttft_ns"), None),
     )
 
 
-def growth_order(points: Iterable[tuple[int, float]]) -> float | None:
-    """k of y ~ x^k: the slope of log y over log x, each x once with the mean of its log y; None below three different x."""
-    logs: dict[int, list[float]] = {}
-    for x, y in points:
-        logs.setdefault(x, []).append(math.log(y))
-    if len(logs) < _FEWEST_FOR_ORDER:
-        return None
-    slope, _ = np.polyfit([math.log(x) for x in logs], [sum(ys) / len(ys) for ys in logs.values()], 1)
-    return float(slope)
+def _growths(trials: Sequence[TrialResult]) -> Iterator[Growth]:
+    """TTFT and KV blocks of the passed trials; of memory only what was taken anew, for a server keeps what a longer prompt made it take."""
+    passed = [trial for trial in trials if trial.passed]
+    for users in dict.fromkeys(trial.users for trial in passed):
+        alike = [trial for trial in passed if trial.users == users]
+        yield from _known(power_growth(users, "ttft_ns", _points(alike, "ttft_ns")))
+        yield from _known(power_growth(users, "kv_used_blocks_peak", _points(alike, "kv_used_blocks_peak")))
+        fresh = [trial for trial in alike if trial.takes_most]
+        yield from _known(linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")))
+        yield from _known(linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")))
 
 
-def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples) -> TrialResult:
+def _known(growth: Growth | None) -> list[Growth]:
+    return [growth] if growth else []
+
+
+def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int, float]]:
+    return [(trial.input_tokens, value) for trial in trials if (value := getattr(trial, figure))]
+
+
+def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples, most_before: int) -> TrialResult:
+    """`most_before`: prompt tokens at once of the largest trial that passed before it."""
     start, end = data["start_ns"], data["end_ns"]
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
     ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
@@ -150,6 +168,7 @@ def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Sam
         gpu_memory_bytes_peak=_gpu_peak(samples, start, end),
         healthy=data["healthy"],
         blocks_left=data["blocks_left"],
+        takes_most=data["users"] * data["input_tokens"] > most_before,
     )
 
 

@@ -19,6 +19,7 @@ from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
 from trtbench.analysis.groups import Group
+from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.kv_cache import KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
 from trtbench.analysis.latency import Latency
@@ -50,6 +51,7 @@ __all__ = [  # what report/ may know of analysis/
     "Comparison",
     "Conservation",
     "ContextLimits",
+    "CostFigure",
     "Curve",
     "DeploymentResult",
     "Distribution",
@@ -58,6 +60,7 @@ __all__ = [  # what report/ may know of analysis/
     "Frontier",
     "GpuUse",
     "Group",
+    "Growth",
     "Held",
     "InflightBatching",
     "KvCache",

@@ -37,7 +37,7 @@ def paint_timeline(figure: Figure, result: DeploymentResult, words: Words, colou
 
 def _blocks(axes: Axes, result: DeploymentResult, start_ns: int, words: Words, colours: Sequence[str], line: str) -> None:
     _curve(axes, result.kv_used_blocks, start_ns, colours[0], words("legend.used"), filled=True)
-    _curve(axes, result.timeline.free_blocks, start_ns, colours[2], words("legend.free"))
+    _curve(axes, result.timeline.free_blocks, start_ns, colours[4], words("legend.free"))
     if result.timeline.kv_blocks_max:
         near_full = _NEAR_FULL_RATIO * result.timeline.kv_blocks_max
         axes.axhline(near_full, color=line, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, label=words("legend.near_full"))
@@ -58,7 +58,7 @@ def _requests(axes: Axes, result: DeploymentResult, start_ns: int, words: Words,
 
 
 def _reused(axes: Axes, result: DeploymentResult, start_ns: int, words: Words, colours: Sequence[str], line: str) -> None:
-    _curve(axes, result.timeline.reused_blocks, start_ns, colours[4], words("legend.reused"), filled=True)
+    _curve(axes, result.timeline.reused_blocks, start_ns, colours[5], words("legend.reused"), filled=True)
     axes.set_ylabel(words("axis.reused"))
 
 
