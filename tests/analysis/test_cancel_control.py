@@ -51,14 +51,14 @@ BESIDE = Loop("c1", 100, 10, cancels=True)  # 30 of 200 ms and 10 of 110 ms: 7.1
 WITHOUT = Loop("c1-cancel0", 200, 20, cancels=False)  # 40 of 400 ms: 16 s
 
 
-def stage(name: str, ended: str = "done") -> StageResult:
-    return cast(StageResult, SimpleNamespace(span=SimpleNamespace(name=name, ended=ended)))
+def stage(name: str, ended: str = "done", foreign_cores: float = 0.1) -> StageResult:
+    return cast(StageResult, SimpleNamespace(span=SimpleNamespace(name=name, ended=ended), foreign_cpu_cores=foreign_cores))
 
 
 def controls(*loops: Loop, asked: Scenario | None = None, ended: str = "done", prefix_caching: bool = False) -> tuple[CancelControl, ...]:
     records = {loop.stage: loop.requests() for loop in loops}
     facts = deployment_facts("d", {"config": {"kv_cache": {"prefix_caching": prefix_caching}}}, {})
-    return cancel_controls([stage(loop.stage, ended) for loop in loops], records, asked or scenario(), facts)
+    return cancel_controls([stage(loop.stage, ended) for loop in loops], records, asked or scenario(), facts, 2)
 
 
 def test_the_planted_difference_is_found() -> None:
@@ -76,8 +76,16 @@ def test_the_planted_difference_is_found() -> None:
 def test_only_requests_that_completed_in_both_are_compared() -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     records["c1-cancel0"][1].outcome = Outcome.TIMEOUT
-    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], records, scenario(), deployment_facts("d", {}, {}))
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], records, scenario(), deployment_facts("d", {}, {}), 2)
     assert found.compared == found.beside.ttft_ns.count == found.without.ttft_ns.count == 29
+
+
+@pytest.mark.parametrize(("cores", "disturbed"), [(0.1, False), (1.5, True)])
+def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None:
+    records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
+    stages = [stage("c1"), stage("c1-cancel0", foreign_cores=cores)]
+    [found] = cancel_controls(stages, records, scenario(), deployment_facts("d", {}, {}), 2)
+    assert found.disturbed is disturbed
 
 
 def test_no_pair_where_there_is_none() -> None:

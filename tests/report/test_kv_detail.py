@@ -69,7 +69,7 @@ def survivors(tokens_per_s: float, p50_ms: float) -> Survivors:
 
 def test_survivors_beside_their_control(summary: Summary) -> None:
     detail = detailed(summary)
-    control = CancelControl("c8", "c8-cancel0", 0.125, 28, survivors(30, 200), survivors(20, 400))
+    control = CancelControl("c8", "c8-cancel0", 0.125, 28, False, survivors(30, 200), survivors(20, 400))
     first = replace(detail.deployments[0], cancel_controls=(control,))
     *_, table, note, _, _ = kv_detail(replace(detail, deployments=(first, *detail.deployments[1:])), Words("en"))
     assert isinstance(table, Table) and isinstance(note, Paragraph)

@@ -9,7 +9,7 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.latency import tpot_ns, ttft_ns
 from trtbench.analysis.outcomes import is_cancelled_as_planned
 from trtbench.analysis.percentile import Distribution
-from trtbench.analysis.stages import StageResult
+from trtbench.analysis.stages import StageResult, is_disturbed
 from trtbench.analysis.throughput import keeps, measured_window
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import Scenario, Slo, Stage
@@ -29,18 +29,22 @@ class Survivors:
 
 @dataclass(frozen=True, slots=True)
 class CancelControl:
-    """Of the `compared` requests that completed in both stages: how they fared `beside` cancels, and `without` any."""
+    """Of the `compared` requests that completed in both stages: how they fared `beside` cancels, and `without` any.
+
+    `disturbed`: other programs took enough of the machine in either stage to make the difference doubtful.
+    """
 
     stage: str
     control: str
     cancelled_ratio: float
     compared: int
+    disturbed: bool
     beside: Survivors
     without: Survivors
 
 
 def cancel_controls(
-    stages: Sequence[StageResult], records: Records, scenario: Scenario, facts: DeploymentFacts
+    stages: Sequence[StageResult], records: Records, scenario: Scenario, facts: DeploymentFacts, cpu_count: int
 ) -> tuple[CancelControl, ...]:
     """One for each stage with cancels that has a control: the first stage of the same requests for which none was planned.
 
@@ -52,18 +56,20 @@ def cancel_controls(
     if facts.may_cache_prefixes:
         return ()
     calm = {stage.drawn_as: stage for stage in reversed(whole) if not any(r.planned_cancel for r in records.get(stage.label, ()))}
-    found = (_control(stage, calm.get(stage.drawn_as), records, scenario.slo) for stage in whole)
+    disturbed = {stage.span.name for stage in stages if is_disturbed(stage, cpu_count)}
+    found = (_control(stage, calm.get(stage.drawn_as), records, scenario.slo, disturbed) for stage in whole)
     return tuple(one for one in found if one)
 
 
-def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo) -> CancelControl | None:
+def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo, disturbed: set[str]) -> CancelControl | None:
     of_stage, of_control = records.get(stage.label, ()), records.get(calm.label, ()) if calm else ()
     cancelled = sum(map(is_cancelled_as_planned, of_stage))
     both = _completed(of_stage) & _completed(of_control)
     if calm is None or not cancelled or not both:
         return None
     beside, without = (_survivors(r, both, slo, stage.duration_s) for r in (of_stage, of_control))
-    return CancelControl(stage.label, calm.label, cancelled / len(of_stage), len(both), beside, without)
+    doubtful = bool({stage.label, calm.label} & disturbed)
+    return CancelControl(stage.label, calm.label, cancelled / len(of_stage), len(both), doubtful, beside, without)
 
 
 def _completed(requests: Sequence[RequestRecord]) -> set[int]:

@@ -106,7 +106,7 @@ def deployment_result(
         kv_pressures=pressures,
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
-        cancel_controls=cancel_controls(stages, records, scenario, facts),
+        cancel_controls=cancel_controls(stages, records, scenario, facts, cpu_count),
     )
 
 

@@ -25,6 +25,8 @@ def control_blocks(summary: Summary, words: Words) -> list[Block]:
     tables = [_table(result.name, control, words) for result in audited for control in result.cancel_controls]
     alone = [result.name for result in audited if not result.cancel_controls]
     notes = [words("cancel_control.note")] if tables else []
+    doubtful = {control.stage: None for result in audited for control in result.cancel_controls if control.disturbed}
+    notes += [words("cancel_control.disturbed", stages=words.listed(list(doubtful)))] if doubtful else []
     notes += [words("cancel_control.none", deployments=words.listed(alone))] if alone else []
     return [*tables, *map(Paragraph, notes)]
 
