@@ -11,6 +11,7 @@ import pytest
 
 import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
+from trtbench.analysis.context_limit import MemoryShort
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.limit_findings import limit_findings
@@ -138,6 +139,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from run_reasons(False, False, [never], unplanned)
     yield from run_reasons(False, True, [never], [])
     yield from limit_reasons("d", BAD_LIMITS)
+    for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
+        yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
 
 

@@ -13,7 +13,18 @@ from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples
 
 FailureClass = Literal[
-    "length_rule", "kv_exhausted", "shortened", "out_of_memory", "timeout", "server_died", "low_memory", "rejected", "cancelled", "other"
+    "length_rule",
+    "kv_exhausted",
+    "shortened",
+    "out_of_memory",
+    "oom_killed",
+    "oom_likely",
+    "timeout",
+    "server_died",
+    "low_memory",
+    "rejected",
+    "cancelled",
+    "other",
 ]
 _CLASSES: dict[Outcome, FailureClass] = {
     Outcome.COMPLETED: "shortened",
@@ -24,6 +35,15 @@ _CLASSES: dict[Outcome, FailureClass] = {
     Outcome.REJECTED: "rejected",
     Outcome.CANCELLED: "cancelled",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryShort:
+    """The bound on host memory under which the search stopped: of the machine, or of the control group (a container's)."""
+
+    kind: Literal["machine", "cgroup"]
+    limit_bytes: int
+    available_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,7 @@ class TrialResult:
     healthy: bool | None
     blocks_left: int | None
     takes_most: bool = False
+    memory: MemoryShort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,11 @@ class ContextLimits:
         """Failures after which KV blocks were not back."""
         return tuple(trial for trial in self.trials if trial.blocks_left)
 
+    @property
+    def memory_short(self) -> MemoryShort | None:
+        """What ended the search to spare the host's memory."""
+        return next((trial.memory for trial in self.trials if trial.memory), None)
+
     def agrees(self, limit: Limit) -> bool | None:
         """Whether the prediction lies where the search found the limit; None where either is missing."""
         if self.predicted_tokens is None or limit.passed_tokens is None or limit.failed_tokens is None:
@@ -109,10 +135,11 @@ def context_limits(
     by_stage: dict[str, list[RequestRecord]] = {}
     for request in requests:
         by_stage.setdefault(request.stage, []).append(request)
+    death = next((event.data for event in events if event.kind == "server_lost"), {})
     trials: list[TrialResult] = []
     most = 0
     for data in (event.data for event in events if event.kind == "context_trial"):
-        trials.append(_trial(data, by_stage.get(data["stage"], []), samples, most))
+        trials.append(_trial(data, by_stage.get(data["stage"], []), samples, most, death))
         most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
     growths = tuple(_growths(trials))
     predicted, predicted_by = _predicted(asked, facts)
@@ -150,8 +177,10 @@ def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int
     return [(trial.input_tokens, value) for trial in trials if (value := getattr(trial, figure))]
 
 
-def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples, most_before: int) -> TrialResult:
-    """`most_before`: prompt tokens at once of the largest trial that passed before it."""
+def _trial(
+    data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples, most_before: int, death: dict[str, Any]
+) -> TrialResult:
+    """`most_before`: prompt tokens at once of the largest trial that passed before it. `death`: of the server, if it was lost."""
     start, end = data["start_ns"], data["end_ns"]
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
     ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
@@ -160,8 +189,8 @@ def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Sam
         input_tokens=data["input_tokens"],
         phase=data["phase"],
         passed=data["passed"],
-        failure=None if data["passed"] else _failure(data, failed),
-        error=next((r.error for r in failed if r.error), ""),
+        failure=None if data["passed"] else _failure(data, failed, death),
+        error=str(death.get("cause", "")) if data["stop"] == "server_lost" else next((r.error for r in failed if r.error), ""),
         ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
         kv_used_blocks_peak=_peak(samples, "kv_blocks_used", start, end),
         server_rss_bytes_peak=_peak(samples, "server_rss_bytes", start, end),
@@ -169,15 +198,22 @@ def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Sam
         healthy=data["healthy"],
         blocks_left=data["blocks_left"],
         takes_most=data["users"] * data["input_tokens"] > most_before,
+        memory=MemoryShort(**data["memory"]) if data.get("memory") else None,
     )
 
 
-def _failure(data: dict[str, Any], failed: Sequence[RequestRecord]) -> FailureClass:
-    """The class of the first request that failed; why the search was stopped says more than what became of its requests."""
+def _failure(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[str, Any]) -> FailureClass:
+    """The class of the first request that failed; why the search was stopped says more than what became of its requests.
+
+    The kernel may kill the server, or one of its children under a server that lives on. That it may have been ours (`likely`) counts
+    only where the server is dead: else the request's own error says more.
+    """
     if data["stop"] == "low_memory":
         return "low_memory"
+    if data.get("oom_kill") == "certain":
+        return "oom_killed"
     if data["stop"] == "server_lost":
-        return "server_died"
+        return "out_of_memory" if death.get("out_of_memory") else "oom_likely" if data.get("oom_kill") == "likely" else "server_died"
     if not failed:
         return "other"
     first = failed[0]

@@ -64,8 +64,16 @@ def _failure_row(trial: TrialResult, words: Words) -> tuple[str, ...]:
         words(f"failure.{trial.failure}"),
         healthy,
         whole(trial.blocks_left),
-        trial.error or NONE,
+        _said(trial, words),
     )
+
+
+def _said(trial: TrialResult, words: Words) -> str:
+    """By the server or by the one who killed it; of a search that spared the memory, which bound it was."""
+    if trial.memory is None:
+        return trial.error or NONE
+    bytes_of = {"available_bytes": trial.memory.available_bytes, "limit_bytes": trial.memory.limit_bytes}
+    return words(f"limit.short_{trial.memory.kind}", **bytes_of)
 
 
 def _cost_row(trial: TrialResult) -> tuple[str, ...]:

@@ -179,12 +179,6 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def available_memory_ratio() -> float:
-    """Share of the whole machine's memory that can be had without swapping."""
-    memory = psutil.virtual_memory()
-    return float(memory.available / memory.total)
-
-
 class Machine:
     """Source of the `machine_*` series; the whole machine, also where a container may use but a part of it."""
 
