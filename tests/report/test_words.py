@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
@@ -36,6 +37,21 @@ def test_the_languages_have_the_same_keys_and_figures() -> None:
         }
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_key_stands_twice(language: Language) -> None:
+    """YAML would take the second in silence."""
+    document = yaml.compose((Path(trtbench.report.__file__).parent / "texts" / f"{language}.yaml").read_text(encoding="utf-8"))
+    twice = []
+    nodes: list[yaml.Node] = [document] if document else []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            twice += [key for key in keys if keys.count(key) > 1]
+            nodes += [value for _, value in node.value]
+    assert twice == []
+
+
 def test_chinese_is_chinese() -> None:
     same = {key for key, text in texts_of("en").items() if texts_of("zh")[key] == text and len(PLACE.sub("", text)) > 12}
     assert not same
@@ -58,6 +74,7 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "turn.",
         "groups.",
         "limit.",
+        "axis.",
         "hot_reload.",
         "failure.",
         "frontier.",

@@ -22,6 +22,7 @@ from matplotlib.ticker import PercentFormatter
 
 from trtbench.analysis.summary import DeploymentResult, StageResult, Summary
 from trtbench.report.frontier_plot import paint_frontier
+from trtbench.report.limit_plot import paint_limit
 from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
 
@@ -71,6 +72,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     }
     for result in summary.deployments:
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
+        painters[f"limit-{result.name}"] = partial(_limit, result, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
         return {name: _drawing(name, figure) for name, figure in painted.items()}
@@ -187,6 +189,12 @@ def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     paint_timeline(figure, result, words, _COLOURS, _INK)
     return figure
+
+
+def _limit(result: DeploymentResult, words: Words) -> Figure | None:
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    painted = result.context_limits is not None and paint_limit(figure, result, result.context_limits, words, _COLOURS, _INK)
+    return figure if painted else None
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
