@@ -29,10 +29,10 @@ def detailed(summary: Summary) -> Summary:
         KvPressure("c12", 12, 60, 180.5, 192, 10, 9, None, None, 0.25, 7, 0.5),
     )
     audits = (
-        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0),
+        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0, 120.0 * MS),
         Cancellation("c12", 2, 30, None, 17, 1, None, None),
     )
-    first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12), cancellations=audits)
+    first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12, 9, 10), cancellations=audits)
     rest = replace(summary.deployments[1], kv_pressures=(), kv_capacity=None, cancellations=())
     reuse = PrefixReuse("off", "on", (StageReuse("c8", 400.0 * MS, 100.0 * MS, 0.25, None, 0.75),))
     return replace(summary, deployments=(first, rest), prefix_reuse=(reuse,))
@@ -46,8 +46,10 @@ def test_rows(summary: Summary) -> None:
         ("c8", "10", "9", "0%", "3", "50%", "0", "0%", "-"),
         ("c12", "10", "9", "25%", "-", "-", "-", "-", "7"),
     )
-    assert found.text.endswith("never held back: 8. First stage in which it did: 12.")
-    assert audit.rows == (("c8", "4", "28", "31.5", "32", "4", "150", "0"), ("c12", "2", "30", "-", "17", "1", "-", "-"))
+    assert found.text.endswith(
+        "never held back: 8. First stage in which it did: 12. Predicted, of longest and mean requests: 9 - 10; the prediction holds: yes."
+    )
+    assert audit.rows == (("c8", "4", "28", "31.5", "32", "4", "120", "150", "0"), ("c12", "2", "30", "-", "17", "1", "-", "-", "-"))
     assert reuse.rows == (("c8", "400", "100", "0.25×", "-", "75%"),)
 
 
