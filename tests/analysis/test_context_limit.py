@@ -174,8 +174,21 @@ def test_memory_grows_by_what_was_taken_anew() -> None:
     lines = {growth.users: growth for growth in limits.growths if growth.figure == "server_rss_bytes_peak"}
     assert (lines[1].lengths, lines[1].slope, lines[1].base) == (3, pytest.approx(2), pytest.approx(1000))
     assert (lines[2].lengths, lines[2].slope) == (3, pytest.approx(4)), "two prompts of a length"
+    blocks = [growth for growth in limits.growths if growth.figure == "kv_used_blocks_peak"]
+    assert blocks[0].slope == pytest.approx(1 / BLOCK_TOKENS, rel=0.1) and blocks[0].longest_tokens == 400
     orders = {growth.users: growth.slope for growth in limits.growths if growth.figure == "ttft_ns"}
     assert orders == {1: pytest.approx(2), 2: pytest.approx(2)}
+
+
+def test_blocks_are_fitted_only_below_all_there_are() -> None:
+    search = Search()
+    for tokens in (128, 256, 512):
+        search.trial(2, tokens)
+    search.kv = [(at, min(BLOCKS, 2 * blocks)) for at, blocks in search.kv]
+    search.trial(2, 1024)
+    search.kv[-1] = (search.kv[-1][0], BLOCKS)
+    [line] = [growth for growth in search.found().growths if growth.figure == "kv_used_blocks_peak"]
+    assert (line.shortest_tokens, line.longest_tokens, line.slope) == (128, 512, pytest.approx(2 / BLOCK_TOKENS))
 
 
 def test_an_answer_shorter_than_asked_is_a_failure_of_its_own_class() -> None:

@@ -31,9 +31,9 @@ LIMITS = ContextLimits(
     trials=TRIALS,
     ttft_order=1.0,
     growths=(
-        Growth(1, "ttft_ns", "power", 5, float(MS), 1.0, 1.0),
-        Growth(1, "kv_used_blocks_peak", "power", 5, 1 / 32, 1.0, 0.999),
-        Growth(1, "server_rss_bytes_peak", "line", 5, GIB, 23_040.0, None),
+        Growth(1, "ttft_ns", "power", 5, 64, 736, float(MS), 1.0, 1.0),
+        Growth(1, "kv_used_blocks_peak", "line", 5, 64, 736, 1.0, 1 / 32, 0.999),
+        Growth(1, "server_rss_bytes_peak", "line", 5, 64, 736, GIB, 23_040.0, None),
     ),
 )
 
@@ -90,6 +90,6 @@ def test_the_report_has_figure_and_laws(summary: Summary, searched: DeploymentRe
     assert isinstance(figure, FigureBlock) and isinstance(laws, Table)
     assert laws.rows == (
         ("1", "TTFT", "5", "~ length^1.00", "100%"),
-        ("1", "Peak KV blocks", "5", "~ length^1.00", "99.9%"),
+        ("1", "Peak KV blocks", "5", "1.00 + length / 32.0", "99.9%"),
         ("1", "Server memory", "5", "1.00 GiB + 22.5 KiB a token", "-"),
     )

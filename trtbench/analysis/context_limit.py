@@ -141,7 +141,7 @@ def context_limits(
     for data in (event.data for event in events if event.kind == "context_trial"):
         trials.append(_trial(data, by_stage.get(data["stage"], []), samples, most, death))
         most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
-    growths = tuple(_growths(trials))
+    growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)
     ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
     return ContextLimits(
@@ -157,13 +157,16 @@ def context_limits(
     )
 
 
-def _growths(trials: Sequence[TrialResult]) -> Iterator[Growth]:
-    """TTFT and KV blocks of the passed trials; of memory only what was taken anew, for a server keeps what a longer prompt made it take."""
+def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
+    """Of the passed trials. KV blocks only below all there are, where prompts begin to wait for each other; memory only where it was
+    taken anew, for a server keeps what a longer prompt made it take.
+    """
     passed = [trial for trial in trials if trial.passed]
     for users in dict.fromkeys(trial.users for trial in passed):
         alike = [trial for trial in passed if trial.users == users]
         yield from _known(power_growth(users, "ttft_ns", _points(alike, "ttft_ns")))
-        yield from _known(power_growth(users, "kv_used_blocks_peak", _points(alike, "kv_used_blocks_peak")))
+        roomy = [trial for trial in alike if kv_blocks is None or (trial.kv_used_blocks_peak or 0) < kv_blocks]
+        yield from _known(linear_growth(users, "kv_used_blocks_peak", _points(roomy, "kv_used_blocks_peak")))
         fresh = [trial for trial in alike if trial.takes_most]
         yield from _known(linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")))
         yield from _known(linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")))

@@ -15,15 +15,18 @@ _FEWEST_LENGTHS = 3
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Least squares over so many different lengths. `law` power: y = base x length^slope; line: y = base + slope x length.
+    """Least squares over so many different `lengths`, from the shortest to the longest.
 
-    `explained_ratio` is R squared, of a power law on the logarithms; None where y does not vary.
+    `law` power: y = base x length^slope; line: y = base + slope x length. `explained_ratio` is R squared, of a power law on the
+    logarithms; None where y does not vary.
     """
 
     users: int
     figure: CostFigure
     law: Literal["power", "line"]
     lengths: int
+    shortest_tokens: int
+    longest_tokens: int
     base: float
     slope: float
     explained_ratio: float | None
@@ -36,7 +39,7 @@ class Growth:
 def power_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
     """From (length, value above 0), each length once with the mean of its logarithms; None below three lengths."""
     fitted = _fit((math.log(x), math.log(y), x) for x, y in points if y > 0)
-    return fitted and Growth(users, figure, "power", fitted[0], math.exp(fitted[1]), *fitted[2:])
+    return fitted and Growth(users, figure, "power", *fitted[:3], math.exp(fitted[3]), *fitted[4:])
 
 
 def linear_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
@@ -45,8 +48,8 @@ def linear_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, fl
     return fitted and Growth(users, figure, "line", *fitted)
 
 
-def _fit(points: Iterable[tuple[float, float, int]]) -> tuple[int, float, float, float | None] | None:
-    """(Lengths, intercept, slope, R squared) of (x, y, length)."""
+def _fit(points: Iterable[tuple[float, float, int]]) -> tuple[int, int, int, float, float, float | None] | None:
+    """(Lengths, the shortest, the longest, intercept, slope, R squared) of (x, y, length)."""
     by_length: dict[int, tuple[float, list[float]]] = {}
     for x, y, length in points:
         by_length.setdefault(length, (x, []))[1].append(y)
@@ -57,4 +60,4 @@ def _fit(points: Iterable[tuple[float, float, int]]) -> tuple[int, float, float,
     slope, intercept = np.polyfit(xs, ys, 1)
     spread = float(((ys - ys.mean()) ** 2).sum())
     left = float(((ys - intercept - slope * xs) ** 2).sum())
-    return len(by_length), float(intercept), float(slope), 1 - left / spread if spread > 0 else None
+    return len(by_length), min(by_length), max(by_length), float(intercept), float(slope), 1 - left / spread if spread > 0 else None

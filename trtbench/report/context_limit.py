@@ -34,7 +34,7 @@ def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: W
         header = _header(words, "users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
         blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
     passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
-    header = _header(words, "users", "prompt_tokens", "ttft", "kv_peak_blocks", "server_rss", "gpu_memory")
+    header = _header(words, "users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
     blocks.append(Table(header, tuple(_cost_row(trial) for trial in passed), words("limit.costs", deployment=result.name)))
     if limits.growths:
         header = _header(words, "users", "cost", "lengths", "law", "explained")
@@ -93,7 +93,9 @@ def _cost_row(trial: TrialResult) -> tuple[str, ...]:
 
 def _growth_row(growth: Growth, words: Words) -> tuple[str, ...]:
     law = words("limit.power", order=number(growth.slope))
-    if growth.law == "line":
+    if growth.figure == "kv_used_blocks_peak" and growth.slope > 0:
+        law = words("limit.blocks", base=number(growth.base), tokens=number(1 / growth.slope))
+    elif growth.law == "line":
         law = words("limit.line", base=size(growth.base), slope=size(growth.slope))
     return (whole(growth.users), words(f"limit.{growth.figure}"), whole(growth.lengths), law, percent(growth.explained_ratio))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from trtbench.analysis.summary import ContextLimits, CostFigure, DeploymentResult, Growth, TrialResult
 from trtbench.report.format import number
@@ -42,7 +42,7 @@ def paint_limit(figure: Figure, result: DeploymentResult, limits: ContextLimits,
             _costs(axes, name, [t for t in limits.trials if t.users == count and t.passed], tint[count], words)
         for growth in limits.growths:
             if growth.figure == name:
-                _fit(axes, growth, limits, tint[growth.users], words, named=name == first)
+                _fit(axes, growth, tint[growth.users], words, named=name == first)
         _scales(axes, name, limits, words)
     if result.facts.kv_blocks and "kv_used_blocks_peak" in panels:
         panels["kv_used_blocks_peak"].axhline(result.facts.kv_blocks, color=line, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
@@ -70,10 +70,9 @@ def _costs(axes: Axes, name: CostFigure, passed: Sequence[TrialResult], colour: 
         axes.plot(*zip(*points, strict=True), "-", color=colour, linewidth=1, label=label)
 
 
-def _fit(axes: Axes, growth: Growth, limits: ContextLimits, colour: str, words: Words, named: bool) -> None:
+def _fit(axes: Axes, growth: Growth, colour: str, words: Words, named: bool) -> None:
     """The law over the lengths it was fitted to."""
-    lengths = [trial.input_tokens for trial in limits.trials if trial.users == growth.users and trial.passed]
-    low, high = min(lengths), max(lengths)
+    low, high = growth.shortest_tokens, growth.longest_tokens
     across = [low * (high / low) ** (i / _FIT_POINTS) for i in range(_FIT_POINTS + 1)]
     label = words("legend.fit", users=growth.users, order=number(growth.slope)) if named and growth.law == "power" else "_fit"
     values = [growth.at(length) / _UNITS[growth.figure] for length in across]
@@ -120,7 +119,9 @@ def _scales(axes: Axes, name: CostFigure, limits: ContextLimits, words: Words) -
         axes.tick_params(axis="x", labelrotation=45 if name != "ttft_ns" else 0)
     if logarithmic and name not in _MEMORY:
         axes.set_yscale("log", base=10)
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.set_xlabel(words("axis.prompt_tokens"))
