@@ -9,7 +9,7 @@ import pytest
 
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
-from trtbench.analysis.summary import DeploymentResult, GpuUse, Level, StageResult, Summary, Worker
+from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Level, StageResult, Summary, Worker
 
 Change = Callable[[StageResult], StageResult]
 
@@ -130,3 +130,13 @@ def test_blocks_left_and_lost_server(summary: Summary) -> None:
 
 def test_no_finding_is_without_figures(summary: Summary) -> None:
     assert all(finding.figures for finding in summary.findings)
+
+
+@pytest.mark.parametrize("kept", [None, 0, 3])
+def test_cancelled_requests_that_kept_their_blocks(summary: Summary, kept: int | None) -> None:
+    audits = (Cancellation("c4", 2, 9, None, 3, 2, None, 0), Cancellation("c8", 4, 28, None, 32, 4, None, kept))
+    result = replace(summary.deployments[1], cancellations=audits)
+    codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
+    assert ("cancel_blocks_kept" in codes) is bool(kept)
+    if kept:
+        assert (codes["cancel_blocks_kept"].stage, codes["cancel_blocks_kept"].figures) == ("c8", {"blocks": 3, "cancelled": 4})
