@@ -88,6 +88,18 @@ def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None
     assert found.disturbed is disturbed
 
 
+def test_a_second_control_tells_what_two_stages_differ_by() -> None:
+    load = [
+        {"concurrency": 1, "requests": COUNT},
+        *({"concurrency": 1, "requests": COUNT, "same_as": "c1", "cancel_ratio": 0, "name": n} for n in "ab"),
+    ]
+    asked = parse_scenario({"name": "x", "load": load, "workload": {"cancel": {"ratio": 0.25, "after_tokens": 2}}}, "x")
+    first, second = controls(BESIDE, Loop("a", 200, 20, cancels=False), Loop("b", 220, 20, cancels=False), asked=asked)
+    assert (first.stage, first.control, first.compared) == ("c1", "a", 30)
+    assert (second.stage, second.control, second.cancelled_ratio, second.compared) == ("b", "a", 0, COUNT)
+    assert (second.beside.ttft_ns.p50, second.without.ttft_ns.p50) == (220 * MS, 200 * MS)
+
+
 def test_no_pair_where_there_is_none() -> None:
     other = parse_scenario(scenario().model_dump() | {"load": [{"concurrency": 1, "requests": 1}]}, "x")
     alone = parse_scenario(
@@ -98,7 +110,6 @@ def test_no_pair_where_there_is_none() -> None:
     assert controls(BESIDE, WITHOUT, asked=alone) == (), "of like shape, but of other requests"
     assert controls(BESIDE, WITHOUT, ended="interrupted") == ()
     assert controls(BESIDE, WITHOUT, prefix_caching=True) == (), "the second stage finds its prompts in the cache"
-    assert controls(Loop("c1", 100, 10, cancels=False), WITHOUT) == ()
     assert controls(BESIDE, Loop("c1-cancel0", 100, 10, cancels=True)) == (), "a control has no cancels"
 
 

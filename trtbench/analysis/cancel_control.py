@@ -48,8 +48,9 @@ def cancel_controls(
 ) -> tuple[CancelControl, ...]:
     """One for each stage with cancels that has a control: the first stage of the same requests for which none was planned.
 
-    Both ran to their end. None of a closed loop that ends by time: how many requests it has is its own result. None where prefixes
-    may be cached: a stage sent again finds its own prompts in the cache.
+    A further stage without cancels is compared as well: it shows what two stages differ by with nothing changed. All ran to their end.
+    None of a closed loop that ends by time: how many requests it has is its own result. None where prefixes may be cached: a stage sent
+    again finds its own prompts in the cache.
     """
     ran = {stage.span.name for stage in stages if stage.span.ended == "done"}
     whole = [stage for stage in scenario.load if stage.label in ran and not (stage.mode == "concurrency" and stage.duration_s)]
@@ -65,7 +66,8 @@ def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo, distu
     of_stage, of_control = records.get(stage.label, ()), records.get(calm.label, ()) if calm else ()
     cancelled = sum(map(is_cancelled_as_planned, of_stage))
     both = _completed(of_stage) & _completed(of_control)
-    if calm is None or not cancelled or not both:
+    again = not any(request.planned_cancel for request in of_stage)
+    if calm is None or calm is stage or not both or not (cancelled or again):
         return None
     beside, without = (_survivors(r, both, slo, stage.duration_s) for r in (of_stage, of_control))
     doubtful = bool({stage.label, calm.label} & disturbed)
