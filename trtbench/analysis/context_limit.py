@@ -164,16 +164,15 @@ def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[G
     passed = [trial for trial in trials if trial.passed]
     for users in dict.fromkeys(trial.users for trial in passed):
         alike = [trial for trial in passed if trial.users == users]
-        yield from _known(power_growth(users, "ttft_ns", _points(alike, "ttft_ns")))
         roomy = [trial for trial in alike if kv_blocks is None or (trial.kv_used_blocks_peak or 0) < kv_blocks]
-        yield from _known(linear_growth(users, "kv_used_blocks_peak", _points(roomy, "kv_used_blocks_peak")))
         fresh = [trial for trial in alike if trial.takes_most]
-        yield from _known(linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")))
-        yield from _known(linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")))
-
-
-def _known(growth: Growth | None) -> list[Growth]:
-    return [growth] if growth else []
+        laws = (
+            power_growth(users, "ttft_ns", _points(alike, "ttft_ns")),
+            linear_growth(users, "kv_used_blocks_peak", _points(roomy, "kv_used_blocks_peak")),
+            linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")),
+            linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")),
+        )
+        yield from (law for law in laws if law)
 
 
 def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int, float]]:
