@@ -8,11 +8,12 @@ from typing import Any, cast
 import pytest
 from synthetic_run import MS, S, request_of, samples_of
 
-from trtbench.analysis.context_limit import ContextLimits, MemoryShort, context_limits
+from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.findings import Finding
 from trtbench.analysis.limit_findings import limit_findings
+from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples

@@ -12,12 +12,12 @@ import yaml
 
 import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
-from trtbench.analysis.context_limit import MemoryShort
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.summary import Cancellation, ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
 from trtbench.records import Outcome

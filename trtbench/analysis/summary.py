@@ -13,7 +13,7 @@ from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
-from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
+from trtbench.analysis.context_limit import ContextLimits, Limit
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
@@ -34,6 +34,7 @@ from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
+from trtbench.analysis.trials import TrialResult
 from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
