@@ -40,6 +40,13 @@ class Cancellation:
     blocks_beyond: int | None
     let_go_median_ns: float | None = None
 
+    @property
+    def keeps_blocks(self) -> bool:
+        """Blocks beyond, though the requests were let go before, or never. Where that took longer, the reading came too early."""
+        in_time = self.let_go_max_ns is not None and self.let_go_max_ns <= SETTLE_NS
+        never = self.let_go is not None and self.let_go < self.cancelled
+        return bool(self.blocks_beyond) and (in_time or never)
+
 
 def cancellation(
     name: str,
