@@ -23,6 +23,7 @@ SHORT_OF = {
         "--set=engines=[int8]",
     ],
     "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
+    "kv-cache": [*(f"--set=load.{stage}.requests=2" for stage in range(7)), "--set=load.0.warmup_requests=0", "--set=engines=[int8]"],
     "long-context": [
         *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),
         *("--set=deployments.default.kv_cache.blocks=6", "--set=engines=[int8]"),

@@ -13,6 +13,7 @@ import pytest
 from trtbench import doctor
 from trtbench.doctor import Check, check_descriptors, check_disk, check_fonts, check_gpu_control, check_providers, check_writable, examine
 from trtbench.errors import UserError
+from trtbench.memory import MemoryBound
 from trtbench.telemetry import nvml
 
 GIB = 1 << 30
@@ -39,7 +40,7 @@ def test_every_line_that_is_not_ok_has_a_remedy(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=GIB))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * GIB, available=GIB))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 * GIB))
     monkeypatch.setattr(resource, "getrlimit", lambda what: (1024, 1024))
     monkeypatch.setattr(nvml, "describe", list)
@@ -141,3 +142,13 @@ def test_latin_fonts_are_not_chinese(tmp_path: Path) -> None:
     (tmp_path / "DejaVuSans.ttf").touch()
     (tmp_path / "NotoSans-Regular.ttf").touch()
     assert check_fonts([tmp_path]).status == "warn"
+
+
+def test_the_containers_memory_counts_where_it_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = (MemoryBound("machine", 64 * GIB, 60 * GIB), MemoryBound("cgroup", 4 * GIB, 3 * GIB))
+    monkeypatch.setattr(doctor, "memory_bounds", lambda: bounds)
+    check = doctor._memory()
+    assert (check.status, check.remedy) == ("warn", "raise the container's memory limit")
+    assert check.found == "3.0 GiB available in this container, limit 4.0 GiB, 4 are wanted"
+    monkeypatch.setattr(doctor, "memory_bounds", lambda: bounds[:1])
+    assert doctor._memory().found == "60.0 GiB available"

@@ -66,6 +66,19 @@ SLOW: dict[str, Any] = SEARCH | {
 }
 
 
+def test_a_search_short_of_memory_ends_and_names_the_bound(start_run: StartRun) -> None:
+    command = start_run(SEARCH | {"context_limit": {"concurrency": [1], "min_available_memory_ratio": 0.9999}})
+    assert command.wait(120) == 0, command.err
+    run = run_of(command)
+    summary = summarise(run)
+    limits = summary.deployments[0].context_limits
+    assert limits and limits.ended == "low_memory" and limits.memory_short
+    assert 0 < limits.memory_short.available_bytes < limits.memory_short.limit_bytes
+    assert limits.trials[-1].failure == "low_memory"
+    assert "spare the" in (run.path / "report.md").read_text("utf-8")
+    assert summary.verdict.status == "SUSPECT"
+
+
 def begun(command: Command) -> bool:
     runs = command.directory / "runs"
     events = [event.kind for path in runs.glob("*") if (path / "environment.json").exists() for event in RunDirectory.open(path).events()]

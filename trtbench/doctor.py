@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from trtbench.errors import UserError
+from trtbench.memory import memory_bounds
 
 _GIB = 1 << 30
 # The demo's checkpoint and two engines take about 1 GiB, and twice that while they are built.
@@ -192,8 +191,12 @@ def _ports() -> Check:
 
 
 def _memory() -> Check:
-    available = psutil.virtual_memory().available
-    return _enough("memory", available, _FAIL_MEMORY_BYTES, _WARN_MEMORY_BYTES, "available", "end other programs, or use a larger machine")
+    bound = min(memory_bounds(), key=lambda bound: bound.available_bytes)
+    if bound.kind == "cgroup":
+        what, remedy = f"available in this container, limit {bound.limit_bytes / _GIB:.1f} GiB", "raise the container's memory limit"
+    else:
+        what, remedy = "available", "end other programs, or use a larger machine"
+    return _enough("memory", bound.available_bytes, _FAIL_MEMORY_BYTES, _WARN_MEMORY_BYTES, what, remedy)
 
 
 def _cores() -> Check:

@@ -99,7 +99,7 @@ async def _load(
         watch.cancel()
         log.event("load_client", directory.name, workers=await crew.close())
     if ended == "server_lost" and server.death and (death := server.death()):
-        log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
+        log.event("server_lost", directory.name, **death.facts())
     return ended, caught[0] if caught else None
 
 

@@ -14,6 +14,7 @@ import psutil
 
 from trtbench import __version__
 from trtbench.clock import WallAnchor
+from trtbench.memory import memory_bounds
 from trtbench.records import Environment
 
 PACKAGES = (
@@ -81,6 +82,7 @@ def capture(anchor: WallAnchor) -> Environment:
         cpu_model=cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")),
         cpu_count=len(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
+        memory_limit_bytes=min((bound.limit_bytes for bound in memory_bounds() if bound.kind == "cgroup"), default=None),
         gpus=nvml.describe(),
         nvml=nvml.probe(),
         packages={name: found for name in PACKAGES if (found := _version(name)) is not None},

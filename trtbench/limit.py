@@ -20,12 +20,12 @@ from trtbench.load.plan import PlannedPrompt
 from trtbench.load.recorder import Recorder
 from trtbench.load.worker import CLIENTS
 from trtbench.load.workload import PromptSource
+from trtbench.memory import MemoryBound, oom_kills, tightest_bound
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import DeploymentDirectory
 from trtbench.runlog import RunLog
 from trtbench.scenario import ContextLimit, Scenario
 from trtbench.serving.server import ServerError
-from trtbench.telemetry.process import available_memory_ratio
 from trtbench.telemetry.sampler import Sampler
 
 _WATCH_S = 0.05
@@ -57,7 +57,7 @@ def search_limit(
             ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
         log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
         if ended == "server_lost" and server.death and (death := server.death()):
-            log.event("server_lost", directory.name, exit_code=death.exit_code, cause=death.cause, log_tail=death.log_tail)
+            log.event("server_lost", directory.name, **death.facts())
         return ended, signum
     finally:
         recorder.close()
@@ -72,6 +72,7 @@ class _Trials:
         self._recorder, self._sampler = recorder, sampler
         self._trials, self._numbers = count(), count()
         self._why: Ended | None = None
+        self._memory: MemoryBound | None = None  # what ran short
 
     async def run(self, longest_tokens: int, block_tokens: int, deployment: str, log: RunLog) -> tuple[Ended, int | None]:
         caught: list[int] = []
@@ -111,10 +112,10 @@ class _Trials:
 
     async def _try(self, users: int, tokens: int, phase: Phase) -> Trial:
         stage = f"{phase}-c{users}-n{tokens}-{next(self._trials)}"
-        before = await self._used_blocks()
+        before, kills = await self._used_blocks(), oom_kills()
         start_ns = now_ns()
-        if available_memory_ratio() < self._asked.min_available_memory_ratio:
-            return Trial(users, tokens, phase, stage, False, start_ns, now_ns(), stop="low_memory")
+        if self._is_short_of_memory():
+            return Trial(users, tokens, phase, stage, False, start_ns, now_ns(), stop="low_memory", memory=self._memory)
         records = await self._send(stage, users, tokens, self._asked.output_tokens, start_ns)
         end_ns = now_ns()
         passed = all(r.outcome is Outcome.COMPLETED and r.output_tokens == r.asked_output_tokens for r in records)
@@ -125,7 +126,15 @@ class _Trials:
             healthy = await self._is_healthy(stage)
             left = await self._blocks_left(before)
             stop = self._why
-        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left)
+        killed = None if passed else oom_kills().since(kills)
+        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory)
+
+    def _is_short_of_memory(self) -> bool:
+        bound = tightest_bound()
+        if bound.ratio >= self._asked.min_available_memory_ratio:
+            return False
+        self._why, self._memory = "low_memory", bound
+        return True
 
     async def _send(self, stage: str, users: int, tokens: int, output_tokens: int, due_ns: int) -> list[RequestRecord]:
         """All at once; every record is on file when it returns, or when it is cancelled."""
@@ -151,13 +160,11 @@ class _Trials:
         return records
 
     async def _watch(self, sending: asyncio.Future[Any]) -> None:
-        """End what is in flight when the server dies or the machine runs out of memory."""
+        """End what is in flight when the server dies, or the machine or the container runs out of memory."""
         while True:
             if self._server.death and self._server.death():
                 self._why = "server_lost"
-            elif available_memory_ratio() < self._asked.min_available_memory_ratio:
-                self._why = "low_memory"
-            if self._why:
+            if self._why or self._is_short_of_memory():
                 sending.cancel()
                 return
             await asyncio.sleep(_WATCH_S)

@@ -90,9 +90,9 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
 
 
 def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:
-    """Of the prompts drawn: that they are used again in turn is not counted. None for a trace, which brings its own."""
+    """Of the prompts drawn: that they are used again in turn is not counted. None for a trace, with its own, and for a stage sent again."""
     prompts = stage.requests or min(requests or workload.distinct_prompts, workload.distinct_prompts)
-    return None if stage.trace else expected_hit_ratio(workload, prompts)
+    return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
 
 def _stage(stage: Stage, workload: Workload) -> StagePreview:

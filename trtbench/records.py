@@ -163,3 +163,4 @@ class Environment:
     nvml: str  # "driver 550.54" or why there is none
     packages: dict[str, str]
     variables: dict[str, str]
+    memory_limit_bytes: int | None = None  # of the container, where it has one

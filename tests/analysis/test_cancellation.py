@@ -52,7 +52,7 @@ def audit(samples: Samples, prefix_caching: bool = False) -> Cancellation:
 def test_let_go_at_once() -> None:
     found = audit(readings(active_after=1, used=5))
     assert (found.cancelled, found.survivors, found.wasted_tokens, found.survivor_tokens_per_s) == (1, 1, 2, 10.0)
-    assert (found.let_go, found.let_go_max_ns) == (1, 100 * MS)
+    assert (found.let_go, found.let_go_median_ns, found.let_go_max_ns) == (1, 100 * MS, 100 * MS)
     assert found.blocks_beyond == 0  # 60 + 13 + 1 tokens at 1.3 s: 5 blocks
 
 

@@ -8,11 +8,13 @@ from typing import Any, cast
 import pytest
 from synthetic_run import MS, S, request_of, samples_of
 
-from trtbench.analysis.context_limit import ContextLimits, context_limits, growth_order
+from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.findings import Finding
 from trtbench.analysis.limit_findings import limit_findings
+from trtbench.analysis.trials import MemoryShort
+from trtbench.analysis.validity import limit_reasons
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples
 
@@ -127,6 +129,69 @@ def test_class_of_a_failure(outcome: Outcome, error: str, stop: str | None, expe
     assert search.found(stop or "done").trials[-1].failure == expected
 
 
+@pytest.mark.parametrize(
+    ("stop", "oom_kill", "by_log", "expected"),
+    [
+        ("server_lost", "certain", False, "oom_killed"),
+        ("server_lost", "likely", False, "oom_likely"),
+        ("server_lost", "none", False, "server_died"),
+        ("server_lost", "unknown", True, "out_of_memory"),
+        (None, "certain", False, "oom_killed"),
+        (None, "likely", False, "other"),
+        ("low_memory", "certain", False, "low_memory"),
+    ],
+)
+def test_class_of_a_death(stop: str | None, oom_kill: str, by_log: bool, expected: str) -> None:
+    search = Search()
+    search.trial(1, 2048, stop=stop, oom_kill=oom_kill)
+    search.requests[-1].outcome, search.requests[-1].error = Outcome.OTHER, "Stub process is not healthy"
+    if stop == "server_lost":
+        search.event("server_lost", exit_code=137, cause="Ended by SIGKILL. Why.", log_tail="", out_of_memory=by_log)
+    trial = search.found(stop or "done").trials[-1]
+    assert trial.failure == expected
+    assert trial.error == ("Ended by SIGKILL. Why." if stop == "server_lost" else "Stub process is not healthy")
+
+
+def test_which_bound_of_memory_stopped_the_search() -> None:
+    search = Search()
+    search.trial(1, 64)
+    search.trial(1, 128, passed=False, stop="low_memory", memory={"kind": "cgroup", "limit_bytes": 4096, "available_bytes": 100})
+    limits = search.found("low_memory")
+    assert limits.memory_short == MemoryShort("cgroup", 4096, 100)
+    [reason] = limit_reasons("d", limits)
+    assert (reason.code, reason.figures) == ("limit_memory_cgroup", {"limit_bytes": 4096, "available_bytes": 100})
+
+
+def test_memory_grows_by_what_was_taken_anew() -> None:
+    """RSS of 1000 + 2 a token, which the server keeps: what a shorter prompt shows later is the longer one's."""
+    search, most, rss = Search(), 0, []
+    for users, tokens in ((1, 100), (1, 200), (1, 400), (1, 300), (1, 350), (2, 150), (2, 300), (2, 500), (2, 700)):
+        start_ns = len(search.events) * S
+        search.trial(users, tokens)
+        most = max(most, users * tokens)
+        rss.append((start_ns + 1, 1000.0 + 2 * most))
+    limits = search.found(samples=samples_of({("kv_blocks_used", ""): search.kv, ("server_rss_bytes", ""): rss}))
+    assert [trial.takes_most for trial in limits.trials] == [True, True, True, False, False, False, True, True, True]
+    lines = {growth.users: growth for growth in limits.growths if growth.figure == "server_rss_bytes_peak"}
+    assert (lines[1].lengths, lines[1].slope, lines[1].base) == (3, pytest.approx(2), pytest.approx(1000))
+    assert (lines[2].lengths, lines[2].slope) == (3, pytest.approx(4)), "two prompts of a length"
+    blocks = [growth for growth in limits.growths if growth.figure == "kv_used_blocks_peak"]
+    assert blocks[0].slope == pytest.approx(1 / BLOCK_TOKENS, rel=0.1) and blocks[0].longest_tokens == 400
+    orders = {growth.users: growth.slope for growth in limits.growths if growth.figure == "ttft_ns"}
+    assert orders == {1: pytest.approx(2), 2: pytest.approx(2)}
+
+
+def test_blocks_are_fitted_only_below_all_there_are() -> None:
+    search = Search()
+    for tokens in (128, 256, 512):
+        search.trial(2, tokens)
+    search.kv = [(at, min(BLOCKS, 2 * blocks)) for at, blocks in search.kv]
+    search.trial(2, 1024)
+    search.kv[-1] = (search.kv[-1][0], BLOCKS)
+    [line] = [growth for growth in search.found().growths if growth.figure == "kv_used_blocks_peak"]
+    assert (line.shortest_tokens, line.longest_tokens, line.slope) == (128, 512, pytest.approx(2 / BLOCK_TOKENS))
+
+
 def test_an_answer_shorter_than_asked_is_a_failure_of_its_own_class() -> None:
     search = Search()
     search.trial(1, 1024, passed=False)
@@ -172,8 +237,3 @@ def test_a_limit_below_theory_is_a_finding_with_what_the_server_said() -> None:
     figures = findings(search.found())["limit_not_as_predicted"].figures
     assert (figures["passed_tokens"], figures["failed_tokens"], figures["predicted_tokens"]) == (1024, 1056, LIMIT)
     assert figures["said"] == "too many tokens in one step"
-
-
-def test_growth_order_needs_three_lengths() -> None:
-    assert growth_order([(1, 2.0), (2, 4.0), (2, 4.0)]) is None
-    assert growth_order([(1, 3.0), (2, 6.0), (4, 12.0)]) == pytest.approx(1.0)

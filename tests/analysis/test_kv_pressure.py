@@ -59,12 +59,34 @@ def test_hits_only_from_the_engines_own_count_of_reused_blocks() -> None:
     assert (silent.reused_blocks, silent.hit_ratio) == (None, None)
 
 
-def held(users: float | None, ratio: float | None) -> KvPressure:
-    return KvPressure("s", users, 10, 1.0, 1, 1, 1, None, None, ratio, None, None)
+def held(users: float | None, ratio: float | None, fits: tuple[int, int] = (9, 10)) -> KvPressure:
+    longest, mean = fits
+    return KvPressure("s", users, 10, 1.0, 1, mean, longest, None, None, ratio, None, None)
 
 
 def test_capacity_is_the_stage_below_the_first_that_was_held_back() -> None:
-    assert kv_capacity([held(12, 0.2), held(4, 0.0), held(8, 0.0), held(16, 0.0)]) == KvCapacity(8, 12)
-    assert kv_capacity([held(1, 0.0), held(4, 0.0)]) == KvCapacity(4, None)
-    assert kv_capacity([held(4, 0.1)]) == KvCapacity(None, 4)
+    assert kv_capacity([held(12, 0.2), held(4, 0.0), held(8, 0.0), held(16, 0.0)]) == KvCapacity(8, 12, 9, 10)
+    assert kv_capacity([held(1, 0.0), held(4, 0.0)]) == KvCapacity(4, None, 9, 10)
+    assert kv_capacity([held(4, 0.1)]) == KvCapacity(None, 4, 9, 10)
     assert kv_capacity([held(None, 0.0), held(4, None)]) is None
+
+
+@pytest.mark.parametrize(
+    ("fits", "carried", "held_back", "agrees"),
+    [
+        ((10, 10), 8, 12, True),
+        ((10, 10), 10, 11, True),
+        ((10, 10), 11, 12, False),
+        ((10, 10), 8, 10, False),
+        ((6, 9), 8, 12, True),
+        ((6, 7), 8, 12, False),
+        ((10, 10), 8, None, None),
+        ((3, 3), None, 4, True),
+    ],
+)
+def test_whether_the_prediction_lies_where_the_limit_was_found(
+    fits: tuple[int, int], carried: int | None, held_back: int | None, agrees: bool | None
+) -> None:
+    stages = [held(users, ratio, fits) for users, ratio in ((carried, 0.0), (held_back, 0.3)) if users is not None]
+    found = kv_capacity(stages)
+    assert found is not None and found.agrees is agrees

@@ -35,3 +35,10 @@ def test_energy_is_the_area_under_power() -> None:
     power = samples_of({("gpu_power_w", "0"): [(0, 100), (1 * S, 100), (3 * S, 300), (4 * S, 300)]}).series("gpu_power_w", "0")
     assert energy_j(power, 0, 4 * S) == pytest.approx(100 + 400 + 300)
     assert energy_j(power, 1 * S, 2 * S) is None
+
+
+def test_the_least_memory_left_is_the_machines_or_the_containers() -> None:
+    machine, container = ("machine_memory_available_bytes", ""), ("container_memory_available_bytes", "")
+    assert resources(samples_of({machine: [(0, 90), (1, 80)], container: [(0, 20), (1, 30)]}), 0, 1).memory_available_min_bytes == 20
+    assert resources(samples_of({machine: [(0, 90), (1, 80)]}), 0, 1).memory_available_min_bytes == 80
+    assert resources(samples_of({}), 0, 1).memory_available_min_bytes is None

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 from synthetic_run import request_of, samples_of
 
-from trtbench.analysis.deployments import thin, throughput_curve
+from trtbench.analysis.deployments import throughput_curve
 from trtbench.analysis.resources import resources
 from trtbench.analysis.stages import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans
 from trtbench.analysis.summary import Summary
@@ -51,13 +51,6 @@ def test_a_stage_that_ended_because_it_was_steady_supports_its_rates(summary: Su
 )
 def test_backlog(ttfts: list[int], grew: bool | None) -> None:
     assert backlog_grew(ttfts) is grew
-
-
-def test_thinning_keeps_peaks() -> None:
-    points = [(i, 1.0 if i != 777 else 9.0) for i in range(1000)]
-    curve = thin(samples_of({("x", ""): points}).series("x"), 50)
-    assert len(curve.time_ns) == 50 and max(curve.value) == 9.0
-    assert thin(samples_of({("x", ""): points[:3]}).series("x"), 50).time_ns == (0, 1, 2)
 
 
 def test_cpu_that_is_neither_the_servers_nor_the_clients() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
@@ -15,7 +16,8 @@ from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
-from trtbench.analysis.summary import ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.summary import Cancellation, ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
 from trtbench.history import Resumption
@@ -34,6 +36,21 @@ def test_the_languages_have_the_same_keys_and_figures() -> None:
         assert {key: sorted(set(PLACE.findall(text))) for key, text in first.items()} == {
             key: sorted(set(PLACE.findall(text))) for key, text in other.items()
         }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_key_stands_twice(language: Language) -> None:
+    """YAML would take the second in silence."""
+    document = yaml.compose((Path(trtbench.report.__file__).parent / "texts" / f"{language}.yaml").read_text(encoding="utf-8"))
+    twice = []
+    nodes: list[yaml.Node] = [document] if document else []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            twice += [key for key in keys if keys.count(key) > 1]
+            nodes += [value for _, value in node.value]
+    assert twice == []
 
 
 def test_chinese_is_chinese() -> None:
@@ -58,6 +75,7 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "turn.",
         "groups.",
         "limit.",
+        "axis.",
         "hot_reload.",
         "failure.",
         "frontier.",
@@ -105,6 +123,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
     facts = replace(result.facts, max_sequences=4)
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
+    worst = replace(worst, cancellations=(Cancellation("c8", 4, 28, None, 32, 3, None, 3),))
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
@@ -140,6 +159,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from run_reasons(False, True, [never], [])
     yield from limit_reasons("d", BAD_LIMITS)
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
+    for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
+        yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trtbench.memory import OomKill
 from trtbench.serving.autopsy import LAST_LINES, examine
 
 
@@ -50,6 +51,35 @@ def test_signals_by_name(tmp_path: Path) -> None:
     assert cause_of(tmp_path, "all was well", 128 + 11).startswith("Ended by SIGSEGV. ")
     assert cause_of(tmp_path, "all was well", 255).startswith("Exit code 255. ")
     assert cause_of(tmp_path, "all was well", None).startswith("It is still running. ")
+
+
+@pytest.mark.parametrize(
+    ("oom_kill", "said", "out_of_memory"),
+    [
+        ("certain", "Ended by SIGKILL. Almost certain cause: the kernel killed it for want of memory", True),
+        ("likely", "Ended by SIGKILL. Probable cause: the kernel killed it for want of memory", False),
+        ("none", "Ended by SIGKILL. Killed from outside: the kernel counted no kill", False),
+        ("unknown", "Ended by SIGKILL. Probable cause: killed from outside, or by the kernel", False),
+    ],
+)
+def test_how_sure_a_kill_for_want_of_memory_is(tmp_path: Path, oom_kill: OomKill, said: str, out_of_memory: bool) -> None:
+    path = tmp_path / "server.log"
+    path.write_text("all was well")
+    death = examine(path, 128 + 9, oom_kill)
+    assert death.cause.startswith(said)
+    assert death.out_of_memory is out_of_memory
+    assert not examine(path, 1, oom_kill).out_of_memory, "it ended by itself"
+
+
+def test_memory_that_ran_out_by_its_own_log(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text("terminate called after throwing an instance of 'std::bad_alloc'")
+    assert examine(path, 134).facts() == {
+        "exit_code": 134,
+        "cause": "Ended by SIGABRT. Probable cause: memory ran out; lower kv_cache or instances.",
+        "log_tail": path.read_text(),
+        "out_of_memory": True,
+    }
 
 
 def test_no_log_at_all(tmp_path: Path) -> None:

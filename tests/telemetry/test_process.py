@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.clock import now_ns, sleep_s
+from trtbench.memory import MemoryBound
+from trtbench.telemetry import process
 from trtbench.telemetry.process import Entry, Machine, Processes, ProcessTree, Usage, descendants, scan
 
 _TREE = st.dictionaries(st.integers(2, 30), st.integers(1, 30).map(lambda parent: Entry(parent, 0)))
@@ -127,11 +129,20 @@ def test_client_goes_on_when_the_server_is_gone_or_was_never_there() -> None:
 
 def test_machine_ratio_comes_with_the_second_reading() -> None:
     source = Machine()
-    assert [sample.name for sample in source.read()] == ["machine_memory_available_bytes"]
+    assert {sample.name for sample in source.read()} - {"container_memory_available_bytes"} == {"machine_memory_available_bytes"}
     sleep_s(0.1)
     values = {sample.name: sample.value for sample in source.read()}
     assert 0 <= values["machine_cpu_ratio"] <= 1
     assert 0 < values["machine_memory_available_bytes"] <= psutil.virtual_memory().total
+
+
+def test_a_containers_memory_is_read_where_it_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = [MemoryBound("machine", 100, 80), MemoryBound("cgroup", 60, 20), MemoryBound("cgroup", 40, 30)]
+    monkeypatch.setattr(process, "memory_bounds", lambda: bounds)
+    values = {sample.name: sample.value for sample in Machine().read()}
+    assert (values["machine_memory_available_bytes"], values["container_memory_available_bytes"]) == (80, 20)
+    bounds = bounds[:1]
+    assert "container_memory_available_bytes" not in {sample.name for sample in Machine().read()}
 
 
 def _usage(tree: ProcessTree) -> Usage:

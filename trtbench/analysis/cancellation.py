@@ -23,9 +23,9 @@ _LOOK_NS = 10_000_000_000
 class Cancellation:
     """One stage with planned cancellations. `wasted_tokens` are those that cancelled requests had received.
 
-    `let_go`: cancelled requests after which a reading showed no more active requests than the client had in flight, and
-    `let_go_max_ns` the longest until such a reading. A reading is looked at from one sampling interval after the cancel on, for an
-    earlier one may show what was before it; so a time is an upper bound, never under that interval.
+    `let_go`: cancelled requests after which a reading showed no more active requests than the client had in flight, with the median of
+    the times until such a reading, and the longest where every cancel has one. A reading is looked at from one sampling interval after
+    the cancel on, for an earlier one may show what was before it; so a time is an upper bound, never under that interval.
     `blocks_beyond`: KV blocks in use 1 s after the stage's last cancel (or at the first reading within 10 s more with no request
     in prefill) beyond what the requests in flight account for. None where no such reading is, or blocks may be cached.
     """
@@ -38,6 +38,14 @@ class Cancellation:
     let_go: int | None
     let_go_max_ns: int | None
     blocks_beyond: int | None
+    let_go_median_ns: float | None = None
+
+    @property
+    def keeps_blocks(self) -> bool:
+        """Blocks beyond, though the requests were let go before, or never. Where that took longer, the reading came too early."""
+        in_time = self.let_go_max_ns is not None and self.let_go_max_ns <= SETTLE_NS
+        never = self.let_go is not None and self.let_go < self.cancelled
+        return bool(self.blocks_beyond) and (in_time or never)
 
 
 def cancellation(
@@ -71,6 +79,7 @@ def cancellation(
         blocks_beyond=None
         if facts.may_cache_prefixes
         else _blocks_beyond(max(ends), of_deployment, residency, samples, interval_ns, facts),
+        let_go_median_ns=float(np.median(known)) if known else None,
     )
 
 

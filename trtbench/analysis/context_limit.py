@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from trtbench.analysis.facts import DeploymentFacts
-from trtbench.analysis.latency import ttft_ns
-from trtbench.records import Event, Outcome, RequestRecord
+from trtbench.analysis.growth import CostFigure, Growth, linear_growth, power_growth
+from trtbench.analysis.trials import FailureClass, MemoryShort, TrialResult, trial_result
+from trtbench.records import Event, RequestRecord
 from trtbench.rundir import Samples
-
-FailureClass = Literal[
-    "length_rule", "kv_exhausted", "shortened", "out_of_memory", "timeout", "server_died", "low_memory", "rejected", "cancelled", "other"
-]
-_FEWEST_FOR_ORDER = 3
-_CLASSES: dict[Outcome, FailureClass] = {
-    Outcome.COMPLETED: "shortened",
-    Outcome.TOO_LONG: "length_rule",
-    Outcome.OUT_OF_MEMORY: "out_of_memory",
-    Outcome.TIMEOUT: "timeout",
-    Outcome.CONNECTION: "server_died",
-    Outcome.REJECTED: "rejected",
-    Outcome.CANCELLED: "cancelled",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it."""
-
-    users: int
-    input_tokens: int
-    phase: str
-    passed: bool
-    failure: FailureClass | None
-    error: str
-    ttft_ns: int | None
-    kv_used_blocks_peak: float | None
-    server_rss_bytes_peak: float | None
-    gpu_memory_bytes_peak: float | None
-    healthy: bool | None
-    blocks_left: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +34,7 @@ class Limit:
 class ContextLimits:
     """`predicted_tokens`: the longest prompt by theory, `predicted_by` which rule sets it.
 
-    `ttft_order`: exponent k of TTFT ~ length^k, least squares on the logarithms of the passed trials at one user; None below three lengths.
+    `ttft_order`: exponent k of TTFT ~ length^k at one user, None below three lengths; `growths` has all laws that could be fitted.
     """
 
     ended: str
@@ -79,6 +45,7 @@ class ContextLimits:
     limits: tuple[Limit, ...]
     trials: tuple[TrialResult, ...]
     ttft_order: float | None
+    growths: tuple[Growth, ...] = ()
 
     @property
     def unhealthy(self) -> tuple[TrialResult, ...]:
@@ -89,6 +56,11 @@ class ContextLimits:
     def leaking(self) -> tuple[TrialResult, ...]:
         """Failures after which KV blocks were not back."""
         return tuple(trial for trial in self.trials if trial.blocks_left)
+
+    @property
+    def memory_short(self) -> MemoryShort | None:
+        """What ended the search to spare the host's memory."""
+        return next((trial.memory for trial in self.trials if trial.memory), None)
 
     def agrees(self, limit: Limit) -> bool | None:
         """Whether the prediction lies where the search found the limit; None where either is missing."""
@@ -107,7 +79,13 @@ def context_limits(
     by_stage: dict[str, list[RequestRecord]] = {}
     for request in requests:
         by_stage.setdefault(request.stage, []).append(request)
-    trials = tuple(_trial(e.data, by_stage.get(e.data["stage"], []), samples) for e in events if e.kind == "context_trial")
+    death = next((event.data for event in events if event.kind == "server_lost"), {})
+    trials: list[TrialResult] = []
+    most = 0
+    for data in (event.data for event in events if event.kind == "context_trial"):
+        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death))
+        most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
+    growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)
     ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
     return ContextLimits(
@@ -117,55 +95,32 @@ def context_limits(
         predicted_tokens=predicted,
         predicted_by=predicted_by,
         limits=tuple(_limit(users, trials, asked, facts) for users in dict.fromkeys(t.users for t in trials if t.phase == "search")),
-        trials=trials,
-        ttft_order=growth_order([(t.input_tokens, t.ttft_ns) for t in trials if t.users == 1 and t.passed and t.ttft_ns]),
+        trials=tuple(trials),
+        growths=growths,
+        ttft_order=next((growth.slope for growth in growths if growth.users == 1 and growth.figure == "ttft_ns"), None),
     )
 
 
-def growth_order(points: Iterable[tuple[int, float]]) -> float | None:
-    """k of y ~ x^k: the slope of log y over log x, each x once with the mean of its log y; None below three different x."""
-    logs: dict[int, list[float]] = {}
-    for x, y in points:
-        logs.setdefault(x, []).append(math.log(y))
-    if len(logs) < _FEWEST_FOR_ORDER:
-        return None
-    slope, _ = np.polyfit([math.log(x) for x in logs], [sum(ys) / len(ys) for ys in logs.values()], 1)
-    return float(slope)
+def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
+    """Of the passed trials. KV blocks only below all there are, where prompts begin to wait for each other; memory only where it was
+    taken anew, for a server keeps what a longer prompt made it take.
+    """
+    passed = [trial for trial in trials if trial.passed]
+    for users in dict.fromkeys(trial.users for trial in passed):
+        alike = [trial for trial in passed if trial.users == users]
+        roomy = [trial for trial in alike if kv_blocks is None or (trial.kv_used_blocks_peak or 0) < kv_blocks]
+        fresh = [trial for trial in alike if trial.takes_most]
+        laws = (
+            power_growth(users, "ttft_ns", _points(alike, "ttft_ns")),
+            linear_growth(users, "kv_used_blocks_peak", _points(roomy, "kv_used_blocks_peak")),
+            linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")),
+            linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")),
+        )
+        yield from (law for law in laws if law)
 
 
-def _trial(data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples) -> TrialResult:
-    start, end = data["start_ns"], data["end_ns"]
-    failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
-    ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
-    return TrialResult(
-        users=data["users"],
-        input_tokens=data["input_tokens"],
-        phase=data["phase"],
-        passed=data["passed"],
-        failure=None if data["passed"] else _failure(data, failed),
-        error=next((r.error for r in failed if r.error), ""),
-        ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
-        kv_used_blocks_peak=_peak(samples, "kv_blocks_used", start, end),
-        server_rss_bytes_peak=_peak(samples, "server_rss_bytes", start, end),
-        gpu_memory_bytes_peak=_gpu_peak(samples, start, end),
-        healthy=data["healthy"],
-        blocks_left=data["blocks_left"],
-    )
-
-
-def _failure(data: dict[str, Any], failed: Sequence[RequestRecord]) -> FailureClass:
-    """The class of the first request that failed; why the search was stopped says more than what became of its requests."""
-    if data["stop"] == "low_memory":
-        return "low_memory"
-    if data["stop"] == "server_lost":
-        return "server_died"
-    if not failed:
-        return "other"
-    first = failed[0]
-    text = first.error.lower()
-    if "kv cache" in text or "no free blocks" in text:
-        return "kv_exhausted"
-    return _CLASSES.get(first.outcome, "other")
+def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int, float]]:
+    return [(trial.input_tokens, value) for trial in trials if (value := getattr(trial, figure))]
 
 
 def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], facts: DeploymentFacts) -> Limit:
@@ -196,16 +151,3 @@ def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | Non
         return None, None
     budget = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
     return (positions, "positions") if positions <= budget else (max(0, budget), "kv_budget")
-
-
-def _peak(samples: Samples, name: str, start_ns: int, end_ns: int, label: str = "") -> float | None:
-    times, values = samples.series(name, label)
-    inside = values[(times >= start_ns) & (times <= end_ns)]
-    return float(inside.max()) if len(inside) else None
-
-
-def _gpu_peak(samples: Samples, start_ns: int, end_ns: int) -> float | None:
-    """All GPUs added."""
-    peaks = [_peak(samples, "gpu_memory_used_bytes", start_ns, end_ns, gpu) for gpu in samples.labels("gpu_memory_used_bytes")]
-    known = [peak for peak in peaks if peak is not None]
-    return sum(known) if known else None

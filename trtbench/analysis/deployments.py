@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
@@ -17,21 +16,13 @@ from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, k
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
+from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import DeploymentDirectory, Samples, Series
 from trtbench.scenario import Scenario
 
-_TIMELINE_POINTS = 400
 _NS_PER_MS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A sampled series thinned for drawing: the largest reading of each bin."""
-
-    time_ns: tuple[int, ...]
-    value: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +52,14 @@ class DeploymentResult:
     kv_used_blocks: Curve
     running: Curve
     waiting: Curve
+    timeline: Timeline
     transports: tuple[Transport, ...]
     context_limits: ContextLimits | None = None
     reloads: Reloads | None = None
     kv_pressures: tuple[KvPressure, ...] = ()
     kv_capacity: KvCapacity | None = None
     cancellations: tuple[Cancellation, ...] = ()
+    cancel_controls: tuple[CancelControl, ...] = ()
 
     @property
     def provider(self) -> str:
@@ -103,15 +96,17 @@ def deployment_result(
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
         gpu_memory_peak_bytes=_gpu_memory_peak(samples),
         knee=find_knee(throughput_curve(stages)),
-        kv_used_blocks=thin(samples.series("kv_blocks_used")),
-        running=thin(samples.series("inflight_scheduled_requests")),
-        waiting=thin(samples.series("inflight_waiting_requests")),
+        kv_used_blocks=Curve.of(samples.series("kv_blocks_used")),
+        running=Curve.of(samples.series("inflight_scheduled_requests")),
+        waiting=Curve.of(samples.series("inflight_waiting_requests")),
+        timeline=timeline(samples, requests),
         transports=transports(events),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
+        cancel_controls=cancel_controls(stages, records, scenario, facts, cpu_count),
     )
 
 
@@ -119,15 +114,6 @@ def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]
     """(users, output tokens a second) of the closed-loop stages that held one level and whose rates hold."""
     ran = [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
     return [(s.span.asked, s.throughput.output_token_throughput) for s in ran if s.throughput.output_token_throughput]
-
-
-def thin(series: Series, points: int = _TIMELINE_POINTS) -> Curve:
-    """At most `points`, keeping peaks."""
-    times, values = series
-    if len(times) <= points:
-        return Curve(tuple(times.tolist()), tuple(values.tolist()))
-    starts = np.linspace(0, len(times), points, endpoint=False).astype(int)
-    return Curve(tuple(times[starts].tolist()), tuple(np.maximum.reduceat(values, starts).tolist()))
 
 
 def _facts_file(directory: DeploymentDirectory, name: str) -> dict[str, Any]:

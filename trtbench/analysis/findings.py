@@ -59,6 +59,10 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _creep(result)
     if result.kv_blocks_left:
         yield Finding("kv_blocks_leaked", "warning", result.name, figures={"blocks": result.kv_blocks_left})
+    kept = next((audit for audit in result.cancellations if audit.keeps_blocks), None)
+    if kept:
+        figures = {"blocks": kept.blocks_beyond or 0, "cancelled": kept.cancelled}
+        yield Finding("cancel_blocks_kept", "warning", result.name, kept.stage, figures=figures)
 
 
 _Rule = Callable[[StageResult], Finding | None]

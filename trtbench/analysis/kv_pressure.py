@@ -54,11 +54,20 @@ class KvPressure:
 class KvCapacity:
     """Over the closed-loop stages of one level: the most users that the KV cache never held back, below the first that it did.
 
-    None for what no stage showed.
+    None for what no stage showed. Predicted are as many as fit, were all requests as long as the longest, and as the mean.
     """
 
     carried_users: float | None
     held_back_users: float | None
+    predicted_least: int | None = None
+    predicted_most: int | None = None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether a predicted number lies where the stages found the limit; None where none was held back."""
+        if self.held_back_users is None or self.predicted_least is None or self.predicted_most is None:
+            return None
+        return self.predicted_least < self.held_back_users and self.predicted_most >= (self.carried_users or 0)
 
 
 def kv_pressure(
@@ -102,9 +111,11 @@ def _held_back_ratio(waiting: npt.NDArray[np.float64], paused: npt.NDArray[np.fl
 
 def kv_capacity(stages: Sequence[KvPressure]) -> KvCapacity | None:
     """From stages in any order; None where none is a closed loop whose pressure is known."""
-    known = sorted((stage.users, stage.held_back_ratio) for stage in stages if stage.users and stage.held_back_ratio is not None)
+    held_level = [stage for stage in stages if stage.users and stage.held_back_ratio is not None]
+    known = sorted((stage.users or 0, stage.held_back_ratio or 0) for stage in held_level)
     if not known:
         return None
     first = next((users for users, ratio in known if ratio > 0), None)
     carried = [users for users, ratio in known if ratio == 0 and (first is None or users < first)]
-    return KvCapacity(carried[-1] if carried else None, first)
+    least, most = min(stage.fit_longest for stage in held_level), max(stage.fit_mean for stage in held_level)
+    return KvCapacity(carried[-1] if carried else None, first, least, most)

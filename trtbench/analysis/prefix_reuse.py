@@ -67,8 +67,9 @@ def _stage_reuse(off: DeploymentResult, on: DeploymentResult, name: str, scenari
 
 
 def _designed_hit_ratio(name: str, planned: int, scenario: Scenario) -> float | None:
-    """Of the prompts drawn: that those of a stage by time are used again in turn is not counted. None for a trace, with its own."""
+    """Of the prompts drawn: that those of a stage by time are used again in turn is not counted. None for a trace, with its own, and for
+    a stage that sends again what a cache has met."""
     stage = next((stage for stage in scenario.load if stage.label == name), None)
-    if stage is None or stage.trace:
+    if stage is None or stage.trace or stage.same_as:
         return None
     return expected_hit_ratio(scenario.workload, stage.requests or min(planned, scenario.workload.distinct_prompts))

@@ -49,6 +49,13 @@ class Resources:
     machine_memory_available_bytes: Level | None
     engine_memory_bytes: dict[str, float]  # peak, by where: cpu, gpu, pinned
     gpus: dict[str, GpuUse]
+    container_memory_available_bytes: Level | None = None  # where a container bounds it
+
+    @property
+    def memory_available_min_bytes(self) -> float | None:
+        """The least that either left."""
+        known = [level.min for level in (self.machine_memory_available_bytes, self.container_memory_available_bytes) if level]
+        return min(known, default=None)
 
 
 def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
@@ -72,6 +79,7 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         machine_cpu_ratio=level("machine_cpu_ratio"),
         machine_memory_available_bytes=level("machine_memory_available_bytes"),
         engine_memory_bytes={label: peak.max for label, peak in memory.items() if peak},
+        container_memory_available_bytes=level("container_memory_available_bytes"),
         gpus={label: _gpu(samples, label, start_ns, end_ns) for label in _gpu_labels(samples)},
     )
 

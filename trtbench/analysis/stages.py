@@ -45,7 +45,8 @@ class StageSpan:
 class StageResult:
     """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
     TTFT is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in use on this machine by
-    neither the server nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked."""
+    neither the server nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked.
+    `same_as` is the stage whose requests it sent again."""
 
     span: StageSpan
     conservation: Conservation
@@ -67,6 +68,7 @@ class StageResult:
     foreign_cpu_cores: float | None
     drifts: dict[str, Drift]
     ramp_from: float | None
+    same_as: str | None = None
 
     @property
     def is_closed_loop(self) -> bool:
@@ -74,8 +76,8 @@ class StageResult:
 
     @property
     def held_level(self) -> bool:
-        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, no bursts, no trace."""
-        return self.ramp_from is None and self.span.mode not in ("burst", "trace")
+        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, burst, trace, or stage sent again."""
+        return self.ramp_from is None and self.same_as is None and self.span.mode not in ("burst", "trace")
 
     @property
     def supports_rates(self) -> bool:
@@ -148,6 +150,7 @@ def measure(
         foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
         drifts=_drifts(samples, start, end),
         ramp_from=_ramp_from(stage) if stage else None,
+        same_as=stage.same_as if stage else None,
     )
 
 

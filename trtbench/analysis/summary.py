@@ -9,16 +9,18 @@ from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
-from trtbench.analysis.context_limit import ContextLimits, Limit, TrialResult
-from trtbench.analysis.deployments import Curve, DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.context_limit import ContextLimits, Limit
+from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Frontier, Spent, Winner, frontiers
 from trtbench.analysis.groups import Group
+from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.analysis.kv_cache import KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
@@ -33,7 +35,9 @@ from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
+from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
+from trtbench.analysis.trials import TrialResult
 from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
@@ -47,11 +51,13 @@ __all__ = [  # what report/ may know of analysis/
     "LATENCIES",
     "PERMILLES",
     "Agreement",
+    "CancelControl",
     "Cancellation",
     "Cell",
     "Comparison",
     "Conservation",
     "ContextLimits",
+    "CostFigure",
     "Curve",
     "DeploymentResult",
     "Distribution",
@@ -61,6 +67,7 @@ __all__ = [  # what report/ may know of analysis/
     "Frontier",
     "GpuUse",
     "Group",
+    "Growth",
     "HeatMap",
     "Held",
     "InflightBatching",
@@ -82,7 +89,9 @@ __all__ = [  # what report/ may know of analysis/
     "StageResult",
     "StageReuse",
     "Summary",
+    "Survivors",
     "Throughput",
+    "Timeline",
     "Transport",
     "TrialResult",
     "TritonBatching",

@@ -52,7 +52,11 @@ def resume_reasons(resumed: Sequence[Resumption]) -> Iterator[Reason]:
 
 def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:
     """What makes a context limit doubtful: a search cut short, further tries that said something else, a server that did not recover."""
-    if limits.ended != "done":
+    short = limits.memory_short
+    if short:
+        figures = {"limit_bytes": short.limit_bytes, "available_bytes": short.available_bytes}
+        yield Reason(f"limit_memory_{short.kind}", "suspect", deployment, figures=figures)
+    elif limits.ended != "done":
         yield Reason("limit_cut_short", "suspect", deployment, figures={"why": limits.ended})
     for limit in limits.limits:
         where = {"users": limit.users, "count": limit.refuted}

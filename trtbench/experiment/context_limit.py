@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from trtbench.analysis.bisection import Bisection
+from trtbench.memory import MemoryBound, OomKill
 from trtbench.scenario import ContextLimit
 
 Phase = Literal["search", "confirm", "extreme"]
@@ -18,7 +19,8 @@ class Trial:
     """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
 
     `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
-    those before the trial; None where nothing was asked or known.
+    those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of ours
+    for want of memory; `memory`: the bound that ran short, where that stopped it.
     """
 
     users: int
@@ -31,6 +33,8 @@ class Trial:
     stop: Ended | None = None
     healthy: bool | None = None
     blocks_left: int | None = None
+    oom_kill: OomKill | None = None
+    memory: MemoryBound | None = None
 
 
 Try = Callable[[int, int, Phase], Awaitable[Trial]]

@@ -29,7 +29,8 @@ class StagePrompts:
 
     def draw(self, warmup: bool, count: int) -> tuple[PlannedPrompt, ...]:
         """`count` prompts; the last session is cut short where it would go over."""
-        kinds = [self._draw_kind(name, kind, warmup, count) for name, kind in self._workload.kinds.items()]
+        ratio = self._stage.cancel_ratio
+        kinds = [self._draw_kind(name, kind.cancelled_at(ratio), warmup, count) for name, kind in self._workload.kinds.items()]
         order = self._random("", warmup, "mix", "lengths").choice(len(kinds), size=count, p=self._workload.kind_shares).tolist()
         prompts: list[PlannedPrompt] = []
         for unit, kind in enumerate(order):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import ContextLimits, DeploymentResult, Limit, Summary, TrialResult
-from trtbench.report.blocks import Block, Bullets, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, size, whole
+from trtbench.analysis.summary import ContextLimits, DeploymentResult, Growth, Limit, Summary, TrialResult
+from trtbench.report.blocks import Block, Bullets, Figure, Paragraph, Table
+from trtbench.report.format import NONE, ms, number, percent, size, whole
 from trtbench.report.words import Words
 
 
-def limit_blocks(summary: Summary, words: Words) -> list[Block]:
+def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
     blocks: list[Block] = []
     for result in summary.deployments:
         if result.context_limits:
+            figure = f"limit-{result.name}"
+            blocks += [Figure(figure, words("figure.limit", deployment=result.name))] if figure in drawings else []
             blocks += _deployment_blocks(result, result.context_limits, words)
     return [*blocks, Paragraph(words("limit.note"))] if blocks else []
 
@@ -32,10 +34,12 @@ def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: W
         header = _header(words, "users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
         blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
     passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
-    header = _header(words, "users", "prompt_tokens", "ttft", "kv_peak_blocks", "server_rss", "gpu_memory")
+    header = _header(words, "users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
     blocks.append(Table(header, tuple(_cost_row(trial) for trial in passed), words("limit.costs", deployment=result.name)))
-    if limits.ttft_order is not None:
-        blocks.append(Paragraph(words("limit.order", order=number(limits.ttft_order))))
+    if limits.growths:
+        header = _header(words, "users", "cost", "lengths", "law", "explained")
+        rows = tuple(_growth_row(growth, words) for growth in limits.growths)
+        blocks.append(Table(header, rows, words("limit.growth", deployment=result.name), labels=2))
     return blocks
 
 
@@ -64,8 +68,16 @@ def _failure_row(trial: TrialResult, words: Words) -> tuple[str, ...]:
         words(f"failure.{trial.failure}"),
         healthy,
         whole(trial.blocks_left),
-        trial.error or NONE,
+        _said(trial, words),
     )
+
+
+def _said(trial: TrialResult, words: Words) -> str:
+    """By the server or by the one who killed it; of a search that spared the memory, which bound it was."""
+    if trial.memory is None:
+        return trial.error or NONE
+    bytes_of = {"available_bytes": trial.memory.available_bytes, "limit_bytes": trial.memory.limit_bytes}
+    return words(f"limit.short_{trial.memory.kind}", **bytes_of)
 
 
 def _cost_row(trial: TrialResult) -> tuple[str, ...]:
@@ -77,6 +89,15 @@ def _cost_row(trial: TrialResult) -> tuple[str, ...]:
         size(trial.server_rss_bytes_peak),
         size(trial.gpu_memory_bytes_peak),
     )
+
+
+def _growth_row(growth: Growth, words: Words) -> tuple[str, ...]:
+    law = words("limit.power", order=number(growth.slope))
+    if growth.figure == "kv_used_blocks_peak" and growth.slope > 0:
+        law = words("limit.blocks", base=number(growth.base), tokens=number(1 / growth.slope))
+    elif growth.law == "line":
+        law = words("limit.line", base=size(growth.base), slope=size(growth.slope))
+    return (whole(growth.users), words(f"limit.{growth.figure}"), whole(growth.lengths), law, percent(growth.explained_ratio))
 
 
 def _sentence(deployment: str, limits: ContextLimits, limit: Limit, words: Words) -> str:

@@ -25,6 +25,12 @@ _COLUMNS: dict[str, Callable[[StageResult], str]] = {
 
 
 def load_label(stage: StageResult, words: Words) -> str:
+    """The level of load, and of a stage that sends another's requests again its name: their levels are the same."""
+    level = _level(stage, words)
+    return level if stage.same_as is None else f"{level} ({stage.span.name})"
+
+
+def _level(stage: StageResult, words: Words) -> str:
     """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
 
     A ramp has both ends, bursts their mean rate, a trace its speed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtbench.analysis.summary import DeploymentResult, Summary
+from trtbench.records import Environment
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
 from trtbench.report.many import is_many
@@ -143,7 +144,7 @@ def environment(summary: Summary, words: Words) -> list[Block]:
     gpus = words.listed([str(gpu.get("name", gpu)) for gpu in e.gpus])
     rows = [
         (words("environment.cpu"), words("environment.cpu_value", model=e.cpu_model, count=e.cpu_count)),
-        (words("environment.memory"), size(e.memory_bytes)),
+        (words("environment.memory"), _memory(e, words)),
         (words("environment.gpu"), f"{gpus} ({e.nvml})" if gpus else e.nvml),
         (words("environment.platform"), e.platform),
         (words("environment.python"), e.python),
@@ -153,6 +154,13 @@ def environment(summary: Summary, words: Words) -> list[Block]:
         (words("environment.command"), summary.command or NONE),
     ]
     return [_facts(rows)]
+
+
+def _memory(found: Environment, words: Words) -> str:
+    limit_bytes = found.memory_limit_bytes
+    if limit_bytes is None or limit_bytes >= found.memory_bytes:
+        return size(found.memory_bytes)
+    return words("environment.memory_limited", memory_bytes=found.memory_bytes, limit_bytes=limit_bytes)
 
 
 def formulas(words: Words) -> list[Block]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvPressure, PrefixReuse, Summary
+from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvCapacity, KvPressure, PrefixReuse, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.cancel_control import control_blocks
 from trtbench.report.format import NONE, ms, number, percent, times, whole
 from trtbench.report.words import Words
 
 _PRESSURE = ("fit_mean", "fit_longest", "held_back", "waiting_peak", "waiting_share", "paused_peak", "paused_share", "reused_blocks")
-_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "wasted_tokens", "let_go", "let_go_max", "blocks_beyond")
+_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "wasted_tokens", "let_go", "let_go_median", "let_go_max", "blocks_beyond")
 _REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio")
 
 
@@ -19,7 +20,7 @@ def kv_detail(summary: Summary, words: Words) -> list[Block]:
     blocks = [block for result in pressed for block in _pressure(result, words)]
     blocks += [Paragraph(words("kv_pressure.note"))] if pressed else []
     blocks += [_audit(result, summary.scenario.telemetry.interval_ms, words) for result in audited]
-    blocks += [Paragraph(words("cancellation.note"))] if audited else []
+    blocks += [Paragraph(words("cancellation.note")), *control_blocks(summary, words)] if audited else []
     blocks += [_reuse(pair, words) for pair in summary.prefix_reuse]
     return [*blocks, Paragraph(words("reuse.note"))] if summary.prefix_reuse else blocks
 
@@ -30,8 +31,14 @@ def _pressure(result: DeploymentResult, words: Words) -> list[Block]:
     found = result.kv_capacity
     if found is None:
         return [table]
-    users = {"carried": whole(found.carried_users), "first": whole(found.held_back_users)}
+    users = {"carried": whole(found.carried_users), "first": whole(found.held_back_users), "predicted": _predicted(found)}
+    users["agrees"] = NONE if found.agrees is None else words("limit.yes" if found.agrees else "limit.no")
     return [table, Paragraph(words("kv_pressure.found", deployment=result.name, **users))]
+
+
+def _predicted(found: KvCapacity) -> str:
+    least, most = whole(found.predicted_least), whole(found.predicted_most)
+    return most if least == most else f"{least} - {most}"
 
 
 def _pressure_row(pressure: KvPressure) -> tuple[str, ...]:
@@ -50,7 +57,7 @@ def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
 
 def _audit_row(audit: Cancellation) -> tuple[str, ...]:
     tokens = (number(audit.survivor_tokens_per_s), whole(audit.wasted_tokens))
-    let_go = (whole(audit.let_go), ms(audit.let_go_max_ns))
+    let_go = (whole(audit.let_go), ms(audit.let_go_median_ns), ms(audit.let_go_max_ns))
     return (audit.stage, whole(audit.cancelled), whole(audit.survivors), *tokens, *let_go, whole(audit.blocks_beyond))
 
 

@@ -18,14 +18,15 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from trtbench.analysis.summary import LATENCIES, Curve, DeploymentResult, Frontier, HeatMap, StageResult, Summary
+from trtbench.analysis.summary import LATENCIES, DeploymentResult, Frontier, HeatMap, StageResult, Summary
 from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.heat import drawing_of, heats
 from trtbench.report.heat_plot import paint_heat
+from trtbench.report.limit_plot import paint_limit
 from trtbench.report.many import shown
+from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
@@ -47,7 +48,7 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": False,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
 }
-_NS_PER_MS, _NS_PER_S = 1e6, 1e9
+_NS_PER_MS = 1e6
 _AXIS = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
 
 
@@ -76,6 +77,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
     for result in shown(summary):
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
+        painters[f"limit-{result.name}"] = partial(_limit, result, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
         return {name: _drawing(name, figure) for name, figure in painted.items()}
@@ -194,35 +196,15 @@ def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
     if not result.stages or not (result.kv_used_blocks.time_ns or result.running.time_ns):
         return None
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    start_ns = result.stages[0].span.start_ns
-    blocks = max([stage.kv_cache.blocks_max for stage in result.stages if stage.kv_cache], default=1)
-    _fill(upper, result.kv_used_blocks, start_ns, 1 / blocks, _COLOURS[0], "")
-    upper.set_ylim(0, 1)
-    upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    upper.set_ylabel(words("axis.kv"))
-    _fill(lower, result.running, start_ns, 1, _COLOURS[2], words("legend.running"))
-    _fill(lower, result.waiting, start_ns, 1, _COLOURS[1], words("legend.waiting"))
-    lower.set_ylim(bottom=0)
-    lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-    lower.set_ylabel(words("axis.requests"))
-    lower.set_xlabel(words("axis.time"))
-    lower.set_xlim(0, (result.stages[-1].span.end_ns - start_ns) / _NS_PER_S)
-    for i, stage in enumerate(result.stages):
-        left, right = ((at - start_ns) / _NS_PER_S for at in (stage.span.start_ns, stage.span.end_ns))
-        for axes in (upper, lower):
-            axes.axvspan(left, right, color=_INK, alpha=0.09 if i % 2 else 0.04, linewidth=0)
-        upper.text((left + right) / 2, 1.02, stage.span.name, ha="center", va="bottom", fontsize=8.5)
-    figure.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    paint_timeline(figure, result, words, _COLOURS, _INK)
     return figure
 
 
-def _fill(axes: Axes, curve: Curve, start_ns: int, scale: float, colour: str, label: str) -> None:
-    seconds = [(at - start_ns) / _NS_PER_S for at in curve.time_ns]
-    values = [value * scale for value in curve.value]
-    axes.fill_between(seconds, values, step="post", color=colour, alpha=0.25, linewidth=0)
-    axes.step(seconds, values, where="post", color=colour, linewidth=1, label=label)
+def _limit(result: DeploymentResult, words: Words) -> Figure | None:
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    painted = result.context_limits is not None and paint_limit(figure, result, result.context_limits, words, _COLOURS, _INK)
+    return figure if painted else None
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:

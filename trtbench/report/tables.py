@@ -137,7 +137,7 @@ def _resource_row(stage: StageResult) -> tuple[str, ...]:
         _pair(use.client_cpu_cores),
         ms(_max(use.client_loop_lag_ns)),
         percent(use.machine_cpu_ratio.mean if use.machine_cpu_ratio else None),
-        size(use.machine_memory_available_bytes.min if use.machine_memory_available_bytes else None),
+        size(use.memory_available_min_bytes),
         " / ".join(counts) or NONE,
     )
 

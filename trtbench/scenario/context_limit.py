@@ -28,7 +28,7 @@ class ContextLimit(Part):
         0.1,
         ge=0,
         lt=1,
-        description="Share of the host's memory that must stay available; below it the search stops.",
+        description="Share that must stay available of the machine's memory, and of the container's; below it the search stops.",
     )
 
     @model_validator(mode="after")

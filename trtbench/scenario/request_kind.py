@@ -93,6 +93,12 @@ class RequestKind(Part):
             raise ValueError("priorities: the weights add up to nothing; give at least one above 0, or leave priorities out")
         return self
 
+    def cancelled_at(self, ratio: float | None) -> RequestKind:
+        """The same kind with so large a share cancelled, where it is cancelled at all; None changes nothing."""
+        if ratio is None or self.cancel is None:
+            return self
+        return self.model_copy(update={"cancel": self.cancel.model_copy(update={"ratio": ratio}) if ratio else None})
+
     @property
     def longest_prompt_tokens(self) -> int:
         """Everything the model may have to read for one request: prefix, earlier turns with their answers, the new tokens."""

@@ -13,7 +13,7 @@ from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
-from trtbench.scenario.stage import Stage
+from trtbench.scenario.stage import Stage, check_repeats
 from trtbench.scenario.workload import Workload
 
 Dtype = Literal["fp16", "int8"]
@@ -102,6 +102,11 @@ class Scenario(Part):
             twice = {value for value in values if list(values).count(value) > 1}
             if twice:
                 raise ValueError(f"{key}: {', '.join(sorted(twice))} stands twice; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _repeats_fit(self) -> Scenario:
+        check_repeats(self.load, any(kind.cancel for kind in self.workload.kinds.values()))
         return self
 
     @model_validator(mode="after")

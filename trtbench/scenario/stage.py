@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,13 @@ class Stage(Part):
     requests: int | None = Field(None, ge=1, description="End after so many requests.")
     duration_s: float | None = Field(None, gt=0, description="End after so many seconds; what is in flight is drained.")
     warmup_requests: int = Field(0, ge=0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
+    cancel_ratio: float | None = Field(
+        None, ge=0, le=1, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
+    )
+    same_as: Name | None = Field(
+        None,
+        description="Name of an earlier stage: send its requests again. Only name, cancel_ratio and warmup_requests may differ.",
+    )
 
     @model_validator(mode="after")
     def _keys_of_the_mode(self) -> Stage:
@@ -65,6 +73,12 @@ class Stage(Part):
             modes = [mode for mode, keys in takes.items() if key in keys]
             if modes and self.mode not in modes:
                 raise ValueError(f"{key} goes with mode {', '.join(modes)}; mode is {self.mode}: leave {key} out, or set the mode")
+        return self
+
+    @model_validator(mode="after")
+    def _trace_has_no_cancels(self) -> Stage:
+        if self.mode == "trace" and self.cancel_ratio is not None:
+            raise ValueError("cancel_ratio: a trace has no cancellations; leave it out, or set another mode")
         return self
 
     @model_validator(mode="after")
@@ -102,8 +116,45 @@ class Stage(Part):
     def label(self) -> str:
         if self.name:
             return self.name
+        return self._load_label if self.cancel_ratio is None else f"{self._load_label}-cancel{self.cancel_ratio:g}"
+
+    @property
+    def drawn_as(self) -> str:
+        """The name that its random streams go by: stages of one such name send the same requests."""
+        return self.same_as or self.label
+
+    @property
+    def _load_label(self) -> str:
         if self.mode == "trace":
             return f"trace-x{self.speed:g}"
         level = self.concurrency if self.mode == "concurrency" else self.rate
         shown = level.label if isinstance(level, Ramp) else f"{level:g}"
         return f"c{shown}" if self.mode == "concurrency" else f"{self.mode}-{shown}"
+
+
+_MAY_DIFFER = {"name", "cancel_ratio", "same_as", "warmup_requests"}
+
+
+def check_repeats(load: Sequence[Stage], has_cancel: bool) -> None:
+    """ValueError where a stage repeats one that is not there before it, or that it is not like, or cancels what has no `cancel`."""
+    earlier: dict[str, Stage] = {}
+    for number, stage in enumerate(load):
+        if stage.cancel_ratio and not has_cancel:
+            raise ValueError(
+                f"load.{number}.cancel_ratio ({stage.cancel_ratio:g}): workload.cancel is null; give it, it says how long clients wait"
+            )
+        if stage.same_as is not None:
+            _check_repeat(f"load.{number}.same_as ({stage.same_as})", stage, earlier)
+        else:
+            earlier[stage.label] = stage
+
+
+def _check_repeat(key: str, stage: Stage, earlier: Mapping[str, Stage]) -> None:
+    first = earlier.get(stage.same_as or "")
+    if first is None:
+        known = ", ".join(earlier) or "none"
+        raise ValueError(f"{key}: names no stage before it that has requests of its own; there are: {known}")
+    keys = set(Stage.model_fields) - _MAY_DIFFER
+    differing = sorted(key for key in keys if getattr(stage, key) != getattr(first, key))
+    if differing:
+        raise ValueError(f"{key}: {', '.join(differing)} differ from that stage; make them alike, or drop same_as")

@@ -6,16 +6,29 @@ import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from trtbench.memory import OomKill
 
 LAST_LINES = 15
 _LINE_CHARACTERS = 400
+_UNKNOWN = "The log names no cause that trtbench knows."
 
+_NO_MEMORY = r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory"
+_KILLED: dict[OomKill, str] = {
+    "certain": "Almost certain cause: the kernel killed it for want of memory: its control group's oom_kill count rose while it ran; "
+    "lower kv_cache or instances, or raise the container's memory limit.",
+    "likely": "Probable cause: the kernel killed it for want of memory: while it ran, it killed some process of this machine for that, and "
+    "the control group tells no count of its own; lower kv_cache or instances.",
+    "none": "Killed from outside: the kernel counted no kill for want of memory while it ran.",
+    "unknown": "Probable cause: killed from outside, or by the kernel for want of memory; `dmesg` tells.",
+}
 _CAUSES = (
     (r"libpython\S+: cannot open shared object", "Triton's Python stub found no libpython", "install this Python's shared library"),
     (r"[Aa]ddress already in use", "a port was taken by another program", "start again: ports are chosen free each time"),
     (r"No space left on device", "the disk, or /dev/shm, is full", "free space; in a container raise --shm-size"),
     (r"Unable to (initialize|create) shared memory|Failed to initialize shared memory", "shared memory is too small", "raise --shm-size"),
-    (r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory", "memory ran out", "lower kv_cache or instances"),
+    (_NO_MEMORY, "memory ran out", "lower kv_cache or instances"),
     (r"ModuleNotFoundError: No module named '([\w.]+)'", "the model misses a Python package", "`make setup` installs the pinned ones"),
     (
         r"Poll failed for model directory '[^']+': (.{0,300})\"",
@@ -30,23 +43,34 @@ _CAUSES = (
 
 @dataclass(frozen=True)
 class Death:
-    """`exit_code` is 128 + n when signal n ended it, None while the process still runs."""
+    """`exit_code` is 128 + n when signal n ended it, None while the process still runs. `out_of_memory`: the log or the kernel says so."""
 
     exit_code: int | None
     cause: str
     log: Path
     log_tail: str
+    out_of_memory: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """The data of a `server_lost` event."""
+        return {name: getattr(self, name) for name in ("exit_code", "cause", "log_tail", "out_of_memory")}
 
     def __str__(self) -> str:
         indented = "\n".join(f"  {line}" for line in self.log_tail.splitlines())
         return f"{self.cause}\nLast lines of {self.log}:\n{indented}"
 
 
-def examine(log: Path, exit_code: int | None) -> Death:
-    """How it ended and why, with the remedy."""
+def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> Death:
+    """How it ended and why, with the remedy; `oom_kill`: whether the kernel killed one of its kind for want of memory while it ran."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     tail = "\n".join(line[:_LINE_CHARACTERS] for line in text.rstrip().splitlines()[-LAST_LINES:])
-    return Death(exit_code, f"{_ending(exit_code)}. {_cause(text, exit_code)}", log, tail)
+    killed = exit_code == 128 + signal.SIGKILL
+    by_kernel = killed and oom_kill == "certain"
+    cause = "" if by_kernel else _cause(text)
+    if killed and not cause:
+        cause = _KILLED[oom_kill]
+    short = by_kernel or re.search(_NO_MEMORY, text) is not None
+    return Death(exit_code, f"{_ending(exit_code)}. {cause or _UNKNOWN}", log, tail, short)
 
 
 def _ending(exit_code: int | None) -> str:
@@ -60,11 +84,10 @@ def _ending(exit_code: int | None) -> str:
         return f"Exit code {exit_code}"
 
 
-def _cause(text: str, exit_code: int | None) -> str:
+def _cause(text: str) -> str:
+    """ "" where the log names none that is known."""
     for pattern, cause, remedy in _CAUSES:
         if match := re.search(pattern, text):
             detail = f" ({match.group(1).strip()})" if match.groups() and match.group(1) else ""
             return f"Probable cause: {cause}{detail}; {remedy}."
-    if exit_code == 128 + signal.SIGKILL:
-        return "Probable cause: killed from outside, or by the kernel for want of memory; `dmesg` tells."
-    return "The log names no cause that trtbench knows."
+    return ""

@@ -18,6 +18,7 @@ from types import TracebackType
 
 from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
+from trtbench.memory import oom_kills
 from trtbench.serving import guard
 from trtbench.serving.autopsy import Death, examine
 from trtbench.serving.installation import TritonInstallation
@@ -65,6 +66,7 @@ class TritonServer:
         self.log = log
         self.command: list[str] = []
         self.ready_s = 0.0
+        self._oom_kills = oom_kills()
         self._guard: subprocess.Popen[bytes] | None = None
         self._staged: tempfile.TemporaryDirectory[str] | None = None
 
@@ -99,7 +101,7 @@ class TritonServer:
     def death(self) -> Death | None:
         """How and why the server ended; None while it runs."""
         exit_code = self.exit_code()
-        return None if exit_code is None else examine(self.log, exit_code)
+        return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
 
     def version(self) -> str:
         """Triton's own version, as 2.51.0."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import thread_time_ns
 from typing import Any, NamedTuple
 
 import psutil
 
 from trtbench.clock import NS_PER_S, now_ns
+from trtbench.memory import memory_bounds
 from trtbench.records import Sample
 
 _SCAN_SHARE = 0.002
@@ -179,14 +181,8 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def available_memory_ratio() -> float:
-    """Share of the whole machine's memory that can be had without swapping."""
-    memory = psutil.virtual_memory()
-    return float(memory.available / memory.total)
-
-
 class Machine:
-    """Source of the `machine_*` series; the whole machine, also where a container may use but a part of it."""
+    """Source of the `machine_*` series, the whole machine, and of what a container may still use, where it has a limit."""
 
     def __init__(self) -> None:
         psutil.cpu_percent()  # the share of busy time is since the last call
@@ -195,7 +191,12 @@ class Machine:
     def read(self) -> list[Sample]:
         """One reading; CPU only from the second on, as the first spans no time to speak of."""
         time_ns = now_ns()
-        samples = [Sample(time_ns, "machine_memory_available_bytes", "", float(psutil.virtual_memory().available))]
+        available = {"machine": inf, "cgroup": inf}
+        for bound in memory_bounds():
+            available[bound.kind] = min(available[bound.kind], bound.available_bytes)
+        samples = [Sample(time_ns, "machine_memory_available_bytes", "", available["machine"])]
+        if available["cgroup"] < inf:
+            samples.append(Sample(time_ns, "container_memory_available_bytes", "", available["cgroup"]))
         if time_ns - self._began_ns > _SHORTEST_CPU_SPAN_NS:
             samples.append(Sample(time_ns, "machine_cpu_ratio", "", psutil.cpu_percent() / 100))
         return samples

@@ -1,0 +1,92 @@
+"""What cancels do to those that stay: the requests that survive a stage, beside the same requests in a stage without cancels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.latency import tpot_ns, ttft_ns
+from trtbench.analysis.outcomes import is_cancelled_as_planned
+from trtbench.analysis.percentile import Distribution
+from trtbench.analysis.stages import StageResult, is_disturbed
+from trtbench.analysis.throughput import keeps, measured_window
+from trtbench.records import Outcome, RequestRecord
+from trtbench.scenario import Scenario, Slo, Stage
+
+Records = Mapping[str, Sequence[RequestRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """Some requests of one stage; rates are over its whole measured window, `goodput` is None without an SLO."""
+
+    tokens_per_s: float | None
+    goodput: float | None
+    ttft_ns: Distribution
+    tpot_ns: Distribution
+
+
+@dataclass(frozen=True, slots=True)
+class CancelControl:
+    """Of the `compared` requests that completed in both stages: how they fared `beside` cancels, and `without` any.
+
+    `disturbed`: other programs took enough of the machine in either stage to make the difference doubtful.
+    """
+
+    stage: str
+    control: str
+    cancelled_ratio: float
+    compared: int
+    disturbed: bool
+    beside: Survivors
+    without: Survivors
+
+
+def cancel_controls(
+    stages: Sequence[StageResult], records: Records, scenario: Scenario, facts: DeploymentFacts, cpu_count: int
+) -> tuple[CancelControl, ...]:
+    """One for each stage with cancels that has a control: the first stage of the same requests for which none was planned.
+
+    A further stage without cancels is compared as well: it shows what two stages differ by with nothing changed. All ran to their end.
+    None of a closed loop that ends by time: how many requests it has is its own result. None where prefixes may be cached: a stage sent
+    again finds its own prompts in the cache.
+    """
+    ran = {stage.span.name for stage in stages if stage.span.ended == "done"}
+    whole = [stage for stage in scenario.load if stage.label in ran and not (stage.mode == "concurrency" and stage.duration_s)]
+    if facts.may_cache_prefixes:
+        return ()
+    calm = {stage.drawn_as: stage for stage in reversed(whole) if not any(r.planned_cancel for r in records.get(stage.label, ()))}
+    disturbed = {stage.span.name for stage in stages if is_disturbed(stage, cpu_count)}
+    found = (_control(stage, calm.get(stage.drawn_as), records, scenario.slo, disturbed) for stage in whole)
+    return tuple(one for one in found if one)
+
+
+def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo, disturbed: set[str]) -> CancelControl | None:
+    of_stage, of_control = records.get(stage.label, ()), records.get(calm.label, ()) if calm else ()
+    cancelled = sum(map(is_cancelled_as_planned, of_stage))
+    both = _completed(of_stage) & _completed(of_control)
+    again = not any(request.planned_cancel for request in of_stage)
+    if calm is None or calm is stage or not both or not (cancelled or again):
+        return None
+    beside, without = (_survivors(r, both, slo, stage.duration_s) for r in (of_stage, of_control))
+    doubtful = bool({stage.label, calm.label} & disturbed)
+    return CancelControl(stage.label, calm.label, cancelled / len(of_stage), len(both), doubtful, beside, without)
+
+
+def _completed(requests: Sequence[RequestRecord]) -> set[int]:
+    return {request.index for request in requests if request.outcome is Outcome.COMPLETED}
+
+
+def _survivors(requests: Sequence[RequestRecord], indices: set[int], slo: Slo, duration_s: float | None) -> Survivors:
+    chosen = [request for request in requests if request.index in indices]
+    window = measured_window(requests, duration_s)
+    assert window  # some of them are done
+    tokens = sum(n for r in chosen for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
+    good = sum(keeps(r, slo) and window.holds(r.done_ns) for r in chosen) if slo.model_dump(exclude_none=True) else None
+    return Survivors(
+        tokens_per_s=tokens / window.seconds if window.seconds > 0 else None,
+        goodput=good / window.seconds if good is not None and window.seconds > 0 else None,
+        ttft_ns=Distribution.of(ttft for r in chosen if (ttft := ttft_ns(r)) is not None),
+        tpot_ns=Distribution.of(tpot for r in chosen if (tpot := tpot_ns(r)) is not None),
+    )

@@ -1,0 +1,67 @@
+"""The course of a deployment over time, thinned for drawing without hiding a peak or a trough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.analysis.outcomes import is_cancelled_as_planned
+from trtbench.records import RequestRecord
+from trtbench.rundir import Samples, Series
+
+_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A sampled series in bins of consecutive readings, each with the instant of its first, its largest value and its smallest.
+
+    Every bin is one reading where there are few enough. Empty for a series that was never read.
+    """
+
+    time_ns: tuple[int, ...]
+    value: tuple[float, ...]
+    low: tuple[float, ...]
+
+    @classmethod
+    def of(cls, series: Series, points: int = _POINTS) -> Curve:
+        times, values = series
+        if not len(times):
+            return cls((), (), ())
+        starts = np.unique(np.linspace(0, len(times), min(points, len(times)), endpoint=False).astype(int))
+        low, high = (extreme.reduceat(values, starts) for extreme in (np.minimum, np.maximum))
+        return cls(tuple(times[starts].tolist()), tuple(high.tolist()), tuple(low.tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What stands beside the curves of used blocks, running and waiting requests. `reused_blocks` counts up from the engine's start.
+
+    `kv_blocks_max` is None where the engine shows none. `cancels_ns`: when clients gave up as planned, at most as many instants as
+    a curve has bins, evenly by rank, the first and the last kept. `end_ns` is the last reading.
+    """
+
+    kv_blocks_max: int | None
+    free_blocks: Curve
+    reused_blocks: Curve
+    paused: Curve
+    cancels_ns: tuple[int, ...]
+    end_ns: int
+
+
+def timeline(samples: Samples, requests: Sequence[RequestRecord]) -> Timeline:
+    """Of one deployment, warm-ups and the time between stages and after them included."""
+    blocks = samples.series("kv_blocks_max")[1]
+    gone = np.sort([r.done_ns for r in requests if r.done_ns is not None and is_cancelled_as_planned(r)])
+    shown = gone[np.unique(np.linspace(0, len(gone) - 1, _POINTS).round().astype(int))] if len(gone) else gone
+    readings = [samples.series(name)[0] for name in ("kv_blocks_used", "inflight_scheduled_requests")]
+    return Timeline(
+        kv_blocks_max=int(blocks[-1]) if len(blocks) and blocks[-1] > 0 else None,
+        free_blocks=Curve.of(samples.series("kv_blocks_free")),
+        reused_blocks=Curve.of(samples.series("kv_blocks_reused")),
+        paused=Curve.of(samples.series("inflight_paused_requests")),
+        cancels_ns=tuple(int(instant) for instant in shown),
+        end_ns=max((int(times[-1]) for times in readings if len(times)), default=0),
+    )

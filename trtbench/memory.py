@@ -1,0 +1,112 @@
+"""What memory this process and those it starts may still have, and whether the kernel killed any of them for want of it.
+
+The machine bounds it, and each control group from its own up to the root of the mount: in a container these are the container's
+(cgroup v2: memory.max, memory.high, memory.current; v1: memory.limit_in_bytes, memory.usage_in_bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+_V2_MOUNTS, _V1_MOUNT = ("", "unified"), "memory"  # under /sys/fs/cgroup; unified: where v1 and v2 stand side by side
+_NO_LIMIT_BYTES = 1 << 60  # v1 writes the largest page-aligned number for none
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBound:
+    """`available_bytes` can be had without swapping or being killed: of a group, its limit - (use - file pages that it can drop)."""
+
+    kind: Literal["machine", "cgroup"]
+    limit_bytes: int
+    available_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        return self.available_bytes / self.limit_bytes if self.limit_bytes else 0.0
+
+
+OomKill = Literal["certain", "likely", "none", "unknown"]
+
+
+class OomKills(NamedTuple):
+    """Kernel counts of processes killed for want of memory: of this process's group, and of the machine; None where not told."""
+
+    group: int | None
+    machine: int | None
+
+    def since(self, before: OomKills) -> OomKill:
+        """Whether one of this group's processes was killed since; likely: some process of the machine was, and the group tells nothing."""
+        if self.group is not None and before.group is not None:
+            return "certain" if self.group > before.group else "none"
+        if self.machine is None or before.machine is None:
+            return "unknown"
+        return "likely" if self.machine > before.machine else "none"
+
+
+def memory_bounds(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> tuple[MemoryBound, ...]:
+    """The machine's bound, and every group's that has a limit, from this process's own upward."""
+    memory = psutil.virtual_memory()
+    found = [_group_bound(group) for group in _groups(proc, cgroups)]
+    return (MemoryBound("machine", memory.total, memory.available), *(bound for bound in found if bound))
+
+
+def tightest_bound(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> MemoryBound:
+    """The one with the smallest share available."""
+    return min(memory_bounds(proc, cgroups), key=lambda bound: bound.ratio)
+
+
+def oom_kills(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> OomKills:
+    counts = [_keyed(group / name, "oom_kill") for group in _groups(proc, cgroups) for name in ("memory.events", "memory.oom_control")]
+    return OomKills(next((count for count in counts if count is not None), None), _keyed(proc / "vmstat", "oom_kill"))
+
+
+def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
+    """This process's memory groups that are there, upward; in a container often only their root is."""
+    for line in (_text(proc / "self/cgroup") or "").splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        mounts = _V2_MOUNTS if number == "0" else (_V1_MOUNT,) if "memory" in controllers.split(",") else ()
+        for mount in mounts:
+            root = cgroups / mount
+            own = Path(path.lstrip("/"))
+            if ".." not in own.parts:  # a group outside what this mount shows
+                yield from (place for relative in (own, *own.parents) if (place := root / relative).is_dir())
+
+
+def _group_bound(group: Path) -> MemoryBound | None:
+    limits = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    known = [limit for limit in limits if limit is not None and limit < _NO_LIMIT_BYTES]
+    used = next((n for name in ("memory.current", "memory.usage_in_bytes") if (n := _number(group / name)) is not None), None)
+    if not known or used is None:
+        return None
+    droppable = _keyed(group / "memory.stat", "total_inactive_file")  # v1: with the groups below
+    if droppable is None:
+        droppable = _keyed(group / "memory.stat", "inactive_file") or 0
+    return MemoryBound("cgroup", min(known), max(0, min(known) - max(0, used - droppable)))
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no such file, or it says `max`."""
+    text = (_text(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _keyed(path: Path, key: str) -> int | None:
+    """The number after `key` in lines of "key number"."""
+    for line in (_text(path) or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name == key and value.strip().isdigit():
+            return int(value)
+    return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
