@@ -13,8 +13,8 @@ import pytest
 from trtbench import doctor
 from trtbench.doctor import Check, check_descriptors, check_disk, check_fonts, check_gpu_control, check_providers, check_writable, examine
 from trtbench.errors import UserError
+from trtbench.gpu import nvml
 from trtbench.memory import MemoryBound
-from trtbench.telemetry import nvml
 
 GIB = 1 << 30
 

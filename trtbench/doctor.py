@@ -160,7 +160,7 @@ def _python() -> Check:
 
 
 def _gpu() -> list[Check]:
-    from trtbench.telemetry import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
 
     names = [str(gpu.get("name", "unnamed")) for gpu in nvml.describe()]
     driver = nvml.probe()

@@ -15,6 +15,7 @@ from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
+from trtbench.experiment.load import BeforeStage
 from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
@@ -65,20 +66,33 @@ def serve_and_bench(
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        for dtype, name in _order(scenario):
-            if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(
-                    scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress
-                )
-                lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
-            else:
-                log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
+        with held_gpus(scenario, log) as before_stage:
+            for dtype, name in _order(scenario):
+                if interrupted_by is None:
+                    ended, interrupted_by = _run_deployment(
+                        scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress, before_stage
+                    )
+                    lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
+                else:
+                    log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
     if interrupted_by is None:
         log.event("run_finished")
     return RunOutcome(log.run, interrupted_by, tuple(lost))
+
+
+@contextmanager
+def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[BeforeStage | None]:
+    """What `gpu` asks for, while the block runs, and what is to be done before each stage; nothing without `gpu`."""
+    if scenario.gpu is None:
+        yield None
+        return
+    from trtbench.gpu.control import held  # pynvml is loaded only where GPUs are asked for
+
+    with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
+        yield gpus.before_stage
 
 
 def _to_build(scenario: Scenario) -> list[Dtype]:
@@ -110,6 +124,7 @@ def _run_deployment(
     preflight: Preflight,
     log: RunLog,
     progress: LoadProgress,
+    before_stage: BeforeStage | None = None,
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
     directory = log.run.deployment(f"{name}-{engine.dtype}")
@@ -124,6 +139,7 @@ def _run_deployment(
                 pid=server.pid,
                 death=server.death,
                 reloader=_reloader(scenario, name, engine, engines, server, directory),
+                before_stage=before_stage,
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str

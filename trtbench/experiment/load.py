@@ -19,6 +19,9 @@ from trtbench.load.plan import Plan, StagePlan
 from trtbench.records import StageWindow
 from trtbench.scenario import Stability, Stop
 
+BeforeStage = Callable[[str, Callable[[], bool]], Awaitable[None]]
+"""Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""
+
 Ended = Literal["done", "interrupted", "error_bound", "server_lost"]
 _LATE_S = 1.0  # by then every worker has reported what was done before
 _LOOK_S = 0.25
@@ -34,6 +37,7 @@ class LoadHooks:
 
     event: Callable[[str, dict[str, Any]], None]
     snapshot: Callable[[], Awaitable[None] | None]
+    before_stage: BeforeStage | None = None
 
 
 async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks, workers: int | None = None) -> Ended:
@@ -64,6 +68,8 @@ def _workers(part: StagePlan, crew: Crew, last_level: float) -> int:
 
 async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks, workers: int | None) -> tuple[Ended, bool]:
     """Warm-up, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
+    if hooks.before_stage:
+        await hooks.before_stage(part.stage.label, lambda: crew.reason is not None)
     if part.warmup.requests and not crew.reason:
         await crew.prepare(number, part.warmup)
         await crew.run()
