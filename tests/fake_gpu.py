@@ -74,10 +74,11 @@ class FakeGpus:
     def trtbench(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self._run([sys.executable, "-m", "trtbench.cli", *arguments], variables)
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
         """`trtbench ...`, which goes on; the caller ends it."""
         command = [sys.executable, "-m", "trtbench.cli", *arguments]
-        return subprocess.Popen(command, env=self.environment | variables, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = self.environment | variables
+        return subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _run(self, command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, env=self.environment | variables, capture_output=True, text=True, timeout=60, check=False)

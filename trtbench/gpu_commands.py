@@ -113,8 +113,9 @@ def lock_command(command: tuple[str, ...], **flags: Any) -> int:
 
 def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int:
     try:
-        with _sigterm_raises(), held(asked, _teller(failed)) as gpus:
-            asyncio.run(gpus.before_stage("lock", lambda: False))
+        tell = _teller(failed)
+        with _sigterm_raises(), held(asked, tell) as gpus:
+            asyncio.run(gpus.before_stage(tell, "lock", lambda: False))
             if command:
                 return _run(command)
             print("held until Ctrl-C", file=sys.stderr, flush=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,10 @@ def serve_and_bench(
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        with held_gpus(scenario, log) as before_stage:
+        with held_gpus(scenario, log) as before_stage_of:
             for dtype, name in _order(scenario):
                 if interrupted_by is None:
+                    before_stage = before_stage_of(f"{name}-{dtype}") if before_stage_of else None
                     ended, interrupted_by = _run_deployment(
                         scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress, before_stage
                     )
@@ -84,15 +86,15 @@ def serve_and_bench(
 
 
 @contextmanager
-def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[BeforeStage | None]:
-    """What `gpu` asks for, while the block runs, and what is to be done before each stage; nothing without `gpu`."""
+def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], BeforeStage] | None]:
+    """What `gpu` asks for, while the block runs, and what is to be done before each stage of a deployment; nothing without `gpu`."""
     if scenario.gpu is None:
         yield None
         return
     from trtbench.gpu.control import held  # pynvml is loaded only where GPUs are asked for
 
     with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
-        yield gpus.before_stage
+        yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
 
 
 def _to_build(scenario: Scenario) -> list[Dtype]:

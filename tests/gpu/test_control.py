@@ -17,8 +17,10 @@ from trtbench.gpu.control import held
 from trtbench.scenario import GpuControl
 events = []
 def hold(stopped=lambda: False, **asked):
-    with held(GpuControl(devices=[0], **asked), lambda kind, data: events.append([kind, data])) as gpus:
-        asyncio.run(gpus.before_stage("c4", stopped))
+    def tell(kind, data):
+        events.append([kind, data])
+    with held(GpuControl(devices=[0], **asked), tell) as gpus:
+        asyncio.run(gpus.before_stage(tell, "c4", stopped))
     return events
 """
 

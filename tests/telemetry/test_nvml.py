@@ -49,7 +49,7 @@ def test_samples_of_two_gpus_in_our_units(fake_gpus: FakeGpus) -> None:
 
 def test_what_is_not_supported_is_named_once_and_not_asked_again(fake_gpus: FakeGpus) -> None:
     note = fake_gpus.ask(READ.format(source="Gpus()") + "source.note")
-    assert note.startswith("GPU 1 does not tell gpu_power_w, gpu_memory_temperature_c, gpu_energy_j,")
+    assert note.startswith("GPU 1: gpu_power_w, gpu_memory_temperature_c, gpu_energy_j,")
     assert "GPU 0" not in note
     counted = """
 import pynvml
@@ -71,7 +71,7 @@ def test_utilization_of_a_gpu_in_mig_instances_is_not_told(fake_gpus: FakeGpus) 
     fake_gpus["g0_mig"] = 1
     assert ("gpu_utilization_ratio", "0") not in rows(fake_gpus)
     note = fake_gpus.ask(READ.format(source="Gpus()") + "source.note")
-    assert "GPU 0 does not tell gpu_utilization_ratio (it is divided into MIG instances)" in note
+    assert "GPU 0 (MIG): gpu_utilization_ratio;" in note
     slow = rows(fake_gpus, "GpuUsers(None, 1)")
     assert [slow["mig_memory_used_bytes", uuid] for uuid in MIG_UUIDS] == [1 * GIB, 2 * GIB]
 
@@ -123,7 +123,7 @@ def test_processes_of_another_pid_namespace_are_not_guessed_at(fake_gpus: FakeGp
 def test_an_xid_is_told_once(fake_gpus: FakeGpus) -> None:
     fake_gpus["xid"] = 79
     code = READ.format(source="GpuErrors()") + "[" + ROWS + " for _ in range(2)] + [source.note]"
-    assert fake_gpus.ask(code) == [[["gpu_xid", "0", 79.0]], [], "GPU 1 does not tell of XID errors"]
+    assert fake_gpus.ask(code) == [[["gpu_xid", "0", 79.0]], [], "GPU 1: gpu_xid"]
 
 
 def test_no_gpu_that_tells_xids_is_an_error(fake_gpus: FakeGpus) -> None:

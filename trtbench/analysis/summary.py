@@ -18,6 +18,7 @@ from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_r
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
+from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.kv_cache import KvCache
@@ -59,10 +60,12 @@ __all__ = [  # what report/ may know of analysis/
     "Estimate",
     "Finding",
     "Frontier",
+    "GpuHealth",
     "GpuUse",
     "Group",
     "Growth",
     "Held",
+    "HeldGpu",
     "InflightBatching",
     "KvCache",
     "KvCapacity",
@@ -113,6 +116,7 @@ class Summary:
     findings: tuple[Finding, ...]
     prefix_reuse: tuple[PrefixReuse, ...] = ()
     frontiers: tuple[Frontier, ...] = ()
+    held_gpus: tuple[HeldGpu, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -134,6 +138,12 @@ def summarise(run: RunDirectory) -> Summary:
         results.append(result)
         reasons.extend(found)
         said[directory.name] = texts
+    held = held_gpus(events)
+    for result in results:
+        own = [event for event in events if event.deployment == result.name]
+        reasons += health_reasons(result.name, result.gpu_health, own)
+        reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
+    reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
     interrupted = any(event.kind == "interrupted" for event in events)
     complete = run.is_complete() and not interrupted
@@ -152,6 +162,7 @@ def summarise(run: RunDirectory) -> Summary:
         findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario),
+        held_gpus=held,
     )
 
 

@@ -18,18 +18,17 @@ from trtbench.scenario import GpuControl
 class HeldGpus:
     """What a run keeps asking of its GPUs."""
 
-    def __init__(self, asked: GpuControl, wishes: list[Wish], tell: Tell) -> None:
+    def __init__(self, asked: GpuControl, wishes: list[Wish]) -> None:
         self._asked = asked
         self._wishes = wishes
-        self._tell = tell
 
-    async def before_stage(self, stage: str, stopped: Callable[[], bool]) -> None:
+    async def before_stage(self, tell: Tell, stage: str, stopped: Callable[[], bool]) -> None:
         """Wait until the GPUs are cool (event gpu_cooled), and name who else uses them (event gpu_busy)."""
         if self._asked.cool_down:
             cooled = await cool(self._asked.cool_down, self._wishes, stopped)
-            self._tell("gpu_cooled", {"stage": stage, "asked_c": self._asked.cool_down.temperature_c} | asdict(cooled))
+            tell("gpu_cooled", {"stage": stage, "asked_c": self._asked.cool_down.temperature_c} | asdict(cooled))
         for label, there in busy(self._wishes).items():
-            self._tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
+            tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
 
 
 def check_gpus(asked: GpuControl) -> None:
@@ -53,7 +52,7 @@ def held(asked: GpuControl, tell: Tell) -> Iterator[HeldGpus]:
         for wish in wishes if asked.holds_memory else ():
             taken = stack.enter_context(ballast(asked, wish))
             tell("gpu_ballast", {"gpu": wish.gpu.index, "device": wish.device.uuid} | asdict(taken))
-        yield HeldGpus(asked, wishes, tell)
+        yield HeldGpus(asked, wishes)
 
 
 def restore_left(tell: Tell) -> list[Journal]:

@@ -11,6 +11,7 @@ from trtbench.report.core import core_blocks
 from trtbench.report.facts import environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.frontier import frontier_blocks
+from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.reloads import reload_blocks
@@ -63,7 +64,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("outcomes", *outcome_tables(summary, words)),
         section("batching", *drawn("batches"), *batching_tables(summary, words)),
         section("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
-        section("resources", *resource_tables(summary, words)),
+        section("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
         section("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
         section("formulas", *formulas(words), folded=True),

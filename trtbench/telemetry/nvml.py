@@ -1,6 +1,7 @@
 """NVIDIA GPUs through NVML: the samples of a run. `Gpus` is read at every tick, `GpuUsers` and `GpuErrors` once a second.
 
-Each GPU is asked for every series once, at the start; what it does not have is left out for good and named in `note`.
+Each GPU is asked for every series once, at the start; what it does not have is left out for good and named in `note`
+("GPU 1: gpu_power_w, gpu_energy_j").
 """
 
 from __future__ import annotations
@@ -91,8 +92,7 @@ class Gpus:
         for name in absent:
             calls.pop(name, None)
             fields.pop(name, None)
-        why = " (it is divided into MIG instances)" if gpu.mig else ""
-        return f"GPU {gpu.index} does not tell {', '.join(absent)}{why}" if absent else ""
+        return f"GPU {gpu.index}{' (MIG)' if gpu.mig else ''}: {', '.join(absent)}" if absent else ""
 
     def _of(self, gpu: Gpu) -> Iterator[Sample]:
         label = str(gpu.index)
@@ -221,7 +221,7 @@ class GpuErrors:
         if len(untold) == len(gpus):
             self.close()
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        self.note = f"GPU {', '.join(str(gpu.index) for gpu in untold)} does not tell of XID errors" if untold else ""
+        self.note = "; ".join(f"GPU {gpu.index}: gpu_xid" for gpu in untold)
 
     def read(self) -> list[Sample]:
         samples: list[Sample] = []
