@@ -70,7 +70,9 @@ async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hoo
     """Warm-up, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
     if hooks.before_stage:
         await hooks.before_stage(part.stage.label, lambda: crew.reason is not None)
-    if part.warmup.requests and not crew.reason:
+    if crew.reason:
+        crew.skip(number, part.warmup)
+    elif part.warmup.requests:
         await crew.prepare(number, part.warmup)
         await crew.run()
         await crew.grow(workers or _workers(part, crew, part.stage.level))
