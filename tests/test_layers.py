@@ -63,7 +63,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock",
 
 LATE = {
     "cli": {"calibrate", "commands", "gpu_commands", "reporting"},
-    "commands": {"gpu.control"},
+    "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},
     "preflight": {"gpu.control"},

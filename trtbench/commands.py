@@ -182,8 +182,9 @@ def put_back_left_gpus() -> None:
     if not journals(state_directory()):
         return
     from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu.nvml import describe
 
-    for journal in restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+    for journal in () if not describe() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
         print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
 
 

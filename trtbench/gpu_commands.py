@@ -46,13 +46,27 @@ def status_command(as_json: bool) -> None:
             out.print(line, markup=False, soft_wrap=True)
     for journal in found["journals_of_absent_gpus"]:
         out.print(
-            f"{journal['name']} ({journal['uuid']}) is gone; its settings were held by process {journal['owner']['pid']}", markup=False
+            f"{journal['name']} ({journal['uuid']}) is not in this machine; its settings were held by process {journal['owner']['pid']}",
+            markup=False,
         )
 
 
 def _table(gpus: Sequence[dict[str, Any]]) -> Table:
     table = Table(
-        "GPU", "name", "SM MHz", "memory MHz", "W / limit", "°C", "GiB used / all", "in use", "throttled by", *_MODES, "ECC errors"
+        "GPU",
+        "name",
+        "SM MHz",
+        "memory MHz",
+        "W / limit",
+        "°C",
+        "GiB used / all",
+        "in use",
+        "throttled by",
+        "persistence",
+        "compute",
+        "ECC",
+        "MIG",
+        "ECC errors",
     )
     for gpu in gpus:
         table.add_row(

@@ -170,6 +170,19 @@ def test_a_user_who_may_not_restore_is_told(fake_gpus: FakeGpus) -> None:
     assert len(journal(fake_gpus)["held"]) == 3
 
 
+def test_a_journal_of_another_machines_gpu_is_left_alone(fake_gpus: FakeGpus) -> None:
+    kill(locked(fake_gpus))
+    path = fake_gpus.journals / f"{UUIDS[0]}.json"
+    elsewhere = fake_gpus.journals / "GPU-99999999-0000-0000-0000-000000000000.json"
+    elsewhere.write_text(path.read_text().replace(UUIDS[0], elsewhere.stem))
+    assert fake_gpus.trtbench("gpu", "restore").returncode == 0
+    assert not path.exists()
+    assert elsewhere.exists()
+    assert "is not in this machine" in fake_gpus.trtbench("gpu", "status").stdout
+    on_a_cpu = fake_gpus.trtbench("bench", "--url", "127.0.0.1:9", "--model", "none", LD_LIBRARY_PATH="")
+    assert "NVIDIA" not in on_a_cpu.stderr
+
+
 def test_a_torn_journal_is_named_and_nothing_is_touched(fake_gpus: FakeGpus) -> None:
     kill(locked(fake_gpus))
     (fake_gpus.journals / f"{UUIDS[0]}.json").write_text('{"uuid":')

@@ -64,12 +64,14 @@ def _held(wish: Wish, directory: Path, tell: Tell) -> Iterator[None]:
 
 
 def restore_left_behind(gpus: Sequence[Gpu], directory: Path, tell: Tell) -> list[Journal]:
-    """Put back what dead runs left on `gpus`; the journals of living ones, which are left alone. GpuError when it may not be done."""
+    """Put back what dead runs left on `gpus`; the journals of living ones, which are left alone. GpuError when it may not be done.
+
+    Journals of other GPUs are none of this machine's: a home directory may be shared by many.
+    """
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
     living = []
     for journal in journals(directory):
         if journal.uuid not in by_uuid:
-            tell("gpu_not_restored", {"gpu": journal.index, "cause": f"{journal.name} ({journal.uuid}) is not in this machine any more"})
             continue
         try:
             with claim(journal.uuid, directory):

@@ -91,9 +91,10 @@ def restore(gpu: Gpu, kind: Kind, previous: Value) -> None:
 def check_allowed(gpu: Gpu, kind: Kind) -> None:
     """GpuError when this process may not change `kind`: tried by setting what is in force again, which changes nothing.
 
-    A clock cannot be tried so; persistence mode takes the same right.
+    A clock cannot be tried so, and persistence mode should not: to set it off invalidates the handle of a GPU with memory of its own on
+    the CPU's side (nvml.h). Compute mode takes the same right.
     """
-    tried: Kind = kind if SETTINGS[kind].read else "persistence_mode"
+    tried: Kind = "power_limit_mw" if kind == "power_limit_mw" else "compute_mode"
     try:
         write(gpu, tried, read(gpu, tried))
     except GpuError as error:
