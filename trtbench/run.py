@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +147,8 @@ def _run_deployment(
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str
             if scenario.context_limit:
+                if before_stage:
+                    asyncio.run(before_stage("context_limit", lambda: False))
                 ended, signum = search_limit(under_load, scenario, scenario.context_limit, prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)

@@ -84,6 +84,28 @@ def test_a_lost_gpu_is_told_once_and_the_other_goes_on(fake_gpus: FakeGpus) -> N
     assert {label for _, label, _ in told[-1]} == {"1"}
 
 
+def test_the_samplers_process_reads_all_three_and_says_what_is_not_told(fake_gpus: FakeGpus, tmp_path: Path) -> None:
+    code = f"""
+import os, time
+from dataclasses import asdict
+from pathlib import Path
+from trtbench.rundir import DeploymentDirectory
+from trtbench.telemetry.sampler import Sampler, SamplerConfig
+directory = DeploymentDirectory(Path({str(tmp_path)!r}))
+config = SamplerConfig("127.0.0.1:9", None, "none", None, os.getpid(), 100_000_000, True)
+with Sampler(config, directory.samples_jsonl) as sampler:
+    time.sleep(1.5)
+tallies = {{name: asdict(tally) for name, tally in sampler.tallies.items()}}
+[tallies, directory.samples().names()]
+"""
+    tallies, names = fake_gpus.ask(code)
+    assert [tallies[name]["failures"] for name in ("gpu", "gpu_users", "gpu_errors")] == [0, 0, 0]
+    assert tallies["gpu"]["readings"] > tallies["gpu_users"]["readings"] > 0
+    assert "GPU 1: gpu_power_w" in tallies["gpu"]["note"]
+    assert tallies["gpu_errors"]["note"] == "GPU 1: gpu_xid"
+    assert {"gpu_energy_j", "gpu_other_processes", "gpu_ecc_uncorrected"} <= set(names)
+
+
 PROCESSES = """
 import os, subprocess, sys
 server = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from trtbench.load.plan import Plan, StagePlan
 from trtbench.records import StageWindow
 from trtbench.scenario import Stability, Stop
 
-BeforeStage = Callable[[str, Callable[[], bool]], Awaitable[None]]
+BeforeStage = Callable[[str, Callable[[], bool]], Coroutine[Any, Any, None]]
 """Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""
 
 Ended = Literal["done", "interrupted", "error_bound", "server_lost"]
