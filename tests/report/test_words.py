@@ -188,6 +188,7 @@ def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
     events = [
         Event(0, "gpu_busy", "d", {"stage": "c1", "gpu": "GPU 0", "processes": [{"pid": 7, "name": None, "memory_bytes": None}]}),
         Event(0, "gpu_cooled", "d", {"stage": "c1", "temperature_c": None, "asked_c": 50, "waited_s": 1.0, "reached": False}),
+        Event(1, "stage_started", "d", {"name": "c1"}),
         Event(0, "telemetry_finished", "d", failing),
     ]
     yield from health_reasons("d", {"0": GpuHealth((79,), 1, True, 1)}, events)

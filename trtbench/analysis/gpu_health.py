@@ -96,11 +96,12 @@ def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Seq
             yield reason("gpu_xid", grade, gpu=gpu, xids=", ".join(map(str, sorted(set(found.xids)))), count=len(found.xids))
         if found.other_processes:
             yield reason("gpu_shared", "suspect", gpu=gpu, count=found.other_processes)
+    begun = {"context_limit"} | {event.data["name"] for event in events if event.kind == "stage_started"}
     for event in events:
         if event.kind == "gpu_busy":
             named = ", ".join(f"{one['pid']} ({one['name'] or '?'})" for one in event.data["processes"])
             yield Reason("gpu_busy", "suspect", deployment, event.data["stage"], {"gpu": event.data["gpu"], "processes": named})
-        elif event.kind == "gpu_cooled" and not event.data["reached"]:
+        elif event.kind == "gpu_cooled" and not event.data["reached"] and event.data["stage"] in begun:
             yield _warm(deployment, event.data)
     if unwatched := _unwatched(events):
         yield reason("gpu_errors_unwatched", "note", why=unwatched)
