@@ -68,9 +68,10 @@ def test_errors_that_nobody_watched_are_a_note_only_where_there_are_gpus() -> No
 
 def test_what_was_held_and_put_back() -> None:
     ballast = Event(0, "gpu_ballast", "", {"gpu": 1, "device": "MIG-1", "held_bytes": 5, "free_bytes": 1, "total_bytes": 9})
-    first, second = held_gpus([LOCKED, ballast, RESTORED])
+    other = replace(ballast, data=ballast.data | {"device": "MIG-2", "held_bytes": 2})
+    first, second = held_gpus([LOCKED, ballast, other, RESTORED])
     assert (first.gpu, first.settings, first.ballast_bytes, first.put_back) == ("0", {"sm_clock_mhz": 1410}, None, True)
-    assert (second.gpu, second.settings, second.ballast_bytes, second.put_back) == ("1", {}, 5, True)
+    assert (second.gpu, second.settings, second.ballast_bytes, second.put_back) == ("1", {}, 7, True)
     assert [*held_reasons([first, second])] == []
     assert held_gpus([]) == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,10 @@ def _health(samples: Samples, label: str) -> GpuHealth:
 
 def held_gpus(events: Sequence[Event]) -> tuple[HeldGpu, ...]:
     """By the run's events, in order of their numbers."""
-    ballast = {str(e.data["gpu"]): int(e.data["held_bytes"]) for e in events if e.kind == "gpu_ballast"}
+    ballast: Counter[str] = Counter()  # added over a GPU's MIG instances
+    for event in events:
+        if event.kind == "gpu_ballast":
+            ballast[str(event.data["gpu"])] += int(event.data["held_bytes"])
     locked = {str(e.data["gpu"]): e.data for e in events if e.kind == "gpu_locked"}
     back = {str(e.data["gpu"]) for e in events if e.kind == "gpu_restored" and not e.data.get("left_by")}
     failed = {str(e.data["gpu"]) for e in events if e.kind == "gpu_not_restored"}
