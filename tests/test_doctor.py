@@ -163,6 +163,8 @@ def test_the_containers_memory_counts_where_it_is_less(monkeypatch: pytest.Monke
     assert check.found == "3.0 GiB available in this container, limit 4.0 GiB, 4 are wanted"
     monkeypatch.setattr(doctor, "memory_bounds", lambda: bounds[:1])
     assert doctor._memory().found == "60.0 GiB available"
+
+
 def test_gpus_that_are_held_or_were_left_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert check_held_gpus() == []
