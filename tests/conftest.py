@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fake_gpu import FakeGpus, compile_fakes
 from hypothesis import settings
 from serving.command import Command
 from serving.kserve import Serving
@@ -51,6 +52,17 @@ def build_engines(progress: Callable[[str], None]) -> dict[Dtype, Engine]:
     log = BuildLog(progress)
     specs = {dtype: EngineSpec(model="smollm2-135m", dtype=dtype, provider="openvino") for dtype in DTYPES}
     return {dtype: build_engine(spec, ROOT / "engines" / "built", log).engine for dtype, spec in specs.items()}
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the fake libnvidia-ml.so.1 and libcuda.so.1."""
+    return compile_fakes(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture
+def fake_gpus(fake_driver: Path, tmp_path: Path) -> FakeGpus:
+    return FakeGpus(fake_driver, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,21 @@ import psutil
 import pytest
 
 from trtbench import doctor
-from trtbench.doctor import Check, check_descriptors, check_disk, check_fonts, check_gpu_control, check_providers, check_writable, examine
+from trtbench.doctor import (
+    Check,
+    check_descriptors,
+    check_disk,
+    check_fonts,
+    check_gpu_control,
+    check_held_gpus,
+    check_providers,
+    check_writable,
+    examine,
+)
 from trtbench.errors import UserError
+from trtbench.gpu import nvml
+from trtbench.gpu.journal import Held, Journal, Owner, save, state_directory
 from trtbench.memory import MemoryBound
-from trtbench.telemetry import nvml
 
 GIB = 1 << 30
 
@@ -152,3 +163,15 @@ def test_the_containers_memory_counts_where_it_is_less(monkeypatch: pytest.Monke
     assert check.found == "3.0 GiB available in this container, limit 4.0 GiB, 4 are wanted"
     monkeypatch.setattr(doctor, "memory_bounds", lambda: bounds[:1])
     assert doctor._memory().found == "60.0 GiB available"
+
+
+def test_gpus_that_are_held_or_were_left_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert check_held_gpus() == []
+    directory = state_directory()
+    directory.mkdir(parents=True)
+    save(Journal("GPU-1", 3, "A GPU", Owner(7, 0.0, "trtbench gpu lock"), (Held("compute_mode", "default", 0),)), directory)
+    (check,) = check_held_gpus()
+    assert (check.status, check.found) == ("warn", "GPU 3: by process 7 (trtbench gpu lock)")
+    (directory / "GPU-2.json").write_text("torn")
+    assert "cannot be read" in check_held_gpus()[0].found

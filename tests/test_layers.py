@@ -18,9 +18,9 @@ MAX_LINES = 280  # a file is meant to have at most about 250
 
 FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
-DEVICES = {"engine", "serving", "load", "telemetry"}
+DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
-COMMAND_LINE = {"cli", "commands", "console", "flags", "calibrate"}
+COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": FOUNDATION,
     "serving": FOUNDATION | {"engine.spec"},
     "load": FOUNDATION,
-    "telemetry": FOUNDATION,
+    "telemetry": FOUNDATION | {"gpu.nvml"},
+    "gpu": FOUNDATION,
     "experiment": FOUNDATION | {"load", "serving", "telemetry"} | SEARCHES,
     "calibration": FOUNDATION | {"load", "serving", "analysis.percentile"},
     "analysis": {"history", "records", "rundir", "scenario"},
@@ -53,15 +54,23 @@ HEAVY = {"openvino", "openvino_genai", "openvino_tokenizers", "optimum", "nncf",
 HEAVY_HOMES = {
     "engine.gguf": {"torch", "transformers"},
     "engine.openvino_export": {"optimum", "transformers"},
-    "telemetry.nvml": {"pynvml"},
+    "gpu.nvml": {"pynvml"},  # which GPUs there are
+    "gpu.settings": {"pynvml"},  # all that changes one
+    "telemetry.nvml": {"pynvml"},  # all that samples one
 }
-"""The only modules that import a heavy package. None is imported at the top of another module."""
+"""The only modules that import a heavy package."""
+
+ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock", "gpu.status", "gpu.wish", "gpu_commands"}
+"""The homes and what stands on them: imported at the top of one another only."""
 
 LATE = {
-    "cli": {"calibrate", "commands", "reporting"},
-    "doctor": {"telemetry.nvml"},
-    "environment": {"telemetry.nvml"},
-    "telemetry.__main__": {"telemetry.nvml"},
+    "cli": {"calibrate", "commands", "gpu_commands", "reporting"},
+    "commands": {"gpu.control", "gpu.nvml"},
+    "doctor": {"gpu.nvml"},
+    "environment": {"gpu.nvml"},
+    "preflight": {"gpu.control"},
+    "run": {"gpu.control"},
+    "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
     "report.document": {"report.plots"},
 }
 """Imports of ours inside functions: each spares a start-up what it takes long to load."""
@@ -154,7 +163,7 @@ def test_heavy_packages_are_imported_in_their_homes_only() -> None:
 
 
 def test_homes_of_heavy_packages_are_imported_late_or_run_as_a_child() -> None:
-    assert [str(one) for one in imports() if one.ours and one.name in HEAVY_HOMES and not one.late] == []
+    assert [str(one) for one in imports() if one.ours and one.name in ONLY_LATE and not one.late and one.importer not in ONLY_LATE] == []
 
 
 def test_imports_of_ours_inside_functions_are_for_start_up_time_only() -> None:

@@ -29,6 +29,8 @@ def bench(
     """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
     if scenario.hot_reload:
         raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+    if scenario.gpu:
+        raise ScenarioError("gpu: somebody else's server may run on other GPUs than this machine's; use `trtbench gpu lock` beside it")
     check_writable(runs)
     check_open_files(scenario)
     plan = draw_plan(scenario, prompts)

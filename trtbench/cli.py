@@ -220,5 +220,46 @@ def doctor() -> None:
     sys.exit(doctor_command())
 
 
+@main.group()
+def gpu() -> None:
+    """Look at this machine's NVIDIA GPUs, hold their clocks and limits, put back what a killed run left."""
+
+
+@gpu.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+def gpu_status(as_json: bool) -> None:
+    """List GPUs and MIG instances: clocks, power, temperature, modes, processes, and what is held."""
+    from trtbench.gpu_commands import status_command
+
+    status_command(as_json)
+
+
+@gpu.command("lock")
+@click.option("--device", "devices", multiple=True, metavar="INDEX|UUID", help="Default: every GPU.")
+@click.option("--sm-clock", metavar="MHZ", help="Also base or max.")
+@click.option("--memory-clock", metavar="MHZ", help="Also max.")
+@click.option("--power-limit", type=float, metavar="W")
+@click.option("--persistence/--no-persistence", default=None, help="Persistence mode.")
+@click.option("--compute-mode", type=click.Choice(["default", "exclusive_process"]))
+@click.option("--ballast", type=float, metavar="GIB", help="Hold so much GPU memory.")
+@click.option("--leave-free", type=float, metavar="GIB", help="Hold all GPU memory but so much.")
+@click.option("--cool-down", type=int, metavar="CELSIUS", help="Wait before COMMAND until the GPUs are so cool.")
+@click.option("--allow-busy", is_flag=True, help="Go on while other processes use the GPUs.")
+@click.argument("command", nargs=-1)
+def gpu_lock(command: tuple[str, ...], **flags: Any) -> None:
+    """Hold settings until Ctrl-C, or while COMMAND runs (`trtbench gpu lock --sm-clock base -- COMMAND ...`), then put them back."""
+    from trtbench.gpu_commands import lock_command
+
+    sys.exit(lock_command(command, **flags))
+
+
+@gpu.command("restore")
+def gpu_restore() -> None:
+    """Put back what a killed run or lock left behind."""
+    from trtbench.gpu_commands import restore_command
+
+    sys.exit(restore_command())
+
+
 if __name__ == "__main__":
     main()

@@ -18,13 +18,14 @@ from rich.text import Text
 
 from trtbench import data
 from trtbench.bench import bench
-from trtbench.console import Console
+from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
 from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_spec
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
+from trtbench.gpu.journal import journals, state_directory
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
@@ -58,6 +59,7 @@ def build_command(spec_name: str, dtype: str | None, provider: str | None, outpu
 
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
     scenario = _asked_for(path, overrides, search)
+    put_back_left_gpus()
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
@@ -65,6 +67,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
 
 
 def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
+    put_back_left_gpus()
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
         outcome = resume(run_dir, sys.argv, console, progress)
@@ -73,6 +76,7 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
 
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
     scenario = bench_scenario(flags)
+    put_back_left_gpus()
     target = inspect_target(bench_address(flags["url"]), flags["model"], flags["model_version"], settings=scenario.client)
     tokenizer = flags["tokenizer"]
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
@@ -172,6 +176,7 @@ def serve_command(
     path: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, ports: tuple[int, int, int], quiet: bool
 ) -> int:
     scenario = load_scenario(find_scenario(path), overrides)
+    put_back_left_gpus()
     with _faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, _sigterm_raises():
         serve(scenario, dtype, deployment, ports, console)
     return fault.code
@@ -206,6 +211,17 @@ def doctor_command() -> int:
     for check in checks:
         print(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else ""))
     return int(any(check.status == "fail" for check in checks))
+
+
+def put_back_left_gpus() -> None:
+    """A run that was killed may have left GPUs at its own clocks: no figure may be taken at those."""
+    if not journals(state_directory()):
+        return
+    from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu.nvml import describe
+
+    for journal in () if not describe() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+        print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
 
 
 def find_scenario(path: Path) -> Path:

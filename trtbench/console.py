@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.live import Live
@@ -105,7 +106,7 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
 
 
 _ENDINGS = ("engine_built", "stage_finished", "load_stopped", "deployment_finished")
-_FAULTS = ("server_lost", "interrupted", "load_stopped", "deployment_skipped")
+_FAULTS = ("server_lost", "interrupted", "load_stopped", "deployment_skipped", "gpu_not_restored", "gpu_busy")
 
 
 def _line(event: Event) -> str:
@@ -133,6 +134,27 @@ def _line(event: Event) -> str:
         return "Interrupted: stopping now" if data["level"] > 1 else "Interrupted: waiting for what is in flight; once more stops at once"
     if event.kind == "load_stopped":
         return f"{event.deployment}: load ended early ({data['why']}) in stage {data['stage']}"
+    if event.kind.startswith("gpu_"):
+        return gpu_line(event.kind, data)
     if event.kind == "deployment_skipped":
         return f"{event.deployment}: not run ({data['reason']})"
+    return ""
+
+
+def gpu_line(kind: str, data: dict[str, Any]) -> str:
+    if kind in ("gpu_locked", "gpu_restored"):
+        settings = ", ".join(f"{name} {'default' if value is None else value}" for name, value in data["settings"].items())
+        left = f", left by process {data['left_by']}" if data.get("left_by") else ""
+        return f"GPU {data['gpu']}: {'set' if kind == 'gpu_locked' else 'put back'} {settings}{left}"
+    if kind == "gpu_not_restored":
+        return f"GPU {data['gpu']} could not be put back: {data['cause']}. `trtbench gpu restore` tries again"
+    if kind == "gpu_ballast":
+        return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
+    if kind == "gpu_cooled":
+        return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s" + (
+            "" if data["reached"] else ", still warm"
+        )
+    if kind == "gpu_busy":
+        names = ", ".join(f"{one['pid']} ({one['name'] or 'not of this machine'})" for one in data["processes"])
+        return f"{data['gpu']} is used by others too: {names}"
     return ""

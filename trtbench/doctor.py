@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtbench.errors import UserError
+from trtbench.gpu.journal import JournalError, journals, state_directory
 from trtbench.memory import memory_bounds
 
 _GIB = 1 << 30
@@ -160,14 +161,24 @@ def _python() -> Check:
 
 
 def _gpu() -> list[Check]:
-    from trtbench.telemetry import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
 
     names = [str(gpu.get("name", "unnamed")) for gpu in nvml.describe()]
     driver = nvml.probe()
     if not names:
         remedy = "CPU engines (openvino) need none; for TensorRT-LLM install the NVIDIA driver, in a container use `docker run --gpus all`"
         return [Check("gpu", "warn", driver, remedy)]
-    return [Check("gpu", "ok", f"{', '.join(names)}; {driver}"), check_gpu_control(os.geteuid())]
+    return [Check("gpu", "ok", f"{', '.join(names)}; {driver}"), check_gpu_control(os.geteuid()), *check_held_gpus()]
+
+
+def check_held_gpus() -> list[Check]:
+    """Settings that a run holds now, or a killed one left."""
+    remedy = "if it runs, wait for it to end; if it was killed, `trtbench gpu restore` puts the GPU back"
+    try:
+        found = [f"GPU {one.index}: by {one.owner}" for one in journals(state_directory())]
+    except JournalError as error:
+        found = [str(error)]
+    return [Check("gpu held", "warn", one, remedy) for one in found]
 
 
 def check_gpu_control(user_id: int) -> Check:

@@ -12,7 +12,7 @@ from typing import Any
 
 from trtbench.clock import seconds_ns, sleep_s
 from trtbench.experiment.hot_reload import EmitEvent, Reloader
-from trtbench.experiment.load import Ended, LoadHooks, run_load
+from trtbench.experiment.load import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
 from trtbench.load.messages import NO_END_ID
@@ -40,6 +40,7 @@ class ServerUnderLoad:
     pid: int | None = None
     death: Callable[[], Death | None] | None = None
     reloader: Reloader | None = None
+    before_stage: BeforeStage | None = None
 
 
 def drive(
@@ -91,7 +92,7 @@ async def _load(
     try:
         with _signals(crew, log, directory.name) as caught:
             async with _reloads(server.reloader, lambda kind, data: log.event(kind, directory.name, **data)) as event:
-                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler))
+                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=server.before_stage)
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
     except ConnectError as error:
         raise ServerError(str(error)) from error

@@ -69,7 +69,7 @@ VARIABLES = (
 
 def capture(anchor: WallAnchor) -> Environment:
     """This machine as it is now; `anchor` ties the run's clock to UTC and is the run's start."""
-    from trtbench.telemetry import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
 
     return Environment(
         trtbench_version=__version__,

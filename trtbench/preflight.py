@@ -16,7 +16,7 @@ from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
-from trtbench.scenario import Scenario, ScenarioError, Stage
+from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, kv_budget
 
@@ -68,11 +68,19 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     if scenario.client.tls:
         raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
     check_open_files(scenario)
+    if scenario.gpu:
+        _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
     installation = find_tritonserver()
     for directory in directories:
         check_writable(directory)
     return Preflight(provider, installation, facts, budgets)
+
+
+def _check_gpus(asked: GpuControl) -> None:
+    from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
+
+    check_gpus(asked)
 
 
 def check_open_files(scenario: Scenario) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
+from trtbench.experiment.load import BeforeStage
 from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
@@ -99,15 +102,17 @@ def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: Load
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
-        for dtype, name in _order(scenario):
-            directory = f"{name}-{dtype}"
-            if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
-                continue
-            if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress)
-                lost += [directory] if ended == "server_lost" else []
-            else:
-                log.event("deployment_skipped", directory, reason="interrupted")
+        with held_gpus(scenario, log) as before_stage_of:
+            for dtype, name in _order(scenario):
+                directory = f"{name}-{dtype}"
+                if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
+                    continue
+                if interrupted_by is None:
+                    before_stage = before_stage_of(directory) if before_stage_of else None
+                    ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress, before_stage)
+                    lost += [directory] if ended == "server_lost" else []
+                else:
+                    log.event("deployment_skipped", directory, reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
@@ -116,6 +121,18 @@ def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: Load
             search.decide(scenario.grid.repeats)
         log.event("run_finished")
     return RunOutcome(log.run, interrupted_by, tuple(lost))
+
+
+@contextmanager
+def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], BeforeStage] | None]:
+    """What `gpu` asks for, while the block runs, and what is to be done before each stage of a deployment; nothing without `gpu`."""
+    if scenario.gpu is None:
+        yield None
+        return
+    from trtbench.gpu.control import held  # pynvml is loaded only where GPUs are asked for
+
+    with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
+        yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
 
 
 def _to_build(scenario: Scenario) -> list[Dtype]:
@@ -137,7 +154,9 @@ def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -
     return built
 
 
-def _run_deployment(prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress) -> tuple[str, int | None]:
+def _run_deployment(
+    prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
+) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
     scenario, plan, engine = prepared.scenario, prepared.plan, prepared.engines[dtype]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
@@ -152,10 +171,13 @@ def _run_deployment(prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, p
                 pid=server.pid,
                 death=server.death,
                 reloader=_reloader(scenario, name, engine, prepared.engines, server, directory),
+                before_stage=before_stage,
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str
             if scenario.context_limit:
+                if before_stage:
+                    asyncio.run(before_stage("context_limit", lambda: False))
                 ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)

@@ -10,7 +10,7 @@ from trtbench.clock import sleep_s
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.errors import UserError
 from trtbench.preflight import check_run
-from trtbench.run import build, deployed
+from trtbench.run import build, deployed, held_gpus
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
 from trtbench.serving.server import ServerError, check_ports_free
@@ -28,7 +28,8 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     engine = build(scenario, engine_dtype, DEFAULT_OUTPUT, listener).engine
     with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
         log = start_run(Path(directory), scenario, [], listener)
-        with deployed(scenario, name, engine, preflight, log.run.deployment(f"{name}-{engine_dtype}"), log, ports) as server:
+        served = log.run.deployment(f"{name}-{engine_dtype}")
+        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as server:
             print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)
             while (death := server.death()) is None:

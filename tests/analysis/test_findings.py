@@ -46,7 +46,7 @@ def test_cpu_threads_full_only_where_they_are_the_engines(summary: Summary) -> N
 
 @pytest.mark.parametrize(("use", "expected"), [(0.9, True), (0.89, False)])
 def test_gpu_full(summary: Summary, use: float, expected: bool) -> None:
-    gpu = GpuUse(level(use), None, None, None, None, None, 0.0, 0.0)
+    gpu = GpuUse(level(use), None, None, None, None, None, {})
     assert ("gpu_saturated" in found(summary, resources(gpus={"0": gpu}))) is expected
 
 

@@ -29,9 +29,12 @@ def test_wrong_output_length_lost_records_and_ends(summary: Summary) -> None:
 
 def test_throttled_gpu(summary: Summary) -> None:
     use = summary.deployments[0].stages[1].resources
-    hot = replace(use, gpus={"0": GpuUse(None, None, None, None, None, None, power_cap_ratio=0.5, slowdown_ratio=0.02)})
+    hot = replace(
+        use,
+        gpus={"0": GpuUse(None, None, None, None, None, None, throttle_ratios={"power_cap": 0.5, "hw_thermal": 0.02, "sw_thermal": 0.01})},
+    )
     found = reasons(summary, resources=hot)
-    assert (found["gpu_slowdown"].grade, found["gpu_power_cap"].grade) == ("suspect", "note")
+    assert {code: found[code].grade for code in found if code.startswith("gpu")} == {"gpu_power_cap": "note", "gpu_hw_thermal": "suspect"}
 
 
 def test_an_interrupt_is_a_doubt_and_a_kill_is_worse(summary: Summary) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from trtbench.clock import now_ns
-from trtbench.experiment.load import LoadHooks, run_load
+from trtbench.experiment.load import BeforeStage, LoadHooks, run_load
 from trtbench.load.crew import Crew
 from trtbench.load.draw import draw_plan
 from trtbench.load.member import WorkerError
@@ -59,6 +59,7 @@ def run(
     model: str = "tensorrt_llm",
     meanwhile: Any = None,
     workers: int = 1,
+    before_stage: BeforeStage | None = None,
     **stop: Any,
 ) -> Run:
     """Run the stages; `meanwhile(crew, progress)` acts on the running load."""
@@ -79,7 +80,7 @@ def run(
         progress = LoadProgress()
         crew = Crew(config, progress)
         other = asyncio.create_task(meanwhile(crew, progress)) if meanwhile else None
-        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot)
+        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, before_stage)
         try:
             result.ended = await run_load(plan, scenario.stop, crew, hooks, workers)
         finally:
@@ -144,6 +145,37 @@ def test_a_load_of_three_kinds(tmp_path: Path, start_fake_triton: Any) -> None:
         (kind, name) for name in ("closed", "open", "timed") for kind in ("stage_started", "stage_finished")
     ]
     assert result.samples and {"client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores"} <= set(result.samples.names())
+
+
+def test_a_stage_waits_with_its_warm_up_for_what_is_done_before_it(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(5, 1)
+    done: list[tuple[str, int]] = []
+
+    async def before_stage(stage: str, stopped: Callable[[], bool]) -> None:
+        await asyncio.sleep(0.05)
+        done.append((stage, now_ns()))
+
+    result = run(tmp_path, url, [CLOSED, TIMED], before_stage=before_stage)
+    assert [stage for stage, _ in done] == ["closed", "timed"]
+    for stage, instant_ns in done:
+        first = min(record.sent_ns for record in result.records if record.stage == stage and record.sent_ns)
+        assert instant_ns < first
+    assert max(record.done_ns or 0 for record in result.of("closed")) < done[1][1]
+
+
+def test_an_interrupt_ends_the_wait_before_a_stage(tmp_path: Path, start_fake_triton: Any) -> None:
+    url, _ = start_fake_triton(5, 1)
+    waits: list[str] = []
+
+    async def before_stage(stage: str, stopped: Callable[[], bool]) -> None:
+        waits.append(stage)
+        while not stopped():
+            await asyncio.sleep(0.01)
+
+    interrupt = when(lambda progress: bool(waits), lambda crew: crew.interrupt())
+    result = run(tmp_path, url, [CLOSED, TIMED], meanwhile=interrupt, before_stage=before_stage)
+    assert (result.ended, waits) == ("interrupted", ["closed"])
+    assert {record.outcome for record in result.records} == {Outcome.NEVER_SENT}
 
 
 def test_windows_hold_the_measured_phase_and_counters_are_read_at_their_borders(tmp_path: Path, start_fake_triton: Any) -> None:

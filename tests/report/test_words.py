@@ -14,14 +14,28 @@ import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
+from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
-from trtbench.analysis.summary import Cancellation, ContextLimits, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.resources import THROTTLES
+from trtbench.analysis.summary import (
+    Cancellation,
+    ContextLimits,
+    GpuUse,
+    Level,
+    Limit,
+    NotRun,
+    StageResult,
+    Summary,
+    Transport,
+    TrialResult,
+    Worker,
+)
 from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
 from trtbench.history import Resumption
-from trtbench.records import Outcome
+from trtbench.records import Event, Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
 
@@ -79,6 +93,7 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "hot_reload.",
         "failure.",
         "frontier.",
+        "resources.",
     )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
@@ -98,6 +113,7 @@ def test_a_figure_with_braces_is_text() -> None:
 
 
 HIGH = Level(1e9, 1e9, 1e9)
+THROTTLED = dict.fromkeys(THROTTLES, 0.5)
 BUSY = {"1": Worker(HIGH, HIGH, 1e9, HIGH)}
 
 
@@ -109,7 +125,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     """All rules, on a deployment where all that can go wrong does."""
     result = summary.deployments[1]
     high = Level(5.0, 5.0, 5.0)
-    gpu = GpuUse(high, high, high, high, high, 1.0, 0.5, 0.5)
+    gpu = GpuUse(high, high, high, high, high, 1.0, THROTTLED)
     creep = Drift(100.0, 90.0, 1e9, 3600.0, 0.2)
     c1, c4, c8, poisson = result.stages
     assert c1.kv_cache and c1.inflight and c8.triton_batching
@@ -137,7 +153,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
 def every_reason(summary: Summary) -> Iterator[Reason]:
     result = summary.deployments[0]
     stage = result.stages[0]
-    gpu = GpuUse(None, None, None, None, None, None, 0.5, 0.5)
+    gpu = GpuUse(None, None, None, None, None, None, THROTTLED)
     use = replace(stage.resources, client_workers=BUSY, gpus={"0": gpu})
     sending = replace(stage.sending, lag_p99_ns=10**10, rate_ratio=0.5)
     for ended in ("server_lost", "broken_off", "error_bound", "done"):
@@ -162,6 +178,22 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
         yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
+    yield from gpu_reasons(worst)
+
+
+def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
+    slow = GpuUse(None, None, None, Level(1000.0, 900.0, 1100.0), None, None, {})
+    held = HeldGpu("0", {"sm_clock_mhz": 1410}, {"sm_clock_mhz": None}, None, put_back=False)
+    yield from held_reasons([held])
+    yield from clock_reasons("d", replace(stage, resources=replace(stage.resources, gpus={"0": slow})), [held])
+    failing = {"sources": {"gpu_errors": {"readings": 0, "failures": 3, "last_error": "not supported"}}}
+    events = [
+        Event(0, "gpu_busy", "d", {"stage": "c1", "gpu": "GPU 0", "processes": [{"pid": 7, "name": None, "memory_bytes": None}]}),
+        Event(0, "gpu_cooled", "d", {"stage": "c1", "temperature_c": None, "asked_c": 50, "waited_s": 1.0, "reached": False}),
+        Event(1, "stage_started", "d", {"name": "c1"}),
+        Event(0, "telemetry_finished", "d", failing),
+    ]
+    yield from health_reasons("d", {"0": GpuHealth((79,), 1, True, 1)}, events)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from trtbench.telemetry import nvml
+from trtbench.gpu import nvml
 
 pytestmark = pytest.mark.gpu
 

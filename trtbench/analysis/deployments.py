@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
+from trtbench.analysis.gpu_health import GpuHealth, gpu_health
 from trtbench.analysis.knee import Knee, find_knee
 from trtbench.analysis.kv_cache import Residency, blocks_left
 from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, kv_pressure
@@ -60,6 +61,8 @@ class DeploymentResult:
     kv_capacity: KvCapacity | None = None
     cancellations: tuple[Cancellation, ...] = ()
     cancel_controls: tuple[CancelControl, ...] = ()
+    gpu_health: Mapping[str, GpuHealth] = field(default_factory=dict)
+    not_told: tuple[str, ...] = ()  # series that a GPU does not have
 
     @property
     def provider(self) -> str:
@@ -101,6 +104,8 @@ def deployment_result(
         waiting=Curve.of(samples.series("inflight_waiting_requests")),
         timeline=timeline(samples, requests),
         transports=transports(events),
+        gpu_health=gpu_health(samples),
+        not_told=_not_told(events),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,
@@ -144,6 +149,12 @@ def _pressures(
         if pressure:
             found.append(pressure)
     return tuple(found)
+
+
+def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
+    """The sampler's notes, by source."""
+    sources = (_data_of(events, "telemetry_finished") or {}).get("sources", {})
+    return tuple(tally["note"] for tally in sources.values() if tally.get("note"))
 
 
 def _cancellations(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from trtbench.analysis.window import Level, inside
 from trtbench.analysis.workers import Worker, workers
@@ -13,14 +14,17 @@ from trtbench.rundir import Samples, Series
 
 NS_PER_S = 1_000_000_000
 
-POWER_CAP = 0x4
-SLOWDOWN = 0x8 | 0x20 | 0x40 | 0x80
-"""Bits of NVML's clocks-event reasons (nvml.h): software power cap; hardware slowdown, software and hardware thermal, power brake."""
+THROTTLES = {"power_cap": 0x4, "hw_slowdown": 0x8, "sw_thermal": 0x20, "hw_thermal": 0x40, "power_brake": 0x80}
+"""Bits of NVML's clocks-event reasons (nvml.h) that say a clock was lowered against what was asked."""
+_EXPLAINED = 0x40 | 0x80  # a hardware slowdown with one of these says no more than they do
 
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """One GPU. `power_cap_ratio` and `slowdown_ratio` are shares of readings with those reasons for a lower clock."""
+    """One GPU. `throttle_ratios`: share of readings with each reason of THROTTLES for a lower clock; those that never came are left out.
+
+    `energy_j` is the GPU's own counter where it has one, else the integral of its power.
+    """
 
     utilization_ratio: Level | None
     memory_used_bytes: Level | None
@@ -28,8 +32,13 @@ class GpuUse:
     sm_clock_mhz: Level | None
     temperature_c: Level | None
     energy_j: float | None
-    power_cap_ratio: float
-    slowdown_ratio: float
+    throttle_ratios: dict[str, float]
+    memory_temperature_c: Level | None = None
+    server_memory_bytes: Level | None = None
+    pcie_rx_bytes_per_s: float | None = None
+    pcie_tx_bytes_per_s: float | None = None
+    nvlink_rx_bytes_per_s: float | None = None
+    nvlink_tx_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,12 @@ def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
     def level(name: str) -> Level | None:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
+    def rate(name: str) -> float | None:
+        counted = counter_rate(samples.series(f"gpu_{name}_bytes", label), start_ns, end_ns)
+        told = level(f"gpu_{name}_bytes_per_s")
+        return told.mean if counted is None and told else counted
+
+    gained_j = gained(samples.series("gpu_energy_j", label), start_ns, end_ns)
     reasons = inside(samples.series("gpu_throttle_reasons", label), start_ns, end_ns).astype(np.int64)
     return GpuUse(
         utilization_ratio=level("gpu_utilization_ratio"),
@@ -107,10 +122,49 @@ def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
         power_w=level("gpu_power_w"),
         sm_clock_mhz=level("gpu_sm_clock_mhz"),
         temperature_c=level("gpu_temperature_c"),
-        energy_j=energy_j(samples.series("gpu_power_w", label), start_ns, end_ns),
-        power_cap_ratio=float(np.mean(reasons & POWER_CAP > 0)) if len(reasons) else 0.0,
-        slowdown_ratio=float(np.mean(reasons & SLOWDOWN > 0)) if len(reasons) else 0.0,
+        energy_j=energy_j(samples.series("gpu_power_w", label), start_ns, end_ns) if gained_j is None else gained_j,
+        throttle_ratios=_throttle_ratios(reasons),
+        memory_temperature_c=level("gpu_memory_temperature_c"),
+        server_memory_bytes=level("server_gpu_memory_bytes"),
+        pcie_rx_bytes_per_s=rate("pcie_rx"),
+        pcie_tx_bytes_per_s=rate("pcie_tx"),
+        nvlink_rx_bytes_per_s=rate("nvlink_rx"),
+        nvlink_tx_bytes_per_s=rate("nvlink_tx"),
     )
+
+
+def _throttle_ratios(reasons: npt.NDArray[np.int64]) -> dict[str, float]:
+    if not len(reasons):
+        return {}
+    unexplained = np.where(reasons & _EXPLAINED > 0, reasons & ~THROTTLES["hw_slowdown"], reasons)
+    ratios = {name: float(np.mean(unexplained & bit > 0)) for name, bit in THROTTLES.items()}
+    return {name: ratio for name, ratio in ratios.items() if ratio}
+
+
+def gained(counter: Series, start_ns: int, end_ns: int) -> float | None:
+    """What a counter gained over the window, read off between the readings around its borders.
+
+    None when its readings do not reach over the window, or it started anew.
+    """
+    times, values = counter
+    if len(times) < 2 or times[0] > start_ns or times[-1] < end_ns:
+        return None
+    first = np.searchsorted(times, start_ns, side="right") - 1
+    last = np.searchsorted(times, end_ns, side="left")
+    if (np.diff(values[first : last + 1]) < 0).any():
+        return None
+    at_start, at_end = np.interp([start_ns, end_ns], times, values)
+    return float(at_end - at_start)
+
+
+def counter_rate(counter: Series, start_ns: int, end_ns: int) -> float | None:
+    """Per second, between the first and the last reading inside the window; None with fewer than two, or when it started anew."""
+    times, values = counter
+    within = (times >= start_ns) & (times <= end_ns)
+    if within.sum() < 2 or (np.diff(values[within]) < 0).any():
+        return None
+    t, v = times[within], values[within]
+    return float((v[-1] - v[0]) * NS_PER_S / (t[-1] - t[0]))
 
 
 def energy_j(power_w: Series, start_ns: int, end_ns: int) -> float | None:

@@ -19,6 +19,7 @@ from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_r
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Frontier, Spent, Winner, frontiers
+from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
@@ -42,7 +43,7 @@ from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reaso
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
 from trtbench.analysis.workers import Worker
-from trtbench.history import Resumption, current, is_interrupted, length_s, resumptions
+from trtbench.history import Resumption, current, is_interrupted, length_s, resumptions, sessions
 from trtbench.records import Environment, Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
@@ -65,11 +66,13 @@ __all__ = [  # what report/ may know of analysis/
     "Estimate",
     "Finding",
     "Frontier",
+    "GpuHealth",
     "GpuUse",
     "Group",
     "Growth",
     "HeatMap",
     "Held",
+    "HeldGpu",
     "InflightBatching",
     "KvCache",
     "KvCapacity",
@@ -125,6 +128,7 @@ class Summary:
     prefix_reuse: tuple[PrefixReuse, ...] = ()
     frontiers: tuple[Frontier, ...] = ()
     resumptions: tuple[Resumption, ...] = ()
+    held_gpus: tuple[HeldGpu, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -147,6 +151,12 @@ def summarise(run: RunDirectory) -> Summary:
         results.append(result)
         reasons.extend(found)
         said[directory.name] = texts
+    held = held_gpus(sessions(events)[-1] if events else ())  # a resumed run holds them anew
+    for result in results:
+        own = [event for event in of_attempts if event.deployment == result.name]
+        reasons += health_reasons(result.name, result.gpu_health, own)
+        reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
+    reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
@@ -167,6 +177,7 @@ def summarise(run: RunDirectory) -> Summary:
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario, events),
         resumptions=resumed,
+        held_gpus=held,
     )
 
 

@@ -83,10 +83,9 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
     yield from client_reasons(reason, stage)
     for label, gpu in stage.resources.gpus.items():
-        if gpu.slowdown_ratio > THROTTLED_RATIO:
-            yield reason("gpu_slowdown", "suspect", gpu=label, share_ratio=gpu.slowdown_ratio)
-        if gpu.power_cap_ratio > THROTTLED_RATIO:
-            yield reason("gpu_power_cap", "note", gpu=label, share_ratio=gpu.power_cap_ratio)
+        for why, ratio in gpu.throttle_ratios.items():
+            if ratio > THROTTLED_RATIO:
+                yield reason(f"gpu_{why}", "note" if why == "power_cap" else "suspect", gpu=label, share_ratio=ratio)
 
 
 def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:

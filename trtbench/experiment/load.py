@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from trtbench.load.generator import PhaseResult
 from trtbench.load.plan import Plan, StagePlan
 from trtbench.records import StageWindow
 from trtbench.scenario import Stability, Stop
+
+BeforeStage = Callable[[str, Callable[[], bool]], Coroutine[Any, Any, None]]
+"""Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""
 
 Ended = Literal["done", "interrupted", "error_bound", "server_lost"]
 _LATE_S = 1.0  # by then every worker has reported what was done before
@@ -34,6 +37,7 @@ class LoadHooks:
 
     event: Callable[[str, dict[str, Any]], None]
     snapshot: Callable[[], Awaitable[None] | None]
+    before_stage: BeforeStage | None = None
 
 
 async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks, workers: int | None = None) -> Ended:
@@ -64,7 +68,11 @@ def _workers(part: StagePlan, crew: Crew, last_level: float) -> int:
 
 async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks, workers: int | None) -> tuple[Ended, bool]:
     """Warm-up, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
-    if part.warmup.requests and not crew.reason:
+    if hooks.before_stage:
+        await hooks.before_stage(part.stage.label, lambda: crew.reason is not None)
+    if crew.reason:
+        crew.skip(number, part.warmup)
+    elif part.warmup.requests:
         await crew.prepare(number, part.warmup)
         await crew.run()
         await crew.grow(workers or _workers(part, crew, part.stage.level))

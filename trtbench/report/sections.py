@@ -15,6 +15,7 @@ from trtbench.report.core import core_blocks
 from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.frontier import frontier_blocks
+from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.many import groups_of, is_many, shown
@@ -73,7 +74,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         detail("outcomes", *outcome_tables(summary, words)),
         detail("batching", *drawn("batches"), *batching_tables(summary, words)),
         detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
-        detail("resources", *resource_tables(summary, words)),
+        detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
         detail("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
         section("formulas", *formulas(words), folded=True),

@@ -6,12 +6,13 @@ Every field's description is its documentation: `trtbench schema` prints it as J
 from trtbench.scenario.client import ClientSettings, Tls
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
+from trtbench.scenario.gpu import CoolDown, GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, run_order
 from trtbench.scenario.hot_reload import HotReload, Reload
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
-from trtbench.scenario.reading import load_scenario, parse_scenario
+from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
@@ -26,11 +27,13 @@ __all__ = [
     "ClientSettings",
     "Component",
     "ContextLimit",
+    "CoolDown",
     "Dataset",
     "Deployment",
     "Dtype",
     "DynamicBatching",
     "Empirical",
+    "GpuControl",
     "Grid",
     "HotReload",
     "KvCache",
@@ -64,6 +67,7 @@ __all__ = [
     "cells_of",
     "expected_hit_ratio",
     "load_scenario",
+    "parse_part",
     "parse_scenario",
     "run_order",
 ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from trtbench.override import apply_override
-from trtbench.scenario.part import ScenarioError
+from trtbench.scenario.part import Part, ScenarioError
 from trtbench.scenario.scenario import Scenario
+
+PartType = TypeVar("PartType", bound=Part)
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -30,8 +32,13 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def parse_scenario(tree: dict[str, Any], where: str) -> Scenario:
+    return parse_part(Scenario, tree, where)
+
+
+def parse_part(part: type[PartType], tree: dict[str, Any], where: str) -> PartType:
+    """`where` begins every line of the ScenarioError."""
     try:
-        return Scenario.model_validate(tree)
+        return part.model_validate(tree)
     except ValidationError as error:
         raise ScenarioError(_explain(error, where)) from error
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from trtbench.scenario.client import ClientSettings
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment
+from trtbench.scenario.gpu import GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
@@ -74,6 +75,7 @@ class Scenario(Part):
     load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit stands in their place.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
     hot_reload: HotReload | None = Field(None, description="Reload the model while the one stage of load, an open loop, runs.")
+    gpu: GpuControl | None = Field(None, description="Hold clocks, power and memory of the GPUs for the run; null: leave them alone.")
     slo: Slo = Slo()
     stop: Stop = Stop()
     client: ClientSettings = ClientSettings()

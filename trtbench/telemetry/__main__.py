@@ -33,7 +33,7 @@ def main(config_json: str, samples_jsonl: str) -> None:
     stop = threading.Event()
     writer = LineWriter(Path(samples_jsonl))
     start_ns = now_ns()
-    tickers = [Ticker(name, open_source, writer, start_ns, config.interval_ns, stop) for name, open_source in _sources(config)]
+    tickers = [Ticker(name, source, writer, start_ns, interval_ns, stop) for name, source, interval_ns in _sources(config)]
     for ticker in tickers:
         ticker.start()
     print(READY, flush=True)
@@ -46,19 +46,25 @@ def main(config_json: str, samples_jsonl: str) -> None:
     os._exit(0)  # a source that hangs, in a driver or a socket, must not hold up the end
 
 
-def _sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source]]]:
+def _sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
+    """Name, how to open it, ns between readings."""
     sources = triton_sources(config, _ANSWER_TIMEOUT_S)
     sources["processes"] = lambda: Processes(config.server_pid, config.client_pid, os.getpid())
     sources["machine"] = Machine
-    if config.gpu:
-        sources["gpu"] = _open_gpus
-    return list(sources.items())
+    ticking = [(name, source, config.interval_ns) for name, source in sources.items()]
+    return ticking + (_gpu_sources(config) if config.gpu else [])
 
 
-def _open_gpus() -> Source:
-    from trtbench.telemetry.nvml import Gpus  # not before a GPU is to be read
+def _gpu_sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
+    from trtbench.gpu.nvml import describe
+    from trtbench.telemetry import nvml  # not before a GPU is to be read
 
-    return Gpus()
+    slow_ns = max(config.interval_ns, NS_PER_S)
+    found: list[tuple[str, Callable[[], Source], int]] = [("gpu", nvml.Gpus, config.interval_ns)]
+    if describe():
+        found.append(("gpu_users", lambda: nvml.GpuUsers(config.server_pid, config.client_pid), slow_ns))
+        found.append(("gpu_errors", nvml.GpuErrors, slow_ns))
+    return found
 
 
 def _wait_until_told() -> None:

@@ -1,98 +1,245 @@
-"""NVIDIA GPUs through NVML: the samples of a run, what there is, and why there is none. The only file that imports pynvml to read.
+"""NVIDIA GPUs through NVML: the samples of a run. `Gpus` is read at every tick, `GpuUsers` and `GpuErrors` once a second.
 
-NVML numbers GPUs as nvidia-smi does, whatever CUDA_VISIBLE_DEVICES says.
+Each GPU is asked for every series once, at the start; what it does not have is left out for good and named in `note`
+("GPU 1: gpu_power_w, gpu_energy_j").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import psutil
 import pynvml
 
 from trtbench.clock import now_ns
+from trtbench.gpu.nvml import Gpu, mig_instances, processes, session
 from trtbench.records import Sample
 
-_FIELDS: dict[str, Callable[[Any], float]] = {
+_KIB = 1024
+_ALL_LINKS = 0xFFFFFFFF  # the scope that adds up a GPU's NVLinks
+
+_CALLS: dict[str, Callable[[Any], float]] = {
     "gpu_utilization_ratio": lambda gpu: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,  # %: time with a kernel running
     "gpu_memory_used_bytes": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).used,  # the driver's own share included: total - free
     "gpu_power_w": lambda gpu: pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000,  # mW
     "gpu_sm_clock_mhz": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM),
+    "gpu_memory_clock_mhz": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM),
     "gpu_temperature_c": lambda gpu: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU),
     # The name from before driver 535, which newer drivers still answer to.
     "gpu_throttle_reasons": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons,
 }
 
-_FACTS: dict[str, Callable[[Any], Any]] = {
-    "name": pynvml.nvmlDeviceGetName,
-    "memory_bytes": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).total,
-    "compute_capability": lambda gpu: ".".join(map(str, pynvml.nvmlDeviceGetCudaComputeCapability(gpu))),
-    "power_limit_w": lambda gpu: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
-    "sm_clock_max_mhz": lambda gpu: pynvml.nvmlDeviceGetMaxClockInfo(gpu, pynvml.NVML_CLOCK_SM),
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of nvmlDeviceGetFieldValues, which answers many in one call; the sample is the field's value times `unit`."""
+
+    number: int
+    unit: float = 1.0
+    scope: int = 0
+
+
+_FIELDS = {
+    "gpu_memory_temperature_c": _Field(pynvml.NVML_FI_DEV_MEMORY_TEMP),
+    "gpu_energy_j": _Field(pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, 1e-3),  # mJ since the driver was loaded
+    "gpu_pcie_tx_bytes": _Field(pynvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES),
+    "gpu_pcie_rx_bytes": _Field(pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES),
+    "gpu_nvlink_tx_bytes": _Field(pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, _KIB, _ALL_LINKS),  # counters, for all their name
+    "gpu_nvlink_rx_bytes": _Field(pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, _KIB, _ALL_LINKS),
 }
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")  # of nvmlValue_t, by nvmlValueType_t
+
+_PCIE_RATES = {
+    "gpu_pcie_tx_bytes_per_s": pynvml.NVML_PCIE_UTIL_TX_BYTES,
+    "gpu_pcie_rx_bytes_per_s": pynvml.NVML_PCIE_UTIL_RX_BYTES,
+}
+"""In place of the counters, where there are none: the driver counts for 20 ms at each call, which is why it is not asked at every tick."""
 
 
 class Gpus:
-    """Source of the `gpu_*` series, of every GPU that NVML shows; pynvml.NVMLError when there is no NVML."""
+    """Source of the `gpu_*` series, of every GPU that NVML shows; GpuError when there is no NVML."""
 
     def __init__(self) -> None:
-        pynvml.nvmlInit()
-        self._gpus = [(str(index), gpu) for index, gpu in enumerate(_handles())]
+        self._session = session()
+        gpus = self._session.__enter__()
+        self._calls = {gpu: dict(_CALLS) for gpu in gpus}
+        self._fields = {gpu: dict(_FIELDS) for gpu in gpus}
+        self.note = "; ".join(filter(None, map(self._leave_out, gpus)))
 
     def read(self) -> list[Sample]:
-        """One reading; a field that a GPU does not support or that fails is left out."""
-        samples = []
-        for label, gpu in self._gpus:
-            samples += [Sample(now_ns(), name, label, float(value)) for name, value in _known(_FIELDS, gpu)]
+        """One reading. A call that fails this once is left out; a GPU that is lost gives `gpu_lost`, and then nothing more."""
+        samples: list[Sample] = []
+        for gpu in list(self._calls):
+            try:
+                samples += self._of(gpu)
+            except pynvml.NVMLError_GpuIsLost:
+                del self._calls[gpu]
+                samples.append(Sample(now_ns(), "gpu_lost", str(gpu.index), 1.0))
         return samples
 
     def close(self) -> None:
-        pynvml.nvmlShutdown()
+        self._session.__exit__(None, None, None)
+
+    def _leave_out(self, gpu: Gpu) -> str:
+        calls, fields = self._calls[gpu], self._fields[gpu]
+        absent = [name for name, call in calls.items() if _is_absent(partial(call, gpu.handle))]
+        there = dict(_field_values(gpu.handle, fields))
+        absent += [name for name in fields if name not in there]
+        for name in absent:
+            calls.pop(name, None)
+            fields.pop(name, None)
+        return f"GPU {gpu.index}{' (MIG)' if gpu.mig else ''}: {', '.join(absent)}" if absent else ""
+
+    def _of(self, gpu: Gpu) -> Iterator[Sample]:
+        label = str(gpu.index)
+        for name, call in self._calls[gpu].items():
+            try:
+                yield Sample(now_ns(), name, label, float(call(gpu.handle)))
+            except pynvml.NVMLError_GpuIsLost:
+                raise
+            except pynvml.NVMLError:
+                continue
+        time_ns = now_ns()
+        for name, value in _field_values(gpu.handle, self._fields[gpu]):
+            yield Sample(time_ns, name, label, value)
 
 
-def probe() -> str:
-    """The driver's version ("driver 550.54.14"), or in one sentence why there is no GPU to read."""
+def _is_absent(call: Callable[[], object]) -> bool:
+    """Not there for good. Other failures may pass."""
     try:
-        with _session():
-            return f"driver {pynvml.nvmlSystemGetDriverVersion()}" if pynvml.nvmlDeviceGetCount() else "the NVIDIA driver shows no GPU"
-    except pynvml.NVMLError as error:
-        return _WHY_NONE.get(type(error), f"NVML does not start: {error}")
-
-
-def describe() -> list[dict[str, Any]]:
-    """Lasting facts of each GPU, in NVML's order: those of `index` and _FACTS that it tells; empty when there is no NVML."""
-    try:
-        with _session():
-            return [{"index": index} | dict(_known(_FACTS, gpu)) for index, gpu in enumerate(_handles())]
+        call()
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
+        return True
     except pynvml.NVMLError:
-        return []
+        return False
+    return False
 
 
-_WHY_NONE = {
-    pynvml.NVMLError_LibraryNotFound: "no NVIDIA driver library (libnvidia-ml.so.1) on this machine",
-    pynvml.NVMLError_DriverNotLoaded: "the NVIDIA driver library is there, but the kernel driver is not loaded",
-    pynvml.NVMLError_NoPermission: "this user may not open the NVIDIA devices (/dev/nvidia*)",
-    pynvml.NVMLError_LibRmVersionMismatch: "NVIDIA's library and kernel driver are of different versions: reboot, or restart the container",
-}
-
-
-@contextmanager
-def _session() -> Iterator[None]:
-    pynvml.nvmlInit()
+def _field_values(handle: Any, fields: dict[str, _Field]) -> Iterator[tuple[str, float]]:
+    """The fields that are answered; a driver that is too old answers none."""
+    if not fields:
+        return
     try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
+        answers = pynvml.nvmlDeviceGetFieldValues(handle, [(field.number, field.scope) for field in fields.values()])
+    except pynvml.NVMLError_GpuIsLost:
+        raise
+    except pynvml.NVMLError:
+        return
+    for (name, field), answer in zip(fields.items(), answers, strict=True):
+        if answer.nvmlReturn == pynvml.NVML_SUCCESS and answer.valueType < len(_MEMBERS):
+            yield name, float(getattr(answer.value, _MEMBERS[answer.valueType])) * field.unit
 
 
-def _handles() -> Iterator[Any]:
-    return (pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount()))
+class GpuUsers:
+    """Source of what takes the driver longer to tell: memory by process, other processes, MIG memory, ECC errors, PCIe rates.
+
+    Processes are told by the driver's pids. In a container that shows other pids than the host's, they cannot be told apart,
+    and the series of processes are left out.
+    """
+
+    def __init__(self, server_pid: int | None, client_pid: int) -> None:
+        self._session = session()
+        self._gpus = self._session.__enter__()
+        self._server_pid, self._client_pid = server_pid, client_pid
+        self._instances = {gpu: mig_instances(gpu) for gpu in self._gpus}
+        self._rates = {gpu: {} if _counts_pcie(gpu) else dict(_PCIE_RATES) for gpu in self._gpus}
+        self.note = ""
+
+    def read(self) -> list[Sample]:
+        return [sample for gpu in self._gpus for sample in self._of(gpu)]
+
+    def close(self) -> None:
+        self._session.__exit__(None, None, None)
+
+    def _of(self, gpu: Gpu) -> Iterator[Sample]:
+        label = str(gpu.index)
+        yield from self._processes(gpu)
+        for instance in self._instances[gpu]:
+            used = _told(pynvml.nvmlDeviceGetMemoryInfo, instance.handle)
+            if used is not None:
+                yield Sample(now_ns(), "mig_memory_used_bytes", instance.uuid, float(used.used))
+        counted = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
+        errors = _told(pynvml.nvmlDeviceGetTotalEccErrors, gpu.handle, *counted)
+        if errors is not None:
+            yield Sample(now_ns(), "gpu_ecc_uncorrected", label, float(errors))
+        for name, counter in self._rates[gpu].items():
+            rate = _told(pynvml.nvmlDeviceGetPcieThroughput, gpu.handle, counter)
+            if rate is not None:
+                yield Sample(now_ns(), name, label, float(rate) * 1000)  # KB/s
+
+    def _processes(self, gpu: Gpu) -> Iterator[Sample]:
+        places = [instance.handle for instance in self._instances[gpu]] or [gpu.handle]
+        told = [processes(handle) for handle in places]
+        users = [one for found in told for one in found or ()]
+        if None in told or not all(psutil.pid_exists(one.pid) for one in users):
+            return
+        label, time_ns = str(gpu.index), now_ns()
+        own = {one.pid for one in users if is_under(one.pid, {self._client_pid, os.getpid()})}
+        yield Sample(time_ns, "gpu_other_processes", label, float(len({one.pid for one in users} - own)))
+        if self._server_pid is not None:
+            held = [one.memory_bytes for one in users if is_under(one.pid, {self._server_pid})]
+            if None not in held:
+                yield Sample(time_ns, "server_gpu_memory_bytes", label, float(sum(size or 0 for size in held)))
 
 
-def _known(fields: dict[str, Callable[[Any], Any]], gpu: Any) -> Iterator[tuple[str, Any]]:
-    for name, ask in fields.items():
+def is_under(pid: int, roots: Collection[int]) -> bool:
+    """Whether a process is one of `roots` or descends from one."""
+    try:
+        while pid not in roots:
+            if pid <= 1:
+                return False
+            pid = psutil.Process(pid).ppid()
+    except psutil.Error:
+        return False
+    return True
+
+
+def _counts_pcie(gpu: Gpu) -> bool:
+    names = ("gpu_pcie_tx_bytes", "gpu_pcie_rx_bytes")
+    return len(dict(_field_values(gpu.handle, {name: _FIELDS[name] for name in names}))) == len(names)
+
+
+def _told(ask: Callable[..., Any], *arguments: Any) -> Any | None:
+    try:
+        return ask(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+class GpuErrors:
+    """Source of `gpu_xid`: the driver's error numbers (XID), one sample each, as they come. NVMLError when no GPU tells them."""
+
+    def __init__(self) -> None:
+        self._session = session()
+        gpus = self._session.__enter__()
+        self._events = pynvml.nvmlEventSetCreate()
+        untold = [gpu for gpu in gpus if not self._watch(gpu)]
+        if len(untold) == len(gpus):
+            self.close()
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        self.note = "; ".join(f"GPU {gpu.index}: gpu_xid" for gpu in untold)
+
+    def read(self) -> list[Sample]:
+        samples: list[Sample] = []
+        while True:
+            try:
+                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
+            except pynvml.NVMLError_Timeout:
+                return samples
+            label = str(pynvml.nvmlDeviceGetIndex(event.device))
+            samples.append(Sample(now_ns(), "gpu_xid", label, float(event.eventData)))
+
+    def close(self) -> None:
+        pynvml.nvmlEventSetFree(self._events)
+        self._session.__exit__(None, None, None)
+
+    def _watch(self, gpu: Gpu) -> bool:
         try:
-            yield name, ask(gpu)
+            pynvml.nvmlDeviceRegisterEvents(gpu.handle, pynvml.nvmlEventTypeXidCriticalError, self._events)
         except pynvml.NVMLError:
-            continue
+            return False
+        return True

@@ -24,13 +24,15 @@ class Source(Protocol):
 class Tally:
     """What became of a source's ticks: readings + failures + skipped = ticks that passed.
 
-    `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed.
+    `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed. `note`: what the
+    source cannot tell here.
     """
 
     readings: int = 0
     failures: int = 0
     skipped: int = 0
     last_error: str = ""
+    note: str = ""
 
 
 def next_tick(start_ns: int, interval_ns: int, instant_ns: int) -> int:
@@ -65,7 +67,9 @@ class Ticker(threading.Thread):
 
     def _read(self) -> None:
         try:
-            self._source = self._source or self._open_source()
+            if self._source is None:
+                self._source = self._open_source()
+                self.tally.note = getattr(self._source, "note", "")
             samples = self._source.read()
             if samples:
                 self._writer.write(*map(sample_row, samples))

@@ -1,0 +1,179 @@
+"""What is to be put back, on disk before anything is changed: a run that is killed leaves it behind, and the next command acts on it.
+
+One claim a device, a file lock that the kernel gives back when its holder ends, however it ends; so whether an owner lives needs no
+guess from a pid. The journal beside it holds the values from before and who took them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import psutil
+
+from trtbench.clock import sleep_s
+from trtbench.errors import UserError
+
+Kind = Literal["persistence_mode", "compute_mode", "power_limit_mw", "memory_clock_mhz", "sm_clock_mhz"]
+_UUID = re.compile(r"[A-Za-z0-9-]{1,80}")
+_TRIES, _PAUSE_S = 10, 0.05  # a command that only looks holds a claim for less
+
+
+class ClaimedError(UserError):
+    """Another process holds the device; the message names it."""
+
+
+class JournalError(UserError):
+    """A journal cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    pid: int
+    started_s: float  # since the epoch, as psutil tells: with the pid it names one process
+    command: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        process = psutil.Process()
+        return cls(process.pid, process.create_time(), " ".join(process.cmdline())[:200])
+
+    @property
+    def is_this_process(self) -> bool:
+        return self == Owner.this_process()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command})"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A setting that is changed, and what it was; None where NVML cannot tell what it was."""
+
+    kind: Kind
+    asked: int | str | None
+    previous: int | str | None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"a setting {self.kind!r}, which this version does not know")
+
+
+@dataclass(frozen=True)
+class Journal:
+    uuid: str
+    index: int
+    name: str
+    owner: Owner
+    held: tuple[Held, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Journal:
+        return cls(row["uuid"], row["index"], row["name"], Owner(**row["owner"]), tuple(Held(**one) for one in row["held"]))
+
+
+def state_directory() -> Path:
+    """`trtbench/gpu` in $XDG_STATE_HOME, which must be absolute to count, else in ~/.local/state."""
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".local" / "state") / "trtbench" / "gpu"
+
+
+@contextmanager
+def claim(uuid: str, directory: Path) -> Iterator[None]:
+    """This process is the device's only user of ours; ClaimedError when another is, JournalError when nothing can be written."""
+    path = _path(directory, uuid, ".lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be written ({error.strerror}): GPU settings are not touched without it; set XDG_STATE_HOME"
+        ) from error
+    try:
+        _lock(descriptor, uuid, directory)
+        yield
+    finally:
+        os.close(descriptor)  # which gives the lock back
+
+
+def _lock(descriptor: int, uuid: str, directory: Path) -> None:
+    for attempt in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if attempt == _TRIES - 1:
+                journal = read(uuid, directory)
+                holder = str(journal.owner) if journal else "another trtbench"
+                raise ClaimedError(f"{uuid} is held by {holder}: wait for it to end, or stop it (it puts the GPU back)") from error
+            sleep_s(_PAUSE_S)
+        else:
+            return
+
+
+def is_claimed(uuid: str, directory: Path) -> bool:
+    """Whether a living process holds the device."""
+    try:
+        with claim(uuid, directory):
+            return False
+    except ClaimedError:
+        return True
+
+
+def save(journal: Journal, directory: Path) -> None:
+    """On disk, by name too, when this returns. The caller holds the claim."""
+    path = _path(directory, journal.uuid, ".json")
+    new = path.with_suffix(".new")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(journal.to_json(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        _sync(directory)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be written ({error.strerror}): GPU settings are not touched without it") from error
+
+
+def read(uuid: str, directory: Path) -> Journal | None:
+    """JournalError when it is there and makes no sense."""
+    path = _path(directory, uuid, ".json")
+    try:
+        return Journal.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JournalError(f"{path} cannot be read ({error}): put the GPU's settings back by hand (nvidia-smi), then remove it") from error
+
+
+def drop(uuid: str, directory: Path) -> None:
+    _path(directory, uuid, ".json").unlink(missing_ok=True)
+    _sync(directory)
+
+
+def journals(directory: Path) -> list[Journal]:
+    """All that are there, of the living and of the dead."""
+    return [found for path in sorted(directory.glob("*.json")) if (found := read(path.stem, directory))]
+
+
+def _path(directory: Path, uuid: str, suffix: str) -> Path:
+    if not _UUID.fullmatch(uuid):
+        raise JournalError(f"{uuid!r} is no GPU's UUID")
+    return directory / f"{uuid}{suffix}"
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
