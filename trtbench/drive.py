@@ -69,7 +69,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
     return SamplerConfig(
         grpc_address=server.target.url,
         metrics_url=server.metrics_url,
-        model=server.target.model,
+        model="" if scenario.hot_reload else server.target.model,  # a reload may be to a model of another name
         server_pid=server.pid,
         client_pid=os.getpid(),
         interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
@@ -91,7 +91,7 @@ async def _load(
     watch = asyncio.create_task(_watch(server, crew))
     try:
         with _signals(crew, log, directory.name) as caught:
-            async with _reloads(server.reloader, lambda kind, data: log.event(kind, directory.name, **data)) as event:
+            async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=server.before_stage)
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
     except ConnectError as error:
@@ -132,10 +132,10 @@ async def _snapshot(sampler: Sampler) -> None:
 
 
 @asynccontextmanager
-async def _reloads(reloader: Reloader | None, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
+async def _reloads(reloader: Reloader | None, crew: Crew, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
     """The reloads beside the load, from its first stage on; yields what the load tells its events to.
 
-    A reload that has begun is brought to its end.
+    A reload that has begun is brought to its end. A fault of ours in one ends the load at once, and is raised.
     """
     if reloader is None:
         yield emit
@@ -147,7 +147,13 @@ async def _reloads(reloader: Reloader | None, emit: EmitEvent) -> AsyncIterator[
         if kind == "stage_started":
             opened.set()
 
-    task = asyncio.create_task(reloader.run(opened, stop, emit))
+    def broke_off(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            for _ in range(2):  # the second does not wait for what is in flight
+                crew.interrupt()
+
+    task = asyncio.create_task(reloader.run(crew, opened, stop, emit))
+    task.add_done_callback(broke_off)
     try:
         yield event
     finally:

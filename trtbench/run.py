@@ -31,7 +31,7 @@ from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario, run_order
 from trtbench.search import Search
-from trtbench.serving.control import ModelControl
+from trtbench.serving.control import CONTROLS
 from trtbench.serving.live_repository import LiveRepository, reloadable
 from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
 from trtbench.serving.server import ServerError, TritonServer
@@ -190,7 +190,7 @@ def _run_deployment(
 
 def _rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
     repository = render(engine, deployment, scenario.workload)
-    return reloadable(repository) if scenario.hot_reload else repository
+    return reloadable(repository, scenario.hot_reload) if scenario.hot_reload else repository
 
 
 def _reloader(
@@ -201,7 +201,8 @@ def _reloader(
     deployment = scenario.deployments[name]
     configs: dict[str, str] = {dtype: _rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
     repository = LiveRepository(directory.path / _REPOSITORY, _rendered(scenario, deployment, engine))
-    return Reloader(scenario.hot_reload, ModelControl(server.endpoints.http, engine.model), repository, configs)
+    control = CONTROLS[scenario.hot_reload.control](server.endpoints.http)
+    return Reloader(scenario.hot_reload, control, repository, configs)
 
 
 @contextmanager

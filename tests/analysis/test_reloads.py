@@ -1,69 +1,15 @@
-"""Reloads whose cost is planted: requests every 100 ms, one reload that makes them slow, one that fails, one that disturbs nobody."""
+"""What planted reloads cost and left behind."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
+from synthetic_reloads import END, FIRST, LOADED, NO_SAMPLES, RECOVERED, SECOND, START, THIRD, TTFT, event, events, requests
 from synthetic_run import MS, S, request_of, samples_of
 
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.records import Event, Outcome, RequestRecord
-
-START, TTFT, STEP = 100 * S, 50 * MS, 10 * MS
-FIRST, LOADED, RECOVERED = START + 10 * S, START + 12 * S, START + 13 * S + 1
-"""The first reload; version 2 answers from LOADED on, and requests due up to 13 s into the stage wait 400 ms."""
-SECOND = START + 20 * S
-THIRD = START + 30 * S
-END = START + 40 * S
-NO_SAMPLES = samples_of({})
-
-
-def event(time_ns: int, kind: str, **data: object) -> Event:
-    return Event(time_ns, kind, "d", data)
-
-
-def reload_events(number: int, kind: str, start_ns: int, end_ns: int, **data: object) -> list[Event]:
-    facts = {"reload": kind, "number": number, "to": None}
-    done = {"ok": True, "error": "", "load_s": 1.5, "unload_s": None, "version": None, "versions_before": None, "versions_after": None}
-    return [event(start_ns, "reload_started", **facts), event(end_ns, "reload_finished", **facts | done | data)]
-
-
-def request(due_ns: int) -> RequestRecord:
-    ttft = TTFT + 350 * MS if FIRST <= due_ns <= START + 13 * S else TTFT
-    tokens = [due_ns + ttft + STEP * i for i in range(4)]
-    return request_of(due_ns, tokens, model_version="1" if due_ns < LOADED else "2")
-
-
-def requests() -> list[RequestRecord]:
-    return [request(due) for due in range(START, END, 100 * MS)]
-
-
-def events() -> list[Event]:
-    ready, both = {"1": "READY"}, {"1": "UNLOADING", "2": "READY"}
-    return sorted(
-        [
-            event(START, "stage_started"),
-            event(START - S, "model_versions", versions=ready),
-            event(FIRST + S, "model_versions", versions={"1": "READY", "2": "LOADING"}),
-            event(LOADED, "model_versions", versions=both),
-            event(LOADED + 3 * S, "model_versions", versions={"2": "READY"}),
-            *reload_events(1, "new_version", FIRST, LOADED, version="2", versions_before=ready, versions_after=both),
-            *reload_events(
-                2,
-                "broken",
-                SECOND,
-                SECOND + S,
-                ok=False,
-                error="broken on purpose",
-                version="3",
-                versions_before={"2": "READY"},
-                versions_after={"2": "READY", "3": "UNAVAILABLE"},
-            ),
-            *reload_events(3, "changed_config", THIRD, THIRD + S),
-        ],
-        key=lambda e: e.time_ns,
-    )
 
 
 def found(records: list[RequestRecord] | None = None, happened: list[Event] | None = None) -> Reloads:
@@ -143,20 +89,62 @@ def test_a_request_in_flight_when_the_reload_begins_is_in_its_window() -> None:
 
 
 @pytest.mark.parametrize(("per_reload", "expected"), [(2.0, 2.0), (0.0, 0.0)])
-def test_slopes_per_reload(per_reload: float, expected: float) -> None:
+def test_rises_per_reload(per_reload: float, expected: float) -> None:
     fds = [(at - 1, 30 + per_reload * i) for i, at in enumerate((FIRST, SECOND, THIRD, END - S))]
-    result = reloads(events(), requests(), samples_of({("server_fds", ""): fds}))
-    assert result and result.slopes["server_fds"] == pytest.approx(expected, abs=1e-9)
-    assert result.slopes["server_threads"] is None
+    gpu = {("gpu_memory_used_bytes", gpu): [(at, 5.0 * value) for at, value in fds] for gpu in "01"}
+    result = reloads(events(), requests(), samples_of({("server_fds", ""): fds, **gpu}))
+    assert result and result.rises["server_threads"] is None
+    fds_rise, gpu_rise = result.rises["server_fds"], result.rises["gpu_memory_used_bytes"]
+    assert fds_rise and fds_rise.per_reload == pytest.approx(expected, abs=1e-9) and fds_rise.readings == 4
+    assert gpu_rise and gpu_rise.per_reload == pytest.approx(10 * expected, abs=1e-9)
 
 
 def test_memory_before_and_at_its_highest_in_the_window() -> None:
     rss = [(FIRST - S, 100.0), (FIRST + S, 250.0), (RECOVERED + S, 400.0)]
-    result = reloads(events(), requests(), samples_of({("server_rss_bytes", ""): rss}))
+    gpu = {("gpu_memory_used_bytes", gpu): [(at, 2 * value) for at, value in rss] for gpu in "01"}
+    result = reloads(events(), requests(), samples_of({("server_rss_bytes", ""): rss, **gpu}))
     assert result and (result.reloads[0].rss_before_bytes, result.reloads[0].rss_peak_bytes) == (100.0, 250.0)
+    assert (result.reloads[0].gpu_before_bytes, result.reloads[0].gpu_peak_bytes) == (400.0, 1000.0)
+
+
+def test_no_gpu_is_no_figure_of_one() -> None:
+    result = found()
+    assert result.rises["gpu_memory_used_bytes"] is None and result.course.gpu_bytes == ()
+    assert result.reloads[0].gpu_peak_bytes is None
 
 
 def test_a_reload_that_the_run_broke_off() -> None:
     happened = [e for e in events() if not (e.kind == "reload_finished" and e.data["number"] == 3)]
     third = found(happened=happened).reloads[2]
     assert third.end_ns is None and third.recovery_ns is None and not third.loaded
+
+
+def test_the_course_for_the_figure() -> None:
+    course = found().course
+    assert (course.from_ns, course.bin_ns) == (START, S)
+    assert {version: sum(counts) for version, counts in course.by_version.items()} == {"1": 120, "2": 280}
+    assert course.by_version["1"][11:13] == (10, 0) and course.by_version["2"][11:13] == (0, 10)
+    assert max(ttft for _, ttft in course.ttft_ns) == TTFT + 350 * MS and len(course.ttft_ns) == 400
+    assert {gap for gap in course.itl_p99_ns if gap} == {10 * MS}
+
+
+def test_repeats_of_a_kind_have_a_spread() -> None:
+    happened = events()
+    for e in happened:
+        if e.kind.startswith("reload_"):
+            e.data["repeat"], e.data["reload"] = e.data["number"], "changed_config"
+    (group,) = found(happened=happened).groups
+    ratio = (TTFT + 350 * MS) / TTFT
+    spike = group.figures["ttft_spike_ratio"]
+    assert (group.repeats, group.as_meant, group.recovered) == (3, 2, 3)
+    assert spike and (spike.median, spike.min, spike.max, spike.count) == (1.0, 1.0, ratio, 3)
+    load = group.figures["load_s"]
+    assert load and (load.min, load.max) == (1.5, 1.5)
+
+
+def test_kinds_with_and_without_warmup_stand_apart() -> None:
+    happened = events()
+    for e in happened:
+        if e.kind.startswith("reload_"):
+            e.data["reload"], e.data["warmup"] = "new_version", e.data["number"] == 3
+    assert [(group.example.warmup, group.repeats) for group in found(happened=happened).groups] == [(False, 2), (True, 1)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 
 import trtbench.report
 from trtbench.analysis.client_validity import transport_reasons
@@ -17,6 +18,9 @@ from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
+from trtbench.analysis.reload_findings import reload_findings, reload_reasons
+from trtbench.analysis.reload_slopes import Rise
+from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.resources import THROTTLES
 from trtbench.analysis.summary import (
     Cancellation,
@@ -121,6 +125,16 @@ BAD_TRIAL = TrialResult(1, 99, "extreme", False, "other", "?", None, None, None,
 BAD_LIMITS = ContextLimits("low_memory", 8, 32, 4096, "positions", (Limit(1, 64, 99, "other", "?", 1, 1, 64),), (BAD_TRIAL,), 1.0)
 
 
+def bad_reloads() -> Iterator[Reloads]:
+    found = reloads(events(), requests(), NO_SAMPLES)
+    assert found
+    first, *others = found.reloads
+    leaks: dict[str, Rise | None] = {"server_rss_bytes": Rise(5e6, 1e6, 6, 1e8), "server_fds": Rise(2.0, 0.5, 6, 40.0)}
+    yield replace(found, rises=leaks, reloads=(replace(first, recovery_ns=None, failed={"unavailable": 3}),))
+    yield replace(found, reloads=(replace(first, kind="unload_load", failed={"unavailable": 3}, loaded=False, served_on=()),))
+    yield replace(found, reloads=(replace(first, kind="broken", before=None), *others))
+
+
 def every_finding(summary: Summary) -> Iterator[Finding]:
     """All rules, on a deployment where all that can go wrong does."""
     result = summary.deployments[1]
@@ -143,6 +157,8 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
+    for found in bad_reloads():
+        yield from reload_findings(replace(worst, reloads=found), planned_reloads())
     (pair,) = summary.comparisons
     assert pair.agreement
     for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
@@ -177,6 +193,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
         yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
+    for found in bad_reloads():
+        yield from reload_reasons(replace(result, reloads=found), planned_reloads())
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
     yield from gpu_reasons(worst)
 

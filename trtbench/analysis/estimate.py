@@ -12,6 +12,11 @@ _T_975 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
 """Student's t, two-sided 95 %, for 1, 2, ... 30 degrees of freedom."""
 
 
+def t_975(freedom: int) -> float:
+    """For so many degrees of freedom, at least 1; above 30 that of 30."""
+    return _T_975[min(freedom, len(_T_975)) - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """`half_width`: of the 95 % confidence interval around `mean`, in its unit; None with one repeat."""
@@ -28,8 +33,7 @@ class Estimate:
             return None
         if len(known) == 1:
             return cls(known[0], None, 1)
-        t = _T_975[min(len(known) - 1, len(_T_975)) - 1]
-        return cls(fmean(known), t * stdev(known) / sqrt(len(known)), len(known))
+        return cls(fmean(known), t_975(len(known) - 1) * stdev(known) / sqrt(len(known)), len(known))
 
     def overlaps(self, other: Estimate) -> bool | None:
         """Whether the intervals meet; None where one of them is not known."""

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from trtbench.analysis.percentile import Distribution
-from trtbench.analysis.reload_windows import Calm, calm, disturbed, gaps_inside, recovery_ns, worst
+from trtbench.analysis.reload_course import Course, course
+from trtbench.analysis.reload_result import ReloadResult
+from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, gpu_memory, last_before, rise
+from trtbench.analysis.reload_spread import ReloadGroup, groups
+from trtbench.analysis.reload_windows import NS_PER_S, Calm, calm, disturbed, gaps_inside, recovery_ns, worst
 from trtbench.analysis.window import inside
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
 
-LEFT_BEHIND = ("server_rss_bytes", "server_fds", "server_threads")
 _LIVE = ("READY", "UNLOADING")
-_MIN_POINTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,58 +30,15 @@ class VersionUse:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadResult:
-    """One reload. The window runs from its start until recovered, or to the next reload or the end of the load if it never was.
-
-    `before`: the undisturbed requests up to the start, None when there were none. `ttft` is of requests due in the window or waiting for
-    their first token when it began, `itl` of gaps that ended in it. A spike ratio compares P99s, or maxima where one of the two lacks
-    the samples for a P99. `recovery_ns` counts from the start and is never below the reload's own duration; None: not seen to recover.
-    `failed` counts requests of the window that did not complete, by outcome. `overlap_ns`: more than one version of the model was live;
-    None where the version keeps its number and the index cannot tell. `first_request_penalty_ns`: TTFT of the first request completed
-    by what was loaded, less the median before. `served_on`: versions that were ready before and still were after, None if not known.
-    """
-
-    number: int
-    kind: str
-    to: str | None
-    start_ns: int
-    end_ns: int | None
-    loaded: bool
-    error: str
-    load_s: float | None
-    unload_s: float | None
-    version: str | None
-    served_on: tuple[str, ...] | None
-    before: Calm | None
-    ttft_ns: Distribution
-    itl_ns: Distribution
-    ttft_spike_ratio: float | None
-    itl_spike_ratio: float | None
-    recovery_ns: int | None
-    requests: int
-    failed: dict[str, int]
-    overlap_ns: int | None
-    first_request_penalty_ns: float | None
-    rss_before_bytes: float | None
-    rss_peak_bytes: float | None
-
-    @property
-    def as_meant(self) -> bool:
-        """A broken version was refused, any other reload loaded."""
-        return self.loaded is (self.kind != "broken")
-
-
-@dataclass(frozen=True, slots=True)
 class Reloads:
-    """All reloads of a deployment; the stage began at `opened_ns`.
-
-    `slopes`: rise per reload by series, least squares over the readings just before each and at the end; None below three readings.
-    """
+    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the end."""
 
     opened_ns: int
     reloads: tuple[ReloadResult, ...]
+    groups: tuple[ReloadGroup, ...]
     versions: dict[str, VersionUse]
-    slopes: dict[str, float | None]
+    rises: dict[str, Rise | None]
+    course: Course
 
 
 def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples) -> Reloads | None:
@@ -98,7 +55,15 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
         before = _before(measured, results, opened_ns, event.time_ns)
         results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, samples))
     borders = [*(event.time_ns for event in started), closed_ns]
-    return Reloads(opened_ns, tuple(results), _versions(measured), {name: _slope(samples.series(name), borders) for name in LEFT_BEHIND})
+    series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu_memory(samples)}
+    return Reloads(
+        opened_ns=opened_ns,
+        reloads=tuple(results),
+        groups=groups(results),
+        versions=_versions(measured),
+        rises={name: rise(one, borders) for name, one in series.items()},
+        course=course(measured, samples, opened_ns, closed_ns),
+    )
 
 
 def _before(measured: Sequence[RequestRecord], results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
@@ -127,16 +92,26 @@ def _reload(
     ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in completed if r.token_ns and r.token_ns[0] >= start_ns)
     itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
     loaded = bool(data.get("ok"))
+    answer_ns, penalty_ns = _first_answer(measured, data.get("version"), done_ns, until_ns, before) if loaded else (None, None)
+    rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
     return ReloadResult(
         number=data["number"],
+        repeat=data.get("repeat", 1),
         kind=data["reload"],
         to=data.get("to"),
+        breaks=data.get("breaks"),
+        warmup=bool(data.get("warmup")),
+        control=data.get("control", "explicit"),
         start_ns=start_ns,
         end_ns=done_ns,
+        until_ns=until_ns,
         loaded=loaded,
         error=str(data.get("error", "")),
         load_s=data.get("load_s"),
+        loaded_ns=start_ns + round(data["loaded_s"] * NS_PER_S) if data.get("loaded_s") is not None else done_ns,
         unload_s=data.get("unload_s"),
+        switched_s=data.get("switched_s"),
+        drain_s=data.get("drain_s"),
         version=data.get("version"),
         served_on=_served_on(data),
         before=before,
@@ -147,10 +122,13 @@ def _reload(
         recovery_ns=recovery,
         requests=len(hit),
         failed=dict(sorted(Counter(r.outcome.value for r in hit if r.outcome is not Outcome.COMPLETED).items())),
-        overlap_ns=_overlap_ns(events, start_ns, until_ns) if loaded and data["reload"] == "new_version" else None,
-        first_request_penalty_ns=_penalty_ns(measured, data.get("version"), done_ns, until_ns, before) if loaded else None,
-        rss_before_bytes=_last_before(samples.series("server_rss_bytes"), start_ns),
-        rss_peak_bytes=_peak(samples, start_ns, end_ns),
+        overlap_ns=_overlap_ns(events, start_ns, until_ns) if loaded and data.get("version") else None,
+        first_request_penalty_ns=penalty_ns,
+        first_answer_ns=answer_ns,
+        rss_before_bytes=last_before(rss, start_ns),
+        rss_peak_bytes=_peak(rss, start_ns, end_ns),
+        gpu_before_bytes=last_before(gpu, start_ns),
+        gpu_peak_bytes=_peak(gpu, start_ns, end_ns),
     )
 
 
@@ -182,21 +160,27 @@ def _live(states: dict[str, str]) -> int:
     return sum(state in _LIVE for state in states.values())
 
 
-def _penalty_ns(
+def _first_answer(
     measured: Sequence[RequestRecord], version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
-) -> float | None:
-    """Of a version that keeps its number, the first request sent after the load stands for the first it answered."""
-    if before is None or before.ttft_ns.p50 is None or done_ns is None:
-        return None
+) -> tuple[int | None, float | None]:
+    """(Instant of its first token, its penalty) of the first request completed by what was loaded.
+
+    Of a version that keeps its number, the first request sent after the load stands for it.
+    """
     firsts = [
-        (r.sent_ns, r.token_ns[0] - r.due_ns)
+        (r.sent_ns, r.token_ns[0], r.token_ns[0] - r.due_ns)
         for r in measured
         if r.outcome is Outcome.COMPLETED
         and r.token_ns
         and r.sent_ns is not None
+        and done_ns is not None
         and (r.model_version == version if version else done_ns <= r.sent_ns < until_ns)
     ]
-    return min(firsts)[1] - before.ttft_ns.p50 if firsts else None
+    if not firsts:
+        return None, None
+    _, answer_ns, ttft_ns = min(firsts)
+    median_ns = before.ttft_ns.p50 if before else None
+    return answer_ns, None if median_ns is None else ttft_ns - median_ns
 
 
 def _versions(measured: Sequence[RequestRecord]) -> dict[str, VersionUse]:
@@ -210,17 +194,6 @@ def _versions(measured: Sequence[RequestRecord]) -> dict[str, VersionUse]:
     }
 
 
-def _peak(samples: Samples, start_ns: int, end_ns: int) -> float | None:
-    values = inside(samples.series("server_rss_bytes"), start_ns, end_ns)
+def _peak(series: Series, start_ns: int, end_ns: int) -> float | None:
+    values = inside(series, start_ns, end_ns)
     return float(values.max()) if len(values) else None
-
-
-def _last_before(series: Series, at_ns: int) -> float | None:
-    times, values = series
-    position = int(np.searchsorted(times, at_ns, "right")) - 1
-    return float(values[position]) if position >= 0 else None
-
-
-def _slope(series: Series, borders_ns: Sequence[int]) -> float | None:
-    found = [(i, value) for i, at in enumerate(borders_ns) if (value := _last_before(series, at)) is not None]
-    return float(np.polyfit([i for i, _ in found], [value for _, value in found], 1)[0]) if len(found) >= _MIN_POINTS else None

@@ -32,7 +32,12 @@ from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
 from trtbench.analysis.race import Drop
-from trtbench.analysis.reloads import ReloadResult, Reloads
+from trtbench.analysis.reload_course import Course
+from trtbench.analysis.reload_findings import reload_findings, reload_reasons
+from trtbench.analysis.reload_result import ReloadResult
+from trtbench.analysis.reload_slopes import Rise
+from trtbench.analysis.reload_spread import ReloadGroup, Spread
+from trtbench.analysis.reloads import Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
@@ -59,6 +64,7 @@ __all__ = [  # what report/ may know of analysis/
     "Conservation",
     "ContextLimits",
     "CostFigure",
+    "Course",
     "Curve",
     "DeploymentResult",
     "Distribution",
@@ -83,11 +89,14 @@ __all__ = [  # what report/ may know of analysis/
     "NotRun",
     "PrefixReuse",
     "Reason",
+    "ReloadGroup",
     "ReloadResult",
     "Reloads",
     "Resources",
     "Resumption",
+    "Rise",
     "Spent",
+    "Spread",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -187,7 +196,7 @@ def _deployment(
     """One deployment's records are held only in here: a day's run has millions."""
     requests = directory.requests()
     result = deployment_result(directory, requests, events, scenario, cpu_count)
-    reasons = [*transport_reasons(result)]
+    reasons = [*transport_reasons(result), *reload_reasons(result, scenario)]
     for stage in result.stages:
         reasons += stage_reasons(result, stage, scenario, cpu_count)
     return result, reasons, outputs(requests)
@@ -199,6 +208,7 @@ def _findings(
     for result in results:
         yield from deployment_findings(result, scenario, cpu_count)
         yield from limit_findings(result)
+        yield from reload_findings(result, scenario)
     for pair in comparisons:
         yield from precision_findings(pair)
 

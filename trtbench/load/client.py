@@ -14,11 +14,13 @@ import grpc
 import grpc.aio
 
 from trtbench.clock import NS_PER_S, now_ns
+from trtbench.load.addressed import Addressed
 from trtbench.load.channel import open_channel
 from trtbench.load.errors import classify, end, end_with_status
 from trtbench.load.event_loop import loop_name
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
+from trtbench.load.served_version import ServedVersion
 from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
@@ -71,6 +73,12 @@ class Client(Protocol):
         fills what had come until then, sets the outcome CANCELLED and raises CancelledError.
         """
 
+    async def switch(self, model: str) -> None:
+        """Send what is sent from now on to another model of the server; returns when all that was sent before is over."""
+
+    def renew(self) -> None:
+        """Use no stream again that was used so far: the server may keep what has served on it until it is closed."""
+
     def facts(self) -> dict[str, Any]:
         """What the run should know of the transport, plain JSON: its name, where stamps are from, connections, reconnects, faults."""
 
@@ -92,6 +100,9 @@ class GrpcClient:
         self._channels = [open_channel(target.url, settings, asynchronous=True) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._idle: list[Any] = []
+        self._renewals = 0
+        self._served = ServedVersion()
+        self._addressed = Addressed()
         self._compression = settings.compression
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
 
@@ -113,16 +124,29 @@ class GrpcClient:
             "loop": loop_name(),
             "connections": _CONNECTIONS,
             "compression": self._compression,
+            "streams_renewed": self._renewals,
         }
 
+    async def switch(self, model: str) -> None:
+        await self._addressed.switch(model)
+
+    def renew(self) -> None:
+        self._renewals += 1
+        for call in self._idle:
+            call.cancel()
+        self._idle = []
+
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        message = with_request_id(body, request_id(self._run_id, record))
+        with self._addressed.one() as to_model:
+            await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits)
+
+    async def _send(self, record: RequestRecord, message: bytes, limits: Limits) -> None:
         record.sent_ns = now_ns()
         if record.sent_ns >= limits.deadline_ns:
             record.sent_ns = None
             end(record, Outcome.TIMEOUT, TOO_LATE)
             return
-        call = self._stream()
+        call, renewals = self._stream(), self._renewals
         patience = _Patience(call, limits, record.sent_ns)
         code, text = "", ""
         try:
@@ -136,7 +160,12 @@ class GrpcClient:
         finally:
             patience.cancel()
         if record.outcome is Outcome.COMPLETED:
-            self._idle.append(call)
+            if self._served.replaced_by(record.model_version, record.sent_ns or 0):
+                self.renew()
+            if renewals == self._renewals:
+                self._idle.append(call)
+            else:
+                call.cancel()
             return
         call.cancel()
         if patience.over:

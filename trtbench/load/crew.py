@@ -75,6 +75,14 @@ class Crew:
         """Have the workers account for a phase that will not be run."""
         self._order("skip", stage=stage, warmup=phase.warmup, workers=self.workers)
 
+    def renew(self) -> None:
+        """Have the workers use none of their streams again: the model behind them was reloaded."""
+        self._order("renew")
+
+    async def switch(self, model: str) -> None:
+        """Have what is sent from now on go to another model of the server; returns when what was sent before is over."""
+        await asyncio.gather(*(member.switch(model) for member in self._members))
+
     def steady(self) -> None:
         """The running phase has seen enough: send nothing more, wait for what is in flight, go on with the next phase."""
         self._order("stop", how="steady")

@@ -50,6 +50,7 @@ class Link:
         "_on_free",
         "_recv_into",
         "_recvmsg_into",
+        "_retiring",
         "_socket",
         "_stamps",
         "_streams",
@@ -76,6 +77,7 @@ class Link:
             self._recvmsg_into = connected.recvmsg_into
         self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
         self._streams: dict[int, Receiver | None] = {}  # None: idle
+        self._retiring: set[int] = set()  # in use; to be closed with their request
         self._unsent = b""
         self._goaway = ""
         self._keepalive = Keepalive(silence_ns, now_ns())
@@ -111,16 +113,25 @@ class Link:
         return sent_ns
 
     def release(self, stream_id: int) -> None:
-        """Its receiver is through: the stream is idle, unless it has ended or the server is going away."""
+        """Its receiver is through: the stream is idle, unless it has ended, the server is going away or it was to be its last."""
         if stream_id in self._streams:
             self._streams[stream_id] = None
-            if self._goaway:
+            if self._goaway or stream_id in self._retiring:
                 self.reset(stream_id)
+
+    def retire_streams(self) -> None:
+        """Close those that are idle now, the others when their receiver is through."""
+        for stream_id, receiver in list(self._streams.items()):
+            if receiver is None:
+                self.reset(stream_id)
+            else:
+                self._retiring.add(stream_id)
 
     def reset(self, stream_id: int) -> None:
         """Cancel a stream; nothing when it has ended."""
         if self._streams.pop(stream_id, self) is self:
             return
+        self._retiring.discard(stream_id)
         self._wire.reset(stream_id)
         self.flush()
         self._stream_gone()
@@ -211,6 +222,7 @@ class Link:
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):
             receiver = self._streams.pop(event.stream_id, None)
+            self._retiring.discard(event.stream_id)
             if receiver is not None:
                 receiver.stream_ended(event)
             self._stream_gone()

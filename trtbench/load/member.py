@@ -16,6 +16,7 @@ from trtbench.load.worker import WorkerConfig
 _LINE_BYTES = 1 << 24  # a report with the latencies of a quarter second
 _CLOSE_S = 10.0
 _LOG_CHARACTERS = 500
+_ENDED = ""
 
 
 class WorkerError(Exception):
@@ -33,6 +34,7 @@ class Member:
         self.counts = Counts()
         self._process, self._log, self._on_finished = process, log, on_finished
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._switched: asyncio.Queue[str] = asyncio.Queue()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -60,6 +62,12 @@ class Member:
         """Give an order and wait for its report; raises what the worker could not go on for."""
         self.order(do, **details)
         return await self._answer()
+
+    async def switch(self, model: str) -> None:
+        """Have what is sent from now on go to another model; returns when what was sent before is over, or the worker has ended."""
+        self.order("switch", model=model)
+        while await self._switched.get() not in (model, _ENDED):
+            pass
 
     async def close(self) -> dict[str, Any]:
         """End the process; its client's facts, {} when it has none to give any more."""
@@ -98,8 +106,11 @@ class Member:
                 self.counts = Counts(**counts)
             if finished := row.pop("finished", None):
                 self._on_finished(finished)
+            if switched := row.pop("switched", None):
+                self._switched.put_nowait(switched)
             if row:
                 self._answers.put_nowait(row)
+        self._switched.put_nowait(_ENDED)
         code = await self._process.wait()
         said = self._log.read_text(errors="replace").strip()[-_LOG_CHARACTERS:]
         self._answers.put_nowait({"fault": f"a load worker ended by itself (exit code {code}){': ' + said if said else ''}"})

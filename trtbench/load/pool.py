@@ -10,6 +10,7 @@ from typing import Any
 
 from trtbench.load.dial import Dialer
 from trtbench.load.link import Link, LinkError
+from trtbench.load.served_version import ServedVersion
 
 Stream = tuple[Link, int]
 
@@ -25,6 +26,8 @@ class Pool:
 
     To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
     would show it as latency of the server.
+
+    A stream serves one version of a model: Triton keeps a replaced version, with its memory, while a stream that used it stays open.
     """
 
     def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None) -> None:
@@ -37,7 +40,8 @@ class Pool:
         self._dial: asyncio.Task[None] | None = None
         self._claims = 0  # of those who wait for `_dial`
         self._prepared = 0
-        self._opened = self._lost = 0
+        self._opened = self._lost = self._renewals = 0
+        self._served = ServedVersion()
         self._last_loss = ""
         self._closed = False
 
@@ -54,9 +58,19 @@ class Pool:
         self._claims += 1
         await asyncio.shield(self._dial)
 
-    def keep(self, stream: Stream) -> None:
-        """Its request completed."""
+    def keep(self, stream: Stream, version: str, sent_ns: int) -> None:
+        """Its request, sent at `sent_ns`, was completed by a `version` of the model."""
         self._idle.append(stream)
+        if self._served.replaced_by(version, sent_ns):
+            self.renew()
+
+    def renew(self) -> None:
+        """Close every stream, those in use with their request, and open as many anew."""
+        idle, self._idle = len(self._idle), []
+        for link in list(self._links):
+            link.retire_streams()
+        self._renewals += 1
+        self._open_ahead(sum(link.streams for link in self._links) + idle)
 
     async def prepare(self, streams: int) -> None:
         """Open so many, idle, less those there are. LinkError when that cannot be."""
@@ -89,6 +103,7 @@ class Pool:
             "connections_opened": self._opened,
             "connections_lost": self._lost,
             "last_loss": self._last_loss,
+            "streams_renewed": self._renewals,
             "streams_per_connection": self._per_connection,
         }
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtbench.clock import NS_PER_S, now_ns
+from trtbench.load.addressed import Addressed
 from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id
 from trtbench.load.dial import Dialer
 from trtbench.load.errors import end
@@ -40,6 +41,7 @@ class WireClient:
         self._pool = Pool(Dialer(target.url, settings, self._stamps), STREAM_INFER, settings.streams_per_connection)
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
         self._resent = 0
+        self._addressed = Addressed()
         self._check_s = min(_CHECK_S, settings.keepalive_s / 4)
         self._loop = asyncio.get_running_loop()
         self._checks = self._loop.call_later(self._check_s, self._check)
@@ -54,7 +56,10 @@ class WireClient:
             raise ConnectError(f"the server at {self._target.url}: {error}") from error
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        message = with_request_id(body, request_id(self._run_id, record))
+        with self._addressed.one() as to_model:
+            await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits)
+
+    async def _send(self, record: RequestRecord, message: bytes, limits: Limits) -> None:
         exchange = Exchange(record, limits)
         for _ in range(_MOST_REFUSALS):
             stream = await self._stream(record, limits)
@@ -68,10 +73,16 @@ class WireClient:
                 raise
             finally:
                 if record.outcome is Outcome.COMPLETED:
-                    self._pool.keep(stream)
+                    self._pool.keep(stream, record.model_version, record.sent_ns or 0)
             if not exchange.refused:
                 return
             self._resent += 1
+
+    async def switch(self, model: str) -> None:
+        await self._addressed.switch(model)
+
+    def renew(self) -> None:
+        self._pool.renew()
 
     def facts(self) -> dict[str, Any]:
         facts = {

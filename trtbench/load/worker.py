@@ -106,6 +106,17 @@ class Worker:
     def stop(self, order: dict[str, Any]) -> None:
         getattr(self._stop, order["how"])()
 
+    def renew(self, order: dict[str, Any]) -> None:
+        self._client.renew()
+
+    def switch(self, order: dict[str, Any]) -> None:
+        self._switching = asyncio.create_task(self._switch(order["model"]))
+
+    async def _switch(self, model: str) -> None:
+        """Told beside the answers to orders: a phase runs meanwhile."""
+        await self._client.switch(model)
+        report({"switched": model})
+
     def tick(self) -> None:
         self._vitals.sample()
         if self._run:

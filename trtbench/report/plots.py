@@ -26,6 +26,7 @@ from trtbench.report.heat import drawing_of, heats
 from trtbench.report.heat_plot import paint_heat
 from trtbench.report.limit_plot import paint_limit
 from trtbench.report.many import shown
+from trtbench.report.reload_plot import reload_figure
 from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
 
@@ -78,6 +79,8 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     for result in shown(summary):
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
         painters[f"limit-{result.name}"] = partial(_limit, result, words)
+        if result.reloads:
+            painters[f"reloads-{result.name}"] = partial(reload_figure, result.reloads, words, _COLOURS, _INK)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
         return {name: _drawing(name, figure) for name, figure in painted.items()}

@@ -1,9 +1,11 @@
-"""The section on hot reload: a row a reload, who answered, and what the reloads left behind."""
+"""The section on hot reload: the figure, each kind over its repeats, a row a reload, who answered, what the reloads left behind."""
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import DeploymentResult, Distribution, ReloadResult, Reloads, Summary
-from trtbench.report.blocks import Block, Paragraph, Table
+from collections.abc import Callable, Collection
+
+from trtbench.analysis.summary import DeploymentResult, Distribution, ReloadGroup, ReloadResult, Reloads, Rise, Spread, Summary
+from trtbench.report.blocks import Block, Figure, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, seconds, size, times, whole
 from trtbench.report.words import Words
 
@@ -12,32 +14,63 @@ _COSTS = (
     *("number", "reload", "ttft_before", "ttft_during", "ttft_spike", "itl_before", "itl_during", "itl_spike"),
     *("recovery", "in_window", "not_completed"),
 )
-_DONE = ("number", "reload", "result", "load_call", "unload_call", "overlap", "first_penalty", "rss_before", "rss_peak")
+_DONE = ("number", "reload", "result", "load_call", "unload_call", "drained", "overlap", "first_penalty", "memory_before", "memory_peak")
+_SPREAD: dict[str, tuple[str, Callable[[float], str]]] = {
+    "ttft_spike": ("ttft_spike_ratio", times),
+    "itl_spike": ("itl_spike_ratio", times),
+    "recovery": ("recovery_ns", lambda value: seconds(value / _NS_PER_S)),
+    "load_call": ("load_s", seconds),
+    "overlap": ("overlap_ns", lambda value: seconds(value / _NS_PER_S)),
+    "first_penalty": ("first_request_penalty_ns", ms),
+    "not_completed": ("not_completed", whole),
+}
 
 
-def reload_blocks(summary: Summary, words: Words) -> list[Block]:
+def reload_blocks(summary: Summary, words: Words, drawings: Collection[str]) -> list[Block]:
     blocks: list[Block] = []
     for result in summary.deployments:
         if result.reloads:
-            blocks += _deployment_blocks(result, result.reloads, words)
+            blocks += _deployment_blocks(result, result.reloads, words, drawings)
     return [*blocks, Paragraph(words("hot_reload.note"))] if blocks else []
 
 
-def _deployment_blocks(result: DeploymentResult, found: Reloads, words: Words) -> list[Block]:
+def _deployment_blocks(result: DeploymentResult, found: Reloads, words: Words, drawings: Collection[str]) -> list[Block]:
     costs = tuple(_cost_row(one, words) for one in found.reloads)
     done = tuple(_done_row(one, words) for one in found.reloads)
-    blocks: list[Block] = [
+    figure = f"reloads-{result.name}"
+    blocks: list[Block] = [Figure(figure, words("figure.reloads", deployment=result.name))] if figure in drawings else []
+    blocks += [_spread(result, found, words)] if any(group.repeats > 1 for group in found.groups) else []
+    blocks += [
         Table(_header(words, *_COSTS), costs, words("hot_reload.costs", deployment=result.name), labels=2),
         Table(_header(words, *_DONE), done, words("hot_reload.done", deployment=result.name), labels=3),
         _versions(result, found, words),
     ]
-    errors = tuple((str(one.number), words(f"hot_reload.{one.kind}"), one.error) for one in found.reloads if one.error)
+    errors = tuple((str(one.number), _kind(one, words), one.error) for one in found.reloads if one.error)
     if errors:
         header = _header(words, "number", "reload", "server_said")
         blocks.append(Table(header, errors, words("hot_reload.errors", deployment=result.name), numeric=False))
-    slopes = tuple((name, _slope(name, value)) for name, value in found.slopes.items())
-    blocks.append(Table(_header(words, "series", "per_reload"), slopes, words("hot_reload.slopes", deployment=result.name)))
-    return blocks
+    rises = tuple(_rise_row(name, rise) for name, rise in found.rises.items())
+    header = _header(words, "series", "per_reload", "rise_interval", "readings")
+    return [*blocks, Table(header, rises, words("hot_reload.slopes", deployment=result.name))]
+
+
+def _spread(result: DeploymentResult, found: Reloads, words: Words) -> Table:
+    header = _header(words, "reload", "repeats", *_SPREAD)
+    rows = tuple(_spread_row(group, words) for group in found.groups)
+    return Table(header, rows, words("hot_reload.spread", deployment=result.name), words("hot_reload.spread_note"))
+
+
+def _spread_row(group: ReloadGroup, words: Words) -> tuple[str, ...]:
+    figures = (_middle(group.figures[name], form, group.repeats) for name, form in _SPREAD.values())
+    return (_kind(group.example, words), str(group.repeats), *figures)
+
+
+def _middle(spread: Spread | None, form: Callable[[float], str], repeats: int) -> str:
+    """Median (min to max), with how many of the repeats have the figure where not all do."""
+    if spread is None:
+        return NONE
+    text = f"{form(spread.median)} ({form(spread.min)} … {form(spread.max)})"
+    return text if spread.count == repeats else f"{text} [{spread.count}/{repeats}]"
 
 
 def _cost_row(one: ReloadResult, words: Words) -> tuple[str, ...]:
@@ -65,16 +98,19 @@ def _done_row(one: ReloadResult, words: Words) -> tuple[str, ...]:
         _result(one, words),
         seconds(one.load_s),
         seconds(one.unload_s),
+        seconds(one.drain_s),
         _span(one.overlap_ns),
         ms(one.first_request_penalty_ns),
-        size(one.rss_before_bytes),
-        size(one.rss_peak_bytes),
+        f"{size(one.rss_before_bytes)} / {size(one.gpu_before_bytes)}",
+        f"{size(one.rss_peak_bytes)} / {size(one.gpu_peak_bytes)}",
     )
 
 
 def _kind(one: ReloadResult, words: Words) -> str:
-    name = words(f"hot_reload.{one.kind}")
-    return words("hot_reload.kind_to", kind=name, to=one.to) if one.to else name
+    broken = words(f"hot_reload.breaks_{one.breaks}") if one.breaks else ""
+    warm = words("hot_reload.warmup") if one.warmup else ""
+    name, known = words(f"hot_reload.{one.kind}"), [detail for detail in (one.to, broken, warm) if detail]
+    return words("hot_reload.kind_to", kind=name, to=words.listed(known)) if known else name
 
 
 def _result(one: ReloadResult, words: Words) -> str:
@@ -105,8 +141,12 @@ def _span(value_ns: int | None) -> str:
     return NONE if value_ns is None else seconds(value_ns / _NS_PER_S)
 
 
-def _slope(name: str, value: float | None) -> str:
-    return size(value) if name.endswith("_bytes") else number(value)
+def _rise_row(name: str, rise: Rise | None) -> tuple[str, ...]:
+    if rise is None:
+        return (name, NONE, NONE, NONE)
+    form = size if name.endswith("_bytes") else number
+    low, high = form(rise.per_reload - rise.half_width), form(rise.per_reload + rise.half_width)
+    return (name, form(rise.per_reload), f"{low} … {high}", str(rise.readings))
 
 
 def _header(words: Words, *columns: str) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("target", *target(summary, words)),
         section("parameters", *parameters(summary, words)),
         section("limit", *limit_blocks(summary, words, drawings)),
-        section("hot_reload", *reload_blocks(summary, words)),
+        section("hot_reload", *reload_blocks(summary, words, drawings)),
         section("frontier", *frontier_blocks(summary, words, drawings)),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),

@@ -8,7 +8,7 @@ from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.gpu import CoolDown, GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, run_order
-from trtbench.scenario.hot_reload import HotReload, Reload
+from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
@@ -41,6 +41,7 @@ __all__ = [
     "Lognormal",
     "Name",
     "Normal",
+    "PlannedReload",
     "Prefix",
     "ProviderName",
     "QueuePolicy",

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from trtbench.scenario.part import Part
 from trtbench.scenario.stage import Stage
 
-ReloadKind = Literal["new_version", "changed_config", "unload_load", "broken"]
+ReloadKind = Literal["new_version", "changed_config", "unload_load", "broken", "blue_green"]
+_SWITCHES = ("new_version", "blue_green")
 
 
 class Reload(Part):
     """One reload. Exactly one version is served: the latest that loads."""
 
     kind: ReloadKind = Field(
-        description="A new version directory, the same version under a changed config.pbtxt, an unload and then a load, or a new version "
-        "that cannot load, which the old one should outlive; what broke is then taken away again."
+        description="A new version directory, the same version under a changed config.pbtxt, an unload and then a load, a new version "
+        "that cannot load, which the old one should outlive (what broke is then taken away again), or a second model beside the first: "
+        "the client switches to it when it is ready, and the first is unloaded when its requests are over."
     )
-    to: Literal["fp16", "int8"] | None = Field(None, description="Of new_version: the engine it serves from then on; null: the same.")
+    to: Literal["fp16", "int8"] | None = Field(
+        None, description="Of new_version and blue_green: the engine that serves from then on; null: the same."
+    )
     max_queue_delay_us: int | None = Field(None, ge=0, description="Of changed_config: the batcher's new delay.")
+    broken: Literal["model", "engine"] | None = Field(
+        None, description="Of broken: a model.py that raises (the default), or an engine whose weights are cut in half."
+    )
+
+    @property
+    def breaks(self) -> Literal["model", "engine"] | None:
+        return (self.broken or "model") if self.kind == "broken" else None
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Reload:
-        if self.to is not None and self.kind != "new_version":
-            raise ValueError(f"to ({self.to}) goes with kind new_version; kind is {self.kind}: leave to out, or set the kind")
+        if self.to is not None and self.kind not in _SWITCHES:
+            raise ValueError(f"to ({self.to}) goes with kind {' or '.join(_SWITCHES)}; kind is {self.kind}: leave to out, or set the kind")
         if (self.max_queue_delay_us is not None) != (self.kind == "changed_config"):
             raise ValueError(
                 f"max_queue_delay_us ({self.max_queue_delay_us}) goes with kind changed_config, which needs it; kind is {self.kind}: "
                 "give it there and only there"
             )
+        if self.broken is not None and self.kind != "broken":
+            raise ValueError(f"broken ({self.broken}) goes with kind broken; kind is {self.kind}: leave broken out, or set the kind")
         return self
+
+
+class PlannedReload(NamedTuple):
+    """`number` counts from 1 over all; `repeat` from 1 over those of its kind."""
+
+    number: int
+    repeat: int
+    reload: Reload
+    warms_up: bool
 
 
 class HotReload(Part):
@@ -40,6 +62,20 @@ class HotReload(Part):
     before_s: float = Field(10.0, ge=0, description="Seconds of undisturbed load before the first reload.")
     every_s: float = Field(15.0, gt=0, description="From one reload's start to the next one's; a longer reload delays the next.")
     reloads: tuple[Reload, ...] = Field(min_length=1, description="In their order.")
+    repeats: int = Field(1, ge=1, description="How often the whole list is gone through; from 2 on the report shows the spread of each.")
+    control: Literal["explicit", "poll"] = Field(
+        "explicit",
+        description="explicit: trtbench tells the server to load and unload. poll: it changes files alone, the server looks for itself.",
+    )
+    poll_s: int = Field(1, ge=1, description="Of control poll: seconds between the server's looks.")
+    model_warmup: bool | Literal["both"] = Field(
+        False,
+        description="Whether what a reload loads is warmed up by Triton before it serves (model_warmup in config.pbtxt); both: the list is "
+        "gone through without and with it, by turns. The server's start is never warmed up.",
+    )
+    max_spike: float = Field(
+        2.0, gt=1, description="A finding names reloads whose TTFT or ITL in the window is over so many times that before."
+    )
 
     @property
     def engines(self) -> tuple[Literal["fp16", "int8"], ...]:
@@ -47,8 +83,14 @@ class HotReload(Part):
         return tuple(dict.fromkeys(reload.to for reload in self.reloads if reload.to))
 
     @property
+    def planned(self) -> tuple[PlannedReload, ...]:
+        warmups = (False, True) if self.model_warmup == "both" else (self.model_warmup,)
+        every = [(repeat, reload, warm) for repeat in range(1, self.repeats + 1) for warm in warmups for reload in self.reloads]
+        return tuple(PlannedReload(number, *one) for number, one in enumerate(every, 1))
+
+    @property
     def last_start_s(self) -> float:
-        return self.before_s + self.every_s * (len(self.reloads) - 1)
+        return self.before_s + self.every_s * (len(self.planned) - 1)
 
     def check_load(self, load: tuple[Stage, ...]) -> None:
         """ValueError unless `load` is one open-loop stage that lasts beyond the last reload."""
@@ -61,5 +103,5 @@ class HotReload(Part):
         if duration_s is not None and duration_s <= self.last_start_s:
             raise ValueError(
                 f"load: duration_s ({duration_s:g}) ends before the last reload, due at {self.last_start_s:g} s: raise it, or "
-                "lower hot_reload.every_s"
+                "lower hot_reload.every_s or repeats"
             )

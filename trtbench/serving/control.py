@@ -1,50 +1,125 @@
-"""Triton's model repository API over HTTP: load, unload, and which versions are in what state."""
+"""A server told to load and unload models, or left to find out by itself; which versions are in what state."""
 
 from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Collection
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
+from trtbench.clock import now_ns, seconds_ns, sleep_s
+from trtbench.serving.live_repository import REVISION, Change
+
 _INDEX_TIMEOUT_S = 5.0
+_LOOK_S = 0.02
+LONGEST_S = 120.0
 
 
 class ControlError(RuntimeError):
     """The server refused, or did not answer; the message is the server's own where it gave one."""
 
 
-class ModelControl:
-    """One model of a server in explicit control mode; nothing is retried. Safe to use from several threads.
+class Control(Protocol):
+    """How the models of a server change; nothing is retried. Safe to use from several threads."""
 
-    `timeout_s`: longest wait for a load or an unload.
-    """
+    def load(self, change: Change) -> None:
+        """Returns when what the repository has now serves. ControlError when it does not load."""
 
-    def __init__(self, http_address: str, model: str, timeout_s: float = 120.0) -> None:
-        self._address, self._model, self._timeout_s = http_address, model, timeout_s
+    def unload(self, model: str) -> None:
+        """To be called when the model's files are as they are to be; returns when no new request is taken. ControlError when refused."""
 
-    def load(self) -> None:
-        """Load what the repository holds now; returns when it serves. ControlError when it does not load."""
-        self._post(f"/v2/repository/models/{quote(self._model)}/load", {}, self._timeout_s)
-
-    def unload(self) -> None:
-        """Returns when the unload has begun: requests in flight may go on in the old model. ControlError when refused."""
-        self._post(f"/v2/repository/models/{quote(self._model)}/unload", {}, self._timeout_s)
-
-    def versions(self) -> dict[str, str]:
+    def versions(self, models: Collection[str]) -> dict[str, str]:
         """State by version as the index has it (READY, LOADING, UNLOADING, UNAVAILABLE); ControlError when it cannot be had."""
-        rows = self._post("/v2/repository/index", {}, _INDEX_TIMEOUT_S)
+
+
+class ExplicitControl:
+    """Triton's model repository API over HTTP, for --model-control-mode=explicit. `timeout_s`: longest wait for a load or an unload."""
+
+    def __init__(self, http_address: str, timeout_s: float = LONGEST_S) -> None:
+        self._server, self._timeout_s = Http(http_address), timeout_s
+
+    def load(self, change: Change) -> None:
+        self._server.ask(f"/v2/repository/models/{quote(change.model)}/load", {}, self._timeout_s)
+
+    def unload(self, model: str) -> None:
+        """Requests in flight may go on in the old model."""
+        self._server.ask(f"/v2/repository/models/{quote(model)}/unload", {}, self._timeout_s)
+
+    def versions(self, models: Collection[str]) -> dict[str, str]:
+        return {version: state for version, (state, _) in self._server.index(models).items()}
+
+
+class PolledControl:
+    """--model-control-mode=poll: nothing is told, the index and the served config.pbtxt are watched for `timeout_s`."""
+
+    def __init__(self, http_address: str, timeout_s: float = LONGEST_S) -> None:
+        self._server, self._timeout_s = Http(http_address), timeout_s
+
+    def load(self, change: Change) -> None:
+        deadline_ns = now_ns() + seconds_ns(self._timeout_s)
+        while now_ns() < deadline_ns:
+            rows = self._server.index([change.model])
+            state, reason = rows.get(change.version, ("", ""))
+            if state == "UNAVAILABLE" and reason not in ("", "unloaded"):
+                raise ControlError(reason)
+            if state == "READY" and self._server.revision(change.model) == change.revision:
+                return
+            sleep_s(_LOOK_S)
+        raise ControlError(f"{change.model} version {change.version} is not served {self._timeout_s:g} s after its files were written")
+
+    def unload(self, model: str) -> None:
+        deadline_ns = now_ns() + seconds_ns(self._timeout_s)
+        while now_ns() < deadline_ns:
+            if "READY" not in self.versions([model]).values():
+                return
+            sleep_s(_LOOK_S)
+        raise ControlError(f"{model} is still served {self._timeout_s:g} s after its directory was taken away")
+
+    def versions(self, models: Collection[str]) -> dict[str, str]:
+        return {version: state for version, (state, _) in self._server.index(models).items()}
+
+
+CONTROLS: dict[str, type[ExplicitControl | PolledControl]] = {"explicit": ExplicitControl, "poll": PolledControl}
+
+
+class Http:
+    """The questions, in Triton's JSON. Each has a connection of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def index(self, models: Collection[str]) -> dict[str, tuple[str, str]]:
+        """(state, reason) by version, whose numbers `models` do not share."""
+        rows = self.ask("/v2/repository/index", {}, _INDEX_TIMEOUT_S)
         try:
-            found = {str(row["version"]): str(row["state"]) for row in rows if row["name"] == self._model and row.get("version")}
+            found = {
+                str(row["version"]): (str(row["state"]), str(row.get("reason", "")))
+                for row in rows
+                if row["name"] in models and row.get("version")
+            }
         except (TypeError, KeyError) as error:
             raise ControlError(f"the repository index is not as Triton writes it: {rows!r:.200}") from error
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
-    def _post(self, path: str, body: dict[str, Any], timeout_s: float) -> Any:
+    def revision(self, model: str) -> str:
+        """Of the config.pbtxt that is served; "" where it has none or nothing is served."""
+        try:
+            config = self.ask(f"/v2/models/{quote(model)}/config", None, _INDEX_TIMEOUT_S)
+        except ControlError:
+            return ""
+        parameters = config.get("parameters", {}) if isinstance(config, dict) else {}
+        return str(parameters.get(REVISION, {}).get("string_value", ""))
+
+    def ask(self, path: str, body: dict[str, Any] | None, timeout_s: float) -> Any:
+        """POST `body`, GET where there is none; the answer's JSON."""
         with closing(http.client.HTTPConnection(self._address, timeout=timeout_s)) as connection:
             try:
-                connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+                if body is None:
+                    connection.request("GET", path)
+                else:
+                    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
                 response = connection.getresponse()
                 status, text = response.status, response.read().decode("utf-8", errors="replace")
             except (OSError, http.client.HTTPException) as error:

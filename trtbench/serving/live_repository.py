@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository
+from trtbench.scenario import HotReload
+from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, pbtxt_string
+
+REVISION = "trtbench_revision"
+"""A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""
 
 _DELAY = re.compile(r"max_queue_delay_microseconds: \d+")
+_NAME = re.compile(r'^name: "[^"]*"', re.MULTILINE)
+_ENGINE = re.compile(r'parameters \{ key: "engine_dir" value \{ string_value: "([^"]*)" \} \}')
 _LATEST = "version_policy { latest { num_versions: 1 } }\n"
 _BROKEN_MODEL = '''"""A version that cannot be loaded, put here on purpose by a scenario's `hot_reload`."""
 
@@ -20,57 +28,176 @@ class TritonPythonModel:
     def initialize(self, args):
         raise RuntimeError("broken on purpose: this version must not load")
 '''
+_WARMUP_TOKENS, _WARMUP_OUTPUTS = 16, 4  # together under one block of every KV cache
+_WARMUP_FILES = {"input_lengths": _WARMUP_TOKENS, "request_output_len": _WARMUP_OUTPUTS}
+_WARMUP = f"""model_warmup [ {{
+  name: "trtbench" batch_size: 1
+  inputs {{ key: "input_ids" value {{ data_type: TYPE_INT32 dims: [ {_WARMUP_TOKENS} ] zero_data: true }} }}
+  inputs {{ key: "input_lengths" value {{ data_type: TYPE_INT32 dims: [ 1 ] input_data_file: "input_lengths" }} }}
+  inputs {{ key: "request_output_len" value {{ data_type: TYPE_INT32 dims: [ 1 ] input_data_file: "request_output_len" }} }}
+}} ]
+"""
 
 
-def reloadable(repository: RenderedRepository) -> RenderedRepository:
-    """`repository` for a server whose models are loaded and unloaded by request; one version, the latest, is served."""
-    flags = ("--model-control-mode=explicit", f"--load-model={repository.model_name}")
+@dataclass(frozen=True)
+class Change:
+    """What the server is to serve: a `version` of `model` under the config.pbtxt of a `revision`."""
+
+    model: str
+    version: str
+    revision: str
+
+
+def reloadable(repository: RenderedRepository, asked: HotReload) -> RenderedRepository:
+    """`repository` for a server whose models change while it runs; one version of each, the latest, is served."""
+    flags: tuple[str, ...] = ("--model-control-mode=explicit", f"--load-model={repository.model_name}")
+    if asked.control == "poll":
+        flags = ("--model-control-mode=poll", f"--repository-poll-secs={asked.poll_s}")
     return replace(repository, config=repository.config + _LATEST, server_flags=(*repository.server_flags, *flags))
 
 
 class LiveRepository:
-    """The files of one model under a running server; every change is whole before the server is told to look."""
+    """The files of a model under a running server, and of a second one that takes turns with it.
+
+    Every directory is written beside the repository and renamed into place. Version numbers are never used twice, by both models
+    together: the number alone tells who answered a request.
+    """
 
     def __init__(self, root: Path, repository: RenderedRepository) -> None:
-        self._model = root / repository.model_name
-        self._source = repository.source
-        self._config = repository.config
-        self._highest = int(MODEL_VERSION)
+        self._root, self._source, self._config = root, repository.source, repository.config
+        self._beside = root.with_name(f"{root.name}.staged")
+        self.models = (repository.model_name, f"{repository.model_name}-green")
+        self.model = repository.model_name
+        """The one that serves."""
+        self._version = self._highest = int(MODEL_VERSION)
+        self._revision = 0
         self._delay_us: int | None = None
+        self.warms_up = False
+        """Whether Triton warms up what is loaded from the next change on."""
 
-    def add_version(self, config: str | None = None) -> str:
-        """A further version directory, with it another config.pbtxt when given; its number."""
-        self._highest += 1
-        version = str(self._highest)
-        staged = self._model.parent / f".{self._model.name}-{version}"  # a name that Triton never looks at
-        shutil.copytree(self._source, staged, ignore=shutil.ignore_patterns("__pycache__"))
-        staged.rename(self._model / version)
-        if config is not None:
-            self._write_config(config)
-        return version
+    def add_version(self, config: str | None = None) -> Change:
+        """A further version directory, with it another config.pbtxt when given."""
+        self._config = config or self._config
+        version = self._next_version()
+        self._stage_version().rename(self._root / self.model / version)
+        self._version = int(version)
+        return self._write_config(self.model)
 
-    def set_queue_delay(self, delay_us: int) -> None:
-        """ValueError for a model without a dynamic batcher."""
+    def set_queue_delay(self, delay_us: int) -> Change:
+        """ValueError for a model without a dynamic batcher. The delay outlives a change of engine."""
         if not _DELAY.search(self._config):
             raise ValueError("config.pbtxt has no max_queue_delay_microseconds: the deployment has no dynamic_batching")
         self._delay_us = delay_us
-        self._write_config(self._config)
+        return self._write_config(self.model)
+
+    def same(self) -> Change:
+        """The version that serves, to be loaded anew."""
+        return self._write_config(self.model)
 
     @contextmanager
-    def broken_version(self) -> Iterator[str]:
-        """A further version that cannot load; on exit it is gone, whatever happened."""
-        version = self.add_version()
+    def broken_version(self, breaks: Literal["model", "engine"]) -> Iterator[Change]:
+        """A further version that cannot load; on exit all is as before, whatever happened."""
+        served, config, version = self._version, self._config, self._next_version()
+        directory, engine = self._root / self.model / version, self._beside / f"broken-engine-{version}"
         try:
-            (self._model / version / "model.py").write_text(_BROKEN_MODEL, encoding="utf-8")
-            yield version
+            staged = self._stage_version()
+            if breaks == "model":
+                (staged / "model.py").write_text(_BROKEN_MODEL, encoding="utf-8")
+            else:
+                self._config = _with_engine(config, _cut_in_half(_engine_of(config), engine))
+            staged.rename(directory)
+            self._version = int(version)
+            yield self._write_config(self.model)
         finally:
-            shutil.rmtree(self._model / version)
+            self._version, self._config = served, config
+            self._write_config(self.model)
+            for path in (directory, engine):
+                shutil.rmtree(path, ignore_errors=True)
 
-    def _write_config(self, config: str) -> None:
-        """A queue delay that was set outlives a change of engine."""
+    def add_model(self, config: str | None = None) -> Change:
+        """The other model, whole; `serve` it when it is ready, or `remove` it."""
+        self._config = config or self._config
+        (other,) = (name for name in self.models if name != self.model)
+        version = self._next_version()
+        staged = self._beside / other
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        self._stage_version().rename(staged / version)
+        change = self._write_config(other, staged, version)
+        staged.rename(self._root / other)
+        return change
+
+    def serve(self, change: Change) -> None:
+        """From now on the changes are to this model."""
+        self.model, self._version = change.model, int(change.version)
+
+    def remove(self, model: str) -> None:
+        """Its files too, for good."""
+        self.take_away(model)
+        shutil.rmtree(self._beside / model)
+
+    def take_away(self, model: str) -> None:
+        self._beside.mkdir(exist_ok=True)
+        (self._root / model).rename(self._beside / model)
+
+    def put_back(self, model: str) -> None:
+        (self._beside / model).rename(self._root / model)
+
+    def _next_version(self) -> str:
+        self._highest += 1
+        return str(self._highest)
+
+    def _stage_version(self) -> Path:
+        staged = self._beside / "version"
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(self._source, staged, ignore=shutil.ignore_patterns("__pycache__"))
+        return staged
+
+    def _write_config(self, model: str, directory: Path | None = None, version: str = "") -> Change:
+        self._revision += 1
+        directory = directory or self._root / model
+        config = _NAME.sub(f'name: "{pbtxt_string(model)}"', self._config)
         if self._delay_us is not None:
             config = _DELAY.sub(f"max_queue_delay_microseconds: {self._delay_us}", config)
-        staged = self._model / "config.pbtxt.new"
+        if self.warms_up:
+            _write_warmup(directory / "warmup")
+            config += _WARMUP
+        config += f'parameters {{ key: "{REVISION}" value {{ string_value: "{self._revision}" }} }}\n'
+        self._beside.mkdir(exist_ok=True)
+        staged = self._beside / "config.pbtxt"
         staged.write_text(config, encoding="utf-8")
-        staged.replace(self._model / "config.pbtxt")
-        self._config = config
+        staged.replace(directory / "config.pbtxt")
+        return Change(model, version or str(self._version), str(self._revision))
+
+
+def _write_warmup(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    for name, value in _WARMUP_FILES.items():
+        if not (directory / name).exists():
+            (directory / name).write_bytes(struct.pack("<i", value))
+
+
+def _engine_of(config: str) -> Path:
+    """ValueError for a config.pbtxt without one."""
+    found = _ENGINE.search(config)
+    if not found:
+        raise ValueError("config.pbtxt has no engine_dir that could be broken: use broken: model")
+    return Path(found[1])
+
+
+def _with_engine(config: str, engine: Path) -> str:
+    line = f'parameters {{ key: "engine_dir" value {{ string_value: "{pbtxt_string(engine)}" }} }}'
+    return _ENGINE.sub(lambda _: line, config)
+
+
+def _cut_in_half(engine: Path, broken: Path) -> Path:
+    """`engine` with its largest file, the weights, cut in half; the others are links."""
+    broken.mkdir(parents=True)
+    files = [path for path in engine.iterdir() if path.is_file()]
+    weights = max(files, key=lambda path: path.stat().st_size)
+    for path in files:
+        if path != weights:
+            (broken / path.name).symlink_to(path.resolve())
+    with weights.open("rb") as whole:
+        (broken / weights.name).write_bytes(whole.read(weights.stat().st_size // 2))
+    return broken

@@ -65,7 +65,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 
 def engine_readings(page: str, model: str) -> list[Reading]:
-    """What the page says of `model`: of its highest version where several are served; values that are no number are left out."""
+    """What the page says of `model` ("": of any), of the highest version where several are served; what is no number is left out."""
     by_version: dict[int, list[Reading]] = {}
     for line in page.split("\n"):
         if line.startswith(_FAMILIES):
@@ -81,7 +81,7 @@ def _collect(line: str, model: str, by_version: dict[int, list[Reading]]) -> Non
     told_apart_by = labels.get(key, "")
     series = (names[_ANY][0], told_apart_by) if _ANY in names else names.get(told_apart_by)
     version = labels.get("version", "")
-    if labels.get("model") != model or series is None or not version.isdecimal():
+    if (model and labels.get("model") != model) or series is None or not version.isdecimal():
         return
     value = _number(value_text)
     if math.isfinite(value):

@@ -39,7 +39,10 @@ class SamplerError(RuntimeError):
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """What is sampled. `metrics_url` and `server_pid` are None where an external server shows neither."""
+    """What is sampled; `model` "": every model of a server that has none but ours.
+
+    `metrics_url` and `server_pid` are None where an external server shows neither.
+    """
 
     grpc_address: str
     metrics_url: str | None

@@ -1,0 +1,126 @@
+"""Findings of reloads under load, and what makes their figures doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.findings import Finding
+from trtbench.analysis.reload_result import ReloadResult
+from trtbench.analysis.verdict import Reason
+from trtbench.records import Outcome
+from trtbench.scenario import HotReload, Scenario
+
+_NOT_LOST = {Outcome.NEVER_SENT.value, Outcome.CANCELLED.value}  # the load's own end
+_CRITICAL_RATIO = 0.05
+
+
+def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Finding]:
+    """Reloads that did not do what was asked, took the service down, lost requests, spiked, did not recover, or leak. Each speaks once."""
+    found, asked = result.reloads, scenario.hot_reload
+    if not found or not asked:
+        return
+    finished = [one for one in found.reloads if one.end_ns is not None]
+    yield from _as_meant(result, finished)
+    yield from _lost(result, finished)
+    yield from _spiked(result, finished, asked)
+    yield from _no_recovery(result, finished)
+    for series, rise in found.rises.items():
+        if rise and rise.is_leak:
+            unit = "bytes" if series.endswith("_bytes") else "count"
+            figures: dict[str, float | str] = {
+                "series": series,
+                f"rise_{unit}": rise.per_reload,
+                f"width_{unit}": rise.half_width,
+                "readings": rise.readings,
+            }
+            yield Finding(f"reload_leak_{unit}", "warning", result.name, figures=figures)
+
+
+def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
+    """Reloads that were asked for and did not happen, or have nothing to be compared with, or no repeat to show their spread."""
+    found, asked = result.reloads, scenario.hot_reload
+    if not asked:
+        return
+    ended = [one for one in found.reloads if one.end_ns is not None] if found else []
+    planned = len(asked.planned)
+    if len(ended) < planned:
+        yield Reason("reloads_missing", "suspect", result.name, figures={"count": planned - len(ended), "planned": planned})
+    few = [one for one in ended if one.before is None or one.before.ttft_ns.p50 is None]
+    if few:
+        yield Reason("reload_few_before", "suspect", result.name, figures={"count": len(few), "planned": planned})
+    if asked.repeats == 1:
+        yield Reason("reloads_once", "note", result.name)
+
+
+def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+    failed = [one for one in finished if not one.as_meant]
+    for code, ones in (
+        ("reload_failed", [one for one in failed if one.kind != "broken"]),
+        ("reload_broken_loaded", [one for one in failed if one.kind == "broken"]),
+        ("reload_took_down", [one for one in finished if not one.loaded and one.served_on == ()]),
+    ):
+        if ones:
+            figures: dict[str, float | str] = {
+                "number": ones[0].number,
+                "kind": ones[0].kind,
+                "count": len(ones),
+                "said": ones[0].error or "-",
+            }
+            yield Finding(code, "warning" if code == "reload_broken_loaded" else "critical", result.name, figures=figures)
+
+
+def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+    """Worst of a reload that is no unload: that one leaves a gap by its nature."""
+    lost = {one.number: sum(n for outcome, n in one.failed.items() if outcome not in _NOT_LOST) for one in finished}
+    hit = [one for one in finished if lost[one.number]]
+    if not hit:
+        return
+    worst = max(hit, key=lambda one: (one.kind != "unload_load", lost[one.number]))
+    share = lost[worst.number] / worst.requests
+    figures: dict[str, float | str] = {
+        "total": sum(lost.values()),
+        "count": len(hit),
+        "number": worst.number,
+        "kind": worst.kind,
+        "lost": lost[worst.number],
+        "requests": worst.requests,
+        "classes": ", ".join(outcome for outcome in worst.failed if outcome not in _NOT_LOST),
+    }
+    by_nature = worst.kind == "unload_load"
+    code = "reload_gap" if by_nature else "reload_lost"
+    yield Finding(code, "critical" if not by_nature and share > _CRITICAL_RATIO else "warning", result.name, figures=figures)
+
+
+def _spiked(result: DeploymentResult, finished: Sequence[ReloadResult], asked: HotReload) -> Iterator[Finding]:
+    spikes = [
+        (ratio, metric, one)
+        for one in finished
+        for metric, ratio in (("TTFT", one.ttft_spike_ratio), ("ITL", one.itl_spike_ratio))
+        if ratio is not None and ratio > asked.max_spike
+    ]
+    if spikes:
+        ratio, metric, one = max(spikes, key=lambda spike: spike[0])
+        figures: dict[str, float | str] = {
+            "metric": metric,
+            "spike_factor": ratio,
+            "bound_factor": asked.max_spike,
+            "number": one.number,
+            "kind": one.kind,
+            "count": len({spiked.number for _, _, spiked in spikes}),
+            "reloads": len(finished),
+        }
+        yield Finding("reload_spiked", "warning", result.name, figures=figures)
+
+
+def _no_recovery(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+    never = [one for one in finished if one.before is not None and one.recovery_ns is None]
+    if never:
+        figures: dict[str, float | str] = {
+            "count": len(never),
+            "reloads": len(finished),
+            "number": never[0].number,
+            "kind": never[0].kind,
+            "watched_s": (never[0].until_ns - never[0].start_ns) / 1e9,
+        }
+        yield Finding("reload_no_recovery", "warning", result.name, figures=figures)
