@@ -122,7 +122,7 @@ def _reload(
         recovery_ns=recovery,
         requests=len(hit),
         failed=dict(sorted(Counter(r.outcome.value for r in hit if r.outcome is not Outcome.COMPLETED).items())),
-        overlap_ns=_overlap_ns(events, start_ns, until_ns) if loaded and data.get("version") else None,
+        overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
         rss_before_bytes=last_before(rss, start_ns),
@@ -144,6 +144,12 @@ def _spike(during: Distribution, before: Distribution | None) -> float | None:
         return None
     of, to = worst(during, before), worst(before, during)
     return of / to if of is not None and to else None
+
+
+def _is_seen(data: dict[str, Any]) -> bool:
+    """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
+    polled_away = data["reload"] == "blue_green" and data.get("control") == "poll"
+    return bool(data.get("ok")) and bool(data.get("version")) and not polled_away
 
 
 def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | None:

@@ -72,7 +72,7 @@ class PolledControl:
     def unload(self, model: str) -> None:
         deadline_ns = now_ns() + seconds_ns(self._timeout_s)
         while now_ns() < deadline_ns:
-            if "READY" not in self.versions([model]).values():
+            if not self._server.serves(model):  # the index shows what has no directory no more, though it serves until the next look
                 return
             sleep_s(_LOOK_S)
         raise ControlError(f"{model} is still served {self._timeout_s:g} s after its directory was taken away")
@@ -111,6 +111,13 @@ class Http:
             return ""
         parameters = config.get("parameters", {}) if isinstance(config, dict) else {}
         return str(parameters.get(REVISION, {}).get("string_value", ""))
+
+    def serves(self, model: str) -> bool:
+        try:
+            self.ask(f"/v2/models/{quote(model)}/ready", None, _INDEX_TIMEOUT_S)
+        except ControlError:
+            return False
+        return True
 
     def ask(self, path: str, body: dict[str, Any] | None, timeout_s: float) -> Any:
         """POST `body`, GET where there is none; the answer's JSON."""
