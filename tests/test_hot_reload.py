@@ -5,31 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving.runs import MINI, StartRun, run_of, the_deployment
+from serving.runs import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 
-from trtbench.analysis.reloads import reloads
+from trtbench.analysis.reloads import Reloads, reloads
+from trtbench.rundir import RunDirectory
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
+KINDS = [{"kind": "new_version"}, {"kind": "broken", "broken": "engine"}, {"kind": "blue_green"}]
 RELOADED: dict[str, Any] = MINI | {
-    "load": [{"mode": "constant", "rate": 2, "duration_s": 30}],
-    "hot_reload": {"before_s": 2, "every_s": 9, "reloads": [{"kind": "new_version"}, {"kind": "broken"}, {"kind": "unload_load"}]},
+    "load": [{"mode": "constant", "rate": 2, "duration_s": 34}],
+    "hot_reload": {"before_s": 2, "every_s": 11, "model_warmup": True, "reloads": KINDS},
 }
 
 
-def test_a_new_version_takes_over_a_broken_one_does_not_and_nothing_is_left_half_done(start_run: StartRun) -> None:
+def found_in(run: RunDirectory) -> Reloads:
+    deployment = the_deployment(run)
+    found = reloads([e for e in run.events() if e.deployment == deployment.name], deployment.requests(), deployment.samples())
+    assert found
+    return found
+
+
+def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not(start_run: StartRun) -> None:
     command = start_run(RELOADED)
     assert command.wait(110) == 0, command.err
     run, deployment = run_of(command), the_deployment(run_of(command))
-    found = reloads([e for e in run.events() if e.deployment == deployment.name], deployment.requests(), deployment.samples())
-    assert found
-    new, broken, again = found.reloads
-    assert (new.loaded, broken.loaded, again.loaded) == (True, False, True)
-    assert all(one.as_meant for one in found.reloads)
-    assert "broken on purpose" in broken.error and "2" in (broken.served_on or ())
-    assert set(new.failed) <= {"never_sent"} and not broken.failed
-    assert {"1", "2"} == set(found.versions)
-    assert new.overlap_ns is not None and new.first_request_penalty_ns is None  # too few requests before for a median
-    assert sorted(path.name for path in (deployment.path / "model_repository" / "smollm2-135m").iterdir()) == ["1", "2", "config.pbtxt"]
-    report = (run.path / "report.md").read_text()
-    assert "Hot reload" in report and "did not load; version 2 serves on" in report
+    found = found_in(run)
+    new, broken, green = found.reloads
+    assert (new.loaded, broken.loaded, green.loaded) == (True, False, True)
+    assert "Incorrect weights" in broken.error and "2" in (broken.served_on or ())
+    assert not broken.failed and not new.failed and set(green.failed) <= {"never_sent"}
+    assert set(found.versions) == {"1", "2", "4"}
+    assert green.drain_s is not None and green.unload_s is not None
+    _gone_while_the_load_goes_on(run, "1", broken.start_ns)
+    assert [path.name for path in (deployment.path / "model_repository").iterdir()] == ["smollm2-135m-green"]
+    text = (run.path / "report.md").read_text()
+    assert "did not load; version 2 serves on" in text and f"plots/reloads-{deployment.name}.png" in text
+
+
+def _gone_while_the_load_goes_on(run: RunDirectory, version: str, before_ns: int) -> None:
+    """The server lets go of a replaced version only when no stream that used it is open."""
+    states = [(e.time_ns, e.data["versions"].get(version)) for e in run.events() if e.kind == "model_versions"]
+    gone_ns = next(at for at, state in states if state not in ("READY", "UNLOADING"))
+    assert gone_ns < before_ns
+    assert any(r.sent_ns and r.sent_ns > gone_ns for r in the_deployment(run).requests())
+
+
+def test_an_interrupt_in_the_middle_of_a_reload(start_run: StartRun) -> None:
+    command = start_run(RELOADED)
+    command.wait_for(lambda: any("reload_started" in path.read_text() for path in command.directory.glob("runs/*/events.jsonl")))
+    command.interrupt()
+    assert command.wait() == 130
+    run = run_of(command)
+    (one,) = found_in(run).reloads  # brought to its end
+    assert one.loaded and one.end_ns is not None
+    assert_conserved(the_deployment(run).requests(), {("constant-2", False): 68})
+    assert report(run).returncode == 0 and "Hot reload" in (run.path / "report.md").read_text()
+    command.assert_nothing_left()

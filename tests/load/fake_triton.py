@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2
 
 MODELS = {
     "tensorrt_llm": "answers",
+    "green": "answers, as version 2",
     "old": "answers; an older release: no perf metrics, random_seed, no batch dimension",
     "ensemble": "takes text",
     "coupled": "is not decoupled",
@@ -130,7 +131,8 @@ class FakeTriton:
 def _response(request: Any, tokens: list[int], times: list[int] | None, final: bool = False) -> Any:
     answer = service_pb2.ModelStreamInferResponse()
     infer = answer.infer_response
-    infer.model_name, infer.model_version, infer.id = request.model_name, request.model_version or "1", request.id
+    infer.model_name, infer.id = request.model_name, request.id
+    infer.model_version = request.model_version or ("2" if request.model_name == "green" else "1")
     infer.parameters["triton_final_response"].bool_param = final
     tensors: list[tuple[str, str, Any]] = [
         ("output_ids", "INT32", np.array([tokens], np.int32)),
