@@ -22,7 +22,7 @@ SHORT = [f"--set=load.{stage}.requests=2" for stage in range(4)] + ["--set=load.
 SHORT_OF = {
     "hot-reload": [
         *("--set=load.0.duration_s=8", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
-        "--set=engines=[int8]",
+        *("--set=engines=[int8]", "--set=hot_reload.repeats=1"),
     ],
     "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
     "kv-cache": [*(f"--set=load.{stage}.requests=2" for stage in range(7)), "--set=load.0.warmup_requests=0", "--set=engines=[int8]"],
