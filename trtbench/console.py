@@ -128,6 +128,9 @@ def _line(event: Event) -> str:
     if event.kind == "stage_finished":
         seconds = (data["end_ns"] - data["start_ns"]) / NS_PER_S
         return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
+    if event.kind == "reload_finished":
+        how = "loaded" if data["ok"] else f"did not load ({' '.join(data['error'].split())[:100]})"
+        return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how} after {data['seconds']:.1f} s"
     if event.kind == "server_lost":
         return f"{event.deployment}: the server is lost. {data['cause']}"
     if event.kind == "interrupted":

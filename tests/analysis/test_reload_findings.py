@@ -49,6 +49,7 @@ def test_a_spike_over_the_bound(summary: Summary) -> None:
     [
         (with_first(loaded=False, error="no memory", served_on=("1",)), "reload_failed"),
         (with_first(kind="broken"), "reload_broken_loaded"),
+        (with_first(kind="broken", loaded=False, load_s=None, served_on=("1",)), "reload_failed"),  # the server was never asked
         (with_first(kind="broken", loaded=False, served_on=()), "reload_took_down"),
         (with_first(failed={"unavailable": 3}), "reload_lost"),
         (with_first(kind="unload_load", failed={"unavailable": 3}), "reload_gap"),

@@ -198,5 +198,5 @@ def test_a_delay_needs_a_batcher_and_a_broken_engine_an_engine(live: tuple[Path,
     repository.add_version("no batcher\n")
     with pytest.raises(ValueError, match="no dynamic_batching"):
         repository.set_queue_delay(1)
-    with pytest.raises(ValueError, match="no engine_dir"), repository.broken_version("engine"):
+    with pytest.raises(ValueError, match="names no engine"), repository.broken_version("engine"):
         pass

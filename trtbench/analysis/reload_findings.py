@@ -8,10 +8,8 @@ from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.findings import Finding
 from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.verdict import Reason
-from trtbench.records import Outcome
 from trtbench.scenario import HotReload, Scenario
 
-_NOT_LOST = {Outcome.NEVER_SENT.value, Outcome.CANCELLED.value}  # the load's own end
 _CRITICAL_RATIO = 0.05
 
 
@@ -56,8 +54,8 @@ def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Rea
 def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
     failed = [one for one in finished if not one.as_meant]
     for code, ones in (
-        ("reload_failed", [one for one in failed if one.kind != "broken"]),
-        ("reload_broken_loaded", [one for one in failed if one.kind == "broken"]),
+        ("reload_failed", [one for one in failed if not one.loaded]),
+        ("reload_broken_loaded", [one for one in failed if one.loaded]),
         ("reload_took_down", [one for one in finished if not one.loaded and one.served_on == ()]),
     ):
         if ones:
@@ -72,20 +70,19 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
 
 def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
     """Worst of a reload that is no unload: that one leaves a gap by its nature."""
-    lost = {one.number: sum(n for outcome, n in one.failed.items() if outcome not in _NOT_LOST) for one in finished}
-    hit = [one for one in finished if lost[one.number]]
+    hit = [one for one in finished if one.lost]
     if not hit:
         return
-    worst = max(hit, key=lambda one: (one.kind != "unload_load", lost[one.number]))
-    share = lost[worst.number] / worst.requests
+    worst = max(hit, key=lambda one: (one.kind != "unload_load", one.lost))
+    share = worst.lost / worst.requests
     figures: dict[str, float | str] = {
-        "total": sum(lost.values()),
+        "total": sum(one.lost for one in hit),
         "count": len(hit),
         "number": worst.number,
         "kind": worst.kind,
-        "lost": lost[worst.number],
+        "lost": worst.lost,
         "requests": worst.requests,
-        "classes": ", ".join(outcome for outcome in worst.failed if outcome not in _NOT_LOST),
+        "classes": ", ".join(worst.failed),
     }
     by_nature = worst.kind == "unload_load"
     code = "reload_gap" if by_nature else "reload_lost"

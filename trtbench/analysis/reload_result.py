@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.reload_windows import Calm
+from trtbench.records import Outcome
+
+_NOT_LOST = (Outcome.NEVER_SENT.value, Outcome.CANCELLED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +64,10 @@ class ReloadResult:
 
     @property
     def as_meant(self) -> bool:
-        """A broken version was refused, any other reload loaded."""
-        return self.loaded is (self.kind != "broken")
+        """The server was asked, and refused a broken version or loaded any other."""
+        return self.load_s is not None and self.loaded is (self.kind != "broken")
+
+    @property
+    def lost(self) -> int:
+        """Requests that failed, the load's own end apart."""
+        return sum(count for outcome, count in self.failed.items() if outcome not in _NOT_LOST)

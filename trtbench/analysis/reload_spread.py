@@ -15,7 +15,7 @@ FIGURES: dict[str, Callable[[ReloadResult], float | None]] = {
     "load_s": lambda one: one.load_s,
     "overlap_ns": lambda one: one.overlap_ns,
     "first_request_penalty_ns": lambda one: one.first_request_penalty_ns,
-    "not_completed": lambda one: sum(one.failed.values()),
+    "lost": lambda one: one.lost,
 }
 
 

@@ -50,12 +50,13 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
     finished = {event.data["number"]: event for event in events if event.kind == "reload_finished"}
     opened_ns = next((e.time_ns for e in events if e.kind == "stage_started"), started[0].time_ns)
     closed_ns = max([started[-1].time_ns, *(r.done_ns for r in measured if r.done_ns is not None)])
+    rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
     results: list[ReloadResult] = []
     for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
         before = _before(measured, results, opened_ns, event.time_ns)
-        results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, samples))
+        results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, (rss, gpu)))
     borders = [*(event.time_ns for event in started), closed_ns]
-    series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu_memory(samples)}
+    series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
     return Reloads(
         opened_ns=opened_ns,
         reloads=tuple(results),
@@ -81,8 +82,9 @@ def _reload(
     before: Calm | None,
     measured: Sequence[RequestRecord],
     events: Sequence[Event],
-    samples: Samples,
+    memory: tuple[Series, Series],
 ) -> ReloadResult:
+    """`memory`: of the server, and of all GPUs."""
     data: dict[str, Any] = started.data | (finished.data if finished else {})
     start_ns, done_ns = started.time_ns, finished.time_ns if finished else None
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
@@ -93,7 +95,7 @@ def _reload(
     itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
     loaded = bool(data.get("ok"))
     answer_ns, penalty_ns = _first_answer(measured, data.get("version"), done_ns, until_ns, before) if loaded else (None, None)
-    rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
+    rss, gpu = memory
     return ReloadResult(
         number=data["number"],
         repeat=data.get("repeat", 1),

@@ -22,7 +22,7 @@ _SPREAD: dict[str, tuple[str, Callable[[float], str]]] = {
     "load_call": ("load_s", seconds),
     "overlap": ("overlap_ns", lambda value: seconds(value / _NS_PER_S)),
     "first_penalty": ("first_request_penalty_ns", ms),
-    "not_completed": ("not_completed", whole),
+    "lost": ("lost", whole),
 }
 
 

@@ -19,7 +19,7 @@ REVISION = "trtbench_revision"
 
 _DELAY = re.compile(r"max_queue_delay_microseconds: \d+")
 _NAME = re.compile(r'^name: "[^"]*"', re.MULTILINE)
-_ENGINE = re.compile(r'parameters \{ key: "engine_dir" value \{ string_value: "([^"]*)" \} \}')
+_ENGINE = re.compile(r'(key:\s*"(?:engine_dir|gpt_model_path)"\s*value:?\s*\{\s*string_value:\s*)"([^"]*)"')
 _LATEST = "version_policy { latest { num_versions: 1 } }\n"
 _BROKEN_MODEL = '''"""A version that cannot be loaded, put here on purpose by a scenario's `hot_reload`."""
 
@@ -102,7 +102,7 @@ class LiveRepository:
         try:
             staged = self._stage_version()
             if breaks == "model":
-                (staged / "model.py").write_text(_BROKEN_MODEL, encoding="utf-8")
+                _break_model(staged / "model.py")
             else:
                 self._config = _with_engine(config, _cut_in_half(_engine_of(config), engine))
             staged.rename(directory)
@@ -156,7 +156,7 @@ class LiveRepository:
     def _write_config(self, model: str, directory: Path | None = None, version: str = "") -> Change:
         self._revision += 1
         directory = directory or self._root / model
-        config = _NAME.sub(f'name: "{pbtxt_string(model)}"', self._config)
+        config = _NAME.sub(lambda _: f'name: "{pbtxt_string(model)}"', self._config, count=1)
         if self._delay_us is not None:
             config = _DELAY.sub(f"max_queue_delay_microseconds: {self._delay_us}", config)
         if self.warms_up:
@@ -177,17 +177,23 @@ def _write_warmup(directory: Path) -> None:
             (directory / name).write_bytes(struct.pack("<i", value))
 
 
+def _break_model(path: Path) -> None:
+    """ValueError where the backend reads no such file."""
+    if not path.exists():
+        raise ValueError("this model has no model.py that could raise: use broken: engine")
+    path.write_text(_BROKEN_MODEL, encoding="utf-8")
+
+
 def _engine_of(config: str) -> Path:
     """ValueError for a config.pbtxt without one."""
     found = _ENGINE.search(config)
     if not found:
-        raise ValueError("config.pbtxt has no engine_dir that could be broken: use broken: model")
-    return Path(found[1])
+        raise ValueError("config.pbtxt names no engine that could be broken: use broken: model")
+    return Path(found[2])
 
 
 def _with_engine(config: str, engine: Path) -> str:
-    line = f'parameters {{ key: "engine_dir" value {{ string_value: "{pbtxt_string(engine)}" }} }}'
-    return _ENGINE.sub(lambda _: line, config)
+    return _ENGINE.sub(lambda found: f'{found[1]}"{pbtxt_string(engine)}"', config)
 
 
 def _cut_in_half(engine: Path, broken: Path) -> Path:

@@ -1,0 +1,69 @@
+"""The section on hot reload and its figure, from planted reloads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
+from synthetic_run import samples_of
+
+from trtbench.analysis.reloads import Reloads, reloads
+from trtbench.analysis.summary import Summary
+from trtbench.records import Event
+from trtbench.report import plots
+from trtbench.report.blocks import Table
+from trtbench.report.reloads import reload_blocks
+from trtbench.report.words import LANGUAGES, Language, Words
+
+MEMORY = {("server_rss_bytes", ""): [(FIRST, 1e9), (FIRST + S, 2e9)], ("gpu_memory_used_bytes", "0"): [(FIRST, 3e9), (FIRST + S, 4e9)]}
+
+
+def with_reloads(summary: Summary, found: Reloads | None) -> Summary:
+    return replace(summary, deployments=(replace(summary.deployments[0], reloads=found),))
+
+
+def alike() -> list[Event]:
+    """All three of one kind."""
+    happened = events()
+    for one in happened:
+        if one.kind.startswith("reload_"):
+            one.data["repeat"], one.data["reload"] = one.data["number"], "changed_config"
+    return happened
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_figure_shows_versions_memory_and_instants(summary: Summary, language: Language) -> None:
+    drawings = plots.draw(with_reloads(summary, reloads(events(), requests(), samples_of(MEMORY))), Words(language))
+    svg = drawings["reloads-default-fp16"].svg
+    words = Words(language if plots._cjk_font() else "en")
+    shown = ("version 1", "version 2") if words.language == "en" else ()
+    for text in (*shown, words("legend.rss"), words("legend.gpu_memory"), words("legend.first_answer"), words("legend.recovered")):
+        assert text in svg
+
+
+def test_no_figure_of_a_load_without_answers_or_reloads(summary: Summary) -> None:
+    nothing = replace(requests()[0], token_ns=[], token_counts=[])
+    assert "reloads-default-fp16" not in plots.draw(with_reloads(summary, reloads(events(), [nothing], NO_SAMPLES)), Words("en"))
+    assert "reloads-default-fp16" not in plots.draw(summary, Words("en"))
+
+
+def test_repeats_stand_as_a_median_and_its_range(summary: Summary) -> None:
+    found = reloads(alike(), requests(), NO_SAMPLES)
+    (spread,) = [
+        block
+        for block in reload_blocks(with_reloads(summary, found), Words("en"), ())
+        if isinstance(block, Table) and "over its repeats" in block.caption
+    ]
+    assert spread.rows == (
+        (
+            *("changed configuration", "3", "1.00× (1.00× … 8.00×)", "1.00× (1.00× … 1.00×)", "1.00 s (1.00 s … 3.00 s)"),
+            *("1.50 s (1.50 s … 1.50 s)", "3.00 s (3.00 s … 3.00 s) [1/3]", "175 (0 … 350) [2/3]", "0 (0 … 0)"),
+        ),
+    )
+
+
+def test_a_single_round_has_no_table_of_repeats(summary: Summary) -> None:
+    found = reloads(events(), requests(), NO_SAMPLES)
+    captions = [block.caption for block in reload_blocks(with_reloads(summary, found), Words("en"), ()) if isinstance(block, Table)]
+    assert len(captions) == 5 and not any("repeats" in caption for caption in captions)
