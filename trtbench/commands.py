@@ -129,7 +129,7 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
     if asked := scenario.hot_reload:
         kinds = ", ".join(reload.kind for reload in asked.reloads)
-        print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, control {asked.control}")
+        print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtbench.scenario import HotReload
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, pbtxt_string
+from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, copy_version, pbtxt_string
 
 REVISION = "trtbench_revision"
 """A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""
@@ -150,7 +150,7 @@ class LiveRepository:
     def _stage_version(self) -> Path:
         staged = self._beside / "version"
         shutil.rmtree(staged, ignore_errors=True)
-        shutil.copytree(self._source, staged, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_version(self._source, staged)
         return staged
 
     def _write_config(self, model: str, directory: Path | None = None, version: str = "") -> Change:

@@ -46,9 +46,18 @@ class RenderedRepository:
     def write(self, directory: Path) -> Path:
         model = directory / self.model_name
         version = model / MODEL_VERSION
-        shutil.copytree(self.source, version, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_version(self.source, version)
         (model / "config.pbtxt").write_text(self.config, encoding="utf-8")
         return directory
+
+
+def copy_version(source: Path, version: Path) -> None:
+    """A version directory that stays as it is: a server that polls would load it again for the bytecode written beside the model.
+
+    The Python stub heeds no PYTHONDONTWRITEBYTECODE, so a file stands where the bytecode would go.
+    """
+    shutil.copytree(source, version, ignore=shutil.ignore_patterns("__pycache__"))
+    (version / "__pycache__").write_text("A file, so that no bytecode is written here (trtbench).\n", encoding="utf-8")
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:

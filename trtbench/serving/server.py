@@ -28,8 +28,6 @@ READY_TIMEOUT_S = 300.0
 STOP_GRACE_S = 8.0
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
 _POLL_S = 0.05
-_NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
-"""A model that writes into its own version directory has changed, and a server that polls loads it again for that."""
 _TRIES = 3  # a port found free can be taken before Triton binds it
 
 
@@ -143,7 +141,7 @@ class TritonServer:
         with self.log.open("wb") as log:
             self._guard = subprocess.Popen(
                 guarded,
-                env=self._installation.environment() | _NO_BYTECODE,
+                env=self._installation.environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
