@@ -66,8 +66,10 @@ class Member:
     async def switch(self, model: str) -> None:
         """Have what is sent from now on go to another model; returns when what was sent before is over, or the worker has ended."""
         self.order("switch", model=model)
-        while await self._switched.get() not in (model, _ENDED):
-            pass
+        while (told := await self._switched.get()) != model:
+            if told == _ENDED:
+                self._switched.put_nowait(_ENDED)  # for whoever asks next
+                return
 
     async def close(self) -> dict[str, Any]:
         """End the process; its client's facts, {} when it has none to give any more."""
