@@ -7,6 +7,7 @@ import itertools
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -100,6 +101,7 @@ class GrpcClient:
         self._channels = [open_channel(target.url, settings, asynchronous=True) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._idle: list[Any] = []
+        self._closing: set[asyncio.Future[None]] = set()
         self._renewals = 0
         self._served = ServedVersion()
         self._addressed = Addressed()
@@ -133,7 +135,7 @@ class GrpcClient:
     def renew(self) -> None:
         self._renewals += 1
         for call in self._idle:
-            call.cancel()
+            self._close_stream(call)
         self._idle = []
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
@@ -165,7 +167,7 @@ class GrpcClient:
             if renewals == self._renewals:
                 self._idle.append(call)
             else:
-                call.cancel()
+                self._close_stream(call)
             return
         call.cancel()
         if patience.over:
@@ -174,7 +176,15 @@ class GrpcClient:
             end_with_status(record, code, text)
 
     async def close(self) -> None:
+        for closing in self._closing:
+            closing.cancel()
         await asyncio.gather(*(channel.close() for channel in self._channels))
+
+    def _close_stream(self, call: Any) -> None:
+        """Not by cancelling it, for the reason given in `link.py`."""
+        closing = asyncio.ensure_future(_ended(call))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _stream(self) -> Any:
         """The stream used last, while the server keeps it open; else a new one."""
@@ -232,6 +242,14 @@ async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Li
         if not await _ended_by_server(call):
             raise
     return (await call.code()).name, await call.details() or ""
+
+
+async def _ended(call: Any) -> None:
+    """Say that no message follows, and read to the end."""
+    with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+        await call.done_writing()
+        while await call.read() is not grpc.aio.EOF:
+            pass
 
 
 async def _ended_by_server(call: Any) -> bool:

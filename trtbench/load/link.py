@@ -6,11 +6,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.frames import error_name
 from trtbench.load.keepalive import Keepalive
+from trtbench.load.receiver import NOBODY, Receiver
 from trtbench.load.stamps import CONTROL_BYTES, KernelStamps
 from trtbench.load.tls import TlsSession
 from trtbench.load.wire import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
@@ -26,17 +27,6 @@ class LinkError(Exception):
     """The connection was lost or could not be made; the message says how."""
 
 
-class Receiver(Protocol):
-    """Who waits on a stream."""
-
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
-
-    def stream_ended(self, end: StreamEnded) -> None: ...
-
-    def connection_lost(self, cause: str) -> None: ...
-
-
 class Link:
     """`cause` says why it was lost, "" while it stands. `on_free` hears that a stream has gone from it, or that it was lost.
 
@@ -44,6 +34,7 @@ class Link:
     """
 
     __slots__ = (
+        "_closing",
         "_goaway",
         "_keepalive",
         "_loop",
@@ -78,6 +69,7 @@ class Link:
         self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
         self._streams: dict[int, Receiver | None] = {}  # None: idle
         self._retiring: set[int] = set()  # in use; to be closed with their request
+        self._closing: set[int] = set()  # closed by us; the server has yet to end them
         self._unsent = b""
         self._goaway = ""
         self._keepalive = Keepalive(silence_ns, now_ns())
@@ -88,11 +80,12 @@ class Link:
 
     def room(self, most_streams: int) -> bool:
         """Whether it takes another stream, with `most_streams` of ours on it."""
-        return not self.cause and len(self._streams) < most_streams and self._wire.can_open
+        return not self.cause and self.streams < most_streams and self._wire.can_open
 
     @property
     def streams(self) -> int:
-        return len(self._streams)
+        """Those that serve, or may."""
+        return len(self._streams) - len(self._closing)
 
     def open_stream(self, path: str) -> int:
         """An idle stream to a method; the server hears of it with the next `flush` or `send`. Only where there is room."""
@@ -116,22 +109,24 @@ class Link:
         """Its receiver is through: the stream is idle, unless it has ended, the server is going away or it was to be its last."""
         if stream_id in self._streams:
             self._streams[stream_id] = None
-            if self._goaway or stream_id in self._retiring:
+            if self._goaway:
                 self.reset(stream_id)
+            elif stream_id in self._retiring:
+                self._close_stream(stream_id)
 
     def retire_streams(self) -> None:
         """Close those that are idle now, the others when their receiver is through."""
         for stream_id, receiver in list(self._streams.items()):
             if receiver is None:
-                self.reset(stream_id)
-            else:
+                self._close_stream(stream_id)
+            elif stream_id not in self._closing:
                 self._retiring.add(stream_id)
 
     def reset(self, stream_id: int) -> None:
         """Cancel a stream; nothing when it has ended."""
         if self._streams.pop(stream_id, self) is self:
             return
-        self._retiring.discard(stream_id)
+        self._forget(stream_id)
         self._wire.reset(stream_id)
         self.flush()
         self._stream_gone()
@@ -168,6 +163,7 @@ class Link:
         if not self.ready.done():
             self.ready.set_exception(LinkError(self.cause))
         receivers, self._streams = list(self._streams.values()), {}
+        self._closing.clear()
         for receiver in receivers:
             if receiver is not None:
                 receiver.connection_lost(self.cause)
@@ -222,7 +218,7 @@ class Link:
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):
             receiver = self._streams.pop(event.stream_id, None)
-            self._retiring.discard(event.stream_id)
+            self._forget(event.stream_id)
             if receiver is not None:
                 receiver.stream_ended(event)
             self._stream_gone()
@@ -236,6 +232,19 @@ class Link:
                 self.ready.set_result(None)
         else:  # a Pong
             self._keepalive.ponged()
+
+    def _close_stream(self, stream_id: int) -> None:
+        """Not by a reset: Triton was seen to keep a model for good when one came just as a request of it ended."""
+        self._retiring.discard(stream_id)
+        self._closing.add(stream_id)
+        self._streams[stream_id] = NOBODY
+        self._wire.end(stream_id)
+        self.flush()
+        self._on_free(self)
+
+    def _forget(self, stream_id: int) -> None:
+        self._retiring.discard(stream_id)
+        self._closing.discard(stream_id)
 
     def _stream_gone(self) -> None:
         if self._goaway and not self._streams:

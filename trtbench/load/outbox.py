@@ -55,6 +55,11 @@ class Outbox:
             self._ending.add(stream_id)
         self._release(stream_id)
 
+    def end(self, stream_id: int) -> None:
+        """END_STREAM by itself, of an open stream that holds nothing back."""
+        self._output += HEADER.pack(DATA, END_STREAM, stream_id)
+        self.close(stream_id)
+
     def grant(self, stream_id: int, increment: int) -> bool:
         """Open the window of a stream, of the connection for 0; False when it would grow over the largest allowed."""
         window = self._windows.get(stream_id) if stream_id else self._connection_window

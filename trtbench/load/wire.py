@@ -87,6 +87,11 @@ class WireConnection:
             raise WireError(ErrorCode.STREAM_CLOSED, f"stream {stream_id} takes no further message")
         self._outbox.send(stream_id, struct.pack(">BI", 0, len(message)) + message, end_stream)
 
+    def end(self, stream_id: int) -> None:
+        """Say that no message follows those sent; the call ends when the peer ends it. Nothing when that is said or the call is over."""
+        if self._outbox.accepts(stream_id) and self._error is None:
+            self._outbox.end(stream_id)
+
     def reset(self, stream_id: int) -> None:
         """Cancel a call: no event of it follows. Nothing when it is over, or the connection."""
         if stream_id in self._calls.open and self._error is None:
