@@ -6,6 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
+import h2.events
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,39 @@ def test_after_a_renewal_no_stream_serves_again(fast_loop: bool) -> None:
     assert facts["streams_renewed"] == 1
 
 
+class Ending:
+    """Ends a stream that the client has ended, and keeps what it saw of it."""
+
+    def __init__(self) -> None:
+        self.reset = self.ended = False
+
+    def __call__(self, peer: Peer) -> None:
+        peer.begin()
+        stream = peer.request()
+        peer.answer(stream, 1, final=True)
+        while not self.ended and not self.reset:
+            peer.read()
+            self.ended = any(isinstance(event, h2.events.StreamEnded) and event.stream_id == stream for event in peer.events)
+            self.reset = any(isinstance(event, h2.events.StreamReset) for event in peer.events)
+        peer.trailers(stream, 0)
+        peer.answer(peer.request(), 1, final=True)
+
+
+@EVERY_LOOP
+def test_a_stream_is_ended_and_not_reset(fast_loop: bool) -> None:
+    async def body(client: Any) -> None:
+        await client.prepare(1)
+        await send(client, new_record(asked=1))
+        client.renew()
+        assert (await send(client, new_record(asked=1, index=1))).outcome is Outcome.COMPLETED
+
+    script = Ending()
+    with serving(script) as server:
+        facts = run(server, fast_loop, body)
+    assert (script.ended, script.reset) == (True, False)
+    assert facts["connections_opened"] == 1 and facts["connections_lost"] == 0
+
+
 class Slow:
     """Answers a stream's request when the next one has come, over another stream."""
 
@@ -78,8 +112,8 @@ class Slow:
         for stream in (first, second):
             peer.answer(stream, 1, final=True)
         third = peer.request()
-        peer.answer(third, 1, final=True)
         self.streams += [first, second, third]
+        peer.answer(third, 1, final=True)
 
 
 @EVERY_LOOP
