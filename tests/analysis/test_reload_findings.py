@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_reloads import NO_SAMPLES, S, events, planned_reloads, requests
 from synthetic_run import samples_of
 
@@ -86,6 +88,14 @@ def test_a_planted_rise_and_its_interval() -> None:
     assert straight and straight.per_reload == pytest.approx(3) and straight.half_width == pytest.approx(0, abs=1e-9)
     noisy = rise(samples_of({("x", ""): [(at, value) for at, value in zip(borders, [1, 5, 2, 4, 3, 3], strict=True)]}).series("x"), borders)
     assert noisy and noisy.half_width > abs(noisy.per_reload) and not noisy.is_leak
+
+
+@given(st.integers(-1000, 1000), st.integers(0, 10**6), st.integers(3, 30))
+def test_any_planted_rise_comes_back(per_reload: int, start: int, borders: int) -> None:
+    instants = [i * S for i in range(borders)]
+    found = rise(samples_of({("x", ""): [(at, float(start + per_reload * i)) for i, at in enumerate(instants)]}).series("x"), instants)
+    assert found and found.readings == borders
+    assert found.per_reload == pytest.approx(per_reload, abs=1e-6) and found.half_width == pytest.approx(0, abs=1e-3)
 
 
 def test_reasons_for_doubt(summary: Summary) -> None:
