@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
 KINDS = [{"kind": "new_version"}, {"kind": "broken", "broken": "engine"}, {"kind": "blue_green"}]
 RELOADED: dict[str, Any] = MINI | {
-    "load": [{"mode": "constant", "rate": 2, "duration_s": 34}],
+    "load": [{"mode": "constant", "rate": 2, "duration_s": 42}],
     "hot_reload": {"before_s": 2, "every_s": 11, "model_warmup": True, "reloads": KINDS},
 }
 
@@ -35,8 +35,8 @@ def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not
     assert (new.loaded, broken.loaded, green.loaded) == (True, False, True)
     assert "Incorrect weights" in broken.error and "2" in (broken.served_on or ())
     assert not broken.failed and not new.failed and set(green.failed) <= {"never_sent"}
-    assert set(found.versions) == {"1", "2", "4"}
-    assert green.drain_s is not None and green.unload_s is not None
+    assert {"1", "2"} <= set(found.versions) <= {"1", "2", "4"}  # on a slow machine the load may be over when 4 is ready
+    assert green.version == "4" and green.drain_s is not None and green.unload_s is not None
     _gone_while_the_load_goes_on(run, "1")
     assert [path.name for path in (deployment.path / "model_repository").iterdir()] == ["smollm2-135m-green"]
     text = (run.path / "report.md").read_text()
@@ -58,6 +58,6 @@ def test_an_interrupt_in_the_middle_of_a_reload(start_run: StartRun) -> None:
     run = run_of(command)
     (one,) = found_in(run).reloads  # brought to its end
     assert one.loaded and one.end_ns is not None
-    assert_conserved(the_deployment(run).requests(), {("constant-2", False): 68})
+    assert_conserved(the_deployment(run).requests(), {("constant-2", False): 84})
     assert report(run).returncode == 0 and "Hot reload" in (run.path / "report.md").read_text()
     command.assert_nothing_left()
