@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from trtbench.engine.spec import EngineError
 
 _LAST_LINES = 12
+_QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run_module(module: str, *arguments: str) -> None:
     """Run `python -m module arguments`; EngineError with the last lines it printed when it fails."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env=environment,
+        env=os.environ | _QUIET,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -25,5 +27,18 @@ def run_module(module: str, *arguments: str) -> None:
         check=False,
     )
     if done.returncode:
-        tail = "\n  ".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
-        raise EngineError(f"{module} failed (exit code {done.returncode}):\n  {tail}")
+        raise EngineError(f"{module} failed (exit code {done.returncode}):\n  {_tail(done.stdout)}")
+
+
+def run_logged(command: Sequence[str], log: Path) -> None:
+    """Run `command`, its output appended to `log` as it comes; EngineError with its last lines when it fails."""
+    with log.open("ab") as output:
+        done = subprocess.run(command, env=os.environ | _QUIET, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+    if done.returncode:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        program = " ".join(Path(word).name for word in command[:3])
+        raise EngineError(f"{program} failed (exit code {done.returncode}); all it printed is in {log}:\n  {_tail(text)}")
+
+
+def _tail(output: str) -> str:
+    return "\n  ".join(output.strip().splitlines()[-_LAST_LINES:])

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.build_options import Dtype
 from trtbench.scenario.part import Part
 from trtbench.scenario.stage import Stage
 
@@ -19,7 +20,7 @@ class Reload(Part):
         description="A new version directory, the same version under a changed config.pbtxt, an unload and then a load, or a new version "
         "that cannot load, which the old one should outlive; what broke is then taken away again."
     )
-    to: Literal["fp16", "int8"] | None = Field(None, description="Of new_version: the engine it serves from then on; null: the same.")
+    to: Dtype | None = Field(None, description="Of new_version: the engine it serves from then on; null: the same.")
     max_queue_delay_us: int | None = Field(None, ge=0, description="Of changed_config: the batcher's new delay.")
 
     @model_validator(mode="after")
@@ -42,7 +43,7 @@ class HotReload(Part):
     reloads: tuple[Reload, ...] = Field(min_length=1, description="In their order.")
 
     @property
-    def engines(self) -> tuple[Literal["fp16", "int8"], ...]:
+    def engines(self) -> tuple[Dtype, ...]:
         """Those that a reload switches to."""
         return tuple(dict.fromkeys(reload.to for reload in self.reloads if reload.to))
 
