@@ -20,7 +20,7 @@ FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "recor
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
-COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "calibrate"}
+COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "flags_build", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
@@ -54,6 +54,7 @@ HEAVY = {"openvino", "openvino_genai", "openvino_tokenizers", "optimum", "nncf",
 HEAVY_HOMES = {
     "engine.gguf": {"torch", "transformers"},
     "engine.openvino_export": {"optimum", "transformers"},
+    "engine.trtllm_build": {"tensorrt_llm"},
     "gpu.nvml": {"pynvml"},  # which GPUs there are
     "gpu.settings": {"pynvml"},  # all that changes one
     "telemetry.nvml": {"pynvml"},  # all that samples one

@@ -25,6 +25,7 @@ from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
+from trtbench.flags_build import flagged_spec
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
@@ -41,9 +42,10 @@ from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
 
 
-def build_command(spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
-    spec = load_spec(spec_name)
-    spec = spec.model_copy(update={key: value for key, value in (("dtype", dtype), ("provider", provider)) if value})
+def build_command(
+    spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, build_flags: dict[str, Any]
+) -> None:
+    spec = flagged_spec(load_spec(spec_name), dtype, provider, build_flags)
     show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
     log = BuildLog(show)
     built = build_engine(spec, output or DEFAULT_OUTPUT, log)
@@ -51,6 +53,10 @@ def build_command(spec_name: str, dtype: str | None, provider: str | None, outpu
     print(f"{engine.path}")
     print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
     print(f"  {engine.size_bytes / 2**20:.1f} MiB, hash {engine.sha256}")
+    if engine.kv_dtype != "auto":
+        print(f"  KV cache {engine.kv_dtype}, blocks of {engine.kv_block_tokens} tokens")
+    if "adopted_from" in engine.options:
+        print(f"  adopted from {engine.options['adopted_from']}: its files are links into it")
     for step in log.steps if not built.cached else ():
         print(f"  {step.seconds:7.1f} s  {step.label}")
     if built.cached:

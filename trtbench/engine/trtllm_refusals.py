@@ -39,6 +39,15 @@ def refusals(spec: EngineSpec, architecture: str, parameters: int | None, machin
         yield from _of_memory(parameters, spec, machine)
 
 
+def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
+    """Why an engine will neither reuse KV blocks nor chunk its prefill; None when it can do both."""
+    if options.kv_dtype == "int8":
+        return "build.kv_dtype int8"
+    if options.kv_dtype == "fp8" and dtype != "fp8":
+        return f"build.kv_dtype fp8 with {dtype} weights"
+    return "build.paged_context_fmha false" if options.paged_context_fmha is False else None
+
+
 def _of_architecture(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> Iterator[str]:
     int8 = dtype if dtype.startswith("int8") else "build.kv_dtype int8" if options.kv_dtype == "int8" else None
     fp8 = dtype if dtype == "fp8" else "build.kv_dtype fp8" if options.kv_dtype == "fp8" else None
@@ -55,11 +64,8 @@ def _of_architecture(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu
 
 
 def _of_options(dtype: Dtype, options: BuildOptions, architecture: str) -> Iterator[str]:
-    if options.kv_dtype == "fp8" and dtype != "fp8" and options.paged_context_fmha:
-        yield (
-            f"build.paged_context_fmha with kv_dtype fp8 and {dtype} weights: TensorRT-LLM turns it off unless the weights are FP8 too; "
-            "take dtype fp8, or leave paged_context_fmha out"
-        )
+    if options.paged_context_fmha and (why := no_paged_context(dtype, options)):
+        yield f"build.paged_context_fmha: TensorRT-LLM turns it off under {why}; leave it out, or take kv_dtype auto"
     if options.dummy_weights and calibrates(dtype, options):
         yield f"build.dummy_weights: {dtype} is calibrated on what the model answers, random weights answer nothing; take int8 or fp16"
     if options.smoothquant == "plugin" and dtype == "int8-sq" and architecture not in LLAMA_LIKE:
