@@ -13,7 +13,7 @@ from trtbench.scenario import BuildOptions, Dtype
 
 _GIB = 1 << 30
 _WEIGHT_BYTES: dict[Dtype, int] = {"fp16": 2, "bf16": 2, "int8": 1, "int8-sq": 1, "fp8": 1}
-_HOST_WEIGHTS, _HOST_BASE_BYTES = 2.5, 6 * _GIB  # the network holds the weights, the serialised engine again
+_HOST_WEIGHTS, _HOST_BASE_BYTES = 2.6, 8 * _GIB  # the network holds the weights, the serialised engine again
 _GPU_WEIGHTS, _GPU_BASE_BYTES = 1.1, 2 * _GIB  # the kernels are timed on the weights
 _CALIBRATION_WEIGHT_BYTES = 2  # the model runs in 16 bit, whole
 _OVERHEAD = 1.2  # of activations and observers
@@ -34,7 +34,7 @@ def engine_bytes(parameters: int, dtype: Dtype) -> int:
 
 
 def estimate(parameters: int, dtype: Dtype, options: BuildOptions) -> BuildMemory:
-    """host = 2.5 x weights + 6 GiB; gpu = 1.1 x weights of a rank + 2 GiB, or, if more, 1.2 x 2 bytes x parameters to calibrate."""
+    """host = 2.6 x weights + 8 GiB; gpu = 1.1 x weights of a rank + 2 GiB, or, if more, 1.2 x 2 bytes x parameters to calibrate."""
     weights = engine_bytes(parameters, dtype)
     gpu = _GPU_WEIGHTS * weights / options.ranks + _GPU_BASE_BYTES
     if calibrates(dtype, options):
