@@ -11,13 +11,13 @@ TESTS = Path(__file__).parents[1]
 SCRIPTS = {"models/core/llama/convert_checkpoint.py": "convert_checkpoint.py(llama)", "quantization/quantize.py": "quantize.py"}
 
 _LLMAPI = """
-from contracts.stub_runtime import QuantAlgos, make_class
+from contracts.stub_runtime import make_algorithms, make_class
 
 PluginConfig = make_class("PluginConfig", {name!r}, {plugin_form!r})
 _BuildConfig = make_class("BuildConfig", {name!r}, {build_form!r})
 QuantConfig = make_class("QuantConfig", {name!r}, "dataclass")
 CalibConfig = make_class("CalibConfig", {name!r}, "pydantic")
-QuantAlgo = QuantAlgos({name!r})
+QuantAlgo = make_algorithms({name!r})
 
 
 class BuildConfig(_BuildConfig):

@@ -4,6 +4,7 @@ and every value of another type, also where the real class would silently drop o
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import os
 import typing
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from contracts.contract import all_llm_fields, enum, fields, llm_keywords
+from contracts.contract import all_llm_fields, fields, llm_keywords
+from contracts.contract import enum as algorithms
 from engine.engine_directory import write_engine
 
 
@@ -60,14 +62,9 @@ def make_class(kind: str, name: str, form: str) -> type:
     return made
 
 
-class QuantAlgos:
-    def __init__(self, name: str) -> None:
-        self.names = set(enum(name, "QuantAlgo"))
-
-    def __getitem__(self, word: str) -> str:
-        if word not in self.names:
-            raise KeyError(word)
-        return word
+def make_algorithms(name: str) -> type[enum.Enum]:
+    members = {member: member for member in algorithms(name, "QuantAlgo")}
+    return enum.Enum("QuantAlgo", members, type=str)  # type: ignore[return-value]
 
 
 def given(value: Any) -> Any:
