@@ -23,6 +23,7 @@ from trtbench.doctor import examine
 from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_spec
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
+from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
 from trtbench.flags_build import flagged_spec
@@ -84,11 +85,12 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     scenario = bench_scenario(flags)
     put_back_left_gpus()
     target = inspect_target(bench_address(flags["url"]), flags["model"], flags["model_version"], settings=scenario.client)
+    engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
     tokenizer = flags["tokenizer"]
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
-        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress)
+        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
 

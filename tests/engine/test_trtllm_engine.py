@@ -11,6 +11,7 @@ from trtbench.engine import trtllm_adopt
 from trtbench.engine.build import build_engine, check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import BuildLog, EngineError, EngineSpec
+from trtbench.engine.trtllm_adopt import describe
 from trtbench.engine.trtllm_engine import differences, read_engine
 from trtbench.engine.trtllm_versions import TensorRtLlm
 
@@ -136,6 +137,7 @@ def test_an_engine_is_adopted_without_a_gpu_and_without_copying_it(tmp_path: Pat
     assert engine.size_bytes == 4096
     assert engine.options["adopted_from"] == str(directory)
     assert engine.options["limits"] == LIMITS
+    assert engine.build_steps == ()  # how long it took is not known
     assert (engine.path / "rank0.engine").resolve() == directory / "rank0.engine"
     assert (engine.path / "tokenizer.json").read_text() == "{}"
     assert engine.model_facts.eos_token_id == 7
@@ -153,6 +155,20 @@ def test_an_engine_of_something_else_is_not_adopted(tmp_path: Path, bare: Path, 
     text = str(caught.value)
     assert "1.1.0 is installed" in text and "quantised as W4A16" in text and text.endswith("or build it anew")
     assert not list((tmp_path / "built").iterdir())
+
+
+def test_an_engine_that_another_server_serves(tmp_path: Path) -> None:
+    directory = write_engine(tmp_path / "theirs", algorithm="FP8", kv_algorithm="FP8", tp=2)
+    engine = describe(directory)
+    assert (engine.dtype, engine.kv_dtype, engine.kv_block_tokens, engine.size_bytes) == ("fp8", "fp8", 32, 8192)
+    assert (engine.model_facts.layers, engine.model_facts.max_positions, engine.model_facts.eos_token_id) == (2, 512, -1)
+    assert engine.options["claimed_from"] == str(directory)
+    assert (engine.build_steps, engine.provider_versions) == ((), {"tensorrt_llm": "1.2.1"})
+    (directory / "rank1.engine").unlink()
+    with pytest.raises(EngineError, match=r"is not whole: rank1\.engine missing of 2"):
+        describe(directory)
+    with pytest.raises(EngineError, match="quantised as W4A16, which trtbench has no name for"):
+        describe(write_engine(tmp_path / "other", algorithm="W4A16"))
 
 
 def test_an_engine_dir_and_another_provider(tmp_path: Path, bare: Path) -> None:

@@ -35,11 +35,10 @@ class LlmApiProvider:
         return {"build": spec.build.content}
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        """engine.json and the tokenizer; the weights stay where they are, `options.checkpoint` says where."""
-        with log.step("check the checkpoint; the PyTorch backend builds no engine"):
-            found = read_quantisation(job.checkpoint)
-            parameters = parameter_count(job.checkpoint)
-            copy_tokenizer(job.checkpoint, job.output)
+        """engine.json and the tokenizer; the weights stay where they are, `options.checkpoint` says where. No step: nothing is built."""
+        found = read_quantisation(job.checkpoint)
+        parameters = parameter_count(job.checkpoint)
+        copy_tokenizer(job.checkpoint, job.output)
         options = {
             "checkpoint": str(job.checkpoint),
             "backend": "pytorch",

@@ -81,10 +81,13 @@ class Engine:
     built_utc: str
     kv_dtype: str = "auto"
 
-    def save(self) -> None:
+    def as_json(self) -> dict[str, Any]:
         facts = asdict(self)
         del facts["path"]
-        write_json(self.path / ENGINE_JSON, facts)
+        return facts
+
+    def save(self) -> None:
+        write_json(self.path / ENGINE_JSON, self.as_json())
 
     @classmethod
     def load(cls, path: Path) -> Engine:

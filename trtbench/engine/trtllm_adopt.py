@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import file_sha256
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec
-from trtbench.engine.trtllm_engine import TrtLlmEngine, differences, read_engine
+from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec, ModelFacts
+from trtbench.engine.trtllm_engine import TrtLlmEngine, differences, of_files, read_engine
 from trtbench.engine.trtllm_versions import installed
 from trtbench.engine.weights import parameter_count
 
@@ -40,12 +42,45 @@ class AdoptedEngine:
         return {"files": {file.name: file_sha256(file) for file in self._engine.files}}
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        with log.step(f"check the engine in {self._engine.path}"):
-            facts = finished(self._engine, job)
-            for file in self._engine.files:
-                (job.output / file.name).symlink_to(file)
-            copy_tokenizer(job.checkpoint, job.output)
+        """No step is logged: how long the build took is not known."""
+        facts = finished(self._engine, job)
+        for file in self._engine.files:
+            (job.output / file.name).symlink_to(file)
+        copy_tokenizer(job.checkpoint, job.output)
         return BuiltFacts(**(vars(facts) | {"options": facts.options | {"adopted_from": str(self._engine.path)}}))
+
+
+def describe(directory: Path) -> Engine:
+    """An engine that somebody else is said to serve, as it says of itself; EngineError when it is none, or not whole."""
+    claimed = {"claimed_from": str(directory.resolve())}
+    if (directory / ENGINE_JSON).is_file():
+        own = Engine.load(directory)
+        return replace(own, options=own.options | claimed)
+    found = read_engine(directory.resolve())
+    if found.dtype is None:
+        raise EngineError(f"{directory} is quantised as {found.algorithm or found.compute}, which trtbench has no name for; leave it out")
+    if wrong := list(of_files(found, found.dtype, None)):
+        raise EngineError(f"the engine in {directory} is not whole: {'; '.join(wrong)}; name the whole one, or leave it out")
+    positions = found.limits["max_seq_len"] or -1
+    digest = hashlib.sha256("".join(file_sha256(file) for file in found.files).encode()).hexdigest()
+    facts = ModelFacts(found.layers, found.kv_heads, found.head_dim, positions, found.vocabulary_tokens, eos_token_id=-1)
+    return Engine(
+        path=found.path,
+        model=found.path.name,
+        dtype=found.dtype,
+        provider=AdoptedEngine.name,
+        provider_versions={"tensorrt_llm": found.version},
+        model_facts=facts,
+        weights_dtype=found.weights_dtype,
+        kv_block_tokens=found.kv_block_tokens,
+        checkpoint_sha256="",
+        options=options_of(found) | claimed,
+        sha256=digest,
+        size_bytes=found.size_bytes,
+        build_steps=(),
+        built_utc="",
+        kv_dtype=found.kv_dtype,
+    )
 
 
 def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
@@ -55,7 +90,12 @@ def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
     if wrong:
         listed = "".join(f"\n  - {one}" for one in wrong)
         raise EngineError(f"the engine in {engine.path} is not the one that is asked for:{listed}\nask for what it is, or build it anew")
-    options = {
+    return BuiltFacts(engine.weights_dtype, engine.kv_block_tokens, engine.kv_dtype, options_of(engine), engine.size_bytes)
+
+
+def options_of(engine: TrtLlmEngine) -> dict[str, Any]:
+    """What it was built for, for engine.json."""
+    return {
         "limits": engine.limits,
         "tp": engine.tp,
         "pp": engine.pp,
@@ -67,7 +107,6 @@ def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
         "plugins": engine.plugins,
         "rank_bytes": [engine.rank_bytes[rank] for rank in sorted(engine.rank_bytes)],
     }
-    return BuiltFacts(engine.weights_dtype, engine.kv_block_tokens, engine.kv_dtype, options, engine.size_bytes)
 
 
 def copy_tokenizer(checkpoint: Path, output: Path) -> None:

@@ -120,7 +120,7 @@ def _algorithm(value: Any) -> str | None:
 def differences(engine: TrtLlmEngine, spec: EngineSpec, facts: ModelFacts, parameters: int | None, runtime: str | None) -> list[str]:
     """In what `engine` is not whole, or not what `spec` asks of this model for the TensorRT-LLM `runtime`; empty: it is."""
     return [
-        *_of_files(engine, spec.dtype, parameters),
+        *of_files(engine, spec.dtype, parameters),
         *([f"built by TensorRT-LLM {engine.version}, {runtime} is installed: engines serve in their own version only"]
           if runtime and engine.version != runtime else []),
         *_of_model(engine, facts),
@@ -128,7 +128,8 @@ def differences(engine: TrtLlmEngine, spec: EngineSpec, facts: ModelFacts, param
     ]  # fmt: skip
 
 
-def _of_files(engine: TrtLlmEngine, dtype: Dtype, parameters: int | None) -> Iterator[str]:
+def of_files(engine: TrtLlmEngine, dtype: Dtype, parameters: int | None) -> Iterator[str]:
+    """What is missing, too much, empty or too small."""
     wanted = set(range(engine.world_size))
     if missing := sorted(wanted - set(engine.rank_bytes)):
         yield f"{', '.join(f'rank{rank}.engine' for rank in missing)} missing of {engine.world_size}"
