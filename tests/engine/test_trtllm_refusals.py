@@ -60,6 +60,12 @@ def test_what_stands_beside_the_bounds_is_not_refused(sm: int, dtype: str) -> No
     assert reasons(on(sm), dtype=dtype) == []
 
 
+def test_what_is_no_decoder() -> None:
+    for architecture in ("BertModel", "T5ForConditionalGeneration", "-"):
+        assert f"names architecture {architecture}," in reasons(architecture=architecture)[0]
+    assert reasons(architecture="GPT2LMHeadModel") == []
+
+
 def test_other_architectures() -> None:
     assert reasons(architecture="Qwen2ForCausalLM", dtype="int8-sq") == []
     (one,) = reasons(architecture="Qwen2ForCausalLM", dtype="int8-sq", build={"smoothquant": "plugin"})

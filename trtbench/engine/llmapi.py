@@ -7,8 +7,9 @@ from typing import Any
 
 from trtbench.engine.hf_quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
-from trtbench.engine.tensorrt_llm import nvidia_stack_missing
+from trtbench.engine.tensorrt_llm import architecture, nvidia_stack_missing
 from trtbench.engine.trtllm_adopt import copy_tokenizer
+from trtbench.engine.trtllm_refusals import no_decoder
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed
 from trtbench.engine.weights import parameter_count
 
@@ -23,6 +24,8 @@ class LlmApiProvider:
         return nvidia_stack_missing() or (installed() or TensorRtLlm("-")).serves_no_llmapi()
 
     def refusal(self, spec: EngineSpec) -> str | None:
+        if reason := no_decoder(architecture(spec.model)):
+            return reason
         if extra := next((key for key in spec.build.asked if key not in _TAKES), None):
             return f"build.{extra} is of TensorRT engines, the PyTorch backend has no engine; leave it out, or use provider tensorrt_llm"
         found = read_quantisation(Path(spec.model)) if Path(spec.model).is_dir() else HfQuantisation("demo", "fp16", None, "fp16")

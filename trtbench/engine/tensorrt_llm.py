@@ -33,7 +33,7 @@ _EXAMPLES = (
     "/app/tensorrt_llm/examples",
     "/workspace/TensorRT-LLM/examples",
 )  # Triton's image, TensorRT-LLM's, a checkout
-_DEMO_ARCHITECTURE = "LlamaForCausalLM"
+_DEMO_ARCHITECTURES = {"smollm2-135m": "LlamaForCausalLM"}  # before they are fetched
 
 
 class TensorRtLlmProvider:
@@ -84,7 +84,7 @@ def nvidia_stack_missing() -> str | None:
 def architecture(model: str) -> str:
     """The first of the checkpoint's `architectures`; "-" when it names none."""
     if model in DEMOS:
-        return _DEMO_ARCHITECTURE
+        return _DEMO_ARCHITECTURES.get(model, "-")
     return next(iter(read_json(Path(model) / "config.json").get("architectures") or ()), "-")
 
 

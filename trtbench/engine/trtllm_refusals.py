@@ -32,11 +32,19 @@ class Machine:
 
 def refusals(spec: EngineSpec, architecture: str, parameters: int | None, machine: Machine) -> Iterator[str]:
     """Each with its remedy. `parameters` None: not known before the demo is fetched; then memory is not judged."""
+    if reason := no_decoder(architecture):
+        yield reason
     yield from _of_architecture(spec.dtype, spec.build, machine.gpus)
     yield from _of_options(spec.dtype, spec.build, architecture)
     yield from _of_tools(spec, architecture, machine)
     if parameters is not None:
         yield from _of_memory(parameters, spec, machine)
+
+
+def no_decoder(architecture: str) -> str | None:
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return None
+    return f"the checkpoint's config.json names architecture {architecture}, engines are of decoder-only language models; use openvino"
 
 
 def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
