@@ -57,8 +57,8 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for name in [name for name in sys.modules if name.split(".")[0] == "tensorrt_llm"]:
             del sys.modules[name]
 
-    def install(line: str, contract: str) -> Path:
-        write_stub(tmp_path / "stub", contract, f"{line}.1")
+    def install(line: str, contract: str, version: str = "") -> Path:
+        write_stub(tmp_path / "stub", contract, version or f"{line}.1")
         monkeypatch.syspath_prepend(str(tmp_path / "stub"))
         monkeypatch.setenv("TRTLLM_STUB_RECORD", str(tmp_path / "record.jsonl"))
         forget()
@@ -82,9 +82,18 @@ def test_the_llm_api_takes_what_a_build_passes(stub: Any, tmp_path: Path, line: 
     assert made.get("calib_config", {}).get("calib_dataset") == ("texts" if calibrates(spec.dtype, options) else None)
     assert {name: made["build_config"][name] for name in LIMITS if options.asked.get(name)} == (LIMITS if options.max_seq_len else {})
     engine = read_engine(tmp_path / "engine")
-    assert engine.dtype == ("fp16" if spec.dtype == "fp8" and not engine.algorithm else spec.dtype)
+    assert engine.dtype == spec.dtype
     assert engine.kv_block_tokens == (options.kv_block_tokens or 32)
     assert (tmp_path / "engine" / trtllm_build.STATS_FILE).is_file()
+
+
+@specs
+def test_a_candidate_of_1_2_whose_build_config_is_a_dataclass(stub: Any, tmp_path: Path, keys: dict[str, Any]) -> None:
+    stub("1.2", "1.2", "1.2.0rc2")
+    spec = spec_of(keys)
+    plan = llm_api_build(spec, TensorRtLlm("1.2.0rc2"), Path("checkpoint"), tmp_path / "engine", calibration_of(spec))
+    trtllm_build.build(plan.as_json())
+    assert read_engine(tmp_path / "engine").dtype == spec.dtype
 
 
 @versions

@@ -8,6 +8,7 @@ import pytest
 
 from trtbench.engine.cuda import CudaGpu
 from trtbench.engine.spec import EngineSpec
+from trtbench.engine.trtllm_plan import route
 from trtbench.engine.trtllm_quantisation import checkpoint_script
 from trtbench.engine.trtllm_refusals import Machine, no_paged_context, refusals
 from trtbench.scenario import BuildOptions
@@ -72,6 +73,37 @@ def test_other_architectures() -> None:
     assert "the model is Qwen2ForCausalLM; take modelopt" in one
     (one,) = reasons(architecture="Qwen2ForCausalLM", build={"dummy_weights": True, "tp": 2})
     assert "take route llm_api" in one
+
+
+LLAMA, QWEN = "LlamaForCausalLM", "Qwen2ForCausalLM"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "build", "architecture", "taken"),
+    [
+        ("fp16", {}, QWEN, "llm_api"),
+        ("int8", {}, QWEN, "llm_api"),
+        ("int8", {"tp": 2}, QWEN, "trtllm_build"),
+        ("int8-sq", {"kv_dtype": "int8"}, QWEN, "llm_api"),
+        ("fp8", {"kv_dtype": "fp8"}, QWEN, "llm_api"),
+        ("bf16", {"kv_dtype": "fp8"}, QWEN, "llm_api"),
+        ("int8", {"kv_dtype": "fp8"}, LLAMA, "trtllm_build"),
+        ("int8", {"kv_dtype": "int8"}, LLAMA, "llm_api"),
+        ("int8", {"kv_dtype": "int8"}, QWEN, "trtllm_build"),
+        ("fp16", {"kv_dtype": "int8"}, QWEN, "trtllm_build"),
+        ("int8-sq", {"smoothquant": "plugin", "kv_dtype": "int8"}, LLAMA, "llm_api"),
+    ],
+)
+def test_the_llm_api_only_where_it_can(dtype: Any, build: dict[str, Any], architecture: str, taken: str) -> None:
+    assert route(dtype, BuildOptions.model_validate(build), architecture) == taken
+    forced = reasons(architecture=architecture, dtype=dtype, build=build | {"route": "llm_api", "tp": 1})
+    assert len(forced) == (taken == "trtllm_build" and "tp" not in build)
+    assert all("is beyond the LLM API; take trtllm_build" in one for one in forced)
+
+
+def test_plugin_smoothquant_and_an_fp8_kv_cache() -> None:
+    (one,) = reasons(dtype="int8-sq", build={"smoothquant": "plugin", "kv_dtype": "fp8"})
+    assert "goes with a KV cache of 16 bit or int8" in one
 
 
 def test_missing_tools() -> None:

@@ -110,7 +110,7 @@ def _of_build(job: BuildJob) -> dict[str, Any]:
     steps = job.output / STEPS_FILE
     own = {"llm_api_steps": json.loads(steps.read_text(encoding="utf-8"))} if steps.is_file() else {}
     text = (job.output / BUILD_LOG).read_text(encoding="utf-8", errors="replace")
-    asked = {"route": route(job.spec.build), "asked": job.spec.build.asked}
+    asked = {"route": route(job.spec.dtype, job.spec.build, architecture(str(job.checkpoint))), "asked": job.spec.build.asked}
     return asked | own | parse_build_log(text).as_options()
 
 

@@ -39,7 +39,7 @@ class Execution:
         printed = logs / f"{self.job.output.name.lstrip('.')}.log"
         with TemporaryDirectory(prefix="trtbench-build-") as scratch:
             calibration = self._calibration(Path(scratch))
-            if route(self.job.spec.build) == "llm_api":
+            if route(self.job.spec.dtype, self.job.spec.build, self.architecture) == "llm_api":
                 self._by_llm_api(Path(scratch) / "plan.json", calibration, printed)
             else:
                 self._by_programs(calibration, printed)

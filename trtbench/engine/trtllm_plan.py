@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.spec import EngineSpec
-from trtbench.engine.trtllm_quantisation import QUANTISATIONS, algorithm
+from trtbench.engine.trtllm_quantisation import QUANTISATIONS, algorithm, llm_api_quantises
 from trtbench.engine.trtllm_versions import ENGINE_LLM, TensorRtLlm
-from trtbench.scenario import BuildOptions
+from trtbench.scenario import BuildOptions, Dtype
 
 _LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
 
@@ -33,11 +33,11 @@ class LlmApiBuild:
         return asdict(self)
 
 
-def route(options: BuildOptions) -> str:
-    """`llm_api` or `trtllm_build`: with more than one rank a process a rank, and no MPI session of ours."""
+def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
+    """`llm_api` or `trtllm_build`: the latter for more than one rank (a process each, no MPI session of ours), and where it must be."""
     if options.route != "auto":
         return options.route
-    return "llm_api" if options.ranks == 1 else "trtllm_build"
+    return "llm_api" if options.ranks == 1 and llm_api_quantises(dtype, options, architecture) else "trtllm_build"
 
 
 def plugins(spec: EngineSpec) -> dict[str, str]:

@@ -60,6 +60,19 @@ def by_modelopt(dtype: Dtype, options: BuildOptions, architecture: str) -> bool:
     return not own or architecture not in LLAMA_LIKE or options.kv_dtype == "fp8"
 
 
+def llm_api_quantises(dtype: Dtype, options: BuildOptions, architecture: str) -> bool:
+    """Whether the LLM API can make it: it hands to ModelOpt what is ModelOpt's, the rest to the llama converter or to nobody.
+
+    As its `_requires_modelopt_quantization` and `quantize` say: weights left alone or W8A16 get an FP8 or an INT8 KV cache there only
+    where one of the two takes both.
+    """
+    if QUANTISATIONS[dtype].qformat in ("int8_sq", "fp8") and not _plugin_smoothquant(dtype, options):
+        return True
+    if options.kv_dtype == "fp8":
+        return dtype in ("fp16", "bf16")
+    return architecture in LLAMA_LIKE or not calibrates(dtype, options)
+
+
 def checkpoint_script(dtype: Dtype, options: BuildOptions, architecture: str) -> Path:
     """Below TensorRT-LLM's examples directory."""
     return _QUANTIZER if by_modelopt(dtype, options, architecture) else _CONVERTER

@@ -10,7 +10,7 @@ from trtbench.engine.cuda import CudaGpu
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.trtllm_memory import estimate
 from trtbench.engine.trtllm_plan import route
-from trtbench.engine.trtllm_quantisation import LLAMA_LIKE, by_modelopt, calibrates, checkpoint_script
+from trtbench.engine.trtllm_quantisation import LLAMA_LIKE, by_modelopt, calibrates, checkpoint_script, llm_api_quantises
 from trtbench.scenario import BuildOptions, Dtype
 
 _GIB = 1 << 30
@@ -78,11 +78,15 @@ def _of_options(dtype: Dtype, options: BuildOptions, architecture: str) -> Itera
         yield f"build.dummy_weights: {dtype} is calibrated on what the model answers, random weights answer nothing; take int8 or fp16"
     if options.smoothquant == "plugin" and dtype == "int8-sq" and architecture not in LLAMA_LIKE:
         yield f"build.smoothquant plugin is of {', '.join(sorted(LLAMA_LIKE))}, the model is {architecture}; take modelopt"
+    elif options.smoothquant == "plugin" and dtype == "int8-sq" and options.kv_dtype == "fp8":
+        yield "build.smoothquant plugin goes with a KV cache of 16 bit or int8, kv_dtype is fp8; take modelopt, or another kv_dtype"
+    elif options.route == "llm_api" and not llm_api_quantises(dtype, options, architecture):
+        yield f"build.route llm_api: {dtype} with a {options.kv_dtype} KV cache of {architecture} is beyond the LLM API; take trtllm_build"
 
 
 def _of_tools(spec: EngineSpec, architecture: str, machine: Machine) -> Iterator[str]:
     options = spec.build
-    by_programs = route(options) == "trtllm_build"
+    by_programs = route(spec.dtype, options, architecture) == "trtllm_build"
     if by_programs and not machine.trtllm_build:
         yield "trtllm-build is not on PATH; run in the NGC Triton + TensorRT-LLM container, or take build.route llm_api"
     script = checkpoint_script(spec.dtype, options, architecture)
