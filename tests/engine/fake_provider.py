@@ -19,6 +19,9 @@ class FakeProvider:
     def unavailable(self) -> str | None:
         return self.reason
 
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
     def versions(self) -> dict[str, str]:
         return self.fake_versions
 

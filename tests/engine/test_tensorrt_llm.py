@@ -182,6 +182,12 @@ def test_refusals_before_anything_is_spent(node: Node, flags: tuple[str, ...], v
     assert re.search(says, node.refusal("--provider", "tensorrt_llm", *flags, **variables))
 
 
+def test_an_engine_that_is_there_needs_no_memory_to_build(node: Node) -> None:
+    node.engine()
+    again = node.build("--quiet", FAKE_CUDA_FREE_GIB="1")
+    assert "from the cache: nothing was built" in again.stdout
+
+
 def test_a_version_without_engines_leads_to_the_llm_api(node: Node, tmp_path: Path) -> None:
     (tmp_path / "stub" / "tensorrt_llm-1.2.1.dist-info").rename(tmp_path / "stub" / "tensorrt_llm-1.3.0.dist-info")
     metadata = tmp_path / "stub" / "tensorrt_llm-1.3.0.dist-info" / "METADATA"

@@ -10,7 +10,7 @@ from trtbench.engine.cuda import CudaGpu
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.trtllm_plan import route
 from trtbench.engine.trtllm_quantisation import checkpoint_script
-from trtbench.engine.trtllm_refusals import Machine, no_paged_context, refusals
+from trtbench.engine.trtllm_refusals import Machine, no_paged_context, refusals, shortages
 from trtbench.scenario import BuildOptions
 
 GIB = 1 << 30
@@ -23,7 +23,8 @@ WHOLE = Machine(
 def reasons(
     machine: Machine = WHOLE, architecture: str = "LlamaForCausalLM", parameters: int | None = 8_000_000_000, **keys: Any
 ) -> list[str]:
-    return list(refusals(EngineSpec.model_validate({"model": "m"} | keys), architecture, parameters, machine))
+    spec = EngineSpec.model_validate({"model": "m"} | keys)
+    return [*refusals(spec, architecture, machine.gpus), *shortages(spec, architecture, parameters, machine)]
 
 
 def on(sm: int) -> Machine:

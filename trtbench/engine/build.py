@@ -68,12 +68,16 @@ def choose_provider(name: ProviderName) -> EngineProvider:
 
 
 def check_spec(spec: EngineSpec) -> EngineProvider:
-    """Everything that can be known before a build is paid for; EngineError when it cannot succeed."""
+    """Everything that can be known of a spec before a build is paid for; EngineError when it cannot succeed."""
     check_checkpoint(spec.model, _needs_weights(spec))
     provider = AdoptedEngine(spec.build.engine_dir) if spec.build.engine_dir else choose_provider(spec.provider)
     if reason := provider.refusal(spec):
-        raise EngineError(f"provider {provider.name} cannot build {spec.model} {spec.dtype}: {reason}")
+        raise _cannot(spec, provider, reason)
     return provider
+
+
+def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineError:
+    return EngineError(f"provider {provider.name} cannot build {spec.model} {spec.dtype}: {reason}")
 
 
 def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
@@ -92,6 +96,8 @@ def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
     path = output.resolve() / f"{checkpoint.name}-{spec.dtype}-{provider.name}-{sha256[:12]}"
     if path.is_dir():
         return Built(Engine.load(path), cached=True)
+    if reason := provider.shortage(spec):
+        raise _cannot(spec, provider, reason)
     with _building(path) as temporary:
         built = provider.build(BuildJob(spec, checkpoint.path, checkpoint_sha256, facts, temporary), log)
         Engine(

@@ -31,6 +31,9 @@ class LlmApiProvider:
         found = read_quantisation(Path(spec.model)) if Path(spec.model).is_dir() else HfQuantisation("demo", "fp16", None, "fp16")
         return _mismatch(found, spec)
 
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
     def versions(self) -> dict[str, str]:
         return {"tensorrt_llm": (installed() or TensorRtLlm("-")).text}
 

@@ -39,6 +39,9 @@ class OpenVinoProvider:
             return f"build.{next(iter(asked))} is an option of TensorRT-LLM's engines, OpenVINO has no such thing; leave it out"
         return None
 
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
     def content(self, spec: EngineSpec) -> dict[str, Any]:
         return {}
 

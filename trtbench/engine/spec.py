@@ -147,7 +147,10 @@ class EngineProvider(Protocol):
         """Why this provider cannot build here, in one sentence with the remedy; None when it can."""
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        """Why `spec` cannot be built here, with the remedy, as far as can be known before anything is spent; None: nothing is known."""
+        """Why `spec` can never be built or served here, with the remedy; None when nothing is known against it."""
+
+    def shortage(self, spec: EngineSpec) -> str | None:
+        """What a build of `spec` lacks here and now, programs or memory, with the remedy. Not asked of an engine that is in the cache."""
 
     def versions(self) -> dict[str, str]:
         """Versions that decide what is built; part of the engine's hash."""

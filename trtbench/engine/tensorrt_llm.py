@@ -23,7 +23,7 @@ from trtbench.engine.trtllm_execution import BUILD_LOG, STEPS_FILE, Execution
 from trtbench.engine.trtllm_log import parse_build_log
 from trtbench.engine.trtllm_plan import route
 from trtbench.engine.trtllm_quantisation import calibrates, checkpoint_script
-from trtbench.engine.trtllm_refusals import Machine, refusals
+from trtbench.engine.trtllm_refusals import Machine, refusals, shortages
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed, tensorrt_version
 from trtbench.engine.weights import parameter_count
 from trtbench.rundir import read_json
@@ -45,10 +45,11 @@ class TensorRtLlmProvider:
         return missing or _release().builds_no_engines() or (None if _gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES")
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        model = Path(spec.model)
-        parameters = None if spec.model in DEMOS else parameter_count(model)
-        reasons = [*refusals(spec, architecture(spec.model), parameters, machine(spec))]
-        return "\n  ".join(reasons) or None
+        return "\n  ".join(refusals(spec, architecture(spec.model), _gpus())) or None
+
+    def shortage(self, spec: EngineSpec) -> str | None:
+        parameters = None if spec.model in DEMOS else parameter_count(Path(spec.model))
+        return "\n  ".join(shortages(spec, architecture(spec.model), parameters, machine(spec))) or None
 
     def versions(self) -> dict[str, str]:
         return {

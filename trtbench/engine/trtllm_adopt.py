@@ -34,6 +34,9 @@ class AdoptedEngine:
             return f"build.engine_dir is a TensorRT-LLM engine, provider is {spec.provider}: leave one of them out"
         return None
 
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
     def versions(self) -> dict[str, str]:
         return {"tensorrt_llm": self._engine.version}
 

@@ -30,12 +30,16 @@ class Machine:
     modelopt: bool
 
 
-def refusals(spec: EngineSpec, architecture: str, parameters: int | None, machine: Machine) -> Iterator[str]:
-    """Each with its remedy. `parameters` None: not known before the demo is fetched; then memory is not judged."""
+def refusals(spec: EngineSpec, architecture: str, gpus: Sequence[CudaGpu]) -> Iterator[str]:
+    """What no build on these GPUs can overcome."""
     if reason := no_decoder(architecture):
         yield reason
-    yield from _of_architecture(spec.dtype, spec.build, machine.gpus)
+    yield from _of_gpus(spec.dtype, spec.build, gpus)
     yield from _of_options(spec.dtype, spec.build, architecture)
+
+
+def shortages(spec: EngineSpec, architecture: str, parameters: int | None, machine: Machine) -> Iterator[str]:
+    """What the machine lacks here and now. `parameters` None: not known; then memory is not judged."""
     yield from _of_tools(spec, architecture, machine)
     if parameters is not None:
         yield from _of_memory(parameters, spec, machine)
@@ -56,7 +60,7 @@ def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
     return "build.paged_context_fmha false" if options.paged_context_fmha is False else None
 
 
-def _of_architecture(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> Iterator[str]:
+def _of_gpus(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> Iterator[str]:
     int8 = dtype if dtype.startswith("int8") else "build.kv_dtype int8" if options.kv_dtype == "int8" else None
     fp8 = dtype if dtype == "fp8" else "build.kv_dtype fp8" if options.kv_dtype == "fp8" else None
     for gpu in gpus:
