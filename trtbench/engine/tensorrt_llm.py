@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import DEMOS
 from trtbench.engine.cuda import CudaGpu, visible_gpus
+from trtbench.engine.host_memory import available_bytes
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.trtllm_adopt import finished
 from trtbench.engine.trtllm_engine import read_engine
@@ -45,7 +44,7 @@ class TensorRtLlmProvider:
         return missing or _release().builds_no_engines() or (None if _gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES")
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        return "\n  ".join(refusals(spec, architecture(spec.model), _gpus())) or None
+        return "\n  ".join(dict.fromkeys(refusals(spec, architecture(spec.model), _gpus()))) or None
 
     def shortage(self, spec: EngineSpec) -> str | None:
         parameters = None if spec.model in DEMOS else parameter_count(Path(spec.model))
@@ -93,7 +92,7 @@ def machine(spec: EngineSpec) -> Machine:
     script, found = checkpoint_script(spec.dtype, spec.build, architecture(spec.model)), examples()
     return Machine(
         gpus=_gpus(),
-        host_available_bytes=psutil.virtual_memory().available,
+        host_available_bytes=available_bytes(),
         scripts=frozenset([script] if found and (found / script).is_file() else ()),
         trtllm_build=shutil.which("trtllm-build") is not None,
         modelopt=find_spec("modelopt") is not None,
