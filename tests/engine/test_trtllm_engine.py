@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine.engine_directory import LIMITS, write_engine
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trtbench.engine import trtllm_adopt
 from trtbench.engine.build import build_engine, check_spec
@@ -14,6 +17,9 @@ from trtbench.engine.spec import BuildLog, EngineError, EngineSpec
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.engine.trtllm_engine import differences, read_engine
 from trtbench.engine.trtllm_versions import TensorRtLlm
+
+KEYS = ["version", "pretrained_config", "build_config", "plugin_config", "mapping", "tp_size", "dtype", "vocab_size", "num_attention_heads"]
+KEYS += ["hidden_size", "head_size", "quantization", "quant_algo", "kv_cache_type", "tokens_per_block", "world_size", "max_batch_size"]
 
 
 def spec_of(checkpoint: Path, **keys: Any) -> EngineSpec:
@@ -71,6 +77,26 @@ def test_what_is_no_engine_directory(tmp_path: Path, text: str) -> None:
         read_engine(tmp_path)
     with pytest.raises(EngineError, match="is no TensorRT-LLM engine directory"):
         read_engine(tmp_path / "nowhere")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(JSON, st.sampled_from(KEYS))
+def test_no_config_makes_it_fail_otherwise(tmp_path_factory: pytest.TempPathFactory, value: Any, key: str) -> None:
+    directory = write_engine(tmp_path_factory.mktemp("e"))
+    config = json.loads((directory / "config.json").read_text())
+    for tree in (config, config["pretrained_config"], config["build_config"], config["pretrained_config"]["mapping"]):
+        if key in tree:
+            tree[key] = value
+    (directory / "config.json").write_text(json.dumps(config))
+    with suppress(EngineError):
+        engine = read_engine(directory)
+        assert engine.kv_block_tokens > 0 and engine.layers > 0 and isinstance(engine.version, str)
 
 
 def found(tmp_path: Path, checkpoint: Path, parameters: int | None = None, runtime: str | None = None, **engine: Any) -> list[str]:

@@ -27,11 +27,7 @@ from trtbench.engine.trtllm_versions import TensorRtLlm, installed, tensorrt_ver
 from trtbench.engine.weights import parameter_count
 from trtbench.rundir import read_json
 
-_EXAMPLES = (
-    "/app/examples",
-    "/app/tensorrt_llm/examples",
-    "/workspace/TensorRT-LLM/examples",
-)  # Triton's image, TensorRT-LLM's, a checkout
+_EXAMPLES = ("/app/examples", "/app/tensorrt_llm/examples")  # in Triton's image, in TensorRT-LLM's
 _DEMO_ARCHITECTURES = {"smollm2-135m": "LlamaForCausalLM"}  # before they are fetched
 
 

@@ -77,7 +77,7 @@ def read_engine(path: Path) -> TrtLlmEngine:
     try:
         config = read_json(path / "config.json")
         return _read(path, config["version"], config["pretrained_config"], config["build_config"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
         raise EngineError(
             f"{path} is no TensorRT-LLM engine directory: its config.json lacks what trtllm-build writes ({error!r}); "
             "name the directory that holds config.json and rank0.engine"
@@ -88,6 +88,9 @@ def _read(path: Path, version: str, model: dict[str, Any], build: dict[str, Any]
     mapping, quantisation, plugins = model["mapping"], model.get("quantization") or {}, build["plugin_config"]
     ranks = {int(found[1]): file.stat().st_size for file in path.iterdir() if (found := _RANK.fullmatch(file.name))}
     heads = model["num_attention_heads"]
+    numbers = [mapping["tp_size"], mapping["pp_size"], heads, model["num_hidden_layers"], model["vocab_size"], plugins["tokens_per_block"]]
+    if not all(type(number) is int and number > 0 for number in numbers) or not all(map(_is_text, (version, model["dtype"]))):
+        raise ValueError("a value of another type")
     return TrtLlmEngine(
         path=path,
         version=version,
@@ -111,6 +114,10 @@ def _read(path: Path, version: str, model: dict[str, Any], build: dict[str, Any]
         rank_bytes=ranks,
         managed_bytes=sum(file.stat().st_size for file in path.glob("rank*_managed_weights.safetensors")),
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _algorithm(value: Any) -> str | None:
