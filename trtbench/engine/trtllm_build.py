@@ -18,6 +18,14 @@ from trtbench.engine.trtllm_versions import installed
 STATS_FILE = "llm_api_steps.json"
 
 
+def find(name: str) -> Any:
+    """A class of TensorRT-LLM's public names: `tensorrt_llm.llmapi` has them in every release on record, the package itself in some."""
+    for module in ("tensorrt_llm.llmapi", "tensorrt_llm"):
+        if found := getattr(importlib.import_module(module), name, None):
+            return found
+    raise ImportError(f"{name} is in neither tensorrt_llm.llmapi nor tensorrt_llm")
+
+
 def construct(kind: Any, keywords: dict[str, Any]) -> Any:
     """`kind(**keywords)`; TypeError when `kind` has no such keyword, also where it would ignore it."""
     refuse_unknown(kind, keywords)
@@ -48,16 +56,15 @@ def plugin_value(word: str, switch: bool) -> Any:
 
 
 def build(plan: dict[str, Any]) -> None:
-    llmapi = importlib.import_module("tensorrt_llm.llmapi")
     llm_class = importlib.import_module(plan["llm_module"]).LLM
-    build_config = construct(llmapi.BuildConfig, plan["build_config"])
+    build_config = construct(find("BuildConfig"), plan["build_config"])
     set_plugins(build_config.plugin_config, plan["plugin_config"])
     keywords = plan["llm"] | {"build_config": build_config}
     if plan["quant_config"]:
-        named = {key: llmapi.QuantAlgo[value] for key, value in plan["quant_config"].items() if value}
-        keywords["quant_config"] = construct(llmapi.QuantConfig, named)
+        named = {key: find("QuantAlgo")[value] for key, value in plan["quant_config"].items() if value}
+        keywords["quant_config"] = construct(find("QuantConfig"), named)
     if plan["calib_config"]:
-        keywords["calib_config"] = construct(llmapi.CalibConfig, plan["calib_config"])
+        keywords["calib_config"] = construct(find("CalibConfig"), plan["calib_config"])
     llm = llm_class(**keywords)  # its argument classes forbid what they do not know
     try:
         output = Path(plan["output"])
