@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from engine.engine_directory import write_engine
 
 from trtbench import preflight
 from trtbench.engine.build import PROVIDERS
@@ -78,6 +79,16 @@ def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], 
     assert says in str(caught.value)
     more["deployments"] = {"default": {"scheduler": {"chunked_prefill": False}}}
     check_scenario(scenario(**more))
+
+
+def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
+    facts = {"num_hidden_layers": 30, "num_key_value_heads": 3, "head_size": 64, "vocab_size": 49152}
+    engine = write_engine(tmp_path / "e", kv_block_tokens=64, paged_context_fmha=False, model=facts)
+    more = {"provider": "auto", "build": {"engine_dir": str(engine)}}
+    with pytest.raises(ScenarioError, match=r"chunked_prefill is true, but not to be had under the engine in .*/e, built without paged"):
+        check_scenario(scenario(**more))
+    _, _, budgets = check_scenario(scenario(**more, deployments={"a": {"scheduler": {"chunked_prefill": False}}}))
+    assert budgets["a"].block_tokens == 64
 
 
 @pytest.mark.usefixtures("tensorrt_llm")

@@ -13,6 +13,7 @@ from trtbench import data
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.engine.trtllm_refusals import no_paged_context
 from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
@@ -47,7 +48,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         if stage.trace:
             _check_trace(stage, stage.trace, facts.max_positions)
     if provider.name == "tensorrt_llm":
-        _check_paged_context(scenario)
+        _check_paged_context(scenario, provider)
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
@@ -57,10 +58,10 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     return provider, facts, budgets
 
 
-def _check_paged_context(scenario: Scenario) -> None:
+def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
     """TensorRT-LLM would turn both off without a word, and the run would measure something else."""
     for dtype in scenario.engines:
-        why = no_paged_context(dtype, scenario.build)
+        why = provider.no_paged_context if isinstance(provider, AdoptedEngine) else no_paged_context(dtype, scenario.build)
         for name, deployment in scenario.deployments.items() if why else ():
             if deployment.scheduler.chunked_prefill:
                 raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
