@@ -75,7 +75,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
     """
     from trtbench.commands import build_command
 
-    build_command(spec, dtype, provider, output, quiet, flags)
+    sys.exit(build_command(spec, dtype, provider, output, quiet, flags))
 
 
 @main.command("serve-and-bench")

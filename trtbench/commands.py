@@ -20,7 +20,7 @@ from trtbench import data
 from trtbench.bench import bench
 from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
-from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_spec
+from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, Built, build_engine, load_spec
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.spec import BuildLog
 from trtbench.engine.trtllm_adopt import describe
@@ -45,11 +45,20 @@ from trtbench.telemetry.sampler import SamplerError
 
 def build_command(
     spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, build_flags: dict[str, Any]
-) -> None:
+) -> int:
     spec = flagged_spec(load_spec(spec_name), dtype, provider, build_flags)
     show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
     log = BuildLog(show)
-    built = build_engine(spec, output or DEFAULT_OUTPUT, log)
+    with _faults_end_in_one_line() as fault, _sigterm_raises():
+        try:
+            _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
+        except OSError as error:
+            print(f"trtbench: {error}", file=sys.stderr)
+            return 1
+    return fault.code
+
+
+def _print_built(built: Built, log: BuildLog) -> None:
     engine = built.engine
     print(f"{engine.path}")
     print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
