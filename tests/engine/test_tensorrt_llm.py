@@ -23,6 +23,7 @@ from trtbench.engine import cuda, tensorrt_llm
 from trtbench.engine.spec import Engine
 from trtbench.engine.trtllm_build import STATS_FILE
 from trtbench.engine.trtllm_execution import STEPS_FILE
+from trtbench.memory import MemoryBound
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,7 +79,7 @@ def node(tmp_path: Path, checkpoint: Path, fake_cuda: Path, monkeypatch: pytest.
     for name, value in (environment(tmp_path / "stub") | {"LD_LIBRARY_PATH": str(fake_cuda)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tensorrt_llm, "ctypes", SimpleNamespace(CDLL=lambda name: None))  # the loader read LD_LIBRARY_PATH at our start
-    monkeypatch.setattr(tensorrt_llm, "available_bytes", lambda: 64 << 30)
+    monkeypatch.setattr(tensorrt_llm, "memory_bounds", lambda: (MemoryBound("machine", 64 << 30, 64 << 30),))
     yield Node(tmp_path, checkpoint, monkeypatch)
     tensorrt_llm._gpus.cache_clear()
 

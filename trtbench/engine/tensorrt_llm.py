@@ -14,7 +14,6 @@ from typing import Any
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import DEMOS
 from trtbench.engine.cuda import CudaGpu, visible_gpus
-from trtbench.engine.host_memory import available_bytes
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.trtllm_adopt import finished
 from trtbench.engine.trtllm_engine import read_engine
@@ -25,6 +24,7 @@ from trtbench.engine.trtllm_quantisation import calibrates, checkpoint_script
 from trtbench.engine.trtllm_refusals import Machine, refusals, shortages
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed, tensorrt_version
 from trtbench.engine.weights import parameter_count
+from trtbench.memory import memory_bounds
 from trtbench.rundir import read_json
 
 _EXAMPLES = ("/app/examples", "/app/tensorrt_llm/examples")  # in Triton's image, in TensorRT-LLM's
@@ -88,7 +88,7 @@ def machine(spec: EngineSpec) -> Machine:
     script, found = checkpoint_script(spec.dtype, spec.build, architecture(spec.model)), examples()
     return Machine(
         gpus=_gpus(),
-        host_available_bytes=available_bytes(),
+        host_available_bytes=min(bound.available_bytes for bound in memory_bounds()),
         scripts=frozenset([script] if found and (found / script).is_file() else ()),
         trtllm_build=shutil.which("trtllm-build") is not None,
         modelopt=find_spec("modelopt") is not None,
