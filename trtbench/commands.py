@@ -20,13 +20,11 @@ from trtbench import data
 from trtbench.bench import bench
 from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
-from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, Built, build_engine, load_spec
+from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
-from trtbench.engine.spec import BuildLog
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
-from trtbench.flags_build import flagged_spec
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
@@ -43,41 +41,11 @@ from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
 
 
-def build_command(
-    spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, build_flags: dict[str, Any]
-) -> int:
-    spec = flagged_spec(load_spec(spec_name), dtype, provider, build_flags)
-    show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
-    log = BuildLog(show)
-    with _faults_end_in_one_line() as fault, _sigterm_raises():
-        try:
-            _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
-        except OSError as error:
-            print(f"trtbench: {error}", file=sys.stderr)
-            return 1
-    return fault.code
-
-
-def _print_built(built: Built, log: BuildLog) -> None:
-    engine = built.engine
-    print(f"{engine.path}")
-    print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
-    print(f"  {engine.size_bytes / 2**20:.1f} MiB, hash {engine.sha256}")
-    if engine.kv_dtype != "auto":
-        print(f"  KV cache {engine.kv_dtype}, blocks of {engine.kv_block_tokens} tokens")
-    if "adopted_from" in engine.options:
-        print(f"  adopted from {engine.options['adopted_from']}: its files are links into it")
-    for step in log.steps if not built.cached else ():
-        print(f"  {step.seconds:7.1f} s  {step.label}")
-    if built.cached:
-        print("  from the cache: nothing was built")
-
-
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
     scenario = _asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -85,7 +53,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
 def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = resume(run_dir, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -98,7 +66,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     tokenizer = flags["tokenizer"]
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
@@ -194,7 +162,7 @@ def serve_command(
 ) -> int:
     scenario = load_scenario(find_scenario(path), overrides)
     put_back_left_gpus()
-    with _faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, sigterm_raises():
         serve(scenario, dtype, deployment, ports, console)
     return fault.code
 
@@ -252,7 +220,7 @@ class Fault:
 
 
 @contextmanager
-def _faults_end_in_one_line() -> Iterator[Fault]:
+def faults_end_in_one_line() -> Iterator[Fault]:
     """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
     fault = Fault()
     try:
@@ -271,7 +239,7 @@ def _faults_end_in_one_line() -> Iterator[Fault]:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Outside the load, SIGTERM unwinds like Ctrl-C does, so that every context manager stops what it started."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
