@@ -1,7 +1,7 @@
 # `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test test-gpu check clean
+.PHONY: help setup bench report test test-gpu contracts check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
 RUN ?= $(lastword $(sort $(wildcard runs/*/)))
@@ -24,6 +24,9 @@ test: setup ## every test that needs no GPU: on this machine's Triton and in Chr
 
 test-gpu: setup ## the tests that need an NVIDIA GPU
 	.venv/bin/python -m pytest -m gpu
+
+contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
+	python3 scripts/record_contract.py
 
 check: setup ## ruff and mypy
 	.venv/bin/ruff check

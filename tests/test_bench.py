@@ -37,6 +37,7 @@ def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_pa
     done = bench(
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs"),
         *("--tokenizer", str(int8_server.engine.path), "--metrics-url", int8_server.metrics_url),
+        *("--engine-dir", str(int8_server.engine.path)),
         *("--max-concurrency", "1,3", "--num-prompts", "5", "--warmup-request-count", "1", "--isl", "8:12", "--osl", "4"),
         *("--goodput", "ttft:60000 e2e:60000", "--random-seed", "5"),
     )
@@ -47,6 +48,8 @@ def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_pa
     facts = deployment.read_json("deployment.json")
     assert (facts["mode"], facts["url"], facts["max_batch_size"]) == ("external", int8_server.url, 8)
     assert facts["triton_version"]
+    assert (facts["dtype"], facts["provider"]) == ("int8", "openvino")
+    assert deployment.read_json("engine.json")["options"]["claimed_from"] == str(int8_server.engine.path)
     records = deployment.requests()
     assert Counter((record.stage, record.warmup) for record in records) == {
         (s, w): 1 if w else 5 for s in ("c1", "c3") for w in (False, True)

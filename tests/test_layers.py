@@ -20,7 +20,7 @@ FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "recor
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
-COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "calibrate"}
+COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "flags_build", "options_build", "build_command", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
@@ -54,6 +54,7 @@ HEAVY = {"openvino", "openvino_genai", "openvino_tokenizers", "optimum", "nncf",
 HEAVY_HOMES = {
     "engine.gguf": {"torch", "transformers"},
     "engine.openvino_export": {"optimum", "transformers"},
+    "engine.trtllm_build": {"tensorrt_llm"},
     "gpu.nvml": {"pynvml"},  # which GPUs there are
     "gpu.settings": {"pynvml"},  # all that changes one
     "telemetry.nvml": {"pynvml"},  # all that samples one
@@ -64,7 +65,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock",
 """The homes and what stands on them: imported at the top of one another only."""
 
 LATE = {
-    "cli": {"calibrate", "commands", "gpu_commands", "reporting"},
+    "cli": {"build_command", "calibrate", "commands", "gpu_commands", "reporting"},
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},

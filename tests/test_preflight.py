@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from engine.engine_directory import write_engine
 
 from trtbench import preflight
 from trtbench.engine.build import PROVIDERS
@@ -35,6 +36,8 @@ def test_what_a_run_will_use() -> None:
         ({"model": "no-such"}, EngineError, "'no-such' is neither a demo"),
         ({"model": "/"}, EngineError, "/ is not a Hugging Face checkpoint"),
         ({"provider": "tensorrt_llm"}, EngineError, "provider tensorrt_llm cannot run here"),
+        ({"engines": ["fp16", "fp8"]}, EngineError, "OpenVINO engines are fp16 or int8, not fp8"),
+        ({"build": {"tp": 2}}, EngineError, "build.tp is an option of TensorRT-LLM's engines"),
         ({"workload": {"dataset": "none.json"}}, UserError, "workload.dataset none.json cannot be read"),
         ({"workload": {"input_tokens": 8192}}, ScenarioError, "deployments.default: workload.input_tokens + workload.output_tokens"),
         ({"deployments": {"a": {}, "b": {"kv_cache": {"blocks": 4}}}}, ScenarioError, "deployments.b: kv_cache budget of 4 blocks"),
@@ -46,6 +49,52 @@ def test_what_cannot_be_run_is_said_before_anything_is_spent(more: dict[str, Any
         check_scenario(scenario(**more))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def tensorrt_llm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its engines can be built here, of anything."""
+    provider = PROVIDERS["tensorrt_llm"]
+    monkeypatch.setattr(provider, "unavailable", lambda: None)
+    monkeypatch.setattr(provider, "refusal", lambda spec: None)
+
+
+@pytest.mark.usefixtures("tensorrt_llm")
+@pytest.mark.parametrize(
+    ("build", "deployment", "says"),
+    [
+        ({"kv_dtype": "int8"}, {}, "deployments.default.scheduler.chunked_prefill is true, but not to be had under build.kv_dtype int8"),
+        (
+            {"kv_dtype": "fp8"},
+            {"kv_cache": {"prefix_caching": True}, "scheduler": {"chunked_prefill": False}},
+            "kv_cache.prefix_caching is",
+        ),
+        ({"paged_context_fmha": False}, {}, "under build.paged_context_fmha false: set it to false"),
+    ],
+)
+def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], deployment: dict[str, Any], says: str) -> None:
+    more = {"provider": "tensorrt_llm", "build": build, "deployments": {"default": deployment}}
+    with pytest.raises(ScenarioError) as caught:
+        check_scenario(scenario(**more))
+    assert says in str(caught.value)
+    more["deployments"] = {"default": {"scheduler": {"chunked_prefill": False}}}
+    check_scenario(scenario(**more))
+
+
+def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
+    facts = {"num_hidden_layers": 30, "num_key_value_heads": 3, "head_size": 64, "vocab_size": 49152}
+    engine = write_engine(tmp_path / "e", kv_block_tokens=64, paged_context_fmha=False, model=facts)
+    more = {"provider": "auto", "build": {"engine_dir": str(engine)}}
+    with pytest.raises(ScenarioError, match=r"chunked_prefill is true, but not to be had under the engine in .*/e, built without paged"):
+        check_scenario(scenario(**more))
+    _, _, budgets = check_scenario(scenario(**more, deployments={"a": {"scheduler": {"chunked_prefill": False}}}))
+    assert budgets["a"].block_tokens == 64
+
+
+@pytest.mark.usefixtures("tensorrt_llm")
+def test_an_engine_that_cannot_be_served_is_not_built(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"provider tensorrt_llm: .* writes no Triton repository .*`trtbench bench`"):
+        check_run(scenario(provider="tensorrt_llm"), tmp_path)
 
 
 def test_no_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
         ("load.0.concurency", 4, "Extra inputs"),
         ("name", "a/b", "should match pattern"),
         ("name", "../up", "should match pattern"),
-        ("engines", ["fp32"], "'fp16' or 'int8'"),
+        ("engines", ["fp32"], "'fp16', 'bf16', 'int8', 'int8-sq' or 'fp8'"),
         ("engines", [], "at least 1 item"),
         ("engines", ["fp16", "fp16"], "stands twice"),
         ("load", [], "has no stage; give at least one"),

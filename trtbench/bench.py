@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from trtbench.drive import ServerUnderLoad, drive
+from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.draw import draw_plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
@@ -25,8 +27,12 @@ def bench(
     command: list[str],
     listener: Listener,
     progress: LoadProgress,
+    engine: Engine | None = None,
 ) -> RunOutcome:
-    """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped."""
+    """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped.
+
+    `engine`: what the server is said to serve; nothing here can check that.
+    """
     if scenario.hot_reload:
         raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
     if scenario.gpu:
@@ -48,9 +54,20 @@ def bench(
         "triton_version": target.triton_version,
         "plan_sha256": plan.sha256,
     }
+    if engine:
+        facts |= _of_engine(engine)
+        directory.write_json(ENGINE_JSON, engine.as_json())
     directory.write_json("deployment.json", facts)
     ended, signum = drive(ServerUnderLoad(target, metrics_url, end_id), plan, scenario, directory, log, progress)
     log.event("deployment_finished", directory.name, ended=ended)
     if signum is None:
         log.event("run_finished")
     return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+
+
+def _of_engine(engine: Engine) -> dict[str, Any]:
+    facts: dict[str, Any] = {"dtype": engine.dtype, "provider": engine.provider}
+    if engine.kv_dtype == "auto":
+        return facts  # the deployment decided it, and that is not ours
+    per_token = engine.model_facts.kv_bytes_per_token(engine.kv_dtype)
+    return facts | {"kv_dtype": engine.kv_dtype, "kv_block_tokens": engine.kv_block_tokens, "kv_bytes_per_token": per_token}

@@ -7,6 +7,7 @@ Our own modules are imported inside the commands, so that `trtbench report` star
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import click
 
 from trtbench import __version__
 from trtbench.errors import UserError
+from trtbench.options_build import build_options
 
 _RUNS = Path("runs")
 _NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
+_NOT_WITH_RESUME |= {"engine_dir": "--engine-dir"}
 _ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(["en", "zh"])
 
@@ -45,15 +48,19 @@ _runs = click.option("--runs", type=click.Path(path_type=Path), default=_RUNS, s
 
 @main.command()
 @click.argument("spec")
-@click.option("--dtype", type=click.Choice(["fp16", "int8"]), help="Precision; default: the spec's, else fp16.")
+@click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
 @click.option("--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi"]), help="Default: the spec's, else auto.")
+@build_options
 @click.option("--output", type=click.Path(path_type=Path), help="Cache of built engines; default: engines/built.")
 @_quiet
-def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
-    """Build an engine from SPEC: a YAML file, the name of a shipped spec, a checkpoint directory, or smollm2-135m."""
-    from trtbench.commands import build_command
+def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, **flags: Any) -> None:
+    """Build an engine from SPEC: a YAML file, the name of a shipped spec, a checkpoint directory, or smollm2-135m.
 
-    build_command(spec, dtype, provider, output, quiet)
+    All flags between --kv-dtype and --engine-dir are keys of the spec's `build:`, and of a scenario's.
+    """
+    from trtbench.build_command import build_command
+
+    sys.exit(build_command(spec, dtype, provider, output, quiet, flags))
 
 
 @main.command("serve-and-bench")
@@ -61,6 +68,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 @click.option("--resume", "run_dir", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
 @click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
+@click.option("--engine-dir", type=click.Path(path_type=Path), help="Serve this finished engine: --set build.engine_dir=DIR.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @_runs
 @_lang
@@ -72,6 +80,7 @@ def serve_and_bench(
     run_dir: Path | None,
     overrides: tuple[str, ...],
     search: bool,
+    engine_dir: Path | None,
     dry_run: bool,
     runs: Path,
     lang: str,
@@ -87,6 +96,7 @@ def serve_and_bench(
         sys.exit(resume_command(run_dir, lang, quiet))
     if scenario is None:
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
+    overrides += (f"build.engine_dir={json.dumps(str(engine_dir))}",) if engine_dir else ()
     if dry_run:
         dry_run_command(scenario, overrides, search)
     else:
@@ -115,6 +125,7 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 @click.option("--model-version", default="", help="Default: the server's choice.")
 @click.option("--metrics-url", help="The server's Prometheus page, as http://HOST:8002/metrics; without it engine gauges are missing.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="Directory with tokenizer.json, for text; else random ids.")
+@click.option("--engine-dir", type=click.Path(path_type=Path), help="The engine it serves, of TensorRT-LLM or trtbench, for the report.")
 @click.option("--vocab-size", type=click.IntRange(min=2), default=32000, show_default=True, help="Random ids are below this.")
 @click.option("--concurrency", "--max-concurrency", help="Users, as 8 or 1,4,16 (a stage each). Default 1 without a rate.")
 @click.option("--concurrency-ramp-duration", type=float, metavar="S", help="Users enter one by one over so many seconds.")

@@ -20,9 +20,9 @@ from trtbench import data
 from trtbench.bench import bench
 from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
-from trtbench.engine.build import DEFAULT_OUTPUT, PROVIDERS, build_engine, load_spec
+from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
-from trtbench.engine.spec import BuildLog
+from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
 from trtbench.gpu.journal import journals, state_directory
@@ -41,27 +41,11 @@ from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
 
 
-def build_command(spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool) -> None:
-    spec = load_spec(spec_name)
-    spec = spec.model_copy(update={key: value for key, value in (("dtype", dtype), ("provider", provider)) if value})
-    show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
-    log = BuildLog(show)
-    built = build_engine(spec, output or DEFAULT_OUTPUT, log)
-    engine = built.engine
-    print(f"{engine.path}")
-    print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
-    print(f"  {engine.size_bytes / 2**20:.1f} MiB, hash {engine.sha256}")
-    for step in log.steps if not built.cached else ():
-        print(f"  {step.seconds:7.1f} s  {step.label}")
-    if built.cached:
-        print("  from the cache: nothing was built")
-
-
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
     scenario = _asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -69,7 +53,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
 def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = resume(run_dir, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -78,11 +62,12 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     scenario = bench_scenario(flags)
     put_back_left_gpus()
     target = inspect_target(bench_address(flags["url"]), flags["model"], flags["model_version"], settings=scenario.client)
+    engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
     tokenizer = flags["tokenizer"]
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
-    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
-        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress)
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
+        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
 
@@ -180,7 +165,7 @@ def serve_command(
 ) -> int:
     scenario = load_scenario(find_scenario(path), overrides)
     put_back_left_gpus()
-    with _faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, _sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, sigterm_raises():
         serve(scenario, dtype, deployment, ports, console)
     return fault.code
 
@@ -238,7 +223,7 @@ class Fault:
 
 
 @contextmanager
-def _faults_end_in_one_line() -> Iterator[Fault]:
+def faults_end_in_one_line() -> Iterator[Fault]:
     """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
     fault = Fault()
     try:
@@ -257,7 +242,7 @@ def _faults_end_in_one_line() -> Iterator[Fault]:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Outside the load, SIGTERM unwinds like Ctrl-C does, so that every context manager stops what it started."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:

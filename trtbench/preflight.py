@@ -9,9 +9,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtbench import data
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.trtllm_adopt import AdoptedEngine
+from trtbench.engine.trtllm_refusals import no_paged_context
 from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
@@ -35,7 +38,8 @@ class Preflight:
 
 def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
     """The scenario against its model and this machine's providers; UserError when it cannot be run."""
-    provider = check_spec(EngineSpec(model=scenario.model, provider=scenario.provider))
+    for dtype in scenario.engines:
+        provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
     facts = model_facts(scenario.model)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
@@ -43,13 +47,26 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts.max_positions)
+    if provider.name == "tensorrt_llm":
+        _check_paged_context(scenario, provider)
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
-            budgets[name] = kv_budget(facts, provider.kv_block_tokens, deployment, scenario.workload)
+            budgets[name] = kv_budget(facts, scenario.build.kv_block_tokens or provider.kv_block_tokens, deployment, scenario.workload)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
+
+
+def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
+    """TensorRT-LLM would turn both off without a word, and the run would measure something else."""
+    for dtype in scenario.engines:
+        why = provider.no_paged_context if isinstance(provider, AdoptedEngine) else no_paged_context(dtype, scenario.build)
+        for name, deployment in scenario.deployments.items() if why else ():
+            if deployment.scheduler.chunked_prefill:
+                raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
+            if deployment.kv_cache.prefix_caching:
+                raise ScenarioError(f"deployments.{name}.kv_cache.prefix_caching is true, but not to be had under {why}: set it to false")
 
 
 def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
@@ -71,6 +88,11 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     if scenario.gpu:
         _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
+    if not (data.MODEL_REPO / provider.name).is_dir():
+        raise ScenarioError(
+            f"provider {provider.name}: this version of trtbench builds and checks its engines, but writes no Triton repository for them; "
+            "build with `trtbench build`, serve it yourself, and measure with `trtbench bench`"
+        )
     installation = find_tritonserver()
     for directory in directories:
         check_writable(directory)

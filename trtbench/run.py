@@ -146,7 +146,7 @@ def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
 def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
     """The scenario's engine of one precision, from the cache or newly built; tells the listener of each step."""
     log = BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
-    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider), engines, log)
+    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build), engines, log)
     steps = [asdict(step) for step in log.steps]
     engine = built.engine
     data = {"dtype": dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256, "steps": steps}

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-from trtbench.engine.spec import BuildLog
-from trtbench.scenario import Dtype
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 
 
 class FakeProvider:
@@ -20,11 +19,21 @@ class FakeProvider:
     def unavailable(self) -> str | None:
         return self.reason
 
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
     def versions(self) -> dict[str, str]:
         return self.fake_versions
 
-    def build(self, checkpoint: Path, dtype: Dtype, output: Path, log: BuildLog) -> None:
+    def refusal(self, spec: EngineSpec) -> str | None:
+        return None
+
+    def content(self, spec: EngineSpec) -> dict[str, Any]:
+        return {"build": spec.build.content} if spec.build.content else {}
+
+    def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
         self.builds += 1
         with log.step("fake export"):
-            (output / "model.bin").write_bytes(b"w" * 100)
-            (output / "tokenizer.json").write_text("{}")
+            (job.output / "model.bin").write_bytes(b"w" * 100)
+            (job.output / "tokenizer.json").write_text("{}")
+        return BuiltFacts(weights_dtype=job.spec.dtype, kv_block_tokens=self.kv_block_tokens)

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
 import pytest
 
-from trtbench.engine.child import run_module
+from trtbench.engine.child import run_logged, run_module
 from trtbench.engine.spec import EngineError
 
 
@@ -18,3 +25,33 @@ def test_a_child_that_is_no_module() -> None:
 
 def test_a_child_that_succeeds_says_nothing() -> None:
     run_module("platform")
+
+
+def test_all_it_printed_is_kept_and_the_end_of_it_shown(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    run_logged([sys.executable, "-c", "print('first')"], log)
+    with pytest.raises(EngineError, match=r"exit code 3\); all it printed is in .*build\.log:(.|\n)*no more memory"):
+        run_logged([sys.executable, "-c", "import sys; print('no more memory'); sys.exit(3)"], log)
+    assert log.read_text() == "first\nno more memory\n"
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from trtbench.engine.child import run_logged
+script = "sleep 60 & echo $! > pid.tmp; mv pid.tmp pid; wait"
+run_logged(["sh", "-c", script], Path("log"))
+"""
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupted_build_leaves_no_process(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stderr=subprocess.DEVNULL) as building:
+        while not (tmp_path / "pid").exists():
+            assert building.poll() is None
+            time.sleep(0.05)
+        worker = psutil.Process(int((tmp_path / "pid").read_text()))
+        building.send_signal(signal.SIGINT)
+        building.wait(30)
+    _, alive = psutil.wait_procs([worker], timeout=30)
+    assert not alive

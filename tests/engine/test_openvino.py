@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import pytest
 
 from trtbench.engine import openvino
 from trtbench.engine.openvino import OpenVinoProvider
-from trtbench.engine.spec import Engine
+from trtbench.engine.spec import Engine, EngineSpec
 from trtbench.scenario import Dtype
 
 
@@ -23,6 +24,24 @@ def test_says_which_packages_are_missing(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_says_which_processor_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert "needs an x86-64 processor; this is aarch64" in (OpenVinoProvider().unavailable() or "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"dtype": "fp8"}, "OpenVINO engines are fp16 or int8, not fp8"),
+        ({"dtype": "int8-sq"}, "needs provider tensorrt_llm or llmapi"),
+        ({"build": {"kv_dtype": "int8"}}, "chosen by deployments.NAME.kv_cache.dtype"),
+        ({"build": {"max_batch_size": 8}}, "build.max_batch_size is an option of TensorRT-LLM's engines"),
+    ],
+)
+def test_refuses_what_is_tensorrt_llms(keys: dict[str, Any], says: str) -> None:
+    assert says in str(OpenVinoProvider().refusal(EngineSpec.model_validate({"model": "smollm2-135m"} | keys)))
+
+
+def test_refuses_nothing_of_its_own() -> None:
+    assert [OpenVinoProvider().refusal(EngineSpec(model="m", dtype=dtype)) for dtype in ("fp16", "int8")] == [None, None]
+    assert OpenVinoProvider().content(EngineSpec(model="m")) == {}  # the hash of engines built before build: existed
 
 
 def test_the_built_engines_differ_in_weights_only(engines: dict[Dtype, Engine]) -> None:

@@ -19,8 +19,9 @@ from trtbench import data
 from trtbench.engine.checkpoint import check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.llmapi import LlmApiProvider
 from trtbench.engine.openvino import OpenVinoProvider
-from trtbench.engine.spec import BuildLog, Engine, EngineError, EngineProvider, EngineSpec
+from trtbench.engine.spec import BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
+from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.scenario import ProviderName
 
 PROVIDERS: dict[str, EngineProvider] = {
@@ -67,44 +68,64 @@ def choose_provider(name: ProviderName) -> EngineProvider:
 
 
 def check_spec(spec: EngineSpec) -> EngineProvider:
-    """Everything that can be known before a build is paid for; EngineError when it cannot succeed."""
-    check_checkpoint(spec.model)
-    return choose_provider(spec.provider)
+    """Everything that can be known of a spec before a build is paid for; EngineError when it cannot succeed."""
+    check_checkpoint(spec.model, _needs_weights(spec))
+    provider = AdoptedEngine(spec.build.engine_dir) if spec.build.engine_dir else choose_provider(spec.provider)
+    if reason := provider.refusal(spec):
+        raise _cannot(spec, provider, reason)
+    return provider
+
+
+def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineError:
+    return EngineError(f"provider {provider.name} cannot build {spec.model} {spec.dtype}: {reason}")
 
 
 def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
     """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be had.
 
-    The directory's name ends in the content hash: checkpoint bytes, dtype, provider and its versions.
+    The directory's name ends in the content hash: checkpoint bytes, dtype, options, provider and its versions.
     """
     provider = check_spec(spec)
-    checkpoint = resolve_checkpoint(spec.model, log)
+    checkpoint = resolve_checkpoint(spec.model, log, _needs_weights(spec))
     facts = model_facts(str(checkpoint.path))
     checkpoint_sha256 = checkpoint.sha256()
-    key = {"checkpoint": checkpoint_sha256, "dtype": spec.dtype, "provider": provider.name, "versions": provider.versions()}
+    versions = provider.versions()
+    key = {"checkpoint": checkpoint_sha256, "dtype": spec.dtype, "provider": provider.name, "versions": versions}
+    key |= provider.content(spec)
     sha256 = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = output.resolve() / f"{checkpoint.name}-{spec.dtype}-{provider.name}-{sha256[:12]}"
     if path.is_dir():
         return Built(Engine.load(path), cached=True)
+    if reason := provider.shortage(spec):
+        raise _cannot(spec, provider, reason)
     with _building(path) as temporary:
-        provider.build(checkpoint.path, spec.dtype, temporary, log)
+        built = provider.build(BuildJob(spec, checkpoint.path, checkpoint_sha256, facts, temporary), log)
         Engine(
             path=temporary,
             model=checkpoint.name,
             dtype=spec.dtype,
             provider=provider.name,
-            provider_versions=provider.versions(),
+            provider_versions=versions,
             model_facts=facts,
-            weights_dtype=spec.dtype,
-            kv_block_tokens=provider.kv_block_tokens,
+            weights_dtype=built.weights_dtype,
+            kv_block_tokens=built.kv_block_tokens,
             checkpoint_sha256=checkpoint_sha256,
-            options={},
+            options=built.options,
             sha256=sha256,
-            size_bytes=sum(file.stat().st_size for file in temporary.iterdir() if not file.name.startswith("tokenizer")),
+            size_bytes=built.size_bytes if built.size_bytes is not None else _size_bytes(temporary),
             build_steps=tuple(log.steps),
             built_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            kv_dtype=built.kv_dtype,
         ).save()
     return Built(Engine.load(path), cached=False)
+
+
+def _needs_weights(spec: EngineSpec) -> bool:
+    return not spec.build.dummy_weights and not spec.build.engine_dir
+
+
+def _size_bytes(engine: Path) -> int:
+    return sum(file.stat().st_size for file in engine.iterdir() if not file.name.startswith("tokenizer"))
 
 
 @contextmanager

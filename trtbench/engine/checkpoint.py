@@ -59,7 +59,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtbench"
 
 
-def resolve_checkpoint(model: str, log: BuildLog) -> Checkpoint:
+def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Checkpoint:
     """The checkpoint directory of a demo's name (fetched and converted once) or of a path.
 
     EngineError when it is neither, lacks a part, or cannot be fetched.
@@ -69,19 +69,22 @@ def resolve_checkpoint(model: str, log: BuildLog) -> Checkpoint:
         if not path.is_dir():
             _fetch_demo(DEMOS[model], path, log)
         return Checkpoint(model, path)
-    check_checkpoint(model)
+    check_checkpoint(model, weights)
     return Checkpoint(Path(model).resolve().name, Path(model).resolve())
 
 
-def check_checkpoint(model: str) -> None:
-    """EngineError unless `model` names a demo or a directory that looks like a whole checkpoint. Costs no time."""
+def check_checkpoint(model: str, weights: bool = True) -> None:
+    """EngineError unless `model` names a demo or a directory that looks like a whole checkpoint. Costs no time.
+
+    `weights` False: configuration and tokenizer are enough.
+    """
     if model in DEMOS:
         return
     path = Path(model)
     if not path.is_dir():
         raise EngineError(f"model {model!r} is neither a demo ({', '.join(DEMOS)}) nor a directory: give a Hugging Face checkpoint's path")
     missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
-    if not any(file for pattern in _WEIGHT_PATTERNS for file in path.glob(pattern)):
+    if weights and not any(file for pattern in _WEIGHT_PATTERNS for file in path.glob(pattern)):
         missing.append("weights (*.safetensors)")
     if missing:
         raise EngineError(f"{path} is not a Hugging Face checkpoint: it has no {', no '.join(missing)}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
 from trtbench.engine.child import run_module
-from trtbench.engine.spec import BuildLog
-from trtbench.scenario import Dtype
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 
 _MODULES = {"openvino": "openvino", "openvino_genai": "openvino-genai", "optimum.intel": "optimum-intel", "nncf": "nncf", "torch": "torch"}
+_EXPORTS = {"fp16": "export to OpenVINO, FP16 weights", "int8": "export to OpenVINO, compress weights to INT8 (NNCF)"}
 _VERSIONED = ("openvino", "openvino-genai", "optimum-intel", "nncf", "torch", "transformers")
 
 
@@ -30,10 +30,26 @@ class OpenVinoProvider:
     def versions(self) -> dict[str, str]:
         return {package: version(package) for package in _VERSIONED}
 
-    def build(self, checkpoint: Path, dtype: Dtype, output: Path, log: BuildLog) -> None:
-        what = "export to OpenVINO, FP16 weights" if dtype == "fp16" else "export to OpenVINO, compress weights to INT8 (NNCF)"
-        with log.step(what):
-            run_module("trtbench.engine.openvino_export", str(checkpoint), dtype, str(output))
+    def refusal(self, spec: EngineSpec) -> str | None:
+        if spec.dtype not in _EXPORTS:
+            return f"OpenVINO engines are {' or '.join(_EXPORTS)}, not {spec.dtype}; {spec.dtype} needs provider tensorrt_llm or llmapi"
+        if spec.build.kv_dtype != "auto":
+            return "build.kv_dtype is of TensorRT-LLM's engines; OpenVINO's KV cache is chosen by deployments.NAME.kv_cache.dtype"
+        if asked := spec.build.asked:
+            return f"build.{next(iter(asked))} is an option of TensorRT-LLM's engines, OpenVINO has no such thing; leave it out"
+        return None
+
+    def shortage(self, spec: EngineSpec) -> str | None:
+        return None
+
+    def content(self, spec: EngineSpec) -> dict[str, Any]:
+        return {}
+
+    def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
+        dtype = job.spec.dtype
+        with log.step(_EXPORTS[dtype]):
+            run_module("trtbench.engine.openvino_export", str(job.checkpoint), dtype, str(job.output))
+        return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens)
 
 
 def _importable(module: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
-from trtbench.scenario import Dtype, ProviderName
+from trtbench.scenario import BuildOptions, Dtype, ProviderName
 
 ENGINE_JSON = "engine.json"
 
@@ -32,6 +32,7 @@ class EngineSpec(BaseModel):
     model: str = Field(description="The demo's name, or a Hugging Face checkpoint directory.")
     dtype: Dtype = "fp16"
     provider: ProviderName = "auto"
+    build: BuildOptions = BuildOptions()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Engine:
     """A built engine directory and the facts of its `engine.json`.
 
     `kv_block_tokens` is the paged KV cache's block size. `size_bytes` counts the weights and the network, not the tokenizer.
+    `kv_dtype` auto: the engine does not fix it, the deployment does.
     """
 
     path: Path
@@ -77,11 +79,15 @@ class Engine:
     size_bytes: int
     build_steps: tuple[BuildStep, ...]
     built_utc: str
+    kv_dtype: str = "auto"
 
-    def save(self) -> None:
+    def as_json(self) -> dict[str, Any]:
         facts = asdict(self)
         del facts["path"]
-        write_json(self.path / ENGINE_JSON, facts)
+        return facts
+
+    def save(self) -> None:
+        write_json(self.path / ENGINE_JSON, self.as_json())
 
     @classmethod
     def load(cls, path: Path) -> Engine:
@@ -109,6 +115,28 @@ class BuildLog:
         self.steps.append(BuildStep(label, round((now_ns() - start_ns) / NS_PER_S, 2)))
 
 
+@dataclass(frozen=True)
+class BuildJob:
+    """`output`: an empty directory for the engine's files. `checkpoint_sha256`: of what lies in `checkpoint`."""
+
+    spec: EngineSpec
+    checkpoint: Path
+    checkpoint_sha256: str
+    facts: ModelFacts
+    output: Path
+
+
+@dataclass(frozen=True)
+class BuiltFacts:
+    """What a finished engine says of itself. `size_bytes` None: that of the files in its directory."""
+
+    weights_dtype: str
+    kv_block_tokens: int
+    kv_dtype: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+    size_bytes: int | None = None
+
+
 class EngineProvider(Protocol):
     """Builds engines of one kind. Implementations are named in `engine/build.py`."""
 
@@ -118,8 +146,17 @@ class EngineProvider(Protocol):
     def unavailable(self) -> str | None:
         """Why this provider cannot build here, in one sentence with the remedy; None when it can."""
 
+    def refusal(self, spec: EngineSpec) -> str | None:
+        """Why `spec` can never be built or served here, with the remedy; None when nothing is known against it."""
+
+    def shortage(self, spec: EngineSpec) -> str | None:
+        """What a build of `spec` lacks here and now, programs or memory, with the remedy. Not asked of an engine that is in the cache."""
+
     def versions(self) -> dict[str, str]:
         """Versions that decide what is built; part of the engine's hash."""
 
-    def build(self, checkpoint: Path, dtype: Dtype, output: Path, log: BuildLog) -> None:
-        """Write the engine's files (config.json and tokenizer.json among them) into `output`; EngineError if it fails."""
+    def content(self, spec: EngineSpec) -> dict[str, Any]:
+        """What else of `spec` decides what is built; part of the engine's hash."""
+
+    def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
+        """Write the engine's files (tokenizer.json among them) into `job.output`; EngineError if it fails."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.records import Environment
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
+from trtbench.report.engine_build import build_text
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
 from trtbench.report.many import is_many
 from trtbench.report.words import Words
@@ -73,6 +74,8 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         values = {"dtype": (facts.dtype or NONE).upper(), "provider": facts.provider or NONE, "size_bytes": size(facts.engine_size_bytes)}
         built = {"build_s": seconds(facts.engine_build_s), "sha": facts.engine_sha256[:12]}
         found[words("target.engine")] = words("target.engine_value", **values, **built)
+        if build := build_text(facts.engine, words):
+            found[words("target.build")] = build
     if facts.triton_version:
         found[words("target.server")] = words("target.server_value", version=facts.triton_version, ready_s=seconds(result.ready_s))
     if facts.config:

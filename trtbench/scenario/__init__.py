@@ -3,6 +3,7 @@
 Every field's description is its documentation: `trtbench schema` prints it as JSON schema for editors.
 """
 
+from trtbench.scenario.build_options import PLUGINS, BuildOptions, Dtype
 from trtbench.scenario.client import ClientSettings, Tls
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
@@ -15,13 +16,15 @@ from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio
-from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
+from trtbench.scenario.scenario import ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
 from trtbench.scenario.workload import Component, Sampling, Workload
 
 __all__ = [
     "NAME_PATTERN",
+    "PLUGINS",
+    "BuildOptions",
     "Cancel",
     "Cells",
     "ClientSettings",

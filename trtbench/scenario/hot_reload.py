@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.build_options import Dtype
 from trtbench.scenario.part import Part
 from trtbench.scenario.stage import Stage
 
@@ -21,9 +22,7 @@ class Reload(Part):
         "that cannot load, which the old one should outlive (what broke is then taken away again), or a second model beside the first: "
         "the client switches to it when it is ready, and the first is unloaded when its requests are over."
     )
-    to: Literal["fp16", "int8"] | None = Field(
-        None, description="Of new_version and blue_green: the engine that serves from then on; null: the same."
-    )
+    to: Dtype | None = Field(None, description="Of new_version and blue_green: the engine that serves from then on; null: the same.")
     max_queue_delay_us: int | None = Field(None, ge=0, description="Of changed_config: the batcher's new delay.")
     broken: Literal["model", "engine"] | None = Field(
         None, description="Of broken: a model.py that raises (the default), or an engine whose weights are cut in half."
@@ -78,7 +77,7 @@ class HotReload(Part):
     )
 
     @property
-    def engines(self) -> tuple[Literal["fp16", "int8"], ...]:
+    def engines(self) -> tuple[Dtype, ...]:
         """Those that a reload switches to."""
         return tuple(dict.fromkeys(reload.to for reload in self.reloads if reload.to))
 

@@ -7,6 +7,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
+from trtbench.scenario.build_options import BuildOptions, Dtype
 from trtbench.scenario.client import ClientSettings
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment
@@ -17,7 +18,6 @@ from trtbench.scenario.part import Name, Part
 from trtbench.scenario.stage import Stage, check_repeats
 from trtbench.scenario.workload import Workload
 
-Dtype = Literal["fp16", "int8"]
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi"]
 
 
@@ -69,6 +69,7 @@ class Scenario(Part):
     model: str = Field("smollm2-135m", description="The demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
+    build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
     deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
     grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
     workload: Workload = Workload()
@@ -134,6 +135,12 @@ class Scenario(Part):
                         f"hot_reload.reloads changes max_queue_delay_us, deployments.{name}.dynamic_batching is null: "
                         "give it one, or drop kind changed_config"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _one_engine_dir(self) -> Scenario:
+        if self.build.engine_dir and len(self.engines) > 1:
+            raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.engines)}: name the one that it is")
         return self
 
     @property

@@ -1,0 +1,54 @@
+"""The recorded contracts, as tests ask them: which keywords, flags and values a TensorRT-LLM takes. README.md says how sure each is."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+FILES = {"0.20": ("0.21",), "0.21": ("0.21",), "1.0": ("1.0",), "1.1": ("1.0", "1.2"), "1.2": ("1.2",)}
+"""Each line that trtbench claims, and the contracts it is held against: 1.1 lies between two."""
+
+CASES = [(line, name) for line, names in FILES.items() for name in names]
+
+_NEIGHBOUR = "1.0"  # what 0.21's file lacks: PluginConfig, QuantConfig, QuantAlgo and the two scripts, whose names were the same
+
+
+@cache
+def contract(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((HERE / f"tensorrt_llm_{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def llm_keywords(name: str) -> set[str]:
+    """What the engine LLM class takes: of 1.2 the strict set, the names in both of its texts."""
+    found = contract(name)
+    return set((found.get("effective_keywords_in_both_texts") or found["effective_keywords"])["TrtLlmArgs"])
+
+
+def class_of(name: str, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = contract(name)["classes"].get(kind) or contract(_NEIGHBOUR)["classes"][kind]
+    return found
+
+
+def fields(name: str, kind: str) -> dict[str, Any]:
+    """Strict where the contract brackets: a field seen in one of two texts only may not exist."""
+    found = class_of(name, kind)["fields"]
+    return {field: facts for field, facts in found.items() if len(facts.get("seen_in") or "both") > 1}
+
+
+def all_llm_fields(name: str) -> dict[str, Any]:
+    return fields(name, "BaseLlmArgs") | fields(name, "TrtLlmArgs")
+
+
+def enum(name: str, kind: str) -> list[str]:
+    found: list[str] = contract(name)["enums"].get(kind) or contract(_NEIGHBOUR)["enums"][kind]
+    return found
+
+
+def flags(name: str, program: str) -> dict[str, Any]:
+    found: dict[str, Any] = contract(name)["cli"].get(program) or contract(_NEIGHBOUR)["cli"][program]
+    return found

@@ -1,0 +1,106 @@
+"""Carries out the plan of a TensorRT-LLM build: every step is a process, every line it prints is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from trtbench.engine.calibration import misread_as, read_texts, texts_sha256, write_texts
+from trtbench.engine.checkpoint import cache_directory, publish
+from trtbench.engine.child import run_logged
+from trtbench.engine.spec import BuildJob, BuildLog, EngineError
+from trtbench.engine.trtllm_adopt import copy_tokenizer
+from trtbench.engine.trtllm_plan import llm_api_build, route, trtllm_build_command
+from trtbench.engine.trtllm_quantisation import SMOOTHQUANT_ALPHA, algorithm, calibrates, checkpoint_command
+from trtbench.engine.trtllm_versions import TensorRtLlm
+
+BUILD_LOG = "build.log"
+STEPS_FILE = "llm_api_steps.json"
+
+
+@dataclass(frozen=True)
+class Execution:
+    job: BuildJob
+    release: TensorRtLlm
+    examples: Path | None
+    architecture: str
+    log: BuildLog
+
+    def run(self) -> None:
+        """Fill the job's output; EngineError when a step fails: its log stays in the cache, and so do the steps before it."""
+        logs = cache_directory() / "build-logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        printed = logs / f"{self.job.output.name.lstrip('.')}.log"
+        with TemporaryDirectory(prefix="trtbench-build-") as scratch:
+            calibration = self._calibration(Path(scratch))
+            if route(self.job.spec.dtype, self.job.spec.build, self.architecture) == "llm_api":
+                self._by_llm_api(Path(scratch) / "plan.json", calibration, printed)
+            else:
+                self._by_programs(calibration, printed)
+        copy_tokenizer(self.job.checkpoint, self.job.output)
+        shutil.move(printed, self.job.output / BUILD_LOG)
+
+    def _calibration(self, scratch: Path) -> tuple[Path, int] | None:
+        if not calibrates(self.job.spec.dtype, self.job.spec.build):
+            return None
+        if word := misread_as(scratch):
+            raise EngineError(
+                f"the path {scratch} has {word!r} in it, by which TensorRT-LLM would take our texts for that data set: set TMPDIR"
+            )
+        texts = read_texts(self.job.spec.build)
+        return write_texts(texts, scratch), len(texts)
+
+    def _by_llm_api(self, plan: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
+        build = llm_api_build(self.job.spec, self.release, self.job.checkpoint, self.job.output, calibration)
+        plan.write_text(json.dumps(build.as_json()), encoding="utf-8")
+        with self.log.step(f"build by TensorRT-LLM {self.release.text}'s LLM API ({self._what()})"):
+            run_logged([sys.executable, "-m", "trtbench.engine.trtllm_build", str(plan)], printed)
+
+    def _by_programs(self, calibration: tuple[Path, int] | None, printed: Path) -> None:
+        converted = self._converted(calibration, printed)
+        program = shutil.which("trtllm-build")
+        if not program:
+            raise EngineError("trtllm-build is not on PATH")
+        with self.log.step(f"trtllm-build {self.release.text} ({self._what()})"):
+            run_logged(trtllm_build_command(self.job.spec, program, converted, self.job.output), printed)
+
+    def _converted(self, calibration: tuple[Path, int] | None, printed: Path) -> Path:
+        """The TensorRT-LLM checkpoint, from the cache or made: hours of calibration are not lost when the build after it fails."""
+        path = cache_directory() / "trtllm-checkpoints" / f"{self.job.spec.dtype}-{self._converted_key()}"
+        if path.is_dir():
+            return path
+        if not self.examples:
+            raise EngineError("TensorRT-LLM's examples are not found; name their directory in TRTLLM_EXAMPLES")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spec = self.job.spec
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as making:
+            made = Path(making) / "checkpoint"
+            command = checkpoint_command(spec.dtype, spec.build, self.architecture, self.examples, self.job.checkpoint, made, calibration)
+            with self.log.step(f"make a TensorRT-LLM checkpoint ({self._what()})"):
+                run_logged(command, printed)
+            publish(made, path)
+        return path
+
+    def _converted_key(self) -> str:
+        options = self.job.spec.build
+        shared = {"kv_dtype", "tp", "pp", "smoothquant", "dummy_weights"}
+        key = options.model_dump(include=shared) | {
+            "checkpoint": self.job.checkpoint_sha256,
+            "dtype": self.job.spec.dtype,
+            "release": self.release.text,
+            "texts": texts_sha256(read_texts(options)) if calibrates(self.job.spec.dtype, options) else None,
+            "alpha": SMOOTHQUANT_ALPHA,
+        }
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _what(self) -> str:
+        options = self.job.spec.build
+        kv = f", {options.kv_dtype} KV cache" if options.kv_dtype != "auto" else ""
+        ranks = f", tp {options.tp} x pp {options.pp}" if options.ranks > 1 else ""
+        return f"{algorithm(self.job.spec.dtype, options) or self.job.spec.dtype}{kv}{ranks}"
