@@ -18,7 +18,8 @@ from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
-from trtbench.serving.model_repository import KvBudget, kv_budget
+from trtbench.serving.model_repository import KvBudget
+from trtbench.serving.renderers import kv_budget
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -46,7 +47,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
-            budgets[name] = kv_budget(facts, provider.kv_block_tokens, deployment, scenario.workload)
+            budgets[name] = kv_budget(provider.name, facts, provider.kv_block_tokens, deployment, scenario.workload)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets

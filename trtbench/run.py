@@ -33,7 +33,9 @@ from trtbench.scenario import Deployment, Dtype, Scenario, run_order
 from trtbench.search import Search
 from trtbench.serving.control import ModelControl
 from trtbench.serving.live_repository import LiveRepository, reloadable
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
+from trtbench.serving.model_repository import RenderedRepository
+from trtbench.serving.rendered_model import MODEL_VERSION
+from trtbench.serving.renderers import check_reloads, render
 from trtbench.serving.server import ServerError, TritonServer
 
 _REPOSITORY = "model_repository"

@@ -18,10 +18,12 @@ from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
+from trtbench.scenario.trtllm import BackendParameters, LlmApi, TensorRtLlm
 from trtbench.scenario.workload import Component, Sampling, Workload
 
 __all__ = [
     "NAME_PATTERN",
+    "BackendParameters",
     "Cancel",
     "Cells",
     "ClientSettings",
@@ -38,6 +40,7 @@ __all__ = [
     "HotReload",
     "KvCache",
     "Lengths",
+    "LlmApi",
     "Lognormal",
     "Name",
     "Normal",
@@ -59,6 +62,7 @@ __all__ = [
     "Stage",
     "Stop",
     "Telemetry",
+    "TensorRtLlm",
     "Think",
     "ThinkTime",
     "Tls",

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository
+from trtbench.serving.model_repository import RenderedRepository
+from trtbench.serving.rendered_model import MODEL_VERSION
 
 _DELAY = re.compile(r"max_queue_delay_microseconds: \d+")
 _LATEST = "version_policy { latest { num_versions: 1 } }\n"
