@@ -16,13 +16,17 @@ _LLMAPI_LAUNCH = "trtllm-llmapi-launch"
 
 @dataclass(frozen=True)
 class Launch:
-    """`ranks` servers under mpirun, or without `mpi` the one server itself. `wrapper` goes before each; `flags` to each."""
+    """`ranks` servers under mpirun, or without `mpi` the one server itself. `wrapper` goes before each, `flags` to each.
+
+    `ready_timeout_s`: how long the load may take.
+    """
 
     mpi: bool = False
     ranks: int = 1
     wrapper: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready_timeout_s: float = 300.0
 
     def command(self, server: Callable[[int], Sequence[str]]) -> list[str]:
         """The whole command line; `server` gives one rank's own."""
@@ -47,16 +51,19 @@ class Launch:
 
 DIRECT = Launch()
 
+_LARGE_LOAD_S = 1800.0
+"""Tens of GiB of weights from a slow disk, and CUDA graphs to record."""
+
 
 def engine_launch(asked: str, world_size: int, gpu_device_ids: Sequence[int]) -> Launch:
     """For the C++ backend. ScenarioError for a direct start of an engine of several ranks."""
     if asked == "orchestrator":
         return _orchestrator(gpu_device_ids or range(world_size))
     if asked == "mpirun" or (asked == "auto" and world_size > 1):
-        return Launch(mpi=True, ranks=world_size)
+        return Launch(mpi=True, ranks=world_size, ready_timeout_s=_LARGE_LOAD_S)
     if world_size > 1:
         raise ScenarioError(f"tensorrt_llm.launch = 'direct': the engine has {world_size} ranks, each a process of MPI; say auto or mpirun")
-    return DIRECT
+    return Launch(ready_timeout_s=_LARGE_LOAD_S)
 
 
 def _orchestrator(gpus: Sequence[int]) -> Launch:
@@ -66,11 +73,12 @@ def _orchestrator(gpus: Sequence[int]) -> Launch:
         mpi=True,
         flags=("--pinned-memory-pool-byte-size=0", "--enable-peer-access=false", *pools),
         environment={"TRTLLM_ORCHESTRATOR": "1", "TRTLLM_ORCHESTRATOR_SPAWN_PROCESSES": "1"},
+        ready_timeout_s=_LARGE_LOAD_S,
     )
 
 
 def llmapi_launch(asked: str, world_size: int) -> Launch:
     """For the LLM API's model, which spawns its ranks itself unless `trtllm-llmapi-launch` gives it a process for each."""
     if asked == "llmapi_launch":
-        return Launch(mpi=True, ranks=world_size, wrapper=(_LLMAPI_LAUNCH,))
-    return DIRECT if asked == "direct" else Launch(mpi=True)
+        return Launch(mpi=True, ranks=world_size, wrapper=(_LLMAPI_LAUNCH,), ready_timeout_s=_LARGE_LOAD_S)
+    return Launch(mpi=asked != "direct", ready_timeout_s=_LARGE_LOAD_S)
