@@ -1,0 +1,51 @@
+"""The real Triton reads what we write for TensorRT-LLM's models: it checks tensors, ensemble steps and batchers of a repository it loads.
+
+The backend itself needs a GPU; in its place stands a Python model that does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving.trtllm_engines import write_engine, write_templates
+
+from trtbench.scenario import BackendParameters, Deployment, DynamicBatching, QueuePolicy, TensorRtLlm, Workload
+from trtbench.serving.installation import TritonInstallation
+from trtbench.serving.rendered_model import RenderedModel
+from trtbench.serving.renderers import render
+from trtbench.serving.server import TritonServer
+
+IDLE = "class TritonPythonModel:\n    def execute(self, requests):\n        return None\n"
+
+
+def on_python(model: RenderedModel, code: Path) -> RenderedModel:
+    return replace(model, config=model.config.replace('backend: "tensorrtllm"', 'backend: "python"'), source=code)
+
+
+@pytest.mark.triton
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("version", "family"), [("0.19.0", "ensemble"), ("1.2.1", "ensemble"), ("1.2.1", "bls")])
+def test_triton_loads_the_family(installation: TritonInstallation, tmp_path: Path, version: str, family: Any) -> None:
+    templates = write_templates(tmp_path / "templates", IDLE)
+    settings = TensorRtLlm(family=family, template_dir=str(templates), parameters=BackendParameters(stats_check_period_ms=10))
+    batching = DynamicBatching(preferred_batch_sizes=(4, 8), max_queue_delay_us=500, queue_policy=QueuePolicy(max_queue_size=77))
+    repository = render(
+        write_engine(tmp_path / "engine", version), Deployment(tensorrt_llm=settings, dynamic_batching=batching), Workload()
+    )
+    idle = templates / "tensorrt_llm" / "1"
+    others = tuple(on_python(model, idle) if model.name == "tensorrt_llm" else model for model in repository.others)
+    root = replace(repository, others=others).write(tmp_path / "models")
+    with TritonServer(installation, root, tmp_path / "server.log", repository.server_flags) as server:
+        for model in (repository.model_name, *(other.name for other in others)):
+            with urllib.request.urlopen(f"http://{server.endpoints.http}/v2/models/{model}/config", timeout=5) as reply:
+                config = json.load(reply)
+            assert config["max_batch_size"] == 8
+            if model == "tensorrt_llm":
+                assert config["parameters"]["stats_check_period_ms"] == {"string_value": "10"}
+                assert config["dynamic_batching"]["default_queue_policy"]["max_queue_size"] == 77
+                assert config["model_transaction_policy"] == {"decoupled": True}
