@@ -19,7 +19,7 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget
-from trtbench.serving.renderers import kv_budget
+from trtbench.serving.renderers import check_grid, kv_budget
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -44,6 +44,8 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts.max_positions)
+    if scenario.grid:
+        check_grid(scenario.grid, provider.name)
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:

@@ -13,8 +13,8 @@ from serving.trtllm_engines import FACTS, engine_of, write_templates
 from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
-from trtbench.scenario import Deployment, KvCache, LlmApi, ScenarioError, Scheduler, Workload
-from trtbench.serving.renderers import check_reloads, kv_budget, render
+from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, Workload
+from trtbench.serving.renderers import check_grid, check_reloads, kv_budget, render
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 VERSIONS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
@@ -46,7 +46,7 @@ def keywords(line: str) -> Any:
 
 def test_what_is_written(tmp_path: Path) -> None:
     deployment = {"kv_cache": {"blocks": 100, "dtype": "fp8", "prefix_caching": True}, "scheduler": {"max_sequences": 48}}
-    repository = rendered(tmp_path, {**deployment, "llmapi": EVERYTHING.model_dump(exclude={"template_dir"})}, tp=2)
+    repository = rendered(tmp_path, {**deployment, "llmapi": EVERYTHING.model_dump(exclude={"template_dir"})}, asked={"tp": 2})
     root = repository.write(tmp_path / "models")
     assert yaml.safe_load((root / "tensorrt_llm" / "1" / "model.yaml").read_text()) == {
         "model": str(tmp_path / "checkpoint"),
@@ -123,7 +123,6 @@ def test_the_shipped_keywords_are_the_contracts(line: str) -> None:
         ({"llmapi": {"options": {"kv_cache_config": {"dtype": "fp8"}}}}, "1.2.1", "options.kv_cache_config.dtype has a key of its own"),
         ({"llmapi": {"options": {"max_batch_size": 4}}}, "1.2.1", "options.max_batch_size has a key of its own"),
         ({"kv_cache": {"dtype": "int8"}}, "1.2.1", "kv_cache.dtype = 'int8': TensorRT-LLM's PyTorch backend has auto, fp16, fp8"),
-        ({"kv_cache": {"bytes": 1 << 30}}, "1.2.1", "the checkpoint decides what the bytes hold"),
         ({"kv_cache": {"blocks": 1}}, "1.2.1", "kv_cache budget of 1 blocks"),
         ({"max_batch_size": 16}, "1.2.1", "max_batch_size = 16: the llmapi model batches in flight alone"),
         ({"dynamic_batching": {"max_queue_delay_us": 5}}, "1.2.1", "dynamic_batching: the llmapi model batches in flight alone"),
@@ -158,6 +157,48 @@ def test_before_the_checkpoint_the_budget_is_what_is_asked() -> None:
     asked = Deployment(kv_cache=KvCache(bytes=1 << 30, dtype="fp8"), scheduler=Scheduler())
     assert kv_budget("llmapi", FACTS, 32, asked, Workload()).blocks == (1 << 30) // (32 * 65536)
     assert kv_budget("llmapi", FACTS, 32, Deployment(), Workload()).blocks is None
+
+
+def test_what_the_build_options_say_is_the_llm_apis_too(tmp_path: Path) -> None:
+    asked = {"pp": 2, "max_batch_size": 16, "max_seq_len": 4096, "kv_block_tokens": 64, "dummy_weights": True}
+    repository = rendered(tmp_path, {}, asked=asked, checkpoint="/models/llama")
+    written = yaml.safe_load(repository.files["model.yaml"])
+    expected = {"model": "/models/llama", "pipeline_parallel_size": 2, "max_batch_size": 16, "max_seq_len": 4096, "load_format": "dummy"}
+    assert expected.items() <= written.items()
+    assert written["kv_cache_config"]["tokens_per_block"] == 64
+    assert repository.served.scheduler.max_sequences == 16
+    with pytest.raises(ScenarioError, match=r"scheduler.max_sequences = 8 and build.max_batch_size = 16"):
+        rendered(tmp_path, {"scheduler": {"max_sequences": 8}}, asked=asked)
+
+
+def test_bytes_of_the_kv_cache_need_its_type(tmp_path: Path) -> None:
+    asked = {"bytes": 100 * 32 * FACTS.kv_bytes_per_token("fp16")}
+    assert rendered(tmp_path, {"kv_cache": asked | {"dtype": "fp16"}}).kv.blocks == 100
+    with pytest.raises(ScenarioError, match="the checkpoint does not say its KV cache's type"):
+        rendered(tmp_path, {"kv_cache": asked})
+
+
+@pytest.mark.parametrize(
+    ("provider", "grid", "refused"),
+    [
+        (
+            "tensorrt_llm",
+            {"max_sequences": (8, 32)},
+            "grid.max_sequences: provider tensorrt_llm cannot vary it (it is built into the engine)",
+        ),
+        ("tensorrt_llm", {"max_queue_delay_us": (0, 100)}, ""),
+        ("llmapi", {"max_batch_size": (1, 8)}, "grid.max_batch_size: provider llmapi cannot vary it (Triton's batcher is off"),
+        ("llmapi", {"max_sequences": (8, 32)}, ""),
+        ("openvino", {"instances": (1, 2)}, ""),
+    ],
+)
+def test_axes_that_would_change_nothing_are_refused(provider: str, grid: dict[str, Any], refused: str) -> None:
+    if not refused:
+        check_grid(Grid(**grid), provider)
+        return
+    with pytest.raises(ScenarioError) as error:
+        check_grid(Grid(**grid), provider)
+    assert refused in str(error.value)
 
 
 def test_no_hot_reload(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.scenario import Deployment, ScenarioError, Workload
+from trtbench.scenario import Deployment, Grid, ScenarioError, Workload
 from trtbench.serving import model_repository
 from trtbench.serving.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.trtllm import llmapi
@@ -19,13 +19,33 @@ class Renderer:
 
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget]
     repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
+    fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid: why they cannot be varied
 
+
+_ONE_INSTANCE = "it has one instance a server"
+_BUILT_IN = "it is built into the engine"
+_NO_BATCHER = "Triton's batcher is off, requests are batched in flight alone"
 
 RENDERERS = {
     "openvino": Renderer(model_repository.kv_budget, model_repository.render),
-    "tensorrt_llm": Renderer(trtllm.kv_budget, trtllm.render),
-    "llmapi": Renderer(llmapi.kv_budget, llmapi.render),
+    "tensorrt_llm": Renderer(
+        trtllm.kv_budget,
+        trtllm.render,
+        {"instances": _ONE_INSTANCE, "max_sequences": _BUILT_IN, "max_tokens_per_step": _BUILT_IN},
+    ),
+    "llmapi": Renderer(
+        llmapi.kv_budget,
+        llmapi.render,
+        {"instances": _ONE_INSTANCE, **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER)},
+    ),
 }
+
+
+def check_grid(grid: Grid, provider: str) -> None:
+    """ScenarioError for an axis that the provider cannot vary: every cell would be served alike."""
+    for axis in grid.axes:
+        if why := RENDERERS[provider].fixed_axes.get(axis):
+            raise ScenarioError(f"grid.{axis}: provider {provider} cannot vary it ({why}); drop the axis")
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:

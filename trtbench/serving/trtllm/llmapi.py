@@ -19,7 +19,7 @@ from trtbench.serving.trtllm.interface import find_templates, interface, model_c
 from trtbench.serving.trtllm.repository import common_problems
 
 _DEFAULTS = Deployment()
-_KV_DTYPES = {"auto": "auto", "fp16": "auto", "fp8": "fp8"}
+_KV_DTYPES = ("auto", "fp16", "fp8")
 _FIRST = (1, 0)
 MODEL = "tensorrt_llm"
 
@@ -27,16 +27,16 @@ MODEL = "tensorrt_llm"
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """The repository of a checkpoint under `deployment`; ScenarioError when they do not go together."""
     settings = deployment.llmapi or LlmApi()
-    kv = kv_budget(engine.model_facts, engine.kv_block_tokens, deployment, workload)
-    version = engine.provider_versions.get("tensorrt_llm", "")
+    deployment = _with_built_limits(deployment, engine.options.get("asked") or {})
+    kv_dtype = _kv_dtype(deployment, getattr(engine, "kv_dtype", "auto"))
+    kv = _budget(engine.model_facts, engine.kv_block_tokens, deployment, workload, kv_dtype)
     keywords = llm_keywords(engine, deployment, settings, kv)
-    check_keywords(keywords, version)
+    check_keywords(keywords, engine.provider_versions.get("tensorrt_llm", ""))
     triton: dict[str, Any] = {"max_batch_size": 0, "decoupled": True}
     if settings.cancellation_check_period_ms is not None:
         triton["cancellation_check_period_ms"] = settings.cancellation_check_period_ms
     config = interface("llmapi", "1.x", MODEL)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
-    ranks = keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"]
     return RenderedRepository(
         MODEL,
         text_format.MessageToString(config, as_utf8=True),
@@ -44,22 +44,49 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         kv,
         server_flags=(),  # the model completes its own configuration, with model.yaml's decoupled and max_batch_size
         files={"model.yaml": yaml.safe_dump(keywords | {"triton_config": triton}, sort_keys=False, allow_unicode=True)},
-        launch=llmapi_launch(settings.launch, ranks),
+        launch=llmapi_launch(settings.launch, keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"]),
         served=deployment.model_copy(update={"dynamic_batching": None}),
     )
 
 
 def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
-    """What is asked for; `blocks` is None where the LLM API takes a share of the GPU's free memory."""
+    """Before the checkpoint is read: what is asked for. `blocks` is None where the LLM API takes a share of the GPU's free memory."""
+    return _budget(facts, block_tokens, deployment, workload, deployment.kv_cache.dtype)
+
+
+def _budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload, dtype: str) -> KvBudget:
+    """`dtype` auto: not known, so neither is what bytes hold."""
     for problem in (*common_problems(deployment, "llmapi"), *_problems(deployment)):
         raise ScenarioError(problem)
     check_positions(workload, facts.max_positions)
-    dtype = "fp8" if deployment.kv_cache.dtype == "fp8" else "fp16"
-    bytes_per_token = facts.kv_bytes_per_token(dtype)
+    known = "fp16" if dtype == "auto" else dtype
+    bytes_per_token = facts.kv_bytes_per_token(known)
     blocks = deployment.kv_cache.blocks
-    if deployment.kv_cache.bytes:
+    if deployment.kv_cache.bytes and dtype != "auto":
         blocks = deployment.kv_cache.bytes // (bytes_per_token * block_tokens)
-    return KvBudget(blocks, block_tokens, dtype, bytes_per_token, -(-workload.longest_request_tokens // block_tokens)).fitting()
+    return KvBudget(blocks, block_tokens, known, bytes_per_token, -(-workload.longest_request_tokens // block_tokens)).fitting()
+
+
+def _kv_dtype(deployment: Deployment, checkpoint: str) -> str:
+    """What is asked, else what the checkpoint was prepared for; ScenarioError when they differ, or when bytes of an unknown type are asked."""
+    asked = deployment.kv_cache.dtype
+    if asked == "fp16" and checkpoint == "fp8":
+        raise ScenarioError("kv_cache.dtype = 'fp16': the checkpoint's KV cache is quantised to fp8; say auto, or serve another checkpoint")
+    dtype = checkpoint if asked == "auto" else asked
+    if deployment.kv_cache.bytes and dtype == "auto":
+        raise ScenarioError("kv_cache.bytes: the checkpoint does not say its KV cache's type, so what they hold; name kv_cache.dtype")
+    return dtype
+
+
+def _with_built_limits(deployment: Deployment, build: Mapping[str, Any]) -> Deployment:
+    """In-flight limits that `build` names count where the scheduler's are left out; ScenarioError when both are given and differ."""
+    limits = {}
+    for key, build_key in (("max_sequences", "max_batch_size"), ("max_tokens_per_step", "max_num_tokens")):
+        asked, built = getattr(deployment.scheduler, key), build.get(build_key)
+        if built is not None and asked not in (built, getattr(_DEFAULTS.scheduler, key)):
+            raise ScenarioError(f"scheduler.{key} = {asked} and build.{build_key} = {built} say different things of one limit: drop one")
+        limits[key] = built or asked
+    return deployment.model_copy(update={"scheduler": deployment.scheduler.model_copy(update=limits)})
 
 
 def _problems(deployment: Deployment) -> Iterator[str]:
@@ -69,15 +96,15 @@ def _problems(deployment: Deployment) -> Iterator[str]:
         yield f"max_batch_size = {deployment.max_batch_size}: the llmapi model batches in flight alone, Triton's batcher is off; drop it"
     if deployment.dynamic_batching not in (None, _DEFAULTS.dynamic_batching):
         yield "dynamic_batching: the llmapi model batches in flight alone, Triton's batcher is off; say null, or leave it out"
-    if deployment.kv_cache.bytes and deployment.kv_cache.dtype == "auto":
-        yield "kv_cache.bytes with kv_cache.dtype auto: the checkpoint decides what the bytes hold; name the type, or say blocks"
 
 
 def llm_keywords(engine: Engine, deployment: Deployment, settings: LlmApi, kv: KvBudget) -> dict[str, Any]:
     """Keywords of tensorrt_llm.LLM. Those left out are its own defaults."""
+    build = engine.options.get("asked") or {}
     cache_config = {
         "enable_block_reuse": deployment.kv_cache.prefix_caching,
-        "dtype": _KV_DTYPES[deployment.kv_cache.dtype],
+        "dtype": "fp8" if kv.dtype == "fp8" else "auto",
+        "tokens_per_block": build.get("kv_block_tokens"),
         "max_tokens": kv.tokens,
         "free_gpu_memory_fraction": settings.free_gpu_memory_fraction,
         "host_cache_size": settings.host_cache_bytes,
@@ -86,12 +113,14 @@ def llm_keywords(engine: Engine, deployment: Deployment, settings: LlmApi, kv: K
         "capacity_scheduler_policy": settings.capacity_scheduler_policy,
         "context_chunking_policy": settings.context_chunking_policy,
     }
-    options = engine.options
     keywords: dict[str, Any] = {
-        "model": str(engine.path.resolve()),
+        "model": engine.options.get("checkpoint") or str(engine.path.resolve()),
         "backend": "pytorch",
-        "tensor_parallel_size": int(options.get("tp", 1)),
-        "pipeline_parallel_size": int(options.get("pp", 1)),
+        "load_format": "dummy" if build.get("dummy_weights") else None,
+        "tensor_parallel_size": build.get("tp", 1),
+        "pipeline_parallel_size": build.get("pp", 1),
+        "max_seq_len": build.get("max_seq_len"),
+        "max_input_len": build.get("max_input_len"),
         "max_batch_size": deployment.scheduler.max_sequences,
         "max_num_tokens": deployment.scheduler.max_tokens_per_step,
         "enable_chunked_prefill": deployment.scheduler.chunked_prefill,
