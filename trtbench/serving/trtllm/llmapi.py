@@ -68,7 +68,7 @@ def _budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, worklo
 
 
 def _kv_dtype(deployment: Deployment, checkpoint: str) -> str:
-    """What is asked, else what the checkpoint was prepared for; ScenarioError when they differ, or when bytes of an unknown type are asked."""
+    """What is asked, else what the checkpoint was prepared for; ScenarioError when they differ, or bytes of no known type are asked."""
     asked = deployment.kv_cache.dtype
     if asked == "fp16" and checkpoint == "fp8":
         raise ScenarioError("kv_cache.dtype = 'fp16': the checkpoint's KV cache is quantised to fp8; say auto, or serve another checkpoint")
