@@ -121,6 +121,11 @@ def test_the_llm_apis_launcher_goes_before_each_rank(serve: Callable[..., Triton
         assert json.loads((tmp_path / "mpirun.json").read_text()).count("trtllm-llmapi-launch") == 2
 
 
+def test_more_ranks_than_cores(serve: Callable[..., TritonServer], tmp_path: Path) -> None:
+    with serve(replace(engine_launch("auto", 2, ()), oversubscribe=True)):
+        assert json.loads((tmp_path / "mpirun.json").read_text())[:2] == ["--allow-run-as-root", "--oversubscribe"]
+
+
 def test_the_llm_api_spawns_its_own_ranks_otherwise() -> None:
     assert llmapi_launch("auto", 4).command(lambda rank: ["t"]) == ["mpirun", "--allow-run-as-root", "-n", "1", "t"]
     assert llmapi_launch("direct", 1).command(lambda rank: ["t"]) == ["t"]

@@ -100,6 +100,7 @@ class TensorRtLlm(Part):
         "auto",
         description="auto: direct on one GPU, else mpirun, a server a rank (leader mode). orchestrator: one server, spawned workers.",
     )
+    oversubscribe: bool = Field(False, description="mpirun may start more ranks than it counts cores.")
     batching_strategy: Literal["inflight_fused_batching", "inflight_batching", "V1"] = Field(
         "inflight_fused_batching", description="gpt_model_type: in-flight batching, or V1, static batches."
     )
@@ -122,6 +123,7 @@ class LlmApi(Part):
         "auto",
         description="auto: mpirun of one process, as NVIDIA's launcher. llmapi_launch: a process a rank under trtllm-llmapi-launch.",
     )
+    oversubscribe: bool = Field(False, description="mpirun may start more ranks than it counts cores.")
     free_gpu_memory_fraction: Fraction | None = Field(None, description="Of the memory free after the load, for the KV cache.")
     host_cache_bytes: int | None = Field(None, ge=0, description="Host memory that KV blocks are offloaded to.")
     capacity_scheduler_policy: Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"] | None = None

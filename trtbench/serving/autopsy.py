@@ -50,7 +50,11 @@ _DEVICE_CAUSES = (
         "NCCL_DEBUG=WARN says more; give each rank a GPU, a container --shm-size",
     ),
     (r"MPI_ERR_SPAWN", "the LLM API could not spawn its workers", "set llmapi.launch to mpirun or llmapi_launch"),
-    (r"not enough slots available", "mpirun finds fewer cores than ranks", "give the job more, or set OMPI_MCA_rmaps_base_oversubscribe=1"),
+    (
+        r"not enough slots available|All nodes which are allocated for this job are already filled",
+        "mpirun finds fewer cores than ranks",
+        "give the job more cores, or set oversubscribe: true beside launch",
+    ),
     (
         r"no CUDA-capable device is detected|CUDA driver version is insufficient",
         "no usable GPU",
@@ -82,7 +86,7 @@ _CAUSES = (
     (r"Unexpected argument|unrecognized option", "Triton does not know one of the flags", "use a Triton of 24.10 or later"),
     (r"error: creating server: (.{0,300})", "Triton could not start", "see the reason in the log"),
     (
-        r"MPI_ABORT was invoked on rank (\d+)|mpirun noticed that process rank (\d+)",
+        r"MPI_ABORT was invoked on rank (\d+)|(?:mpirun|prterun|mpiexec) noticed that process rank (\d+)",
         "a rank of MPI ended, and with it the others",
         "its own words stand before mpirun's in the log",
     ),

@@ -23,6 +23,7 @@ class Launch:
 
     mpi: bool = False
     ranks: int = 1
+    oversubscribe: bool = False
     wrapper: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Launch:
         first = [*self.wrapper, *server(0), *self.flags]
         if not self.mpi:
             return first
-        command = ["mpirun", "--allow-run-as-root", "-n", "1", *first]
+        command = ["mpirun", "--allow-run-as-root", *(["--oversubscribe"] if self.oversubscribe else []), "-n", "1", *first]
         for rank in range(1, self.ranks):
             command += [":", "-n", "1", *self.wrapper, *server(rank), *self.flags]
             command += ["--model-control-mode=explicit", f"--load-model={RANK_MODEL}"]

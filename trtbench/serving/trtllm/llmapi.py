@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     triton: dict[str, Any] = {"max_batch_size": 0, "decoupled": True}
     if settings.cancellation_check_period_ms is not None:
         triton["cancellation_check_period_ms"] = settings.cancellation_check_period_ms
+    launch = llmapi_launch(settings.launch, keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"])
     config = interface("llmapi", "1.x", MODEL)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     return RenderedRepository(
@@ -44,7 +46,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         kv,
         server_flags=(),  # the model completes its own configuration, with model.yaml's decoupled and max_batch_size
         files={"model.yaml": yaml.safe_dump(keywords | {"triton_config": triton}, sort_keys=False, allow_unicode=True)},
-        launch=llmapi_launch(settings.launch, keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"]),
+        launch=replace(launch, oversubscribe=settings.oversubscribe),
         served=deployment.model_copy(update={"dynamic_batching": None}),
     )
 

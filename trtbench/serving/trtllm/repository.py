@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
@@ -31,6 +32,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     line = engine_line(engine.provider_versions.get("tensorrt_llm", ""), templates)
     configs = family_configs(line, deployment, engine.path.resolve(), kv.tokens)
     empty = data.MODEL_REPO / FAMILY / MODEL_VERSION
+    launch = engine_launch(settings.launch, limits.world_size, settings.parameters.gpu_device_ids)
     own = {BACKEND_MODEL: empty, "ensemble": empty}
     models = [RenderedModel(name, text, own.get(name) or model_code(_TEMPLATES, templates, name)) for name, text in configs.items()]
     return RenderedRepository(
@@ -39,7 +41,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         models[0].source,
         kv,
         others=tuple(models[1:]),
-        launch=engine_launch(settings.launch, limits.world_size, settings.parameters.gpu_device_ids),
+        launch=replace(launch, oversubscribe=settings.oversubscribe),
         served=_served(deployment, limits),
     )
 
