@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from conftest import SMALL
 from serving.trtllm_engines import write_engine, write_templates
 
-from trtbench.scenario import BackendParameters, Deployment, DynamicBatching, QueuePolicy, TensorRtLlm, Workload
+from trtbench.cli import main
+from trtbench.engine.spec import Engine
+from trtbench.records import Outcome
+from trtbench.rundir import RunDirectory
+from trtbench.scenario import BackendParameters, Deployment, Dtype, DynamicBatching, QueuePolicy, TensorRtLlm, Workload
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.rendered_model import RenderedModel
 from trtbench.serving.renderers import render
@@ -49,3 +55,27 @@ def test_triton_loads_the_family(installation: TritonInstallation, tmp_path: Pat
                 assert config["parameters"]["stats_check_period_ms"] == {"string_value": "10"}
                 assert config["dynamic_batching"]["default_queue_policy"]["max_queue_size"] == 77
                 assert config["model_transaction_policy"] == {"decoupled": True}
+
+
+@pytest.mark.triton
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("version", ["0.19.0", "1.2.1"])
+def test_the_client_speaks_the_tensors_of_the_backend(
+    installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path: Path, version: str
+) -> None:
+    """Our CPU model behind the interface of `tensorrt_llm`: Triton checks names, types and shapes of what the client sends."""
+    cpu = render(engines["int8"], SMALL, Workload())
+    its_parameters = cpu.config[cpu.config.index("parameters {") :]
+    backend = render(write_engine(tmp_path / "engine", version), Deployment(max_batch_size=8), Workload())
+    config = backend.config.replace('backend: "tensorrtllm"', 'backend: "python"') + its_parameters
+    root = replace(backend, config=config, source=cpu.source).write(tmp_path / "models")
+    with TritonServer(installation, root, tmp_path / "server.log", backend.server_flags) as server:
+        command = ["bench", "--url", server.endpoints.grpc, "--model", "tensorrt_llm", "--tokenizer", str(engines["int8"].path)]
+        flags = ["--artifact-dir", str(tmp_path / "runs"), "--max-concurrency", "2", "--num-prompts", "4", "--isl", "8", "--osl", "4"]
+        done = CliRunner().invoke(main, [*command, *flags])
+    assert done.exit_code == 0, done.output
+    (run,) = (tmp_path / "runs").iterdir()
+    (deployment,) = RunDirectory.open(run).deployments()
+    records = deployment.requests()
+    assert [(record.outcome, record.output_tokens) for record in records] == [(Outcome.COMPLETED, 4)] * 4
+    assert all(record.server for record in records)  # the backend's own instants, asked for and returned

@@ -35,7 +35,15 @@ def family_configs(line: Line, deployment: Deployment, engine: Path, kv_tokens: 
 
 
 def _texts(configs: list[ModelConfig]) -> dict[str, str]:
-    return {config.name: text_format.MessageToString(config, as_utf8=True) for config in configs}
+    return {config.name: _text(config) for config in configs}
+
+
+def _text(config: ModelConfig) -> str:
+    """Protobuf leaves a delay of 0 out; here it stands, for a hot reload changes it in its place."""
+    text: str = text_format.MessageToString(config, as_utf8=True)
+    if config.HasField("dynamic_batching") and not config.dynamic_batching.max_queue_delay_microseconds:
+        text = text.replace("dynamic_batching {\n", "dynamic_batching {\n  max_queue_delay_microseconds: 0\n", 1)
+    return text
 
 
 def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path, kv_tokens: int | None) -> ModelConfig:
