@@ -37,7 +37,7 @@ from trtbench.serving.live_repository import LiveRepository, reloadable
 from trtbench.serving.log_facts import log_facts
 from trtbench.serving.model_repository import RenderedRepository
 from trtbench.serving.rendered_model import MODEL_VERSION
-from trtbench.serving.renderers import check_reloads, render
+from trtbench.serving.renderers import check_reloads, check_takes_ids, render
 from trtbench.serving.server import ServerError, TritonServer
 
 _REPOSITORY = "model_repository"
@@ -94,6 +94,7 @@ class _Prepared:
 
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
     preflight = check_run(scenario, runs, engines)
+    check_takes_ids(scenario.deployments, preflight.provider.name)
     built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served

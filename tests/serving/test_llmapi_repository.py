@@ -13,8 +13,8 @@ from serving.trtllm_engines import FACTS, engine_of, write_templates
 from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
-from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, Workload
-from trtbench.serving.renderers import check_grid, check_reloads, kv_budget, render
+from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
+from trtbench.serving.renderers import check_grid, check_reloads, check_takes_ids, kv_budget, render
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 VERSIONS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
@@ -199,6 +199,15 @@ def test_axes_that_would_change_nothing_are_refused(provider: str, grid: dict[st
     with pytest.raises(ScenarioError) as error:
         check_grid(Grid(**grid), provider)
     assert refused in str(error.value)
+
+
+def test_text_is_not_what_the_load_generator_sends() -> None:
+    ids, bls = Deployment(), Deployment(tensorrt_llm=TensorRtLlm(family="bls"))
+    check_takes_ids({"a": ids}, "tensorrt_llm")
+    with pytest.raises(ScenarioError, match=r"deployments.b.tensorrt_llm.family = 'bls' takes text"):
+        check_takes_ids({"a": ids, "b": bls}, "tensorrt_llm")
+    with pytest.raises(ScenarioError, match="provider llmapi takes text"):
+        check_takes_ids({"a": ids}, "llmapi")
 
 
 def test_no_hot_reload(tmp_path: Path) -> None:
