@@ -19,7 +19,7 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget
-from trtbench.serving.renderers import check_grid, kv_budget
+from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -75,6 +75,8 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
         _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
     installation = find_tritonserver()
+    for deployment in scenario.deployments.values():
+        RENDERERS[provider.name].check_installed(deployment)
     for directory in directories:
         check_writable(directory)
     return Preflight(provider, installation, facts, budgets)

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
 from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
-from trtbench.serving.renderers import check_grid, check_reloads, check_takes_ids, kv_budget, render
+from trtbench.serving.renderers import RENDERERS, check_grid, check_reloads, check_takes_ids, kv_budget, render
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 VERSIONS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
@@ -208,6 +208,23 @@ def test_text_is_not_what_the_load_generator_sends() -> None:
         check_takes_ids({"a": ids, "b": bls}, "tensorrt_llm")
     with pytest.raises(ScenarioError, match="provider llmapi takes text"):
         check_takes_ids({"a": ids}, "llmapi")
+
+
+def test_what_this_machine_lacks_is_told_before_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    check_trtllm, check_llmapi = RENDERERS["tensorrt_llm"].check_installed, RENDERERS["llmapi"].check_installed
+    RENDERERS["openvino"].check_installed(Deployment())
+    check_trtllm(Deployment())
+    with pytest.raises(ScenarioError, match="model preprocessing"):
+        check_trtllm(Deployment(tensorrt_llm=TensorRtLlm(family="bls")))
+    with pytest.raises(ScenarioError, match="mpirun is not on PATH"):
+        check_trtllm(Deployment(tensorrt_llm=TensorRtLlm(launch="orchestrator")))
+    with pytest.raises(ScenarioError, match="NVIDIA's llmapi model tensorrt_llm"):
+        check_llmapi(Deployment())
+    templates = str(write_templates(tmp_path / "llmapi"))
+    with pytest.raises(ScenarioError, match="mpirun is not on PATH"):
+        check_llmapi(Deployment(llmapi=LlmApi(template_dir=templates)))
+    check_llmapi(Deployment(llmapi=LlmApi(template_dir=templates, launch="direct")))
 
 
 def test_no_hot_reload(tmp_path: Path) -> None:

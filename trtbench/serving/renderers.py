@@ -15,10 +15,14 @@ from trtbench.serving.trtllm import repository as trtllm
 
 @dataclass(frozen=True)
 class Renderer:
-    """`kv_budget` answers before there is an engine, `repository` with one; both refuse what the provider cannot serve."""
+    """`kv_budget` answers before there is an engine, `repository` with one; both refuse what the provider cannot serve.
+
+    `check_installed` refuses what this machine cannot.
+    """
 
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget]
     repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
+    check_installed: Callable[[Deployment], None] = lambda deployment: None
     fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid: why they cannot be varied
 
 
@@ -31,11 +35,13 @@ RENDERERS = {
     "tensorrt_llm": Renderer(
         trtllm.kv_budget,
         trtllm.render,
+        trtllm.check_installed,
         {"instances": _ONE_INSTANCE, "max_sequences": _BUILT_IN, "max_tokens_per_step": _BUILT_IN},
     ),
     "llmapi": Renderer(
         llmapi.kv_budget,
         llmapi.render,
+        llmapi.check_installed,
         {"instances": _ONE_INSTANCE, **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER)},
     ),
 }

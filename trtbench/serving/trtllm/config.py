@@ -19,6 +19,9 @@ BACKEND_MODEL = "tensorrt_llm"
 FRONT_MODELS = {"ids": BACKEND_MODEL, "ensemble": "ensemble", "bls": "tensorrt_llm_bls"}
 """The model that a client speaks to, by family."""
 
+TEXT_MODELS = {"ids": (), "ensemble": ("preprocessing", "postprocessing"), "bls": ("preprocessing", "postprocessing", "tensorrt_llm_bls")}
+"""Models whose Python code is NVIDIA's, by family."""
+
 _KIND_CPU = model_config_pb2.ModelInstanceGroup.KIND_CPU
 _TIMEOUT_ACTIONS = {"reject": model_config_pb2.ModelQueuePolicy.REJECT, "delay": model_config_pb2.ModelQueuePolicy.DELAY}
 

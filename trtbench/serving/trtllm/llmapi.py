@@ -51,6 +51,13 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     )
 
 
+def check_installed(deployment: Deployment) -> None:
+    """ScenarioError when NVIDIA's model, or a program that the launch needs, is not on this machine."""
+    settings = deployment.llmapi or LlmApi()
+    model_code("llmapi", find_templates("llmapi", settings.template_dir), MODEL)
+    llmapi_launch(settings.launch, 1).check()
+
+
 def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
     """Before the checkpoint is read: what is asked for. `blocks` is None where the LLM API takes a share of the GPU's free memory."""
     return _budget(facts, block_tokens, deployment, workload, deployment.kv_cache.dtype)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.scenario import Deployment, ScenarioError, Scheduler, TensorRtLlm, Workload
-from trtbench.serving.launch import engine_launch
+from trtbench.serving.launch import Launch, engine_launch
 from trtbench.serving.model_repository import KvBudget, RenderedRepository, check_positions
 from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
-from trtbench.serving.trtllm.config import BACKEND_MODEL, FAMILY, FRONT_MODELS, family_configs
+from trtbench.serving.trtllm.config import BACKEND_MODEL, FAMILY, FRONT_MODELS, TEXT_MODELS, family_configs
 from trtbench.serving.trtllm.engine_limits import EngineLimits
 from trtbench.serving.trtllm.interface import engine_line, find_templates, model_code
 
@@ -56,6 +56,15 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
     bytes_ = deployment.kv_cache.bytes if deployment.kv_cache.dtype != "auto" else None
     blocks = bytes_ // (bytes_per_token * block_tokens) if bytes_ else deployment.kv_cache.blocks
     return KvBudget(blocks, block_tokens, dtype, bytes_per_token, -(-workload.longest_request_tokens // block_tokens)).fitting()
+
+
+def check_installed(deployment: Deployment) -> None:
+    """ScenarioError when NVIDIA's code of the family, or a program that the launch surely needs, is not on this machine."""
+    settings = deployment.tensorrt_llm or TensorRtLlm()
+    templates = find_templates(_TEMPLATES, settings.template_dir)
+    for model in TEXT_MODELS[settings.family]:
+        model_code(_TEMPLATES, templates, model)
+    Launch(mpi=settings.launch in ("mpirun", "orchestrator")).check()
 
 
 def common_problems(deployment: Deployment, provider: str) -> Iterator[str]:
