@@ -52,6 +52,7 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
         ("CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
         ("Impossible to fit in any sequence in kvCache", "the KV cache holds no sequence"),
         ("CUDA error: an illegal memory access was encountered", "a CUDA call failed (an illegal memory access was encountered)"),
+        ("CUDA runtime error in cudaMemcpyAsync(dst, src.data(), n): invalid argument (a.cpp:1)", "a CUDA call failed (invalid argument"),
         ("MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD", "a rank of MPI ended, and with it the others (3)"),
         ("prterun noticed that process rank 1 with PID 30531 on node vm exited on", "a rank of MPI ended, and with it the others (1)"),
         ("error: creating server: Internal - failed to load all models", "could not start (Internal - failed to load all models)"),

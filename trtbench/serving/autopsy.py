@@ -65,7 +65,7 @@ _DEVICE_CAUSES = (
         "the KV cache holds no sequence",
         "raise the KV cache, or build with a lower max_num_tokens: its working memory comes first",
     ),
-    (r"CUDA (?:runtime )?error[^\n]{0,20}: ([^\n]{0,200})", "a CUDA call failed", "see the reason in the log"),
+    (r"CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})", "a CUDA call failed", "see the reason in the log"),
 )
 """Faults of GPUs, engines and ranks, deepest first. A server can say them and stay up, its model still READY."""
 
