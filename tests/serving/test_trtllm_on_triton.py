@@ -14,18 +14,35 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import SMALL
-from serving.trtllm_engines import write_engine, write_templates
+from serving.trtllm_engines import engine_of, write_engine, write_templates
 
 from trtbench.cli import main
 from trtbench.engine.spec import Engine
 from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import BackendParameters, Deployment, Dtype, DynamicBatching, QueuePolicy, TensorRtLlm, Workload
+from trtbench.scenario import BackendParameters, Deployment, Dtype, DynamicBatching, LlmApi, QueuePolicy, TensorRtLlm, Workload
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.rendered_model import RenderedModel
 from trtbench.serving.renderers import render
 from trtbench.serving.server import TritonServer
 
+COMPLETES = """
+import os
+import yaml
+
+
+class TritonPythonModel:
+    @classmethod
+    def auto_complete_config(cls, config):
+        with open(os.path.join(os.path.dirname(__file__), "model.yaml")) as file:
+            asked = yaml.safe_load(file)["triton_config"]
+        config.set_model_transaction_policy({"decoupled": asked["decoupled"]})
+        config.set_max_batch_size(asked["max_batch_size"])
+        return config
+
+    def execute(self, requests):
+        return None
+"""
 IDLE = "class TritonPythonModel:\n    def execute(self, requests):\n        return None\n"
 
 
@@ -55,6 +72,22 @@ def test_triton_loads_the_family(installation: TritonInstallation, tmp_path: Pat
                 assert config["parameters"]["stats_check_period_ms"] == {"string_value": "10"}
                 assert config["dynamic_batching"]["default_queue_policy"]["max_queue_size"] == 77
                 assert config["model_transaction_policy"] == {"decoupled": True}
+
+
+@pytest.mark.triton
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("flags", "streams"), [((), True), (("--disable-auto-complete-config",), False)])
+def test_the_llm_apis_model_completes_its_own_config(
+    installation: TritonInstallation, tmp_path: Path, flags: tuple[str, ...], streams: bool
+) -> None:
+    """A model that reads model.yaml as NVIDIA's does: with the flag of the other repositories it could not stream."""
+    settings = LlmApi(template_dir=str(write_templates(tmp_path / "llmapi", COMPLETES)), launch="direct")
+    repository = render(engine_of(tmp_path / "checkpoint", "llmapi", "1.2.1"), Deployment(llmapi=settings), Workload())
+    root = repository.write(tmp_path / "models")
+    with TritonServer(installation, root, tmp_path / "server.log", (*repository.server_flags, *flags)) as server:
+        with urllib.request.urlopen(f"http://{server.endpoints.http}/v2/models/tensorrt_llm/config", timeout=5) as reply:
+            config = json.load(reply)
+    assert (config.get("model_transaction_policy", {}).get("decoupled", False), config["max_batch_size"]) == (streams, 0)
 
 
 @pytest.mark.triton
