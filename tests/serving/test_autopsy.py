@@ -49,10 +49,16 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
         ("MPI_ERR_SPAWN: could not spawn processes", "could not spawn its workers; set llmapi.launch"),
         ("There are not enough slots available in the system", "mpirun finds fewer cores than ranks"),
         ("All nodes which are allocated for this job are already filled.", "mpirun finds fewer cores than ranks"),
-        ("CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
+        ("[TensorRT-LLM][ERROR] CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
         ("Impossible to fit in any sequence in kvCache", "the KV cache holds no sequence"),
-        ("CUDA error: an illegal memory access was encountered", "a CUDA call failed (an illegal memory access was encountered)"),
-        ("CUDA runtime error in cudaMemcpyAsync(dst, src.data(), n): invalid argument (a.cpp:1)", "a CUDA call failed (invalid argument"),
+        (
+            "[TensorRT-LLM][ERROR] CUDA error: an illegal memory access was encountered",
+            "a CUDA call failed (an illegal memory access was encountered)",
+        ),
+        (
+            "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMemcpyAsync(dst, n): invalid argument (a.cpp:1)",
+            "a CUDA call failed (invalid argument",
+        ),
         ("MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD", "a rank of MPI ended, and with it the others (3)"),
         ("prterun noticed that process rank 1 with PID 30531 on node vm exited on", "a rank of MPI ended, and with it the others (1)"),
         ("error: creating server: Internal - failed to load all models", "could not start (Internal - failed to load all models)"),
@@ -69,6 +75,13 @@ def test_known_causes(tmp_path: Path, log: str, cause: str) -> None:
 def test_the_deeper_cause_wins(tmp_path: Path) -> None:
     log = "error: creating server: Internal\nfailed to load 'demo' version 1: x\nModuleNotFoundError: No module named 'y'"
     assert "misses a Python package (y)" in cause_of(tmp_path, log)
+
+
+def test_what_triton_says_without_a_gpu_is_no_fault(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text('W1124 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory: CUDA driver version is insufficient"\n')
+    assert fault_while_running(log) is None
+    assert "no cause that trtbench knows" in examine(log, 1).cause
 
 
 def test_a_fault_is_told_of_a_server_that_runs(tmp_path: Path) -> None:

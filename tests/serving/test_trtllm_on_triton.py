@@ -21,6 +21,7 @@ from trtbench.engine.spec import Engine
 from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory
 from trtbench.scenario import BackendParameters, Deployment, Dtype, DynamicBatching, LlmApi, QueuePolicy, TensorRtLlm, Workload
+from trtbench.serving.autopsy import fault_while_running
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.rendered_model import RenderedModel
 from trtbench.serving.renderers import render
@@ -64,6 +65,7 @@ def test_triton_loads_the_family(installation: TritonInstallation, tmp_path: Pat
     others = tuple(on_python(model, idle) if model.name == "tensorrt_llm" else model for model in repository.others)
     root = replace(repository, others=others).write(tmp_path / "models")
     with TritonServer(installation, root, tmp_path / "server.log", repository.server_flags) as server:
+        assert fault_while_running(server.log) is None  # whatever Triton says of the GPU that is not there
         for model in (repository.model_name, *(other.name for other in others)):
             with urllib.request.urlopen(f"http://{server.endpoints.http}/v2/models/{model}/config", timeout=5) as reply:
                 config = json.load(reply)
@@ -84,9 +86,11 @@ def test_the_llm_apis_model_completes_its_own_config(
     settings = LlmApi(template_dir=str(write_templates(tmp_path / "llmapi", COMPLETES)), launch="direct")
     repository = render(engine_of(tmp_path / "checkpoint", "llmapi", "1.2.1"), Deployment(llmapi=settings), Workload())
     root = repository.write(tmp_path / "models")
-    with TritonServer(installation, root, tmp_path / "server.log", (*repository.server_flags, *flags)) as server:
-        with urllib.request.urlopen(f"http://{server.endpoints.http}/v2/models/tensorrt_llm/config", timeout=5) as reply:
-            config = json.load(reply)
+    with (
+        TritonServer(installation, root, tmp_path / "server.log", (*repository.server_flags, *flags)) as server,
+        urllib.request.urlopen(f"http://{server.endpoints.http}/v2/models/tensorrt_llm/config", timeout=5) as reply,
+    ):
+        config = json.load(reply)
     assert (config.get("model_transaction_policy", {}).get("decoupled", False), config["max_batch_size"]) == (streams, 0)
 
 

@@ -56,7 +56,7 @@ _DEVICE_CAUSES = (
         "give the job more cores, or set oversubscribe: true beside launch",
     ),
     (
-        r"no CUDA-capable device is detected|CUDA driver version is insufficient",
+        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,300}(?:no CUDA-capable device is detected|CUDA driver version is insufficient)",
         "no usable GPU",
         "start the container with --gpus all, on a driver as new as its CUDA",
     ),
@@ -65,9 +65,16 @@ _DEVICE_CAUSES = (
         "the KV cache holds no sequence",
         "raise the KV cache, or build with a lower max_num_tokens: its working memory comes first",
     ),
-    (r"CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})", "a CUDA call failed", "see the reason in the log"),
+    (
+        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,200}?CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})",
+        "a CUDA call failed",
+        "see the reason in the log",
+    ),
 )
-"""Faults of GPUs, engines and ranks, deepest first. A server can say them and stay up, its model still READY."""
+"""Faults of GPUs, engines and ranks, deepest first. A server can say them and stay up, its model still READY.
+
+None may be among what Triton itself says on a machine without a GPU, and serves all the same.
+"""
 
 _CAUSES = (
     *_DEVICE_CAUSES,
