@@ -106,7 +106,7 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
 
 
 _ENDINGS = ("engine_built", "stage_finished", "load_stopped", "deployment_finished")
-_FAULTS = ("server_lost", "interrupted", "load_stopped", "deployment_skipped", "gpu_not_restored", "gpu_busy")
+_FAULTS = ("server_lost", "server_fault", "interrupted", "load_stopped", "deployment_skipped", "gpu_not_restored", "gpu_busy")
 
 
 def _line(event: Event) -> str:
@@ -133,6 +133,8 @@ def _line(event: Event) -> str:
         return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how} after {data['seconds']:.1f} s"
     if event.kind == "server_lost":
         return f"{event.deployment}: the server is lost. {data['cause']}"
+    if event.kind == "server_fault":
+        return f"{event.deployment}: a fault on the server, which stayed up. {data['cause']}"
     if event.kind == "interrupted":
         return "Interrupted: stopping now" if data["level"] > 1 else "Interrupted: waiting for what is in flight; once more stops at once"
     if event.kind == "load_stopped":

@@ -9,7 +9,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbench import data
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
@@ -21,7 +20,8 @@ from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
-from trtbench.serving.model_repository import KvBudget, kv_budget
+from trtbench.serving.model_repository import KvBudget
+from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -47,12 +47,15 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts.max_positions)
+    if scenario.grid:
+        check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
+    block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
-            budgets[name] = kv_budget(facts, scenario.build.kv_block_tokens or provider.kv_block_tokens, deployment, scenario.workload)
+            budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
@@ -88,12 +91,9 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     if scenario.gpu:
         _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
-    if not (data.MODEL_REPO / provider.name).is_dir():
-        raise ScenarioError(
-            f"provider {provider.name}: this version of trtbench builds and checks its engines, but writes no Triton repository for them; "
-            "build with `trtbench build`, serve it yourself, and measure with `trtbench bench`"
-        )
     installation = find_tritonserver()
+    for deployment in scenario.deployments.values():
+        RENDERERS[provider.name].check_installed(deployment)
     for directory in directories:
         check_writable(directory)
     return Preflight(provider, installation, facts, budgets)

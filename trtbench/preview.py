@@ -82,6 +82,7 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
             scenario.deployments[name].scheduler.max_sequences,
         )
         for name, budget in budgets.items()
+        if budget.blocks is not None and budget.bytes is not None  # else the server's own share of what the GPU has free
     )
     runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
     stages = tuple(_stage(stage, scenario.workload) for stage in scenario.load)

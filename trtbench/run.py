@@ -31,9 +31,13 @@ from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario, run_order
 from trtbench.search import Search
+from trtbench.serving.autopsy import fault_while_running
 from trtbench.serving.control import CONTROLS
 from trtbench.serving.live_repository import LiveRepository, reloadable
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
+from trtbench.serving.log_facts import log_facts
+from trtbench.serving.model_repository import RenderedRepository
+from trtbench.serving.rendered_model import MODEL_VERSION
+from trtbench.serving.renderers import check_reloads, check_takes_ids, render
 from trtbench.serving.server import ServerError, TritonServer
 
 _REPOSITORY = "model_repository"
@@ -90,8 +94,11 @@ class _Prepared:
 
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
     preflight = check_run(scenario, runs, engines)
+    check_takes_ids(scenario.deployments, preflight.provider.name)
     built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
+    for dtype, name in _order(scenario):  # what does not go together is told before anything is served
+        _rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
     return _Prepared(scenario, preflight, built, prompts, draw_plan(scenario, prompts))
 
 
@@ -163,7 +170,8 @@ def _run_deployment(
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
         with deployed(scenario, name, engine, prepared.preflight, directory, log) as server:
-            target = inspect_target(server.endpoints.grpc, engine.model, settings=scenario.client)
+            facts = directory.read_json("deployment.json")
+            target = inspect_target(server.endpoints.grpc, facts["model_name"], settings=scenario.client)
             under_load = ServerUnderLoad(
                 target=target,
                 metrics_url=f"http://{server.endpoints.metrics}/metrics",
@@ -173,7 +181,7 @@ def _run_deployment(
                 reloader=_reloader(scenario, name, engine, prepared.engines, server, directory),
                 before_stage=before_stage,
             )
-            directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
+            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256})
             ended: str
             if scenario.context_limit:
                 if before_stage:
@@ -181,6 +189,8 @@ def _run_deployment(
                 ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+            if server.exit_code() is None and (fault := fault_while_running(server.log)):
+                log.event("server_fault", directory.name, level=2, cause=fault)
     except (ServerError, TargetError) as error:
         log.event("server_lost", directory.name, exit_code=None, cause=str(error))
         ended, signum = "server_lost", None
@@ -190,7 +200,10 @@ def _run_deployment(
 
 def _rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
     repository = render(engine, deployment, scenario.workload)
-    return reloadable(repository, scenario.hot_reload) if scenario.hot_reload else repository
+    if not scenario.hot_reload:
+        return repository
+    check_reloads(repository)
+    return reloadable(repository, scenario.hot_reload)
 
 
 def _reloader(
@@ -222,7 +235,7 @@ def deployed(
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)
-    with TritonServer(preflight.installation, root, directory.server_log, repository.server_flags, ports) as server:
+    with TritonServer(preflight.installation, root, directory.server_log, repository.server_flags, ports, repository.launch) as server:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, server)
         directory.write_json("deployment.json", facts)
         log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
@@ -232,6 +245,7 @@ def deployed(
 def _deployment_facts(
     name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, server: TritonServer
 ) -> dict[str, Any]:
+    told = log_facts(server.log.read_text(encoding="utf-8", errors="replace"))
     return {
         "name": name,
         "deployment": deployment_name,
@@ -240,13 +254,14 @@ def _deployment_facts(
         "provider": engine.provider,
         "model_name": repository.model_name,
         "model_version": MODEL_VERSION,
-        "config": deployment.model_dump(mode="json"),
+        "config": (repository.served or deployment).model_dump(mode="json"),
         "max_batch_size": deployment.max_batch_size,
-        "kv_blocks": repository.kv.blocks,
+        "kv_blocks": told.blocks(repository.kv.block_tokens) or repository.kv.blocks,
         "kv_dtype": repository.kv.dtype,
         "kv_block_tokens": repository.kv.block_tokens,
         "kv_bytes_per_token": repository.kv.bytes_per_token,
         "triton_version": server.version(),
         "server_flags": server.command[1:],
         "load_seconds": round(server.ready_s, 2),
+        "log": told.known(),
     }

@@ -30,7 +30,8 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
         log = start_run(Path(directory), scenario, [], listener)
         served = log.run.deployment(f"{name}-{engine_dtype}")
         with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as server:
-            print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
+            model = served.read_json("deployment.json")["model_name"]
+            print(f"model {model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)
             while (death := server.death()) is None:
                 sleep_s(_POLL_S)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from synthetic_run import write_synthetic_run
 
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
-from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Level, StageResult, Summary, Worker
+from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Level, StageResult, Summary, Worker, summarise
+from trtbench.records import Event
 
 Change = Callable[[StageResult], StageResult]
 
@@ -126,6 +129,16 @@ def test_blocks_left_and_lost_server(summary: Summary) -> None:
     codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
     assert codes["kv_blocks_leaked"].figures["blocks"] == 3
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}
+
+
+def test_a_fault_of_a_server_that_stayed_up(tmp_path: Path) -> None:
+    """Planted on one of two deployments, found there alone."""
+    run = write_synthetic_run(tmp_path / "run").run
+    run.append_event(Event(1, "server_fault", "default-int8", {"cause": "GPU memory ran out; lower it."}))
+    faults = [finding for finding in summarise(run).findings if finding.code == "server_fault"]
+    assert [(one.deployment, one.severity, one.figures) for one in faults] == [
+        ("default-int8", "critical", {"cause": "GPU memory ran out; lower it."})
+    ]
 
 
 def test_no_finding_is_without_figures(summary: Summary) -> None:

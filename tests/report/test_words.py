@@ -154,6 +154,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     facts = replace(result.facts, max_sequences=4)
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
     worst = replace(worst, cancellations=(Cancellation("c8", 4, 28, None, 32, 3, None, 3),))
+    worst = replace(worst, server_fault="GPU memory ran out")
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))

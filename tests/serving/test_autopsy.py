@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.memory import OomKill
-from trtbench.serving.autopsy import LAST_LINES, examine
+from trtbench.serving.autopsy import LAST_LINES, examine, fault_while_running
 
 
 def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
@@ -30,6 +30,37 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
             "failed to load 'demo' version 1: Internal: RuntimeError: no engine here",
             "did not load (Internal: RuntimeError: no engine here)",
         ),
+        (
+            "[ERROR] CUDA runtime error in ::cudaMallocAsync(ptr): out of memory (a.h:112)",
+            "GPU memory ran out; lower the KV",
+        ),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "GPU memory ran out"),
+        (
+            "Version tag does not match. Note: Current Version: 228, Serialized Engine: 237",
+            "the engine was built by another TensorRT",
+        ),
+        (
+            "6: The engine plan file is not compatible with this version of TensorRT, expecting library version 9.2.0.5 got 9.3.0.1",
+            "the engine was built by another TensorRT; build the engine in the container",
+        ),
+        ("The engine plan file is generated on an incompatible device, expecting compute 8.0 got compute 8.6", "another GPU architecture"),
+        ("Assertion failed: Failed to deserialize cuda engine. (tllmRuntime.cpp:72)", "TensorRT cannot read the engine"),
+        ("Failed, NCCL error ncclPlugin.cpp:129 'invalid usage'", "could not work together by NCCL (ncclPlugin.cpp:129 'invalid usage')"),
+        ("MPI_ERR_SPAWN: could not spawn processes", "could not spawn its workers; set llmapi.launch"),
+        ("There are not enough slots available in the system", "mpirun finds fewer cores than ranks"),
+        ("All nodes which are allocated for this job are already filled.", "mpirun finds fewer cores than ranks"),
+        ("[TensorRT-LLM][ERROR] CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
+        ("Impossible to fit in any sequence in kvCache", "the KV cache holds no sequence"),
+        (
+            "[TensorRT-LLM][ERROR] CUDA error: an illegal memory access was encountered",
+            "a CUDA call failed (an illegal memory access was encountered)",
+        ),
+        (
+            "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMemcpyAsync(dst, n): invalid argument (a.cpp:1)",
+            "a CUDA call failed (invalid argument",
+        ),
+        ("MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD", "a rank of MPI ended, and with it the others (3)"),
+        ("prterun noticed that process rank 1 with PID 30531 on node vm exited on", "a rank of MPI ended, and with it the others (1)"),
         ("error: creating server: Internal - failed to load all models", "could not start (Internal - failed to load all models)"),
         ("unrecognized option '--exit-timeout'", "does not know one of the flags"),
     ],
@@ -44,6 +75,24 @@ def test_known_causes(tmp_path: Path, log: str, cause: str) -> None:
 def test_the_deeper_cause_wins(tmp_path: Path) -> None:
     log = "error: creating server: Internal\nfailed to load 'demo' version 1: x\nModuleNotFoundError: No module named 'y'"
     assert "misses a Python package (y)" in cause_of(tmp_path, log)
+
+
+def test_what_triton_says_without_a_gpu_is_no_fault(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text('W1124 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory: CUDA driver version is insufficient"\n')
+    assert fault_while_running(log) is None
+    assert "no cause that trtbench knows" in examine(log, 1).cause
+
+
+def test_a_fault_is_told_of_a_server_that_runs(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    assert fault_while_running(log) is None
+    log.write_text("I1124 server ready\nrequest failed: MemoryError")
+    assert fault_while_running(log) is None
+    log.write_text("[TensorRT-LLM][ERROR] Encountered an error in forwardAsync function: Assertion failed: mNextBlocks.empty()\n")
+    assert fault_while_running(log) == "A step of the engine failed (Assertion failed: mNextBlocks.empty())."
+    log.write_text("Encountered an error in forwardAsync function: CUDA runtime error in cudaMallocAsync(p): out of memory")
+    assert (fault_while_running(log) or "").startswith("GPU memory ran out; ")
 
 
 def test_signals_by_name(tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ class NotRun:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentResult:
-    """`server_lost` is that event's data. `kv_blocks_left`: KV blocks in use after the drain beyond those before the load."""
+    """`server_lost` is that event's data; `server_fault`: what struck a server that stayed up.
+
+    `kv_blocks_left`: KV blocks in use after the drain beyond those before the load.
+    """
 
     name: str
     facts: DeploymentFacts
@@ -63,6 +66,7 @@ class DeploymentResult:
     cancel_controls: tuple[CancelControl, ...] = ()
     gpu_health: Mapping[str, GpuHealth] = field(default_factory=dict)
     not_told: tuple[str, ...] = ()  # series that a GPU does not have
+    server_fault: str | None = None
 
     @property
     def provider(self) -> str:
@@ -112,6 +116,7 @@ def deployment_result(
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
         cancel_controls=cancel_controls(stages, records, scenario, facts, cpu_count),
+        server_fault=(_data_of(events, "server_fault") or {}).get("cause"),
     )
 
 

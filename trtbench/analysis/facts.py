@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -37,6 +37,7 @@ class DeploymentFacts:
     engine_build_s: float | None
     config: dict[str, Any]
     engine: dict[str, Any]
+    log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
 
     @property
     def may_cache_prefixes(self) -> bool:
@@ -76,4 +77,5 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         engine_build_s=sum(step["seconds"] for step in steps) if steps else None,
         config=config,
         engine=dict(engine),
+        log=dict(deployment.get("log") or {}),
     )

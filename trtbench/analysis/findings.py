@@ -57,6 +57,8 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _first(result, _rate)
     yield from _slo(result)
     yield from _creep(result)
+    if result.server_fault:
+        yield Finding("server_fault", "critical", result.name, figures={"cause": result.server_fault})
     if result.kv_blocks_left:
         yield Finding("kv_blocks_leaked", "warning", result.name, figures={"blocks": result.kv_blocks_left})
     kept = next((audit for audit in result.cancellations if audit.keeps_blocks), None)

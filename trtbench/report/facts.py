@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.records import Environment
@@ -87,7 +88,18 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         total = size(facts.kv_blocks * facts.kv_block_tokens * facts.kv_bytes_per_token)
         shown = {"blocks": whole(facts.kv_blocks), "block_tokens": whole(facts.kv_block_tokens), "total_bytes": total}
         found[words("target.kv")] = words("target.kv_value", dtype=facts.kv_dtype or NONE, **shown)
+    if facts.log:
+        found[words("target.loaded")] = _loaded(facts.log, words)
+    if facts.provider == "llmapi":
+        found[words("target.backend")] = words("target.pytorch")
     return found
+
+
+def _loaded(log: Mapping[str, Any], words: Words) -> str:
+    """What the server said while it loaded, of one rank."""
+    sizes = {key: size(log.get(key)) for key in ("engine_bytes", "execution_context_bytes", "kv_bytes", "gpu_available_bytes")}
+    counts = {key: whole(log.get(key)) for key in ("kv_tokens", "max_sequences", "max_step_tokens", "max_input_tokens")}
+    return words("target.loaded_value", policy=log.get("scheduler_policy", NONE), **sizes, **counts)
 
 
 def parameters(summary: Summary, words: Words) -> list[Block]:

@@ -19,11 +19,13 @@ from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.scenario import ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
+from trtbench.scenario.trtllm import BackendParameters, LlmApi, TensorRtLlm
 from trtbench.scenario.workload import Component, Sampling, Workload
 
 __all__ = [
     "NAME_PATTERN",
     "PLUGINS",
+    "BackendParameters",
     "BuildOptions",
     "Cancel",
     "Cells",
@@ -41,6 +43,7 @@ __all__ = [
     "HotReload",
     "KvCache",
     "Lengths",
+    "LlmApi",
     "Lognormal",
     "Name",
     "Normal",
@@ -63,6 +66,7 @@ __all__ = [
     "Stage",
     "Stop",
     "Telemetry",
+    "TensorRtLlm",
     "Think",
     "ThinkTime",
     "Tls",

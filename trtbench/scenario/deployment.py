@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trtbench.scenario.part import Part
+from trtbench.scenario.trtllm import LlmApi, TensorRtLlm
 
 
 class QueuePolicy(Part):
@@ -65,6 +66,18 @@ class Deployment(Part):
     inference_threads: int | None = Field(
         None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client."
     )
+    tensorrt_llm: TensorRtLlm | None = Field(None, description="Settings of the provider tensorrt_llm alone.")
+    llmapi: LlmApi | None = Field(None, description="Settings of the provider llmapi alone.")
+
+    @model_validator(mode="after")
+    def _one_kv_budget(self) -> Deployment:
+        tokens = self.tensorrt_llm.parameters.max_tokens_in_paged_kv_cache if self.tensorrt_llm else None
+        if tokens and (self.kv_cache.blocks or self.kv_cache.bytes):
+            raise ValueError(
+                f"tensorrt_llm.parameters.max_tokens_in_paged_kv_cache = {tokens} is a KV budget beside kv_cache.blocks or kv_cache.bytes: "
+                "give one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _preferred_fit(self) -> Deployment:

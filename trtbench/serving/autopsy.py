@@ -23,7 +23,61 @@ _KILLED: dict[OomKill, str] = {
     "none": "Killed from outside: the kernel counted no kill for want of memory while it ran.",
     "unknown": "Probable cause: killed from outside, or by the kernel for want of memory; `dmesg` tells.",
 }
+_DEVICE_CAUSES = (
+    (
+        r"CUDA runtime error in [^\n]{0,200}out of memory|CUDA out of memory|torch\.OutOfMemoryError|cudaErrorMemoryAllocation",
+        "GPU memory ran out",
+        "lower the KV cache (kv_cache_free_gpu_mem_fraction, kv_cache.blocks) or build with a lower max_num_tokens or max_batch_size",
+    ),
+    (
+        r"Version tag does not match|engine plan file is not compatible with this version of TensorRT",
+        "the engine was built by another TensorRT",
+        "build the engine in the container that serves it",
+    ),
+    (
+        r"engine plan file is generated on an incompatible device",
+        "the engine was built on another GPU architecture",
+        "build it on the GPU that serves it",
+    ),
+    (
+        r"Failed to deserialize cuda engine",
+        "TensorRT cannot read the engine",
+        "build it again in the container and on the GPU that serve it",
+    ),
+    (
+        r"NCCL error ([^\n]{0,200})",
+        "the GPUs could not work together by NCCL",
+        "NCCL_DEBUG=WARN says more; give each rank a GPU, a container --shm-size",
+    ),
+    (r"MPI_ERR_SPAWN", "the LLM API could not spawn its workers", "set llmapi.launch to mpirun or llmapi_launch"),
+    (
+        r"not enough slots available|All nodes which are allocated for this job are already filled",
+        "mpirun finds fewer cores than ranks",
+        "give the job more cores, or set oversubscribe: true beside launch",
+    ),
+    (
+        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,300}(?:no CUDA-capable device is detected|CUDA driver version is insufficient)",
+        "no usable GPU",
+        "start the container with --gpus all, on a driver as new as its CUDA",
+    ),
+    (
+        r"Impossible to fit in any sequence in kvCache",
+        "the KV cache holds no sequence",
+        "raise the KV cache, or build with a lower max_num_tokens: its working memory comes first",
+    ),
+    (
+        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,200}?CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})",
+        "a CUDA call failed",
+        "see the reason in the log",
+    ),
+)
+"""Faults of GPUs, engines and ranks, deepest first. A server can say them and stay up, its model still READY.
+
+None may be among what Triton itself says on a machine without a GPU, and serves all the same.
+"""
+
 _CAUSES = (
+    *_DEVICE_CAUSES,
     (r"libpython\S+: cannot open shared object", "Triton's Python stub found no libpython", "install this Python's shared library"),
     (r"[Aa]ddress already in use", "a port was taken by another program", "start again: ports are chosen free each time"),
     (r"No space left on device", "the disk, or /dev/shm, is full", "free space; in a container raise --shm-size"),
@@ -38,7 +92,13 @@ _CAUSES = (
     (r"failed to load '[^']+' version \d+: (.{0,300})", "the model did not load", "see the reason in the log"),
     (r"Unexpected argument|unrecognized option", "Triton does not know one of the flags", "use a Triton of 24.10 or later"),
     (r"error: creating server: (.{0,300})", "Triton could not start", "see the reason in the log"),
+    (
+        r"MPI_ABORT was invoked on rank (\d+)|(?:mpirun|prterun|mpiexec) noticed that process rank (\d+)",
+        "a rank of MPI ended, and with it the others",
+        "its own words stand before mpirun's in the log",
+    ),
 )
+_FATAL = r"Encountered an error in forward(?:Async|Sync) function: ([^\n]{0,200})"
 
 
 @dataclass(frozen=True)
@@ -73,6 +133,13 @@ def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> 
     return Death(exit_code, f"{_ending(exit_code)}. {cause or _UNKNOWN}", log, tail, short)
 
 
+def fault_while_running(log: Path) -> str | None:
+    """Why a server that is up serves no more, or not as it should: a fault of a GPU, an engine or a rank that its log tells."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    step = re.search(_FATAL, text)
+    return _first(_DEVICE_CAUSES, text) or (f"A step of the engine failed ({step.group(1).strip()})." if step else None)
+
+
 def _ending(exit_code: int | None) -> str:
     if exit_code is None:
         return "It is still running"
@@ -86,8 +153,13 @@ def _ending(exit_code: int | None) -> str:
 
 def _cause(text: str) -> str:
     """ "" where the log names none that is known."""
-    for pattern, cause, remedy in _CAUSES:
+    cause = _first(_CAUSES, text)
+    return f"Probable cause: {cause}" if cause else ""
+
+
+def _first(causes: tuple[tuple[str, str, str], ...], text: str) -> str | None:
+    for pattern, cause, remedy in causes:
         if match := re.search(pattern, text):
-            detail = f" ({match.group(1).strip()})" if match.groups() and match.group(1) else ""
-            return f"Probable cause: {cause}{detail}; {remedy}."
-    return ""
+            told = next((group.strip() for group in match.groups() if group), "")
+            return f"{cause}{f' ({told})' if told else ''}; {remedy}."
+    return None

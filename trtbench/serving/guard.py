@@ -1,7 +1,8 @@
 """Runs one command and outlives us only long enough to end it: `python guard.py GRACE_S SHM_PREFIX COMMAND...`.
 
 Standard input is a pipe that trtbench holds and never writes. When it closes (a stop, or trtbench's death by any signal) the
-command gets SIGTERM, after the grace period its whole process group SIGKILL; then the command's shared memory is removed.
+command gets SIGTERM, after the grace period its whole process group SIGKILL, and so does whatever of it left the group (mpirun
+gives each rank one of its own); then the command's shared memory is removed.
 Standard library only, and nothing of ours: it must start at once and need nothing.
 """
 
@@ -16,11 +17,13 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; it is trtbench that decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become our children, so none is lost
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the server has a connection for every stream
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
@@ -45,10 +48,26 @@ def _default_signals() -> None:
 
 
 def _end(server: "subprocess.Popen[bytes]") -> int:
-    """Kill what is left of the server's group, its Python stubs too, and collect its exit code."""
+    """Kill what is left of the server, its Python stubs and ranks too, and collect its exit code."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
-    return server.wait()
+    returncode = server.wait()
+    while orphans := _children():  # a killed one leaves its own to us
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return returncode
+
+
+def _children() -> "list[int]":
+    """From every process's parent: not every kernel has /proc/PID/task/TID/children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may hold anything
+            if int(fields[1]) == os.getpid():
+                found.append(int(stat.parent.name))
+    return found
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from trtbench.scenario import HotReload
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, copy_version, pbtxt_string
+from trtbench.serving.model_repository import RenderedRepository, pbtxt_string
+from trtbench.serving.rendered_model import MODEL_VERSION, copy_version
 
 REVISION = "trtbench_revision"
 """A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""

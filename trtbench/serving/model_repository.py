@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -12,52 +12,62 @@ import jinja2
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.scenario import Deployment, ScenarioError, Workload
-
-MODEL_VERSION = "1"
+from trtbench.serving.launch import DIRECT, Launch
+from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
 
 _CPU_KV_DTYPES = {"auto": "fp16", "fp16": "fp16", "int8": "int8"}
 
 
 @dataclass(frozen=True)
 class KvBudget:
-    """The KV cache of a deployment; `bytes_per_token` by theory (metrics.md)."""
+    """The KV cache of a deployment; `bytes_per_token` by theory (metrics.md). `blocks`: None until the loaded server tells."""
 
-    blocks: int
+    blocks: int | None
     block_tokens: int
     dtype: str
     bytes_per_token: int
     blocks_per_request: int  # of the workload's longest
 
     @property
-    def bytes(self) -> int:
-        return self.blocks * self.block_tokens * self.bytes_per_token
+    def tokens(self) -> int | None:
+        return None if self.blocks is None else self.blocks * self.block_tokens
+
+    @property
+    def bytes(self) -> int | None:
+        return None if self.tokens is None else self.tokens * self.bytes_per_token
+
+    def fitting(self) -> KvBudget:
+        """Itself; ScenarioError when one request cannot fit."""
+        if self.blocks is not None and self.blocks < self.blocks_per_request:
+            raise ScenarioError(
+                f"kv_cache budget of {self.blocks} blocks ({self.tokens} tokens) is under one request of the workload "
+                f"({self.blocks_per_request} blocks): raise kv_cache.blocks to at least {self.blocks_per_request} or shorten the workload"
+            )
+        return self
 
 
 @dataclass(frozen=True)
 class RenderedRepository:
-    """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files."""
+    """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
+
+    A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name.
+    `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all.
+    """
 
     model_name: str
     config: str
     source: Path
     kv: KvBudget
     server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # the config is complete: saves a start of the stub
+    files: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[RenderedModel, ...] = ()
+    launch: Launch = DIRECT
+    served: Deployment | None = None
 
     def write(self, directory: Path) -> Path:
-        model = directory / self.model_name
-        version = model / MODEL_VERSION
-        copy_version(self.source, version)
-        (model / "config.pbtxt").write_text(self.config, encoding="utf-8")
+        for model in (RenderedModel(self.model_name, self.config, self.source, self.files), *self.others):
+            model.write(directory)
         return directory
-
-
-def copy_version(source: Path, version: Path) -> None:
-    """A version directory that stays as it is: a server that polls would load it again for the bytecode written beside the model.
-
-    The Python stub heeds no PYTHONDONTWRITEBYTECODE, so a file stands where the bytecode would go.
-    """
-    shutil.copytree(source, version, ignore=shutil.ignore_patterns("__pycache__"))
-    (version / "__pycache__").write_text("A file, so that no bytecode is written here (trtbench).\n", encoding="utf-8")
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
@@ -92,23 +102,23 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
         raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the CPU engine has {', '.join(_CPU_KV_DTYPES)}")
     dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
     bytes_per_token = facts.kv_bytes_per_token(dtype)
-    longest = workload.longest_request_tokens
-    if longest > facts.max_positions:
-        raise ScenarioError(
-            f"workload.input_tokens + workload.output_tokens = {longest} is over the model's {facts.max_positions} positions: "
-            "shorten one of them, or what comes on top: the prefix, a session's turns, the bounds of a dataset"
-        )
-    per_request = -(-longest // block_tokens)
+    check_positions(workload, facts.max_positions)
+    per_request = -(-workload.longest_request_tokens // block_tokens)
     if deployment.kv_cache.bytes:
         blocks = deployment.kv_cache.bytes // (bytes_per_token * block_tokens)
     else:
         blocks = deployment.kv_cache.blocks or per_request * deployment.scheduler.max_sequences
-    if blocks < per_request:
+    return KvBudget(blocks, block_tokens, dtype, bytes_per_token, per_request).fitting()
+
+
+def check_positions(workload: Workload, positions: int, of: str = "the model's") -> None:
+    """ScenarioError when the workload's longest request goes over them."""
+    longest = workload.longest_request_tokens
+    if longest > positions:
         raise ScenarioError(
-            f"kv_cache budget of {blocks} blocks ({blocks * block_tokens} tokens) is under one request of the workload "
-            f"({longest} tokens, {per_request} blocks): raise kv_cache.blocks to at least {per_request} or shorten the workload"
+            f"workload.input_tokens + workload.output_tokens = {longest} is over {of} {positions} positions: "
+            "shorten one of them, or what comes on top: the prefix, a session's turns, the bounds of a dataset"
         )
-    return KvBudget(blocks, block_tokens, dtype, bytes_per_token, per_request)
 
 
 def default_inference_threads() -> int:

@@ -22,9 +22,9 @@ from trtbench.memory import oom_kills
 from trtbench.serving import guard
 from trtbench.serving.autopsy import Death, examine
 from trtbench.serving.installation import TritonInstallation
+from trtbench.serving.launch import DIRECT, Launch
 
 LOOPBACK = "127.0.0.1"
-READY_TIMEOUT_S = 300.0
 STOP_GRACE_S = 8.0
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
 _POLL_S = 0.05
@@ -48,7 +48,7 @@ class TritonServer:
     """Serves a model repository on loopback; a context manager.
 
     `ports` are gRPC, HTTP and metrics, a free one for each 0. ServerError (with the probable cause and the log's last lines) when it
-    dies or does not become ready in READY_TIMEOUT_S.
+    dies or does not become ready in the launch's time.
     """
 
     def __init__(
@@ -58,11 +58,13 @@ class TritonServer:
         log: Path,
         flags: Sequence[str] = (),
         ports: tuple[int, int, int] = (0, 0, 0),
+        launch: Launch = DIRECT,
     ) -> None:
         self._installation = installation
         self._repository = repository
         self._flags = flags
         self._asked_ports = ports
+        self._launch = launch
         self.log = log
         self.command: list[str] = []
         self.ready_s = 0.0
@@ -126,7 +128,20 @@ class TritonServer:
         ports = [asked or free for asked, free in zip(self._asked_ports, free_ports(3), strict=True)]
         self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
         shm_prefix = f"trtbench_{os.getpid()}_{ports[0]}_"
-        self.command = [
+        self.command = self._launch.command(lambda rank: self._server(backends, ports, f"{shm_prefix}{f'{rank}_' if rank else ''}"))
+        guarded = [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *self.command]
+        with self.log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                guarded,
+                env={**self._installation.environment(), **self._launch.environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _server(self, backends: Path, ports: Sequence[int], shm_prefix: str) -> list[str]:
+        return [
             str(self._installation.binary),
             f"--model-repository={self._repository}",
             f"--backend-directory={backends}",
@@ -137,20 +152,10 @@ class TritonServer:
             f"--exit-timeout-secs={_IN_FLIGHT_GRACE_S}",
             *self._flags,
         ]
-        guarded = [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *self.command]
-        with self.log.open("wb") as log:
-            self._guard = subprocess.Popen(
-                guarded,
-                env=self._installation.environment(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
     def _wait_ready(self, start_ns: int, retry: bool) -> bool:
         """True when ready; False when it died for want of a port and may try again."""
-        deadline_ns = start_ns + seconds_ns(READY_TIMEOUT_S)
+        deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
         while now_ns() < deadline_ns:
             if self.exit_code() is not None:
                 if retry and b"Address already in use" in self.log.read_bytes():
@@ -159,7 +164,7 @@ class TritonServer:
             if is_ready(self.endpoints.http):
                 return True
             sleep_s(_POLL_S)
-        raise ServerError(f"Triton was not ready after {READY_TIMEOUT_S:g} s.\n{examine(self.log, None)}")
+        raise ServerError(f"Triton was not ready after {self._launch.ready_timeout_s:g} s.\n{examine(self.log, None)}")
 
 
 def is_ready(http_address: str) -> bool:

@@ -1,0 +1,87 @@
+"""What TensorRT-LLM says of itself while it loads: facts from the server's log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+_BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = r"(\d{1,15}(?:\.\d{1,6})?) ([KMG]i?B)"
+
+
+@dataclass(frozen=True)
+class LogFacts:
+    """Each of one rank, the last that told: the LLM API first tries a small KV cache, and its last word is what serves.
+
+    Bytes are rounded as the log rounds them. None: the log does not say.
+    """
+
+    engine_version: str | None = None
+    max_sequences: int | None = None
+    max_batch_size: int | None = None
+    max_beam_width: int | None = None
+    max_sequence_tokens: int | None = None
+    max_step_tokens: int | None = None
+    max_input_tokens: int | None = None
+    scheduler_policy: str | None = None
+    chunking_policy: str | None = None
+    engine_bytes: int | None = None
+    execution_context_bytes: int | None = None
+    runtime_buffer_bytes: int | None = None
+    decoder_bytes: int | None = None
+    gpu_total_bytes: int | None = None
+    gpu_available_bytes: int | None = None
+    kv_bytes: int | None = None
+    kv_tokens: int | None = None
+    kv_blocks: int | None = None
+    kv_host_blocks: int | None = None
+    kv_block_tokens: int | None = None
+
+    def blocks(self, block_tokens: int) -> int | None:
+        """Of the KV cache on the GPU; `block_tokens` where the log does not say."""
+        tokens = None if self.kv_tokens is None else self.kv_tokens // (self.kv_block_tokens or block_tokens)
+        return self.kv_blocks if self.kv_blocks is not None else tokens
+
+    def known(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def _size(number: str, unit: str) -> int:
+    return round(float(number) * _BYTES[unit])
+
+
+_PATTERNS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    ("engine_version", r"Engine version (\S{1,40}) found in the config file", str),
+    ("max_sequences", r"TRTGptModel maxNumSequences: (\d{1,15})\b", int),
+    ("max_batch_size", r"TRTGptModel maxBatchSize: (\d{1,15})\b", int),
+    ("max_beam_width", r"TRTGptModel maxBeamWidth: (\d{1,15})\b", int),
+    ("max_sequence_tokens", r"TRTGptModel maxSequenceLen: (\d{1,15})\b", int),
+    ("max_step_tokens", r"TRTGptModel maxNumTokens: (\d{1,15})\b", int),
+    ("max_input_tokens", r"TRTGptModel maxInputLen: (\d{1,15})\b", int),
+    ("scheduler_policy", r"Capacity Scheduler Policy: (\w{1,60})", str),
+    ("chunking_policy", r"Context Chunking Scheduler Policy: (\w{1,60})", str),
+    ("engine_bytes", rf"Loaded engine size: {_SIZE}", _size),
+    ("execution_context_bytes", rf"Allocated {_SIZE} for execution context memory", _size),
+    ("runtime_buffer_bytes", rf"Allocated {_SIZE} GPU memory for runtime buffers", _size),
+    ("decoder_bytes", rf"Allocated {_SIZE} GPU memory for decoder", _size),
+    ("gpu_total_bytes", rf"calculating max tokens in paged kv cache: total: {_SIZE}", _size),
+    ("gpu_available_bytes", rf"calculating max tokens in paged kv cache: total: [^\n]{{1,40}}?, available: {_SIZE}", _size),
+    ("kv_bytes", rf"Allocated {_SIZE} for max tokens in paged KV cache", _size),
+    ("kv_bytes", r"Max tokens in paged KV cache: \d{1,15}\. Allocating (\d{1,18}) bytes", int),
+    ("kv_tokens", r"for max tokens in paged KV cache \((\d{1,15})\)", int),
+    ("kv_tokens", r"Max tokens in paged KV cache: (\d{1,15})\.", int),
+    ("kv_blocks", r"Number of blocks in KV cache primary pool: (\d{1,15})\b", int),
+    ("kv_host_blocks", r"Number of blocks in KV cache secondary pool: (\d{1,15})\b", int),
+    ("kv_block_tokens", r"Number of tokens per block: (\d{1,15})\b", int),
+)
+"""(field, pattern, reader of its groups). Where two patterns have one field, releases differ and a log has one of them."""
+
+assert {name for name, _, _ in _PATTERNS} == {field.name for field in fields(LogFacts)}
+
+
+def log_facts(text: str) -> LogFacts:
+    """Never fails, whatever the text."""
+    found = {name: read(*matches[-1].groups()) for name, pattern, read in _PATTERNS if (matches := list(re.finditer(pattern, text)))}
+    return LogFacts(**found)

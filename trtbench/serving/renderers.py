@@ -1,0 +1,94 @@
+"""The repository of an engine, whoever built it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from trtbench.engine.spec import Engine, ModelFacts
+from trtbench.scenario import Deployment, Grid, ScenarioError, Workload
+from trtbench.serving import model_repository
+from trtbench.serving.model_repository import KvBudget, RenderedRepository
+from trtbench.serving.trtllm import llmapi
+from trtbench.serving.trtllm import repository as trtllm
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """`kv_budget` answers before there is an engine, `repository` with one; both refuse what the provider cannot serve.
+
+    `check_installed` refuses what this machine cannot.
+    """
+
+    kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget]
+    repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
+    check_installed: Callable[[Deployment], None] = lambda deployment: None
+    fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid: why they cannot be varied
+
+
+_ONE_INSTANCE = "it has one instance a server"
+_BUILT_IN = "it is built into the engine"
+_NO_BATCHER = "Triton's batcher is off, requests are batched in flight alone"
+
+RENDERERS = {
+    "openvino": Renderer(model_repository.kv_budget, model_repository.render),
+    "tensorrt_llm": Renderer(
+        trtllm.kv_budget,
+        trtllm.render,
+        trtllm.check_installed,
+        {"instances": _ONE_INSTANCE, "max_sequences": _BUILT_IN, "max_tokens_per_step": _BUILT_IN},
+    ),
+    "llmapi": Renderer(
+        llmapi.kv_budget,
+        llmapi.render,
+        llmapi.check_installed,
+        {"instances": _ONE_INSTANCE, **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER)},
+    ),
+}
+
+
+def check_grid(grid: Grid, provider: str) -> None:
+    """ScenarioError for an axis that the provider cannot vary: every cell would be served alike."""
+    for axis in grid.axes:
+        if why := RENDERERS[provider].fixed_axes.get(axis):
+            raise ScenarioError(f"grid.{axis}: provider {provider} cannot vary it ({why}); drop the axis")
+
+
+def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
+    """ScenarioError when the two do not go together."""
+    _check_parts(deployment, engine.provider)
+    return RENDERERS[engine.provider].repository(engine, deployment, workload)
+
+
+def kv_budget(provider: str, facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
+    """What is known of the KV cache before there is an engine; ScenarioError when the provider cannot serve the deployment."""
+    _check_parts(deployment, provider)
+    return RENDERERS[provider].kv_budget(facts, block_tokens, deployment, workload)
+
+
+def _check_parts(deployment: Deployment, provider: str) -> None:
+    for part in ("tensorrt_llm", "llmapi"):
+        if getattr(deployment, part) is not None and part != provider:
+            raise ScenarioError(f"{part}: read by the provider {part} alone, this is {provider}; drop it, or choose that provider")
+
+
+def check_takes_ids(deployments: Mapping[str, Deployment], provider: str) -> None:
+    """ScenarioError for a deployment whose model takes text: the load generator sends token ids."""
+    for name, deployment in deployments.items():
+        family = deployment.tensorrt_llm.family if deployment.tensorrt_llm else "ids"
+        if provider == "llmapi" or family != "ids":
+            which = "provider llmapi" if provider == "llmapi" else f"deployments.{name}.tensorrt_llm.family = {family!r}"
+            raise ScenarioError(
+                f"{which} takes text, and this version's load generator sends token ids: serve it with `trtbench serve`, "
+                "or measure provider tensorrt_llm with family ids"
+            )
+
+
+def check_reloads(repository: RenderedRepository) -> None:
+    """ScenarioError for a repository whose model cannot be loaded anew in a running server."""
+    if repository.launch.ranks > 1:
+        raise ScenarioError(
+            f"hot_reload: the engine has {repository.launch.ranks} ranks, and those of MPI end with their model; reload on one GPU"
+        )
+    if repository.files:
+        raise ScenarioError("hot_reload: the llmapi model loads no second time beside itself here; use provider tensorrt_llm or openvino")

@@ -1,0 +1,1 @@
+"""Triton model repositories for TensorRT-LLM: its C++ backend on engines, and its LLM API's model."""
