@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trtbench.scenario.part import Part
+from trtbench.scenario.replicas import Replicas
 
 
 class QueuePolicy(Part):
@@ -66,6 +67,8 @@ class Deployment(Part):
         None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client."
     )
 
+    replicas: Replicas = Field(Replicas(), description="How many Triton servers, and who spreads the requests over them.")
+
     @model_validator(mode="after")
     def _preferred_fit(self) -> Deployment:
         preferred = self.dynamic_batching.preferred_batch_sizes if self.dynamic_batching else ()
@@ -75,3 +78,8 @@ class Deployment(Part):
                 "raise max_batch_size or drop the larger sizes"
             )
         return self
+
+    @property
+    def engines(self) -> int:
+        """Engines in memory at once, each with its own KV cache: instances of all servers."""
+        return self.instances * self.replicas.count

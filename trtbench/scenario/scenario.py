@@ -14,6 +14,8 @@ from trtbench.scenario.gpu import GpuControl
 from trtbench.scenario.grid import Grid, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
+from trtbench.scenario.rounds import Rounds
+from trtbench.scenario.scaling import Scaling, expand_scaling
 from trtbench.scenario.stage import Stage, check_repeats
 from trtbench.scenario.workload import Workload
 
@@ -71,6 +73,9 @@ class Scenario(Part):
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
     grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
+    scaling: Scaling | None = Field(
+        None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
+    )
     workload: Workload = Workload()
     load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit stands in their place.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
@@ -88,6 +93,11 @@ class Scenario(Part):
         if self.grid:
             grid, deployments = expand(self.grid, self.deployments)
             self.__dict__.update(grid=grid, deployments=deployments)  # frozen for everyone else
+        if self.scaling:
+            if self.grid:
+                raise ValueError("grid and scaling exclude each other: each multiplies the one deployment; drop one")
+            scaling, deployments = expand_scaling(self.scaling, self.deployments)
+            self.__dict__.update(scaling=scaling, deployments=deployments, load=tuple(scaling.named(stage) for stage in self.load))
         return self
 
     @model_validator(mode="after")
@@ -135,6 +145,31 @@ class Scenario(Part):
                         "give it one, or drop kind changed_config"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _scaling_fits(self) -> Scenario:
+        if self.scaling:
+            self.scaling.check_load(self.load)
+        for name, deployment in self.deployments.items():
+            replicas = deployment.replicas
+            if replicas.count == 1 and replicas.balancer == "client":
+                continue
+            for key in ("context_limit", "hot_reload"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them")
+        return self
+
+    @property
+    def rounds(self) -> Rounds | None:
+        """What multiplied the deployments, if anything did."""
+        return self.grid or self.scaling
+
+    def load_of(self, deployment: str) -> tuple[Stage, ...]:
+        """The stages as one deployment gets them."""
+        if self.scaling is None or deployment not in self.deployments:
+            return self.load
+        _, units = self.scaling.point_of(deployment)
+        return tuple(self.scaling.stage_at(stage, units) for stage in self.load)
 
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
