@@ -69,6 +69,11 @@ LATE = {
     "preflight": {"gpu.control"},
     "run": {"gpu.control"},
     "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
+    "cli": {"calibrate", "commands", "reporting"},
+    "doctor": {"telemetry.nvml"},
+    "environment": {"telemetry.nvml"},
+    "preflight": {"telemetry.nvml"},
+    "telemetry.__main__": {"telemetry.nvml"},
     "report.document": {"report.plots"},
 }
 """Imports of ours inside functions: each spares a start-up what it takes long to load."""

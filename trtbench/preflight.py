@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
@@ -17,6 +19,9 @@ from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
+from trtbench.scenario import Deployment, Scenario, ScenarioError, Stage
+from trtbench.serving.balancer import find_balancer
+from trtbench.serving.capacity import check_capacity
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, kv_budget
 
@@ -47,9 +52,19 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(facts, provider.kv_block_tokens, deployment, scenario.workload)
+            check_capacity(deployment, budgets[name], provider.name, psutil.virtual_memory().total, *_gpus(deployment))
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
+
+
+def _gpus(deployment: Deployment) -> tuple[list[int], str]:
+    """(Indices, what NVML says); asked only where it matters."""
+    if not deployment.replicas.gpus:
+        return [], ""
+    from trtbench.telemetry import nvml  # pynvml is loaded only where GPUs are asked for
+
+    return [gpu["index"] for gpu in nvml.describe()], nvml.probe()
 
 
 def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
@@ -71,6 +86,8 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     if scenario.gpu:
         _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
+    for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
+        find_balancer(balancer)
     installation = find_tritonserver()
     for directory in directories:
         check_writable(directory)
@@ -85,7 +102,8 @@ def _check_gpus(asked: GpuControl) -> None:
 
 def check_open_files(scenario: Scenario) -> None:
     """ScenarioError when a worker may not open as many connections as the users of a stage need."""
-    users = max((int(stage.level) for stage in scenario.load if stage.mode == "concurrency"), default=0)
+    loads = [stage for name in scenario.deployments for stage in scenario.load_of(name)]
+    users = max((int(stage.level) for stage in loads if stage.mode == "concurrency"), default=0)
     workers = scenario.client.workers or workers_for_streams(users)
     streams = math.ceil(users / workers)
     files = math.ceil(streams / streams_per_connection(scenario.client.streams_per_connection, streams)) + SPARE_FILES

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, start_run
-from trtbench.scenario import Deployment, Dtype, Scenario, run_order
+from trtbench.scenario import Deployment, Dtype, Scenario, Stage, run_order
 from trtbench.serving.control import ModelControl
+from trtbench.serving.fleet import Fleet
 from trtbench.serving.live_repository import LiveRepository, reloadable
 from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
 from trtbench.serving.server import ServerError, TritonServer
+from trtbench.telemetry.sampler import SampledServer
 
 _REPOSITORY = "model_repository"
 
@@ -62,9 +65,10 @@ def serve_and_bench(
     built = {dtype: build(scenario, dtype, engines, listener) for dtype in _to_build(scenario)}
     engines_by_dtype = {dtype: one.engine for dtype, one in built.items()}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages)
-    plan = draw_plan(scenario, prompts)
+    plans = _draw_plans(scenario, prompts)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
+    for plan in {plan.sha256: plan for plan in plans.values()}.values():
+        log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
@@ -78,6 +82,14 @@ def serve_and_bench(
                     lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
                 else:
                     log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
+        for dtype, name in _order(scenario):
+            if interrupted_by is None:
+                ended, interrupted_by = _run_deployment(
+                    scenario, name, built[dtype].engine, engines_by_dtype, plans[name], prompts, preflight, log, progress
+                )
+                lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
+            else:
+                log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
@@ -102,8 +114,18 @@ def _to_build(scenario: Scenario) -> list[Dtype]:
     return list(dict.fromkeys((*scenario.engines, *(scenario.hot_reload.engines if scenario.hot_reload else ()))))
 
 
+def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
+    """By deployment; those with the same load share one."""
+    drawn: dict[tuple[Stage, ...], Plan] = {}
+    for name in scenario.deployments:
+        load = scenario.load_of(name)
+        if load not in drawn:
+            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts)
+    return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}
+
+
 def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
-    return run_order(scenario.grid, list(scenario.deployments), scenario.engines, scenario.seeds.order)
+    return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
 
 def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
@@ -133,16 +155,22 @@ def _run_deployment(
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
-        with deployed(scenario, name, engine, preflight, directory, log) as server:
-            target = inspect_target(server.endpoints.grpc, engine.model, settings=scenario.client)
+        with deployed(scenario, name, engine, preflight, directory, log) as fleet:
+            url, *others = fleet.addresses
+            target = inspect_target(url, engine.model, settings=scenario.client)
             under_load = ServerUnderLoad(
-                target=target,
-                metrics_url=f"http://{server.endpoints.metrics}/metrics",
+                target=replace(target, others=tuple(others)),
+                sampled=tuple(
+                    SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid) for server in fleet.servers
+                ),
                 end_id=engine.model_facts.eos_token_id,
                 pid=server.pid,
                 death=server.death,
                 reloader=_reloader(scenario, name, engine, engines, server, directory),
                 before_stage=before_stage,
+                balancer_pid=fleet.balancer.pid if fleet.balancer else None,
+                death=fleet.death,
+                reloader=_reloader(scenario, name, engine, engines, fleet.servers[0], directory),
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str
@@ -184,24 +212,30 @@ def deployed(
     directory: DeploymentDirectory,
     log: RunLog,
     ports: tuple[int, int, int] = (0, 0, 0),
-) -> Iterator[TritonServer]:
-    """`engine` served as deployment `name`, with its repository, log and facts in `directory`; a port of 0 is chosen free."""
+) -> Iterator[Fleet]:
+    """`engine` served as deployment `name`, with its repository, logs and facts in `directory`.
+
+    `ports` are the first server's, where 0 is chosen free.
+    """
     deployment = scenario.deployments[name]
     repository = _rendered(scenario, deployment, engine)
     root = repository.write(directory.path / _REPOSITORY)
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)
-    with TritonServer(preflight.installation, root, directory.server_log, repository.server_flags, ports) as server:
-        facts = _deployment_facts(directory.name, name, deployment, engine, repository, server)
+    flags = repository.server_flags
+    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports) as fleet:
+        facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
         directory.write_json("deployment.json", facts)
-        log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
-        yield server
+        for server in fleet.servers:
+            log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
+        yield fleet
 
 
 def _deployment_facts(
-    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, server: TritonServer
+    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, fleet: Fleet
 ) -> dict[str, Any]:
+    server, balancer = fleet.servers[0], fleet.balancer
     return {
         "name": name,
         "deployment": deployment_name,
@@ -218,5 +252,7 @@ def _deployment_facts(
         "kv_bytes_per_token": repository.kv.bytes_per_token,
         "triton_version": server.version(),
         "server_flags": server.command[1:],
-        "load_seconds": round(server.ready_s, 2),
+        "load_seconds": round(fleet.ready_s, 2),
+        "servers": len(fleet.servers),
+        "balancer_version": balancer.version() if balancer else None,
     }

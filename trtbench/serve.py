@@ -31,8 +31,14 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
         served = log.run.deployment(f"{name}-{engine_dtype}")
         with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as server:
             print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
+        with deployed(scenario, name, engine, preflight, log.run.deployment(f"{name}-{engine_dtype}"), log, ports) as fleet:
+            if fleet.balancer:
+                print(f"model {engine.model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
+            for server in fleet.servers:
+                endpoints = server.endpoints
+                print(f"model {engine.model}  gRPC {endpoints.grpc}  HTTP {endpoints.http}  metrics {endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)
-            while (death := server.death()) is None:
+            while (death := fleet.death()) is None:
                 sleep_s(_POLL_S)
             raise ServerError(f"Triton ended by itself. {death}")
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
 from trtbench.memory import oom_kills
-from trtbench.serving import guard
 from trtbench.serving.autopsy import Death, examine
+from trtbench.serving.guarded import Guarded
 from trtbench.serving.installation import TritonInstallation
 
 LOOPBACK = "127.0.0.1"
 READY_TIMEOUT_S = 300.0
-STOP_GRACE_S = 8.0
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
 _POLL_S = 0.05
 _TRIES = 3  # a port found free can be taken before Triton binds it
@@ -47,7 +43,7 @@ class Endpoints:
 class TritonServer:
     """Serves a model repository on loopback; a context manager.
 
-    `ports` are gRPC, HTTP and metrics, a free one for each 0. ServerError (with the probable cause and the log's last lines) when it
+    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable cause and the log's last lines) when it
     dies or does not become ready in READY_TIMEOUT_S.
     """
 
@@ -58,6 +54,7 @@ class TritonServer:
         log: Path,
         flags: Sequence[str] = (),
         ports: tuple[int, int, int] = (0, 0, 0),
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._installation = installation
         self._repository = repository
@@ -67,7 +64,8 @@ class TritonServer:
         self.command: list[str] = []
         self.ready_s = 0.0
         self._oom_kills = oom_kills()
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._variables = dict(variables)
+        self._process: Guarded | None = None
         self._staged: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -91,12 +89,12 @@ class TritonServer:
     @property
     def pid(self) -> int:
         """Root of the server's process tree (our guard's)."""
-        assert self._guard is not None
-        return self._guard.pid
+        assert self._process is not None
+        return self._process.pid
 
     def exit_code(self) -> int | None:
         """None while the server runs; 128 + n when signal n ended it."""
-        return self._guard.poll() if self._guard else None
+        return self._process.exit_code() if self._process else None
 
     def death(self) -> Death | None:
         """How and why the server ended; None while it runs."""
@@ -112,13 +110,8 @@ class TritonServer:
 
     def stop(self) -> None:
         """End the server and all it started; returns when they are gone. Safe to call twice."""
-        if self._guard:
-            self._guard.stdin.close()  # type: ignore[union-attr]
-            try:
-                self._guard.wait(STOP_GRACE_S + 4)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._guard.pid, signal.SIGKILL)
-                self._guard.wait()
+        if self._process:
+            self._process.stop()
         if self._staged:
             self._staged.cleanup()
 
@@ -137,16 +130,7 @@ class TritonServer:
             f"--exit-timeout-secs={_IN_FLIGHT_GRACE_S}",
             *self._flags,
         ]
-        guarded = [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *self.command]
-        with self.log.open("wb") as log:
-            self._guard = subprocess.Popen(
-                guarded,
-                env=self._installation.environment(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = Guarded(self.command, self.log, self._installation.environment() | self._variables, shm_prefix)
 
     def _wait_ready(self, start_ns: int, retry: bool) -> bool:
         """True when ready; False when it died for want of a port and may try again."""

@@ -49,7 +49,8 @@ def main(config_json: str, samples_jsonl: str) -> None:
 def _sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
     """Name, how to open it, ns between readings."""
     sources = triton_sources(config, _ANSWER_TIMEOUT_S)
-    sources["processes"] = lambda: Processes(config.server_pid, config.client_pid, os.getpid())
+    pids = [server.pid for server in config.servers if server.pid is not None]
+    sources["processes"] = lambda: Processes(pids, config.client_pid, os.getpid(), config.balancer_pid)
     sources["machine"] = Machine
     ticking = [(name, source, config.interval_ns) for name, source in sources.items()]
     return ticking + (_gpu_sources(config) if config.gpu else [])
