@@ -50,7 +50,9 @@ def bench(
         "plan_sha256": plan.sha256,
     }
     directory.write_json("deployment.json", facts)
-    ended, signum = drive(ServerUnderLoad(target, (SampledServer(target.url, metrics_url, None),), end_id), plan, scenario, directory, log, progress)
+    ended, signum = drive(
+        ServerUnderLoad(target, (SampledServer(target.url, metrics_url, None),), end_id), plan, scenario, directory, log, progress
+    )
     log.event("deployment_finished", directory.name, ended=ended)
     if signum is None:
         log.event("run_finished")

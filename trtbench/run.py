@@ -161,7 +161,8 @@ def _run_deployment(
             under_load = ServerUnderLoad(
                 target=replace(target, others=tuple(others)),
                 sampled=tuple(
-                    SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid) for server in fleet.servers
+                    SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid)
+                    for server in fleet.servers
                 ),
                 end_id=engine.model_facts.eos_token_id,
                 pid=server.pid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
@@ -31,6 +32,9 @@ from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
 from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
+from trtbench.analysis.scalability_law import LEAST_POINTS, ScalabilityLaw
+from trtbench.analysis.scaling import ScalingCurve, ScalingPoint, scaling_curves
+from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.timeline import Curve, Timeline
@@ -45,6 +49,7 @@ from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
 
 __all__ = [  # what report/ may know of analysis/
+    "LEAST_POINTS",
     "PERMILLES",
     "Agreement",
     "CancelControl",
@@ -79,6 +84,9 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadResult",
     "Reloads",
     "Resources",
+    "ScalabilityLaw",
+    "ScalingCurve",
+    "ScalingPoint",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -117,6 +125,7 @@ class Summary:
     prefix_reuse: tuple[PrefixReuse, ...] = ()
     frontiers: tuple[Frontier, ...] = ()
     held_gpus: tuple[HeldGpu, ...] = ()
+    scalings: tuple[ScalingCurve, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -145,6 +154,7 @@ def summarise(run: RunDirectory) -> Summary:
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
+    scalings = scaling_curves(results, scenario, environment.cpu_count)
     interrupted = any(event.kind == "interrupted" for event in events)
     complete = run.is_complete() and not interrupted
     reasons = [*run_reasons(complete, interrupted, results, comparisons), *reasons, *sample_reasons(results)]
@@ -159,10 +169,13 @@ def summarise(run: RunDirectory) -> Summary:
         verdict=verdict(reasons),
         deployments=tuple(results),
         comparisons=comparisons,
-        findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
+        findings=by_severity(
+            [*_findings(results, comparisons, scenario, environment.cpu_count), *chain.from_iterable(map(scaling_findings, scalings))]
+        ),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario),
         held_gpus=held,
+        scalings=scalings,
     )
 
 
@@ -184,6 +197,7 @@ def _findings(
     for result in results:
         yield from deployment_findings(result, scenario, cpu_count)
         yield from limit_findings(result)
+        yield from replica_findings(result)
     for pair in comparisons:
         yield from precision_findings(pair)
 

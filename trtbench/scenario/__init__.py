@@ -15,7 +15,9 @@ from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
+from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.replicas import Replicas
+from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.rounds import Rounds, run_order
 from trtbench.scenario.scaling import Scaling

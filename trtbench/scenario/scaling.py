@@ -57,7 +57,8 @@ class Scaling(Rounds):
         for stage in stages:
             if stage.mode in ("trace", "burst") or isinstance(stage.concurrency, Ramp) or isinstance(stage.rate, Ramp):
                 raise ValueError(
-                    f"scaling compares one held level, stage {stage.label} changes it: use a number of users, or a constant, poisson or gamma rate"
+                    f"scaling compares one held level, stage {stage.label} changes it: give a number of users, or a constant, poisson or "
+                    "gamma rate"
                 )
 
     def point_of(self, deployment: str) -> tuple[Axis, int]:

@@ -156,7 +156,9 @@ class Scenario(Part):
                 continue
             for key in ("context_limit", "hot_reload"):
                 if getattr(self, key):
-                    raise ValueError(f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them")
+                    raise ValueError(
+                        f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them"
+                    )
         return self
 
     @property

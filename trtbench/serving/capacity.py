@@ -38,5 +38,6 @@ def doubts(deployment: Deployment, provider: str, cores: int) -> Iterator[str]:
         yield f"inference_threads = {threads} on {cores} cores: threads take turns on a core, so this cannot show scaling"
     elif threads * deployment.engines > cores:
         yield (
-            f"{deployment.engines} engines x {threads} threads on {cores} cores: they share cores, so they can gain only what one leaves unused"
+            f"{deployment.engines} engines x {threads} threads on {cores} cores: they share cores, "
+            "so they can gain only what one leaves unused"
         )

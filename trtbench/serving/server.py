@@ -43,8 +43,8 @@ class Endpoints:
 class TritonServer:
     """Serves a model repository on loopback; a context manager.
 
-    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable cause and the log's last lines) when it
-    dies or does not become ready in READY_TIMEOUT_S.
+    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable
+    cause and the log's last lines) when it dies or does not become ready in READY_TIMEOUT_S.
     """
 
     def __init__(

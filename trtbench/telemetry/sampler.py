@@ -21,8 +21,8 @@ from typing import IO
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.scenario import Tls
-from trtbench.telemetry.together import together
 from trtbench.telemetry.ticker import Source, Tally
+from trtbench.telemetry.together import together
 from trtbench.telemetry.triton import MetricsPage, Statistics
 
 READY = "ready"
