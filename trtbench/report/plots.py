@@ -24,6 +24,7 @@ from trtbench.analysis.summary import DeploymentResult, StageResult, Summary
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.limit_plot import paint_limit
 from trtbench.report.timeline_plot import paint_timeline
+from trtbench.report.scaling_plot import paint_scaling
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
@@ -69,6 +70,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "distributions": partial(_distributions, summary, words),
         "batches": partial(_batches, summary, words),
         "frontier": partial(_frontier, summary, words),
+        "scaling": partial(_scaling, summary, words),
     }
     for result in summary.deployments:
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
@@ -180,6 +182,17 @@ def _frontier(summary: Summary, words: Words) -> Figure | None:
         axes.set_title(f"{frontier.dtype}, {frontier.stage}")
         axes.set_xlabel(f"{words('axis.ttft_ms')} {frontier.percentiles['ttft_ns'].upper()}")
         axes.set_ylabel(words("axis.tokens"))
+    return _with_legend(figure, panels)
+
+
+def _scaling(summary: Summary, words: Words) -> Figure | None:
+    """A curve for each axis and engine, at the last stage of load."""
+    last = list({(curve.axis, curve.dtype): curve for curve in summary.scalings}.values())
+    figure, panels = _panels(2, 3.4)
+    paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
+    for axes, up in zip(panels, ("axis.tokens", "axis.efficiency"), strict=True):
+        axes.set_xlabel(words("axis.units"))
+        axes.set_ylabel(words(up))
     return _with_legend(figure, panels)
 
 

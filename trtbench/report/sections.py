@@ -15,6 +15,7 @@ from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.reloads import reload_blocks
+from trtbench.report.scaling import scaling_blocks
 from trtbench.report.tables import batching_tables, kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
 
@@ -55,6 +56,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("limit", *limit_blocks(summary, words, drawings)),
         section("hot_reload", *reload_blocks(summary, words)),
         section("frontier", *drawn("frontier"), *frontier_blocks(summary, words)),
+        section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
         *[comparison_section(summary, pair, words) for pair in summary.comparisons],
