@@ -21,7 +21,7 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
 from trtbench.scenario import Deployment, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
-from trtbench.serving.capacity import check_capacity
+from trtbench.serving.capacity import check_axes, check_capacity
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, kv_budget
 
@@ -41,6 +41,8 @@ class Preflight:
 def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
     """The scenario against its model and this machine's providers; UserError when it cannot be run."""
     provider = check_spec(EngineSpec(model=scenario.model, provider=scenario.provider))
+    if scenario.scaling:
+        check_axes(scenario.scaling, provider.name)
     facts = model_facts(scenario.model)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:

@@ -216,7 +216,7 @@ def deployed(
 ) -> Iterator[Fleet]:
     """`engine` served as deployment `name`, with its repository, logs and facts in `directory`.
 
-    `ports` are the first server's, where 0 is chosen free.
+    `ports` are the first server's; a port of 0 is chosen free.
     """
     deployment = scenario.deployments[name]
     repository = _rendered(scenario, deployment, engine)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from trtbench.scenario import Deployment, ScenarioError
-from trtbench.serving.capacity import check_capacity, doubts
+from trtbench.scenario import Deployment, Scaling, ScenarioError
+from trtbench.serving.capacity import check_axes, check_capacity, doubts
 from trtbench.serving.model_repository import KvBudget
 
 GIB = 2**30
@@ -32,12 +32,20 @@ def test_caches_that_fit_the_machine_are_let_through() -> None:
         ),
         ({"instances": 2}, "tensorrt_llm", [0], "one instance a server"),
         ({"replicas": {"gpus": [0, 2]}}, "tensorrt_llm", [0, 1], r"replicas.gpus = \[0, 2\]: this machine has GPU 0, 1"),
-        ({"replicas": {"gpus": [0]}}, "openvino", [], r"shows none \(no driver\)"),
+        ({"replicas": {"gpus": [0]}}, "llmapi", [], r"shows none \(no driver\)"),
+        ({"replicas": {"gpus": [0]}}, "openvino", [0], "the CPU engine uses none"),
     ],
 )
 def test_what_the_machine_cannot_hold_is_refused(keys: dict[str, Any], provider: str, gpus: list[int], says: str) -> None:
     with pytest.raises(ScenarioError, match=says):
         check_capacity(deployment(**keys), BUDGET, provider, 4 * GIB, gpus, "no driver")
+
+
+def test_threads_are_an_axis_of_the_cpu_engine_alone() -> None:
+    check_axes(Scaling(inference_threads=(1, 2)), "openvino")
+    check_axes(Scaling(servers=(1, 2)), "tensorrt_llm")
+    with pytest.raises(ScenarioError, match="computes on GPUs"):
+        check_axes(Scaling(inference_threads=(1, 2)), "tensorrt_llm")
 
 
 def test_threads_beyond_the_cores_are_doubted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from trtbench.scenario import Deployment, ScenarioError
+from trtbench.scenario import Deployment, Scaling, ScenarioError
 from trtbench.serving.model_repository import KvBudget, default_inference_threads
 
 
@@ -15,6 +15,8 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
             f"instances = {deployment.instances}: TensorRT-LLM's model is one instance a server, in-flight batching fills it; "
             "scale with replicas.servers or replicas.gpus"
         )
+    if provider == "openvino" and deployment.replicas.gpus:
+        raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
     if missing:
         there = f"this machine has GPU {', '.join(map(str, sorted(gpus)))}" if gpus else f"this machine shows none ({no_gpu})"
@@ -26,6 +28,14 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
         raise ScenarioError(
             f"{deployment.replicas.count} servers x {deployment.instances} instances x {budget.bytes >> 20} MiB of KV cache are "
             f"{needed_bytes >> 20} MiB, the machine has {memory_bytes >> 20}: lower kv_cache, or run fewer"
+        )
+
+
+def check_axes(scaling: Scaling, provider: str) -> None:
+    """ScenarioError for an axis that changes nothing of this provider's engine."""
+    if scaling.inference_threads and provider != "openvino":
+        raise ScenarioError(
+            f"scaling.inference_threads: provider {provider} computes on GPUs, its CPU threads are not set; scale with gpus or servers"
         )
 
 
