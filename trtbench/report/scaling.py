@@ -33,17 +33,18 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
     header = tuple(words(f"scaling.col_{column}", at=at) for column in _POINTS)
     resources = tuple(words(f"scaling.col_{column}", at=at) for column in _RESOURCES)
     return [
-        Table(header, tuple(_row(point) for point in curve.points), caption),
+        Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
         Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
         Paragraph(_sentence(curve, place, words), strong=True),
         Paragraph(_law(curve, words)),
     ]
 
 
-def _row(point: ScalingPoint) -> tuple[str, ...]:
+def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:
+    """The first point is what the others are held against: its speed-up is 1 by definition and has no interval."""
     rates = (_estimate(point.output_token_throughput, number), _estimate(point.request_throughput, number))
     latencies = (_estimate(point.ttft_ns, ms), _estimate(point.e2e_latency_ns, ms))
-    shares = (_estimate(point.speedup, times), _estimate(point.efficiency, percent))
+    shares = (_estimate(point.speedup, times, interval=not first), _estimate(point.efficiency, percent, interval=not first))
     return (str(point.units), str(point.repeats), number(point.asked), *rates, *latencies, *shares)
 
 
@@ -55,10 +56,10 @@ def _resources(point: ScalingPoint) -> tuple[str, ...]:
     return (str(point.units), *cores, *ratios, number(use.running_per_engine), shares)
 
 
-def _estimate(value: Estimate | None, shown: Callable[[float | None], str]) -> str:
+def _estimate(value: Estimate | None, shown: Callable[[float | None], str], interval: bool = True) -> str:
     if value is None:
         return NONE
-    return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
+    return shown(value.mean) if value.half_width is None or not interval else f"{shown(value.mean)} ± {shown(value.half_width)}"
 
 
 def _sentence(curve: ScalingCurve, place: dict[str, str], words: Words) -> str:
