@@ -11,7 +11,7 @@ from trtbench.analysis.frontier import Percentile
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
 from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, limiters, usage
 from trtbench.analysis.stages import StageResult
-from trtbench.scenario import Scaling, Scenario
+from trtbench.scenario import Axis, Scaling, Scenario
 
 Rounds = Mapping[int, Mapping[int, Measured]]
 """By units and repeat."""
@@ -76,54 +76,45 @@ def scaling_curves(results: Sequence[DeploymentResult], scenario: Scenario, cpu_
     if scaling is None or not served:
         return ()
     return tuple(
-        _curve(axis, stage.label, dtype, scaling, [result for result in served if result.facts.dtype == dtype], scenario, cpu_count)
+        _curve(axis, stage.label, dtype, scaling, _rounds(axis, stage.label, dtype, scaling, served), cpu_count)
         for axis in scaling.axes
         for dtype in scenario.engines
         for stage in scenario.load
     )
 
 
-def _curve(
-    axis: str, label: str, dtype: str, scaling: Scaling, results: Sequence[DeploymentResult], scenario: Scenario, cpu_count: int
-) -> ScalingCurve:
-    names = {scaling.point_of(name): scaling.cell_of(name) for name in scenario.deployments}
-    sizes = sorted(units for along, units in names if along == axis)
-    rounds: dict[int, dict[int, Measured]] = {units: {} for units in sizes}
+def _rounds(axis: Axis, label: str, dtype: str, scaling: Scaling, results: Sequence[DeploymentResult]) -> Rounds:
+    """The stages whose rates hold."""
+    rounds: dict[int, dict[int, Measured]] = {units: {} for units in scaling.points(axis)}
     for result in results:
         along, units = scaling.point_of(result.facts.deployment)
         stage = result.stage(label)
-        if along == axis and stage is not None and stage.supports_rates:
+        if (along, result.facts.dtype) == (axis, dtype) and stage is not None and stage.supports_rates:
             rounds[units][scaling.round_of(result.facts.deployment)] = result, stage
+    return rounds
+
+
+def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds, cpu_count: int) -> ScalingCurve:
     percentile = _percentile([stage for repeats in rounds.values() for _, stage in repeats.values()])
-    points = tuple(
-        _point(
-            next(name for (along, size), name in names.items() if (along, size) == (axis, units)),
-            units,
-            rounds,
-            percentile,
-            scaling,
-            cpu_count,
-        )
-        for units in sizes
-    )
-    bend = next((point for point in points if point.efficiency and point.efficiency.mean < scaling.efficiency_bound_ratio), None)
+    cells = scaling.points(axis).items()
+    points = tuple(_point(name, units, rounds, percentile, scaling.repeats, cpu_count) for units, name in cells)
+    bound = scaling.efficiency_bound_ratio
+    bend = next((point for point in points if point.efficiency and point.efficiency.mean < bound), None)
     laws = [law for number in range(1, scaling.repeats + 1) if (law := fit_law(_of_round(rounds, number)))]
-    means = [(float(p.units), p.output_token_throughput.mean) for p in points if p.output_token_throughput]
-    balancers = {result.facts.balancer for result in results if scaling.point_of(result.facts.deployment)[0] == axis}
     return ScalingCurve(
         axis=axis,
         stage=label,
         dtype=dtype,
         percentile=percentile,
         points=points,
-        bound_ratio=scaling.efficiency_bound_ratio,
+        bound_ratio=bound,
         bend=bend,
-        bend_clear=_clear(bend, scaling.efficiency_bound_ratio),
+        bend_clear=_clear(bend, bound),
         limiters=limiters(bend.usage, points[0].usage, cpu_count) if bend else (),
-        law=fit_law(means),
+        law=fit_law([(p.units, p.output_token_throughput.mean) for p in points if p.output_token_throughput]),
         contention=Estimate.of(law.contention for law in laws),
         coherency=Estimate.of(law.coherency for law in laws),
-        balancer=next(iter(balancers), None) if axis in ("servers", "gpus") else None,
+        balancer=scaling.base.replicas.balancer if scaling.base and axis in ("servers", "gpus") else None,
     )
 
 
@@ -131,7 +122,7 @@ def _percentile(stages: Sequence[StageResult]) -> Percentile:
     return "p99" if stages and all(stage.latency.e2e_latency_ns.p99 is not None for stage in stages) else "p50"
 
 
-def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, scaling: Scaling, cpu_count: int) -> ScalingPoint:
+def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, repeats: int, cpu_count: int) -> ScalingPoint:
     measured, smallest = rounds[units], min(rounds)
     stages = [stage for _, stage in measured.values()]
 
@@ -145,7 +136,7 @@ def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, scalin
         name=name,
         units=units,
         repeats=len(stages),
-        complete=len(stages) == scaling.repeats,
+        complete=len(stages) == repeats,
         asked=stages[0].span.asked if stages else None,
         output_token_throughput=over(lambda s: s.throughput.output_token_throughput),
         request_throughput=over(lambda s: s.throughput.request_throughput),

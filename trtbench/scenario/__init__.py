@@ -20,7 +20,7 @@ from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.rounds import Rounds, run_order
-from trtbench.scenario.scaling import Scaling
+from trtbench.scenario.scaling import Axis, Scaling
 from trtbench.scenario.scenario import Dtype, ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
@@ -28,6 +28,7 @@ from trtbench.scenario.workload import Component, Sampling, Workload
 
 __all__ = [
     "NAME_PATTERN",
+    "Axis",
     "Cancel",
     "Cells",
     "ClientSettings",

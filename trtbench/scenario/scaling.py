@@ -66,6 +66,10 @@ class Scaling(Rounds):
         name, _, units = self.cell_of(deployment).rpartition("-")
         return next(axis for axis, short in _AXES.items() if short == name), int(units)
 
+    def points(self, axis: Axis) -> dict[int, str]:
+        """Cells of an axis by their units, the smallest first."""
+        return {units: f"{_AXES[axis]}-{units}" for units in sorted(map(_units, getattr(self, axis)))}
+
     def stage_at(self, stage: Stage, units: int) -> Stage:
         """The load that a point of so many units gets; its name stays."""
         if self.load == "fixed":
@@ -83,7 +87,8 @@ class Scaling(Rounds):
 
 def points_of(scaling: Scaling, base: Deployment) -> dict[str, Deployment]:
     """The deployment of every point by its name; ValueError (pydantic's) when the base does not go with a value."""
-    return {f"{_AXES[axis]}-{_units(value)}": _at(base, axis, value) for axis, values in scaling.axes.items() for value in values}
+    axes = scaling.axes.items()
+    return {scaling.points(axis)[_units(value)]: _at(base, axis, value) for axis, values in axes for value in values}
 
 
 def expand_scaling(scaling: Scaling, deployments: Mapping[str, Deployment]) -> tuple[Scaling, dict[str, Deployment]]:
