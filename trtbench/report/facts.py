@@ -35,6 +35,8 @@ _FORMULAS = {  # metric as printed: key of its formula
     "kv_used_ratio": "kv_used_ratio",
     "kv_bytes_per_token": "kv_bytes_per_token",
     "knee": "knee",
+    "speed-up, efficiency": "scaling",
+    "imbalance": "imbalance",
     "agreement": "agreement",
     "energy_per_token": "energy",
 }
