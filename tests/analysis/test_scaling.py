@@ -210,6 +210,24 @@ def test_uneven_servers_are_told_from_even_ones(tmp_path: Path) -> None:
     assert codes(scaling_run(tmp_path / "even", {1: Planted([10]), 2: Planted([5], shares=(21, 19))})) == []
 
 
+@pytest.mark.parametrize(
+    ("series", "filled"),
+    [
+        (IDLE, False),
+        (IDLE | {"server_cpu_cores": 0.95, "machine_cpu_ratio": 0.55}, True),
+        (IDLE | GPU, True),
+        (IDLE | {"inflight_scheduled_requests": 4.0, "inflight_max_requests": 4.0, "inflight_waiting_requests": 2.0}, True),
+        (IDLE | {"machine_cpu_ratio": 0.9}, None),  # others took cores
+        ({}, None),
+    ],
+)
+def test_a_smallest_point_that_its_load_does_not_fill_is_told(tmp_path: Path, series: dict[str, float], filled: bool | None) -> None:
+    summary = scaling_run(tmp_path / "run", {1: Planted([10], series), 2: Planted([5])})
+    assert the_curve(summary).filled is filled
+    said = [block.text for block in scaling_blocks(summary, Words("en")) if isinstance(block, Paragraph)]
+    assert (Words("en")("scaling.not_filled") in said) is (filled is False)
+
+
 def test_load_a_unit_keeps_one_stage_for_all_points(tmp_path: Path) -> None:
     curve = the_curve(scaling_run(tmp_path / "run", {1: Planted([10]), 2: Planted([5])}, load="per_unit"))
     assert curve.stage == "c1-a-unit"

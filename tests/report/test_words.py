@@ -154,7 +154,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     one = Estimate(0.5, None, 1)
     usage = Usage(*[None] * 11, at_limit=False, disturbed=False)
     bend = ScalingPoint("servers-2", 2, 1, True, 4, one, one, one, one, one, one, (), usage)
-    curve = ScalingCurve("servers", "c4", "int8", "p50", (bend, bend), 0.8, bend, None, (), None, None, None, "client")
+    curve = ScalingCurve("servers", "c4", "int8", "p50", (bend, bend), 0.8, bend, None, (), None, None, None, "client", None)
     for limiter in get_args(Limiter):
         yield from scaling_findings(replace(curve, limiters=(limiter,)))
     (pair,) = summary.comparisons

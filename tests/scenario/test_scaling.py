@@ -75,6 +75,7 @@ def test_what_is_dumped_loads_to_the_same_and_is_not_expanded_again(load: str) -
         ({"scaling": {"gpus": [[], [1]]}}, "without any"),
         ({"scaling": {"gpus": [[0], [1, 1]]}}, "names a GPU twice"),
         ({"scaling": {"servers": [1, 2]}, "grid": {"instances": [1, 2]}}, "exclude each other"),
+        ({"scaling": {"servers": [1, 2]}, "load": [], "context_limit": {}}, "context_limit and scaling exclude each other"),
         ({"scaling": {"servers": [1, 2]}, "deployments": {"a": {}, "b": {}}}, "multiplies one deployment"),
         ({"scaling": {"servers": [1, 2], "base": {}}}, "drop scaling.base"),
         (

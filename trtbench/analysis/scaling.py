@@ -9,7 +9,7 @@ from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.frontier import Percentile
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
-from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, limiters, usage
+from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.analysis.stages import StageResult
 from trtbench.scenario import Axis, Scaling, Scenario
 
@@ -46,7 +46,7 @@ class ScalingCurve:
 
     `bend`: the first point whose mean efficiency is below the bound, None where none is or none is known; `bend_clear`: its whole
     interval is, None with one repeat. `limiters` say why, there. `law` is fitted to the means; `contention` and `coherency` are means of
-    fits to each round, with their intervals. `balancer` is None where no servers are balanced.
+    fits to each round, with their intervals. `balancer` is None where no servers are balanced. `filled`: the load fills the smallest point.
     """
 
     axis: str
@@ -62,6 +62,7 @@ class ScalingCurve:
     contention: Estimate | None
     coherency: Estimate | None
     balancer: str | None
+    filled: bool | None
 
     @property
     def largest(self) -> ScalingPoint | None:
@@ -115,6 +116,7 @@ def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds,
         contention=Estimate.of(law.contention for law in laws),
         coherency=Estimate.of(law.coherency for law in laws),
         balancer=scaling.base.replicas.balancer if scaling.base and axis in ("servers", "gpus") else None,
+        filled=is_filled(points[0].usage),
     )
 
 

@@ -93,6 +93,17 @@ def limiters(at: Usage, first: Usage, cpu_count: int) -> tuple[Limiter, ...]:
     return ("threads",) if (at.thread_ratio or 0) >= FULL_RATIO else ("unknown",)
 
 
+def is_filled(first: Usage) -> bool | None:
+    """Whether the smallest point's load fills it, so that there is a limit to multiply: threads or a GPU busy, or requests waiting.
+
+    None where neither CPU threads nor a GPU were read, or others took cores from it.
+    """
+    if first.at_limit and (first.waiting or 0) >= 1:
+        return True
+    busy = [ratio for ratio in (first.thread_ratio, first.gpu_ratio) if ratio is not None]
+    return None if not busy or first.disturbed else max(busy) >= FULL_RATIO
+
+
 def _shared(at: Usage, cpu_count: int) -> dict[Limiter, bool]:
     return {
         "foreign": at.disturbed,

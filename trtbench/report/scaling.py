@@ -36,6 +36,7 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
         Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
         Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
         Paragraph(_sentence(curve, place, words), strong=True),
+        *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
         Paragraph(_law(curve, words)),
     ]
 

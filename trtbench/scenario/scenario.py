@@ -94,8 +94,11 @@ class Scenario(Part):
             grid, deployments = expand(self.grid, self.deployments)
             self.__dict__.update(grid=grid, deployments=deployments)  # frozen for everyone else
         if self.scaling:
-            if self.grid:
-                raise ValueError("grid and scaling exclude each other: each multiplies the one deployment; drop one")
+            for key in ("grid", "context_limit", "hot_reload"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} and scaling exclude each other: scaling holds one deployment and its load against larger ones; drop one"
+                    )
             scaling, deployments = expand_scaling(self.scaling, self.deployments)
             self.__dict__.update(scaling=scaling, deployments=deployments, load=tuple(scaling.named(stage) for stage in self.load))
         return self
