@@ -37,7 +37,20 @@ from trtbench.analysis.replicas import Replica
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.scaling_limits import Limiter, Usage
-from trtbench.analysis.summary import ContextLimits, Estimate, GpuUse, Level, Limit, NotRun, Summary, Transport, TrialResult, Worker
+from trtbench.analysis.summary import (
+    Cancellation,
+    ContextLimits,
+    Estimate,
+    GpuUse,
+    Level,
+    Limit,
+    NotRun,
+    Summary,
+    Transport,
+    TrialResult,
+    Worker,
+)
+from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
 from trtbench.records import Event, Outcome

@@ -23,8 +23,8 @@ from matplotlib.ticker import PercentFormatter
 from trtbench.analysis.summary import DeploymentResult, StageResult, Summary
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.limit_plot import paint_limit
-from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.scaling_plot import paint_scaling
+from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
 
 _INK = "#1b1f24"
