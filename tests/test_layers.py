@@ -66,14 +66,9 @@ LATE = {
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},
-    "preflight": {"gpu.control"},
+    "preflight": {"gpu.control", "gpu.nvml"},
     "run": {"gpu.control"},
     "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
-    "cli": {"calibrate", "commands", "reporting"},
-    "doctor": {"telemetry.nvml"},
-    "environment": {"telemetry.nvml"},
-    "preflight": {"telemetry.nvml"},
-    "telemetry.__main__": {"telemetry.nvml"},
     "report.document": {"report.plots"},
 }
 """Imports of ours inside functions: each spares a start-up what it takes long to load."""

@@ -18,8 +18,7 @@ from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
-from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
-from trtbench.scenario import Deployment, Scenario, ScenarioError, Stage
+from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
 from trtbench.serving.capacity import check_axes, check_capacity
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
@@ -54,17 +53,17 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(facts, provider.kv_block_tokens, deployment, scenario.workload)
-            check_capacity(deployment, budgets[name], provider.name, psutil.virtual_memory().total, *_gpus(deployment))
+            check_capacity(deployment, budgets[name], provider.name, psutil.virtual_memory().total, *_visible_gpus(deployment))
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
 
 
-def _gpus(deployment: Deployment) -> tuple[list[int], str]:
+def _visible_gpus(deployment: Deployment) -> tuple[list[int], str]:
     """(Indices, what NVML says); asked only where it matters."""
     if not deployment.replicas.gpus:
         return [], ""
-    from trtbench.telemetry import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
 
     return [gpu["index"] for gpu in nvml.describe()], nvml.probe()
 

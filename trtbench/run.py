@@ -7,9 +7,8 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +76,11 @@ def serve_and_bench(
                 if interrupted_by is None:
                     before_stage = before_stage_of(f"{name}-{dtype}") if before_stage_of else None
                     ended, interrupted_by = _run_deployment(
-                        scenario, name, built[dtype].engine, engines_by_dtype, plan, prompts, preflight, log, progress, before_stage
+                        scenario, name, built[dtype].engine, engines_by_dtype, plans[name], prompts, preflight, log, progress, before_stage
                     )
                     lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
                 else:
                     log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
-        for dtype, name in _order(scenario):
-            if interrupted_by is None:
-                ended, interrupted_by = _run_deployment(
-                    scenario, name, built[dtype].engine, engines_by_dtype, plans[name], prompts, preflight, log, progress
-                )
-                lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
-            else:
-                log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
@@ -165,9 +156,6 @@ def _run_deployment(
                     for server in fleet.servers
                 ),
                 end_id=engine.model_facts.eos_token_id,
-                pid=server.pid,
-                death=server.death,
-                reloader=_reloader(scenario, name, engine, engines, server, directory),
                 before_stage=before_stage,
                 balancer_pid=fleet.balancer.pid if fleet.balancer else None,
                 death=fleet.death,

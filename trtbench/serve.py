@@ -29,9 +29,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
         log = start_run(Path(directory), scenario, [], listener)
         served = log.run.deployment(f"{name}-{engine_dtype}")
-        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as server:
-            print(f"model {engine.model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
-        with deployed(scenario, name, engine, preflight, log.run.deployment(f"{name}-{engine_dtype}"), log, ports) as fleet:
+        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as fleet:
             if fleet.balancer:
                 print(f"model {engine.model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
             for server in fleet.servers:

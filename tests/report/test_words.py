@@ -18,22 +18,8 @@ from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.precision import precision_findings
-from trtbench.analysis.resources import THROTTLES
-from trtbench.analysis.summary import (
-    Cancellation,
-    ContextLimits,
-    GpuUse,
-    Level,
-    Limit,
-    NotRun,
-    StageResult,
-    Summary,
-    Transport,
-    TrialResult,
-    Worker,
-)
-from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.replicas import Replica
+from trtbench.analysis.resources import THROTTLES
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.scaling_limits import Limiter, Usage
@@ -45,6 +31,7 @@ from trtbench.analysis.summary import (
     Level,
     Limit,
     NotRun,
+    StageResult,
     Summary,
     Transport,
     TrialResult,

@@ -7,15 +7,12 @@ from trtbench.scenario.client import ClientSettings, Tls
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.gpu import CoolDown, GpuControl
-from trtbench.scenario.grid import Cells, Grid, cells_of, run_order
 from trtbench.scenario.grid import Cells, Grid, cells_of
 from trtbench.scenario.hot_reload import HotReload, Reload
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
-from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
-from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio

@@ -59,6 +59,11 @@ class SamplerConfig:
     tls: Tls | None = None
     balancer_pid: int | None = None
 
+    @property
+    def server_pids(self) -> list[int]:
+        """Of those that are our own."""
+        return [server.pid for server in self.servers if server.pid is not None]
+
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json")})
 
