@@ -46,6 +46,20 @@ def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     assert " 7 " in row
 
 
+@needs_openvino
+def test_a_dry_run_says_how_large_a_grid_is_and_what_it_leaves_out() -> None:
+    axes = ("--set", "grid.max_batch_size=[4,8]", "--set", "grid.max_queue_delay_us=[0]", "--set", "grid.max_sequences=[4]")
+    result = invoke("serve-and-bench", "batching", "--search", "--dry-run", *axes)
+    assert result.exit_code == 0, result.output
+    assert "grid: 1 cells x 3 rounds x 1 engine(s) = 3 runs, at most: the search drops cells that cannot win" in result.stdout
+    assert "left out: b4-d0-s4: dynamic_batching.preferred_batch_sizes [8] go over max_batch_size (4)" in result.stdout
+
+
+def test_without_a_grid_there_is_nothing_to_search() -> None:
+    result = invoke("serve-and-bench", "quickstart", "--search", "--dry-run")
+    assert result.exit_code == 2 and "has no grid to search" in result.stderr
+
+
 def test_scenarios_lists_all_that_ship() -> None:
     result = invoke("scenarios")
     assert result.exit_code == 0

@@ -68,6 +68,10 @@ EVENTS = [
     Event(0, "server_ready", "default-int8", {"seconds": 4.04, "grpc": "127.0.0.1:1", "http": "", "metrics": ""}),
     Event(0, "stage_started", "default-int8", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 6}),
     Event(0, "stage_finished", "default-int8", {"name": "c1", "start_ns": 0, "end_ns": 3 * S, "planned": 6}),
+    Event(0, "run_resumed", data={"path": "runs/20260101T000000Z-mini"}),
+    Event(0, "attempt_set_aside", "default-int8", {"to": "set-aside/default-int8-1"}),
+    Event(0, "race_decided", data={"dtype": "fp16", "round": 2, "stopped": ["s1", "s2"], "racing": ["s4", "s8"]}),
+    Event(0, "race_decided", data={"dtype": "fp16", "round": 3, "stopped": [], "racing": ["s4", "s8"]}),
     Event(0, "some_other_event", "default-int8", {"x": 1}),
     Event(0, "deployment_finished", "default-int8", {"ended": "done"}),
 ]
@@ -107,6 +111,9 @@ def test_without_a_terminal_there_is_a_line_for_what_is_done(capsys: pytest.Capt
         "chats.json: 3 of the 9 rows drawn were dropped",
         "default-int8: Triton ready after 4.0 s, gRPC 127.0.0.1:1",
         "default-int8 c1: 6 requests in 3.0 s",
+        "Run directory runs/20260101T000000Z-mini",
+        "default-int8: is run again, what there was is kept in set-aside/default-int8-1",
+        "fp16, round 2: no more of s1, s2; 2 cells go on",
         *FAULT_LINES,
     ]
 

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
-FOUNDATION = {"clock", "data", "errors", "memory", "override", "records", "rundir", "scenario"}
+FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
-MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "run", "bench", "serve"}
+MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
 COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "memory": set(),
     "records": set(),
-    "rundir": {"errors", "records"},
+    "history": {"records"},
+    "rundir": {"errors", "history", "records"},
     "override": {"errors"},
     "scenario": {"errors", "override", "records"},
     "engine": FOUNDATION,
@@ -38,9 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gpu": FOUNDATION,
     "experiment": FOUNDATION | {"load", "serving", "telemetry"} | SEARCHES,
     "calibration": FOUNDATION | {"load", "serving", "analysis.percentile"},
-    "analysis": {"records", "rundir", "scenario"},
+    "analysis": {"history", "records", "rundir", "scenario"},
     "report": {"analysis.summary", "records", "rundir", "scenario"},
     **dict.fromkeys(MEASURING, FOUNDATION | DEVICES | MEASURING | {"experiment"}),
+    "search": {"analysis.race", "analysis.scores", "runlog", "scenario"},
     "reporting": {"analysis", "report", "records", "rundir", "errors"},
     **dict.fromkeys(
         COMMAND_LINE, FOUNDATION | DEVICES | MEASURING | COMMAND_LINE - {"cli"} | {"reporting", "calibration", "analysis.percentile"}

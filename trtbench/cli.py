@@ -17,6 +17,8 @@ from trtbench import __version__
 from trtbench.errors import UserError
 
 _RUNS = Path("runs")
+_NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
+_ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(["en", "zh"])
 
 
@@ -55,20 +57,40 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
 
 @main.command("serve-and-bench")
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
+@click.option("--resume", "run_dir", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
+@click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @_runs
 @_lang
 @_quiet
-def serve_and_bench(scenario: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path, lang: str, quiet: bool) -> None:
+@click.pass_context
+def serve_and_bench(
+    ctx: click.Context,
+    scenario: Path | None,
+    run_dir: Path | None,
+    overrides: tuple[str, ...],
+    search: bool,
+    dry_run: bool,
+    runs: Path,
+    lang: str,
+    quiet: bool,
+) -> None:
     """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
-    from trtbench.commands import dry_run_command, serve_and_bench_command
+    from trtbench.commands import dry_run_command, resume_command, serve_and_bench_command
 
+    if run_dir:
+        given = [flag for name, flag in _NOT_WITH_RESUME.items() if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
+        if given:
+            raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {', '.join(given)}")
+        sys.exit(resume_command(run_dir, lang, quiet))
+    if scenario is None:
+        raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
     if dry_run:
-        dry_run_command(scenario, overrides)
+        dry_run_command(scenario, overrides, search)
     else:
-        sys.exit(serve_and_bench_command(scenario, overrides, runs, lang, quiet))
+        sys.exit(serve_and_bench_command(scenario, overrides, search, runs, lang, quiet))
 
 
 @main.command()

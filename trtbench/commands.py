@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
 from trtbench.reporting import report_run
-from trtbench.run import RunOutcome, Terminated, serve_and_bench
+from trtbench.run import RunOutcome, Terminated, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.capacity import doubts
@@ -58,13 +59,21 @@ def build_command(spec_name: str, dtype: str | None, provider: str | None, outpu
         print("  from the cache: nothing was built")
 
 
-def serve_and_bench_command(path: Path, overrides: tuple[str, ...], runs: Path, language: str, quiet: bool) -> int:
-    scenario = load_scenario(find_scenario(path), overrides)
+def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
+    scenario = _asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
     with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
-    return fault.code or _finish(outcome, language)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+
+
+def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
+    put_back_left_gpus()
+    progress = LoadProgress()
+    with _faults_end_in_one_line() as fault, Console(progress, quiet) as console, _sigterm_raises():
+        outcome = resume(run_dir, sys.argv, console, progress)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
 
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
@@ -88,12 +97,28 @@ def _finish(outcome: RunOutcome, language: str) -> int:
     return 1 if outcome.lost or nothing_completed else 0
 
 
-def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
+def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
+    code = _finish(outcome, language)
+    if outcome.interrupted_by is not None or outcome.lost:
+        print(f"To go on with what is missing: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
+    return code
+
+
+def _asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
     scenario = load_scenario(find_scenario(path), overrides)
+    if search and scenario.grid is None:
+        raise UserError(f"--search: {path} has no grid to search; drop --search, or give it a grid")
+    return load_scenario(find_scenario(path), (*overrides, "grid.search=true")) if search else scenario
+
+
+def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> None:
+    scenario = _asked_for(path, overrides, search)
     provider, _, budgets = check_scenario(scenario)
     plan = preview(scenario, budgets)
     print(f"{scenario.name}: {scenario.purpose}")
     print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
+    for line in _grid(scenario):
+        print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
     if scenario.context_limit:
         users = ", ".join(map(str, scenario.context_limit.concurrency))
@@ -112,6 +137,17 @@ def dry_run_command(path: Path, overrides: tuple[str, ...]) -> None:
     print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")
+
+
+def _grid(scenario: Scenario) -> Iterator[str]:
+    """Its size, and the cells that it leaves out with the reason."""
+    grid, found = scenario.grid, scenario.cells
+    if grid is None or found is None:
+        return
+    cells, engines = len(found.cells), len(scenario.engines)
+    most = ", at most: the search drops cells that cannot win" if grid.search else ""
+    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
+    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
 
 
 def _stages(stages: Sequence[StagePreview], title: str) -> Table:

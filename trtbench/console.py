@@ -112,8 +112,12 @@ _FAULTS = ("server_lost", "interrupted", "load_stopped", "deployment_skipped", "
 def _line(event: Event) -> str:
     """The permanent line of an event; "" for those that have none."""
     data = event.data
-    if event.kind == "run_started":
+    if event.kind in ("run_started", "run_resumed"):
         return f"Run directory {data['path']}"
+    if event.kind == "race_decided" and data["stopped"]:
+        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells go on"
+    if event.kind == "attempt_set_aside":
+        return f"{event.deployment}: is run again, what there was is kept in {data['to']}"
     if event.kind == "engine_built":
         how = "from the cache" if data["cached"] else f"built in {sum(step['seconds'] for step in data['steps']):.0f} s"
         return f"Engine {data['dtype']}: {data['size_bytes'] / 2**20:.0f} MiB, {how}, hash {data['sha256'][:12]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,9 +26,11 @@ from trtbench.load.target import TargetError, inspect_target
 from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
+from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
-from trtbench.runlog import Listener, RunLog, start_run
+from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Deployment, Dtype, Scenario, Stage, run_order
+from trtbench.search import Search
 from trtbench.serving.control import ModelControl
 from trtbench.serving.fleet import Fleet
 from trtbench.serving.live_repository import LiveRepository, reloadable
@@ -60,31 +62,74 @@ def serve_and_bench(
     UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
     struck, the run goes on with the next, and the directory stays readable.
     """
-    preflight = check_run(scenario, runs, engines)
-    built = {dtype: build(scenario, dtype, engines, listener) for dtype in _to_build(scenario)}
-    engines_by_dtype = {dtype: one.engine for dtype, one in built.items()}
-    prompts = CorpusPrompts.of_engine(next(iter(built.values())).engine.path, scenario.workload.languages)
-    plans = _draw_plans(scenario, prompts)
+    prepared = _prepare(scenario, runs, engines, listener)
     log = start_run(runs, scenario, command, listener)
-    for plan in {plan.sha256: plan for plan in plans.values()}.values():
-        log.event("plan_drawn", sha256=plan.sha256, notes=list(plan.notes))
+    prepared.tell_plans(log)
+    return _run(prepared, frozenset(), log, progress)
+
+
+def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT) -> RunOutcome:
+    """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
+    unfinished = open_unfinished(path)
+    prepared = _prepare(unfinished.scenario, path, engines, listener)
+    unfinished.check(prepared.engines, list(prepared.drawn))
+    log = resume_run(unfinished.run, command, listener)
+    unfinished.set_aside(log)
+    prepared.tell_plans(log)
+    return _run(prepared, unfinished.done, log, progress)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that was made ready before the run directory was written to."""
+
+    scenario: Scenario
+    preflight: Preflight
+    engines: Mapping[Dtype, Engine]
+    prompts: PromptSource
+    plans: Mapping[str, Plan]  # by deployment
+
+    @property
+    def drawn(self) -> dict[str, Plan]:
+        """Each plan once, by its hash."""
+        return {plan.sha256: plan for plan in self.plans.values()}
+
+    def tell_plans(self, log: RunLog) -> None:
+        for sha256, plan in self.drawn.items():
+            log.event("plan_drawn", sha256=sha256, notes=list(plan.notes))
+
+
+def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
+    preflight = check_run(scenario, runs, engines)
+    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
+    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
+    return _Prepared(scenario, preflight, built, prompts, _draw_plans(scenario, prompts))
+
+
+def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
+    """Every deployment but those `done`, in the order of the scenario; of a search those that it wants."""
+    scenario = prepared.scenario
+    search = Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
         with held_gpus(scenario, log) as before_stage_of:
             for dtype, name in _order(scenario):
+                directory = f"{name}-{dtype}"
+                if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
+                    continue
                 if interrupted_by is None:
-                    before_stage = before_stage_of(f"{name}-{dtype}") if before_stage_of else None
-                    ended, interrupted_by = _run_deployment(
-                        scenario, name, built[dtype].engine, engines_by_dtype, plans[name], prompts, preflight, log, progress, before_stage
-                    )
-                    lost += [f"{name}-{dtype}"] if ended == "server_lost" else []
+                    before_stage = before_stage_of(directory) if before_stage_of else None
+                    ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress, before_stage)
+                    lost += [directory] if ended == "server_lost" else []
                 else:
-                    log.event("deployment_skipped", f"{name}-{dtype}", reason="interrupted")
+                    log.event("deployment_skipped", directory, reason="interrupted")
     except (KeyboardInterrupt, Terminated) as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
     if interrupted_by is None:
+        if search and scenario.grid:
+            search.decide(scenario.grid.repeats)
         log.event("run_finished")
     return RunOutcome(log.run, interrupted_by, tuple(lost))
 
@@ -131,22 +176,14 @@ def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -
 
 
 def _run_deployment(
-    scenario: Scenario,
-    name: str,
-    engine: Engine,
-    engines: Mapping[Dtype, Engine],
-    plan: Plan,
-    prompts: PromptSource,
-    preflight: Preflight,
-    log: RunLog,
-    progress: LoadProgress,
-    before_stage: BeforeStage | None = None,
+    prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
+    scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[dtype]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
-        with deployed(scenario, name, engine, preflight, directory, log) as fleet:
+        with deployed(scenario, name, engine, prepared.preflight, directory, log) as fleet:
             url, *others = fleet.addresses
             target = inspect_target(url, engine.model, settings=scenario.client)
             under_load = ServerUnderLoad(
@@ -159,14 +196,14 @@ def _run_deployment(
                 before_stage=before_stage,
                 balancer_pid=fleet.balancer.pid if fleet.balancer else None,
                 death=fleet.death,
-                reloader=_reloader(scenario, name, engine, engines, fleet.servers[0], directory),
+                reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
             directory.write_json("deployment.json", directory.read_json("deployment.json") | {"plan_sha256": plan.sha256})
             ended: str
             if scenario.context_limit:
                 if before_stage:
                     asyncio.run(before_stage("context_limit", lambda: False))
-                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prompts, engine, directory, log)
+                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
     except (ServerError, TargetError) as error:

@@ -5,6 +5,7 @@
       <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
                      requests-<worker>.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
                      client-<worker>.log, where a worker had something to say
+      set-aside/<deployment>-<number>/   an attempt that was broken off, of a run that was resumed: kept, and read by nothing
 
 Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
 `run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.
@@ -12,6 +13,7 @@ Lines are appended and flushed as things happen; Parquet replaces them when a de
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trtbench.errors import UserError
+from trtbench.history import current, is_complete
 from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
 
 _ROWS_PER_GROUP = 20_000  # what is in memory at once while Parquet replaces JSON lines
@@ -75,6 +78,10 @@ class LineWriter:
 
     def write(self, *rows: Any) -> None:
         os.write(self._fd, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode())
+
+    def lock(self) -> None:
+        """Until this process ends or closes it; BlockingIOError where another holds it."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -176,7 +183,6 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._events: LineWriter | None = None
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
@@ -201,7 +207,7 @@ class RunDirectory:
 
     def deployments(self) -> list[DeploymentDirectory]:
         """In the order in which they were run."""
-        names = [event.deployment for event in self.events() if event.kind == "deployment_started"]
+        names = [event.deployment for event in current(self.events()) if event.kind == "deployment_started"]
         return [DeploymentDirectory(self.path / name) for name in dict.fromkeys(names)]
 
     def write_environment(self, environment: Environment) -> None:
@@ -213,15 +219,26 @@ class RunDirectory:
         return Environment(**row)
 
     def append_event(self, event: Event) -> None:
-        if self._events is None:
-            self._events = LineWriter(self.path / "events.jsonl")
-        self._events.write(event.to_json())
+        self._event_lines.write(event.to_json())
+
+    def lock(self) -> None:
+        """Keep the run for this process as long as it lives; RunDirectoryError where another one runs it."""
+        try:
+            self._event_lines.lock()
+        except BlockingIOError as error:
+            raise RunDirectoryError(f"{self.path} is being run by another process: wait for its end, or end it") from error
+        except OSError:
+            return  # a file system without locks keeps nobody out, and a run can do without
+
+    @cached_property
+    def _event_lines(self) -> LineWriter:
+        return LineWriter(self.path / "events.jsonl")
 
     def events(self) -> list[Event]:
         return [Event(**row) for row in read_lines(self.path / "events.jsonl")]
 
     def is_complete(self) -> bool:
-        return any(event.kind == "run_finished" for event in self.events())
+        return is_complete(self.events())
 
 
 def write_json(path: Path, value: Any) -> None:

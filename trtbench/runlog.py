@@ -7,8 +7,9 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
-from trtbench.clock import WallAnchor, now_ns
+from trtbench.clock import NS_PER_S, WallAnchor, now_ns
 from trtbench.environment import capture
+from trtbench.history import sessions
 from trtbench.records import Event
 from trtbench.rundir import RunDirectory
 from trtbench.scenario import Scenario
@@ -38,8 +39,29 @@ def start_run(runs: Path, scenario: Scenario, command: list[str], listener: List
     run = _create(runs, stem)
     (run.path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
     run.write_environment(capture(anchor))
+    run.lock()
     log = RunLog(run, listener)
     log.event("run_started", scenario=scenario.name, command=command, path=str(run.path))
+    return log
+
+
+def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> RunLog:
+    """Go on with a run that was broken off; the event carries this session's own anchor, for the monotonic clock may have begun anew."""
+    anchor, session = WallAnchor.read(), sessions(run.events())[-1]
+    environment, started = run.environment(), session[0].data
+    before = WallAnchor(
+        started.get("anchor_monotonic_ns", environment.anchor_monotonic_ns), started.get("anchor_wall_ns", environment.anchor_wall_ns)
+    )
+    ended_wall_ns = before.wall_ns + session[-1].time_ns - before.monotonic_ns
+    log = RunLog(run, listener)
+    log.event(
+        "run_resumed",
+        command=command,
+        path=str(run.path),
+        anchor_monotonic_ns=anchor.monotonic_ns,
+        anchor_wall_ns=anchor.wall_ns,
+        gap_s=max(0.0, (anchor.wall_ns - ended_wall_ns) / NS_PER_S),
+    )
     return log
 
 

@@ -38,8 +38,9 @@ from trtbench.analysis.summary import (
     Worker,
 )
 from trtbench.analysis.trials import MemoryShort
-from trtbench.analysis.validity import limit_reasons, run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
+from trtbench.history import Resumption
 from trtbench.records import Event, Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
@@ -188,6 +189,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from run_reasons(False, False, [never], unplanned)
     yield from run_reasons(False, True, [never], [])
     yield from limit_reasons("d", BAD_LIMITS)
+    yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
         yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])

@@ -103,3 +103,23 @@ def test_without_a_grid_the_order_is_as_written() -> None:
 def test_the_shipped_grid() -> None:
     scenario = load_scenario(SCENARIOS / "batching.yaml")
     assert len(scenario.deployments) == 12
+
+
+def test_a_search_needs_rounds_to_save() -> None:
+    with pytest.raises(ScenarioError, match="search drops cells after two rounds, repeats is 2: set repeats to 3"):
+        scenario_of({"max_sequences": [4, 8], "repeats": 2, "search": True})
+    scenario = scenario_of({"max_sequences": [4, 8], "repeats": 3, "search": True})
+    assert parse_scenario(yaml.safe_load(scenario.dump()), "dumped") == scenario
+
+
+def test_a_cell_knows_its_place_on_the_axes() -> None:
+    scenario = scenario_of({"max_batch_size": [4, 8], "preferred_batch_sizes": [[], [2, 8]], "max_sequences": [16]})
+    assert scenario.grid is not None and scenario.cells is not None
+    assert scenario.grid.labels_of("preferred_batch_sizes") == ("0", "2_8")
+    assert list(scenario.cells.left_out) == ["b4-p2_8-s16"]
+    assert scenario.grid.values_of(scenario.cells.cells["b8-p2_8-s16"]) == {
+        "max_batch_size": "8",
+        "preferred_batch_sizes": "2_8",
+        "max_sequences": "16",
+    }
+    assert parse_scenario(BASE, "x.yaml").cells is None

@@ -89,3 +89,29 @@ def test_idle_again(int8_server: Serving) -> None:
     kv = _read(int8_server, "nv_trt_llm_kv_cache_block_metrics")
     assert (kv["used"], kv["free"]) == (0, 24)
     assert kv["fraction"] == pytest.approx(0, abs=1e-9)
+
+
+def _counted(server: Serving) -> tuple[dict[str, float], dict[str, float]]:
+    """(engine steps by scheduled requests, tokens by company)."""
+    families = (("trtbench_engine_steps", "scheduled_requests"), ("trtbench_engine_tokens", "made"))
+    steps, tokens = (gauges(server.metrics_url, family, label, server.engine.model) for family, label in families)
+    return steps, tokens
+
+
+def test_every_step_and_token_is_counted(int8_server: Serving, prompts: list[list[int]]) -> None:
+    """12 tokens of one request are 12 steps alone; of four at once every token is counted too, most of them made in company."""
+    model, asked = int8_server.engine.model, {"input_ids": prompts[0], "request_output_len": 12, "end_id": -1}
+    ask(int8_server.url, model, **asked)  # the series are there from the first step on
+    time.sleep(0.2)
+    steps, tokens = _counted(int8_server)
+    ask(int8_server.url, model, **asked)
+    time.sleep(0.2)
+    after, made = _counted(int8_server)
+    assert after["1"] - steps["1"] == made["alone"] - tokens["alone"] == 12
+    ask_all(int8_server.url, model, [{**asked, "streaming": True}] * 4)
+    time.sleep(0.2)
+    steps, tokens = _counted(int8_server)
+    assert sum(tokens.values()) - sum(made.values()) == 48
+    assert tokens["in_company"] - made.get("in_company", 0) > tokens["alone"] - made["alone"]
+    shared = {int(size): steps[size] - after.get(size, 0) for size in steps}
+    assert sum(size * count for size, count in shared.items()) == 48

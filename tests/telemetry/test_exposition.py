@@ -110,3 +110,16 @@ def _page(registry: CollectorRegistry, gauge: Gauge, model: str, value: float) -
 def test_no_page_makes_it_fail(page: str) -> None:
     engine_readings(page, "m")
     engine_readings('nv_trt_llm_request_metrics{model="m",' + page, "m")
+
+
+def test_the_cpu_engines_counters_have_a_label_a_value() -> None:
+    page = """
+trtbench_engine_steps{model="m",version="1",scheduled_requests="3"} 7
+trtbench_engine_steps{model="m",version="1",scheduled_requests="16"} 2
+trtbench_engine_tokens{model="m",version="1",made="in_company"} 53
+"""
+    assert engine_readings(page, "m") == [
+        Reading("inflight_steps", "3", 7.0),
+        Reading("inflight_steps", "16", 2.0),
+        Reading("inflight_tokens", "in_company", 53.0),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,30 @@ class TritonBatching:
 
 @dataclass(frozen=True, slots=True)
 class InflightBatching:
-    """The engine's running batch as sampled; `histogram` maps its size to readings."""
+    """The engine's running batch, per step. `steps` maps the requests scheduled in a step to the number of such steps.
+
+    `exact`: the engine counted every step and token (the CPU engine). Else the steps are those that the sampled gauge was seen at, each
+    reading standing for the steps since the one before where the engine counts its iterations (TensorRT-LLM), and
+    `in_company_ratio` goes by scheduled requests in place of tokens. `histogram` (size to readings), `batched_ratio` (readings with two or
+    more), `running` and `waiting` are always sampled.
+    """
 
     histogram: dict[int, int]
+    batched_ratio: float
+    exact: bool
+    steps: dict[int, int]
+    mean_batch: float | None  # scheduled requests / steps
+    seen_batch: float | None  # the batch that a scheduled request finds itself in: sum(size^2 steps) / sum(size steps)
+    in_company_ratio: float | None  # tokens made in steps of 2 or more requests / all
     running: Level
     waiting: Level | None
-    batched_ratio: float  # readings with 2 or more
     limit: int | None  # most that the engine would run together
+
+    @property
+    def request_shares(self) -> dict[int, float]:
+        """Of all scheduled requests, the share in steps of each size: the histogram weighted by requests."""
+        total = sum(size * count for size, count in self.steps.items())
+        return {size: size * count / total for size, count in self.steps.items()} if total else {}
 
 
 def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None) -> TritonBatching | None:
@@ -70,14 +88,61 @@ def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightB
     running = Level.of(scheduled)
     if running is None:
         return None
+    counted = _counted_steps(samples, start_ns, end_ns)
+    steps = _sampled_steps(samples, start_ns, end_ns) if counted is None else counted
+    requests = sum(size * count for size, count in steps.items())
+    together = sum(size * count for size, count in steps.items() if size >= 2)
     limit = Level.of(inside(samples.series("inflight_max_requests"), start_ns, end_ns))
     return InflightBatching(
         histogram={int(size): count for size, count in sorted(Counter(scheduled.tolist()).items())},
+        batched_ratio=float(np.mean(scheduled >= 2)),
+        exact=counted is not None,
+        steps=steps,
+        mean_batch=requests / sum(steps.values()) if steps else None,
+        seen_batch=sum(size**2 * count for size, count in steps.items()) / requests if requests else None,
+        in_company_ratio=_in_company(samples, start_ns, end_ns) if counted is not None else together / requests if requests else None,
         running=running,
         waiting=Level.of(inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)),
-        batched_ratio=float(np.mean(scheduled >= 2)),
         limit=int(limit.max) if limit else None,
     )
+
+
+def _counted_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int] | None:
+    """From the engine's own counters; None where it has none, or their page was not read at the stage's start."""
+    labels = sorted(samples.labels("inflight_steps"), key=int)
+    borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)  # always on the counters' page
+    if not labels or borders is None:
+        return None
+    counts = {int(label): round(rise(samples.series("inflight_steps", label), *borders)) for label in labels}
+    return {size: count for size, count in counts.items() if count}
+
+
+def _in_company(samples: Samples, start_ns: int, end_ns: int) -> float | None:
+    borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)
+    if borders is None:
+        return None
+    alone, together = (rise(samples.series("inflight_tokens", label), *borders) for label in ("alone", "in_company"))
+    return together / (alone + together) if alone + together else None
+
+
+def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int]:
+    """A reading stands for the steps since the one before: an engine at rest, whose gauges may stand still, then weighs nothing."""
+    times, scheduled = samples.series("inflight_scheduled_requests")
+    counted = dict(zip(*samples.series("engine_iterations"), strict=True))
+    steps: Counter[int] = Counter()
+    for i in range(int(np.searchsorted(times, start_ns, "left")), int(np.searchsorted(times, end_ns, "right"))):
+        weight = _steps_since(counted, times[i - 1] if i else None, times[i])
+        if weight and scheduled[i] >= 1:
+            steps[int(scheduled[i])] += weight
+    return dict(sorted(steps.items()))
+
+
+def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | None, at_ns: np.int64) -> int:
+    """By the iteration counter as read with the gauge, which began anew where it fell; 1 where it was not read."""
+    if before_ns is None or before_ns not in counted or at_ns not in counted:
+        return 1
+    then, now = counted[before_ns], counted[at_ns]
+    return round(float(now - then if now >= then else now))
 
 
 def _queue_mean_ns(samples: Samples, start_ns: int, end_ns: int) -> int | None:

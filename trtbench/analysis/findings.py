@@ -192,7 +192,7 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
             "batch_hit_ratio": triton.batch_hit_ratio,
             "executions": triton.executions,
             "delay_us": result.facts.dynamic_batching.get("max_queue_delay_us", 0),
-            "inflight_mean": inflight.running.mean if inflight else "-",
+            "inflight_mean": inflight.mean_batch if inflight and inflight.mean_batch is not None else "-",
         }
         yield Finding("never_batches", "info", result.name, stage.span.name, figures=figures)
 

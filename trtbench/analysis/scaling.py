@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from trtbench.analysis.cell import Percentile
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
-from trtbench.analysis.frontier import Percentile
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
 from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.analysis.stages import StageResult

@@ -12,16 +12,18 @@ from trtbench.analysis.agreement import Agreement, Key, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
 from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
+from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
-from trtbench.analysis.frontier import Cell, Frontier, Winner, frontiers
+from trtbench.analysis.frontier import Frontier, Spent, Winner, frontiers
 from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
+from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.analysis.kv_cache import KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
 from trtbench.analysis.latency import Latency
@@ -30,6 +32,7 @@ from trtbench.analysis.outcomes import Conservation
 from trtbench.analysis.percentile import PERMILLES, Distribution, needed_samples
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
+from trtbench.analysis.race import Drop
 from trtbench.analysis.reloads import ReloadResult, Reloads
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.scalability_law import LEAST_POINTS, ScalabilityLaw
@@ -40,15 +43,17 @@ from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.trials import TrialResult
-from trtbench.analysis.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
 from trtbench.analysis.workers import Worker
+from trtbench.history import Resumption, current, is_interrupted, length_s, resumptions, sessions
 from trtbench.records import Environment, Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario import Scenario, load_scenario
 
 __all__ = [  # what report/ may know of analysis/
+    "LATENCIES",
     "LEAST_POINTS",
     "PERMILLES",
     "Agreement",
@@ -62,6 +67,7 @@ __all__ = [  # what report/ may know of analysis/
     "Curve",
     "DeploymentResult",
     "Distribution",
+    "Drop",
     "Estimate",
     "Finding",
     "Frontier",
@@ -69,6 +75,7 @@ __all__ = [  # what report/ may know of analysis/
     "GpuUse",
     "Group",
     "Growth",
+    "HeatMap",
     "Held",
     "HeldGpu",
     "InflightBatching",
@@ -84,9 +91,11 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadResult",
     "Reloads",
     "Resources",
+    "Resumption",
     "ScalabilityLaw",
     "ScalingCurve",
     "ScalingPoint",
+    "Spent",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -100,6 +109,8 @@ __all__ = [  # what report/ may know of analysis/
     "Verdict",
     "Winner",
     "Worker",
+    "figure_of",
+    "heat_maps",
     "needed_samples",
     "summarise",
 ]
@@ -124,6 +135,7 @@ class Summary:
     findings: tuple[Finding, ...]
     prefix_reuse: tuple[PrefixReuse, ...] = ()
     frontiers: tuple[Frontier, ...] = ()
+    resumptions: tuple[Resumption, ...] = ()
     held_gpus: tuple[HeldGpu, ...] = ()
     scalings: tuple[ScalingCurve, ...] = ()
 
@@ -137,33 +149,35 @@ class Summary:
 def summarise(run: RunDirectory) -> Summary:
     """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
     scenario, environment, events = load_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
+    of_attempts = current(events)
     results: list[DeploymentResult] = []
     said: dict[str, dict[Key, list[int]]] = {}
     reasons: list[Reason] = []
     for directory in run.deployments():
         result, found, texts = _deployment(
-            directory, [e for e in events if e.deployment == directory.name], scenario, environment.cpu_count
+            directory, [e for e in of_attempts if e.deployment == directory.name], scenario, environment.cpu_count
         )
         results.append(result)
         reasons.extend(found)
         said[directory.name] = texts
-    held = held_gpus(events)
+    held = held_gpus(sessions(events)[-1] if events else ())  # a resumed run holds them anew
     for result in results:
-        own = [event for event in events if event.deployment == result.name]
+        own = [event for event in of_attempts if event.deployment == result.name]
         reasons += health_reasons(result.name, result.gpu_health, own)
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
     scalings = scaling_curves(results, scenario, environment.cpu_count)
-    interrupted = any(event.kind == "interrupted" for event in events)
+    interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
-    reasons = [*run_reasons(complete, interrupted, results, comparisons), *reasons, *sample_reasons(results)]
+    resumed = resumptions(events)
+    reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *reasons, *sample_reasons(results)]
     return Summary(
         run=run.path.name,
         complete=complete,
         command=shlex.join(next((e.data["command"] for e in events if e.kind == "run_started"), [])),
         started_utc=environment.started_utc,
-        wall_s=(events[-1].time_ns - events[0].time_ns) / 1e9 if events else 0.0,
+        wall_s=length_s(events),
         scenario=scenario,
         environment=environment,
         verdict=verdict(reasons),
@@ -173,7 +187,8 @@ def summarise(run: RunDirectory) -> Summary:
             [*_findings(results, comparisons, scenario, environment.cpu_count), *chain.from_iterable(map(scaling_findings, scalings))]
         ),
         prefix_reuse=prefix_reuse(results, scenario),
-        frontiers=frontiers(results, scenario),
+        frontiers=frontiers(results, scenario, events),
+        resumptions=resumed,
         held_gpus=held,
         scalings=scalings,
     )

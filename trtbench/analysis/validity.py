@@ -11,6 +11,7 @@ from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import PERMILLES, needed_samples
 from trtbench.analysis.stages import StageResult, is_disturbed
 from trtbench.analysis.verdict import Grade, Reason
+from trtbench.history import Resumption
 from trtbench.scenario import Scenario
 
 THROTTLED_RATIO = 0.01
@@ -41,6 +42,12 @@ def run_reasons(
     for pair in comparisons:
         if not pair.same_plan:
             yield Reason("plan_differs", "suspect", figures={"base": pair.base, "other": pair.other})
+
+
+def resume_reasons(resumed: Sequence[Resumption]) -> Iterator[Reason]:
+    """That a run was broken off and went on later is no doubt, but who compares deployments over the gap should know."""
+    for one in resumed:
+        yield Reason("resumed", "note", figures={"gap_s": one.gap_s, "count": len(one.again), "again": ", ".join(one.again) or "-"})
 
 
 def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:

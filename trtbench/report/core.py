@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
 from trtbench.report.blocks import Block, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, percent
+from trtbench.report.many import is_many
 from trtbench.report.words import Language, Words
 
 _COLUMNS: dict[str, Callable[[StageResult], str]] = {
@@ -55,13 +56,26 @@ def core_blocks(summary: Summary, words: Words) -> list[Block]:
     loaded = [result for result in summary.deployments if result.stages or not result.context_limits]
     if not loaded:  # a search has no stage of load; its own section says all
         return []
-    for result in loaded:
-        blocks += _deployment_blocks(result, words)
+    if is_many(summary):
+        blocks += _one_table(loaded, words)
+    else:
+        blocks += [block for result in loaded for block in _deployment_blocks(result, words)]
     if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
         blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))
     limits = {name: needed_samples(PERMILLES[name]) for name in ("p50", "p99")}
     blocks.append(Paragraph(words("core.note", **limits)))
     return blocks
+
+
+def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
+    """A row a deployment and stage, one table for users and one for rates."""
+    blocks: list[Block] = []
+    for closed, key in ((True, "col.users"), (False, "col.rate")):
+        rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
+        header = (words("col.deployment"), words(key), *(words(column) for column in _COLUMNS))
+        blocks += [Table(header, rows)] if rows else []
+    left = [f"{r.name}: {words.listed([_why(stage, words) for stage in r.not_run])}" for r in results if r.not_run]
+    return [*blocks, Paragraph(words("core.not_run", stages="; ".join(left)))] if left else blocks
 
 
 def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:

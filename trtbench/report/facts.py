@@ -8,6 +8,7 @@ from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.records import Environment
 from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.format import NONE, number, seconds, size, utc, whole
+from trtbench.report.many import is_many
 from trtbench.report.words import Words
 from trtbench.report.workload import workload_text
 from trtbench.scenario import Ramp, Stage
@@ -43,13 +44,28 @@ _FORMULAS = {  # metric as printed: key of its formula
 
 
 def target(summary: Summary, words: Words) -> list[Block]:
-    """The model, then one column a deployment."""
-    columns = [_deployment_facts(result, words) for result in summary.deployments]
-    names = list(dict.fromkeys(name for column in columns for name in column))
+    """The model, then one column a deployment; many have a section of their own."""
+    model = _facts([(words("target.model"), summary.scenario.model)])
+    names, columns = _by_deployment(summary, words)
+    if is_many(summary) or not names:
+        return [model]
     rows = tuple((name, *(column.get(name, NONE) for column in columns)) for name in names)
     header = (words("target.deployment"), *(result.name for result in summary.deployments))
-    model = _facts([(words("target.model"), summary.scenario.model)])
-    return [model, Table(header, rows, numeric=False)] if rows else [model]
+    return [model, Table(header, rows, numeric=False)]
+
+
+def all_deployments(summary: Summary, words: Words) -> list[Block]:
+    """A row each of many, nothing of few."""
+    names, columns = _by_deployment(summary, words)
+    if not is_many(summary) or not names:
+        return []
+    rows = tuple((r.name, *(facts.get(name, NONE) for name in names)) for r, facts in zip(summary.deployments, columns, strict=True))
+    return [Table((words("target.deployment"), *names), rows, numeric=False)]
+
+
+def _by_deployment(summary: Summary, words: Words) -> tuple[list[str], list[dict[str, str]]]:
+    columns = [_deployment_facts(result, words) for result in summary.deployments]
+    return list(dict.fromkeys(name for column in columns for name in column)), columns
 
 
 def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
@@ -80,7 +96,10 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     scenario, work = summary.scenario, summary.scenario.workload
     stages = [stage for result in summary.deployments for stage in result.stages]
     planned, completed = sum(s.conservation.planned for s in stages), sum(s.conservation.completed for s in stages)
-    windows = words.listed([f"{r.name} {seconds(sum(s.throughput.window_s for s in r.stages))}" for r in summary.deployments]) or NONE
+    windows_s = {r.name: sum(s.throughput.window_s for s in r.stages) for r in summary.deployments}
+    windows = words.listed([f"{name} {seconds(length_s)}" for name, length_s in windows_s.items()]) or NONE
+    if is_many(summary):
+        windows = words("parameters.windows", least_s=min(windows_s.values()), most_s=max(windows_s.values()), count=len(windows_s))
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
     streamed = [] if work.streaming else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     purpose = [(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from trtbench.analysis.summary import Cell, Estimate, Frontier, Summary
-from trtbench.report.blocks import Block, Bullets, Code, Paragraph, Table
+from trtbench.analysis.summary import Cell, Drop, Estimate, Frontier, Summary, heat_maps
+from trtbench.report.blocks import Block, Bullets, Code, Figure, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, percent
+from trtbench.report.heat import caption, drawing_of, heat_table, note
 from trtbench.report.words import Words
-from trtbench.scenario import Cells, Deployment, cells_of
+from trtbench.scenario import Cells, Deployment, Grid
 
-_LOAD = ("cell", "repeats", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
-_BATCHERS = ("cell", "hit", "mean_batch", "fill", "queue", "running", "batched")
+_LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
+_SHORT = {"ttft_ns": "TTFT", "itl_ns": "ITL", "e2e_latency_ns": "E2E"}
+_BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue")
 
 
-def frontier_blocks(summary: Summary, words: Words) -> list[Block]:
-    """Nothing of a scenario without a grid."""
-    grid = summary.scenario.grid
-    if grid is None or grid.base is None or not summary.frontiers:
+def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
+    """Nothing of a scenario without a grid. `drawings`: the figures that there are."""
+    grid, found = summary.scenario.grid, summary.scenario.cells
+    if grid is None or found is None or not summary.frontiers:
         return []
-    found = cells_of(grid, grid.base, grid.cell_of(next(iter(summary.scenario.deployments))))
-    blocks: list[Block] = []
+    blocks: list[Block] = [Paragraph(_sentence(frontier, words), strong=True) for frontier in summary.frontiers]
+    blocks += [Figure("frontier", words("figure.frontier"))] if "frontier" in drawings else []
     for frontier in summary.frontiers:
-        blocks += _frontier(frontier, found, words)
+        blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]
     if found.left_out:
         blocks.append(Paragraph(words("frontier.left_out"), strong=True))
         blocks.append(Bullets(tuple(f"{name}: {why}" for name, why in found.left_out.items())))
@@ -36,24 +38,65 @@ def _frontier(frontier: Frontier, found: Cells, words: Words) -> list[Block]:
     shown = {f"{name.removesuffix('_ns').split('_')[0]}_at": at.upper() for name, at in frontier.percentiles.items()}
     blocks: list[Block] = [
         Table(tuple(words(f"frontier.col_{column}", **shown) for column in _LOAD), rows, words("frontier.caption", **place)),
-        Table(tuple(words(f"frontier.col_{column}") for column in _BATCHERS), batchers, words("frontier.batchers", **place)),
-        Paragraph(_sentence(frontier, words), strong=True),
+        Table(
+            tuple(words(f"frontier.col_{column}") for column in _BATCHERS),
+            batchers,
+            words("frontier.batchers", **place),
+            _basis(frontier, words),
+        ),
     ]
     if frontier.winner:
         blocks += [Paragraph(words("frontier.stanza", cell=frontier.winner.cell)), Code(stanza(found.cells[frontier.winner.cell]))]
     return blocks
 
 
+def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: Sequence[str]) -> list[Block]:
+    """Where it is drawn, the table is folded below the figure."""
+    blocks: list[Block] = []
+    for heat in heat_maps(frontier, grid, found.cells):
+        drawn = drawing_of(heat) in drawings
+        blocks += [Figure(drawing_of(heat), ". ".join(filter(None, (caption(heat, frontier, words), note(heat, words)))))] if drawn else []
+        blocks.append(heat_table(heat, frontier, words, folded=drawn))
+    return blocks
+
+
+def _search(frontier: Frontier, words: Words) -> list[Block]:
+    """What the search spent, and why it gave cells up; nothing of a full grid."""
+    if frontier.search is None:
+        return []
+    place = {"stage": frontier.stage, "dtype": frontier.dtype}
+    drops = sorted((cell.drop for cell in frontier.cells if cell.drop), key=lambda drop: drop.after_round)
+    spent = words("frontier.spent", dtype=frontier.dtype, spent=str(frontier.search.spent), planned=str(frontier.search.planned))
+    header = tuple(words(f"frontier.col_{column}") for column in ("cell", "after", "why"))
+    rows = tuple((drop.cell, str(drop.after_round), _why(drop, words)) for drop in drops)
+    table = Table(header, rows, words("frontier.dropped", **place), numeric=False)
+    return [Paragraph(spent), *([table] if rows else [])]
+
+
+def _why(drop: Drop, words: Words) -> str:
+    if drop.why == "below":
+        return words("frontier.why_below", leader=drop.leader or NONE, difference=_estimate(drop.difference, number))
+    if drop.why == "slo":
+        return words("frontier.why_slo", share_ratio=drop.within_slo_ratio or 0.0)
+    return words("frontier.why_no_figure")
+
+
 def _load_row(cell: Cell, words: Words) -> tuple[str, ...]:
     rates = (_estimate(cell.output_token_throughput, number), _estimate(cell.request_throughput, number))
     latencies = tuple(_estimate(value, ms) for value in (cell.ttft_ns, cell.itl_ns, cell.e2e_latency_ns))
-    pareto = NONE if cell.pareto is None else words("frontier.yes" if cell.pareto else "frontier.no")
+    pareto = NONE if cell.pareto is None else words.listed([_SHORT[name] for name in cell.pareto]) or words("frontier.no")
     return (cell.name, str(cell.repeats), *rates, *latencies, _estimate(cell.goodput, number), percent(cell.within_slo_ratio), pareto)
 
 
 def _batcher_row(cell: Cell) -> tuple[str, ...]:
     triton = (percent(cell.batch_hit_ratio), number(cell.mean_batch), percent(cell.fill_ratio), ms(cell.queue_ns))
-    return (cell.name, *triton, number(cell.running), percent(cell.batched_ratio))
+    engine = (number(cell.step_batch), number(cell.seen_batch), percent(cell.in_company_ratio), number(cell.waiting))
+    return (cell.name, *engine, *triton)
+
+
+def _basis(frontier: Frontier, words: Words) -> str:
+    read = [cell.exact for cell in frontier.cells if cell.step_batch is not None]
+    return words("frontier.counted" if all(read) else "frontier.sampled") if read else ""
 
 
 def _estimate(value: Estimate | None, shown: Callable[[float | None], str]) -> str:
@@ -70,7 +113,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
     figures = place | {"cell": best.cell, "figure": words(f"frontier.{best.figure}")}
     if best.second is None:
         return words("frontier.only", **figures)
-    figures |= {"second": best.second, "margin": percent(best.margin_ratio)}
+    figures |= {"second": best.second, "margin": percent(best.margin_ratio), "difference": _estimate(best.difference, number)}
     if best.clear is None:
         return words("frontier.unknown", **figures)
     return words("frontier.clear" if best.clear else "frontier.unclear", **figures, rivals=words.listed(best.rivals))

@@ -1,4 +1,4 @@
-"""The figure of a batching grid: throughput against TTFT."""
+"""The figure of a batching grid: throughput against a latency."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from trtbench.analysis.summary import Cell, Frontier
+from trtbench.analysis.summary import Cell, Estimate, Frontier
 
 _NS_PER_MS = 1e6
+_GREY = "#9aa0a6"
 
 
-def paint_frontier(axes: Axes, frontier: Frontier, colours: Sequence[str], line: str) -> None:
-    """One point a cell, with its intervals; `line` is the colour of the frontier. Draws nothing where no cell has both figures."""
-    on_line = []
-    for i, cell in enumerate(frontier.cells):
-        tokens, ttft = cell.output_token_throughput, cell.ttft_ns
-        if tokens is None or ttft is None:
+def paint_frontier(axes: Axes, frontier: Frontier, latency: str, colours: Sequence[str], line: str) -> None:
+    """One point a cell, with its intervals; `line` is the colour of the frontier. Draws nothing where no cell has both figures.
+
+    Of more cells than colours, those that lie on no frontier are grey.
+    """
+    on_line: list[tuple[float, float]] = []
+    told_apart = [cell.name for cell in frontier.cells if cell.pareto or len(frontier.cells) <= len(colours)]
+    for cell in frontier.cells:
+        tokens: Estimate | None = cell.output_token_throughput
+        low: Estimate | None = getattr(cell, latency)
+        if tokens is None or low is None:
             continue
-        at = (ttft.mean / _NS_PER_MS, tokens.mean)
-        wide = (ttft.half_width or 0.0) / _NS_PER_MS
-        axes.errorbar(
-            *at, tokens.half_width or 0.0, wide, "o", color=colours[i % len(colours)], label=_label(cell), markersize=5, elinewidth=0.8
-        )
-        on_line += [at] if cell.pareto else []
+        at, wide = (low.mean / _NS_PER_MS, tokens.mean), (low.half_width or 0.0) / _NS_PER_MS
+        named = cell.name in told_apart
+        colour, label = (colours[told_apart.index(cell.name) % len(colours)], _label(cell)) if named else (_GREY, None)
+        axes.errorbar(*at, tokens.half_width or 0.0, wide, "o", color=colour, label=label, markersize=5, elinewidth=0.8)
+        on_line += [at] if cell.pareto and latency in cell.pareto else []
     if len(on_line) > 1:
         axes.plot(*zip(*sorted(on_line), strict=True), "-", color=line, linewidth=1, alpha=0.6, zorder=1)
 

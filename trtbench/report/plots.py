@@ -18,11 +18,14 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from trtbench.analysis.summary import DeploymentResult, StageResult, Summary
+from trtbench.analysis.summary import LATENCIES, DeploymentResult, Frontier, HeatMap, StageResult, Summary
+from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.frontier_plot import paint_frontier
+from trtbench.report.heat import drawing_of, heats
+from trtbench.report.heat_plot import paint_heat
 from trtbench.report.limit_plot import paint_limit
+from trtbench.report.many import shown
 from trtbench.report.scaling_plot import paint_scaling
 from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
@@ -47,6 +50,7 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
 }
 _NS_PER_MS = 1e6
+_AXIS = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "frontier": partial(_frontier, summary, words),
         "scaling": partial(_scaling, summary, words),
     }
-    for result in summary.deployments:
+    painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
+    for result in shown(summary):
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
         painters[f"limit-{result.name}"] = partial(_limit, result, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
@@ -150,39 +155,44 @@ def _distributions(summary: Summary, words: Words) -> Figure | None:
 
 
 def _batches(summary: Summary, words: Words) -> Figure | None:
-    figure, (axes,) = _panels(1, 2.6)
-    shares: list[tuple[str, str, dict[int, float]]] = []
-    for colour, result in _coloured(summary):
-        stages = [(s.span.asked, s.triton_batching) for s in _levels(result, True) if s.triton_batching and s.triton_batching.histogram]
-        if stages:
-            batch = max(stages, key=lambda pair: pair[0])[1]
-            inferences = {size: size * count for size, count in batch.histogram.items()} if batch else {}
-            shares.append((colour, result.name, {size: n / sum(inferences.values()) for size, n in inferences.items()}))
-    sizes = sorted({size for *_, share in shares for size in share})
-    width = 0.8 / max(len(shares), 1)
-    for i, (colour, name, share) in enumerate(shares):
-        offset = (i - (len(shares) - 1) / 2) * width
-        axes.bar([x + offset for x in range(len(sizes))], [share.get(s, 0.0) for s in sizes], width * 0.92, color=colour, label=name)
-    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(axis="x", visible=False)
-    axes.set_xlabel(words("axis.batch"))
-    axes.set_ylabel(words("axis.inferences"))
-    return _with_legend(figure, [axes])
+    """The engine's batch first; a batcher that was not read has no panel."""
+    axes_of = {"axis.step_batch": True, "axis.batch": False}
+    found = {
+        name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := shares_of(r, inflight))]
+        for name, inflight in axes_of.items()
+    }
+    shown = {name: groups for name, groups in found.items() if groups}
+    if not shown:
+        return None
+    figure, panels = _panels(len(shown), 2.6)
+    for axes, (name, groups) in zip(panels, shown.items(), strict=True):
+        paint_shares(axes, groups)
+        axes.set_xlabel(words(name))
+        axes.set_ylabel(words("axis.inferences"))
+    return _with_legend(figure, panels)
 
 
 def _frontier(summary: Summary, words: Words) -> Figure | None:
-    """A panel for each engine, at the last stage of load."""
+    """A row for each engine, at the last stage of load; a panel for each latency."""
     last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
     if not last:
         return None
-    figure, panels = _panels(len(last), 3.6)
-    for axes, frontier in zip(panels, last, strict=True):
-        paint_frontier(axes, frontier, _COLOURS, _INK)
-        axes.set_title(f"{frontier.dtype}, {frontier.stage}")
-        axes.set_xlabel(f"{words('axis.ttft_ms')} {frontier.percentiles['ttft_ns'].upper()}")
-        axes.set_ylabel(words("axis.tokens"))
-    return _with_legend(figure, panels)
+    shown = [latency for latency in LATENCIES if any(getattr(cell, latency) for frontier in last for cell in frontier.cells)]
+    figure = Figure(figsize=(7.2, 2.9 * len(last)), layout="constrained")
+    rows = figure.subplots(len(last), max(len(shown), 1), sharey="row", squeeze=False)
+    for frontier, panels in zip(last, rows, strict=True):
+        for axes, latency in zip(panels, shown, strict=False):
+            paint_frontier(axes, frontier, latency, _COLOURS, _INK)
+            axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
+        panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
+        panels[0].set_ylabel(words("axis.tokens"))
+    return _with_legend(figure, [axes for panels in rows for axes in panels])
+
+
+def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
+    figure, panels = _panels(2, 0.9 + 0.42 * max(len(heat.rows), 3))
+    paint_heat(panels, heat, frontier, words)
+    return figure
 
 
 def _scaling(summary: Summary, words: Words) -> Figure | None:
@@ -237,7 +247,7 @@ def _with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
 
 
 def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
-    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(summary.deployments)]
+    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(shown(summary))]
 
 
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:

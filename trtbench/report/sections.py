@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from trtbench.analysis.summary import Finding, Reason, Summary
+from trtbench.report.batching import batching_tables
 from trtbench.report.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
 from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
 from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
-from trtbench.report.facts import environment, formulas, parameters, settings, target
+from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.frontier import frontier_blocks
 from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
+from trtbench.report.many import groups_of, is_many, shown
 from trtbench.report.reloads import reload_blocks
 from trtbench.report.scaling import scaling_blocks
-from trtbench.report.tables import batching_tables, kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
+from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
 
 
@@ -31,7 +36,7 @@ def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Docum
         ),
         status=verdict.status,
         verdict=words(f"verdict.{verdict.status}"),
-        reasons=tuple(_reason(reason, words) for reason in verdict.reasons) or (words("verdict.no_reasons"),),
+        reasons=tuple(_reasons(group, words) for group in groups_of(verdict.reasons, is_many(summary))) or (words("verdict.no_reasons"),),
         sections=tuple(section for section in _sections(summary, words, drawings) if section.blocks),
         foot=words("document.foot", version=summary.environment.trtbench_version, run=summary.run),
         incomplete="" if summary.complete else words("document.incomplete"),
@@ -39,15 +44,20 @@ def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Docum
 
 
 def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    many = is_many(summary)
+
     def section(name: str, *blocks: Block, folded: bool = False) -> Section:
         return Section(words(f"section.{name}"), blocks, folded)
+
+    def detail(name: str, *blocks: Block) -> Section:
+        return section(name, *blocks, folded=many)
 
     def drawn(*names: str) -> list[Block]:
         return [Figure(name, words(f"figure.{name}")) for name in names if name in drawings]
 
     timelines: list[Block] = [
         Figure(name, words("figure.timeline", deployment=result.name))
-        for result in summary.deployments
+        for result in shown(summary)
         if (name := f"timeline-{result.name}") in drawings
     ]
     return [
@@ -55,23 +65,42 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("parameters", *parameters(summary, words)),
         section("limit", *limit_blocks(summary, words, drawings)),
         section("hot_reload", *reload_blocks(summary, words)),
-        section("frontier", *drawn("frontier"), *frontier_blocks(summary, words)),
+        section("frontier", *frontier_blocks(summary, words, drawings)),
         section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
-        section("metrics", *core_blocks(summary, words), *drawn("throughput", "latency", "latency_rate")),
+        section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         section("conclusion", *_conclusion(summary, words)),
-        *[comparison_section(summary, pair, words) for pair in summary.comparisons],
+        *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
         section("findings", *_cards(summary, words)),
-        section("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
-        section("throughput", *throughput_tables(summary, words)),
-        section("outcomes", *outcome_tables(summary, words)),
-        section("batching", *drawn("batches"), *batching_tables(summary, words)),
-        section("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
-        section("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
-        section("client", *client_tables(summary, words)),
+        detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
+        detail("throughput", *throughput_tables(summary, words)),
+        detail("outcomes", *outcome_tables(summary, words)),
+        detail("batching", *drawn("batches"), *batching_tables(summary, words)),
+        detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
+        detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
+        detail("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
         section("formulas", *formulas(words), folded=True),
+        section("deployments", *all_deployments(summary, words), folded=True),
         section("settings", *settings(summary, words), folded=True),
     ]
+
+
+def _drawn_of(summary: Summary, words: Words) -> list[Block]:
+    if not is_many(summary):
+        return []
+    names = [result.name for result in shown(summary)]
+    return [Paragraph(words("core.drawn", deployments=words.listed(names), count=len(summary.deployments)))]
+
+
+def _reasons(group: Sequence[Reason], words: Words) -> str:
+    """Of many deployments with one reason, the first in full."""
+    first, *more = group
+    text = _reason(first, words)
+    return words("verdict.more", text=text, count=len(more), where=_others(more, words)) if more else text
+
+
+def _others(more: Sequence[Reason | Finding], words: Words) -> str:
+    return words.listed(list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more)))
 
 
 def _reason(reason: Reason, words: Words) -> str:
@@ -83,14 +112,19 @@ def _reason(reason: Reason, words: Words) -> str:
 
 def _conclusion(summary: Summary, words: Words) -> list[Block]:
     """Bottlenecks and advice, both from findings alone; each remedy once."""
-    limits = [finding for finding in summary.findings if finding.limits]
+    limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
-        words("conclusion.item", where=_where(finding, words), title=_said(finding, "title", words), seen=_said(finding, "seen", words))
-        for finding in limits
+        words(
+            "conclusion.item",
+            where=_everywhere(finding, more, words),
+            title=_said(finding, "title", words),
+            seen=_said(finding, "seen", words),
+        )
+        for finding, *more in groups_of(limits, many)
     ]
     advice: dict[str, list[str]] = {}
-    for finding in (*limits, *(finding for finding in summary.findings if not finding.limits)):
-        advice.setdefault(_said(finding, "remedy", words), []).append(_where(finding, words))
+    for finding, *more in groups_of((*limits, *(finding for finding in summary.findings if not finding.limits)), many):
+        advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
     return [
         Paragraph(words("conclusion.bottleneck"), strong=True),
@@ -113,16 +147,21 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
             severity=finding.severity,
             severity_label=words(f"severity.{finding.severity}"),
             title=_said(finding, "title", words),
-            where=_where(finding, words),
+            where=_everywhere(finding, more, words),
             lines=tuple((words(f"finding.{part}"), _said(finding, part, words)) for part in ("seen", "cause", "remedy")),
         )
-        for finding in summary.findings
+        for finding, *more in groups_of(summary.findings, is_many(summary))
     ]
     return cards or [Paragraph(words("findings.none"))]
 
 
 def _said(finding: Finding, part: str, words: Words) -> str:
     return words.finding(finding.code, part, finding.figures)
+
+
+def _everywhere(finding: Finding, more: Sequence[Finding], words: Words) -> str:
+    where = _where(finding, words)
+    return words("findings.more", where=where, count=len(more), others=_others(more, words)) if more else where
 
 
 def _where(finding: Finding, words: Words) -> str:

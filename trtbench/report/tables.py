@@ -89,38 +89,6 @@ def _classes(e: Conservation, words: Words) -> str:
     return words.listed([f"{name} {count}" for name, count in e.failed_by_class.items()]) or NONE
 
 
-def batching_tables(summary: Summary, words: Words) -> list[Block]:
-    blocks: list[Block] = []
-    for result in _measured(summary):
-        triton = tuple(_triton_row(s) for s in result.stages if s.triton_batching)
-        inflight = tuple(_inflight_row(s) for s in result.stages if s.inflight)
-        if triton:
-            columns: tuple[str, ...] = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill", "queue", "histogram")
-            note = words("batching.one" if result.provider == "tensorrt_llm" else "batching.note")
-            blocks.append(Table(_header(words, *columns), triton, words("batching.triton", deployment=result.name), note))
-        if inflight:
-            columns = ("stage", "running_mean", "running_max", "batched", "waiting_mean", "waiting_max", "limit")
-            caption = words("batching.inflight", deployment=result.name, interval=summary.scenario.telemetry.interval_ms)
-            blocks.append(Table(_header(words, *columns), inflight, caption))
-    return blocks
-
-
-def _triton_row(stage: StageResult) -> tuple[str, ...]:
-    batch = stage.triton_batching
-    assert batch is not None
-    histogram = " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in batch.histogram.items()) or NONE
-    figures = (whole(batch.inferences), whole(batch.executions), percent(batch.batch_hit_ratio), number(batch.mean_batch))
-    return (stage.span.name, *figures, percent(batch.fill_ratio), ms(batch.queue_mean_ns), histogram)
-
-
-def _inflight_row(stage: StageResult) -> tuple[str, ...]:
-    batch = stage.inflight
-    assert batch is not None
-    running = (number(batch.running.mean), whole(batch.running.max), percent(batch.batched_ratio))
-    waiting = (number(batch.waiting.mean), whole(batch.waiting.max)) if batch.waiting else (NONE, NONE)
-    return (stage.span.name, *running, *waiting, whole(batch.limit))
-
-
 def kv_tables(summary: Summary, words: Words) -> list[Block]:
     header = _header(words, "stage", "kv_peak", "kv_mean", "kv_near_full", "kv_theory", "kv_measured", "kv_fragmentation")
     blocks: list[Block] = []

@@ -16,6 +16,8 @@ from trtbench.scenario.rounds import Rounds
 
 Positive = Annotated[int, Field(ge=1)]
 
+LEAST_SEARCH_REPEATS = 3
+
 _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
     "max_batch_size": ("b", None, "max_batch_size"),
     "preferred_batch_sizes": ("p", "dynamic_batching", "preferred_batch_sizes"),
@@ -35,6 +37,9 @@ class Grid(Rounds):
     instances: tuple[Positive, ...] = Field((), description="Model instances.")
     max_sequences: tuple[Positive, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
     max_tokens_per_step: tuple[Positive, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
+    search: bool = Field(
+        False, description="Drop cells that cannot win from the third round on, so that fewer runs find the winner; needs 3 repeats."
+    )
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
@@ -45,11 +50,22 @@ class Grid(Rounds):
     def _varies(self) -> Grid:
         if not self.axes and self.repeats == 1:
             raise ValueError(f"has no axis and one repeat, so nothing to compare: give one of {', '.join(_AXES)}")
+        if self.search and self.repeats < LEAST_SEARCH_REPEATS:
+            raise ValueError(f"search drops cells after two rounds, repeats is {self.repeats}: set repeats to 3 or more, or drop search")
         for axis, values in self.axes.items():
             twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
             if twice:
                 raise ValueError(f"{axis}: {', '.join(map(str, twice))} stands twice; give each value once")
         return self
+
+    def labels_of(self, axis: str) -> tuple[str, ...]:
+        """The axis's values as text, in order."""
+        return tuple(map(_told, self.axes[axis]))
+
+    def values_of(self, deployment: Deployment) -> dict[str, str]:
+        """Where a cell lies on the axes, as `labels_of` tells them."""
+        places = {axis: _AXES[axis][1:] for axis in self.axes}
+        return {axis: _told(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
 
 
 @dataclass(frozen=True)
@@ -95,8 +111,11 @@ def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dic
 
 
 def _label(axis: str, value: Any) -> str:
-    letter = _AXES[axis][0]
-    return letter + ("_".join(map(str, value)) or "0" if isinstance(value, tuple) else str(value))
+    return _AXES[axis][0] + _told(value)
+
+
+def _told(value: Any) -> str:
+    return "_".join(map(str, value)) or "0" if isinstance(value, tuple) else str(value)
 
 
 def _changed(base: Deployment, chosen: Mapping[str, Any]) -> dict[str, Any]:

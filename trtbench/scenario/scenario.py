@@ -11,7 +11,7 @@ from trtbench.scenario.client import ClientSettings
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.gpu import GpuControl
-from trtbench.scenario.grid import Grid, expand
+from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.rounds import Rounds
@@ -175,6 +175,13 @@ class Scenario(Part):
             return self.load
         _, units = self.scaling.point_of(deployment)
         return tuple(self.scaling.stage_at(stage, units) for stage in self.load)
+
+    @property
+    def cells(self) -> Cells | None:
+        """The grid's cells and what it leaves out; None without a grid."""
+        if self.grid is None or self.grid.base is None:
+            return None
+        return cells_of(self.grid, self.grid.base, self.grid.cell_of(next(iter(self.deployments))))
 
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""

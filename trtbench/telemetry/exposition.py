@@ -20,8 +20,9 @@ class Reading(NamedTuple):
     value: float
 
 
+_ANY = "*"
 _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
-    # family: (the label that tells its series apart, {that label's value: (name, label) in docs/telemetry.md})
+    # family: (the label that tells its series apart, {that label's value: (name, label) in docs/telemetry.md}); `_ANY`: each value a label
     "nv_inference_pending_request_count": ("", {"": ("triton_pending_requests", "")}),
     "nv_trt_llm_request_metrics": (
         "request_type",
@@ -55,6 +56,8 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         {kind: ("engine_memory_bytes", kind) for kind in ("cpu", "gpu", "pinned")},
     ),
     "nv_trt_llm_general_metrics": ("general_type", {"iteration_counter": ("engine_iterations", "")}),
+    "trtbench_engine_steps": ("scheduled_requests", {_ANY: ("inflight_steps", "")}),
+    "trtbench_engine_tokens": ("made", {_ANY: ("inflight_tokens", "")}),
 }
 _FAMILIES = tuple(family + "{" for family in _WANTED)  # every wanted series has labels: model and version at least
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -75,7 +78,8 @@ def _collect(line: str, model: str, by_version: dict[int, list[Reading]]) -> Non
     labels_text, _, value_text = rest.rpartition("}")
     labels = {key: _unescape(value) for key, value in _LABEL.findall(labels_text)}
     key, names = _WANTED[family]
-    series = names.get(labels.get(key, ""))
+    told_apart_by = labels.get(key, "")
+    series = (names[_ANY][0], told_apart_by) if _ANY in names else names.get(told_apart_by)
     version = labels.get("version", "")
     if labels.get("model") != model or series is None or not version.isdecimal():
         return

@@ -14,9 +14,10 @@ _STATUS = genai.py_openvino_genai.GenerationStatus
 
 
 class InflightBatcher:
-    def __init__(self, settings, gauges):
+    def __init__(self, settings, gauges, steps):
         self._pipeline = _load_pipeline(settings)
         self._gauges = gauges
+        self._steps = steps
         self._max_sequences = int(settings["max_sequences"])
         self._kv_blocks = int(settings["kv_blocks"])
         self._block_tokens = int(settings["block_tokens"])
@@ -92,7 +93,11 @@ class InflightBatcher:
         self._iterations += 1
         scheduled = self._pipeline.get_metrics().scheduled_requests
         self._mark_scheduled(scheduled, start_ns)
-        context_tokens = self._send_tokens(end_ns)
+        answers = self._read_answers()
+        self._steps.count(scheduled, sum(len(token_ids) for _, token_ids, _ in answers.values()))
+        if any(status != _STATUS.RUNNING for *_, status in answers.values()):
+            self._steps.publish()  # before the answers leave: whoever waits for the last one then finds every step counted
+        context_tokens = self._send_answers(answers, end_ns)
         if not self._active:
             self._pipeline.step()  # an empty step: only then does the engine count the blocks it has freed
             scheduled = 0
@@ -103,20 +108,25 @@ class InflightBatcher:
         for generation, _ in zip(self._active.values(), range(scheduled)):  # noqa: B905
             generation.first_scheduled_ns = generation.first_scheduled_ns or start_ns
 
-    def _send_tokens(self, end_ns):
-        """Send what the step made; returns the prompt tokens of the requests whose prefill it ended."""
-        context_tokens = 0
-        for number, generation in list(self._active.items()):
+    def _read_answers(self):
+        """What the step made: request number -> (generation, new token ids, status), of those that it made anything of."""
+        answers = {}
+        for number, generation in self._active.items():
             handle = generation.handle
             if not handle.can_read() and handle.get_status() == _STATUS.RUNNING:
                 continue
-            is_first = not generation.first_token_ns
             token_ids = []
             while handle.can_read():
                 token_ids += next(iter(handle.read().values())).generated_ids
-            status = handle.get_status()
+            answers[number] = generation, token_ids, handle.get_status()
+        return answers
+
+    def _send_answers(self, answers, end_ns):
+        """Returns the prompt tokens of the requests whose prefill the step ended."""
+        context_tokens = 0
+        for number, (generation, token_ids, status) in answers.items():
             if token_ids:
-                context_tokens += len(generation.input_ids) if is_first else 0
+                context_tokens += 0 if generation.first_token_ns else len(generation.input_ids)
                 generation.send_tokens(token_ids, end_ns, final=status == _STATUS.FINISHED)
             elif status == _STATUS.FINISHED:
                 generation.send_end()
@@ -159,6 +169,7 @@ class InflightBatcher:
         if not self._reuses_blocks:
             values["kv_reused"] = 0  # with prefix caching the engine does not say how many: then the series is absent
         self._gauges.publish(values)
+        self._steps.publish()
 
 
 def _load_pipeline(settings):

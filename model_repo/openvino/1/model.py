@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils
 from gauges import Gauges
 from generation import Generation, Limits, RequestError
 from inflight import InflightBatcher
+from steps import StepCounters
 
 
 class TritonPythonModel:
@@ -20,7 +21,8 @@ class TritonPythonModel:
         instances = sum(group["count"] for group in config["instance_group"])
         self._limits = Limits.from_settings(settings)
         gauges = Gauges(args["model_name"], args["model_version"], instances)
-        self._batcher = InflightBatcher(settings, gauges)
+        steps = StepCounters(args["model_name"], args["model_version"])
+        self._batcher = InflightBatcher(settings, gauges, steps)
 
     def execute(self, requests):
         arrival_ns = time.monotonic_ns()

@@ -1,0 +1,36 @@
+"""A report of many deployments: one table for all, details folded, what repeats itself said once, figures of the few that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from trtbench.analysis.summary import DeploymentResult, Finding, Reason, Summary
+
+FEW = 6
+T = TypeVar("T", Finding, Reason)
+
+
+def is_many(summary: Summary) -> bool:
+    return len(summary.deployments) > FEW
+
+
+def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
+    """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as can be told apart."""
+    if not is_many(summary):
+        return summary.deployments
+    grid = summary.scenario.grid
+    cells: dict[tuple[str | None, str], DeploymentResult] = {}
+    for result in summary.deployments:
+        name = result.facts.deployment
+        cells.setdefault((result.facts.dtype, grid.cell_of(name) if grid else name), result)
+    winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.frontiers if frontier.winner}
+    return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in winners)[:FEW])
+
+
+def groups_of(found: Iterable[T], many: bool) -> list[tuple[T, ...]]:
+    """Each alone, or of many those of one code together; in the order that they came, the worst of a code first."""
+    groups: dict[object, list[T]] = {}
+    for number, one in enumerate(found):
+        groups.setdefault(one.code if many else number, []).append(one)
+    return [tuple(group) for group in groups.values()]
