@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trtbench.clock import now_ns
+from trtbench.deploy import REPOSITORY, deployed, rendered
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
-from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
+from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
 from trtbench.limit import search_limit
@@ -29,16 +28,12 @@ from trtbench.records import Event
 from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
-from trtbench.scenario import Deployment, Dtype, Scenario, Stage, run_order
+from trtbench.scenario import Dtype, Scenario, Stage, run_order
 from trtbench.search import Search
 from trtbench.serving.control import ModelControl
-from trtbench.serving.fleet import Fleet
-from trtbench.serving.live_repository import LiveRepository, reloadable
-from trtbench.serving.model_repository import MODEL_VERSION, RenderedRepository, render
+from trtbench.serving.live_repository import LiveRepository
 from trtbench.serving.server import ServerError, TritonServer
 from trtbench.telemetry.sampler import SampledServer
-
-_REPOSITORY = "model_repository"
 
 
 class Terminated(BaseException):
@@ -213,72 +208,12 @@ def _run_deployment(
     return ended, signum
 
 
-def _rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
-    repository = render(engine, deployment, scenario.workload)
-    return reloadable(repository) if scenario.hot_reload else repository
-
-
 def _reloader(
     scenario: Scenario, name: str, engine: Engine, engines: Mapping[Dtype, Engine], server: TritonServer, directory: DeploymentDirectory
 ) -> Reloader | None:
     if not scenario.hot_reload:
         return None
     deployment = scenario.deployments[name]
-    configs: dict[str, str] = {dtype: _rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
-    repository = LiveRepository(directory.path / _REPOSITORY, _rendered(scenario, deployment, engine))
+    configs: dict[str, str] = {dtype: rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
+    repository = LiveRepository(directory.path / REPOSITORY, rendered(scenario, deployment, engine))
     return Reloader(scenario.hot_reload, ModelControl(server.endpoints.http, engine.model), repository, configs)
-
-
-@contextmanager
-def deployed(
-    scenario: Scenario,
-    name: str,
-    engine: Engine,
-    preflight: Preflight,
-    directory: DeploymentDirectory,
-    log: RunLog,
-    ports: tuple[int, int, int] = (0, 0, 0),
-) -> Iterator[Fleet]:
-    """`engine` served as deployment `name`, with its repository, logs and facts in `directory`.
-
-    `ports` are the first server's; a port of 0 is chosen free.
-    """
-    deployment = scenario.deployments[name]
-    repository = _rendered(scenario, deployment, engine)
-    root = repository.write(directory.path / _REPOSITORY)
-    shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
-    shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
-    log.show("server_starting", directory.name)
-    flags = repository.server_flags
-    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports) as fleet:
-        facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
-        directory.write_json("deployment.json", facts)
-        for server in fleet.servers:
-            log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
-        yield fleet
-
-
-def _deployment_facts(
-    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, fleet: Fleet
-) -> dict[str, Any]:
-    server, balancer = fleet.servers[0], fleet.balancer
-    return {
-        "name": name,
-        "deployment": deployment_name,
-        "mode": "own",
-        "dtype": engine.dtype,
-        "provider": engine.provider,
-        "model_name": repository.model_name,
-        "model_version": MODEL_VERSION,
-        "config": deployment.model_dump(mode="json"),
-        "max_batch_size": deployment.max_batch_size,
-        "kv_blocks": repository.kv.blocks,
-        "kv_dtype": repository.kv.dtype,
-        "kv_block_tokens": repository.kv.block_tokens,
-        "kv_bytes_per_token": repository.kv.bytes_per_token,
-        "triton_version": server.version(),
-        "server_flags": server.command[1:],
-        "load_seconds": round(fleet.ready_s, 2),
-        "servers": len(fleet.servers),
-        "balancer_version": balancer.version() if balancer else None,
-    }

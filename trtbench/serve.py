@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from trtbench.clock import sleep_s
+from trtbench.deploy import deployed
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.errors import UserError
 from trtbench.preflight import check_run
-from trtbench.run import build, deployed, held_gpus
+from trtbench.run import build, held_gpus
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
 from trtbench.serving.server import ServerError, check_ports_free
