@@ -30,12 +30,14 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
     if curve.balancer:
         caption = words("scaling.balanced", caption=caption, balancer=words(f"scaling.by_{curve.balancer}"))
     at = curve.percentile.upper()
+    disturbed = [str(point.units) for point in curve.points if point.usage.disturbed]
     header = tuple(words(f"scaling.col_{column}", at=at) for column in _POINTS)
     resources = tuple(words(f"scaling.col_{column}", at=at) for column in _RESOURCES)
     return [
         Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
         Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
         Paragraph(_sentence(curve, place, words), strong=True),
+        *([Paragraph(words("scaling.disturbed", points=words.listed(disturbed)))] if disturbed else []),
         *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
         Paragraph(_law(curve, words)),
     ]
