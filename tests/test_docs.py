@@ -26,6 +26,7 @@ SHORT_OF = {
     ],
     "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
     "kv-cache": [*(f"--set=load.{stage}.requests=2" for stage in range(7)), "--set=load.0.warmup_requests=0", "--set=engines=[int8]"],
+    "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
     "long-context": [
         *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),
         *("--set=deployments.default.kv_cache.blocks=6", "--set=engines=[int8]"),

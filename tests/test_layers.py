@@ -19,7 +19,21 @@ MAX_LINES = 280  # a file is meant to have at most about 250
 FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
-MEASURING = {"preflight", "preview", "environment", "doctor", "runlog", "drive", "limit", "resume", "run", "search", "bench", "serve"}
+MEASURING = {
+    "preflight",
+    "preview",
+    "environment",
+    "doctor",
+    "runlog",
+    "deploy",
+    "drive",
+    "limit",
+    "resume",
+    "run",
+    "search",
+    "bench",
+    "serve",
+}
 COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "flags_build", "options_build", "build_command", "calibrate"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -69,7 +83,7 @@ LATE = {
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},
-    "preflight": {"gpu.control"},
+    "preflight": {"gpu.control", "gpu.nvml"},
     "run": {"gpu.control"},
     "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
     "report.document": {"report.plots"},

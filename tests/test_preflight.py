@@ -91,12 +91,6 @@ def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
     assert budgets["a"].block_tokens == 64
 
 
-@pytest.mark.usefixtures("tensorrt_llm")
-def test_an_engine_that_cannot_be_served_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match=r"provider tensorrt_llm: .* writes no Triton repository .*`trtbench bench`"):
-        check_run(scenario(provider="tensorrt_llm"), tmp_path)
-
-
 def test_no_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def absent() -> None:
         raise InstallationError("no tritonserver")

@@ -140,7 +140,7 @@ class FakeServerThatDies:
 def test_servers_that_do_not_start_end_their_deployments_only(
     installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtbench.run.TritonServer", FakeServerThatDies)
+    monkeypatch.setattr("trtbench.serving.fleet.TritonServer", FakeServerThatDies)
     monkeypatch.chdir(ROOT)
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(MINI | {"deployments": {"a": {}, "b": {}}}))
     result = CliRunner().invoke(main, ["serve-and-bench", str(tmp_path / "two.yaml"), "--runs", str(tmp_path / "runs")])

@@ -15,6 +15,7 @@ from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario, ScenarioError
+from trtbench.telemetry.sampler import SampledServer
 
 
 def bench(
@@ -58,7 +59,9 @@ def bench(
         facts |= _of_engine(engine)
         directory.write_json(ENGINE_JSON, engine.as_json())
     directory.write_json("deployment.json", facts)
-    ended, signum = drive(ServerUnderLoad(target, metrics_url, end_id), plan, scenario, directory, log, progress)
+    ended, signum = drive(
+        ServerUnderLoad(target, (SampledServer(target.url, metrics_url, None),), end_id), plan, scenario, directory, log, progress
+    )
     log.event("deployment_finished", directory.name, ended=ended)
     if signum is None:
         log.event("run_finished")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,11 +32,12 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
-from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, preview
+from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
 from trtbench.reporting import report_run
 from trtbench.run import RunOutcome, Terminated, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
+from trtbench.serving.capacity import doubts
 from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
@@ -108,8 +110,13 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
         print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
         out.print(_kv(plan))
         return
-    out.print(_stages(plan))
+    out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
+    for cell, stages in plan.loads.items():
+        out.print(_stages(stages, f"Load of {cell}"))
     out.print(_kv(plan))
+    for name, deployment in scenario.deployments.items():
+        for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
+            print(f"{name}: {doubt}")
     for label, ratio in plan.prefix_hit_ratios.items():
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
     if asked := scenario.hot_reload:
@@ -131,9 +138,9 @@ def _grid(scenario: Scenario) -> Iterator[str]:
     yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
 
 
-def _stages(plan: Preview) -> Table:
-    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title="Load, on each of the runs")
-    for stage in plan.stages:
+def _stages(stages: Sequence[StagePreview], title: str) -> Table:
+    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title=title)
+    for stage in stages:
         unit = "users" if stage.mode == "concurrency" else "requests/s"
         requests = "until time is up" if stage.requests is None else str(stage.requests)
         duration = _about(stage.duration_s, stage.estimated)

@@ -25,19 +25,22 @@ from trtbench.runlog import RunLog
 from trtbench.scenario import Scenario
 from trtbench.serving.autopsy import Death
 from trtbench.serving.server import ServerError
-from trtbench.telemetry.sampler import Sampler, SamplerConfig
+from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
 
 _WATCH_S = 0.1
 
 
 @dataclass(frozen=True)
 class ServerUnderLoad:
-    """The server as the load needs it. `death()` is None while it runs; it and `pid` are None for somebody else's."""
+    """The server, or several and a balancer before them, as the load needs it.
+
+    `death()` is None while all run; it and the pids are None for somebody else's.
+    """
 
     target: Target
-    metrics_url: str | None
+    sampled: tuple[SampledServer, ...]
     end_id: int
-    pid: int | None = None
+    balancer_pid: int | None = None
     death: Callable[[], Death | None] | None = None
     reloader: Reloader | None = None
     before_stage: BeforeStage | None = None
@@ -67,14 +70,13 @@ def drive(
 def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig:
     """What is sampled of `server` while this process works on it; the GPUs only where the server is our own."""
     return SamplerConfig(
-        grpc_address=server.target.url,
-        metrics_url=server.metrics_url,
+        servers=server.sampled,
         model="" if scenario.hot_reload else server.target.model,  # a reload may be to a model of another name
-        server_pid=server.pid,
         client_pid=os.getpid(),
         interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
-        gpu=server.pid is not None,
+        gpu=any(one.pid is not None for one in server.sampled),
         tls=scenario.client.tls,
+        balancer_pid=server.balancer_pid,
     )
 
 

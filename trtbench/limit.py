@@ -15,10 +15,10 @@ from trtbench.drive import ServerUnderLoad, sampler_config
 from trtbench.engine.spec import Engine
 from trtbench.experiment.context_limit import Ended, Phase, Trial, find_limits
 from trtbench.load.client import ConnectError, Limits
+from trtbench.load.dealing_client import open_client
 from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.recorder import Recorder
-from trtbench.load.worker import CLIENTS
 from trtbench.load.workload import PromptSource
 from trtbench.memory import MemoryBound, oom_kills, tightest_bound
 from trtbench.records import Outcome, RequestRecord
@@ -86,7 +86,7 @@ class _Trials:
             task.cancel()
 
         settings = self._scenario.client
-        self._client = CLIENTS[settings.transport](self._server.target, self._scenario.workload, settings, NO_END_ID)
+        self._client = open_client(self._server.target, self._scenario.workload, settings, NO_END_ID)
         handlers: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
         for signum in handlers:
             loop.add_signal_handler(signum, interrupt, signum)

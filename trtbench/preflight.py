@@ -18,7 +18,10 @@ from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
-from trtbench.scenario import GpuControl, Scenario, ScenarioError, Stage
+from trtbench.memory import memory_bounds
+from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
+from trtbench.serving.balancer import find_balancer
+from trtbench.serving.capacity import check_axes, check_capacity
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget
 from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
@@ -40,6 +43,8 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     """The scenario against its model and this machine's providers; UserError when it cannot be run."""
     for dtype in scenario.engines:
         provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
+    if scenario.scaling:
+        check_axes(scenario.scaling, provider.name)
     facts = model_facts(scenario.model)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
@@ -52,10 +57,12 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
     block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
+    machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
     budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
+            check_capacity(deployment, budgets[name], provider.name, machine_bytes, *_visible_gpus(deployment))
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
@@ -70,6 +77,15 @@ def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
                 raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
             if deployment.kv_cache.prefix_caching:
                 raise ScenarioError(f"deployments.{name}.kv_cache.prefix_caching is true, but not to be had under {why}: set it to false")
+
+
+def _visible_gpus(deployment: Deployment) -> tuple[list[int], str]:
+    """(Indices, what NVML says); asked only where it matters."""
+    if not deployment.replicas.gpus:
+        return [], ""
+    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
+
+    return [gpu["index"] for gpu in nvml.describe()], nvml.probe()
 
 
 def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
@@ -91,6 +107,8 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     if scenario.gpu:
         _check_gpus(scenario.gpu)
     provider, facts, budgets = check_scenario(scenario)
+    for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
+        find_balancer(balancer)
     installation = find_tritonserver()
     for deployment in scenario.deployments.values():
         RENDERERS[provider.name].check_installed(deployment)
@@ -107,7 +125,8 @@ def _check_gpus(asked: GpuControl) -> None:
 
 def check_open_files(scenario: Scenario) -> None:
     """ScenarioError when a worker may not open as many connections as the users of a stage need."""
-    users = max((int(stage.level) for stage in scenario.load if stage.mode == "concurrency"), default=0)
+    loads = [stage for name in scenario.deployments for stage in scenario.load_of(name)]
+    users = max((int(stage.level) for stage in loads if stage.mode == "concurrency"), default=0)
     workers = scenario.client.workers or workers_for_streams(users)
     streams = math.ceil(users / workers)
     files = math.ceil(streams / streams_per_connection(scenario.client.streams_per_connection, streams)) + SPARE_FILES

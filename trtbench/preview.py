@@ -50,7 +50,7 @@ class KvPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """Stages are run on each of `runs` (deployment-engine pairs).
+    """Stages are run on each of `runs` (deployment-engine pairs). `loads`: those of every cell whose load is not the first one's.
 
     `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; none where that is not by design.
     """
@@ -59,15 +59,13 @@ class Preview:
     kv: tuple[KvPreview, ...]
     runs: tuple[str, ...]
     prefix_hit_ratios: dict[str, float]
+    loads: dict[str, tuple[StagePreview, ...]]
+    duration_s: float
 
     @property
     def requests(self) -> int:
         """Known requests of one run, those of stages that only time bounds left out."""
         return sum(stage.requests or 0 for stage in self.stages)
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.runs) * sum(stage.duration_s for stage in self.stages)
 
 
 def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
@@ -85,9 +83,13 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
         if budget.blocks is not None and budget.bytes is not None  # else the server's own share of what the GPU has free
     )
     runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
-    stages = tuple(_stage(stage, scenario.workload) for stage in scenario.load)
-    hits = {stage.label: _hit_ratio(stage, shown.requests, scenario.workload) for stage, shown in zip(scenario.load, stages, strict=True)}
-    return Preview(stages, kv, runs, {label: ratio for label, ratio in hits.items() if ratio is not None})
+    cells = {scenario.rounds.cell_of(name) if scenario.rounds else name: scenario.load_of(name) for name in scenario.deployments}
+    shown = {load: tuple(_stage(stage, scenario.workload) for stage in load) for load in dict.fromkeys(cells.values())}
+    first = next(iter(shown))
+    stages, duration_s = shown[first], len(runs) / len(cells) * sum(stage.duration_s for load in cells.values() for stage in shown[load])
+    hits = {stage.label: _hit_ratio(stage, foreseen.requests, scenario.workload) for stage, foreseen in zip(first, stages, strict=True)}
+    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None}
+    return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s)
 
 
 def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trtbench.clock import now_ns
+from trtbench.deploy import REPOSITORY, deployed, rendered
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
-from trtbench.engine.spec import ENGINE_JSON, BuildLog, Engine, EngineSpec
+from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
 from trtbench.limit import search_limit
@@ -29,18 +28,14 @@ from trtbench.records import Event
 from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
-from trtbench.scenario import Deployment, Dtype, Scenario, run_order
+from trtbench.scenario import Dtype, Scenario, Stage, run_order
 from trtbench.search import Search
 from trtbench.serving.autopsy import fault_while_running
 from trtbench.serving.control import CONTROLS
-from trtbench.serving.live_repository import LiveRepository, reloadable
-from trtbench.serving.log_facts import log_facts
-from trtbench.serving.model_repository import RenderedRepository
-from trtbench.serving.rendered_model import MODEL_VERSION
-from trtbench.serving.renderers import check_reloads, check_takes_ids, render
+from trtbench.serving.live_repository import LiveRepository
+from trtbench.serving.renderers import check_takes_ids
 from trtbench.serving.server import ServerError, TritonServer
-
-_REPOSITORY = "model_repository"
+from trtbench.telemetry.sampler import SampledServer
 
 
 class Terminated(BaseException):
@@ -66,7 +61,7 @@ def serve_and_bench(
     """
     prepared = _prepare(scenario, runs, engines, listener)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=prepared.plan.sha256, notes=list(prepared.plan.notes))
+    prepared.tell_plans(log)
     return _run(prepared, frozenset(), log, progress)
 
 
@@ -74,10 +69,10 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
     """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
     unfinished = open_unfinished(path)
     prepared = _prepare(unfinished.scenario, path, engines, listener)
-    unfinished.check(prepared.engines, [prepared.plan.sha256])
+    unfinished.check(prepared.engines, list(prepared.drawn))
     log = resume_run(unfinished.run, command, listener)
     unfinished.set_aside(log)
-    log.event("plan_drawn", sha256=prepared.plan.sha256, notes=list(prepared.plan.notes))
+    prepared.tell_plans(log)
     return _run(prepared, unfinished.done, log, progress)
 
 
@@ -89,7 +84,16 @@ class _Prepared:
     preflight: Preflight
     engines: Mapping[Dtype, Engine]
     prompts: PromptSource
-    plan: Plan
+    plans: Mapping[str, Plan]  # by deployment
+
+    @property
+    def drawn(self) -> dict[str, Plan]:
+        """Each plan once, by its hash."""
+        return {plan.sha256: plan for plan in self.plans.values()}
+
+    def tell_plans(self, log: RunLog) -> None:
+        for sha256, plan in self.drawn.items():
+            log.event("plan_drawn", sha256=sha256, notes=list(plan.notes))
 
 
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
@@ -98,8 +102,8 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
     built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
-        _rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
-    return _Prepared(scenario, preflight, built, prompts, draw_plan(scenario, prompts))
+        rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
+    return _Prepared(scenario, preflight, built, prompts, _draw_plans(scenario, prompts))
 
 
 def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
@@ -146,8 +150,18 @@ def _to_build(scenario: Scenario) -> list[Dtype]:
     return list(dict.fromkeys((*scenario.engines, *(scenario.hot_reload.engines if scenario.hot_reload else ()))))
 
 
+def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
+    """By deployment; those with the same load share one."""
+    drawn: dict[tuple[Stage, ...], Plan] = {}
+    for name in scenario.deployments:
+        load = scenario.load_of(name)
+        if load not in drawn:
+            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts)
+    return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}
+
+
 def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
-    return run_order(scenario.grid, list(scenario.deployments), scenario.engines, scenario.seeds.order)
+    return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
 
 def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
@@ -165,21 +179,25 @@ def _run_deployment(
     prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
-    scenario, plan, engine = prepared.scenario, prepared.plan, prepared.engines[dtype]
+    scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[dtype]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
-        with deployed(scenario, name, engine, prepared.preflight, directory, log) as server:
+        with deployed(scenario, name, engine, prepared.preflight, directory, log) as fleet:
             facts = directory.read_json("deployment.json")
-            target = inspect_target(server.endpoints.grpc, facts["model_name"], settings=scenario.client)
+            url, *others = fleet.addresses
+            target = inspect_target(url, facts["model_name"], settings=scenario.client)
             under_load = ServerUnderLoad(
-                target=target,
-                metrics_url=f"http://{server.endpoints.metrics}/metrics",
+                target=replace(target, others=tuple(others)),
+                sampled=tuple(
+                    SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid)
+                    for server in fleet.servers
+                ),
                 end_id=engine.model_facts.eos_token_id,
-                pid=server.pid,
-                death=server.death,
-                reloader=_reloader(scenario, name, engine, prepared.engines, server, directory),
                 before_stage=before_stage,
+                balancer_pid=fleet.balancer.pid if fleet.balancer else None,
+                death=fleet.death,
+                reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
             directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256})
             ended: str
@@ -189,21 +207,14 @@ def _run_deployment(
                 ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
-            if server.exit_code() is None and (fault := fault_while_running(server.log)):
-                log.event("server_fault", directory.name, level=2, cause=fault)
+            for server in fleet.servers:
+                if server.exit_code() is None and (fault := fault_while_running(server.log)):
+                    log.event("server_fault", directory.name, level=2, cause=fault)
     except (ServerError, TargetError) as error:
         log.event("server_lost", directory.name, exit_code=None, cause=str(error))
         ended, signum = "server_lost", None
     log.event("deployment_finished", directory.name, ended=ended)
     return ended, signum
-
-
-def _rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
-    repository = render(engine, deployment, scenario.workload)
-    if not scenario.hot_reload:
-        return repository
-    check_reloads(repository)
-    return reloadable(repository, scenario.hot_reload)
 
 
 def _reloader(
@@ -212,56 +223,7 @@ def _reloader(
     if not scenario.hot_reload:
         return None
     deployment = scenario.deployments[name]
-    configs: dict[str, str] = {dtype: _rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
-    repository = LiveRepository(directory.path / _REPOSITORY, _rendered(scenario, deployment, engine))
+    configs: dict[str, str] = {dtype: rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
+    repository = LiveRepository(directory.path / REPOSITORY, rendered(scenario, deployment, engine))
     control = CONTROLS[scenario.hot_reload.control](server.endpoints.http)
     return Reloader(scenario.hot_reload, control, repository, configs)
-
-
-@contextmanager
-def deployed(
-    scenario: Scenario,
-    name: str,
-    engine: Engine,
-    preflight: Preflight,
-    directory: DeploymentDirectory,
-    log: RunLog,
-    ports: tuple[int, int, int] = (0, 0, 0),
-) -> Iterator[TritonServer]:
-    """`engine` served as deployment `name`, with its repository, log and facts in `directory`; a port of 0 is chosen free."""
-    deployment = scenario.deployments[name]
-    repository = _rendered(scenario, deployment, engine)
-    root = repository.write(directory.path / _REPOSITORY)
-    shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
-    shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
-    log.show("server_starting", directory.name)
-    with TritonServer(preflight.installation, root, directory.server_log, repository.server_flags, ports, repository.launch) as server:
-        facts = _deployment_facts(directory.name, name, deployment, engine, repository, server)
-        directory.write_json("deployment.json", facts)
-        log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
-        yield server
-
-
-def _deployment_facts(
-    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, server: TritonServer
-) -> dict[str, Any]:
-    told = log_facts(server.log.read_text(encoding="utf-8", errors="replace"))
-    return {
-        "name": name,
-        "deployment": deployment_name,
-        "mode": "own",
-        "dtype": engine.dtype,
-        "provider": engine.provider,
-        "model_name": repository.model_name,
-        "model_version": MODEL_VERSION,
-        "config": (repository.served or deployment).model_dump(mode="json"),
-        "max_batch_size": deployment.max_batch_size,
-        "kv_blocks": told.blocks(repository.kv.block_tokens) or repository.kv.blocks,
-        "kv_dtype": repository.kv.dtype,
-        "kv_block_tokens": repository.kv.block_tokens,
-        "kv_bytes_per_token": repository.kv.bytes_per_token,
-        "triton_version": server.version(),
-        "server_flags": server.command[1:],
-        "load_seconds": round(server.ready_s, 2),
-        "log": told.known(),
-    }

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from trtbench.clock import sleep_s
+from trtbench.deploy import deployed
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.errors import UserError
 from trtbench.preflight import check_run
-from trtbench.run import build, deployed, held_gpus
+from trtbench.run import build, held_gpus
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
 from trtbench.serving.server import ServerError, check_ports_free
@@ -29,11 +30,15 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
         log = start_run(Path(directory), scenario, [], listener)
         served = log.run.deployment(f"{name}-{engine_dtype}")
-        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as server:
+        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as fleet:
             model = served.read_json("deployment.json")["model_name"]
-            print(f"model {model}  gRPC {server.endpoints.grpc}  HTTP {server.endpoints.http}  metrics {server.endpoints.metrics}")
+            if fleet.balancer:
+                print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
+            for server in fleet.servers:
+                endpoints = server.endpoints
+                print(f"model {model}  gRPC {endpoints.grpc}  HTTP {endpoints.http}  metrics {endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)
-            while (death := server.death()) is None:
+            while (death := fleet.death()) is None:
                 sleep_s(_POLL_S)
             raise ServerError(f"Triton ended by itself. {death}")
 

@@ -93,7 +93,7 @@ def test_the_samplers_series() -> None:
         names = {sample.name for sample in source.read()}
         print(source.note)
     assert {"gpu_utilization_ratio", "gpu_power_w", "gpu_energy_j", "gpu_memory_clock_mhz"} <= names
-    with closing(GpuUsers(None, os.getpid())) as users:
+    with closing(GpuUsers([], os.getpid())) as users:
         users.read()
     with closing(GpuErrors()) as errors:
         assert errors.read() == []

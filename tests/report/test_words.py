@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -21,10 +22,15 @@ from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.reload_findings import reload_findings, reload_reasons
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reloads import Reloads, reloads
+from trtbench.analysis.replicas import Replica
 from trtbench.analysis.resources import THROTTLES
+from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
+from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
+from trtbench.analysis.scaling_limits import Limiter, Usage
 from trtbench.analysis.summary import (
     Cancellation,
     ContextLimits,
+    Estimate,
     GpuUse,
     Level,
     Limit,
@@ -98,6 +104,7 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "failure.",
         "frontier.",
         "resources.",
+        "scaling.",
     )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
@@ -160,6 +167,14 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
     for found in bad_reloads():
         yield from reload_findings(replace(worst, reloads=found), planned_reloads())
+    uneven = replace(c8, resources=replace(c8.resources, replicas=(Replica(900, None, None), Replica(100, None, None))))
+    yield from replica_findings(replace(worst, stages=(uneven,)))
+    one = Estimate(0.5, None, 1)
+    usage = Usage(*[None] * 11, at_limit=False, disturbed=False)
+    bend = ScalingPoint("servers-2", 2, 1, True, 4, one, one, one, one, one, one, (), usage)
+    curve = ScalingCurve("servers", "c4", "int8", "p50", (bend, bend), 0.8, bend, None, (), None, None, None, "client", None)
+    for limiter in get_args(Limiter):
+        yield from scaling_findings(replace(curve, limiters=(limiter,)))
     (pair,) = summary.comparisons
     assert pair.agreement
     for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
@@ -219,7 +234,7 @@ def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
 def test_every_finding_and_reason_can_be_said(summary: Summary, language: Language) -> None:
     findings, reasons = tuple(every_finding(summary)), tuple(every_reason(summary))
     worded = {key.split(".")[1] for key in texts_of(language) if key.startswith("finding.") and key.count(".") == 2}
-    assert {finding.code for finding in findings} == worded - {"errors"}
+    assert {finding.code for finding in findings} == worded - {"errors", "scaling"}
     assert {reason.code for reason in reasons} == {key.split(".")[1] for key in texts_of(language) if key.startswith("reason.")} - {"where"}
     content = document(replace(summary, findings=findings, verdict=replace(summary.verdict, reasons=reasons)), Words(language), ())
     assert len(content.reasons) == len(reasons)

@@ -63,7 +63,7 @@ def test_a_driver_without_field_values_keeps_the_rest(fake_gpus: FakeGpus) -> No
     found = rows(fake_gpus)
     assert ("gpu_energy_j", "0") not in found
     assert found["gpu_power_w", "0"] == 312.5
-    slow = rows(fake_gpus, "GpuUsers(None, 1)")
+    slow = rows(fake_gpus, "GpuUsers([], 1)")
     assert (slow["gpu_pcie_tx_bytes_per_s", "0"], slow["gpu_pcie_rx_bytes_per_s", "0"]) == (1e6, 2e6)
 
 
@@ -72,7 +72,7 @@ def test_utilization_of_a_gpu_in_mig_instances_is_not_told(fake_gpus: FakeGpus) 
     assert ("gpu_utilization_ratio", "0") not in rows(fake_gpus)
     note = fake_gpus.ask(READ.format(source="Gpus()") + "source.note")
     assert "GPU 0 (MIG): gpu_utilization_ratio;" in note
-    slow = rows(fake_gpus, "GpuUsers(None, 1)")
+    slow = rows(fake_gpus, "GpuUsers([], 1)")
     assert [slow["mig_memory_used_bytes", uuid] for uuid in MIG_UUIDS] == [1 * GIB, 2 * GIB]
 
 
@@ -90,9 +90,9 @@ import os, time
 from dataclasses import asdict
 from pathlib import Path
 from trtbench.rundir import DeploymentDirectory
-from trtbench.telemetry.sampler import Sampler, SamplerConfig
+from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
 directory = DeploymentDirectory(Path({str(tmp_path)!r}))
-config = SamplerConfig("127.0.0.1:9", None, "none", None, os.getpid(), 100_000_000, True)
+config = SamplerConfig((SampledServer("127.0.0.1:9", None, None),), "none", os.getpid(), 100_000_000, True)
 with Sampler(config, directory.samples_jsonl) as sampler:
     time.sleep(1.5)
 tallies = {{name: asdict(tally) for name, tally in sampler.tallies.items()}}
@@ -123,7 +123,7 @@ with open(os.environ["FAKE_NVML_STATE"], "r+b") as file, mmap.mmap(file.fileno()
     struct.pack_into("=q", memory, SLOTS["g0_pid_a"][0] * 8, server.pid)
     struct.pack_into("=q", memory, SLOTS["g0_pid_b"][0] * 8, {other})
 """
-        + READ.format(source="GpuUsers(server.pid, os.getpid())")
+        + READ.format(source="GpuUsers([server.pid], os.getpid())")
         + ROWS
     )
     path = f"{fake_gpus.environment['PYTHONPATH']}:{Path(__file__).parents[1]}"
@@ -137,7 +137,7 @@ with open(os.environ["FAKE_NVML_STATE"], "r+b") as file, mmap.mmap(file.fileno()
 
 def test_processes_of_another_pid_namespace_are_not_guessed_at(fake_gpus: FakeGpus) -> None:
     fake_gpus["g0_pid_a"] = 2**22 - 1  # nobody here
-    told = rows(fake_gpus, "GpuUsers(None, 1)")
+    told = rows(fake_gpus, "GpuUsers([], 1)")
     assert ("gpu_other_processes", "0") not in told
     assert ("gpu_other_processes", "1") in told
 

@@ -15,17 +15,15 @@ import pytest
 from trtbench.clock import now_ns, sleep_s
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, read_lines, sample_row
-from trtbench.telemetry.sampler import Sampler, SamplerConfig, SamplerError, snapshot
+from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig, SamplerError, snapshot
 
 pytestmark = pytest.mark.timeout(60)
 
 
 def _config(triton: Any, **changes: Any) -> SamplerConfig:
     facts = {
-        "grpc_address": triton.grpc_address,
-        "metrics_url": triton.metrics_url,
+        "servers": (SampledServer(triton.grpc_address, triton.metrics_url, None),),
         "model": "demo",
-        "server_pid": None,
         "client_pid": os.getpid(),
         "interval_ns": 50_000_000,
         "gpu": False,
@@ -34,7 +32,7 @@ def _config(triton: Any, **changes: Any) -> SamplerConfig:
 
 
 def test_config_survives_json(fake_triton: Any) -> None:
-    config = _config(fake_triton, server_pid=7)
+    config = _config(fake_triton, servers=(SampledServer("a:1", None, 7), SampledServer("b:2", None, None)), balancer_pid=8)
     assert SamplerConfig.from_json(config.to_json()) == config
 
 
@@ -106,8 +104,12 @@ def test_snapshot_is_appended_and_returned(fake_triton: Any, tmp_path: Path) -> 
 
 def test_snapshot_of_a_lost_server_has_what_still_answers(fake_triton: Any) -> None:
     assert {sample.name for sample in snapshot(_config(fake_triton, model="absent"))} == set()
-    assert {sample.name for sample in snapshot(_config(fake_triton, grpc_address="127.0.0.1:1"))} == {"triton_pending_requests"}
-    assert "triton_pending_requests" not in {sample.name for sample in snapshot(_config(fake_triton, metrics_url=None))}
+    assert {
+        sample.name for sample in snapshot(_config(fake_triton, servers=(SampledServer("127.0.0.1:1", fake_triton.metrics_url, None),)))
+    } == {"triton_pending_requests"}
+    assert "triton_pending_requests" not in {
+        sample.name for sample in snapshot(_config(fake_triton, servers=(SampledServer(fake_triton.grpc_address, None, None),)))
+    }
 
 
 def test_leaves_no_process_and_leaves_fast(fake_triton: Any, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_dies_with_a_parent_that_is_killed(fake_triton: Any, tmp_path: Path) -> 
     code = f"""
 import sys, time
 from pathlib import Path
-from trtbench.telemetry.sampler import Sampler, SamplerConfig
+from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
 with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({str(tmp_path / "samples.jsonl")!r})) as sampler:
     print(sampler._process.pid, flush=True)
     time.sleep(60)

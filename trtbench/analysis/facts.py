@@ -31,6 +31,10 @@ class DeploymentFacts:
     triton_version: str | None
     server_flags: tuple[str, ...]
     load_s: float | None
+    servers: int
+    balancer: str | None
+    balancer_version: str | None
+    instances: int
     engine_sha256: str | None
     engine_size_bytes: int | None
     engine_weights_dtype: str | None
@@ -38,6 +42,11 @@ class DeploymentFacts:
     config: dict[str, Any]
     engine: dict[str, Any]
     log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
+
+    @property
+    def engines(self) -> int:
+        """Engines at once, each with its own threads and running batch."""
+        return self.instances * self.servers
 
     @property
     def may_cache_prefixes(self) -> bool:
@@ -71,6 +80,10 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         triton_version=deployment.get("triton_version"),
         server_flags=tuple(deployment.get("server_flags") or ()),
         load_s=deployment.get("load_seconds"),
+        servers=deployment.get("servers") or 1,
+        balancer=(config.get("replicas") or {}).get("balancer"),
+        balancer_version=deployment.get("balancer_version"),
+        instances=config.get("instances") or 1,
         engine_sha256=engine.get("sha256"),
         engine_size_bytes=engine.get("size_bytes"),
         engine_weights_dtype=engine.get("weights_dtype"),

@@ -126,7 +126,7 @@ def _cpu(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Findin
     cores = stage.resources.server_cpu_cores
     if result.facts.provider != "openvino" or result.facts.mode != "own" or cores is None:
         return None
-    threads = result.facts.inference_threads or max(cpu_count - 1, 1)
+    threads = min(result.facts.engines * (result.facts.inference_threads or max(cpu_count - 1, 1)), cpu_count)
     if cores.mean < SATURATED_RATIO * threads:
         return None
     machine = stage.resources.machine_cpu_ratio
@@ -163,7 +163,7 @@ def _kv_full(stage: StageResult) -> Finding | None:
 def _sequences(result: DeploymentResult, stage: StageResult) -> Finding | None:
     """Requests wait although the KV cache has room: the running batch is at its own limit."""
     batch, cache = stage.inflight, stage.kv_cache
-    limit = result.facts.max_sequences or (batch.limit if batch else None)
+    limit = result.facts.max_sequences * result.facts.engines if result.facts.max_sequences else batch.limit if batch else None
     if batch is None or batch.waiting is None or not limit or batch.waiting.mean < 1 or batch.running.max < limit:
         return None
     if cache is None or cache.used_ratio_peak >= NEAR_FULL_RATIO:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.replicas import Replica, replicas
 from trtbench.analysis.window import Level, inside
 from trtbench.analysis.workers import Worker, workers
 from trtbench.rundir import Samples, Series
@@ -59,6 +60,9 @@ class Resources:
     engine_memory_bytes: dict[str, float]  # peak, by where: cpu, gpu, pinned
     gpus: dict[str, GpuUse]
     container_memory_available_bytes: Level | None = None  # where a container bounds it
+    balancer_cpu_cores: Level | None = None
+    balancer_rss_bytes: Level | None = None
+    replicas: tuple[Replica, ...] = ()  # in their order, where there are several servers
 
     @property
     def memory_available_min_bytes(self) -> float | None:
@@ -90,6 +94,9 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         engine_memory_bytes={label: peak.max for label, peak in memory.items() if peak},
         container_memory_available_bytes=level("container_memory_available_bytes"),
         gpus={label: _gpu(samples, label, start_ns, end_ns) for label in _gpu_labels(samples)},
+        balancer_cpu_cores=level("balancer_cpu_cores"),
+        balancer_rss_bytes=level("balancer_rss_bytes"),
+        replicas=replicas(samples, start_ns, end_ns),
     )
 
 

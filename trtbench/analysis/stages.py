@@ -45,7 +45,7 @@ class StageSpan:
 class StageResult:
     """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
     TTFT is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in use on this machine by
-    neither the server nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked.
+    neither the servers, a balancer nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked.
     `same_as` is the stage whose requests it sent again."""
 
     span: StageSpan
@@ -173,9 +173,10 @@ def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
 
 
 def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
-    """Machine - server - client; None unless all three were read."""
+    """Machine - server - client - balancer; None unless the first three were read."""
     machine, server, client = use.machine_cpu_ratio, use.server_cpu_cores, use.client_cpu_cores
-    return max(0.0, machine.mean * cpu_count - server.mean - client.mean) if machine and server and client else None
+    balancer = use.balancer_cpu_cores.mean if use.balancer_cpu_cores else 0.0
+    return max(0.0, machine.mean * cpu_count - server.mean - client.mean - balancer) if machine and server and client else None
 
 
 def is_disturbed(stage: StageResult, cpu_count: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from trtbench.analysis.agreement import Agreement, Key, outputs
@@ -39,6 +40,9 @@ from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reload_spread import ReloadGroup, Spread
 from trtbench.analysis.reloads import Reloads
 from trtbench.analysis.resources import GpuUse, Resources
+from trtbench.analysis.scalability_law import LEAST_POINTS, ScalabilityLaw
+from trtbench.analysis.scaling import ScalingCurve, ScalingPoint, scaling_curves
+from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.timeline import Curve, Timeline
@@ -55,6 +59,7 @@ from trtbench.scenario import Scenario, load_scenario
 
 __all__ = [  # what report/ may know of analysis/
     "LATENCIES",
+    "LEAST_POINTS",
     "PERMILLES",
     "Agreement",
     "CancelControl",
@@ -95,6 +100,9 @@ __all__ = [  # what report/ may know of analysis/
     "Resources",
     "Resumption",
     "Rise",
+    "ScalabilityLaw",
+    "ScalingCurve",
+    "ScalingPoint",
     "Spent",
     "Spread",
     "StageRatios",
@@ -138,6 +146,7 @@ class Summary:
     frontiers: tuple[Frontier, ...] = ()
     resumptions: tuple[Resumption, ...] = ()
     held_gpus: tuple[HeldGpu, ...] = ()
+    scalings: tuple[ScalingCurve, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -167,6 +176,7 @@ def summarise(run: RunDirectory) -> Summary:
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
+    scalings = scaling_curves(results, scenario, environment.cpu_count)
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
     resumed = resumptions(events)
@@ -182,11 +192,14 @@ def summarise(run: RunDirectory) -> Summary:
         verdict=verdict(reasons),
         deployments=tuple(results),
         comparisons=comparisons,
-        findings=by_severity([*_findings(results, comparisons, scenario, environment.cpu_count)]),
+        findings=by_severity(
+            [*_findings(results, comparisons, scenario, environment.cpu_count), *chain.from_iterable(map(scaling_findings, scalings))]
+        ),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario, events),
         resumptions=resumed,
         held_gpus=held,
+        scalings=scalings,
     )
 
 
@@ -209,6 +222,7 @@ def _findings(
         yield from deployment_findings(result, scenario, cpu_count)
         yield from limit_findings(result)
         yield from reload_findings(result, scenario)
+        yield from replica_findings(result)
     for pair in comparisons:
         yield from precision_findings(pair)
 

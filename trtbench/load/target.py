@@ -28,7 +28,8 @@ class Target:
     """One model of one Triton server. `url` is host:port of its gRPC endpoint; `version` is "" for the server's own choice.
 
     `max_batch_size` is Triton's; 0: the model does not batch, and tensors carry no leading batch dimension.
-    `inputs` and `outputs` are the names that the model has: releases differ.
+    `inputs` and `outputs` are the names that the model has: releases differ. `others`: further servers of the same model, as `url`,
+    among which the client deals the requests in turn.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Target:
     triton_version: str
     inputs: frozenset[str]
     outputs: frozenset[str]
+    others: tuple[str, ...] = ()
 
     @property
     def batched(self) -> bool:

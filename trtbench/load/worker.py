@@ -20,7 +20,8 @@ from trtbench.clock import cpu_ns
 from trtbench.errors import UserError
 from trtbench.load.alarm import Alarm
 from trtbench.load.attempts import Attempts
-from trtbench.load.client import Client, ConnectError, GrpcClient
+from trtbench.load.client import Client, ConnectError
+from trtbench.load.dealing_client import open_client
 from trtbench.load.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.plan import Phase, Plan
@@ -30,14 +31,11 @@ from trtbench.load.share import Share
 from trtbench.load.stop import StopSignal
 from trtbench.load.target import Target
 from trtbench.load.vitals import Vitals
-from trtbench.load.wire_client import WireClient
 from trtbench.rundir import LineWriter
 from trtbench.scenario import ClientSettings, Workload
 
 _REPORT_S = 0.25
 _SWITCH_S = 0.0002  # the recorder's thread gives the interpreter back to the event loop within this time
-
-CLIENTS: dict[str, type[WireClient | GrpcClient]] = {"wire": WireClient, "grpc": GrpcClient}
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ class WorkerConfig:
     def from_line(cls, line: bytes) -> WorkerConfig:
         row = json.loads(line)
         row |= {name: Path(row[name]) for name in ("plan", "requests", "samples")}
-        target: dict[str, Any] = {name: frozenset(value) if isinstance(value, list) else value for name, value in row["target"].items()}
+        target = row["target"] | {name: frozenset(row["target"][name]) for name in ("inputs", "outputs")}
+        target["others"] = tuple(target["others"])
         models = {"workload": Workload.model_validate(row["workload"]), "settings": ClientSettings.model_validate(row["settings"])}
         return cls(**row | {"target": Target(**target)} | models)
 
@@ -146,7 +145,7 @@ async def serve(config: WorkerConfig) -> None:
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), os.fdopen(0, "rb", 0))
-    client = CLIENTS[config.settings.transport](config.target, config.workload, config.settings, config.end_id)
+    client = open_client(config.target, config.workload, config.settings, config.end_id)
     try:
         with closing(Vitals(LineWriter(config.samples), config.number)) as vitals, closing(Recorder(config.requests)) as recorder:
             await client.prepare(1)

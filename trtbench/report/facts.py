@@ -38,6 +38,8 @@ _FORMULAS = {  # metric as printed: key of its formula
     "kv_used_ratio": "kv_used_ratio",
     "kv_bytes_per_token": "kv_bytes_per_token",
     "knee": "knee",
+    "speed-up, efficiency": "scaling",
+    "imbalance": "imbalance",
     "agreement": "agreement",
     "energy_per_token": "energy",
 }
@@ -79,6 +81,9 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
             found[words("target.build")] = build
     if facts.triton_version:
         found[words("target.server")] = words("target.server_value", version=facts.triton_version, ready_s=seconds(result.ready_s))
+    if facts.balancer_version or facts.servers > 1:
+        before = facts.balancer_version or words("scaling.by_client")
+        found[words("target.servers")] = words("target.servers_value", servers=facts.servers, balancer=before)
     if facts.config:
         limits = {"max_batch": whole(facts.max_batch_size), "max_sequences": whole(facts.max_sequences)}
         batching = facts.dynamic_batching
@@ -120,6 +125,7 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     rows = [
         *purpose,
         *_loads(scenario.load, words),
+        *([(words("parameters.scaling"), words(f"scaling.load_{scenario.scaling.load}"))] if scenario.scaling else []),
         (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
         (words("parameters.data"), workload_text(work, words)),
         *streamed,

@@ -27,6 +27,7 @@ from trtbench.report.heat_plot import paint_heat
 from trtbench.report.limit_plot import paint_limit
 from trtbench.report.many import shown
 from trtbench.report.reload_plot import reload_figure
+from trtbench.report.scaling_plot import paint_scaling
 from trtbench.report.timeline_plot import paint_timeline
 from trtbench.report.words import Words
 
@@ -74,6 +75,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "distributions": partial(_distributions, summary, words),
         "batches": partial(_batches, summary, words),
         "frontier": partial(_frontier, summary, words),
+        "scaling": partial(_scaling, summary, words),
     }
     painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
     for result in shown(summary):
@@ -194,6 +196,17 @@ def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
     figure, panels = _panels(2, 0.9 + 0.42 * max(len(heat.rows), 3))
     paint_heat(panels, heat, frontier, words)
     return figure
+
+
+def _scaling(summary: Summary, words: Words) -> Figure | None:
+    """A curve for each axis and engine, at the last stage of load."""
+    last = list({(curve.axis, curve.dtype): curve for curve in summary.scalings}.values())
+    figure, panels = _panels(2, 3.4)
+    paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
+    for axes, up in zip(panels, ("axis.tokens", "axis.efficiency"), strict=True):
+        axes.set_xlabel(words("axis.units"))
+        axes.set_ylabel(words(up))
+    return _with_legend(figure, panels)
 
 
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:

@@ -12,6 +12,7 @@ import yaml
 from trtbench.report.format import figures
 
 Language = Literal["en", "zh"]
+_KINDS = ("errors", "scaling")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -42,8 +43,9 @@ class Words:
         return self._texts[key].format_map(figures(values))
 
     def finding(self, code: str, part: str, values: Mapping[str, float | str]) -> str:
-        """`part` is title, seen, cause or remedy. All error classes share title and seen."""
-        subject = "errors" if code.startswith("errors_") and part in ("title", "seen") else code
+        """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling."""
+        shared = part in ("title", "seen")
+        subject = next((kind for kind in _KINDS if shared and code.startswith(f"{kind}_")), code)
         return self(f"finding.{subject}.{part}", **{"class": code.removeprefix("errors_"), **values})
 
     def listed(self, items: Sequence[str]) -> str:

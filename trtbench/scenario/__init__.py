@@ -8,14 +8,17 @@ from trtbench.scenario.client import ClientSettings, Tls
 from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.gpu import CoolDown, GpuControl
-from trtbench.scenario.grid import Cells, Grid, cells_of, run_order
+from trtbench.scenario.grid import Cells, Grid, cells_of
 from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
+from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.reuse import expected_hit_ratio
+from trtbench.scenario.rounds import Rounds, run_order
+from trtbench.scenario.scaling import Axis, Scaling
 from trtbench.scenario.scenario import ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
 from trtbench.scenario.think import Think, ThinkTime
@@ -25,6 +28,7 @@ from trtbench.scenario.workload import Component, Sampling, Workload
 __all__ = [
     "NAME_PATTERN",
     "PLUGINS",
+    "Axis",
     "BackendParameters",
     "BuildOptions",
     "Cancel",
@@ -54,8 +58,11 @@ __all__ = [
     "Ramp",
     "Range",
     "Reload",
+    "Replicas",
     "RequestKind",
+    "Rounds",
     "Sampling",
+    "Scaling",
     "Scenario",
     "ScenarioError",
     "Scheduler",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trtbench.scenario.part import Part
+from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.trtllm import LlmApi, TensorRtLlm
 
 
@@ -66,6 +67,7 @@ class Deployment(Part):
     inference_threads: int | None = Field(
         None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client."
     )
+    replicas: Replicas = Field(Replicas(), description="How many Triton servers, and who spreads the requests over them.")
     tensorrt_llm: TensorRtLlm | None = Field(None, description="Settings of the provider tensorrt_llm alone.")
     llmapi: LlmApi | None = Field(None, description="Settings of the provider llmapi alone.")
 
@@ -88,3 +90,8 @@ class Deployment(Part):
                 "raise max_batch_size or drop the larger sizes"
             )
         return self
+
+    @property
+    def engines(self) -> int:
+        """Engines in memory at once, each with its own KV cache: instances of all servers."""
+        return self.instances * self.replicas.count

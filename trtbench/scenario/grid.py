@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from random import Random
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment import Deployment
-from trtbench.scenario.part import NAME_PATTERN, Part
+from trtbench.scenario.part import NAME_PATTERN
+from trtbench.scenario.rounds import Rounds
 
-T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1)]
 
 LEAST_SEARCH_REPEATS = 3
@@ -29,7 +28,7 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
 }
 
 
-class Grid(Part):
+class Grid(Rounds):
     """Axes over the one deployment of the scenario; those left out stay as the deployment has them."""
 
     max_batch_size: tuple[Positive, ...] = Field((), description="Triton's batcher: largest batch.")
@@ -38,14 +37,9 @@ class Grid(Part):
     instances: tuple[Positive, ...] = Field((), description="Model instances.")
     max_sequences: tuple[Positive, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
     max_tokens_per_step: tuple[Positive, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
-    repeats: int = Field(1, ge=1, description="Times that each cell is served afresh; intervals need two.")
-    order: Literal["random", "interleaved"] = Field(
-        "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
-    )
     search: bool = Field(
         False, description="Drop cells that cannot win from the third round on, so that fewer runs find the winner; needs 3 repeats."
     )
-    base: Deployment | None = Field(None, description="Filled in on expansion, never by hand: the deployment that was multiplied.")
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
@@ -72,13 +66,6 @@ class Grid(Part):
         """Where a cell lies on the axes, as `labels_of` tells them."""
         places = {axis: _AXES[axis][1:] for axis in self.axes}
         return {axis: _told(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
-
-    def cell_of(self, deployment: str) -> str:
-        """The cell that a deployment repeats."""
-        return re.sub(r"-r\d+$", "", deployment) if self.repeats > 1 else deployment
-
-    def round_of(self, deployment: str) -> int:
-        return int(deployment.rpartition("-r")[2]) if self.repeats > 1 else 1
 
 
 @dataclass(frozen=True)
@@ -117,26 +104,10 @@ def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dic
     found = cells_of(grid, base, base_name if grid.base is None else grid.cell_of(base_name))
     if not found.cells:
         raise ValueError(f"grid: no cell can be served: {'; '.join(found.left_out.values())}")
-    rounds = range(1, grid.repeats + 1)
-    names = {(cell, r): f"{cell}-r{r}" if grid.repeats > 1 else cell for cell in found.cells for r in rounds}
-    expanded = {name: found.cells[cell] for (cell, _), name in names.items()}
+    expanded = grid.repeated(found.cells)
     if grid.base is not None and dict(deployments) != expanded:
         raise ValueError("grid.base is filled in, but deployments are not this grid's cells: drop grid.base and give the one deployment")
     return grid.model_copy(update={"base": base}), expanded
-
-
-def run_order(grid: Grid | None, deployments: Sequence[str], engines: Sequence[T], seed: int) -> Iterator[tuple[T, str]]:
-    """(engine, deployment) in the order served. A grid goes round by round, so that what drifts meets every cell alike."""
-    pairs = [(engine, name) for name in deployments for engine in engines]
-    if grid is None:
-        yield from pairs
-        return
-    random = Random(seed)  # noqa: S311 - an order, not a secret
-    for number in range(1, grid.repeats + 1):
-        one = [pair for pair in pairs if grid.round_of(pair[1]) == number]
-        if grid.order == "random":
-            random.shuffle(one)
-        yield from one
 
 
 def _label(axis: str, value: Any) -> str:

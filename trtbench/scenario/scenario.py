@@ -15,6 +15,8 @@ from trtbench.scenario.gpu import GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
+from trtbench.scenario.rounds import Rounds
+from trtbench.scenario.scaling import Scaling, expand_scaling
 from trtbench.scenario.stage import Stage, check_repeats
 from trtbench.scenario.workload import Workload
 
@@ -72,6 +74,9 @@ class Scenario(Part):
     build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
     deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
     grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
+    scaling: Scaling | None = Field(
+        None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
+    )
     workload: Workload = Workload()
     load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit stands in their place.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
@@ -89,6 +94,14 @@ class Scenario(Part):
         if self.grid:
             grid, deployments = expand(self.grid, self.deployments)
             self.__dict__.update(grid=grid, deployments=deployments)  # frozen for everyone else
+        if self.scaling:
+            for key in ("grid", "context_limit", "hot_reload"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} and scaling exclude each other: scaling holds one deployment and its load against larger ones; drop one"
+                    )
+            scaling, deployments = expand_scaling(self.scaling, self.deployments)
+            self.__dict__.update(scaling=scaling, deployments=deployments, load=tuple(scaling.named(stage) for stage in self.load))
         return self
 
     @model_validator(mode="after")
@@ -142,6 +155,33 @@ class Scenario(Part):
         if self.build.engine_dir and len(self.engines) > 1:
             raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.engines)}: name the one that it is")
         return self
+
+    @model_validator(mode="after")
+    def _scaling_fits(self) -> Scenario:
+        if self.scaling:
+            self.scaling.check_load(self.load)
+        for name, deployment in self.deployments.items():
+            replicas = deployment.replicas
+            if replicas.count == 1 and replicas.balancer == "client":
+                continue
+            for key in ("context_limit", "hot_reload"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them"
+                    )
+        return self
+
+    @property
+    def rounds(self) -> Rounds | None:
+        """What multiplied the deployments, if anything did."""
+        return self.grid or self.scaling
+
+    def load_of(self, deployment: str) -> tuple[Stage, ...]:
+        """The stages as one deployment gets them."""
+        if self.scaling is None or deployment not in self.deployments:
+            return self.load
+        _, units = self.scaling.point_of(deployment)
+        return tuple(self.scaling.stage_at(stage, units) for stage in self.load)
 
     @property
     def cells(self) -> Cells | None:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
 from trtbench.memory import oom_kills
-from trtbench.serving import guard
 from trtbench.serving.autopsy import Death, examine
+from trtbench.serving.guarded import Guarded
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.launch import DIRECT, Launch
 
 LOOPBACK = "127.0.0.1"
-STOP_GRACE_S = 8.0
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
 _POLL_S = 0.05
 _TRIES = 3  # a port found free can be taken before Triton binds it
@@ -47,8 +43,8 @@ class Endpoints:
 class TritonServer:
     """Serves a model repository on loopback; a context manager.
 
-    `ports` are gRPC, HTTP and metrics, a free one for each 0. ServerError (with the probable cause and the log's last lines) when it
-    dies or does not become ready in the launch's time.
+    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable
+    cause and the log's last lines) when it dies or does not become ready in the launch's time.
     """
 
     def __init__(
@@ -59,6 +55,7 @@ class TritonServer:
         flags: Sequence[str] = (),
         ports: tuple[int, int, int] = (0, 0, 0),
         launch: Launch = DIRECT,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._installation = installation
         self._repository = repository
@@ -69,7 +66,8 @@ class TritonServer:
         self.command: list[str] = []
         self.ready_s = 0.0
         self._oom_kills = oom_kills()
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._variables = dict(variables)
+        self._process: Guarded | None = None
         self._staged: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -93,12 +91,12 @@ class TritonServer:
     @property
     def pid(self) -> int:
         """Root of the server's process tree (our guard's)."""
-        assert self._guard is not None
-        return self._guard.pid
+        assert self._process is not None
+        return self._process.pid
 
     def exit_code(self) -> int | None:
         """None while the server runs; 128 + n when signal n ended it."""
-        return self._guard.poll() if self._guard else None
+        return self._process.exit_code() if self._process else None
 
     def death(self) -> Death | None:
         """How and why the server ended; None while it runs."""
@@ -114,13 +112,8 @@ class TritonServer:
 
     def stop(self) -> None:
         """End the server and all it started; returns when they are gone. Safe to call twice."""
-        if self._guard:
-            self._guard.stdin.close()  # type: ignore[union-attr]
-            try:
-                self._guard.wait(STOP_GRACE_S + 4)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._guard.pid, signal.SIGKILL)
-                self._guard.wait()
+        if self._process:
+            self._process.stop()
         if self._staged:
             self._staged.cleanup()
 
@@ -129,16 +122,8 @@ class TritonServer:
         self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
         shm_prefix = f"trtbench_{os.getpid()}_{ports[0]}_"
         self.command = self._launch.command(lambda rank: self._server(backends, ports, f"{shm_prefix}{f'{rank}_' if rank else ''}"))
-        guarded = [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *self.command]
-        with self.log.open("wb") as log:
-            self._guard = subprocess.Popen(
-                guarded,
-                env={**self._installation.environment(), **self._launch.environment},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        environment = {**self._installation.environment(), **self._launch.environment, **self._variables}
+        self._process = Guarded(self.command, self.log, environment, shm_prefix)
 
     def _server(self, backends: Path, ports: Sequence[int], shm_prefix: str) -> list[str]:
         return [

@@ -49,7 +49,7 @@ def main(config_json: str, samples_jsonl: str) -> None:
 def _sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
     """Name, how to open it, ns between readings."""
     sources = triton_sources(config, _ANSWER_TIMEOUT_S)
-    sources["processes"] = lambda: Processes(config.server_pid, config.client_pid, os.getpid())
+    sources["processes"] = lambda: Processes(config.server_pids, config.client_pid, os.getpid(), config.balancer_pid)
     sources["machine"] = Machine
     ticking = [(name, source, config.interval_ns) for name, source in sources.items()]
     return ticking + (_gpu_sources(config) if config.gpu else [])
@@ -62,7 +62,7 @@ def _gpu_sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source],
     slow_ns = max(config.interval_ns, NS_PER_S)
     found: list[tuple[str, Callable[[], Source], int]] = [("gpu", nvml.Gpus, config.interval_ns)]
     if describe():
-        found.append(("gpu_users", lambda: nvml.GpuUsers(config.server_pid, config.client_pid), slow_ns))
+        found.append(("gpu_users", lambda: nvml.GpuUsers(config.server_pids, config.client_pid), slow_ns))
         found.append(("gpu_errors", nvml.GpuErrors, slow_ns))
     return found
 

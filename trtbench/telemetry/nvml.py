@@ -141,10 +141,10 @@ class GpuUsers:
     and the series of processes are left out.
     """
 
-    def __init__(self, server_pid: int | None, client_pid: int) -> None:
+    def __init__(self, server_pids: Collection[int], client_pid: int) -> None:
         self._session = session()
         self._gpus = self._session.__enter__()
-        self._server_pid, self._client_pid = server_pid, client_pid
+        self._server_pids, self._client_pid = server_pids, client_pid
         self._instances = {gpu: mig_instances(gpu) for gpu in self._gpus}
         self._rates = {gpu: {} if _counts_pcie(gpu) else dict(_PCIE_RATES) for gpu in self._gpus}
         self.note = ""
@@ -180,8 +180,8 @@ class GpuUsers:
         label, time_ns = str(gpu.index), now_ns()
         own = {one.pid for one in users if is_under(one.pid, {self._client_pid, os.getpid()})}
         yield Sample(time_ns, "gpu_other_processes", label, float(len({one.pid for one in users} - own)))
-        if self._server_pid is not None:
-            held = [one.memory_bytes for one in users if is_under(one.pid, {self._server_pid})]
+        if self._server_pids:
+            held = [one.memory_bytes for one in users if is_under(one.pid, self._server_pids)]
             if None not in held:
                 yield Sample(time_ns, "server_gpu_memory_bytes", label, float(sum(size or 0 for size in held)))
 

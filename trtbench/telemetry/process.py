@@ -1,10 +1,12 @@
-"""CPU, memory, descriptors and threads of the server's and the load generator's process trees, and of the whole machine."""
+"""CPU, memory, descriptors and threads of the process trees of servers, balancer and load generator, and of the whole machine."""
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import inf
 from time import thread_time_ns
 from typing import Any, NamedTuple
@@ -21,6 +23,8 @@ _SCAN_SHARE = 0.002
 _SERIES = {
     "server": ("cpu_cores", "rss_bytes", "fds", "threads", "processes"),
     "client": ("cpu_cores", "rss_bytes", "fds", "threads"),
+    "balancer": ("cpu_cores", "rss_bytes", "fds"),
+    "replica": ("cpu_cores", "rss_bytes"),
 }
 
 _ATTRIBUTES = ("cpu_times", "memory_info", "num_fds", "num_threads")
@@ -36,10 +40,14 @@ class Usage:
     threads: int | None
     processes: int
 
-    def samples(self, prefix: str, series: tuple[str, ...], time_ns: int) -> list[Sample]:
+    def samples(self, prefix: str, time_ns: int, label: str = "") -> list[Sample]:
         """`<prefix>_<series>` for each series that is known."""
-        values = ((name, getattr(self, name)) for name in series)
-        return [Sample(time_ns, f"{prefix}_{name}", "", float(value)) for name, value in values if value is not None]
+        values = ((name, getattr(self, name)) for name in _SERIES[prefix])
+        return [Sample(time_ns, f"{prefix}_{name}", label, float(value)) for name, value in values if value is not None]
+
+    def __add__(self, other: Usage) -> Usage:
+        added = {name: _sum((getattr(self, name), getattr(other, name))) for name in ("cpu_cores", "rss_bytes", "fds", "threads")}
+        return Usage(**added, processes=self.processes + other.processes)
 
 
 class Entry(NamedTuple):
@@ -123,26 +131,39 @@ def _sum(values: Any) -> int | None:
 
 
 class Processes:
-    """Source of the `server_*` and `client_*` series. The client's tree leaves out the server's and this process."""
+    """Source of the `server_*`, `client_*` and `balancer_*` series, and `replica_*` of each where there are several servers.
 
-    def __init__(self, server_pid: int | None, client_pid: int, own_pid: int) -> None:
-        self._trees: dict[str, ProcessTree] = {}
-        apart = {own_pid}
-        if server_pid is not None:
-            self._trees["server"] = ProcessTree(server_pid)
-            apart.add(server_pid)
-        self._trees["client"] = ProcessTree(client_pid, apart)
+    The client's tree leaves out the others' and this process.
+    """
+
+    def __init__(self, server_pids: Sequence[int], client_pid: int, own_pid: int, balancer_pid: int | None = None) -> None:
+        self._servers = [ProcessTree(pid) for pid in server_pids]
+        self._others: dict[str, ProcessTree] = {"client": ProcessTree(client_pid, {own_pid, *server_pids, balancer_pid or own_pid})}
+        if balancer_pid is not None:
+            self._others["balancer"] = ProcessTree(balancer_pid)
         self._scan_due_ns = 0
 
     def read(self) -> list[Sample]:
-        """One reading of each tree whose root is there."""
+        """One reading of each tree whose root is there; of the servers together only where all are."""
         if now_ns() >= self._scan_due_ns:
             self._update()
-        samples = []
-        for prefix, tree in self._trees.items():
+        samples = self._read_servers()
+        for prefix, tree in self._others.items():
             time_ns = now_ns()
             usage = tree.read(time_ns)
-            samples += usage.samples(prefix, _SERIES[prefix], time_ns) if usage else []
+            samples += usage.samples(prefix, time_ns) if usage else []
+        return samples
+
+    def _read_servers(self) -> list[Sample]:
+        samples, usages = [], []
+        time_ns = now_ns()
+        for number, tree in enumerate(self._servers):
+            time_ns = now_ns()
+            if usage := tree.read(time_ns):
+                usages.append(usage)
+                samples += usage.samples("replica", time_ns, str(number)) if len(self._servers) > 1 else []
+        if usages and len(usages) == len(self._servers):
+            samples += reduce(operator.add, usages).samples("server", time_ns)
         return samples
 
     def close(self) -> None:
@@ -151,7 +172,7 @@ class Processes:
     def _update(self) -> None:
         before_ns = thread_time_ns()
         table = scan()
-        for tree in self._trees.values():
+        for tree in (*self._servers, *self._others.values()):
             tree.update(table)
         self._scan_due_ns = now_ns() + round((thread_time_ns() - before_ns) / _SCAN_SHARE)
 

@@ -22,6 +22,7 @@ from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.scenario import Tls
 from trtbench.telemetry.ticker import Source, Tally
+from trtbench.telemetry.together import together
 from trtbench.telemetry.triton import MetricsPage, Statistics
 
 READY = "ready"
@@ -38,20 +39,30 @@ class SamplerError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class SamplerConfig:
-    """What is sampled; `model` "": every model of a server that has none but ours.
-
-    `metrics_url` and `server_pid` are None where an external server shows neither.
-    """
+class SampledServer:
+    """One Triton. `metrics_url` and `pid` are None where an external server shows neither."""
 
     grpc_address: str
     metrics_url: str | None
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """What is sampled. Of several servers all show their metrics, or none; `balancer_pid` is None where nothing stands before them."""
+
+    servers: tuple[SampledServer, ...]
     model: str
-    server_pid: int | None
     client_pid: int
     interval_ns: int
     gpu: bool
     tls: Tls | None = None
+    balancer_pid: int | None = None
+
+    @property
+    def server_pids(self) -> list[int]:
+        """Of those that are our own."""
+        return [server.pid for server in self.servers if server.pid is not None]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json")})
@@ -59,15 +70,18 @@ class SamplerConfig:
     @classmethod
     def from_json(cls, text: str) -> SamplerConfig:
         row = json.loads(text)
-        return cls(**row | {"tls": row["tls"] and Tls.model_validate(row["tls"])})
+        servers = tuple(SampledServer(**server) for server in row["servers"])
+        return cls(**row | {"servers": servers, "tls": row["tls"] and Tls.model_validate(row["tls"])})
 
 
 def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
     """How to open each source that asks Triton, by name."""
-    address, model = config.grpc_address, config.model
-    sources: dict[str, Callable[[], Source]] = {"triton_statistics": lambda: Statistics(address, model, timeout_s, config.tls)}
-    if (url := config.metrics_url) is not None:
-        sources["triton_metrics"] = lambda: MetricsPage(url, model, timeout_s)
+    servers, model, tls = config.servers, config.model, config.tls
+    sources: dict[str, Callable[[], Source]] = {
+        "triton_statistics": lambda: together([Statistics(server.grpc_address, model, timeout_s, tls) for server in servers])
+    }
+    if urls := [server.metrics_url for server in servers if server.metrics_url is not None]:
+        sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s) for url in urls])
     return sources
 
 

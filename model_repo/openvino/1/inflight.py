@@ -182,5 +182,6 @@ def _load_pipeline(settings):
     properties = {
         "KV_CACHE_PRECISION": _KV_PRECISION[settings["kv_dtype"]],
         "INFERENCE_NUM_THREADS": int(settings["inference_threads"]),
+        "ENABLE_CPU_PINNING": False,  # pinned, the first thread of every instance and server would sit on the same core
     }
     return genai.ContinuousBatchingPipeline(settings["engine_dir"], scheduler, "CPU", properties)

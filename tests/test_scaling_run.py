@@ -1,0 +1,73 @@
+"""Two Tritons behind a balancer, and dealt by the client, for real: every request served once, each server's share known, all ended."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import Any
+
+import pytest
+from serving.runs import MINI, StartRun, assert_conserved, outcomes, run_of
+
+from trtbench.analysis.summary import summarise
+from trtbench.errors import UserError
+from trtbench.records import Outcome
+from trtbench.serving.balancer import find_balancer
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]
+
+REQUESTS = 24
+SCENARIO: dict[str, Any] = MINI | {
+    "scaling": {"servers": [1, 2], "order": "interleaved"},
+    "workload": {"input_tokens": 8, "output_tokens": 4},
+    "load": [{"concurrency": 2, "requests": REQUESTS, "warmup_requests": 1}],
+}
+
+
+def balanced(balancer: str) -> dict[str, Any]:
+    base = SCENARIO["deployments"]["default"] | {"replicas": {"balancer": balancer}}
+    return SCENARIO | {"deployments": {"default": base}}
+
+
+def test_servers_behind_haproxy_share_the_load(start_run: StartRun) -> None:
+    try:
+        find_balancer("haproxy")
+    except UserError as error:
+        pytest.skip(str(error))
+    command = start_run(balanced("haproxy"))
+    assert command.wait(150) == 0, command.err
+    run = run_of(command)
+    for units, directory in enumerate(run.deployments(), 1):
+        records = directory.requests()
+        assert_conserved(records, {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
+        assert outcomes(records) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
+        assert sorted(directory.path.glob("server*.log")) and (directory.path / "haproxy.cfg").exists()
+    (curve,) = summarise(run).scalings
+    one, two = curve.points
+    assert [(point.units, point.repeats, point.asked) for point in (one, two)] == [(1, 1, 2), (2, 1, 4)]
+    assert two.efficiency is not None and two.speedup is not None
+    assert two.efficiency.mean == pytest.approx(two.speedup.mean / 2)
+    assert (one.requests, sum(count or 0 for count in two.requests), curve.balancer) == ((), 2 * REQUESTS, "haproxy")
+    assert min(count or 0 for count in two.requests) >= REQUESTS // 2
+    assert two.usage.balancer_cpu_cores is not None and two.usage.server_cpu_cores is not None
+    command.assert_nothing_left()
+
+
+def test_one_of_two_servers_that_is_killed_ends_the_deployment(start_run: StartRun) -> None:
+    long = balanced("client") | {"load": [{"concurrency": 2, "requests": 400}], "scaling": {"servers": [2, 3], "order": "interleaved"}}
+    command = start_run(long | {"workload": {"input_tokens": 8, "output_tokens": 32}})
+    command.wait_for(lambda: any(path.read_bytes().count(b"\n") >= 4 for path in command.directory.glob("runs/*/*/requests-0.jsonl")))
+    first, second = sorted(command.children("tritonserver"), key=lambda process: process.create_time())
+    second.kill()
+    command.wait_for(lambda: any(event.kind == "server_lost" for event in run_of(command).events()))
+    command.interrupt(signal.SIGTERM)
+    assert command.wait(90) == 128 + signal.SIGTERM
+    run = run_of(command)
+    lost = next(event for event in run.events() if event.kind == "server_lost")
+    assert lost.deployment == "servers-2-int8"
+    assert lost.data["cause"].startswith("Server 1 of 2: Ended by SIGKILL")
+    assert not first.is_running()
+    counts = outcomes(run.deployments()[0].requests())
+    assert sum(counts.values()) == 800
+    assert counts[Outcome.CONNECTION] >= 1
+    command.assert_nothing_left()

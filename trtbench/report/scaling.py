@@ -1,0 +1,93 @@
+"""Scaling in words: every point with its intervals, where the curve bends, what says so, and how the servers shared the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trtbench.analysis.summary import LEAST_POINTS, Estimate, ScalingCurve, ScalingPoint, Summary
+from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.format import NONE, ms, number, percent, times
+from trtbench.report.words import Words
+
+_POINTS = ("units", "repeats", "asked", "tokens", "requests", "ttft", "e2e", "speedup", "efficiency")
+_RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "running", "shares")
+
+
+def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
+    """Nothing of a scenario without scaling."""
+    scaling = summary.scenario.scaling
+    if scaling is None or not summary.scalings:
+        return []
+    blocks: list[Block] = [Paragraph(words(f"scaling.load_{scaling.load}"))]
+    for curve in summary.scalings:
+        blocks += _curve(curve, words)
+    return [*blocks, Paragraph(words("scaling.note"))]
+
+
+def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
+    place = {"axis": words(f"scaling.axis_{curve.axis}"), "stage": curve.stage, "dtype": curve.dtype}
+    caption = words("scaling.caption", **place)
+    if curve.balancer:
+        caption = words("scaling.balanced", caption=caption, balancer=words(f"scaling.by_{curve.balancer}"))
+    at = curve.percentile.upper()
+    disturbed = [str(point.units) for point in curve.points if point.usage.disturbed]
+    header = tuple(words(f"scaling.col_{column}", at=at) for column in _POINTS)
+    resources = tuple(words(f"scaling.col_{column}", at=at) for column in _RESOURCES)
+    return [
+        Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
+        Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
+        Paragraph(_sentence(curve, place, words), strong=True),
+        *([Paragraph(words("scaling.disturbed", points=words.listed(disturbed)))] if disturbed else []),
+        *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
+        Paragraph(_law(curve, words)),
+    ]
+
+
+def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:
+    """The first point is what the others are held against: its speed-up is 1 by definition and has no interval."""
+    rates = (_estimate(point.output_token_throughput, number), _estimate(point.request_throughput, number))
+    latencies = (_estimate(point.ttft_ns, ms), _estimate(point.e2e_latency_ns, ms))
+    shares = (_estimate(point.speedup, times, interval=not first), _estimate(point.efficiency, percent, interval=not first))
+    return (str(point.units), str(point.repeats), number(point.asked), *rates, *latencies, *shares)
+
+
+def _resources(point: ScalingPoint) -> tuple[str, ...]:
+    use = point.usage
+    cores = (number(use.server_cpu_cores), number(use.client_cpu_cores), number(use.balancer_cpu_cores))
+    ratios = (percent(use.machine_cpu_ratio), percent(use.gpu_ratio), percent(use.kv_peak_ratio))
+    shares = " / ".join(NONE if count is None else f"{count:,}" for count in point.requests) or NONE
+    return (str(point.units), *cores, *ratios, number(use.running_per_engine), shares)
+
+
+def _estimate(value: Estimate | None, shown: Callable[[float | None], str], interval: bool = True) -> str:
+    if value is None:
+        return NONE
+    return shown(value.mean) if value.half_width is None or not interval else f"{shown(value.mean)} ± {shown(value.half_width)}"
+
+
+def _sentence(curve: ScalingCurve, place: dict[str, str], words: Words) -> str:
+    bound, bend, largest = percent(curve.bound_ratio), curve.bend, curve.largest
+    if largest is None or largest.efficiency is None:
+        return words("scaling.nothing", **place)
+    if bend is None or bend.efficiency is None:
+        return words("scaling.no_bend", **place, units=largest.units, efficiency=percent(largest.efficiency.mean), bound=bound)
+    why = words.listed([words(f"scaling.why_{limiter}") for limiter in curve.limiters])
+    sure = {True: "clear", False: "unclear", None: "one_repeat"}[curve.bend_clear]
+    seen = words("scaling.bends", **place, units=bend.units, efficiency=percent(bend.efficiency.mean), bound=bound)
+    return " ".join((seen, words(f"scaling.{sure}"), words("scaling.why", why=why)))
+
+
+def _law(curve: ScalingCurve, words: Words) -> str:
+    law = curve.law
+    if law is None:
+        return words("scaling.law_few", least=LEAST_POINTS)
+    fitted = words(
+        "scaling.law",
+        contention=_estimate(curve.contention, number) if curve.contention else number(law.contention),
+        coherency=_estimate(curve.coherency, number) if curve.coherency else number(law.coherency),
+        residual=percent(law.residual_ratio),
+    )
+    if law.peak_units is None:
+        return f"{fitted} {words('scaling.law_no_peak')}"
+    seen = law.peak_units <= curve.points[-1].units
+    return f"{fitted} {words('scaling.law_peak' if seen else 'scaling.law_peak_beyond', peak=number(law.peak_units))}"

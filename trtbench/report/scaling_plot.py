@@ -1,0 +1,42 @@
+"""The figure of a scaling: throughput against units with the linear line and the fitted law, and efficiency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from trtbench.analysis.summary import ScalingCurve
+
+
+def paint_scaling(panels: Sequence[Axes], curves: Sequence[ScalingCurve], labels: Sequence[str], colours: Sequence[str], line: str) -> None:
+    """Left the throughput, right the efficiency with its bound; draws nothing of a curve without a figure."""
+    left, right = panels
+    for i, curve in enumerate(curves):
+        colour = colours[i % len(colours)]
+        _throughput(left, curve, labels[i], colour)
+        known = [(point.units, point.efficiency) for point in curve.points if point.efficiency]
+        if known:
+            units, values = zip(*known, strict=True)
+            means, wide = [value.mean for value in values], [value.half_width or 0.0 for value in values]
+            right.errorbar(units, means, wide, fmt="o-", color=colour, markersize=4, elinewidth=0.8, capsize=2)
+            right.axhline(curve.bound_ratio, color=line, linewidth=0.8, linestyle=":")
+    for axes in panels:
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _throughput(axes: Axes, curve: ScalingCurve, label: str, colour: str) -> None:
+    known = [(point.units, point.output_token_throughput) for point in curve.points if point.output_token_throughput]
+    if not known:
+        return
+    units, values = zip(*known, strict=True)
+    means, wide = [value.mean for value in values], [value.half_width or 0.0 for value in values]
+    axes.errorbar(units, means, wide, fmt="o-", color=colour, label=label, markersize=4, elinewidth=0.8, capsize=2)
+    axes.plot([units[0], units[-1]], [means[0], means[0] * units[-1] / units[0]], "--", color=colour, linewidth=0.8, alpha=0.7)
+    if curve.law:
+        across = np.linspace(units[0], units[-1], 100)
+        axes.plot(across, [curve.law.at(float(n)) for n in across], "-", color=colour, linewidth=2.5, alpha=0.25)
