@@ -19,6 +19,7 @@ import pytest
 from trtbench.engine.spec import Engine
 from trtbench.errors import UserError
 from trtbench.scenario import Deployment, Dtype, KvCache, Workload
+from trtbench.serving import guard
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.model_repository import render
 from trtbench.serving.server import LOOPBACK, ServerError, TritonServer, check_ports_free, free_ports, is_ready
@@ -158,7 +159,7 @@ def test_an_error_inside_the_block_stops_the_server(installation: TritonInstalla
     assert not [process for process in tree if process.is_running()]
 
 
-GUARD = Path(sys.modules[TritonServer.__module__].guard.__file__)  # type: ignore[attr-defined]
+GUARD = Path(guard.__file__)
 FAKE_SERVER = """
 import signal, subprocess, sys, time
 if {stubborn}: signal.signal(signal.SIGTERM, signal.SIG_IGN)
