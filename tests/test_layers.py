@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 HEAVY = {"openvino", "openvino_genai", "openvino_tokenizers", "optimum", "nncf", "pynvml", "tensorrt_llm", "torch", "transformers"}
 HEAVY_HOMES = {
     "engine.gguf": {"torch", "transformers"},
-    "engine.openvino_export": {"optimum", "transformers"},
+    "engine.openvino_export": {"openvino", "optimum", "transformers"},
     "engine.trtllm_build": {"tensorrt_llm"},
     "gpu.nvml": {"pynvml"},  # which GPUs there are
     "gpu.settings": {"pynvml"},  # all that changes one

@@ -121,7 +121,8 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 
 @main.command()
 @click.option("--url", required=True, metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS.")
-@click.option("--model", required=True, help="A model with TensorRT-LLM's tensor names, streaming (decoupled).")
+@click.option("--model", required=True, help="A model with TensorRT-LLM's tensor names, streaming (decoupled); or an encoder.")
+@click.option("--task", type=click.Choice(["generate", "embed"]), default="generate", help="embed: an encoder (docs/encoder.md).")
 @click.option("--model-version", default="", help="Default: the server's choice.")
 @click.option("--metrics-url", help="The server's Prometheus page, as http://HOST:8002/metrics; without it engine gauges are missing.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="Directory with tokenizer.json, for text; else random ids.")
@@ -147,6 +148,7 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 @click.option("--ramp-up-end-rps", type=float, help="Requests per second at the end.")
 @click.option("--fixed-schedule", is_flag=True, help="Replay --input-file as a trace: its timestamps and lengths (Mooncake's JSON lines).")
 @click.option("--speedup-ratio", type=float, default=1.0, show_default=True, help="Of --fixed-schedule: 2 replays in half the time.")
+@click.option("--prompt-language", type=click.Choice(["en", "zh"]), multiple=True, help="Of --tokenizer's text. Default: both.")
 @click.option("--isl", "--synthetic-input-tokens-mean", default="128", show_default=True, help="Prompt tokens, as 128 or 64:256 (uniform).")
 @click.option("--isl-stddev", "--synthetic-input-tokens-stddev", type=click.FloatRange(min=0), default=0.0, help="Makes --isl normal.")
 @click.option("--osl", "--output-tokens-mean", default="32", show_default=True, help="Output tokens, as 32 or 16:64 (uniform).")

@@ -32,7 +32,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
-from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
+from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
 from trtbench.reporting import report_run
 from trtbench.run import RunOutcome, Terminated, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
@@ -63,10 +63,11 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
     scenario = bench_scenario(flags)
     put_back_left_gpus()
-    target = inspect_target(bench_address(flags["url"]), flags["model"], flags["model_version"], settings=scenario.client)
+    address, task = bench_address(flags["url"]), scenario.task
+    target = inspect_target(address, flags["model"], flags["model_version"], settings=scenario.client, task=task)
     engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
     tokenizer = flags["tokenizer"]
-    prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages) if tokenizer else UniformPrompts(flags["vocab_size"])
+    prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
     progress = LoadProgress()
     with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
         outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
@@ -113,7 +114,8 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
     out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
     for cell, stages in plan.loads.items():
         out.print(_stages(stages, f"Load of {cell}"))
-    out.print(_kv(plan))
+    if plan.kv:
+        out.print(_kv(plan))
     for name, deployment in scenario.deployments.items():
         for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
             print(f"{name}: {doubt}")
@@ -124,7 +126,8 @@ def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> Non
         print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
-        print(f"~ assumes {ASSUMED_TOKENS_PER_S:g} output tokens/s in all, the demo on one CPU core")
+        assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
+        print(f"~ assumes {assumed} in all, the demo on one CPU core")
 
 
 def _grid(scenario: Scenario) -> Iterator[str]:

@@ -98,10 +98,11 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
         left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if done and share else "no estimate yet"
     bar = "=" * round(share * _BAR_CHARACTERS)
     of = f"/{progress.planned}" if progress.planned is not None else ""
-    rate = counts.output_tokens / elapsed_s if elapsed_s > 0 else 0.0
+    embeds = counts.completed and not counts.output_tokens  # an encoder's answers have no tokens
+    rate = (done if embeds else counts.output_tokens) / elapsed_s if elapsed_s > 0 else 0.0
     return (
         f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of}, {left}, "
-        f"{counts.in_flight} in flight, {counts.failed} failed, {rate:.0f} tokens/s"
+        f"{counts.in_flight} in flight, {counts.failed} failed, {rate:.0f} {'requests' if embeds else 'tokens'}/s"
     )
 
 

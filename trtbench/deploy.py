@@ -15,8 +15,8 @@ from trtbench.runlog import RunLog
 from trtbench.scenario import Deployment, Scenario
 from trtbench.serving.fleet import Fleet
 from trtbench.serving.live_repository import reloadable
-from trtbench.serving.log_facts import log_facts
-from trtbench.serving.model_repository import RenderedRepository
+from trtbench.serving.log_facts import LogFacts, log_facts
+from trtbench.serving.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.rendered_model import MODEL_VERSION
 from trtbench.serving.renderers import check_reloads, render
 
@@ -60,12 +60,22 @@ def deployed(
         yield fleet
 
 
+def _kv_facts(kv: KvBudget, told: LogFacts) -> dict[str, Any]:
+    return {
+        "kv_blocks": told.blocks(kv.block_tokens) or kv.blocks,
+        "kv_dtype": kv.dtype,
+        "kv_block_tokens": kv.block_tokens,
+        "kv_bytes_per_token": kv.bytes_per_token,
+    }
+
+
 def _deployment_facts(
     name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, fleet: Fleet
 ) -> dict[str, Any]:
     server, balancer = fleet.servers[0], fleet.balancer
     told = log_facts(server.log.read_text(encoding="utf-8", errors="replace"))
-    return {
+    kv = _kv_facts(repository.kv, told) if repository.kv else {}
+    return kv | {
         "name": name,
         "deployment": deployment_name,
         "mode": "own",
@@ -75,10 +85,6 @@ def _deployment_facts(
         "model_version": MODEL_VERSION,
         "config": (repository.served or deployment).model_dump(mode="json"),
         "max_batch_size": deployment.max_batch_size,
-        "kv_blocks": told.blocks(repository.kv.block_tokens) or repository.kv.blocks,
-        "kv_dtype": repository.kv.dtype,
-        "kv_block_tokens": repository.kv.block_tokens,
-        "kv_bytes_per_token": repository.kv.bytes_per_token,
         "triton_version": server.version(),
         "server_flags": server.command[1:],
         "load_seconds": round(fleet.ready_s, 2),

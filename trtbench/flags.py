@@ -30,21 +30,28 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "name": "bench",
         "purpose": "load on a running server",
         "model": flags["model"],
+        "task": flags["task"],
         "load": [_stage(flags, level) for level in _levels(flags)],
-        "workload": {
-            "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
-            "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
-            "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
-            "dataset": None if flags["fixed_schedule"] else flags["input_file"],
-            "ignore_eos": flags["eos_id"] < 0,
-            "streaming": flags["streaming"],
-        },
+        "workload": _workload(flags),
         "slo": dict(_limit(text) for group in flags["goodput"] for text in group.split()),
         "stop": {"timeout_s": flags["request_timeout"]},
         "client": _client(flags),
         "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }
     return parse_scenario(tree, "bench")
+
+
+def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
+    return {
+        "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
+        "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
+        "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
+        "dataset": None if flags["fixed_schedule"] else flags["input_file"],
+        "ignore_eos": flags["eos_id"] < 0,
+        "streaming": flags["streaming"],
+        "languages": flags["prompt_language"] or ("en", "zh"),
+    }
 
 
 def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, S
 from trtbench.serving.balancer import find_balancer
 from trtbench.serving.capacity import check_axes, check_capacity
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
-from trtbench.serving.model_repository import KvBudget
+from trtbench.serving.model_repository import KvBudget, check_inputs
 from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
@@ -31,7 +31,7 @@ MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a run will use. `budgets`: the KV cache of each deployment by name."""
+    """What a run will use. `budgets`: the KV cache of each deployment by name; none of an encoder."""
 
     provider: EngineProvider
     installation: TritonInstallation
@@ -46,12 +46,20 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     if scenario.scaling:
         check_axes(scenario.scaling, provider.name)
     facts = model_facts(scenario.model)
+    if facts.task != scenario.task:
+        found = {"generate": "a decoder, which generates tokens", "embed": "an encoder, which embeds"}[facts.task]
+        raise ScenarioError(
+            f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
+        )
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
             read_dataset(kind.dataset.path)
     for stage in scenario.load:
         if stage.trace:
-            _check_trace(stage, stage.trace, facts.max_positions)
+            _check_trace(stage, stage.trace, facts)
+    if facts.task == "embed":
+        check_inputs(facts, scenario.workload)
+        return provider, facts, {}
     if scenario.grid:
         check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
@@ -88,13 +96,13 @@ def _visible_gpus(deployment: Deployment) -> tuple[list[int], str]:
     return [gpu["index"] for gpu in nvml.describe()], nvml.probe()
 
 
-def _check_trace(stage: Stage, path: Path, max_positions: int) -> None:
+def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
     trace = read_trace(path)
     replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
-    longest = max(request.input_tokens + request.output_tokens for request in replayed)
-    if longest > max_positions:
+    longest = max(request.input_tokens + (request.output_tokens if facts.task == "generate" else 0) for request in replayed)
+    if longest > facts.max_positions:
         raise ScenarioError(
-            f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {max_positions} positions: "
+            f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {facts.max_positions} positions: "
             "filter the trace, or choose a model that reads more"
         )
 

@@ -18,13 +18,15 @@ from trtbench.serving.model_repository import KvBudget
 
 ASSUMED_TOKENS_PER_S = 50.0
 """Output tokens per second that an estimate assumes where nothing else is known: the demo on one CPU core."""
+ASSUMED_EMBEDDINGS_PER_S = 20.0
+"""The same of the encoder's demo."""
 
 
 @dataclass(frozen=True)
 class StagePreview:
     """`level` as Stage's, of a trace its mean rate. `requests` is None where only time bounds them, expected where they are drawn.
 
-    `estimated` tells a duration that rests on ASSUMED_TOKENS_PER_S.
+    `estimated` tells a duration that rests on one of the assumed rates.
     """
 
     label: str
@@ -83,12 +85,13 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
         if budget.blocks is not None and budget.bytes is not None  # else the server's own share of what the GPU has free
     )
     runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
+    request_s = _seconds_per_request(scenario)
     cells = {scenario.rounds.cell_of(name) if scenario.rounds else name: scenario.load_of(name) for name in scenario.deployments}
-    shown = {load: tuple(_stage(stage, scenario.workload) for stage in load) for load in dict.fromkeys(cells.values())}
+    shown = {load: tuple(_stage(stage, request_s) for stage in load) for load in dict.fromkeys(cells.values())}
     first = next(iter(shown))
     stages, duration_s = shown[first], len(runs) / len(cells) * sum(stage.duration_s for load in cells.values() for stage in shown[load])
     hits = {stage.label: _hit_ratio(stage, foreseen.requests, scenario.workload) for stage, foreseen in zip(first, stages, strict=True)}
-    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None}
+    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None and scenario.task == "generate"}
     return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s)
 
 
@@ -98,7 +101,14 @@ def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float 
     return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
 
-def _stage(stage: Stage, workload: Workload) -> StagePreview:
+def _seconds_per_request(scenario: Scenario) -> float:
+    """Of all users together."""
+    if scenario.task == "embed":
+        return 1 / ASSUMED_EMBEDDINGS_PER_S
+    return scenario.workload.expected_output_tokens / ASSUMED_TOKENS_PER_S
+
+
+def _stage(stage: Stage, request_s: float) -> StagePreview:
     if stage.trace is not None:
         offsets = trace_offsets(read_trace(stage.trace), stage.speed, stage.requests, stage.duration_s)
         lasts_s = int(offsets[-1]) / NS_PER_S
@@ -106,7 +116,7 @@ def _stage(stage: Stage, workload: Workload) -> StagePreview:
     closed = stage.mode == "concurrency"
     by_count_s = math.inf
     if stage.requests is not None:
-        by_count_s = _closed_s(stage, workload) if closed else float(_rates(stage).instants_s(np.array([stage.requests], float))[0])
+        by_count_s = _closed_s(stage, request_s) if closed else float(_rates(stage).instants_s(np.array([stage.requests], float))[0])
     requests, duration_s = stage.requests, by_count_s
     if stage.duration_s is not None and stage.duration_s < by_count_s:
         duration_s = stage.duration_s
@@ -120,7 +130,7 @@ def _rates(stage: Stage) -> RateProfile:
     return RateProfile.steady(stage.level) if stage.mode == "burst" else rate_profile(stage)
 
 
-def _closed_s(stage: Stage, workload: Workload) -> float:
-    """For the stage's requests: the tokens of all together, the pauses of each user."""
+def _closed_s(stage: Stage, request_s: float) -> float:
+    """For the stage's requests: the work of all together, the pauses of each user."""
     think_s = stage.think_s.mean / stage.level if stage.think_s else 0.0
-    return (stage.requests or 0) * (workload.expected_output_tokens / ASSUMED_TOKENS_PER_S + think_s)
+    return (stage.requests or 0) * (request_s + think_s)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 FORMAT_VERSION = 2
 """Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
-attempts, sessions, planned cancellation, the worker; one file of requests a worker while it runs."""
+attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs."""
 
 
 class Outcome(str, Enum):
@@ -83,6 +83,8 @@ class RequestRecord:
     session: int | None = None  # of a workload with sessions: which, and the turn in it from 0
     turn: int = 0
     worker: int = 0  # the process that sent it
+    embedding: list[float] = field(default_factory=list)  # an encoder's answer, of a stage's first prompts only
+    done_lag_ns: int | None = None  # of a request whose answer is one response without tokens: how much later it was read
 
     @property
     def output_tokens(self) -> int:

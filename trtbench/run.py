@@ -100,7 +100,7 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
     preflight = check_run(scenario, runs, engines)
     check_takes_ids(scenario.deployments, preflight.provider.name)
     built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
-    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages)
+    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
     return _Prepared(scenario, preflight, built, prompts, _draw_plans(scenario, prompts))
@@ -186,7 +186,7 @@ def _run_deployment(
         with deployed(scenario, name, engine, prepared.preflight, directory, log) as fleet:
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
-            target = inspect_target(url, facts["model_name"], settings=scenario.client)
+            target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
             under_load = ServerUnderLoad(
                 target=replace(target, others=tuple(others)),
                 sampled=tuple(

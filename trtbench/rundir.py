@@ -61,6 +61,8 @@ _REQUEST_SCHEMA = pa.schema(
         ("session", pa.int64()),
         ("turn", pa.int32()),
         ("worker", pa.int32()),
+        ("embedding", pa.list_(pa.float32())),
+        ("done_lag_ns", _NS),
     ]
 )
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import request_of
 
-from trtbench.analysis.agreement import agreement, outputs, prefix_ratio
+from trtbench.analysis.agreement import agreement, cosine, embedding_agreement, embeddings, outputs, prefix_ratio
 from trtbench.records import Outcome
 
 
@@ -42,3 +43,26 @@ def test_outputs_are_of_completed_requests_and_the_first_of_a_repeated_prompt() 
         ]
     )
     assert said == {("c1", 0, 1): [1]}
+
+
+def test_cosines_by_hand() -> None:
+    base = {("c1", 0, 0): [1.0, 0.0], ("c1", 1, 0): [0.0, 2.0], ("c1", 2, 0): [1.0, 1.0]}
+    other = {("c1", 0, 0): [3.0, 0.0], ("c1", 1, 0): [1.0, 1.0], ("c1", 9, 0): [1.0, 1.0]}
+    found = embedding_agreement(base, other)
+    assert found and found.prompts == 2
+    assert found.least_cosine == pytest.approx(0.5**0.5) and found.mean_cosine == pytest.approx((1 + 0.5**0.5) / 2)
+    assert embedding_agreement(base, {("c1", 0, 0): [1.0]}) is None
+    assert embedding_agreement(base, {}) is None
+
+
+@given(st.lists(st.integers(-9, 9) | st.floats(-1e3, 1e3, width=16), min_size=1, max_size=9), st.floats(0.1, 9))
+def test_a_cosine_knows_no_length(values: list[float], factor: float) -> None:
+    vector = np.asarray(values)
+    expected = float(bool(np.linalg.norm(vector) and np.linalg.norm(factor * vector)))
+    assert cosine(vector, factor * vector) == pytest.approx(expected, abs=1e-6)
+
+
+def test_embeddings_are_of_completed_requests() -> None:
+    kept = request_of(0, [], embedding=[1.0], asked_output_tokens=0)
+    lost = request_of(0, [], Outcome.OTHER, embedding=[2.0], prompt=1)
+    assert embeddings([kept, lost, request_of(0, [], prompt=2)]) == {("c1", 0, 0): [1.0]}

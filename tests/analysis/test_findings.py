@@ -78,6 +78,7 @@ def test_never_batches_is_for_a_batcher_that_is_on_and_tells(summary: Summary) -
     assert "never_batches" not in found(summary, same)
     assert "never_batches" not in found(summary, lonely, dynamic_batching=None)
     assert "never_batches" not in found(summary, lonely, provider="tensorrt_llm")
+    assert "never_batches" not in found(summary, lonely, max_batch_size=1), "nothing can be batched"
 
 
 def test_rate_not_kept_needs_both_signs(summary: Summary) -> None:

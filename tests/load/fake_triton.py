@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import numpy as np
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 MODELS = {
     "tensorrt_llm": "answers",
@@ -33,6 +33,14 @@ MODELS = {
     "abort": "the stream fails with a status",
     "abort_cancelled": "the stream fails with the status CANCELLED",
     "garbage": "a message that is no protobuf",
+    "encoder": "embeds: one answer of 4 values, ragged inputs",
+    "encoder_padded": "embeds, with a mask and INT64 ids, batches equal shapes only",
+    "encoder_short": "answers with 3 values",
+    "encoder_nan": "answers with no number",
+    "encoder_empty": "answers with no tensor",
+    "encoder_full": "rejects at once",
+    "encoder_stuck": "never answers",
+    "encoder_garbage": "an answer that is no protobuf",
 }
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output")
 SAMPLING = ("temperature", "runtime_top_k", "runtime_top_p")
@@ -62,6 +70,9 @@ class FakeTriton:
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         answer = service_pb2.ModelConfigResponse()
         config, old = answer.config, request.name == "old"
+        if request.name.startswith("encoder"):
+            _encoder_config(config, request.name)
+            return answer
         config.name, config.max_batch_size = request.name, 0 if old else 8
         config.model_transaction_policy.decoupled = request.name != "coupled"
         inputs = {"ensemble": ("text_input", "max_tokens"), "foreign": ("INPUT0",)}.get(request.name)
@@ -76,6 +87,38 @@ class FakeTriton:
         answer = service_pb2.ModelStatisticsResponse()
         stats = answer.model_stats.add(name="all").inference_stats
         stats.success.count, stats.fail.count, stats.queue.count = self.completed, self.cancelled, self.in_flight
+        return answer
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """Of an encoder: the embedding is [tokens that count, 1, 2, 3]."""
+        self.in_flight += 1
+        try:
+            return await self._embed(request, context)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.in_flight -= 1
+
+    async def _embed(self, request: Any, context: Any) -> Any:
+        await asyncio.sleep(self.ttft_s)
+        model = request.model_name
+        if model == "encoder_full":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+        if model == "encoder_stuck":
+            await asyncio.Event().wait()
+        if model == "encoder_garbage":
+            return b"\xff\xff\xff"
+        answer = service_pb2.ModelInferResponse(model_name=model, model_version=request.model_version or "1", id=request.id)
+        inputs = {tensor.name: (tensor, raw) for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+        ids, raw = inputs["input_ids"]
+        tokens = np.frombuffer(inputs["attention_mask"][1], np.int64).sum() if "attention_mask" in inputs else len(raw) // 4
+        values = np.array([tokens, 1, 2, np.nan if model == "encoder_nan" else ids.shape[-1]], np.float32)
+        if model != "encoder_empty":
+            values = values[:3] if model == "encoder_short" else values
+            answer.outputs.add(name="embedding", datatype="FP32", shape=[1, len(values)])
+            answer.raw_output_contents.append(values.tobytes())
+        self.completed += 1
         return answer
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
@@ -128,6 +171,15 @@ class FakeTriton:
             yield _response(request, [], None, final=True)
 
 
+def _encoder_config(config: Any, name: str) -> None:
+    config.name, config.max_batch_size = name, 8
+    padded = name == "encoder_padded"
+    for tensor in ("input_ids", *(("attention_mask",) if padded else ())):
+        data_type = model_config_pb2.TYPE_INT64 if padded else model_config_pb2.TYPE_INT32
+        config.input.add(name=tensor, data_type=data_type, dims=[-1], allow_ragged_batch=not padded)
+    config.output.add(name="embedding", data_type=model_config_pb2.TYPE_FP32, dims=[4])
+
+
 def _response(request: Any, tokens: list[int], times: list[int] | None, final: bool = False) -> Any:
     answer = service_pb2.ModelStreamInferResponse()
     infer = answer.infer_response
@@ -161,7 +213,8 @@ def _handlers(fake: FakeTriton) -> dict[str, Any]:
         for name in ("ServerMetadata", "ServerReady", "ModelReady", "RepositoryIndex", "ModelConfig", "ModelStatistics")
     }
     stream = grpc.stream_stream_rpc_method_handler(fake.ModelStreamInfer, service_pb2.ModelInferRequest.FromString, _raw)
-    return handlers | {"ModelStreamInfer": stream}
+    unary = grpc.unary_unary_rpc_method_handler(fake.ModelInfer, service_pb2.ModelInferRequest.FromString, _raw)
+    return handlers | {"ModelStreamInfer": stream, "ModelInfer": unary}
 
 
 def _credentials(tls: list[Path]) -> Any:

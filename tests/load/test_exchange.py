@@ -25,7 +25,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def send(self, stream_id: int, message: bytes, receiver: Any) -> int:
+    def send(self, stream_id: int, message: bytes, receiver: Any, end_stream: bool) -> int:
         return now_ns()
 
     def release(self, stream_id: int) -> None:

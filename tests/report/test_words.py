@@ -30,6 +30,7 @@ from trtbench.analysis.scaling_limits import Limiter, Usage
 from trtbench.analysis.summary import (
     Cancellation,
     ContextLimits,
+    EmbeddingAgreement,
     Estimate,
     GpuUse,
     Level,
@@ -155,7 +156,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
         c1, conservation=failed, kv_cache=replace(c1.kv_cache, used_ratio_peak=1.0), resources=replace(c1.resources, gpus={"0": gpu})
     )
     c4 = replace(c4, inflight=replace(c1.inflight, running=high, waiting=high), drifts={"server_rss_bytes": creep, "server_fds": creep})
-    c8 = replace(c8, triton_batching=replace(c8.triton_batching, batch_hit_ratio=0.0))
+    c8 = replace(c8, triton_batching=replace(c8.triton_batching, batch_hit_ratio=0.0, queue_mean_ns=2, compute_mean_ns=1))
     c8 = replace(c8, resources=replace(c8.resources, client_workers=BUSY), throughput=replace(c8.throughput, goodput_ratio=0.1))
     poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
     facts = replace(result.facts, max_sequences=4)
@@ -179,7 +180,14 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     assert pair.agreement
     for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
         stages = tuple(replace(stage, output_token_throughput=factor) for stage in pair.stages)
-        yield from precision_findings(replace(pair, stages=stages, agreement=replace(pair.agreement, mean_prefix_ratio=prefix)))
+        yield from precision_findings(
+            replace(
+                pair,
+                stages=stages,
+                agreement=replace(pair.agreement, mean_prefix_ratio=prefix),
+                embeddings=EmbeddingAgreement(20, prefix + 0.1, prefix),
+            )
+        )
 
 
 def every_reason(summary: Summary) -> Iterator[Reason]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,41 @@ def test_the_longest_request_has_its_prefix_and_its_sessions_turns() -> None:
 def test_a_kv_type_that_the_cpu_lacks_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"kv_cache\.dtype = 'fp8'"):
         budget(KvCache(dtype="fp8"), Workload())
+
+
+ENCODER = replace(
+    ENGINE,
+    model="encoder",
+    kv_block_tokens=0,
+    model_facts=ModelFacts.of_encoder(layers=6, head_dim=32, max_positions=512, vocabulary_tokens=30522, embedding_values=384),
+)
+
+
+def test_an_encoder_field_by_field(tmp_path: Path) -> None:
+    batching = DynamicBatching(preferred_batch_sizes=(4,), max_queue_delay_us=700)
+    repository = render(ENCODER, Deployment(max_batch_size=4, dynamic_batching=batching, instances=3, inference_threads=2), Workload())
+    config = text_format.Parse(repository.config, model_config_pb2.ModelConfig())
+    (ids,), (embedding,) = config.input, config.output
+    assert (config.name, config.backend, config.max_batch_size) == ("encoder", "python", 4)
+    assert not config.model_transaction_policy.decoupled
+    assert (list(config.dynamic_batching.preferred_batch_size), config.dynamic_batching.max_queue_delay_microseconds) == ([4], 700)
+    assert [group.count for group in config.instance_group] == [3]
+    assert (ids.name, ids.data_type, list(ids.dims), ids.allow_ragged_batch) == ("input_ids", model_config_pb2.TYPE_INT32, [-1], True)
+    assert (embedding.name, embedding.data_type, list(embedding.dims)) == ("embedding", model_config_pb2.TYPE_FP32, [384])
+    assert parameters(config) == {
+        "engine_dir": str(ENCODER.path),
+        "inference_threads": "2",
+        "max_positions": "512",
+        "vocabulary_tokens": "30522",
+        "embedding_values": "384",
+    }
+    assert repository.kv is None
+    files = {path.name for path in (repository.write(tmp_path) / "encoder" / "1").iterdir()}
+    assert files == {"model.py", "encoder.py", "token_counters.py", "tensors.py", "__pycache__"}  # the last: no bytecode
+
+
+def test_an_encoders_output_takes_no_position() -> None:
+    """512 positions hold 512 tokens of input, whatever a workload's output_tokens are by default."""
+    render(ENCODER, Deployment(), Workload(input_tokens=Range(min=512, max=512)))
+    with pytest.raises(ScenarioError, match=r"workload\.input_tokens = 513 is over the model's 512 positions"):
+        render(ENCODER, Deployment(), Workload(input_tokens=Range(min=3, max=513)))

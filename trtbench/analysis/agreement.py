@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+import numpy as np
+import numpy.typing as npt
+
 from trtbench.records import Outcome, RequestRecord
 
 Key = tuple[str, int, int]
@@ -20,6 +23,39 @@ class Agreement:
     identical_ratio: float
     mean_prefix_ratio: float  # common prefix / longer output
     first_token_ratio: float  # same first token
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingAgreement:
+    """Cosines between two engines' embeddings of `prompts` that both completed."""
+
+    prompts: int
+    mean_cosine: float
+    least_cosine: float
+
+
+def embeddings(requests: Iterable[RequestRecord]) -> dict[Key, list[float]]:
+    """Embeddings by key, where they were kept; the first completed request of each."""
+    found: dict[Key, list[float]] = {}
+    for request in requests:
+        if request.outcome is Outcome.COMPLETED and request.embedding:
+            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), request.embedding)
+    return found
+
+
+def embedding_agreement(base: dict[Key, list[float]], other: dict[Key, list[float]]) -> EmbeddingAgreement | None:
+    """None when the two have no prompt in common, or vectors of different lengths."""
+    pairs = [(np.asarray(base[key]), np.asarray(other[key])) for key in base if key in other]
+    if not pairs or any(left.shape != right.shape for left, right in pairs):
+        return None
+    cosines = [cosine(left, right) for left, right in pairs]
+    return EmbeddingAgreement(len(pairs), sum(cosines) / len(cosines), min(cosines))
+
+
+def cosine(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
+    """0 where one of them is all zeros: it points nowhere."""
+    lengths = (float(np.linalg.norm(left)), float(np.linalg.norm(right)))
+    return float((left / lengths[0]) @ (right / lengths[1])) if all(lengths) else 0.0
 
 
 def outputs(requests: Iterable[RequestRecord]) -> dict[Key, list[int]]:

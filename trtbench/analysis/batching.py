@@ -11,6 +11,8 @@ import numpy as np
 from trtbench.analysis.window import Level, border_readings, increase, inside, rise
 from trtbench.rundir import Samples
 
+_COMPUTE = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")
+
 
 @dataclass(frozen=True, slots=True)
 class TritonBatching:
@@ -26,6 +28,7 @@ class TritonBatching:
     mean_batch: float | None  # inferences / executions
     fill_ratio: float | None  # mean batch / max_batch_size
     queue_mean_ns: int | None  # in Triton's own queue, per successful request
+    compute_mean_ns: int | None = None  # of the execution a request was in, its input and output too; None where the model is decoupled
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,11 @@ class InflightBatching:
         return {size: size * count / total for size, count in self.steps.items()} if total else {}
 
 
-def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None) -> TritonBatching | None:
-    """None where Triton's statistics were not read at the stage's start."""
+def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
+    """None where Triton's statistics were not read at the stage's start.
+
+    `unary`: the model answers within its execution. A decoupled one's execution ends before its answers come, and tells nothing.
+    """
     borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
     if borders is None:
         return None
@@ -78,7 +84,8 @@ def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size
         batch_hit_ratio=batched / counted if counted else None,
         mean_batch=mean,
         fill_ratio=mean / max_batch_size if mean is not None and max_batch_size else None,
-        queue_mean_ns=_queue_mean_ns(samples, start_ns, end_ns),
+        queue_mean_ns=_mean_ns(samples, start_ns, end_ns, "triton_queue_ns"),
+        compute_mean_ns=_mean_ns(samples, start_ns, end_ns, *_COMPUTE) if unary else None,
     )
 
 
@@ -145,7 +152,9 @@ def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | N
     return round(float(now - then if now >= then else now))
 
 
-def _queue_mean_ns(samples: Samples, start_ns: int, end_ns: int) -> int | None:
-    queued = increase(samples.series("triton_queue_ns"), start_ns, end_ns)
+def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: str) -> int | None:
+    """Summed durations / successful requests."""
+    spent = [increase(samples.series(name), start_ns, end_ns) for name in names]
     requests = increase(samples.series("triton_success_count"), start_ns, end_ns)
-    return round(queued / requests) if queued is not None and requests else None
+    known = [ns for ns in spent if ns is not None]
+    return round(sum(known) / requests) if len(known) == len(names) and requests else None

@@ -11,7 +11,7 @@ from trtbench.analysis.race import Drop
 from trtbench.analysis.stages import StageResult
 
 Percentile = Literal["p50", "p99"]
-Figure = Literal["goodput", "output_token_throughput"]
+Figure = Literal["goodput", "output_token_throughput", "request_throughput"]
 LATENCIES = ("ttft_ns", "itl_ns", "e2e_latency_ns")
 
 
@@ -22,10 +22,10 @@ class Cell:
     `by_round` holds the figure that decides. `drop` says why a search gave the cell up.
 
     The engine's in-flight batch: `step_batch` (requests a step), `seen_batch` (as a scheduled request sees it), `in_company_ratio`,
-    `waiting`; Triton's batcher: `batch_hit_ratio`, `mean_batch`, `fill_ratio`, `queue_ns`. None where that was not read in every
-    such repeat. `exact`: the in-flight figures were counted, not sampled, in all of them. `pareto`: the latencies on whose frontier it
-    lies, no complete cell having a throughput at least as high and that latency at least as low, one of them better; None where it is
-    not known. `within_slo_ratio` is the mean of the repeats' goodput ratios, None without an SLO.
+    `waiting`; Triton's batcher: `batch_hit_ratio`, `mean_batch`, `fill_ratio`, `queue_ns`, of an encoder `compute_ns`, `padding_ratio`.
+    None where that was not read in every such repeat. `exact`: the in-flight figures were counted, not sampled, in all of them.
+    `pareto`: the latencies on whose frontier it lies, no complete cell having a rate at least as high and that latency at least as low,
+    one of them better; None where it is not known. `within_slo_ratio` is the mean of the repeats' goodput ratios, None without an SLO.
     """
 
     name: str
@@ -50,11 +50,20 @@ class Cell:
     by_round: dict[int, float]
     drop: Drop | None = None
     pareto: tuple[str, ...] | None = None
+    compute_ns: float | None = None
+    padding_ratio: float | None = None
+
+    @property
+    def rate(self) -> Estimate | None:
+        """Output tokens a second; requests a second of an encoder, which gives none."""
+        return self.request_throughput if self.output_token_throughput is None else self.output_token_throughput
 
 
 def figure_by(cells: Sequence[Cell]) -> Figure:
-    """By what cells are compared: goodput where the scenario sets an SLO (a cell then has a goodput), else output tokens a second."""
-    return "goodput" if any(cell.goodput for cell in cells) else "output_token_throughput"
+    """By what cells are compared: goodput where the scenario sets an SLO (a cell then has a goodput), else `rate`."""
+    if any(cell.goodput for cell in cells):
+        return "goodput"
+    return "output_token_throughput" if any(cell.output_token_throughput for cell in cells) else "request_throughput"
 
 
 def cell_of(
@@ -98,13 +107,15 @@ def cell_of(
         exact=bool(stages) and all(s.inflight is not None and s.inflight.exact for s in stages),
         by_round=by_round,
         drop=drop,
+        compute_ns=mean(lambda s: s.triton_batching.compute_mean_ns if s.triton_batching else None),
+        padding_ratio=mean(lambda s: s.padding_ratio),
     )
 
 
 def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells, each told on which frontiers of throughput (higher) against a latency (lower) it lies, by the means."""
     lie_on = {latency: _frontier_of(cells, latency) for latency in LATENCIES}
-    known = {cell.name for cell in cells if cell.complete and cell.output_token_throughput}
+    known = {cell.name for cell in cells if cell.complete and cell.rate}
 
     def of(cell: Cell) -> tuple[str, ...] | None:
         return tuple(latency for latency, names in lie_on.items() if cell.name in names) if cell.name in known else None
@@ -116,7 +127,7 @@ def _frontier_of(cells: Sequence[Cell], latency: str) -> frozenset[str]:
     """Those that no other complete cell betters in one of the two without being worse in the other."""
     points: dict[str, tuple[float, float]] = {}
     for cell in cells:
-        tokens, found = cell.output_token_throughput, getattr(cell, latency)
+        tokens, found = cell.rate, getattr(cell, latency)
         if cell.complete and tokens and found:
             points[cell.name] = (tokens.mean, found.mean)
 

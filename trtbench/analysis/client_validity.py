@@ -71,8 +71,8 @@ def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
 
 
 def _send_lag(reason: MakeReason, stage: StageResult) -> Reason | None:
-    lag_ns, ttft_ns = stage.sending.lag_p99_ns, stage.latency.ttft_ns
-    usual_ns = ttft_ns.p50 or ttft_ns.mean or 0.0
+    lag_ns, first_ns = stage.sending.lag_p99_ns, stage.latency.first_answer_ns
+    usual_ns = first_ns.p50 or first_ns.mean or 0.0
     grade = _graded(
         lag_ns or 0,
         suspect=max(SEND_LAG_SUSPECT_NS, SEND_LAG_SUSPECT_RATIO * usual_ns),
@@ -93,7 +93,7 @@ def _rate(reason: MakeReason, stage: StageResult) -> Reason | None:
 
 def _stamps(reason: MakeReason, stage: StageResult) -> Reason | None:
     """Stamps that are not one token's, where it shows beside the gap between tokens (its mean: coalesced reads do not move it)."""
-    stamps, gap_ns = stage.stamps, stage.latency.itl_ns.mean or stage.latency.ttft_ns.mean
+    stamps, gap_ns = stage.stamps, stage.latency.itl_ns.mean or stage.latency.first_answer_ns.mean
     lag_ns = stamps.lag_p99_ns
     if gap_ns is None or lag_ns is None:
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trtbench.analysis.agreement import Agreement, Key, agreement
+from trtbench.analysis.agreement import Agreement, EmbeddingAgreement, Key, agreement, embedding_agreement
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.stages import StageResult, is_disturbed
@@ -24,6 +24,7 @@ class StageRatios:
     ttft_p50: float | None
     tpot_p50: float | None
     e2e_latency_p50: float | None
+    request_throughput: float | None = None  # of an encoder, which gives no tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,27 @@ class Comparison:
     rss_peak_ratio: float | None
     gpu_memory_peak_ratio: float | None
     agreement: Agreement | None
+    embeddings: EmbeddingAgreement | None = None
 
 
 def compare(
-    results: Sequence[DeploymentResult], outputs: Mapping[str, dict[Key, list[int]]], greedy: bool, cpu_count: int
+    results: Sequence[DeploymentResult],
+    outputs: Mapping[str, dict[Key, list[int]]],
+    greedy: bool,
+    cpu_count: int,
+    vectors: Mapping[str, dict[Key, list[float]]] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Each later precision of a deployment against its first. `outputs` holds token ids by deployment directory and prompt."""
+    """Each later precision of a deployment against its first. `outputs` holds token ids by deployment directory and prompt, `vectors` the
+    embeddings of encoders."""
     bases: dict[str, DeploymentResult] = {}
     found = []
     for result in results:
         base = bases.setdefault(result.facts.deployment, result)
         if base is not result and base.facts.dtype and result.facts.dtype:
-            found.append(_pair(base, result, outputs, greedy, cpu_count))
+            pair = _pair(base, result, outputs, greedy, cpu_count)
+            if vectors and pair.same_plan:
+                pair = replace(pair, embeddings=embedding_agreement(vectors[base.name], vectors[result.name]))
+            found.append(pair)
     return tuple(found)
 
 
@@ -89,6 +99,9 @@ def _ratios(base: StageResult, other: StageResult, cpu_count: int) -> StageRatio
         ttft_p50=p50("ttft_ns"),
         tpot_p50=p50("tpot_ns"),
         e2e_latency_p50=p50("e2e_latency_ns"),
+        request_throughput=None
+        if base.throughput.output_tokens
+        else _ratio(other.throughput.request_throughput, base.throughput.request_throughput),
     )
 
 

@@ -17,6 +17,7 @@ from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, k
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
+from trtbench.analysis.throughput import main_rate
 from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
 from trtbench.records import Event, RequestRecord
@@ -121,9 +122,9 @@ def deployment_result(
 
 
 def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
-    """(users, output tokens a second) of the closed-loop stages that held one level and whose rates hold."""
+    """(users, `main_rate`) of the closed-loop stages that held one level and whose rates hold."""
     ran = [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
-    return [(s.span.asked, s.throughput.output_token_throughput) for s in ran if s.throughput.output_token_throughput]
+    return [(s.span.asked, rate) for s in ran if (rate := main_rate(s.throughput))]
 
 
 def _facts_file(directory: DeploymentDirectory, name: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class DeploymentFacts:
     engine_size_bytes: int | None
     engine_weights_dtype: str | None
     engine_build_s: float | None
+    padded_to_tokens: int | None
     config: dict[str, Any]
     engine: dict[str, Any]
     log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
@@ -88,6 +89,7 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         engine_size_bytes=engine.get("size_bytes"),
         engine_weights_dtype=engine.get("weights_dtype"),
         engine_build_s=sum(step["seconds"] for step in steps) if steps else None,
+        padded_to_tokens=deployment.get("padded_to_tokens"),
         config=config,
         engine=dict(engine),
         log=dict(deployment.get("log") or {}),

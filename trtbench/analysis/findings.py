@@ -54,6 +54,7 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _first(result, lambda stage: _sequences(result, stage))
     yield from _first(result, _client)
     yield from _batcher(result)
+    yield from _first(result, _queue)
     yield from _first(result, _rate)
     yield from _slo(result)
     yield from _creep(result)
@@ -112,12 +113,13 @@ def _knee(result: DeploymentResult) -> Iterator[Finding]:
     knee = result.knee
     if knee is None:
         return
-    last = {"top_users": knee.levels[-1], "top_tokens_per_s": knee.throughputs[-1]}
+    unit = "requests" if all(stage.throughput.output_token_throughput is None for stage in result.stages) else "tokens"
+    last = {"top_users": knee.levels[-1], f"top_{unit}_per_s": knee.throughputs[-1]}
     if knee.level is None or knee.throughput is None:
         step = {"last_users": knee.levels[-2], "gain_ratio": knee.throughputs[-1] / knee.throughputs[-2] - 1}
         yield Finding("no_knee", "info", result.name, figures={**last, **step})
     else:
-        at = {"knee_users": knee.level, "knee_tokens_per_s": knee.throughput, "gain_ratio": knee.throughputs[-1] / knee.throughput - 1}
+        at = {"knee_users": knee.level, f"knee_{unit}_per_s": knee.throughput, "gain_ratio": knee.throughputs[-1] / knee.throughput - 1}
         yield Finding("knee", "info", result.name, limits=True, figures={**last, **at})
 
 
@@ -183,7 +185,7 @@ def _client(stage: StageResult) -> Finding | None:
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
     """At the highest closed-loop load. TensorRT-LLM's C++ backend always reports batches of one, so there it says nothing."""
     closed = [stage for stage in result.stages if stage.is_closed_loop and stage.span.asked >= 2]
-    if not closed or not result.facts.dynamic_batching or result.facts.provider == "tensorrt_llm":
+    if not closed or not result.facts.dynamic_batching or result.facts.max_batch_size == 1 or result.facts.provider == "tensorrt_llm":
         return
     stage = max(closed, key=lambda stage: stage.span.asked)
     triton, inflight = stage.triton_batching, stage.inflight
@@ -197,6 +199,17 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
             "inflight_mean": inflight.mean_batch if inflight and inflight.mean_batch is not None else "-",
         }
         yield Finding("never_batches", "info", result.name, stage.span.name, figures=figures)
+
+
+def _queue(stage: StageResult) -> Finding | None:
+    """Requests of an encoder spend longer in Triton's queue than in the model."""
+    batch = stage.triton_batching
+    if batch is None or batch.compute_mean_ns is None or batch.queue_mean_ns is None or batch.executions < _LEAST_EXECUTIONS:
+        return None
+    if batch.queue_mean_ns <= batch.compute_mean_ns:
+        return None
+    figures = {"queue_ns": batch.queue_mean_ns, "compute_ns": batch.compute_mean_ns, "fill_ratio": batch.fill_ratio or 0.0}
+    return Finding("queue_bound", "info", limits=True, figures=figures)
 
 
 def _rate(stage: StageResult) -> Finding | None:

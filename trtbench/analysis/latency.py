@@ -35,11 +35,24 @@ class Latency:
     server_decode_ns: Distribution
     ttft_curve_ns: tuple[float, ...]
     itl_curve_ns: tuple[float, ...]
+    e2e_curve_ns: tuple[float, ...] = ()  # where no request has a first token
+
+    @property
+    def first_answer_ns(self) -> Distribution:
+        """TTFT; end to end latency where no request has a first token."""
+        return self.ttft_ns if self.ttft_ns.count or not self.e2e_curve_ns else self.e2e_latency_ns
 
 
 def ttft_ns(request: RequestRecord) -> int | None:
     """First response with at least one token - due."""
     return request.token_ns[0] - request.due_ns if request.token_ns else None
+
+
+def first_answer_ns(request: RequestRecord) -> int | None:
+    """TTFT; of a request whose answer is one response without tokens, its end to end latency."""
+    if request.token_ns or request.asked_output_tokens or request.done_ns is None:
+        return ttft_ns(request)
+    return request.done_ns - request.due_ns
 
 
 def gaps_ns(request: RequestRecord) -> list[int]:
@@ -79,4 +92,5 @@ def latency(requests: Sequence[RequestRecord]) -> Latency:
         server_decode_ns=Distribution.of(s.last_token_ns - s.first_token_ns for s in served),
         ttft_curve_ns=quantile_curve(ttft),
         itl_curve_ns=quantile_curve(itl),
+        e2e_curve_ns=() if first else quantile_curve([r.done_ns - r.due_ns for r in done if r.done_ns is not None]),
     )

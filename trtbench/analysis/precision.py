@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import median
 
 from trtbench.analysis.comparison import Comparison
@@ -12,11 +12,13 @@ CLEAR_RATIO = 1.05
 """A throughput ratio nearer to 1 than this is within what two runs of one engine differ by."""
 _EARLY_PREFIX_RATIO = 0.5
 _LEAST_PROMPTS = 20
+_SOUND_COSINE = 0.99
+"""On average. Weight-only INT8 of the demo keeps 0.999; below this the order of near neighbours moves."""
 
 
 def precision_findings(pair: Comparison) -> Iterator[Finding]:
     """Nothing on speed without a sound closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
-    speeds = [stage.output_token_throughput for stage in pair.stages if stage.sound and stage.output_token_throughput]
+    speeds = [speed for s in pair.stages if s.sound and (speed := s.output_token_throughput or s.request_throughput)]
     names: dict[str, float | str] = {"base": pair.base_dtype.upper(), "other": pair.other_dtype.upper()}
     if speeds:
         typical = median(speeds)
@@ -40,3 +42,16 @@ def precision_findings(pair: Comparison) -> Iterator[Finding]:
         }
         severity: Severity = "warning" if early else "info"
         yield Finding("agreement_low" if early else "agreement", severity, pair.other, figures=figures)
+    yield from _embeddings(pair, names)
+
+
+def _embeddings(pair: Comparison, names: Mapping[str, float | str]) -> Iterator[Finding]:
+    found = pair.embeddings
+    if found is None or found.prompts < _LEAST_PROMPTS:
+        return
+    cosines = {"mean_cosine": f"{found.mean_cosine:.4f}", "least_cosine": f"{found.least_cosine:.4f}"}
+    figures = {**names, "prompts": found.prompts, **cosines}
+    if found.mean_cosine < _SOUND_COSINE:
+        yield Finding("embeddings_differ", "warning", pair.other, figures=figures)
+    else:
+        yield Finding("embeddings_agree", "info", pair.other, figures=figures)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from trtbench.analysis.deployments import deployment_result
 from trtbench.analysis.race import Score
 from trtbench.analysis.stages import StageResult
+from trtbench.analysis.throughput import main_rate
 from trtbench.history import current
 from trtbench.rundir import RunDirectory
 from trtbench.scenario import Scenario
 
 
 def score(stage: StageResult | None, scenario: Scenario) -> Score:
-    """Goodput where the scenario sets an SLO, else output tokens a second; no figure where the stage's rates do not hold."""
+    """Goodput where the scenario sets an SLO, else `main_rate`; no figure where the stage's rates do not hold."""
     if stage is None or not stage.supports_rates:
         return Score(None)
     rates = stage.throughput
     if scenario.slo.model_dump(exclude_none=True):
         return Score(rates.goodput, rates.goodput_ratio)
-    return Score(rates.output_token_throughput)
+    return Score(main_rate(rates))
 
 
 def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[str, Score]:

@@ -10,8 +10,9 @@ from trtbench.analysis.drift import Drift, drift
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.groups import Group, by_mix, by_turn
 from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
-from trtbench.analysis.latency import Latency, latency, ttft_ns
+from trtbench.analysis.latency import Latency, first_answer_ns, latency
 from trtbench.analysis.outcomes import Conservation, conservation
+from trtbench.analysis.padding import padding_ratio
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.resources import Resources, resources
 from trtbench.analysis.sending import Sending, sending
@@ -44,9 +45,12 @@ class StageSpan:
 @dataclass(frozen=True, slots=True)
 class StageResult:
     """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
-    TTFT is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in use on this machine by
-    neither the servers, a balancer nor the client, on average. `ramp_from` is where a ramp began; it ended at the level asked.
-    `same_as` is the stage whose requests it sent again."""
+    TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in
+    use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where a ramp began; it ended at the
+    level asked.
+    `same_as` is the stage whose requests it sent again.
+    `padding_ratio`: of an encoder, the share of what it computed that no request asked for.
+    """
 
     span: StageSpan
     conservation: Conservation
@@ -69,6 +73,7 @@ class StageResult:
     drifts: dict[str, Drift]
     ramp_from: float | None
     same_as: str | None = None
+    padding_ratio: float | None = None
 
     @property
     def is_closed_loop(self) -> bool:
@@ -141,8 +146,8 @@ def measure(
         input_tokens=Distribution.of(r.input_tokens for r in done),
         output_tokens=Distribution.of(r.output_tokens for r in done),
         wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done),
-        backlog_grew=backlog_grew([ttft for r in sorted(done, key=lambda r: r.due_ns) if (ttft := ttft_ns(r)) is not None]),
-        triton_batching=triton_batching(samples, start, end, facts.max_batch_size),
+        backlog_grew=backlog_grew([wait for r in sorted(done, key=lambda r: r.due_ns) if (wait := first_answer_ns(r)) is not None]),
+        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
         inflight=inflight_batching(samples, start, end),
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
         resources=use,
@@ -151,6 +156,7 @@ def measure(
         drifts=_drifts(samples, start, end),
         ramp_from=_ramp_from(stage) if stage else None,
         same_as=stage.same_as if stage else None,
+        padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
     )
 
 
@@ -159,10 +165,10 @@ def _ramp_from(stage: Stage) -> float | None:
     return float(level.first) if isinstance(level, Ramp) else None
 
 
-def backlog_grew(ttfts_in_order_ns: Sequence[int]) -> bool | None:
-    """Whether waiting kept growing, from TTFTs in the order they fell due."""
-    quarter = len(ttfts_in_order_ns) // 4
-    first, last = Distribution.of(ttfts_in_order_ns[:quarter]).p50, Distribution.of(ttfts_in_order_ns[-quarter:] if quarter else ()).p50
+def backlog_grew(waits_in_order_ns: Sequence[int]) -> bool | None:
+    """Whether waiting kept growing, from the waits for a first answer in the order they fell due."""
+    quarter = len(waits_in_order_ns) // 4
+    first, last = Distribution.of(waits_in_order_ns[:quarter]).p50, Distribution.of(waits_in_order_ns[-quarter:] if quarter else ()).p50
     return None if first is None or last is None else last > _BACKLOG_FACTOR * first
 
 

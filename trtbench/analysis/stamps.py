@@ -14,7 +14,7 @@ from trtbench.records import Outcome, RequestRecord
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Over every token response of the stage's measured requests.
+    """Over every token response (of an encoder, every answer) of the stage's measured requests.
 
     `kernel_ratio` of them were stamped by the kernel, `lag_ns` is how much later those were read. `coalesced_ratio` of them were read
     together with others and bear the newest one's stamp. The `_from_read` figures, of completed requests, count from the read instead of
@@ -35,9 +35,11 @@ class Stamps:
 
 def stamps(requests: Sequence[RequestRecord]) -> Stamps:
     """The stamps of one stage's measured requests."""
-    responses = sum(len(request.token_ns) for request in requests)
+    answers = [request for request in requests if not request.asked_output_tokens and request.outcome is Outcome.COMPLETED]
+    responses = sum(len(request.token_ns) for request in requests) + len(answers)
     coalesced = sum(len(request.coalesced) for request in requests)
-    lags = _sorted(chain.from_iterable(request.token_lag_ns for request in requests))
+    of_answers = (request.done_lag_ns for request in answers if request.done_lag_ns is not None)
+    lags = _sorted(chain(chain.from_iterable(request.token_lag_ns for request in requests), of_answers))
     done = [request for request in requests if request.outcome is Outcome.COMPLETED]
     reads = [(request, instants) for request in done if (instants := read_ns(request))]
     return Stamps(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
-from trtbench.analysis.agreement import Agreement, Key, outputs
+from trtbench.analysis.agreement import Agreement, EmbeddingAgreement, Key, embeddings, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
 from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
@@ -74,6 +74,7 @@ __all__ = [  # what report/ may know of analysis/
     "DeploymentResult",
     "Distribution",
     "Drop",
+    "EmbeddingAgreement",
     "Estimate",
     "Finding",
     "Frontier",
@@ -161,9 +162,10 @@ def summarise(run: RunDirectory) -> Summary:
     of_attempts = current(events)
     results: list[DeploymentResult] = []
     said: dict[str, dict[Key, list[int]]] = {}
+    vectors: dict[str, dict[Key, list[float]]] = {}
     reasons: list[Reason] = []
     for directory in run.deployments():
-        result, found, texts = _deployment(
+        result, found, texts, vectors[directory.name] = _deployment(
             directory, [e for e in of_attempts if e.deployment == directory.name], scenario, environment.cpu_count
         )
         results.append(result)
@@ -175,7 +177,7 @@ def summarise(run: RunDirectory) -> Summary:
         reasons += health_reasons(result.name, result.gpu_health, own)
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
-    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count)
+    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count, vectors)
     scalings = scaling_curves(results, scenario, environment.cpu_count)
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
@@ -205,14 +207,14 @@ def summarise(run: RunDirectory) -> Summary:
 
 def _deployment(
     directory: DeploymentDirectory, events: Sequence[Event], scenario: Scenario, cpu_count: int
-) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]]]:
+) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]], dict[Key, list[float]]]:
     """One deployment's records are held only in here: a day's run has millions."""
     requests = directory.requests()
     result = deployment_result(directory, requests, events, scenario, cpu_count)
     reasons = [*transport_reasons(result), *reload_reasons(result, scenario)]
     for stage in result.stages:
         reasons += stage_reasons(result, stage, scenario, cpu_count)
-    return result, reasons, outputs(requests)
+    return result, reasons, outputs(requests), embeddings(requests)
 
 
 def _findings(

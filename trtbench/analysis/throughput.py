@@ -36,10 +36,16 @@ class Throughput:
     completed: int  # done inside the window
     output_tokens: int  # arrived inside the window
     request_throughput: float | None
-    output_token_throughput: float | None
+    output_token_throughput: float | None  # None also of requests that asked for none
     offered_rate: float | None  # requests a second that fell due; what an open loop really asked
     goodput: float | None
     goodput_ratio: float | None  # of all planned but those cancelled as planned, whenever done
+    input_token_throughput: float | None = None  # prompts of what was completed inside the window
+
+
+def main_rate(rates: Throughput) -> float | None:
+    """What throughput is judged by: output tokens a second, requests a second of an encoder."""
+    return rates.request_throughput if rates.output_token_throughput is None else rates.output_token_throughput
 
 
 def measured_window(requests: Sequence[RequestRecord], duration_s: float | None) -> Window | None:
@@ -84,10 +90,11 @@ def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, durati
         completed=len(done),
         output_tokens=tokens,
         request_throughput=len(done) / window.seconds,
-        output_token_throughput=tokens / window.seconds,
+        output_token_throughput=tokens / window.seconds if any(r.asked_output_tokens for r in requests) else None,
         offered_rate=_offered_rate(requests),
         goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
         goodput_ratio=None if good is None or not judged else len(good) / judged,
+        input_token_throughput=sum(r.input_tokens for r in done) / window.seconds,
     )
 
 

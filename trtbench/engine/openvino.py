@@ -49,7 +49,7 @@ class OpenVinoProvider:
         dtype = job.spec.dtype
         with log.step(_EXPORTS[dtype]):
             run_module("trtbench.engine.openvino_export", str(job.checkpoint), dtype, str(job.output))
-        return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens)
+        return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens if job.facts.task == "generate" else 0)
 
 
 def _importable(module: str) -> bool:

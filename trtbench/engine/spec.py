@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
-from trtbench.scenario import BuildOptions, Dtype, ProviderName
+from trtbench.scenario import BuildOptions, Dtype, ProviderName, Task
 
 ENGINE_JSON = "engine.json"
 
@@ -37,7 +37,10 @@ class EngineSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What KV accounting and prompts need to know of a model, from its checkpoint's config.json. -1: no end token."""
+    """What KV accounting and prompts need to know of a model, from its checkpoint's config.json. -1: no end token.
+
+    An encoder (task embed) keeps no keys and values, so it has 0 `kv_heads`; its answer has `embedding_values` values.
+    """
 
     layers: int
     kv_heads: int
@@ -45,6 +48,12 @@ class ModelFacts:
     max_positions: int
     vocabulary_tokens: int
     eos_token_id: int
+    task: Task = "generate"  # engines built before there were encoders do not say
+    embedding_values: int = 0
+
+    @classmethod
+    def of_encoder(cls, layers: int, head_dim: int, max_positions: int, vocabulary_tokens: int, embedding_values: int) -> ModelFacts:
+        return cls(layers, 0, head_dim, max_positions, vocabulary_tokens, -1, "embed", embedding_values)
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
         """2 x layers x kv_heads x head_dim x bytes(kv dtype): the keys and values of one token (metrics.md)."""
@@ -61,7 +70,7 @@ class BuildStep:
 class Engine:
     """A built engine directory and the facts of its `engine.json`.
 
-    `kv_block_tokens` is the paged KV cache's block size. `size_bytes` counts the weights and the network, not the tokenizer.
+    `kv_block_tokens` is the paged KV cache's block size, 0 of an encoder. `size_bytes` counts weights and network, not the tokenizer.
     `kv_dtype` auto: the engine does not fix it, the deployment does.
     """
 

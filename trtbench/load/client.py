@@ -7,7 +7,6 @@ import itertools
 import secrets
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,8 +16,10 @@ import grpc.aio
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
 from trtbench.load.channel import open_channel
+from trtbench.load.embedding import MODEL_INFER
 from trtbench.load.errors import classify, end, end_with_status
 from trtbench.load.event_loop import loop_name
+from trtbench.load.grpc_calls import ask, ended, ended_by_server
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.served_version import ServedVersion
@@ -90,6 +91,7 @@ class GrpcClient:
     """KServe v2 over grpc.aio on raw bytes: one bidirectional stream a request in flight, spread over a few connections.
 
     A stream whose request completed serves the next one, for the reason given in `pool.py`. After any other end it is dropped.
+    Of an encoder each request is a unary call.
     """
 
     def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
@@ -100,6 +102,7 @@ class GrpcClient:
         self._target, self._workload, self._end_id = target, workload, end_id
         self._channels = [open_channel(target.url, settings, asynchronous=True) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
+        self._callers = itertools.cycle([channel.unary_unary(MODEL_INFER) for channel in self._channels])
         self._idle: list[Any] = []
         self._closing: set[asyncio.Future[None]] = set()
         self._renewals = 0
@@ -148,11 +151,13 @@ class GrpcClient:
             record.sent_ns = None
             end(record, Outcome.TIMEOUT, TOO_LATE)
             return
-        call, renewals = self._stream(), self._renewals
+        encoder = self._target.encoder
+        call = next(self._callers)(message) if encoder else self._stream()
+        renewals = self._renewals
         patience = _Patience(call, limits, record.sent_ns)
         code, text = "", ""
         try:
-            code, text = await _exchange(call, message, record, limits)
+            code, text = await (ask(call, record, encoder) if encoder else _exchange(call, message, record, limits))
         except asyncio.CancelledError:
             if not patience.over:
                 call.cancel()
@@ -162,6 +167,8 @@ class GrpcClient:
         finally:
             patience.cancel()
         if record.outcome is Outcome.COMPLETED:
+            if encoder:
+                return
             if self._served.replaced_by(record.model_version, record.sent_ns or 0):
                 self.renew()
             if renewals == self._renewals:
@@ -182,7 +189,7 @@ class GrpcClient:
 
     def _close_stream(self, call: Any) -> None:
         """Not by cancelling it, for the reason given in `link.py`."""
-        closing = asyncio.ensure_future(_ended(call))
+        closing = asyncio.ensure_future(ended(call))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -239,22 +246,9 @@ async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Li
     except (asyncio.InvalidStateError, grpc.aio.InternalError):  # the stream ended while it was being written to
         pass
     except asyncio.CancelledError:
-        if not await _ended_by_server(call):
+        if not await ended_by_server(call):
             raise
     return (await call.code()).name, await call.details() or ""
-
-
-async def _ended(call: Any) -> None:
-    """Say that no message follows, and read to the end."""
-    with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
-        await call.done_writing()
-        while await call.read() is not grpc.aio.EOF:
-            pass
-
-
-async def _ended_by_server(call: Any) -> bool:
-    """grpc.aio raises CancelledError for a CANCELLED status of the server too."""
-    return call.done() and "Locally cancelled" not in (await call.details() or "")
 
 
 def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> None:

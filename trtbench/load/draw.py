@@ -35,7 +35,14 @@ def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets
     else:
         prompts = StagePrompts(scenario, stage, source, datasets)
         measured, warmup = (_draw_phase(scenario, stage, warm, prompts) for warm in (False, True))
+    if scenario.task == "embed":
+        measured, warmup = (without_outputs(phase) for phase in (measured, warmup))
     return StagePlan(stage, replace(warmup, first_prompt=len(measured.prompts)), measured)
+
+
+def without_outputs(phase: Phase) -> Phase:
+    """The same requests of an encoder: nothing is generated."""
+    return replace(phase, prompts=tuple(replace(prompt, output_tokens=0) for prompt in phase.prompts))
 
 
 def _draw_phase(scenario: Scenario, stage: Stage, warmup: bool, source: StagePrompts) -> Phase:

@@ -97,10 +97,10 @@ class Link:
         """Whether the stream still stands and nobody waits on it."""
         return stream_id in self._streams and self._streams[stream_id] is None
 
-    def send(self, stream_id: int, message: bytes, receiver: Receiver) -> int:
-        """Send on an idle stream; the instant just before the socket got it."""
+    def send(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
+        """Send on an idle stream; the instant just before the socket got it. `end_stream`: it is the last message of our side."""
         self._streams[stream_id] = receiver
-        self._wire.send_message(stream_id, message)
+        self._wire.send_message(stream_id, message, end_stream)
         sent_ns = now_ns()
         self.flush()
         return sent_ns

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from trtbench.load.embedding import embedding_request
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import TIME_OUTPUTS, Target
 from trtbench.load.workload import TokenIds
@@ -39,9 +40,11 @@ def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_
     `end_id`: the token that ends the output, or NO_END_ID. `context`: token ids before the prompt's own.
     """
     request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
-    request.parameters["triton_enable_empty_final_response"].bool_param = True
     if prompt.priority:
         request.parameters["priority"].int64_param = prompt.priority  # the one type that every release of Triton takes
+    if target.encoder:
+        return embedding_request(request, target.encoder, target.batched, prompt)
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
     input_ids = np.concatenate([np.asarray(context, np.int32), prompt.input_ids]) if len(context) else prompt.input_ids
     for name, dtype, values in _inputs(target, prompt, input_ids, workload, end_id):
         data = np.asarray(values, _DTYPES[dtype]).reshape(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -10,8 +10,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
+from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, read_tensors
 from trtbench.load.tls import client_context
-from trtbench.scenario import ClientSettings
+from trtbench.scenario import ClientSettings, Task
 
 _DEFAULTS = ClientSettings()
 _REQUIRED_INPUTS = ("input_ids", "input_lengths", "request_output_len")
@@ -29,7 +30,8 @@ class Target:
 
     `max_batch_size` is Triton's; 0: the model does not batch, and tensors carry no leading batch dimension.
     `inputs` and `outputs` are the names that the model has: releases differ. `others`: further servers of the same model, as `url`,
-    among which the client deals the requests in turn.
+    among which the client deals the requests in turn. `encoder`: of a model that embeds, in one answer a
+    request.
     """
 
     url: str
@@ -40,6 +42,7 @@ class Target:
     inputs: frozenset[str]
     outputs: frozenset[str]
     others: tuple[str, ...] = ()
+    encoder: EncoderTensors | None = None
 
     @property
     def batched(self) -> bool:
@@ -57,7 +60,9 @@ class Target:
         return "return_perf_metrics" in self.inputs and self.outputs.issuperset(TIME_OUTPUTS)
 
 
-def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS) -> Target:
+def inspect_target(
+    url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS, task: Task = "generate"
+) -> Target:
     """Ask a running server about a model, the way `settings` say; TargetError when it cannot be put under this load.
 
     UserError when a file of `settings.tls` does not do. Blocks up to about 3 x `timeout_s`.
@@ -78,8 +83,17 @@ def inspect_target(url: str, model: str, version: str = "", timeout_s: float = 5
         inputs=frozenset(tensor.name for tensor in config.input),
         outputs=frozenset(tensor.name for tensor in config.output),
     )
+    if task == "embed":
+        return replace(target, encoder=_encoder(target, config))
     _check_fit(target, config)
     return target
+
+
+def _encoder(target: Target, config: Any) -> EncoderTensors:
+    try:
+        return read_tensors(config)
+    except ValueError as error:
+        raise TargetError(f"{target.url}: model {target.model!r} {error}") from error
 
 
 def _check_ready(stub: Any, url: str, model: str, version: str, timeout_s: float) -> None:
@@ -107,6 +121,8 @@ def _check_fit(target: Target, config: Any) -> None:
         text = next((found for found in ("text_input", "QUERY") if found in target.inputs), None)
         why = f"takes text ({text}), not token ids" if text else f"has no input_ids (it takes {', '.join(sorted(target.inputs))})"
         raise TargetError(f"{name} {why}: name the tensorrt_llm model, not the ensemble or a model around it")
+    if set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
+        raise TargetError(f"{name} embeds, it generates nothing (it takes {', '.join(sorted(target.inputs))}): give --task embed")
     missing = [*(set(_REQUIRED_INPUTS) - target.inputs), *(set(_REQUIRED_OUTPUTS) - target.outputs)]
     if missing:
         raise TargetError(f"{name} lacks {', '.join(sorted(missing))}: it is not a tensorrt_llm model of TensorRT-LLM's Triton backend")

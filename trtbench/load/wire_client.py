@@ -11,6 +11,7 @@ from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
 from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id
 from trtbench.load.dial import Dialer
+from trtbench.load.embedding import MODEL_INFER
 from trtbench.load.errors import end
 from trtbench.load.event_loop import loop_name
 from trtbench.load.exchange import Exchange
@@ -20,6 +21,7 @@ from trtbench.load.plan import PlannedPrompt
 from trtbench.load.pool import Pool, Stream
 from trtbench.load.stamps import KernelStamps, StampsUnavailable
 from trtbench.load.target import Target
+from trtbench.load.unary import UnaryExchange
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
 
@@ -29,7 +31,10 @@ _MOST_REFUSALS = 5  # of one request; a server that refuses on is one that fails
 
 
 class WireClient:
-    """KServe v2 on bidirectional streams; see Client, Pool. A response costs the event loop one callback and wakes no coroutine."""
+    """KServe v2 on bidirectional streams, of an encoder on unary calls; see Client, Pool.
+
+    A response costs the event loop one callback and wakes no coroutine.
+    """
 
     def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
         """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop.
@@ -38,7 +43,9 @@ class WireClient:
         """
         self._target, self._workload, self._end_id = target, workload, end_id
         self._stamps, self._why_user = _stamps(settings)
-        self._pool = Pool(Dialer(target.url, settings, self._stamps), STREAM_INFER, settings.streams_per_connection)
+        self._pool = Pool(
+            Dialer(target.url, settings, self._stamps), MODEL_INFER if target.encoder else STREAM_INFER, settings.streams_per_connection
+        )
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
         self._resent = 0
         self._addressed = Addressed()
@@ -60,7 +67,8 @@ class WireClient:
             await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits)
 
     async def _send(self, record: RequestRecord, message: bytes, limits: Limits) -> None:
-        exchange = Exchange(record, limits)
+        encoder = self._target.encoder
+        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits)
         for _ in range(_MOST_REFUSALS):
             stream = await self._stream(record, limits)
             if stream is None:
@@ -72,7 +80,7 @@ class WireClient:
                 exchange.give_up(Outcome.CANCELLED, "cancelled by the client")
                 raise
             finally:
-                if record.outcome is Outcome.COMPLETED:
+                if record.outcome is Outcome.COMPLETED and not exchange.ends_stream:
                     self._pool.keep(stream, record.model_version, record.sent_ns or 0)
             if not exchange.refused:
                 return

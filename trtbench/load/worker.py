@@ -22,6 +22,7 @@ from trtbench.load.alarm import Alarm
 from trtbench.load.attempts import Attempts
 from trtbench.load.client import Client, ConnectError
 from trtbench.load.dealing_client import open_client
+from trtbench.load.encoder_tensors import EncoderTensors
 from trtbench.load.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.plan import Phase, Plan
@@ -67,6 +68,7 @@ class WorkerConfig:
         row |= {name: Path(row[name]) for name in ("plan", "requests", "samples")}
         target = row["target"] | {name: frozenset(row["target"][name]) for name in ("inputs", "outputs")}
         target["others"] = tuple(target["others"])
+        target["encoder"] = EncoderTensors(**target["encoder"]) if target["encoder"] else None
         models = {"workload": Workload.model_validate(row["workload"]), "settings": ClientSettings.model_validate(row["settings"])}
         return cls(**row | {"target": Target(**target)} | models)
 

@@ -12,11 +12,13 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from trtbench.errors import UserError
+from trtbench.scenario import Task
 
 TokenIds = npt.NDArray[np.int32]
 """Shape [tokens]."""
 
 TOKENIZER_JSON = "tokenizer.json"
+_NOTHING: TokenIds = np.zeros(0, np.int32)
 _MOST_UNKNOWN_RATIO = 0.05  # above it a prompt is not text any more
 
 
@@ -39,13 +41,17 @@ class PromptSource(Protocol):
 class CorpusPrompts:
     """Prompts of varied topics: paragraphs of the corpus in a drawn order, the first entered at a drawn token, cut to length by ids."""
 
-    def __init__(self, paragraphs: Sequence[TokenIds], tokenizer: Tokenizer) -> None:
-        """`paragraphs`: the corpus in the tokenizer's ids, each of shape [tokens of the paragraph]."""
+    def __init__(self, paragraphs: Sequence[TokenIds], tokenizer: Tokenizer, framed: bool = False) -> None:
+        """`paragraphs`: the corpus in the tokenizer's ids, each of shape [tokens of the paragraph].
+
+        `framed`: prompts begin and end with the tokens that the tokenizer adds ([CLS], [SEP]), which count among theirs.
+        """
         self._paragraphs = list(paragraphs)
         self._tokenizer = tokenizer
+        self._before, self._after = _frame(tokenizer) if framed else (_NOTHING, _NOTHING)
 
     @classmethod
-    def of_engine(cls, directory: Path, languages: Sequence[str]) -> CorpusPrompts:
+    def of_engine(cls, directory: Path, languages: Sequence[str], task: Task = "generate") -> CorpusPrompts:
         """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError when it is missing or cannot spell the corpus."""
         path = directory / TOKENIZER_JSON
         if not path.is_file():
@@ -54,10 +60,12 @@ class CorpusPrompts:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise WorkloadError(f"{path} is not a tokenizer of the `tokenizers` library ({error}); build the engine again") from error
+        tokenizer.no_truncation()  # a checkpoint may have saved both, and would cut or fill every text
+        tokenizer.no_padding()
         texts = [paragraph + "\n" for paragraph in read_corpus(languages)]
         ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
         _check_spelling(tokenizer, ids, path)
-        return cls([np.array(paragraph, np.int32) for paragraph in ids], tokenizer)
+        return cls([np.array(paragraph, np.int32) for paragraph in ids], tokenizer, framed=task == "embed")
 
     @property
     def vocabulary_tokens(self) -> int:
@@ -65,9 +73,18 @@ class CorpusPrompts:
         return tokens
 
     def encode(self, text: str) -> TokenIds:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+        ids = np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+        return np.concatenate([self._before, ids, self._after])
 
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
+        of_frame = len(self._before) + len(self._after)
+        if not of_frame:
+            return self._draw(tokens, random)
+        if tokens <= of_frame:
+            raise WorkloadError(f"workload.input_tokens: a prompt of {tokens} tokens has no text, the tokenizer adds {of_frame}: raise it")
+        return np.concatenate([self._before, self._draw(tokens - of_frame, random), self._after])
+
+    def _draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         first = self._paragraphs[random.integers(len(self._paragraphs))]
         parts = [first[random.integers(len(first)) :]]
         have_tokens = len(parts[0])
@@ -97,6 +114,14 @@ def read_corpus(languages: Sequence[str]) -> list[str]:
     folder = resources.files("trtbench.load") / "corpus"
     lines = [line for language in languages for line in (folder / f"{language}.txt").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _frame(tokenizer: Tokenizer) -> tuple[TokenIds, TokenIds]:
+    """The special tokens that the tokenizer puts before and after a text."""
+    encoded = tokenizer.encode("a", add_special_tokens=True)
+    ids, special = np.array(encoded.ids, np.int32), np.array(encoded.special_tokens_mask, bool)
+    text = np.flatnonzero(~special)
+    return (ids[: text[0]], ids[text[-1] + 1 :]) if len(text) else (_NOTHING, _NOTHING)
 
 
 def _check_spelling(tokenizer: Tokenizer, paragraphs: Sequence[Sequence[int]], path: Path) -> None:

@@ -12,6 +12,7 @@ from trtbench.report.words import Words
 
 _INFLIGHT = ("stage", "steps", "step_batch", "seen_batch", "in_company", "waiting_mean", "waiting_max", "limit", "by_requests")
 _TRITON = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill", "queue", "histogram")
+_OF_ENCODERS = (*_TRITON[:-1], "compute", "padding", "histogram")
 
 
 def batching_tables(summary: Summary, words: Words) -> list[Block]:
@@ -58,8 +59,10 @@ def _inflight(results: Sequence[DeploymentResult], many: bool, interval_ms: int,
 
 
 def _triton(results: Sequence[DeploymentResult], many: bool, words: Words) -> list[Block]:
-    rows = tuple((result.name, *_triton_row(stage)) for result in results for stage in result.stages if stage.triton_batching)
-    return [_table(_TRITON, rows, words("batching.triton", deployment=_named(results, many, words)), "", many, words)] if rows else []
+    embeds = words.task == "embed"
+    columns = _OF_ENCODERS if embeds else _TRITON
+    rows = tuple((result.name, *_triton_row(stage, embeds)) for result in results for stage in result.stages if stage.triton_batching)
+    return [_table(columns, rows, words("batching.triton", deployment=_named(results, many, words)), "", many, words)] if rows else []
 
 
 def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str:
@@ -89,9 +92,10 @@ def by_requests(shares: Mapping[int, float]) -> str:
     return " · ".join(f"{label}: {percent(share)}" for label, share in binned.items()) or NONE
 
 
-def _triton_row(stage: StageResult) -> tuple[str, ...]:
+def _triton_row(stage: StageResult, embeds: bool) -> tuple[str, ...]:
     batch = stage.triton_batching
     assert batch is not None
     histogram = " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in batch.histogram.items()) or NONE
     figures = (whole(batch.inferences), whole(batch.executions), percent(batch.batch_hit_ratio), number(batch.mean_batch))
-    return (stage.span.name, *figures, percent(batch.fill_ratio), ms(batch.queue_mean_ns), histogram)
+    compute = (ms(batch.compute_mean_ns), percent(stage.padding_ratio)) if embeds else ()
+    return (stage.span.name, *figures, percent(batch.fill_ratio), ms(batch.queue_mean_ns), *compute, histogram)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Comparison, DeploymentResult, StageRatios, Summary
+from trtbench.analysis.summary import Comparison, DeploymentResult, EmbeddingAgreement, StageRatios, Summary
 from trtbench.report.blocks import Block, Paragraph, Section, Table
 from trtbench.report.format import NONE, ms, number, seconds, size, times
 from trtbench.report.words import Words
@@ -21,7 +21,9 @@ def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Sect
         blocks.append(Paragraph(words("comparison.refused", base=pair.base, other=pair.other)))
     blocks.append(_sizes(pair, base, other, words))
     said = pair.agreement
-    if said is None:
+    if said is None and words.task == "embed":
+        blocks.append(Paragraph(_embeddings(pair.embeddings, words)))
+    elif said is None:
         blocks.append(Paragraph(words("comparison.agreement_none")))
     else:
         ratios = {"identical_ratio": said.identical_ratio, "prefix_ratio": said.mean_prefix_ratio, "first_ratio": said.first_token_ratio}
@@ -29,10 +31,21 @@ def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Sect
     return Section(title, tuple(blocks))
 
 
+def _embeddings(found: EmbeddingAgreement | None, words: Words) -> str:
+    if found is None:
+        return words("comparison.embeddings_none")
+    cosines = {"mean_cosine": f"{found.mean_cosine:.4f}", "least_cosine": f"{found.least_cosine:.4f}"}
+    return words("comparison.embeddings", prompts=found.prompts, **cosines)
+
+
 def _speed(pair: Comparison, base: DeploymentResult, other: DeploymentResult, words: Words) -> Table:
     def cells(ratios: StageRatios) -> tuple[str, ...]:
         left, right = base.stage(ratios.stage), other.stage(ratios.stage)
         assert left is not None and right is not None
+        if ratios.request_throughput is not None:
+            requests = [number(stage.throughput.request_throughput) for stage in (left, right)]
+            latencies = (_cell(ms(left.latency.e2e_latency_ns.p50), ms(right.latency.e2e_latency_ns.p50), ratios.e2e_latency_p50, words),)
+            return (ratios.stage, _cell(requests[0], requests[1], ratios.request_throughput, words), *latencies)
         rates = [number(stage.throughput.output_token_throughput) for stage in (left, right)]
         return (
             ratios.stage,
@@ -42,7 +55,9 @@ def _speed(pair: Comparison, base: DeploymentResult, other: DeploymentResult, wo
             _cell(ms(left.latency.e2e_latency_ns.p50), ms(right.latency.e2e_latency_ns.p50), ratios.e2e_latency_p50, words),
         )
 
-    header = (words("col.stage"), words("col.tokens"), "TTFT P50 (ms)", "TPOT P50 (ms)", "E2E P50 (ms)")
+    header: tuple[str, ...] = (words("col.stage"), words("col.tokens"), "TTFT P50 (ms)", "TPOT P50 (ms)", "E2E P50 (ms)")
+    if words.task == "embed":
+        header = (words("col.stage"), words("col.qps"), "E2E P50 (ms)")
     caption = words("comparison.speed", base=pair.base_dtype.upper(), other=pair.other_dtype.upper())
     return Table(header, tuple(cells(stage) for stage in pair.stages), caption)
 

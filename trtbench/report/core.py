@@ -24,6 +24,23 @@ _COLUMNS: dict[str, Callable[[StageResult], str]] = {
 }
 
 
+_OF_ENCODERS: dict[str, Callable[[StageResult], str]] = {
+    **{name: _COLUMNS[name] for name in ("col.qps", "col.p99", "col.gpu", "col.errors", "col.p50")},
+    "col.p99_from_sent": lambda s: ms(s.latency.e2e_latency_from_sent_ns.p99),
+    "col.input_tokens": lambda s: number(s.throughput.input_token_throughput),
+    "col.batch_hit": _COLUMNS["col.batch_hit"],
+    "col.mean_batch": lambda s: number(s.triton_batching.mean_batch if s.triton_batching else None),
+    "col.queue": lambda s: ms(s.triton_batching.queue_mean_ns if s.triton_batching else None),
+    "col.compute": lambda s: ms(s.triton_batching.compute_mean_ns if s.triton_batching else None),
+    "col.padding": lambda s: percent(s.padding_ratio),
+    "col.cpu": _COLUMNS["col.cpu"],
+}
+
+
+def _columns(words: Words) -> dict[str, Callable[[StageResult], str]]:
+    return _OF_ENCODERS if words.task == "embed" else _COLUMNS
+
+
 def load_label(stage: StageResult, words: Words) -> str:
     """The level of load, and of a stage that sends another's requests again its name: their levels are the same."""
     level = _level(stage, words)
@@ -44,8 +61,8 @@ def _level(stage: StageResult, words: Words) -> str:
 
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(header, rows) of text over all deployments, for a terminal."""
-    words = Words(language)
-    header = (words("col.deployment"), words("col.load"), *(words(key) for key in _COLUMNS))
+    words = Words(language, summary.scenario.task)
+    header = (words("col.deployment"), words("col.load"), *(words(key) for key in _columns(words)))
     rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
     return header, rows
 
@@ -83,7 +100,7 @@ def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         stages = [stage for stage in result.stages if stage.is_closed_loop is closed]
         if stages:
-            header = (words(key), *(words(column) for column in _COLUMNS))
+            header = (words(key), *(words(column) for column in _columns(words)))
             caption = result.name if closed else words("core.open_loop", deployment=result.name)
             blocks.append(Table(header, tuple(_row(stage, words) for stage in stages), caption))
     if not blocks:
@@ -98,7 +115,7 @@ def _why(stage: NotRun, words: Words) -> str:
 
 
 def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
-    return (load_label(stage, words), *(column(stage) for column in _COLUMNS.values()))
+    return (load_label(stage, words), *(column(stage) for column in _columns(words).values()))
 
 
 def _gpu(stage: StageResult) -> str:

@@ -26,7 +26,7 @@ def write_reports(run: RunDirectory, summary: Summary, language: Language = "en"
         write_json(run.path / "summary.json", summary.to_json())
         written.append(run.path / "summary.json")
     if "md" in formats or "html" in formats:
-        written += _write_documents(run.path, summary, Words(language), formats)
+        written += _write_documents(run.path, summary, Words(language, summary.scenario.task), formats)
     return written
 
 

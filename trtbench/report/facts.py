@@ -45,6 +45,24 @@ _FORMULAS = {  # metric as printed: key of its formula
 }
 
 
+_FORMULAS_OF_ENCODERS = {
+    "percentiles": "percentiles",
+    "e2e_latency": "e2e_latency",
+    "e2e_latency_from_sent": "from_sent",
+    "send_lag": "send_lag",
+    "stamp lag": "stamp_lag",
+    "request_throughput": "request_throughput",
+    "input_token_throughput": "input_token_throughput",
+    "goodput": "goodput",
+    "error_ratio": "error_ratio",
+    "batch_hit_ratio": "batch_hit_ratio",
+    "mean_batch": "mean_batch",
+    "queue, compute": "queue_compute",
+    "padding": "padding_ratio",
+    "knee": "knee",
+}
+
+
 def target(summary: Summary, words: Words) -> list[Block]:
     """The model, then one column a deployment; many have a section of their own."""
     model = _facts([(words("target.model"), summary.scenario.model)])
@@ -97,6 +115,8 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         found[words("target.loaded")] = _loaded(facts.log, words)
     if facts.provider == "llmapi":
         found[words("target.backend")] = words("target.pytorch")
+    if facts.padded_to_tokens:
+        found[words("target.padding")] = words("target.padding_value", tokens=whole(facts.padded_to_tokens))
     return found
 
 
@@ -116,7 +136,7 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     if is_many(summary):
         windows = words("parameters.windows", least_s=min(windows_s.values()), most_s=max(windows_s.values()), count=len(windows_s))
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
-    streamed = [] if work.streaming else [(words("parameters.streaming"), words("parameters.not_streamed"))]
+    streamed = [] if work.streaming or words.task == "embed" else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     purpose = [(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []
     if asked := scenario.context_limit:
         users = words.listed([str(level) for level in asked.concurrency])
@@ -185,7 +205,8 @@ def _memory(found: Environment, words: Words) -> str:
 
 
 def formulas(words: Words) -> list[Block]:
-    rows = tuple((name, words(f"formula.{key}")) for name, key in _FORMULAS.items())
+    chosen = _FORMULAS if words.task == "generate" else _FORMULAS_OF_ENCODERS
+    rows = tuple((name, words(f"formula.{key}")) for name, key in chosen.items())
     return [Table((words("col.metric"), words("col.formula")), rows, numeric=False)]
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trtbench.analysis.summary import Cell, Drop, Estimate, Frontier, Summary, heat_maps
 from trtbench.report.blocks import Block, Bullets, Code, Figure, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, percent
 from trtbench.report.heat import caption, drawing_of, heat_table, note
 from trtbench.report.words import Words
-from trtbench.scenario import Cells, Deployment, Grid
+from trtbench.scenario import Cells, Deployment, Grid, Task
 
 _LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
 _SHORT = {"ttft_ns": "TTFT", "itl_ns": "ITL", "e2e_latency_ns": "E2E"}
-_BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue")
+_BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue", "compute", "padding")
+_NOT_OF_ENCODERS = {"tokens", "ttft", "itl", "step_batch", "seen_batch", "in_company", "waiting"}
+_OF_ENCODERS = {"compute", "padding"}
 
 
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
@@ -37,17 +39,25 @@ def _frontier(frontier: Frontier, found: Cells, words: Words) -> list[Block]:
     batchers = tuple(_batcher_row(cell) for cell in frontier.cells)
     shown = {f"{name.removesuffix('_ns').split('_')[0]}_at": at.upper() for name, at in frontier.percentiles.items()}
     blocks: list[Block] = [
-        Table(tuple(words(f"frontier.col_{column}", **shown) for column in _LOAD), rows, words("frontier.caption", **place)),
-        Table(
-            tuple(words(f"frontier.col_{column}") for column in _BATCHERS),
-            batchers,
-            words("frontier.batchers", **place),
-            _basis(frontier, words),
-        ),
+        _table(_LOAD, rows, words("frontier.caption", **place), "", words, shown),
+        _table(_BATCHERS, batchers, words("frontier.batchers", **place), _basis(frontier, words), words, {}),
     ]
     if frontier.winner:
-        blocks += [Paragraph(words("frontier.stanza", cell=frontier.winner.cell)), Code(stanza(found.cells[frontier.winner.cell]))]
+        blocks += [
+            Paragraph(words("frontier.stanza", cell=frontier.winner.cell)),
+            Code(stanza(found.cells[frontier.winner.cell], words.task)),
+        ]
     return blocks
+
+
+def _table(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, words: Words, shown: Mapping[str, str]
+) -> Table:
+    """An encoder has no columns of tokens and of in-flight batching, and some of its own."""
+    hidden = _NOT_OF_ENCODERS if words.task == "embed" else _OF_ENCODERS
+    kept = [at for at, column in enumerate(columns) if column not in hidden]
+    header = tuple(words(f"frontier.col_{columns[at]}", **shown) for at in kept)
+    return Table(header, tuple(tuple(row[at] for at in kept) for row in rows), caption, note)
 
 
 def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: Sequence[str]) -> list[Block]:
@@ -91,7 +101,7 @@ def _load_row(cell: Cell, words: Words) -> tuple[str, ...]:
 def _batcher_row(cell: Cell) -> tuple[str, ...]:
     triton = (percent(cell.batch_hit_ratio), number(cell.mean_batch), percent(cell.fill_ratio), ms(cell.queue_ns))
     engine = (number(cell.step_batch), number(cell.seen_batch), percent(cell.in_company_ratio), number(cell.waiting))
-    return (cell.name, *engine, *triton)
+    return (cell.name, *engine, *triton, ms(cell.compute_ns), percent(cell.padding_ratio))
 
 
 def _basis(frontier: Frontier, words: Words) -> str:
@@ -119,7 +129,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
     return words("frontier.clear" if best.clear else "frontier.unclear", **figures, rivals=words.listed(best.rivals))
 
 
-def stanza(deployment: Deployment) -> str:
+def stanza(deployment: Deployment, task: Task = "generate") -> str:
     """What the cell's config.pbtxt says of Triton's batcher, and as a comment what belongs to the engine."""
     scheduler = deployment.scheduler
     lines = [f"max_batch_size: {deployment.max_batch_size}"]
@@ -138,6 +148,8 @@ def stanza(deployment: Deployment) -> str:
         lines.append(f"    default_timeout_microseconds: {policy.timeout_us}")
         lines.append(f"    max_queue_size: {policy.max_queue_size}")
         lines += ["  }", "}"]
+    if task == "embed":
+        return "\n".join([*lines, f"instance_group [ {{ count: {deployment.instances} }} ]"]) + "\n"
     lines.append(f"# engine: max_sequences {scheduler.max_sequences}, max_tokens_per_step {scheduler.max_tokens_per_step}")
     lines.append(f"# instances: {deployment.instances}")
     return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ def paint_frontier(axes: Axes, frontier: Frontier, latency: str, colours: Sequen
     on_line: list[tuple[float, float]] = []
     told_apart = [cell.name for cell in frontier.cells if cell.pareto or len(frontier.cells) <= len(colours)]
     for cell in frontier.cells:
-        tokens: Estimate | None = cell.output_token_throughput
+        tokens: Estimate | None = cell.rate
         low: Estimate | None = getattr(cell, latency)
         if tokens is None or low is None:
             continue

@@ -66,7 +66,7 @@ class Drawing:
 def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     """Every figure that the run has data for. Without a CJK font the axes of a Chinese report are labelled in English."""
     font = _cjk_font() if words.language == "zh" else None
-    words = words if words.language == "en" or font else Words("en")
+    words = words if words.language == "en" or font else Words("en", words.task)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
     painters: dict[str, Callable[[], Figure | None]] = {
         "throughput": partial(_throughput, summary, words),
@@ -111,7 +111,10 @@ def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]
 def _throughput(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = _panels(1)
     for colour, result in _coloured(summary):
-        points = sorted((s.span.asked, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens)
+        levels = [(s.span.asked, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens]
+        if words.task == "embed":
+            levels = [(s.span.asked, s.throughput.request_throughput) for s in _levels(result, True)]
+        points = sorted((x, y) for x, y in levels if y)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
         if result.knee and result.knee.level is not None and result.knee.throughput is not None:
@@ -120,14 +123,17 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
 
 
 def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
-    figure, panels = _panels(2)
+    shown = {"ttft_ns": "axis.ttft_ms", "e2e_latency_ns": "axis.e2e_ms"}
+    if words.task == "embed":
+        del shown["ttft_ns"]
+    figure, panels = _panels(len(shown))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, closed), key=lambda stage: stage.span.asked)
-        for axes, pick in zip(panels, ("ttft_ns", "e2e_latency_ns"), strict=True):
+        for axes, pick in zip(panels, shown, strict=True):
             for percentile, line in (("p50", "o-"), ("p99", "o--")):
                 _line(axes, [(s.span.asked, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
     across = words("axis.users" if closed else "axis.rate")
-    return _finish(figure, panels, across, [words("axis.ttft_ms"), words("axis.e2e_ms")])
+    return _finish(figure, panels, across, [words(axis) for axis in shown.values()])
 
 
 def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colour: str, name: str) -> None:
@@ -138,18 +144,21 @@ def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colou
 
 
 def _distributions(summary: Summary, words: Words) -> Figure | None:
-    figure, panels = _panels(2)
+    shown_by = {"ttft_curve_ns": "axis.ttft_ms", "itl_curve_ns": "axis.itl_ms"}
+    if words.task == "embed":
+        shown_by = {"e2e_curve_ns": "axis.e2e_ms"}
+    figure, panels = _panels(len(shown_by))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, True), key=lambda stage: stage.span.asked)
         shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
         for position, stage in enumerate(shown):
             strength = (position + 1) / len(shown)
             label = f"{result.name}, {words('legend.users', users=stage.span.asked)}"
-            for axes, curve in zip(panels, (stage.latency.ttft_curve_ns, stage.latency.itl_curve_ns), strict=True):
-                if curve:
+            for axes, name in zip(panels, shown_by, strict=True):
+                if curve := getattr(stage.latency, name):
                     share = [(i + 1) / len(curve) for i in range(len(curve))]
                     axes.plot([value / _NS_PER_MS for value in curve], share, color=colour, alpha=0.25 + 0.75 * strength, label=label)
-    for axes, name in zip(panels, ("axis.ttft_ms", "axis.itl_ms"), strict=True):
+    for axes, name in zip(panels, shown_by.values(), strict=True):
         axes.set_xlabel(words(name))
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)

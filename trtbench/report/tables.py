@@ -11,6 +11,7 @@ from trtbench.report.words import Words
 
 _MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
 _MORE = ("ttft_from_sent_ns", "e2e_latency_from_sent_ns", "itl_per_token_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns")
+_MAIN_OF_ENCODERS = ("e2e_latency_ns", "e2e_latency_from_sent_ns", "send_lag_ns")
 _OF_STAMPS = ("ttft_from_read_ns", "itl_from_read_ns", "tpot_from_read_ns", "itl_exact_ns")
 _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
 
@@ -19,9 +20,12 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = [Paragraph(words("latency.note"))] if _measured(summary) else []
     header = (*_header(words, "stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in _measured(summary):
-        main = tuple(_distribution_row(s, name, getattr(s.latency, name), ms) for s in result.stages for name in _MAIN)
-        more = tuple(row for s in result.stages for row in _more_rows(s))
+        names = _MAIN_OF_ENCODERS if words.task == "embed" else _MAIN
+        main = tuple(_distribution_row(s, name, getattr(s.latency, name), ms) for s in result.stages for name in names)
         blocks.append(Table(header, main, words("latency.main", deployment=result.name), labels=2))
+        if words.task == "embed":
+            continue
+        more = tuple(row for s in result.stages for row in _more_rows(s))
         blocks.append(Table(header, more, words("latency.more", deployment=result.name), labels=2, folded=True))
     return blocks
 
@@ -39,7 +43,9 @@ def _distribution_row(stage: StageResult, name: str, values: Distribution, shown
 
 
 def throughput_tables(summary: Summary, words: Words) -> list[Block]:
-    columns = ("stage", "window", "completed", "offered", "qps", "tokens", "goodput", "goodput_ratio", "energy")
+    columns: tuple[str, ...] = ("stage", "window", "completed", "offered", "qps", "tokens", "goodput", "goodput_ratio", "energy")
+    if embeds := words.task == "embed":
+        columns = ("stage", "window", "completed", "offered", "qps", "input_tokens", "goodput", "goodput_ratio")
     blocks: list[Block] = []
     for result in _measured(summary):
         rows = tuple(
@@ -49,10 +55,10 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
                 whole(rates.completed),
                 number(rates.offered_rate),
                 number(rates.request_throughput),
-                number(rates.output_token_throughput),
+                number(rates.input_token_throughput if embeds else rates.output_token_throughput),
                 number(rates.goodput),
                 percent(rates.goodput_ratio),
-                number(stage.energy_per_token_j),
+                *([] if embeds else [number(stage.energy_per_token_j)]),
             )
             for stage in result.stages
             for rates in [stage.throughput]

@@ -1,4 +1,4 @@
-"""The words of a report, in English or Chinese, from texts/*.yaml."""
+"""The words of a report, in English or Chinese, from texts/*.yaml; of a task that needs other ones, with those in their place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from trtbench.report.format import figures
+from trtbench.scenario import Task
 
 Language = Literal["en", "zh"]
 _KINDS = ("errors", "scaling")
@@ -19,7 +20,17 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 @cache
 def texts_of(language: Language) -> dict[str, str]:
     """Every text under its dotted key."""
-    path = Path(__file__).parent / "texts" / f"{language}.yaml"
+    return _read(f"{language}.yaml")
+
+
+@cache
+def texts_of_task(language: Language, task: Task) -> dict[str, str]:
+    """Texts that stand in the place of those of `texts_of`."""
+    return {} if task == "generate" else _read(f"{task}.{language}.yaml")
+
+
+def _read(name: str) -> dict[str, str]:
+    path = Path(__file__).parent / "texts" / name
     return dict(_flat("", yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
@@ -34,9 +45,9 @@ def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
 class Words:
     """Looks texts up by key; KeyError for a key or a figure that is missing, never an empty place in a report."""
 
-    def __init__(self, language: Language) -> None:
-        self.language = language
-        self._texts = texts_of(language)
+    def __init__(self, language: Language, task: Task = "generate") -> None:
+        self.language, self.task = language, task
+        self._texts = texts_of(language) | texts_of_task(language, task)
 
     def __call__(self, key: str, **values: float | str) -> str:
         """The text, with `{name}` replaced by the figure of that name in the unit its name ends in."""

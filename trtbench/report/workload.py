@@ -11,6 +11,11 @@ def workload_text(work: Workload, words: Words) -> str:
         words("workload.component", name=name, share_ratio=share, kind=_kind(kind, words)) if name else _kind(kind, words)
         for (name, kind), share in zip(work.kinds.items(), work.kind_shares, strict=True)
     ]
+    if words.task == "embed":
+        repeated = [words("workload.repeated", share_ratio=work.duplicate_ratio)] if work.duplicate_ratio else []
+        return words("workload.separator").join(
+            [*kinds, *repeated, words("workload.languages", languages=words.listed(list(work.languages)))]
+        )
     greedy = work.sampling.temperature == 0
     parts = [
         *kinds,
@@ -23,7 +28,10 @@ def workload_text(work: Workload, words: Words) -> str:
 
 
 def _kind(kind: RequestKind, words: Words) -> str:
-    parts = [words("workload.lengths", input=_tokens(kind.input_tokens, words), output=_tokens(kind.output_tokens, words))]
+    inputs = _tokens(kind.input_tokens, words)
+    parts = [words("workload.lengths", input=inputs, output=_tokens(kind.output_tokens, words))]
+    if words.task == "embed":
+        parts = [words("workload.inputs", input=inputs)]
     if kind.dataset:
         parts = [words("workload.dataset", file=kind.dataset.path.name)]
     if kind.prefix:

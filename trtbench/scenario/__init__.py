@@ -21,6 +21,7 @@ from trtbench.scenario.rounds import Rounds, run_order
 from trtbench.scenario.scaling import Axis, Scaling
 from trtbench.scenario.scenario import ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
+from trtbench.scenario.task import Task
 from trtbench.scenario.think import Think, ThinkTime
 from trtbench.scenario.trtllm import BackendParameters, LlmApi, TensorRtLlm
 from trtbench.scenario.workload import Component, Sampling, Workload
@@ -72,6 +73,7 @@ __all__ = [
     "Stability",
     "Stage",
     "Stop",
+    "Task",
     "Telemetry",
     "TensorRtLlm",
     "Think",

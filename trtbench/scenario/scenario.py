@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import yaml
@@ -18,6 +19,7 @@ from trtbench.scenario.part import Name, Part
 from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.scaling import Scaling, expand_scaling
 from trtbench.scenario.stage import Stage, check_repeats
+from trtbench.scenario.task import Place, Task, check_embed, generation_keys, without_keys
 from trtbench.scenario.workload import Workload
 
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi"]
@@ -68,7 +70,8 @@ class Scenario(Part):
 
     name: Name
     purpose: str = Field("", description="One line: what this experiment is for.")
-    model: str = Field("smollm2-135m", description="The demo's name, or a Hugging Face checkpoint directory.")
+    task: Task = Field("generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.")
+    model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
@@ -110,6 +113,12 @@ class Scenario(Part):
             raise ValueError("load and context_limit exclude each other: the search sends its own requests; drop one")
         if not self.load and not self.context_limit:
             raise ValueError("load: has no stage; give at least one, or context_limit")
+        return self
+
+    @model_validator(mode="after")
+    def _task_has_the_keys(self) -> Scenario:
+        if self.task == "embed":
+            check_embed(self._generation_keys(), self.workload.kinds)
         return self
 
     @model_validator(mode="after")
@@ -192,4 +201,10 @@ class Scenario(Part):
 
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        tree = self.model_dump(mode="json")
+        if self.task == "embed":
+            tree = without_keys(tree, self._generation_keys())
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+    def _generation_keys(self) -> Iterator[tuple[Place, Part, str]]:
+        return generation_keys(self, self.workload, self.deployments, self.grid, self.slo)

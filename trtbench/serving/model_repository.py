@@ -51,13 +51,14 @@ class RenderedRepository:
     """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
 
     A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name.
-    `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all.
+    `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all. `kv`: None of an
+    encoder.
     """
 
     model_name: str
     config: str
     source: Path
-    kv: KvBudget
+    kv: KvBudget | None
     server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # the config is complete: saves a start of the stub
     files: Mapping[str, str] = field(default_factory=dict)
     others: tuple[RenderedModel, ...] = ()
@@ -72,10 +73,25 @@ class RenderedRepository:
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """The repository of `engine` under `deployment`; ScenarioError when the two do not go together."""
-    kv = kv_budget(engine.model_facts, engine.kv_block_tokens, deployment, workload)
+    if engine.model_facts.task == "embed":
+        check_inputs(engine.model_facts, workload)
+        return _encoder_repository(engine, deployment)
+    return _decoder_repository(engine, deployment, kv_budget(engine.model_facts, engine.kv_block_tokens, deployment, workload))
+
+
+def _encoder_repository(engine: Engine, deployment: Deployment) -> RenderedRepository:
+    template = data.MODEL_REPO / f"encoder-{engine.provider}"
+    parameters = {**_common_parameters(engine, deployment), "embedding_values": engine.model_facts.embedding_values}
+    config = _config(template, engine.model, deployment, parameters)
+    shared = data.MODEL_REPO / engine.provider / MODEL_VERSION / "tensors.py"
+    files = {shared.name: shared.read_text(encoding="utf-8")}
+    return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=files)
+
+
+def _decoder_repository(engine: Engine, deployment: Deployment, kv: KvBudget) -> RenderedRepository:
     template = data.MODEL_REPO / engine.provider
     parameters = {
-        "engine_dir": str(engine.path),
+        **_common_parameters(engine, deployment),
         "kv_blocks": kv.blocks,
         "kv_dtype": kv.dtype,
         "block_tokens": kv.block_tokens,
@@ -83,17 +99,36 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         "max_sequences": deployment.scheduler.max_sequences,
         "max_tokens_per_step": deployment.scheduler.max_tokens_per_step,
         "chunked_prefill": deployment.scheduler.chunked_prefill,
+        "eos_token_id": engine.model_facts.eos_token_id,
+    }
+    config = _config(template, engine.model, deployment, parameters)
+    return RenderedRepository(engine.model, config, template / MODEL_VERSION, kv)
+
+
+def _common_parameters(engine: Engine, deployment: Deployment) -> dict[str, object]:
+    return {
+        "engine_dir": str(engine.path),
         "inference_threads": deployment.inference_threads or default_inference_threads(),
         "max_positions": engine.model_facts.max_positions,
         "vocabulary_tokens": engine.model_facts.vocabulary_tokens,
-        "eos_token_id": engine.model_facts.eos_token_id,
     }
+
+
+def _config(template: Path, model_name: str, deployment: Deployment, parameters: dict[str, object]) -> str:
     environment = jinja2.Environment(  # noqa: S701 - protobuf text, not HTML; every free string goes through `pbtxt`
-        loader=jinja2.FileSystemLoader(template), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader([template, data.MODEL_REPO]), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["pbtxt"] = pbtxt_string
-    config = environment.get_template("config.pbtxt.j2").render(model_name=engine.model, deployment=deployment, parameters=parameters)
-    return RenderedRepository(engine.model, config, template / MODEL_VERSION, kv)
+    return environment.get_template("config.pbtxt.j2").render(model_name=model_name, deployment=deployment, parameters=parameters)
+
+
+def check_inputs(facts: ModelFacts, workload: Workload) -> None:
+    """ScenarioError when an input is longer than an encoder reads; it has no output."""
+    longest = max(kind.longest_prompt_tokens for kind in workload.kinds.values())
+    if longest > facts.max_positions:
+        raise ScenarioError(
+            f"workload.input_tokens = {longest} is over the model's {facts.max_positions} positions: shorten it, or the bounds of a dataset"
+        )
 
 
 def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:

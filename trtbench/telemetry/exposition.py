@@ -1,8 +1,8 @@
 """The few series that are wanted from Triton's Prometheus page.
 
 An exact reader of the wanted lines only: on a page of 60 lines it takes a twentieth of the time of a whole parser, four times a second.
-Text format: prometheus.io/docs/instrumenting/exposition_formats. Families: Triton's docs/user_guide/metrics.md, and the
-TensorRT-LLM backend's custom_metrics_reporter.cc, whose names the CPU model uses too.
+Text format: prometheus.io/docs/instrumenting/exposition_formats. Families: Triton's docs/user_guide/metrics.md, the TensorRT-LLM
+backend's custom_metrics_reporter.cc, whose names the CPU model uses too, and one of our own encoder (model_repo/encoder-openvino).
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "memory_type",
         {kind: ("engine_memory_bytes", kind) for kind in ("cpu", "gpu", "pinned")},
     ),
+    "trtbench_encoder_tokens": ("token_type", {kind: ("encoder_tokens", kind) for kind in ("input", "padding")}),
     "nv_trt_llm_general_metrics": ("general_type", {"iteration_counter": ("engine_iterations", "")}),
     "trtbench_engine_steps": ("scheduled_requests", {_ANY: ("inflight_steps", "")}),
     "trtbench_engine_tokens": ("made", {_ANY: ("inflight_tokens", "")}),

@@ -11,7 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 _CPU = (1, 0)  # kDLCPU, device 0
-_SIGNED = 0  # kDLInt
+_SIGNED, _FLOATING = 0, 2  # kDLInt, kDLFloat
 
 
 class _DLTensor(ctypes.Structure):
@@ -41,17 +41,17 @@ _NO_DELETER = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).va
 
 
 class _Exported:
-    """Integers as a DLPack producer; owns the memory, so it must live until the response has been sent."""
+    """Memory as a DLPack producer; holds its `owner`, so it must live until the response has been sent."""
 
-    def __init__(self, ctype, shape, values):
-        self._data = (ctype * len(values))(*values)
+    def __init__(self, owner, address, code, bits, shape):
+        self._owner = owner
         self._shape = (ctypes.c_int64 * len(shape))(*shape)
         self._tensor = _DLTensor(
-            data=ctypes.addressof(self._data),
+            data=address,
             device=_CPU,
             ndim=len(shape),
-            code=_SIGNED,
-            bits=8 * ctypes.sizeof(ctype),
+            code=code,
+            bits=bits,
             lanes=1,
             shape=self._shape,
             deleter=_NO_DELETER,
@@ -64,10 +64,22 @@ class _Exported:
         return _CPU
 
 
+class Floats(_Exported):
+    """A contiguous float32 array of NumPy."""
+
+    def __init__(self, array):
+        super().__init__(array, array.ctypes.data, _FLOATING, 32, array.shape)
+
+
+def _integers(ctype, shape, values):
+    data = (ctype * len(values))(*values)
+    return _Exported(data, ctypes.addressof(data), _SIGNED, 8 * ctypes.sizeof(ctype), shape)
+
+
 def send(sender, int32_outputs, int64_outputs, flags):
     """Send one response; outputs are {name: (shape, values)}."""
-    exported = {name: _Exported(ctypes.c_int32, *output) for name, output in int32_outputs.items()}
-    exported |= {name: _Exported(ctypes.c_int64, *output) for name, output in int64_outputs.items()}
+    exported = {name: _integers(ctypes.c_int32, *output) for name, output in int32_outputs.items()}
+    exported |= {name: _integers(ctypes.c_int64, *output) for name, output in int64_outputs.items()}
     tensors = [pb_utils.Tensor.from_dlpack(name, producer) for name, producer in exported.items()]
     sender.send(pb_utils.InferenceResponse(tensors), flags=flags)
 
@@ -75,3 +87,8 @@ def send(sender, int32_outputs, int64_outputs, flags):
 def inputs(request):
     """The request's inputs by name, each flattened: a batch dimension of 1 carries nothing."""
     return {tensor.name(): np.from_dlpack(tensor).reshape(-1) for tensor in request.inputs()}
+
+
+def shaped_input(request, name):
+    """One input as it came, with its batch dimension."""
+    return np.from_dlpack(next(tensor for tensor in request.inputs() if tensor.name() == name))

@@ -1,0 +1,60 @@
+"""InFlight: what every request in flight on a stream of our own transport has in common, from its sending to its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from trtbench.clock import NS_PER_S
+from trtbench.load.client import Limits
+from trtbench.load.errors import end
+from trtbench.load.pool import Stream
+from trtbench.load.wire import StreamEnded
+from trtbench.records import Outcome, RequestRecord
+
+
+class InFlight:
+    """`over` is done at the end. `refused`: the server surely never saw the request, which can be sent again as if nothing had been."""
+
+    __slots__ = ("_limits", "_link", "_record", "_running", "_stream_id", "_timer", "over", "refused")
+
+    ends_stream = False  # whether the request's one message is the last on its stream
+
+    def __init__(self, record: RequestRecord, limits: Limits) -> None:
+        self._record, self._limits = record, limits
+        self.over: asyncio.Future[None]
+        self.refused = False
+
+    def send(self, stream: Stream, message: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self.over, self.refused, self._running = loop.create_future(), False, True
+        self._link, self._stream_id = stream
+        sent_ns = self._link.send(self._stream_id, message, self, self.ends_stream)
+        if self._record.sent_ns is None:  # one that was refused has been under way since its first sending
+            self._record.sent_ns = sent_ns
+        until_ns, outcome, error = self._limits.end_of_patience(self._record.sent_ns)
+        self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
+
+    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+        raise NotImplementedError
+
+    def stream_ended(self, stream_end: StreamEnded) -> None:
+        raise NotImplementedError
+
+    def connection_lost(self, cause: str) -> None:
+        end(self._record, Outcome.CONNECTION, cause)
+        self._finish()
+
+    def give_up(self, outcome: Outcome, error: str) -> None:
+        """End it from our side, on the server too; nothing when it is over."""
+        if not self._running:
+            return
+        end(self._record, outcome, error)
+        self._finish()
+        self._link.reset(self._stream_id)
+
+    def _finish(self) -> None:
+        """The record knows its outcome."""
+        self._running = False
+        self._timer.cancel()
+        if not self.over.done():  # it is when the one who waited was cancelled
+            self.over.set_result(None)

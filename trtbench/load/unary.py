@@ -1,0 +1,37 @@
+"""UnaryExchange: one request in flight whose answer is one message, on a stream of our own transport that ends with it."""
+
+from __future__ import annotations
+
+from trtbench.load.client import Limits
+from trtbench.load.embedding import take_answer
+from trtbench.load.encoder_tensors import EncoderTensors
+from trtbench.load.errors import end_with_status
+from trtbench.load.in_flight import InFlight
+from trtbench.load.wire import StreamEnded
+from trtbench.records import RequestRecord
+
+
+class UnaryExchange(InFlight):
+    """Done when its answer came; that it completed is known with the status, which comes with it or right after."""
+
+    __slots__ = ("_arrived_ns", "_message", "_tensors")
+
+    ends_stream = True
+
+    def __init__(self, record: RequestRecord, limits: Limits, tensors: EncoderTensors) -> None:
+        super().__init__(record, limits)
+        self._tensors = tensors
+        self._message: bytes | None = None
+        self._arrived_ns = 0
+
+    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+        self._message, self._arrived_ns, self._record.done_lag_ns = message, arrived_ns, lag_ns
+
+    def stream_ended(self, stream_end: StreamEnded) -> None:
+        self.refused = stream_end.retry_safe and self._message is None
+        if stream_end.status == "OK" and self._message is not None:
+            take_answer(self._record, self._message, self._tensors, self._arrived_ns)
+        else:
+            self._record.done_lag_ns = None
+            end_with_status(self._record, stream_end.status, stream_end.message)
+        self._finish()
