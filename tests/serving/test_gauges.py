@@ -40,7 +40,9 @@ def test_families_and_labels(int8_server: Serving) -> None:
         assert {(sample.labels["model"], sample.labels["version"]) for sample in samples} == {(int8_server.engine.model, "1")}
 
 
-def test_sizes_are_the_deployments(int8_server: Serving) -> None:
+def test_sizes_are_the_deployments(int8_server: Serving, prompts: list[list[int]]) -> None:
+    """Once the engine has allocated its cache, which it does with the first request."""
+    ask(int8_server.url, int8_server.engine.model, input_ids=prompts[0], request_output_len=1, end_id=-1)
     kv = _read(int8_server, "nv_trt_llm_kv_cache_block_metrics")
     assert (kv["max"], kv["tokens_per"], kv["reused"]) == (24, 32, 0)
     assert _read(int8_server, "nv_trt_llm_request_metrics")["max"] == 8
