@@ -89,7 +89,8 @@ def test_samples_are_the_series_that_the_documentation_lists(finished: Command) 
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     samples = the_deployment(run_of(finished)).samples()
     assert set(samples.names()) <= listed
-    assert {name for name in listed - set(samples.names()) if not name.startswith(("gpu_", "encoder_"))} == set()
+    elsewhere = ("gpu_", "mig_", "server_gpu_", "container_", "encoder_", "replica_", "balancer_")
+    assert {name for name in listed - set(samples.names()) if not name.startswith(elsewhere)} == set()
     assert samples.series("kv_blocks_max")[1].tolist()[0] == 24
     assert samples.series("inflight_max_requests")[1].tolist()[0] == 8
 
