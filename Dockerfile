@@ -1,28 +1,61 @@
-# CPU image by default: the embedded Triton and OpenVINO engines.
-#   docker build -t trtbench . && docker run --rm -v "$PWD/runs:/work/runs" -v trtbench-cache:/cache trtbench serve-and-bench quickstart
-# On GPU nodes, on top of NVIDIA's Triton + TensorRT-LLM image, whose own Triton and packages are used:
-#   docker build -t trtbench-gpu --build-arg BASE=IMAGE --build-arg EXTRA= .   then run it with --gpus all
-ARG BASE=python:3.11-slim-bookworm
-FROM ${BASE}
-ARG EXTRA=cpu
+# Two images; docs/containers.md has the run lines.
+#   docker build --build-arg BASE=IMAGE --tag trtbench:gpu .        on NVIDIA's Triton + TensorRT-LLM image, the default
+#   docker build --target cpu --tag trtbench:cpu .                  Triton and OpenVINO on a slim Python image
+# Only the base that a target needs is pulled. Credentials of a package index: --secret id=pip,src=pip.conf, which leaves no trace in
+# a layer; there is none to give as ARG or ENV.
 
+# With the name of your registry before it; the last image with TensorRT engines (docs/containers.md has the others).
+ARG BASE=tritonserver:26.07-trtllm-python-py3
+ARG CPU_BASE=python:3.11-slim-bookworm
+
+FROM ${CPU_BASE} AS cpu-packages
 WORKDIR /src
-COPY . .
-# The environment sees the base image's packages, so that on NVIDIA's image nothing that TensorRT-LLM needs is replaced.
-RUN python3 -m venv --system-site-packages /opt/trtbench \
-    && if [ "$EXTRA" = cpu ]; then \
-        /opt/trtbench/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu]' \
-        && /opt/trtbench/bin/pip install --no-cache-dir --no-deps --requirement requirements-nodeps.txt; \
-    else \
-        /opt/trtbench/bin/pip install --no-cache-dir .; \
-    fi \
-    && useradd --create-home bench \
-    && mkdir -p /work/runs /work/engines/built /cache \
-    && chown -R bench: /work /cache
+COPY pyproject.toml README.md LICENSE constraints.txt requirements-nodeps.txt ./
+COPY engines engines
+COPY model_repo model_repo
+COPY scenarios scenarios
+COPY trtbench trtbench
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m venv /opt/trtbench \
+    && /opt/trtbench/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu]' \
+    && /opt/trtbench/bin/pip install --no-cache-dir --no-deps --requirement requirements-nodeps.txt
 
-USER bench
+FROM ${CPU_BASE} AS cpu
+COPY --from=cpu-packages /opt/trtbench /opt/trtbench
+RUN useradd --no-log-init --uid 10001 --user-group --home-dir /cache --shell /usr/sbin/nologin bench \
+    && install -d -o bench -g bench /work/runs /work/engines /work/engines/built /cache \
+    && ln -s /opt/trtbench/bin/trtbench /usr/local/bin/trtbench
+# Everything that is written lies in a volume, so that the root file system can be read-only and the user any number.
+ENV HOME=/cache USER=bench XDG_CACHE_HOME=/cache XDG_STATE_HOME=/cache/state PYTHONUNBUFFERED=1
+VOLUME ["/work/runs", "/work/engines/built", "/cache"]
 WORKDIR /work
-ENV XDG_CACHE_HOME=/cache PYTHONUNBUFFERED=1
-VOLUME ["/work/runs", "/cache"]
+USER 10001:10001
+ENTRYPOINT ["/opt/trtbench/bin/trtbench"]
+CMD ["--help"]
+
+FROM ${BASE} AS gpu-packages
+# NVIDIA's images may name another user; only this stage, which is not shipped, is root's to the end.
+# hadolint ignore=DL3002
+USER 0
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY engines engines
+COPY model_repo model_repo
+COPY scenarios scenarios
+COPY trtbench trtbench
+COPY scripts/install_beside.py scripts/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 scripts/install_beside.py /opt/trtbench
+
+FROM ${BASE} AS gpu
+COPY --from=gpu-packages /opt/trtbench /opt/trtbench
+USER 0
+RUN useradd --no-log-init --uid 10001 --user-group --home-dir /cache --shell /usr/sbin/nologin bench \
+    && install -d -o bench -g bench /work/runs /work/engines /work/engines/built /cache \
+    && ln -s /opt/trtbench/bin/trtbench /usr/local/bin/trtbench
+ENV HOME=/cache USER=bench XDG_CACHE_HOME=/cache XDG_STATE_HOME=/cache/state PYTHONUNBUFFERED=1
+VOLUME ["/work/runs", "/work/engines/built", "/cache"]
+WORKDIR /work
+USER 10001:10001
 ENTRYPOINT ["/opt/trtbench/bin/trtbench"]
 CMD ["--help"]

@@ -28,10 +28,12 @@ test-gpu: setup ## the tests that need an NVIDIA GPU
 contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
 	python3 scripts/record_contract.py
 
-check: setup ## ruff and mypy
+check: setup ## ruff and mypy; shellcheck and hadolint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/shellcheck --severity=warning scripts/*.sh scripts/slurm.sbatch .ci/run
+	.venv/bin/hadolint Dockerfile
 
 clean: ## remove .venv, built engines and caches of this checkout; runs and fetched wheels stay
 	rm -rf .venv build dist engines/built .mypy_cache .pytest_cache .ruff_cache .hypothesis

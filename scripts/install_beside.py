@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Installs trtbench beside a container image's own Python packages: in a virtual environment that sees them and changes none.
+
+    python3 scripts/install_beside.py /opt/trtbench
+
+NVIDIA's images hold torch, numpy and tensorrt_llm in versions that fit one another and nothing else. Every package that the image has
+is therefore a constraint for pip; what is missing comes in the version of constraints.txt, or, where that does not fit the image, in one
+that does. At the end every package of the image is looked up from inside the environment: one that would be another ends it with exit
+code 1, and nothing stays. Needs no ensurepip: it is the image's own pip that installs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==")
+VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?", re.IGNORECASE)
+LIST = """
+import importlib.metadata, json
+found = {}
+for one in importlib.metadata.distributions():
+    if one.metadata["Name"]:
+        found.setdefault(one.metadata["Name"], one.version)
+print(json.dumps(found))
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Install trtbench into a virtual environment beside this Python's packages.")
+    parser.add_argument("environment", type=Path, help="directory to make; must not exist")
+    parser.add_argument("source", nargs="?", default=str(CHECKOUT), help="checkout or wheel; default: this checkout")
+    arguments = parser.parse_args()
+    if arguments.environment.exists():
+        parser.error(f"{arguments.environment} exists: remove it, or name another directory")
+    problem = install_beside(arguments.environment, arguments.source)
+    if problem:
+        shutil.rmtree(arguments.environment, ignore_errors=True)
+        print(f"install_beside: {problem}", file=sys.stderr)
+    return 1 if problem else 0
+
+
+def install_beside(environment: Path, source: str) -> str | None:
+    """None when all is installed and nothing of the image changed; else what is wrong, with the remedy."""
+    image = installed(sys.executable)
+    venv.EnvBuilder(system_site_packages=True, symlinks=True).create(environment)
+    python = str(environment / "bin" / "python")
+    image_pins = pins_of(image)
+    if not pip_install(python, source, [*image_pins, *own_pins(image)]):
+        print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
+        if not pip_install(python, source, image_pins):
+            return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
+    after = installed(python)
+    changed = {name: (version, after.get(name)) for name, version in image.items() if after.get(name) != version}
+    if changed:
+        return "it would change the image's " + ", ".join(f"{name} {old} to {new}" for name, (old, new) in sorted(changed.items()))
+    added = sorted(f"{name} {version}" for name, version in after.items() if name not in image)
+    print(f"install_beside: {len(image)} packages of the image as they were; added: {', '.join(added)}")
+    return None
+
+
+def installed(python: str) -> dict[str, str]:
+    """Version of every package that `python` would import; of two of one name the first on its path."""
+    done = subprocess.run([python, "-c", LIST], cwd="/", capture_output=True, text=True, check=True)
+    return {normal(name): version for name, version in json.loads(done.stdout).items() if normal(name) != "trtbench"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins_of(image: dict[str, str]) -> list[str]:
+    """Versions that are none by PEP 440, as distributions' own have, cannot be pinned; the look-up at the end covers them."""
+    return [f"{name}=={version}" for name, version in image.items() if VERSION.fullmatch(version)]
+
+
+def own_pins(image: dict[str, str]) -> list[str]:
+    """Lines of constraints.txt for packages that the image lacks."""
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if (pin := PIN.match(line)) and normal(pin[1]) not in image]
+
+
+def pip_install(python: str, source: str, pins: list[str]) -> bool:
+    with tempfile.TemporaryDirectory() as directory:
+        constraints = Path(directory) / "constraints.txt"
+        constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
+        command = [python, "-m", "pip", "install", "--no-cache-dir", "--constraint", str(constraints), source]
+        return subprocess.run(command, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
