@@ -41,6 +41,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.environment.exists():
         parser.error(f"{arguments.environment} exists: remove it, or name another directory")
+    if sys.prefix != sys.base_prefix:
+        parser.error(f"{sys.executable} is a virtual environment's, whose packages a second one does not see: run the image's own python3")
     problem = install_beside(arguments.environment, arguments.source)
     if problem:
         shutil.rmtree(arguments.environment, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""install_beside.py on a made-up image of three packages, from wheels made here: no network, no container."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pip
+import pytest
+from containers.shown import ROOT
+
+SCRIPT = ROOT / "scripts" / "install_beside.py"
+BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
+CARELESS_PIP = """
+import pathlib, sysconfig
+info = pathlib.Path(sysconfig.get_path("purelib"), "numpylike-2.2.0.dist-info")
+info.mkdir()
+(info / "METADATA").write_text("Metadata-Version: 2.1\\nName: numpylike\\nVersion: 2.2.0\\n")
+"""
+
+
+def write_wheel(directory: Path, name: str, version: str, *needs: str) -> Path:
+    path = directory / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
+    with ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n")
+        wheel.writestr(f"{info}/METADATA", metadata)
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+class Image:
+    """Packages in a user site, which comes after an environment's own as an image's do, and an index of wheels."""
+
+    def __init__(self, directory: Path) -> None:
+        self.user, self.index, self.environment = directory / "image", directory / "index", directory / "environment"
+        self.packages = self.user / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+        self.index.mkdir()
+        self.packages.mkdir(parents=True)
+        (self.packages / "pip").symlink_to(Path(pip.__file__).parent)
+        for name, version in (("torchlike", "2.9.0a0+nv25.10"), ("numpylike", "1.26.4"), ("distrolike", "0.1-3ubuntu2")):
+            with ZipFile(write_wheel(directory, name, version)) as wheel:
+                wheel.extractall(self.packages)
+
+    def install(self, source: Path) -> subprocess.CompletedProcess[str]:
+        variables = {
+            "PYTHONUSERBASE": str(self.user),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.index),
+            "PIP_CONFIG_FILE": os.devnull,
+        }
+        command = [BASE_PYTHON, str(SCRIPT), str(self.environment), str(source)]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    def version_of(self, package: str) -> str:
+        code = f"import {package}; print({package}.version)"
+        python = self.environment / "bin" / "python"
+        return subprocess.check_output([python, "-c", code], env={"PYTHONUSERBASE": str(self.user)}, cwd="/", text=True).strip()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    return Image(tmp_path)
+
+
+def test_what_the_image_has_is_used_and_what_it_lacks_is_chosen_to_fit(image: Image) -> None:
+    write_wheel(image.index, "numpylike", "2.2.0")
+    write_wheel(image.index, "helperlike", "3.0", "numpylike>=2")
+    write_wheel(image.index, "helperlike", "2.0", "numpylike>=1")
+    done = image.install(write_wheel(image.index, "toollike", "1.0", "numpylike>=1.20", "torchlike", "helperlike"))
+    assert done.returncode == 0, done.stderr
+    assert "added: helperlike 2.0, toollike 1.0" in done.stdout
+    assert [image.version_of(name) for name in ("numpylike", "torchlike", "helperlike")] == ["1.26.4", "2.9.0a0+nv25.10", "2.0"]
+
+
+def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) -> None:
+    write_wheel(image.index, "tabulate", "0.10.0")  # as constraints.txt has it
+    write_wheel(image.index, "tabulate", "0.99.0")
+    done = image.install(write_wheel(image.index, "toollike", "1.0", "tabulate"))
+    assert done.returncode == 0, done.stderr
+    assert "tabulate 0.10.0" in done.stdout
+
+
+def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
+    write_wheel(image.index, "tabulate", "0.10.0", "numpylike>=2")
+    write_wheel(image.index, "tabulate", "0.9.0")
+    done = image.install(write_wheel(image.index, "toollike", "1.0", "tabulate"))
+    assert done.returncode == 0, done.stderr
+    assert "tabulate 0.9.0" in done.stdout
+    assert "do not all fit this image" in done.stderr
+
+
+def test_what_cannot_be_had_without_a_change_is_refused_and_nothing_stays(image: Image) -> None:
+    write_wheel(image.index, "numpylike", "2.2.0")
+    done = image.install(write_wheel(image.index, "toollike", "1.0", "numpylike>=2"))
+    assert done.returncode == 1
+    assert "leave the image's packages as they are" in done.stderr
+    assert not image.environment.exists()
+
+
+def test_a_version_that_pip_refuses_to_weigh_ends_it_too(image: Image) -> None:
+    write_wheel(image.index, "distrolike", "1.0")
+    done = image.install(write_wheel(image.index, "toollike", "1.0", "distrolike>=1"))
+    assert done.returncode == 1
+    assert not image.environment.exists()
+
+
+def test_a_change_that_pip_made_all_the_same_is_found(image: Image) -> None:
+    (image.packages / "pip").unlink()
+    (image.packages / "pip").mkdir()
+    (image.packages / "pip" / "__init__.py").touch()
+    (image.packages / "pip" / "__main__.py").write_text(CARELESS_PIP, encoding="utf-8")
+    done = image.install(image.index)
+    assert done.returncode == 1
+    assert "it would change the image's numpylike 1.26.4 to 2.2.0" in done.stderr
+    assert not image.environment.exists()
+
+
+def test_an_environment_that_is_there_is_left_alone(image: Image) -> None:
+    image.environment.mkdir()
+    assert image.install(image.index).returncode == 2
+    assert list(image.environment.iterdir()) == []
+
+
+def test_it_must_not_be_run_from_an_environment(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path / "environment")], capture_output=True, text=True, check=False)
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("these tests do not run in a virtual environment")
+    assert done.returncode == 2
+    assert "run the image's own python3" in done.stderr
