@@ -7,6 +7,9 @@ NVIDIA's images hold torch, numpy and tensorrt_llm in versions that fit one anot
 is therefore a constraint for pip; what is missing comes in the version of constraints.txt, or, where that does not fit the image, in one
 that does. At the end every package of the image is looked up from inside the environment: one that would be another ends it with exit
 code 1, and nothing stays. Needs no ensurepip: it is the image's own pip that installs.
+
+tritonclient is chosen apart, for what it asks of grpcio and protobuf is far narrower than what its messages, all that is used of it, need:
+those must be generated for no later protobuf and grpcio than the image's, which their import says.
 """
 
 from __future__ import annotations
@@ -19,11 +22,21 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==")
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?", re.IGNORECASE)
+TRITONCLIENTS = ("2.73.0", "2.71.0")  # messages for protobuf 6.33 and grpcio 1.81; for protobuf 5.26 and grpcio 1.63
+TRITONCLIENT_NEEDS = ("python-rapidjson", "ml-dtypes", "urllib3")
+IMPORT = "from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc"
+NEEDS = """
+import importlib.metadata, json
+asked = [line for line in importlib.metadata.requires("trtbench") or () if "extra ==" not in line]
+print(json.dumps([line for line in asked if not line.startswith("tritonclient")]))
+"""
 LIST = """
 import importlib.metadata, json
 found = {}
@@ -55,11 +68,15 @@ def install_beside(environment: Path, source: str) -> str | None:
     image = installed(sys.executable)
     venv.EnvBuilder(system_site_packages=True, symlinks=True).create(environment)
     python = str(environment / "bin" / "python")
-    image_pins = pins_of(image)
-    if not pip_install(python, source, [*image_pins, *own_pins(image)]):
+    if not pip_install(python, ["--no-deps", source]):
+        return f"{source} could not be installed; pip's message is above"
+    needs = [*answer(python, NEEDS), *TRITONCLIENT_NEEDS]
+    if not pip_install(python, needs, [*image_pins(image), *own_pins(image)]):
         print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
-        if not pip_install(python, source, image_pins):
+        if not pip_install(python, needs, image_pins(image)):
             return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
+    if not any(tritonclient_works(python, version) for version in TRITONCLIENTS):
+        return f"no tritonclient of {', '.join(TRITONCLIENTS)} works with the image's protobuf and grpcio (above); take a newer image"
     after = installed(python)
     changed = {name: (version, after.get(name)) for name, version in image.items() if after.get(name) != version}
     if changed:
@@ -69,17 +86,27 @@ def install_beside(environment: Path, source: str) -> str | None:
     return None
 
 
+def tritonclient_works(python: str, version: str) -> bool:
+    return (
+        pip_install(python, ["--no-deps", f"tritonclient=={version}"])
+        and subprocess.run([python, "-c", IMPORT], check=False).returncode == 0
+    )
+
+
 def installed(python: str) -> dict[str, str]:
     """Version of every package that `python` would import; of two of one name the first on its path."""
-    done = subprocess.run([python, "-c", LIST], cwd="/", capture_output=True, text=True, check=True)
-    return {normal(name): version for name, version in json.loads(done.stdout).items() if normal(name) != "trtbench"}
+    return {normal(name): version for name, version in answer(python, LIST).items() if normal(name) != "trtbench"}
+
+
+def answer(python: str, code: str) -> Any:
+    return json.loads(subprocess.run([python, "-c", code], cwd="/", stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins_of(image: dict[str, str]) -> list[str]:
+def image_pins(image: dict[str, str]) -> list[str]:
     """Versions that are none by PEP 440, as distributions' own have, cannot be pinned; the look-up at the end covers them."""
     return [f"{name}=={version}" for name, version in image.items() if VERSION.fullmatch(version)]
 
@@ -90,11 +117,11 @@ def own_pins(image: dict[str, str]) -> list[str]:
     return [line for line in lines if (pin := PIN.match(line)) and normal(pin[1]) not in image]
 
 
-def pip_install(python: str, source: str, pins: list[str]) -> bool:
+def pip_install(python: str, what: Sequence[str], pins: Sequence[str] = ()) -> bool:
     with tempfile.TemporaryDirectory() as directory:
         constraints = Path(directory) / "constraints.txt"
         constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
-        command = [python, "-m", "pip", "install", "--no-cache-dir", "--constraint", str(constraints), source]
+        command = [python, "-m", "pip", "install", "--no-cache-dir", "--constraint", str(constraints), *what]
         return subprocess.run(command, check=False).returncode == 0
 
 

@@ -204,7 +204,7 @@ def doctor_command() -> int:
         libpython=libpython,
         providers={provider.name: provider.unavailable() for provider in PROVIDERS.values()},
         cache=cache_directory(),
-        output=Path.cwd(),
+        output=Path("runs"),
     )
     for check in checks:
         print(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else ""))

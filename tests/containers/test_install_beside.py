@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,18 +17,25 @@ SCRIPT = ROOT / "scripts" / "install_beside.py"
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 CARELESS_PIP = """
 import pathlib, sysconfig
-info = pathlib.Path(sysconfig.get_path("purelib"), "numpylike-2.2.0.dist-info")
-info.mkdir()
-(info / "METADATA").write_text("Metadata-Version: 2.1\\nName: numpylike\\nVersion: 2.2.0\\n")
+for name, version in (("trtbench", "1.0"), ("numpylike", "2.2.0")):
+    info = pathlib.Path(sysconfig.get_path("purelib"), f"{name}-{version}.dist-info")
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+client = pathlib.Path(sysconfig.get_path("purelib"), "tritonclient", "grpc")
+client.mkdir(parents=True, exist_ok=True)
+for module in ("model_config_pb2", "service_pb2", "service_pb2_grpc"):
+    (client / f"{module}.py").touch()
 """
 
 
-def write_wheel(directory: Path, name: str, version: str, *needs: str) -> Path:
+def write_wheel(directory: Path, name: str, version: str, *needs: str, messages: str = "") -> Path:
     path = directory / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
     with ZipFile(path, "w") as wheel:
         wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n")
+        for module in ("__init__", "model_config_pb2", "service_pb2", "service_pb2_grpc"):
+            wheel.writestr(f"{name}/grpc/{module}.py", messages)
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
@@ -43,6 +51,8 @@ class Image:
         self.index.mkdir()
         self.packages.mkdir(parents=True)
         (self.packages / "pip").symlink_to(Path(pip.__file__).parent)
+        for name, version in (("python_rapidjson", "1.25"), ("ml_dtypes", "0.5.4"), ("urllib3", "2.8.0"), ("tritonclient", "2.73.0")):
+            write_wheel(self.index, name, version)
         for name, version in (("torchlike", "2.9.0a0+nv25.10"), ("numpylike", "1.26.4"), ("distrolike", "0.1-3ubuntu2")):
             with ZipFile(write_wheel(directory, name, version)) as wheel:
                 wheel.extractall(self.packages)
@@ -72,16 +82,16 @@ def test_what_the_image_has_is_used_and_what_it_lacks_is_chosen_to_fit(image: Im
     write_wheel(image.index, "numpylike", "2.2.0")
     write_wheel(image.index, "helperlike", "3.0", "numpylike>=2")
     write_wheel(image.index, "helperlike", "2.0", "numpylike>=1")
-    done = image.install(write_wheel(image.index, "toollike", "1.0", "numpylike>=1.20", "torchlike", "helperlike"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=1.20", "torchlike", "helperlike"))
     assert done.returncode == 0, done.stderr
-    assert "added: helperlike 2.0, toollike 1.0" in done.stdout
+    assert re.search(r"added: helperlike 2\.0, .*tritonclient 2\.73\.0", done.stdout)
     assert [image.version_of(name) for name in ("numpylike", "torchlike", "helperlike")] == ["1.26.4", "2.9.0a0+nv25.10", "2.0"]
 
 
 def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) -> None:
     write_wheel(image.index, "tabulate", "0.10.0")  # as constraints.txt has it
     write_wheel(image.index, "tabulate", "0.99.0")
-    done = image.install(write_wheel(image.index, "toollike", "1.0", "tabulate"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tabulate"))
     assert done.returncode == 0, done.stderr
     assert "tabulate 0.10.0" in done.stdout
 
@@ -89,7 +99,7 @@ def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) ->
 def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
     write_wheel(image.index, "tabulate", "0.10.0", "numpylike>=2")
     write_wheel(image.index, "tabulate", "0.9.0")
-    done = image.install(write_wheel(image.index, "toollike", "1.0", "tabulate"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tabulate"))
     assert done.returncode == 0, done.stderr
     assert "tabulate 0.9.0" in done.stdout
     assert "do not all fit this image" in done.stderr
@@ -97,15 +107,32 @@ def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
 
 def test_what_cannot_be_had_without_a_change_is_refused_and_nothing_stays(image: Image) -> None:
     write_wheel(image.index, "numpylike", "2.2.0")
-    done = image.install(write_wheel(image.index, "toollike", "1.0", "numpylike>=2"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=2"))
     assert done.returncode == 1
     assert "leave the image's packages as they are" in done.stderr
     assert not image.environment.exists()
 
 
+def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Image) -> None:
+    write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
+    write_wheel(image.index, "tritonclient", "2.71.0", "numpylike<1")  # what it asks is not what its messages need
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike", "tritonclient[grpc]>=2.50"))
+    assert done.returncode == 0, done.stderr
+    assert image.version_of("tritonclient") == "2.71.0"
+
+
+def test_no_tritonclient_that_works_is_said(image: Image) -> None:
+    write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
+    assert done.returncode == 1
+    assert "generated for a later protobuf" in done.stderr
+    assert "works with the image's protobuf" in done.stderr
+    assert not image.environment.exists()
+
+
 def test_a_version_that_pip_refuses_to_weigh_ends_it_too(image: Image) -> None:
     write_wheel(image.index, "distrolike", "1.0")
-    done = image.install(write_wheel(image.index, "toollike", "1.0", "distrolike>=1"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "distrolike>=1"))
     assert done.returncode == 1
     assert not image.environment.exists()
 
