@@ -82,12 +82,12 @@ def test_nothing_but_the_environment_comes_out_of_the_package_stage(stage: Stage
 def test_it_runs_as_nobody_known_and_signals_reach_trtbench(stage: Stage) -> None:
     assert stage.of("USER")[-1] == "10001:10001"  # a number: Kubernetes' runAsNonRoot can judge no name
     assert stage.of("ENTRYPOINT") == ['["/opt/trtbench/bin/trtbench"]']  # the exec form: no shell between
-    assert "--uid 10001" in stage.of("RUN")[0]
+    assert "--uid 10001" in stage.of("RUN")[-1]
 
 
 @by_name
 def test_all_that_is_written_to_is_a_volume_of_the_users(stage: Stage) -> None:
-    made = re.search(r"install -d -o bench -g bench ([^&]+)", stage.of("RUN")[0])
+    made = re.search(r"install -d -o bench -g bench ([^&]+)", stage.of("RUN")[-1])
     assert made
     assert set(volumes_of(stage)) == {"/work/runs", "/work/engines/built", "/cache"} <= set(made[1].split())
     environment = environment_of(stage)
