@@ -12,6 +12,10 @@ from containers.shown import ROOT, check_trtbench, shown_in, stages
 from containers.test_kubernetes import DOCUMENTS
 from containers.test_slurm import OPTIONS
 
+from trtbench import data
+from trtbench.scenario import Deployment
+from trtbench.scenario.reading import load_scenario
+
 PAGES = ("docs/containers.md", "docs/gpu-quickstart.md")
 COMMANDS = [(page, words) for page in PAGES for words in shown_in(page)]
 IMAGES = {  # NVIDIA's compatibility matrix, as the project's facts have it: first and last image, TensorRT-LLM, TensorRT
@@ -128,6 +132,15 @@ def test_the_image_that_is_built_on_by_default_is_the_last_with_engines() -> Non
 
 def test_the_quick_start_is_four_commands() -> None:
     assert len(shown_in("docs/gpu-quickstart.md")) == 4
+
+
+def test_every_setting_that_a_remedy_names_is_one() -> None:
+    page = (ROOT / "docs" / "gpu-quickstart.md").read_text("utf-8")
+    settings = re.findall(r"`--set ([\w.]+=[^\s`]+)`", page)
+    assert len(settings) > 4
+    for setting in settings:
+        if "tensorrt_llm.parameters" not in setting or "tensorrt_llm" in Deployment.model_fields:
+            load_scenario(data.SCENARIOS / "load.yaml", [setting])
 
 
 @pytest.mark.parametrize(("words", "place"), OURS.items())
