@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from containers.shown import ROOT, check_trtbench, shown_in, stages
-from containers.test_kubernetes import DOCUMENTS
+from containers.test_kubernetes import DOCUMENTS, FETCH, MANIFESTS
 from containers.test_slurm import OPTIONS
 
 from trtbench import data
@@ -83,9 +83,16 @@ def sbatch(arguments: list[str]) -> None:
 
 
 def kubectl(arguments: list[str]) -> None:
-    if arguments[0] == "apply":
-        assert arguments[1:] == ["-f", "scripts/kubernetes-job.yaml"]
+    verb = arguments[0]
+    if verb == "apply":
+        assert arguments[1] == "-f"
+        assert arguments[2] in MANIFESTS
+    elif verb == "create":
+        name, source = arguments[3], arguments[4].removeprefix("--from-file=")
+        mounted = [volume["secret"]["secretName"] for volume in FETCH["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
+        assert (arguments[1:3], mounted, source) == (["secret", "generic"], [name], "token=token")
     else:
+        assert verb in ("logs", "wait")
         kind, name = arguments[-1].split("/")
         assert (kind.capitalize(), name) in {(document["kind"], document["metadata"]["name"]) for document in DOCUMENTS}
 

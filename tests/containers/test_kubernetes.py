@@ -1,4 +1,4 @@
-"""scripts/kubernetes-job.yaml against Kubernetes' own schemas, and against the image that it runs."""
+"""The manifests in scripts/ against Kubernetes' own schemas, and against the image that they run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 import yaml
 from containers.shown import ROOT, check_trtbench, stages, volumes_of
 
-DOCUMENTS: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "scripts" / "kubernetes-job.yaml").read_text("utf-8")))
-JOB = next(document for document in DOCUMENTS if document["kind"] == "Job")
+MANIFESTS = ("scripts/kubernetes-job.yaml", "scripts/kubernetes-fetch.yaml")
+DOCUMENTS: list[dict[str, Any]] = [one for name in MANIFESTS for one in yaml.safe_load_all((ROOT / name).read_text("utf-8"))]
+JOB, FETCH = (document for document in DOCUMENTS if document["kind"] == "Job")
 POD = JOB["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
 
@@ -28,21 +29,38 @@ def test_a_key_that_is_not_kubernetes_would_be_seen() -> None:
         kubernetes_validate.validate(JOB | {"spec": JOB["spec"] | {"backofLimit": 0}}, "1.31", strict=True)
 
 
-def test_it_is_what_the_restricted_pod_security_standard_asks() -> None:
-    pod, own = POD["securityContext"], CONTAINER["securityContext"]
+@pytest.mark.parametrize("job", [JOB, FETCH], ids=lambda job: job["metadata"]["name"])
+def test_it_is_what_the_restricted_pod_security_standard_asks(job: dict[str, Any]) -> None:
+    spec = job["spec"]["template"]["spec"]
+    pod, own = spec["securityContext"], spec["containers"][0]["securityContext"]
     assert (pod["runAsNonRoot"], pod["seccompProfile"], own["allowPrivilegeEscalation"]) == (True, {"type": "RuntimeDefault"}, False)
     assert own["capabilities"] == {"drop": ["ALL"]}
     assert own["readOnlyRootFilesystem"] is True
-    assert POD["automountServiceAccountToken"] is False
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(POD)
-    assert all(set(volume) - {"name"} <= {"persistentVolumeClaim", "emptyDir"} for volume in POD["volumes"])
+    assert spec["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    assert all(set(volume) - {"name"} <= {"persistentVolumeClaim", "emptyDir", "secret"} for volume in spec["volumes"])
 
 
-def test_the_user_is_the_images() -> None:
-    pod = POD["securityContext"]
-    user = f"{pod['runAsUser']}:{pod['runAsGroup']}"
-    assert [user] == stages()["gpu"].of("USER")[-1:]
+@pytest.mark.parametrize("job", [JOB, FETCH], ids=lambda job: job["metadata"]["name"])
+def test_the_user_is_the_images(job: dict[str, Any]) -> None:
+    pod = job["spec"]["template"]["spec"]["securityContext"]
+    assert [f"{pod['runAsUser']}:{pod['runAsGroup']}"] == stages()["gpu"].of("USER")[-1:]
     assert pod["fsGroup"] == pod["runAsGroup"]
+
+
+def test_the_token_is_a_file_for_fetch_alone() -> None:
+    spec = FETCH["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    secret = next(volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    assert secret["defaultMode"] == 0o440  # YAML 1.1 and 1.2 read 0440 differently; Kubernetes' and ours are of 1.1
+    assert container["env"] == [{"name": "HF_TOKEN_PATH", "value": "/run/secrets/hf/token"}]
+    assert not any("secret" in volume for volume in POD["volumes"])
+    compile(container["args"][0], "args", "exec")
+
+
+def test_what_is_fetched_is_what_is_benchmarked() -> None:
+    fetched = FETCH["spec"]["template"]["spec"]["containers"][0]["args"][-1]
+    assert f"--set=model={fetched}" in CONTAINER["args"]
 
 
 def test_all_that_is_written_to_is_mounted_and_the_checkpoints_are_not_to_be() -> None:
@@ -52,7 +70,7 @@ def test_all_that_is_written_to_is_mounted_and_the_checkpoints_are_not_to_be() -
     assert [path for path, mount in mounts.items() if mount.get("readOnly")] == ["/models"]
     claims = {volume["persistentVolumeClaim"]["claimName"] for volume in POD["volumes"] if "persistentVolumeClaim" in volume}
     made = {document["metadata"]["name"] for document in DOCUMENTS if document["kind"] == "PersistentVolumeClaim"}
-    assert claims - made == {"trtbench-models"}
+    assert claims <= made
 
 
 def test_a_failed_benchmark_is_not_run_again_in_silence() -> None:
