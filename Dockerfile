@@ -22,9 +22,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 FROM ${CPU_BASE} AS cpu
 COPY --from=cpu-packages /opt/trtbench /opt/trtbench
-# The fonts are for the figures of Chinese reports; their version is the base's matter, as is that of everything it has.
+# For the figures of Chinese reports, and for scenarios with a load balancer; the versions are the base's matter.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends fonts-noto-cjk && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends fonts-noto-cjk haproxy && rm -rf /var/lib/apt/lists/*
 RUN useradd --no-log-init --uid 10001 --user-group --home-dir /cache --shell /usr/sbin/nologin bench \
     && install -d -o bench -g bench /work/runs /work/engines /work/engines/built /cache \
     && ln -s /opt/trtbench/bin/trtbench /usr/local/bin/trtbench
@@ -54,7 +54,7 @@ FROM ${BASE} AS gpu
 COPY --from=gpu-packages /opt/trtbench /opt/trtbench
 USER 0
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends fonts-noto-cjk && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends fonts-noto-cjk haproxy && rm -rf /var/lib/apt/lists/*
 RUN useradd --no-log-init --uid 10001 --user-group --home-dir /cache --shell /usr/sbin/nologin bench \
     && install -d -o bench -g bench /work/runs /work/engines /work/engines/built /cache \
     && ln -s /opt/trtbench/bin/trtbench /usr/local/bin/trtbench

@@ -56,7 +56,17 @@ def test_the_builder_gets_nothing_that_no_stage_copies() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [".env", "token", "models/llama/model.safetensors", "engines/built/x/weights.bin", "runs/a/events.jsonl", ".git/config"]
+    "path",
+    [
+        ".env",
+        "scenarios/.env",
+        "trtbench/.ruff_cache/x",
+        "token",
+        "models/llama/model.safetensors",
+        "engines/built/x/weights.bin",
+        "runs/a/events.jsonl",
+        ".git/config",
+    ],
 )
 def test_secrets_weights_and_results_stay_out_of_the_builder(path: str) -> None:
     assert not is_sent(path)
@@ -93,6 +103,12 @@ def test_all_that_is_written_to_is_a_volume_of_the_users(stage: Stage) -> None:
     environment = environment_of(stage)
     assert all(environment[key].startswith("/cache") for key in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"))
     assert stage.of("WORKDIR")[-1] == "/work"  # where trtbench makes runs/ and engines/built/
+
+
+@by_name
+def test_the_programs_that_shipped_scenarios_ask_for_are_there(stage: Stage) -> None:
+    texts = "".join(path.read_text("utf-8") for path in (ROOT / "scenarios").glob("*.yaml"))
+    assert set(re.findall(r"\bbalancer: (\w+)", texts)) - {"client"} <= set(stage.of("RUN")[0].split())
 
 
 def test_no_secret_has_a_place_in_a_layer() -> None:
