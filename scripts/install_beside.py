@@ -75,8 +75,9 @@ def install_beside(environment: Path, source: str) -> str | None:
         print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
         if not pip_install(python, needs, image_pins(image)):
             return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
-    if not any(tritonclient_works(python, version) for version in TRITONCLIENTS):
-        return f"no tritonclient of {', '.join(TRITONCLIENTS)} works with the image's protobuf and grpcio (above); take a newer image"
+    choices = (image["tritonclient"],) if "tritonclient" in image else TRITONCLIENTS
+    if not any(tritonclient_works(python, version) for version in choices):
+        return f"no tritonclient of {', '.join(choices)} works with the image's protobuf and grpcio (above); take a newer image"
     after = installed(python)
     changed = {name: (version, after.get(name)) for name, version in image.items() if after.get(name) != version}
     if changed:
@@ -87,10 +88,8 @@ def install_beside(environment: Path, source: str) -> str | None:
 
 
 def tritonclient_works(python: str, version: str) -> bool:
-    return (
-        pip_install(python, ["--no-deps", f"tritonclient=={version}"])
-        and subprocess.run([python, "-c", IMPORT], check=False).returncode == 0
-    )
+    fetched = pip_install(python, ["--no-deps", f"tritonclient=={version}"])
+    return fetched and subprocess.run([python, "-c", IMPORT], check=False).returncode == 0
 
 
 def installed(python: str) -> dict[str, str]:

@@ -121,6 +121,20 @@ def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Imag
     assert image.version_of("tritonclient") == "2.71.0"
 
 
+def test_the_images_own_tritonclient_is_used(image: Image, tmp_path: Path) -> None:
+    with ZipFile(write_wheel(tmp_path, "tritonclient", "2.60.0")) as wheel:
+        wheel.extractall(image.packages)
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
+    assert done.returncode == 0, done.stderr
+    assert image.version_of("tritonclient") == "2.60.0"
+
+
+def test_the_tritonclient_that_is_tried_first_is_the_pinned_one() -> None:
+    pinned = re.search(r"^tritonclient==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    assert pinned
+    assert f'TRITONCLIENTS = ("{pinned[1]}", ' in SCRIPT.read_text("utf-8")
+
+
 def test_no_tritonclient_that_works_is_said(image: Image) -> None:
     write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
