@@ -8,8 +8,9 @@ is therefore a constraint for pip; what is missing comes in the version of const
 that does. At the end every package of the image is looked up from inside the environment: one that would be another ends it with exit
 code 1, and nothing stays. Needs no ensurepip: it is the image's own pip that installs.
 
-tritonclient is chosen apart, for what it asks of grpcio and protobuf is far narrower than what its messages, all that is used of it, need:
-those must be generated for no later protobuf and grpcio than the image's, which their import says.
+Two packages are chosen by trial, since what they ask for is not what they need: tritonclient asks for far narrower gRPC and protobuf than
+its messages, all that is used of it, and pyarrow does not ask for the NumPy that it was built for. Last, every module of trtbench is
+imported, but for those of the CPU engines.
 """
 
 from __future__ import annotations
@@ -29,13 +30,28 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==")
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?", re.IGNORECASE)
-TRITONCLIENTS = ("2.73.0", "2.71.0")  # messages for protobuf 6.33 and grpcio 1.81; for protobuf 5.26 and grpcio 1.63
+TRIED = {
+    "tritonclient": ("2.73.0", "2.71.0"),  # messages for protobuf 6.33 and gRPC 1.81; for protobuf 5.26 and gRPC 1.63
+    "pyarrow": ("26.0.1", "25.0.1", "19.0.1"),  # for NumPy 2; the next two ran with NumPy 1.26
+}
+TRIALS = {
+    "tritonclient": "from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc",
+    "pyarrow": "import pyarrow.parquet",
+}
 TRITONCLIENT_NEEDS = ("python-rapidjson", "ml-dtypes", "urllib3")
-IMPORT = "from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc"
+IMPORT_ALL = """
+import importlib, pkgutil, trtbench
+of_cpu_engines = {"torch", "openvino", "openvino_genai", "optimum", "nncf", "transformers", "gguf"}
+for module in pkgutil.walk_packages(trtbench.__path__, "trtbench."):
+    try:
+        module.name.endswith("__main__") or importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] not in of_cpu_engines:
+            raise
+"""
 NEEDS = """
 import importlib.metadata, json
-asked = [line for line in importlib.metadata.requires("trtbench") or () if "extra ==" not in line]
-print(json.dumps([line for line in asked if not line.startswith("tritonclient")]))
+print(json.dumps([line for line in importlib.metadata.requires("trtbench") or () if "extra ==" not in line]))
 """
 LIST = """
 import importlib.metadata, json
@@ -70,14 +86,17 @@ def install_beside(environment: Path, source: str) -> str | None:
     python = str(environment / "bin" / "python")
     if not pip_install(python, ["--no-deps", source]):
         return f"{source} could not be installed; pip's message is above"
-    needs = [*answer(python, NEEDS), *TRITONCLIENT_NEEDS]
+    needs = [line for line in answer(python, NEEDS) if not line.startswith(tuple(TRIED))] + [*TRITONCLIENT_NEEDS]
     if not pip_install(python, needs, [*image_pins(image), *own_pins(image)]):
         print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
         if not pip_install(python, needs, image_pins(image)):
             return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
-    choices = (image["tritonclient"],) if "tritonclient" in image else TRITONCLIENTS
-    if not any(tritonclient_works(python, version) for version in choices):
-        return f"no tritonclient of {', '.join(choices)} works with the image's protobuf and grpcio (above); take a newer image"
+    for name, versions in TRIED.items():
+        choices = (image[name],) if name in image else versions
+        if not any(works(python, name, version) for version in choices):
+            return f"no {name} of {', '.join(choices)} works with the image's packages (above); take a newer image"
+    if not runs(python, IMPORT_ALL):
+        return "trtbench cannot be imported beside the image's packages (above); take a newer image"
     after = installed(python)
     changed = {name: (version, after.get(name)) for name, version in image.items() if after.get(name) != version}
     if changed:
@@ -87,9 +106,12 @@ def install_beside(environment: Path, source: str) -> str | None:
     return None
 
 
-def tritonclient_works(python: str, version: str) -> bool:
-    fetched = pip_install(python, ["--no-deps", f"tritonclient=={version}"])
-    return fetched and subprocess.run([python, "-c", IMPORT], check=False).returncode == 0
+def works(python: str, name: str, version: str) -> bool:
+    return pip_install(python, ["--no-deps", f"{name}=={version}"]) and runs(python, TRIALS[name])
+
+
+def runs(python: str, code: str) -> bool:
+    return subprocess.run([python, "-c", code], cwd="/", check=False).returncode == 0
 
 
 def installed(python: str) -> dict[str, str]:

@@ -21,6 +21,9 @@ for name, version in (("trtbench", "1.0"), ("numpylike", "2.2.0")):
     info = pathlib.Path(sysconfig.get_path("purelib"), f"{name}-{version}.dist-info")
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+for package, module in (("trtbench", "__init__"), ("pyarrow", "parquet")):
+    pathlib.Path(sysconfig.get_path("purelib"), package).mkdir(exist_ok=True)
+    pathlib.Path(sysconfig.get_path("purelib"), package, f"{module}.py").touch()
 client = pathlib.Path(sysconfig.get_path("purelib"), "tritonclient", "grpc")
 client.mkdir(parents=True, exist_ok=True)
 for module in ("model_config_pb2", "service_pb2", "service_pb2_grpc"):
@@ -28,12 +31,13 @@ for module in ("model_config_pb2", "service_pb2", "service_pb2_grpc"):
 """
 
 
-def write_wheel(directory: Path, name: str, version: str, *needs: str, messages: str = "") -> Path:
+def write_wheel(directory: Path, name: str, version: str, *needs: str, messages: str = "", code: str = "") -> Path:
     path = directory / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
     with ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n")
+        wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n{code}\n")
+        wheel.writestr(f"{name}/parquet.py", "")
         for module in ("__init__", "model_config_pb2", "service_pb2", "service_pb2_grpc"):
             wheel.writestr(f"{name}/grpc/{module}.py", messages)
         wheel.writestr(f"{info}/METADATA", metadata)
@@ -51,7 +55,13 @@ class Image:
         self.index.mkdir()
         self.packages.mkdir(parents=True)
         (self.packages / "pip").symlink_to(Path(pip.__file__).parent)
-        for name, version in (("python_rapidjson", "1.25"), ("ml_dtypes", "0.5.4"), ("urllib3", "2.8.0"), ("tritonclient", "2.73.0")):
+        for name, version in (
+            ("python_rapidjson", "1.25"),
+            ("ml_dtypes", "0.5.4"),
+            ("urllib3", "2.8.0"),
+            ("tritonclient", "2.73.0"),
+            ("pyarrow", "26.0.1"),
+        ):
             write_wheel(self.index, name, version)
         for name, version in (("torchlike", "2.9.0a0+nv25.10"), ("numpylike", "1.26.4"), ("distrolike", "0.1-3ubuntu2")):
             with ZipFile(write_wheel(directory, name, version)) as wheel:
@@ -129,10 +139,27 @@ def test_the_images_own_tritonclient_is_used(image: Image, tmp_path: Path) -> No
     assert image.version_of("tritonclient") == "2.60.0"
 
 
-def test_the_tritonclient_that_is_tried_first_is_the_pinned_one() -> None:
-    pinned = re.search(r"^tritonclient==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+@pytest.mark.parametrize("name", ["tritonclient", "pyarrow"])
+def test_what_is_tried_first_is_the_pinned_one(name: str) -> None:
+    pinned = re.findall(rf"^{name}==(\S+)", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
     assert pinned
-    assert f'TRITONCLIENTS = ("{pinned[1]}", ' in SCRIPT.read_text("utf-8")
+    assert f'"{name}": ("{max(pinned)}", ' in SCRIPT.read_text("utf-8")
+
+
+def test_a_pyarrow_for_the_images_numpy_is_taken(image: Image) -> None:
+    write_wheel(image.index, "pyarrow", "26.0.1", code="raise ImportError('pyarrow requires NumPy 2.0 or newer')")
+    write_wheel(image.index, "pyarrow", "19.0.1")
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike", "pyarrow>=15"))
+    assert done.returncode == 0, done.stderr
+    assert image.version_of("pyarrow") == "19.0.1"
+
+
+def test_a_trtbench_that_cannot_be_imported_there_is_said(image: Image) -> None:
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", code="import nowhere"))
+    assert done.returncode == 1
+    assert "No module named 'nowhere'" in done.stderr
+    assert "cannot be imported beside" in done.stderr
+    assert not image.environment.exists()
 
 
 def test_no_tritonclient_that_works_is_said(image: Image) -> None:
@@ -140,7 +167,7 @@ def test_no_tritonclient_that_works_is_said(image: Image) -> None:
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
     assert done.returncode == 1
     assert "generated for a later protobuf" in done.stderr
-    assert "works with the image's protobuf" in done.stderr
+    assert "works with the image's packages" in done.stderr
     assert not image.environment.exists()
 
 
