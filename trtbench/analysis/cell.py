@@ -66,6 +66,11 @@ def figure_by(cells: Sequence[Cell]) -> Figure:
     return "output_token_throughput" if any(cell.output_token_throughput for cell in cells) else "request_throughput"
 
 
+def percentile_of(stages: Sequence[StageResult], latency: str) -> Percentile:
+    """P99 only where every one of them has it, so that no two are compared at different percentiles."""
+    return "p99" if stages and all(getattr(stage.latency, latency).p99 is not None for stage in stages) else "p50"
+
+
 def cell_of(
     name: str,
     stages: Sequence[StageResult],
@@ -75,8 +80,7 @@ def cell_of(
     drop: Drop | None,
 ) -> Cell:
     def over(pick: Callable[[StageResult], float | None]) -> Estimate | None:
-        values = [value for stage in stages if (value := pick(stage)) is not None]
-        return Estimate.of(values) if len(values) == len(stages) else None
+        return Estimate.over(stages, pick)
 
     def mean(pick: Callable[[StageResult], float | None]) -> float | None:
         found = over(pick)

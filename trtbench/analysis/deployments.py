@@ -20,6 +20,7 @@ from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
 from trtbench.analysis.throughput import main_rate
 from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
+from trtbench.analysis.window import gpu_memory
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import DeploymentDirectory, Samples, Series
 from trtbench.scenario import Scenario
@@ -102,7 +103,7 @@ def deployment_result(
         server_lost=_data_of(events, "server_lost"),
         kv_blocks_left=_blocks_left(samples, stages, requests, facts, scenario.telemetry.interval_ms * _NS_PER_MS),
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
-        gpu_memory_peak_bytes=_gpu_memory_peak(samples),
+        gpu_memory_peak_bytes=_peak(gpu_memory(samples)),
         knee=find_knee(throughput_curve(stages)),
         kv_used_blocks=Curve.of(samples.series("kv_blocks_used")),
         running=Curve.of(samples.series("inflight_scheduled_requests")),
@@ -197,8 +198,3 @@ def _blocks_left(
 
 def _peak(series: Series) -> float | None:
     return float(series[1].max()) if len(series[1]) else None
-
-
-def _gpu_memory_peak(samples: Samples) -> float | None:
-    peaks = [_peak(samples.series("gpu_memory_used_bytes", gpu)) for gpu in samples.labels("gpu_memory_used_bytes")]
-    return sum(peak for peak in peaks if peak is not None) if peaks else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _T_975: tuple[float, ...] = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _T_975 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
@@ -35,8 +38,9 @@ class Estimate:
             return cls(known[0], None, 1)
         return cls(fmean(known), t_975(len(known) - 1) * stdev(known) / sqrt(len(known)), len(known))
 
-    def overlaps(self, other: Estimate) -> bool | None:
-        """Whether the intervals meet; None where one of them is not known."""
-        if self.half_width is None or other.half_width is None:
-            return None
-        return abs(self.mean - other.mean) <= self.half_width + other.half_width
+    @classmethod
+    def over(cls, items: Iterable[T], pick: Callable[[T], float | None]) -> Estimate | None:
+        """None unless every one of them has the figure: a mean over some would read as over all."""
+        values = [pick(item) for item in items]
+        known = [value for value in values if value is not None]
+        return cls.of(known) if len(known) == len(values) else None

@@ -14,6 +14,7 @@ from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.workers import busiest
+from trtbench.records import Outcome
 from trtbench.scenario import Scenario
 
 Severity = Literal["critical", "warning", "info"]
@@ -55,7 +56,7 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _first(result, _client)
     yield from _batcher(result)
     yield from _first(result, _queue)
-    yield from _first(result, _rate)
+    yield from _first(result, _rate) if not result.reloads else ()  # a reload holds requests up, and has findings of its own
     yield from _slo(result)
     yield from _creep(result)
     if result.server_fault:
@@ -90,7 +91,7 @@ def _server(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _errors(result: DeploymentResult) -> Iterator[Finding]:
-    """One finding a class, of the stage where it struck hardest."""
+    """One finding a class, of the stage where it struck hardest. What a reload alone made unavailable is a finding of reloads."""
     worst: dict[str, tuple[float, StageResult, int]] = {}
     for stage in result.stages:
         equation = stage.conservation
@@ -100,6 +101,8 @@ def _errors(result: DeploymentResult) -> Iterator[Finding]:
             if outcome not in worst or share > worst[outcome][0]:
                 worst[outcome] = (share, stage, count)
     for outcome, (share, stage, count) in worst.items():
+        if outcome == Outcome.UNAVAILABLE and result.reloads and count <= result.reloads.unavailable:
+            continue
         figures: dict[str, float | str] = {
             "count": count,
             "planned": stage.conservation.planned,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, figure_by, with_pareto
+from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, figure_by, percentile_of, with_pareto
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.race import SLO_KEPT_RATIO, Drop
@@ -19,7 +19,7 @@ from trtbench.scenario import Grid, Scenario
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The highest mean of `figure`. `clear`: better than every other, each in differences by round; None with one repeat.
+    """The highest mean of `figure`. `clear`: better than every other, each in differences by round; None with one repeat, or no other.
 
     `rivals` are the candidates whose difference to the winner has a 95 % interval that reaches zero. `second` is the next best, of a
     search also among those given up as worse; `difference` is the winner's figure minus its, over the rounds of both, and
@@ -89,7 +89,7 @@ def _frontier(
         if stage is not None and stage.supports_rates:
             rounds[cell][grid.round_of(result.facts.deployment)] = stage
     every = [stage for of_cell in rounds.values() for stage in of_cell.values()]
-    percentiles = {latency: _percentile(every, latency) for latency in LATENCIES}
+    percentiles = {latency: percentile_of(every, latency) for latency in LATENCIES}
     drops = _drops(events, dtype, label)
     cells = []
     for name, of_cell in rounds.items():
@@ -118,10 +118,6 @@ def _drop(row: dict[str, Any]) -> Drop:
     return Drop(**row | {"difference": Estimate(**difference) if difference else None})
 
 
-def _percentile(stages: Sequence[StageResult], latency: str) -> Percentile:
-    return "p99" if stages and all(getattr(stage.latency, latency).p99 is not None for stage in stages) else "p50"
-
-
 def winner(cells: Sequence[Cell]) -> Winner | None:
     """None where no cell may win."""
     figure = figure_by(cells)
@@ -142,7 +138,7 @@ def winner(cells: Sequence[Cell]) -> Winner | None:
         second=second.name if second else None,
         difference=difference,
         margin_ratio=difference.mean / fmean(of_second) if difference and of_second and fmean(of_second) else None,
-        clear=None if unknown else not rivals,
+        clear=None if unknown or second is None else not rivals,
         rivals=rivals,
     )
 

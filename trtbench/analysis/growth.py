@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
-import numpy as np
+from trtbench.analysis.line import fit_line
 
 CostFigure = Literal["ttft_ns", "kv_used_blocks_peak", "server_rss_bytes_peak", "gpu_memory_bytes_peak"]
 _FEWEST_LENGTHS = 3
@@ -55,9 +56,5 @@ def _fit(points: Iterable[tuple[float, float, int]]) -> tuple[int, int, int, flo
         by_length.setdefault(length, (x, []))[1].append(y)
     if len(by_length) < _FEWEST_LENGTHS:
         return None
-    xs = np.array([x for x, _ in by_length.values()])
-    ys = np.array([sum(values) / len(values) for _, values in by_length.values()])
-    slope, intercept = np.polyfit(xs, ys, 1)
-    spread = float(((ys - ys.mean()) ** 2).sum())
-    left = float(((ys - intercept - slope * xs) ** 2).sum())
-    return len(by_length), min(by_length), max(by_length), float(intercept), float(slope), 1 - left / spread if spread > 0 else None
+    line = fit_line([x for x, _ in by_length.values()], [fmean(values) for _, values in by_length.values()])
+    return len(by_length), min(by_length), max(by_length), line.intercept, line.slope, line.explained_ratio

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from trtbench.analysis.percentile import PERMILLES, nearest_rank
-from trtbench.analysis.reload_slopes import gpu_memory
+from trtbench.analysis.window import gpu_memory
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
 

@@ -44,11 +44,16 @@ def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Rea
     planned = len(asked.planned)
     if len(ended) < planned:
         yield Reason("reloads_missing", "suspect", result.name, figures={"count": planned - len(ended), "planned": planned})
-    few = [one for one in ended if one.before is None or one.before.ttft_ns.p50 is None]
+    few = [one for one in ended if not _has_before(one)]
     if few:
         yield Reason("reload_few_before", "suspect", result.name, figures={"count": len(few), "planned": planned})
     if asked.repeats == 1:
         yield Reason("reloads_once", "note", result.name)
+
+
+def _has_before(one: ReloadResult) -> bool:
+    """Whether enough was undisturbed before it to be held against: the maximum of a few is small by chance."""
+    return one.before is not None and one.before.ttft_ns.p50 is not None
 
 
 def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
@@ -92,7 +97,7 @@ def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterato
 def _spiked(result: DeploymentResult, finished: Sequence[ReloadResult], asked: HotReload) -> Iterator[Finding]:
     spikes = [
         (ratio, metric, one)
-        for one in finished
+        for one in filter(_has_before, finished)
         for metric, ratio in (("TTFT", one.ttft_spike_ratio), ("ITL", one.itl_spike_ratio))
         if ratio is not None and ratio > asked.max_spike
     ]
@@ -111,7 +116,7 @@ def _spiked(result: DeploymentResult, finished: Sequence[ReloadResult], asked: H
 
 
 def _no_recovery(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
-    never = [one for one in finished if one.before is not None and one.recovery_ns is None]
+    never = [one for one in finished if _has_before(one) and one.recovery_ns is None]
     if never:
         figures: dict[str, float | str] = {
             "count": len(never),

@@ -10,10 +10,10 @@ from typing import Any
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.reload_course import Course, course
 from trtbench.analysis.reload_result import ReloadResult
-from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, gpu_memory, last_before, rise
+from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, rise
 from trtbench.analysis.reload_spread import ReloadGroup, groups
 from trtbench.analysis.reload_windows import NS_PER_S, Calm, calm, disturbed, gaps_inside, recovery_ns, worst
-from trtbench.analysis.window import inside
+from trtbench.analysis.window import gpu_memory, last_before, peak
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
 
@@ -39,6 +39,11 @@ class Reloads:
     versions: dict[str, VersionUse]
     rises: dict[str, Rise | None]
     course: Course
+
+    @property
+    def unavailable(self) -> int:
+        """Requests that failed as such in a window: a reload may leave the model without a version for a while."""
+        return sum(one.failed.get(Outcome.UNAVAILABLE, 0) for one in self.reloads)
 
 
 def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples) -> Reloads | None:
@@ -128,9 +133,9 @@ def _reload(
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
         rss_before_bytes=last_before(rss, start_ns),
-        rss_peak_bytes=_peak(rss, start_ns, end_ns),
+        rss_peak_bytes=peak(rss, start_ns, end_ns),
         gpu_before_bytes=last_before(gpu, start_ns),
-        gpu_peak_bytes=_peak(gpu, start_ns, end_ns),
+        gpu_peak_bytes=peak(gpu, start_ns, end_ns),
     )
 
 
@@ -200,8 +205,3 @@ def _versions(measured: Sequence[RequestRecord]) -> dict[str, VersionUse]:
         version: VersionUse(len(span), min(sent for sent, _ in span), max(done for _, done in span))
         for version, span in sorted(spans.items(), key=lambda item: (len(item[0]), item[0]))
     }
-
-
-def _peak(series: Series, start_ns: int, end_ns: int) -> float | None:
-    values = inside(series, start_ns, end_ns)
-    return float(values.max()) if len(values) else None

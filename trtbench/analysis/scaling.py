@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.cell import Percentile
+from trtbench.analysis.cell import Percentile, percentile_of
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
@@ -96,7 +96,7 @@ def _rounds(axis: Axis, label: str, dtype: str, scaling: Scaling, results: Seque
 
 
 def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds, cpu_count: int) -> ScalingCurve:
-    percentile = _percentile([stage for repeats in rounds.values() for _, stage in repeats.values()])
+    percentile = percentile_of([stage for repeats in rounds.values() for _, stage in repeats.values()], "e2e_latency_ns")
     cells = scaling.points(axis).items()
     points = tuple(_point(name, units, rounds, percentile, scaling.repeats, cpu_count) for units, name in cells)
     bound = scaling.efficiency_bound_ratio
@@ -120,17 +120,12 @@ def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds,
     )
 
 
-def _percentile(stages: Sequence[StageResult]) -> Percentile:
-    return "p99" if stages and all(stage.latency.e2e_latency_ns.p99 is not None for stage in stages) else "p50"
-
-
 def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, repeats: int, cpu_count: int) -> ScalingPoint:
     measured, smallest = rounds[units], min(rounds)
     stages = [stage for _, stage in measured.values()]
 
     def over(pick: Callable[[StageResult], float | None]) -> Estimate | None:
-        values = [value for stage in stages if (value := pick(stage)) is not None]
-        return Estimate.of(values) if len(values) == len(stages) else None
+        return Estimate.over(stages, pick)
 
     pairs = [(measured[r][1], rounds[smallest][r][1]) for r in sorted(measured.keys() & rounds[smallest].keys())]
     speedups = [ratio for large, small in pairs if (ratio := _speedup(large, small)) is not None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trtbench.analysis.latency import ttft_ns
+from trtbench.analysis.window import gpu_memory, peak
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
 
@@ -82,9 +83,9 @@ def trial_result(
         failure=None if data["passed"] else _failure(data, failed, death),
         error=str(death.get("cause", "")) if data["stop"] == "server_lost" else next((r.error for r in failed if r.error), ""),
         ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
-        kv_used_blocks_peak=_peak(samples, "kv_blocks_used", start, end),
-        server_rss_bytes_peak=_peak(samples, "server_rss_bytes", start, end),
-        gpu_memory_bytes_peak=_gpu_peak(samples, start, end),
+        kv_used_blocks_peak=peak(samples.series("kv_blocks_used"), start, end),
+        server_rss_bytes_peak=peak(samples.series("server_rss_bytes"), start, end),
+        gpu_memory_bytes_peak=peak(gpu_memory(samples), start, end),
         healthy=data["healthy"],
         blocks_left=data["blocks_left"],
         takes_most=data["users"] * data["input_tokens"] > most_before,
@@ -111,16 +112,3 @@ def _failure(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[
     if "kv cache" in text or "no free blocks" in text:
         return "kv_exhausted"
     return _CLASSES.get(first.outcome, "other")
-
-
-def _peak(samples: Samples, name: str, start_ns: int, end_ns: int, label: str = "") -> float | None:
-    times, values = samples.series(name, label)
-    inside = values[(times >= start_ns) & (times <= end_ns)]
-    return float(inside.max()) if len(inside) else None
-
-
-def _gpu_peak(samples: Samples, start_ns: int, end_ns: int) -> float | None:
-    """All GPUs added."""
-    peaks = [_peak(samples, "gpu_memory_used_bytes", start_ns, end_ns, gpu) for gpu in samples.labels("gpu_memory_used_bytes")]
-    known = [peak for peak in peaks if peak is not None]
-    return sum(known) if known else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trtbench.rundir import Series
+from trtbench.rundir import Samples, Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,30 @@ def inside(series: Series, start_ns: int, end_ns: int) -> npt.NDArray[np.float64
     """The values read at start_ns <= time <= end_ns."""
     times, values = series
     return values[np.searchsorted(times, start_ns, "left") : np.searchsorted(times, end_ns, "right")]
+
+
+def peak(series: Series, start_ns: int, end_ns: int) -> float | None:
+    values = inside(series, start_ns, end_ns)
+    return float(values.max()) if len(values) else None
+
+
+def last_before(series: Series, at_ns: int) -> float | None:
+    """The last reading at or before an instant."""
+    times, values = series
+    position = int(np.searchsorted(times, at_ns, "right")) - 1
+    return float(values[position]) if position >= 0 else None
+
+
+def gpu_memory(samples: Samples) -> Series:
+    """Used bytes of all GPUs added, at the readings of the first, each other's last reading standing for it; empty without one."""
+    first, *others = [samples.series("gpu_memory_used_bytes", label) for label in samples.labels("gpu_memory_used_bytes")] or [
+        samples.series("gpu_memory_used_bytes")
+    ]
+    times, total = first
+    for read, values in others:
+        last = np.searchsorted(read, times, "right")
+        total = total + np.concatenate([[0.0], values])[last]
+    return times, total
 
 
 def increase(series: Series, start_ns: int, end_ns: int) -> float | None:

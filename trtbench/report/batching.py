@@ -71,7 +71,7 @@ def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str
 
 def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, many: bool, words: Words) -> Table:
     """`rows` begin with the deployment, which a table of one alone does not show."""
-    header = tuple(words(f"col.{column}") for column in ("deployment", *columns))
+    header = words.header("deployment", *columns)
     skip = 0 if many else 1
     return Table(header[skip:], tuple(row[skip:] for row in rows), caption, note, labels=2 - skip)
 

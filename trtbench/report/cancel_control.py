@@ -32,7 +32,7 @@ def control_blocks(summary: Summary, words: Words) -> list[Block]:
 
 
 def _table(deployment: str, control: CancelControl, words: Words) -> Table:
-    header = (words("col.metric"), words("col.with_cancels"), words("col.without_cancels"), words("comparison.ratio"))
+    header = (*words.header("metric", "with_cancels", "without_cancels"), words("comparison.ratio"))
     names = {"stage": control.stage, "control": control.control, "cancelled": percent(control.cancelled_ratio)}
     caption = words("cancel_control.caption", deployment=deployment, count=whole(control.compared), **names)
     return Table(header, tuple(_row(name, control, words) for name in _FIGURES), caption)

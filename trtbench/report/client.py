@@ -12,7 +12,7 @@ _COLUMNS = ("stage", "stamps", "lag_p50", "lag_p99", "lag_max", "coalesced", "ra
 
 def client_tables(summary: Summary, words: Words) -> list[Block]:
     """One a deployment, with what its workers told of their transport."""
-    header = tuple(words(f"col.{column}") for column in _COLUMNS)
+    header = words.header(*_COLUMNS)
     return [
         Table(header, tuple(_row(stage, words) for stage in result.stages), result.name, _transport(result, words), labels=2)
         for result in summary.deployments

@@ -28,16 +28,16 @@ def limit_sentences(summary: Summary, words: Words) -> Bullets | None:
 def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: Words) -> list[Block]:
     columns = ("users", "last_passed", "first_failed", "failure_class", "confirmed", "predicted", "fits_together", "agrees")
     rows = tuple(_limit_row(limit, limits, words) for limit in limits.limits)
-    blocks: list[Block] = [Table(_header(words, *columns), rows, words("limit.caption", deployment=result.name))]
+    blocks: list[Block] = [Table(words.header(*columns), rows, words("limit.caption", deployment=result.name))]
     failures = tuple(_failure_row(trial, words) for trial in limits.trials if not trial.passed)
     if failures:
-        header = _header(words, "users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
+        header = words.header("users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
         blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
     passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
-    header = _header(words, "users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
+    header = words.header("users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
     blocks.append(Table(header, tuple(_cost_row(trial) for trial in passed), words("limit.costs", deployment=result.name)))
     if limits.growths:
-        header = _header(words, "users", "cost", "lengths", "law", "explained")
+        header = words.header("users", "cost", "lengths", "law", "explained")
         rows = tuple(_growth_row(growth, words) for growth in limits.growths)
         blocks.append(Table(header, rows, words("limit.growth", deployment=result.name), labels=2))
     return blocks
@@ -108,7 +108,3 @@ def _sentence(deployment: str, limits: ContextLimits, limit: Limit, words: Words
         return words("limit.none_failed", **figures)
     figures |= {"failed_tokens": limit.failed_tokens, "class": words(f"failure.{limit.failure}")}
     return words("limit.sentence", **figures)
-
-
-def _header(words: Words, *columns: str) -> tuple[str, ...]:
-    return tuple(words(f"col.{column}") for column in columns)

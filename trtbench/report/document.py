@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 from markupsafe import Markup
@@ -14,6 +14,9 @@ from trtbench.analysis.summary import Summary
 from trtbench.report.sections import document
 from trtbench.report.words import Language, Words
 from trtbench.rundir import RunDirectory, write_json
+
+if TYPE_CHECKING:
+    from trtbench.report.plots import Drawing
 
 Format = Literal["md", "html", "json"]
 FORMATS: tuple[Format, ...] = ("md", "html", "json")
@@ -31,7 +34,7 @@ def write_reports(run: RunDirectory, summary: Summary, language: Language = "en"
 
 
 def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequence[Format]) -> list[Path]:
-    from trtbench.report.plots import draw, write_png  # matplotlib takes most of a second to import; json and --help need none
+    from trtbench.report.plots import draw  # matplotlib takes most of a second to import; json and --help need none
 
     drawings = draw(summary, words)
     content = document(summary, words, tuple(drawings))
@@ -41,7 +44,7 @@ def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequen
     if "html" in formats:
         svg = {name: Markup(drawing.svg) for name, drawing in drawings.items()}  # noqa: S704 - our own drawing, escaped by matplotlib
         written.append(_write(path / "report.html", _html().get_template("report.html.j2").render(document=content, svg=svg)))
-    return written + write_png(drawings, path / "plots")
+    return written + _write_png(drawings, path / "plots")
 
 
 def _html() -> jinja2.Environment:
@@ -74,3 +77,13 @@ def _write(path: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def _write_png(drawings: Mapping[str, Drawing], directory: Path) -> list[Path]:
+    """One file a drawing, in place of all those of an earlier report, so that none is left that this one does not name."""
+    directory.mkdir(exist_ok=True)
+    for old in directory.glob("*.png"):
+        old.unlink()
+    for name, drawing in drawings.items():
+        (directory / f"{name}.png").write_bytes(drawing.png)
+    return [directory / f"{name}.png" for name in drawings]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 NONE = "-"
 _NS_PER_MS = 1_000_000
@@ -60,6 +61,23 @@ def seconds(value_s: float | None) -> str:
 def times(factor: float | None) -> str:
     """A ratio of two figures: 1.42×."""
     return NONE if factor is None else f"{factor:.2f}×"
+
+
+class Interval(Protocol):
+    """A mean and half the width of its 95 % interval."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def half_width(self) -> float | None: ...
+
+
+def estimate(value: Interval | None, shown: Callable[[float | None], str]) -> str:
+    """1.42 ± 0.10; the mean alone where one repeat has no interval."""
+    if value is None:
+        return NONE
+    return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
 
 
 def utc(iso: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from trtbench.analysis.summary import Cell, Drop, Estimate, Frontier, Summary, heat_maps
+from trtbench.analysis.summary import Cell, Drop, Frontier, Summary, heat_maps
 from trtbench.report.blocks import Block, Bullets, Code, Figure, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent
+from trtbench.report.format import NONE, estimate, ms, number, percent
 from trtbench.report.heat import caption, drawing_of, heat_table, note
 from trtbench.report.words import Words
 from trtbench.scenario import Cells, Deployment, Grid, Task
@@ -85,17 +85,17 @@ def _search(frontier: Frontier, words: Words) -> list[Block]:
 
 def _why(drop: Drop, words: Words) -> str:
     if drop.why == "below":
-        return words("frontier.why_below", leader=drop.leader or NONE, difference=_estimate(drop.difference, number))
+        return words("frontier.why_below", leader=drop.leader or NONE, difference=estimate(drop.difference, number))
     if drop.why == "slo":
         return words("frontier.why_slo", share_ratio=drop.within_slo_ratio or 0.0)
     return words("frontier.why_no_figure")
 
 
 def _load_row(cell: Cell, words: Words) -> tuple[str, ...]:
-    rates = (_estimate(cell.output_token_throughput, number), _estimate(cell.request_throughput, number))
-    latencies = tuple(_estimate(value, ms) for value in (cell.ttft_ns, cell.itl_ns, cell.e2e_latency_ns))
+    rates = (estimate(cell.output_token_throughput, number), estimate(cell.request_throughput, number))
+    latencies = tuple(estimate(value, ms) for value in (cell.ttft_ns, cell.itl_ns, cell.e2e_latency_ns))
     pareto = NONE if cell.pareto is None else words.listed([_SHORT[name] for name in cell.pareto]) or words("frontier.no")
-    return (cell.name, str(cell.repeats), *rates, *latencies, _estimate(cell.goodput, number), percent(cell.within_slo_ratio), pareto)
+    return (cell.name, str(cell.repeats), *rates, *latencies, estimate(cell.goodput, number), percent(cell.within_slo_ratio), pareto)
 
 
 def _batcher_row(cell: Cell) -> tuple[str, ...]:
@@ -109,12 +109,6 @@ def _basis(frontier: Frontier, words: Words) -> str:
     return words("frontier.counted" if all(read) else "frontier.sampled") if read else ""
 
 
-def _estimate(value: Estimate | None, shown: Callable[[float | None], str]) -> str:
-    if value is None:
-        return NONE
-    return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
-
-
 def _sentence(frontier: Frontier, words: Words) -> str:
     place, best = {"stage": frontier.stage, "dtype": frontier.dtype}, frontier.winner
     if best is None:
@@ -123,7 +117,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
     figures = place | {"cell": best.cell, "figure": words(f"frontier.{best.figure}")}
     if best.second is None:
         return words("frontier.only", **figures)
-    figures |= {"second": best.second, "margin": percent(best.margin_ratio), "difference": _estimate(best.difference, number)}
+    figures |= {"second": best.second, "margin": percent(best.margin_ratio), "difference": estimate(best.difference, number)}
     if best.clear is None:
         return words("frontier.unknown", **figures)
     return words("frontier.clear" if best.clear else "frontier.unclear", **figures, rivals=words.listed(best.rivals))

@@ -14,7 +14,7 @@ from trtbench.report.words import Words
 def gpu_blocks(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = []
     if summary.held_gpus:
-        header = tuple(words(f"col.{name}") for name in ("gpu_index", "gpu_held", "gpu_before", "gpu_ballast", "gpu_put_back"))
+        header = words.header("gpu_index", "gpu_held", "gpu_before", "gpu_ballast", "gpu_put_back")
         rows = tuple(_held(one, words) for one in summary.held_gpus)
         blocks.append(Table(header, rows, words("resources.gpu_held"), numeric=False))
     for result in summary.deployments:
@@ -31,7 +31,7 @@ def gpu_blocks(summary: Summary, words: Words) -> list[Block]:
                 "gpu_nvlink",
                 "gpu_throttled",
             )
-            header = tuple(words(f"col.{name}") for name in names)
+            header = words.header(*names)
             blocks.append(Table(header, rows, words("resources.gpu_more", deployment=result.name)))
         if result.not_told:
             blocks.append(Paragraph(words("resources.not_told", deployment=result.name, series="; ".join(result.not_told))))

@@ -22,7 +22,7 @@ def group_tables(summary: Summary, words: Words) -> list[Block]:
         turns = _rows(result.stages, lambda stage: {words(f"turn.{name}"): group for name, group in stage.turns.items()}, columns)
         for key, rows in (("component", mixes), ("turn", turns)):
             if rows:
-                header = (words("col.stage"), words(f"col.{key}"), *(words(f"col.{column}") for column in columns))
+                header = words.header("stage", key, *columns)
                 blocks.append(Table(header, rows, words(f"groups.{key}", deployment=result.name), labels=2))
     return blocks
 

@@ -27,7 +27,7 @@ def kv_detail(summary: Summary, words: Words) -> list[Block]:
 
 def _pressure(result: DeploymentResult, words: Words) -> list[Block]:
     rows = tuple(_pressure_row(pressure) for pressure in result.kv_pressures)
-    table: Block = Table(_header(words, _PRESSURE), rows, words("kv_pressure.caption", deployment=result.name))
+    table: Block = Table(words.header("stage", *_PRESSURE), rows, words("kv_pressure.caption", deployment=result.name))
     found = result.kv_capacity
     if found is None:
         return [table]
@@ -52,7 +52,7 @@ def _held(held: Held | None) -> tuple[str, str]:
 
 def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
     rows = tuple(_audit_row(audit) for audit in result.cancellations)
-    return Table(_header(words, _CANCELLATION), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms))
+    return Table(words.header("stage", *_CANCELLATION), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms))
 
 
 def _audit_row(audit: Cancellation) -> tuple[str, ...]:
@@ -70,8 +70,4 @@ def _reuse(pair: PrefixReuse, words: Words) -> Table:
         )
         for stage in pair.stages
     )
-    return Table(_header(words, _REUSE), rows, words("reuse.caption", on=pair.on, off=pair.off))
-
-
-def _header(words: Words, columns: tuple[str, ...]) -> tuple[str, ...]:
-    return (words("col.stage"), *(words(f"col.{column}") for column in columns))
+    return Table(words.header("stage", *_REUSE), rows, words("reuse.caption", on=pair.on, off=pair.off))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from trtbench.analysis.summary import DeploymentResult, Finding, Reason, Summary
 
 FEW = 6
+_PLACES = 2
 T = TypeVar("T", Finding, Reason)
 
 
@@ -19,13 +20,25 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
     """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as can be told apart."""
     if not is_many(summary):
         return summary.deployments
-    grid = summary.scenario.grid
+    rounds = summary.scenario.grid or summary.scenario.scaling
     cells: dict[tuple[str | None, str], DeploymentResult] = {}
     for result in summary.deployments:
         name = result.facts.deployment
-        cells.setdefault((result.facts.dtype, grid.cell_of(name) if grid else name), result)
+        cells.setdefault((result.facts.dtype, rounds.cell_of(name) if rounds else name), result)
     winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.frontiers if frontier.winner}
     return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in winners)[:FEW])
+
+
+def alike(reasons: Sequence[Reason], many: bool) -> list[tuple[Reason, ...]]:
+    """As groups_of, and of few deployments too where one reason holds of more than two places."""
+    groups = groups_of(reasons, many=True)
+    if many:
+        return groups
+    return [part for group in groups for part in ([group] if _in_many_places(group) else [(one,) for one in group])]
+
+
+def _in_many_places(group: Sequence[Reason]) -> bool:
+    return len({(one.deployment, one.stage) for one in group}) == len(group) > _PLACES
 
 
 def groups_of(found: Iterable[T], many: bool) -> list[tuple[T, ...]]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -233,8 +232,8 @@ def _limit(result: DeploymentResult, words: Words) -> Figure | None:
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
-    """None where no panel has two levels of load: a single point shows no course."""
-    if not any(len({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()}) > 1 for axes in panels):
+    """None where no line has two levels of load: a single point shows no course."""
+    if not any(len(set(np.asarray(line.get_xdata(), float).tolist())) > 1 for axes in panels for line in axes.lines):
         return None
     for axes, label in zip(panels, up, strict=True):
         levels = sorted({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()})
@@ -265,11 +264,3 @@ def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:
     """The stages that are points of a curve."""
     return [stage for stage in result.stages if stage.is_closed_loop is closed and stage.held_level]
-
-
-def write_png(drawings: dict[str, Drawing], directory: Path) -> list[Path]:
-    """One file a drawing; those of an earlier report are replaced."""
-    directory.mkdir(exist_ok=True)
-    for name, drawing in drawings.items():
-        (directory / f"{name}.png").write_bytes(drawing.png)
-    return [directory / f"{name}.png" for name in drawings]

@@ -41,21 +41,21 @@ def _deployment_blocks(result: DeploymentResult, found: Reloads, words: Words, d
     blocks: list[Block] = [Figure(figure, words("figure.reloads", deployment=result.name))] if figure in drawings else []
     blocks += [_spread(result, found, words)] if any(group.repeats > 1 for group in found.groups) else []
     blocks += [
-        Table(_header(words, *_COSTS), costs, words("hot_reload.costs", deployment=result.name), labels=2),
-        Table(_header(words, *_DONE), done, words("hot_reload.done", deployment=result.name), labels=3),
+        Table(words.header(*_COSTS), costs, words("hot_reload.costs", deployment=result.name), labels=2),
+        Table(words.header(*_DONE), done, words("hot_reload.done", deployment=result.name), labels=3),
         _versions(result, found, words),
     ]
     errors = tuple((str(one.number), _kind(one, words), one.error) for one in found.reloads if one.error)
     if errors:
-        header = _header(words, "number", "reload", "server_said")
+        header = words.header("number", "reload", "server_said")
         blocks.append(Table(header, errors, words("hot_reload.errors", deployment=result.name), numeric=False))
     rises = tuple(_rise_row(name, rise) for name, rise in found.rises.items())
-    header = _header(words, "series", "per_reload", "rise_interval", "readings")
+    header = words.header("series", "per_reload", "rise_interval", "readings")
     return [*blocks, Table(header, rises, words("hot_reload.slopes", deployment=result.name))]
 
 
 def _spread(result: DeploymentResult, found: Reloads, words: Words) -> Table:
-    header = _header(words, "reload", "repeats", *_SPREAD)
+    header = words.header("reload", "repeats", *_SPREAD)
     rows = tuple(_spread_row(group, words) for group in found.groups)
     return Table(header, rows, words("hot_reload.spread", deployment=result.name), words("hot_reload.spread_note"))
 
@@ -129,7 +129,7 @@ def _versions(result: DeploymentResult, found: Reloads, words: Words) -> Table:
         (version, whole(use.completed), _span(use.first_sent_ns - start_ns), _span(use.last_done_ns - start_ns))
         for version, use in found.versions.items()
     )
-    header = _header(words, "version", "completed", "first_sent", "last_done")
+    header = words.header("version", "completed", "first_sent", "last_done")
     return Table(header, rows, words("hot_reload.versions", deployment=result.name))
 
 
@@ -147,7 +147,3 @@ def _rise_row(name: str, rise: Rise | None) -> tuple[str, ...]:
     form = size if name.endswith("_bytes") else number
     low, high = form(rise.per_reload - rise.half_width), form(rise.per_reload + rise.half_width)
     return (name, form(rise.per_reload), f"{low} … {high}", str(rise.readings))
-
-
-def _header(words: Words, *columns: str) -> tuple[str, ...]:
-    return tuple(words(f"col.{column}") for column in columns)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from trtbench.analysis.summary import LEAST_POINTS, Estimate, ScalingCurve, ScalingPoint, Summary
+from trtbench.analysis.summary import LEAST_POINTS, ScalabilityLaw, ScalingCurve, ScalingPoint, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent, times
+from trtbench.report.format import NONE, estimate, ms, number, percent, times
 from trtbench.report.words import Words
 
 _POINTS = ("units", "repeats", "asked", "tokens", "requests", "ttft", "e2e", "speedup", "efficiency")
@@ -15,13 +13,11 @@ _RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "
 
 def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
     """Nothing of a scenario without scaling."""
-    scaling = summary.scenario.scaling
-    if scaling is None or not summary.scalings:
+    if not summary.scalings:
         return []
-    blocks: list[Block] = [Paragraph(words(f"scaling.load_{scaling.load}"))]
-    for curve in summary.scalings:
-        blocks += _curve(curve, words)
-    return [*blocks, Paragraph(words("scaling.note"))]
+    blocks = [block for curve in summary.scalings for block in _curve(curve, words)]
+    few = any(curve.law is None for curve in summary.scalings)
+    return [*blocks, *([Paragraph(words("scaling.law_few", least=LEAST_POINTS))] if few else []), Paragraph(words("scaling.note"))]
 
 
 def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
@@ -34,20 +30,23 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
     header = tuple(words(f"scaling.col_{column}", at=at) for column in _POINTS)
     resources = tuple(words(f"scaling.col_{column}", at=at) for column in _RESOURCES)
     return [
+        Paragraph(_sentence(curve, place, words), strong=True),
         Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
         Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
-        Paragraph(_sentence(curve, place, words), strong=True),
         *([Paragraph(words("scaling.disturbed", points=words.listed(disturbed)))] if disturbed else []),
         *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
-        Paragraph(_law(curve, words)),
+        *([Paragraph(_law(curve, curve.law, words))] if curve.law else []),
     ]
 
 
 def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:
     """The first point is what the others are held against: its speed-up is 1 by definition and has no interval."""
-    rates = (_estimate(point.output_token_throughput, number), _estimate(point.request_throughput, number))
-    latencies = (_estimate(point.ttft_ns, ms), _estimate(point.e2e_latency_ns, ms))
-    shares = (_estimate(point.speedup, times, interval=not first), _estimate(point.efficiency, percent, interval=not first))
+    rates = (estimate(point.output_token_throughput, number), estimate(point.request_throughput, number))
+    latencies = (estimate(point.ttft_ns, ms), estimate(point.e2e_latency_ns, ms))
+    if first:
+        shares = times(point.speedup.mean if point.speedup else None), percent(point.efficiency.mean if point.efficiency else None)
+    else:
+        shares = estimate(point.speedup, times), estimate(point.efficiency, percent)
     return (str(point.units), str(point.repeats), number(point.asked), *rates, *latencies, *shares)
 
 
@@ -57,12 +56,6 @@ def _resources(point: ScalingPoint) -> tuple[str, ...]:
     ratios = (percent(use.machine_cpu_ratio), percent(use.gpu_ratio), percent(use.kv_peak_ratio))
     shares = " / ".join(NONE if count is None else f"{count:,}" for count in point.requests) or NONE
     return (str(point.units), *cores, *ratios, number(use.running_per_engine), shares)
-
-
-def _estimate(value: Estimate | None, shown: Callable[[float | None], str], interval: bool = True) -> str:
-    if value is None:
-        return NONE
-    return shown(value.mean) if value.half_width is None or not interval else f"{shown(value.mean)} ± {shown(value.half_width)}"
 
 
 def _sentence(curve: ScalingCurve, place: dict[str, str], words: Words) -> str:
@@ -77,14 +70,11 @@ def _sentence(curve: ScalingCurve, place: dict[str, str], words: Words) -> str:
     return " ".join((seen, words(f"scaling.{sure}"), words("scaling.why", why=why)))
 
 
-def _law(curve: ScalingCurve, words: Words) -> str:
-    law = curve.law
-    if law is None:
-        return words("scaling.law_few", least=LEAST_POINTS)
+def _law(curve: ScalingCurve, law: ScalabilityLaw, words: Words) -> str:
     fitted = words(
         "scaling.law",
-        contention=_estimate(curve.contention, number) if curve.contention else number(law.contention),
-        coherency=_estimate(curve.coherency, number) if curve.coherency else number(law.coherency),
+        contention=estimate(curve.contention, number) if curve.contention else number(law.contention),
+        coherency=estimate(curve.coherency, number) if curve.coherency else number(law.coherency),
         residual=percent(law.residual_ratio),
     )
     if law.peak_units is None:

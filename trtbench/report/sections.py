@@ -1,4 +1,4 @@
-"""The report, section by section, from a Summary: the template's first four, then the detail."""
+"""The report, section by section, from a Summary: what was tested and what follows from it, the scenario's own answer, the detail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trtbench.report.frontier import frontier_blocks
 from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
-from trtbench.report.many import groups_of, is_many, shown
+from trtbench.report.many import alike, groups_of, is_many, shown
 from trtbench.report.reloads import reload_blocks
 from trtbench.report.scaling import scaling_blocks
 from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
@@ -36,7 +36,7 @@ def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Docum
         ),
         status=verdict.status,
         verdict=words(f"verdict.{verdict.status}"),
-        reasons=tuple(_reasons(group, words) for group in groups_of(verdict.reasons, is_many(summary))) or (words("verdict.no_reasons"),),
+        reasons=tuple(_reasons(group, words) for group in alike(verdict.reasons, is_many(summary))) or (words("verdict.no_reasons"),),
         sections=tuple(section for section in _sections(summary, words, drawings) if section.blocks),
         foot=words("document.foot", version=summary.environment.trtbench_version, run=summary.run),
         incomplete="" if summary.complete else words("document.incomplete"),
@@ -63,14 +63,14 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
     return [
         section("target", *target(summary, words)),
         section("parameters", *parameters(summary, words)),
+        section("conclusion", *_conclusion(summary, words)),
+        section("findings", *_cards(summary, words)),
         section("limit", *limit_blocks(summary, words, drawings)),
         section("hot_reload", *reload_blocks(summary, words, drawings)),
         section("frontier", *frontier_blocks(summary, words, drawings)),
         section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
-        section("conclusion", *_conclusion(summary, words)),
         *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
-        section("findings", *_cards(summary, words)),
         detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
         detail("throughput", *throughput_tables(summary, words)),
         detail("outcomes", *outcome_tables(summary, words)),
@@ -93,7 +93,7 @@ def _drawn_of(summary: Summary, words: Words) -> list[Block]:
 
 
 def _reasons(group: Sequence[Reason], words: Words) -> str:
-    """Of many deployments with one reason, the first in full."""
+    """Of many places with one reason, the first in full."""
     first, *more = group
     text = _reason(first, words)
     return words("verdict.more", text=text, count=len(more), where=_others(more, words)) if more else text
@@ -114,12 +114,7 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
     """Bottlenecks and advice, both from findings alone; each remedy once."""
     limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
-        words(
-            "conclusion.item",
-            where=_everywhere(finding, more, words),
-            title=_said(finding, "title", words),
-            seen=_said(finding, "seen", words),
-        )
+        words("conclusion.item", where=_everywhere(finding, more, words), title=_said(finding, "title", words))
         for finding, *more in groups_of(limits, many)
     ]
     advice: dict[str, list[str]] = {}

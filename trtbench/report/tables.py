@@ -18,7 +18,7 @@ _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9":
 
 def latency_tables(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = [Paragraph(words("latency.note"))] if _measured(summary) else []
-    header = (*_header(words, "stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
+    header = (*words.header("stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in _measured(summary):
         names = _MAIN_OF_ENCODERS if words.task == "embed" else _MAIN
         main = tuple(_distribution_row(s, name, getattr(s.latency, name), ms) for s in result.stages for name in names)
@@ -63,7 +63,7 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
             for stage in result.stages
             for rates in [stage.throughput]
         )
-        blocks.append(Table(_header(words, *columns), rows, result.name))
+        blocks.append(Table(words.header(*columns), rows, result.name))
     if not summary.scenario.slo.model_dump(exclude_none=True):
         blocks.append(Paragraph(words("throughput.no_slo")))
     return blocks
@@ -75,7 +75,7 @@ def _window(stage: StageResult, words: Words) -> str:
 
 
 def outcome_tables(summary: Summary, words: Words) -> list[Block]:
-    header = _header(words, "stage", "equation", "errors", "classes")
+    header = words.header("stage", "equation", "errors", "classes")
     blocks: list[Block] = []
     for result in summary.deployments:
         named = [(s.span.name, s.conservation) for s in result.stages] + [(s.name, s.conservation) for s in result.not_run]
@@ -96,7 +96,7 @@ def _classes(e: Conservation, words: Words) -> str:
 
 
 def kv_tables(summary: Summary, words: Words) -> list[Block]:
-    header = _header(words, "stage", "kv_peak", "kv_mean", "kv_near_full", "kv_theory", "kv_measured", "kv_fragmentation")
+    header = words.header("stage", "kv_peak", "kv_mean", "kv_near_full", "kv_theory", "kv_measured", "kv_fragmentation")
     blocks: list[Block] = []
     for result in _measured(summary):
         caches = [(stage.span.name, stage.kv_cache) for stage in result.stages if stage.kv_cache]
@@ -125,10 +125,10 @@ def resource_tables(summary: Summary, words: Words) -> list[Block]:
     for result in _measured(summary):
         rows = tuple(_resource_row(stage) for stage in result.stages)
         if any(set(row[1:]) != {NONE} for row in rows):
-            blocks.append(Table(_header(words, *columns), rows, words("resources.caption", deployment=result.name)))
+            blocks.append(Table(words.header(*columns), rows, words("resources.caption", deployment=result.name)))
         gpus = tuple(row for stage in result.stages for row in _gpu_rows(stage))
         if gpus:
-            header = _header(words, "stage", "gpu_index", "gpu_use", "gpu_memory", "gpu_power", "gpu_clock", "gpu_temperature")
+            header = words.header("stage", "gpu_index", "gpu_use", "gpu_memory", "gpu_power", "gpu_clock", "gpu_temperature")
             blocks.append(Table(header, gpus, words("resources.gpu", deployment=result.name)))
     return blocks
 
@@ -168,10 +168,6 @@ def _pair(level: Level | None) -> str:
 
 def _max(level: Level | None) -> float | None:
     return level.max if level else None
-
-
-def _header(words: Words, *columns: str) -> tuple[str, ...]:
-    return tuple(words(f"col.{column}") for column in columns)
 
 
 def _measured(summary: Summary) -> Sequence[DeploymentResult]:

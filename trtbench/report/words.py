@@ -14,6 +14,8 @@ from trtbench.scenario import Task
 
 Language = Literal["en", "zh"]
 _KINDS = ("errors", "scaling")
+_NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_"}
+"""Figures of findings whose values are keys of a scenario, and where their words are."""
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -57,7 +59,11 @@ class Words:
         """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling."""
         shared = part in ("title", "seen")
         subject = next((kind for kind in _KINDS if shared and code.startswith(f"{kind}_")), code)
-        return self(f"finding.{subject}.{part}", **{"class": code.removeprefix("errors_"), **values})
+        named = {name: self._texts.get(f"{prefix}{values[name]}", values[name]) for name, prefix in _NAMED.items() if name in values}
+        return self(f"finding.{subject}.{part}", **{"class": code.removeprefix("errors_"), **values, **named})
+
+    def header(self, *columns: str) -> tuple[str, ...]:
+        return tuple(self(f"col.{column}") for column in columns)
 
     def listed(self, items: Sequence[str]) -> str:
         return self._texts["list.separator"].join(items)
