@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trtbench import guard
 from trtbench.engine.spec import Engine
 from trtbench.errors import UserError
 from trtbench.scenario import Deployment, Dtype, KvCache, Workload
