@@ -12,7 +12,6 @@ import numpy as np
 
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.drive import ServerUnderLoad, sampler_config
-from trtbench.engine.spec import Engine
 from trtbench.experiment.context_limit import Ended, Phase, Trial, find_limits
 from trtbench.load.client import ConnectError, Limits
 from trtbench.load.dealing_client import open_client
@@ -38,7 +37,6 @@ def search_limit(
     scenario: Scenario,
     asked: ContextLimit,
     prompts: PromptSource,
-    engine: Engine,
     directory: DeploymentDirectory,
     log: RunLog,
 ) -> tuple[Ended, int | None]:
@@ -46,9 +44,11 @@ def search_limit(
 
     ServerError when the server is not reached, OSError when records cannot be written.
     """
-    positions, block_tokens = engine.model_facts.max_positions, engine.kv_block_tokens
-    longest_tokens = asked.longest_tokens or positions + block_tokens
-    facts = {"max_positions": positions, "block_tokens": block_tokens, "longest_tokens": longest_tokens}
+    deployed = directory.read_json("deployment.json")
+    block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
+    longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)
+    bounds = {name: deployed[name] for name in ("max_positions", "longest_prompt_tokens")}
+    facts = bounds | {"block_tokens": block_tokens, "longest_tokens": longest_tokens}
     log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
     recorder = Recorder(directory.requests_jsonl())
     try:

@@ -99,7 +99,7 @@ class _Prepared:
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
     preflight = check_run(scenario, runs, engines)
     check_takes_ids(scenario.deployments, preflight.provider.name)
-    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
+    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in scenario.dtypes}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
@@ -144,10 +144,6 @@ def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], Befor
 
     with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
         yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
-
-
-def _to_build(scenario: Scenario) -> list[Dtype]:
-    return list(dict.fromkeys((*scenario.engines, *(scenario.hot_reload.engines if scenario.hot_reload else ()))))
 
 
 def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
@@ -204,7 +200,7 @@ def _run_deployment(
             if scenario.context_limit:
                 if before_stage:
                     asyncio.run(before_stage("context_limit", lambda: False))
-                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
+                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
             for server in fleet.servers:
