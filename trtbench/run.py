@@ -17,6 +17,7 @@ from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
+from trtbench.interrupts import Terminated
 from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
@@ -36,10 +37,6 @@ from trtbench.serving.live_repository import LiveRepository
 from trtbench.serving.renderers import check_takes_ids
 from trtbench.serving.server import ServerError, TritonServer
 from trtbench.telemetry.sampler import SampledServer
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised where no load runs that could take it as an interrupt."""
 
 
 @dataclass(frozen=True)
