@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
-FOUNDATION = {"clock", "data", "errors", "history", "memory", "override", "records", "rundir", "scenario"}
+FOUNDATION = {"clock", "data", "errors", "guarded", "history", "interrupts", "memory", "override", "records", "rundir", "scenario"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {
@@ -40,6 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "data": set(),
     "errors": set(),
+    "guard": set(),
+    "guarded": {"guard"},
+    "interrupts": set(),
     "memory": set(),
     "records": set(),
     "history": {"records"},

@@ -19,6 +19,11 @@ from trtbench.serving.installation import InstallationError
 pytestmark = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
 
 
+RELOAD = {"reloads": [{"kind": "new_version"}]}
+OPEN_LOOP = [{"mode": "poisson", "rate": 1, "duration_s": 60}]
+EXCLUSIVE = {"compute_mode": "exclusive_process"}
+
+
 def scenario(**more: Any) -> Scenario:
     return parse_scenario({"name": "mini", "provider": "openvino", "load": [{"concurrency": 1, "requests": 1}]} | more, "mini")
 
@@ -79,6 +84,51 @@ def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], 
     assert says in str(caught.value)
     more["deployments"] = {"default": {"scheduler": {"chunked_prefill": False}}}
     check_scenario(scenario(**more))
+
+
+@pytest.mark.usefixtures("tensorrt_llm")
+@pytest.mark.parametrize(
+    ("more", "deployment", "says"),
+    [
+        ({"build": {"max_seq_len": 512}, "workload": {"input_tokens": 512}}, {}, "is over the engine's (max_seq_len) 512 positions"),
+        (
+            {"build": {"max_num_tokens": 256}, "workload": {"input_tokens": 300}},
+            {"scheduler": {"chunked_prefill": False}},
+            "is over the engine's longest prompt, 256 (max_seq_len 8192, max_num_tokens 256, chunked context off)",
+        ),
+        ({"build": {"max_batch_size": 16}}, {"scheduler": {"max_sequences": 64}}, "scheduler.max_sequences = 64: TensorRT-LLM takes it"),
+        (
+            {"build": {"kv_dtype": "int8"}},
+            {"kv_cache": {"dtype": "fp16"}, "scheduler": {"chunked_prefill": False}},
+            "kv_cache.dtype = 'fp16': the engine was built with int8",
+        ),
+        ({}, {"replicas": {"servers": 2}}, "replicas.servers = 2 on the same GPUs"),
+        ({"hot_reload": RELOAD, "load": OPEN_LOOP}, {}, "hot_reload loads a second engine beside the first"),
+        ({"hot_reload": RELOAD, "load": OPEN_LOOP, "build": {"tp": 2}}, {}, "hot_reload: build asks for 2 ranks"),
+        ({"gpu": EXCLUSIVE, "build": {"tp": 2}}, {}, "lets one process in, and each of the engine's 2 ranks"),
+        ({"gpu": EXCLUSIVE}, {"tensorrt_llm": {"launch": "orchestrator"}}, "lets one process in, and the orchestrator"),
+    ],
+)
+def test_what_an_engine_cannot_is_said_before_its_build(more: dict[str, Any], deployment: dict[str, Any], says: str) -> None:
+    asked = scenario(**{"provider": "tensorrt_llm", "deployments": {"a": deployment}} | more)
+    with pytest.raises(ScenarioError) as caught:
+        check_scenario(asked)
+    assert says in str(caught.value)
+
+
+@pytest.mark.usefixtures("tensorrt_llm")
+def test_what_an_engine_can_is_let_through() -> None:
+    bounded = {"kv_cache": {"blocks": 64}}
+    ours: dict[str, Any] = {"provider": "tensorrt_llm", "engines": ["fp16"]}
+    check_scenario(scenario(**ours, deployments={"a": bounded | {"replicas": {"servers": 2}}}))
+    check_scenario(scenario(**ours, deployments={"a": bounded}, hot_reload=RELOAD, load=OPEN_LOOP, gpu=EXCLUSIVE))
+    check_scenario(scenario(**ours | {"engines": ["fp8", "bf16", "int8"]}, deployments={"a": {"kv_cache": {"dtype": "auto"}}}))
+
+
+def test_an_engine_that_a_reload_changes_to_is_checked_before_any_is_built() -> None:
+    reload = {"reloads": [{"kind": "new_version", "to": "fp8"}]}
+    with pytest.raises(EngineError, match="OpenVINO engines are fp16 or int8, not fp8"):
+        check_scenario(scenario(hot_reload=reload, load=OPEN_LOOP))
 
 
 def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trtbench.commands import faults_end_in_one_line, sigterm_raises
+from trtbench.commands import faults_end_in_one_line
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
 from trtbench.flags_build import flagged_spec
+from trtbench.interrupts import sigterm_raises
 
 
 def build_command(

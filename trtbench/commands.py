@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -27,6 +26,7 @@ from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
 from trtbench.gpu.journal import journals, state_directory
+from trtbench.interrupts import Terminated, sigterm_raises
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
@@ -34,7 +34,7 @@ from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
 from trtbench.reporting import report_run
-from trtbench.run import RunOutcome, Terminated, resume, serve_and_bench
+from trtbench.run import RunOutcome, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.capacity import doubts
@@ -249,17 +249,3 @@ def faults_end_in_one_line() -> Iterator[Fault]:
         fault.code = 128 + signal.SIGINT
     except Terminated:
         fault.code = 128 + signal.SIGTERM
-
-
-@contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Outside the load, SIGTERM unwinds like Ctrl-C does, so that every context manager stops what it started."""
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

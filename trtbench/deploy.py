@@ -85,6 +85,8 @@ def _deployment_facts(
         "model_version": MODEL_VERSION,
         "config": (repository.served or deployment).model_dump(mode="json"),
         "max_batch_size": deployment.max_batch_size,
+        "max_positions": repository.positions or engine.model_facts.max_positions,
+        "longest_prompt_tokens": repository.longest_prompt_tokens,
         "triton_version": server.version(),
         "server_flags": server.command[1:],
         "load_seconds": round(fleet.ready_s, 2),

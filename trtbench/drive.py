@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from trtbench.clock import seconds_ns, sleep_s
 from trtbench.experiment.hot_reload import EmitEvent, Reloader
 from trtbench.experiment.load import BeforeStage, Ended, LoadHooks, run_load
+from trtbench.interrupts import interrupts_call
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
 from trtbench.load.messages import NO_END_ID
@@ -91,8 +93,18 @@ async def _load(
 ) -> tuple[Ended, int | None]:
     crew = Crew(_worker_config(server, scenario, directory), progress)
     watch = asyncio.create_task(_watch(server, crew))
+    signals = count(1)
+
+    def interrupt(signum: int) -> None:
+        """The second interrupt of the crew does not wait for what is in flight."""
+        nth = next(signals)
+        crew.interrupt()
+        if signum == signal.SIGTERM:
+            crew.interrupt()
+        log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else min(nth, 2))
+
     try:
-        with _signals(crew, log, directory.name) as caught:
+        with interrupts_call(interrupt) as caught:
             async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=server.before_stage)
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
@@ -170,27 +182,3 @@ async def _watch(server: ServerUnderLoad, crew: Crew) -> None:
             crew.server_lost()
             return
         await asyncio.sleep(_WATCH_S)
-
-
-@contextmanager
-def _signals(crew: Crew, log: RunLog, deployment: str) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM as interrupts of the load; yields the list of signals that came. Restores what was set before."""
-    caught: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def interrupt(signum: int) -> None:
-        caught.append(signum)
-        crew.interrupt()
-        if signum == signal.SIGTERM:
-            crew.interrupt()
-        log.event("interrupted", deployment, level=2 if signum == signal.SIGTERM else min(len(caught), 2))
-
-    before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    for signum in before:
-        loop.add_signal_handler(signum, interrupt, signum)
-    try:
-        yield caught
-    finally:
-        for signum, handler in before.items():
-            loop.remove_signal_handler(signum)
-            signal.signal(signum, handler)

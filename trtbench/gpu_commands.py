@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -22,15 +20,12 @@ from trtbench.gpu.control import check_gpus, held, restore_left
 from trtbench.gpu.journal import state_directory
 from trtbench.gpu.lock import Tell
 from trtbench.gpu.status import status
+from trtbench.interrupts import Terminated, sigterm_raises
 from trtbench.scenario import GpuControl, parse_part
 
 _GIB = 1 << 30
 _NONE = "-"
 _MODES = ("persistence_mode", "compute_mode", "ecc", "mig")
-
-
-class _Terminated(BaseException):
-    """SIGTERM."""
 
 
 def status_command(as_json: bool) -> None:
@@ -128,7 +123,7 @@ def lock_command(command: tuple[str, ...], **flags: Any) -> int:
 def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int:
     try:
         tell = _teller(failed)
-        with _sigterm_raises(), held(asked, tell) as gpus:
+        with sigterm_raises(), held(asked, tell) as gpus:
             asyncio.run(gpus.before_stage(tell, "lock", lambda: False))
             if command:
                 return _run(command)
@@ -137,7 +132,7 @@ def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int
                 signal.pause()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except _Terminated:
+    except Terminated:
         return 128 + signal.SIGTERM
 
 
@@ -169,7 +164,7 @@ def _run(command: tuple[str, ...]) -> int:
                 code = process.wait()
             except KeyboardInterrupt:
                 continue
-            except _Terminated:
+            except Terminated:
                 process.terminate()
                 continue
             return 128 - code if code < 0 else code
@@ -192,15 +187,3 @@ def _teller(failed: list[str]) -> Tell:
         print(gpu_line(kind, data), file=sys.stderr, flush=True)
 
     return tell
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from dataclasses import asdict
 from itertools import count
 from typing import Any
@@ -12,8 +11,8 @@ import numpy as np
 
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.drive import ServerUnderLoad, sampler_config
-from trtbench.engine.spec import Engine
 from trtbench.experiment.context_limit import Ended, Phase, Trial, find_limits
+from trtbench.interrupts import interrupts_call
 from trtbench.load.client import ConnectError, Limits
 from trtbench.load.dealing_client import open_client
 from trtbench.load.messages import NO_END_ID
@@ -38,7 +37,6 @@ def search_limit(
     scenario: Scenario,
     asked: ContextLimit,
     prompts: PromptSource,
-    engine: Engine,
     directory: DeploymentDirectory,
     log: RunLog,
 ) -> tuple[Ended, int | None]:
@@ -46,9 +44,11 @@ def search_limit(
 
     ServerError when the server is not reached, OSError when records cannot be written.
     """
-    positions, block_tokens = engine.model_facts.max_positions, engine.kv_block_tokens
-    longest_tokens = asked.longest_tokens or positions + block_tokens
-    facts = {"max_positions": positions, "block_tokens": block_tokens, "longest_tokens": longest_tokens}
+    deployed = directory.read_json("deployment.json")
+    block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
+    longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)
+    bounds = {name: deployed[name] for name in ("max_positions", "longest_prompt_tokens")}
+    facts = bounds | {"block_tokens": block_tokens, "longest_tokens": longest_tokens}
     log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
     recorder = Recorder(directory.requests_jsonl())
     try:
@@ -75,27 +75,22 @@ class _Trials:
         self._memory: MemoryBound | None = None  # what ran short
 
     async def run(self, longest_tokens: int, block_tokens: int, deployment: str, log: RunLog) -> tuple[Ended, int | None]:
-        caught: list[int] = []
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task
 
         def interrupt(signum: int) -> None:
-            caught.append(signum)
             log.event("interrupted", deployment, level=2)
             task.cancel()
 
-        settings = self._scenario.client
-        self._client = open_client(self._server.target, self._scenario.workload, settings, NO_END_ID)
-        handlers: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-        for signum in handlers:
-            loop.add_signal_handler(signum, interrupt, signum)
+        self._client = open_client(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
+        caught: list[int] = []
         try:
-            await self._client.prepare(max(self._asked.concurrency))
-            await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
-            ended = await find_limits(
-                self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
-            )
+            with interrupts_call(interrupt) as caught:
+                await self._client.prepare(max(self._asked.concurrency))
+                await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
+                ended = await find_limits(
+                    self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
+                )
         except ConnectError as error:
             raise ServerError(str(error)) from error
         except asyncio.CancelledError:
@@ -103,9 +98,6 @@ class _Trials:
                 raise
             ended = "interrupted"
         finally:
-            for signum, handler in handlers.items():
-                loop.remove_signal_handler(signum)
-                signal.signal(signum, handler)
             await self._client.close()
         log.event("context_search_finished", deployment, ended=ended)
         return ended, caught[0] if caught else None

@@ -21,10 +21,11 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
 from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
-from trtbench.serving.capacity import check_axes, check_capacity
+from trtbench.serving.capacity import check_axes, check_capacity, check_exclusive, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, check_inputs
 from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
+from trtbench.serving.trtllm.repository import check_build
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -41,7 +42,7 @@ class Preflight:
 
 def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
     """The scenario against its model and this machine's providers; UserError when it cannot be run."""
-    for dtype in scenario.engines:
+    for dtype in scenario.dtypes:
         provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
     if scenario.scaling:
         check_axes(scenario.scaling, provider.name)
@@ -64,6 +65,8 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
+    if scenario.hot_reload and scenario.build.ranks > 1:
+        raise ScenarioError(f"hot_reload: build asks for {scenario.build.ranks} ranks, and those of MPI end with their model; take one GPU")
     block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
     machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
     budgets = {}
@@ -71,14 +74,25 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         try:
             budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
             check_capacity(deployment, budgets[name], provider.name, machine_bytes, *_visible_gpus(deployment))
+            _check_engines(scenario, provider, deployment, facts)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
 
 
+def _check_engines(scenario: Scenario, provider: EngineProvider, deployment: Deployment, facts: ModelFacts) -> None:
+    """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
+    for dtype in scenario.dtypes if provider.name == "tensorrt_llm" else ():
+        check_build(scenario.build, dtype, facts.max_positions, deployment, scenario.workload)
+    if scenario.hot_reload:
+        check_reload_memory(deployment, provider.name)
+    if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
+        check_exclusive(deployment, provider.name, scenario.build.ranks)
+
+
 def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
     """TensorRT-LLM would turn both off without a word, and the run would measure something else."""
-    for dtype in scenario.engines:
+    for dtype in scenario.dtypes:
         why = provider.no_paged_context if isinstance(provider, AdoptedEngine) else no_paged_context(dtype, scenario.build)
         for name, deployment in scenario.deployments.items() if why else ():
             if deployment.scheduler.chunked_prefill:

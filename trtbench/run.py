@@ -17,6 +17,7 @@ from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
+from trtbench.interrupts import Terminated
 from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
@@ -36,10 +37,6 @@ from trtbench.serving.live_repository import LiveRepository
 from trtbench.serving.renderers import check_takes_ids
 from trtbench.serving.server import ServerError, TritonServer
 from trtbench.telemetry.sampler import SampledServer
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised where no load runs that could take it as an interrupt."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class _Prepared:
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
     preflight = check_run(scenario, runs, engines)
     check_takes_ids(scenario.deployments, preflight.provider.name)
-    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in _to_build(scenario)}
+    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in scenario.dtypes}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
@@ -144,10 +141,6 @@ def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], Befor
 
     with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
         yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
-
-
-def _to_build(scenario: Scenario) -> list[Dtype]:
-    return list(dict.fromkeys((*scenario.engines, *(scenario.hot_reload.engines if scenario.hot_reload else ()))))
 
 
 def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
@@ -204,7 +197,7 @@ def _run_deployment(
             if scenario.context_limit:
                 if before_stage:
                     asyncio.run(before_stage("context_limit", lambda: False))
-                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, engine, directory, log)
+                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
             for server in fleet.servers:

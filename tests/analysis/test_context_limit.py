@@ -237,3 +237,11 @@ def test_a_limit_below_theory_is_a_finding_with_what_the_server_said() -> None:
     figures = findings(search.found())["limit_not_as_predicted"].figures
     assert (figures["passed_tokens"], figures["failed_tokens"], figures["predicted_tokens"]) == (1024, 1056, LIMIT)
     assert figures["said"] == "too many tokens in one step"
+
+
+@pytest.mark.parametrize(("taken", "predicted"), [(1024, (1024, "prompt")), (8191, (LIMIT, "kv_budget")), (None, (LIMIT, "kv_budget"))])
+def test_the_longest_prompt_that_an_engine_takes_is_a_bound_of_its_own(taken: int | None, predicted: tuple[int, str]) -> None:
+    search = Search()
+    search.events[0].data["longest_prompt_tokens"] = taken
+    found = search.found()
+    assert (found.predicted_tokens, found.predicted_by) == predicted

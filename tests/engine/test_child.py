@@ -39,19 +39,20 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 from trtbench.engine.child import run_logged
-script = "sleep 60 & echo $! > pid.tmp; mv pid.tmp pid; wait"
+script = "setsid sleep 60 & echo $! > pid.tmp; mv pid.tmp pid; wait"  # MPI's workers have a group of their own
 run_logged(["sh", "-c", script], Path("log"))
 """
 
 
 @pytest.mark.timeout(60)
-def test_an_interrupted_build_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_broken_off_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stderr=subprocess.DEVNULL) as building:
         while not (tmp_path / "pid").exists():
             assert building.poll() is None
             time.sleep(0.05)
         worker = psutil.Process(int((tmp_path / "pid").read_text()))
-        building.send_signal(signal.SIGINT)
+        building.send_signal(how)
         building.wait(30)
     _, alive = psutil.wait_procs([worker], timeout=30)
     assert not alive

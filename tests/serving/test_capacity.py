@@ -41,6 +41,16 @@ def test_what_the_machine_cannot_hold_is_refused(keys: dict[str, Any], provider:
         check_capacity(deployment(**keys), BUDGET, provider, 4 * GIB, gpus, "no driver")
 
 
+def test_servers_that_share_gpus_each_need_a_cache_of_known_size() -> None:
+    two = {"replicas": {"servers": 2}}
+    with pytest.raises(ScenarioError, match=r"replicas\.servers = 2 on the same GPUs"):
+        check_capacity(deployment(**two), BUDGET, "tensorrt_llm", 4 * GIB, [0], "")
+    check_capacity(deployment(**two, kv_cache={"blocks": 64}), BUDGET, "tensorrt_llm", 4 * GIB, [0], "")
+    bounded = {"parameters": {"max_tokens_in_paged_kv_cache": 4096}}
+    check_capacity(deployment(**two, tensorrt_llm=bounded), BUDGET, "tensorrt_llm", 4 * GIB, [0], "")
+    check_capacity(deployment(replicas={"gpus": [0, 1]}), BUDGET, "tensorrt_llm", 4 * GIB, [0, 1], "")
+
+
 def test_threads_are_an_axis_of_the_cpu_engine_alone() -> None:
     check_axes(Scaling(inference_threads=(1, 2)), "openvino")
     check_axes(Scaling(servers=(1, 2)), "tensorrt_llm")

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trtbench import guard
 from trtbench.engine.spec import Engine
 from trtbench.errors import UserError
 from trtbench.scenario import Deployment, Dtype, KvCache, Workload
-from trtbench.serving import guard
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.model_repository import render
 from trtbench.serving.server import LOOPBACK, ServerError, TritonServer, check_ports_free, free_ports, is_ready

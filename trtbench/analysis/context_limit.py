@@ -12,6 +12,9 @@ from trtbench.analysis.trials import FailureClass, MemoryShort, TrialResult, tri
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import Samples
 
+PredictedBy = Literal["positions", "prompt", "kv_budget"]
+"""prompt: the longest that the engine takes, whatever its positions (TensorRT-LLM without chunked context: what one step holds)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -41,7 +44,7 @@ class ContextLimits:
     output_tokens: int
     block_tokens: int
     predicted_tokens: int | None
-    predicted_by: Literal["positions", "kv_budget"] | None
+    predicted_by: PredictedBy | None
     limits: tuple[Limit, ...]
     trials: tuple[TrialResult, ...]
     ttft_order: float | None
@@ -144,10 +147,13 @@ def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], fac
     )
 
 
-def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | None, Literal["positions", "kv_budget"] | None]:
-    """Prompt and output share the positions and the KV budget; the smaller of the two decides."""
-    positions = asked["max_positions"] - asked["output_tokens"]
+def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | None, PredictedBy | None]:
+    """Prompt and output share the positions and the KV budget, a prompt alone has the engine's own limit; the smallest decides."""
     if not facts.kv_blocks:
         return None, None
-    budget = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
-    return (positions, "positions") if positions <= budget else (max(0, budget), "kv_budget")
+    bounds: dict[PredictedBy, int] = {"positions": asked["max_positions"] - asked["output_tokens"]}
+    if (prompt := asked.get("longest_prompt_tokens")) is not None:
+        bounds["prompt"] = prompt
+    bounds["kv_budget"] = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
+    by = min(bounds, key=lambda rule: bounds[rule])
+    return max(0, bounds[by]), by

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from trtbench.engine.spec import EngineError
+from trtbench.guarded import Guarded
 
 _LAST_LINES = 12
 _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -36,27 +34,19 @@ def run_module(module: str, *arguments: str) -> None:
 def run_logged(command: Sequence[str], log: Path) -> None:
     """Run `command`, its output appended to `log` as it comes; EngineError with its last lines when it fails.
 
-    If we are interrupted, all it started ends with it: a worker that stays would keep the GPU's memory.
+    If we are interrupted or killed, all it started ends with it: a worker that stays would keep the GPU's memory, and MPI's leave
+    their parent's process group.
     """
-    with log.open("ab") as output:
-        code = _run_group(command, output)
+    child = Guarded(command, log, os.environ | _QUIET, append=True)
+    try:
+        code = child.wait()
+    except BaseException:
+        child.stop()
+        raise
     if code:
         text = log.read_text(encoding="utf-8", errors="replace")
         program = " ".join(Path(word).name for word in command[:3])
         raise EngineError(f"{program} failed (exit code {code}); all it printed is in {log}:\n  {_tail(text)}")
-
-
-def _run_group(command: Sequence[str], output: IO[bytes]) -> int:
-    child = subprocess.Popen(
-        command, env=os.environ | _QUIET, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-    )
-    try:
-        return child.wait()
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        raise
 
 
 def _tail(output: str) -> str:

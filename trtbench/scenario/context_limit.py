@@ -18,7 +18,7 @@ class ContextLimit(Part):
     output_tokens: int = Field(8, ge=1, description="Asked of each; a shorter answer counts as a failure.")
     shortest_tokens: int = Field(64, ge=1, description="The first length tried; doubled until one fails.")
     longest_tokens: int | None = Field(
-        None, ge=1, description="The search tries no longer one; null: one block over the model's positions."
+        None, ge=1, description="The search tries no longer one; null: one block over what the model, or the engine built of it, takes."
     )
     extreme_tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (10_000,), description="Lengths sent once after the search, whatever it found: how are they refused, and does the server live on?"

@@ -92,6 +92,12 @@ class Deployment(Part):
         return self
 
     @property
+    def bounds_kv(self) -> bool:
+        """Whether the KV cache has a size of its own, and is not a share of the GPU memory that happens to be free."""
+        tokens = self.tensorrt_llm.parameters.max_tokens_in_paged_kv_cache if self.tensorrt_llm else None
+        return bool(self.kv_cache.blocks or self.kv_cache.bytes or tokens)
+
+    @property
     def engines(self) -> int:
         """Engines in memory at once, each with its own KV cache: instances of all servers."""
         return self.instances * self.replicas.count

@@ -161,8 +161,8 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _one_engine_dir(self) -> Scenario:
-        if self.build.engine_dir and len(self.engines) > 1:
-            raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.engines)}: name the one that it is")
+        if self.build.engine_dir and len(self.dtypes) > 1:
+            raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.dtypes)}: name the one that it is")
         return self
 
     @model_validator(mode="after")
@@ -179,6 +179,11 @@ class Scenario(Part):
                         f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them"
                     )
         return self
+
+    @property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """Every engine that is needed: those that are served, and those that a reload changes to."""
+        return tuple(dict.fromkeys((*self.engines, *(self.hot_reload.engines if self.hot_reload else ()))))
 
     @property
     def rounds(self) -> Rounds | None:

@@ -14,10 +14,10 @@ from types import TracebackType
 
 from trtbench.clock import now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
+from trtbench.guarded import Guarded
 from trtbench.scenario import Replicas
 from trtbench.serving.autopsy import Death, examine
 from trtbench.serving.balancer_config import haproxy_config, nginx_config
-from trtbench.serving.guarded import Guarded
 from trtbench.serving.server import LOOPBACK, Endpoints, ServerError, free_ports
 
 _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts them, not on the PATH of an ordinary user

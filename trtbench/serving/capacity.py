@@ -21,6 +21,11 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
     if missing:
         there = f"this machine has GPU {', '.join(map(str, sorted(gpus)))}" if gpus else f"this machine shows none ({no_gpu})"
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
+    if provider != "openvino" and deployment.replicas.count > 1 and not deployment.replicas.gpus and not deployment.bounds_kv:
+        raise ScenarioError(
+            f"replicas.servers = {deployment.replicas.count} on the same GPUs, and each takes its share of what the one before left free: "
+            "their KV caches would differ; give kv_cache.blocks, or each server its own of replicas.gpus"
+        )
     if provider != "openvino" or budget.bytes is None:
         return  # the cache is in GPU memory, and the engine's own share of it
     needed_bytes = deployment.engines * budget.bytes
@@ -29,6 +34,31 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
             f"{deployment.replicas.count} servers x {deployment.instances} instances x {budget.bytes >> 20} MiB of KV cache are "
             f"{needed_bytes >> 20} MiB, the machine has {memory_bytes >> 20}: lower kv_cache, or run fewer"
         )
+
+
+def check_reload_memory(deployment: Deployment, provider: str) -> None:
+    """ScenarioError where the model that is loaded beside the one that serves would find no memory."""
+    if provider != "openvino" and not deployment.bounds_kv:
+        raise ScenarioError(
+            "hot_reload loads a second engine beside the first, whose KV cache has taken its share of all that is free on the GPU: "
+            "give kv_cache.blocks, so that both fit"
+        )
+
+
+def check_exclusive(deployment: Deployment, provider: str, ranks: int) -> None:
+    """ScenarioError under compute mode exclusive_process where one GPU is used by several processes of a deployment."""
+    launch = deployment.tensorrt_llm.launch if deployment.tensorrt_llm else "auto"
+    why = None
+    if provider == "llmapi":
+        why = "the LLM API's workers are processes beside the server's"
+    elif launch == "orchestrator":
+        why = "the orchestrator spawns workers beside the server"
+    elif ranks > 1:
+        why = f"each of the engine's {ranks} ranks is a server, which opens every GPU that it sees"
+    elif deployment.replicas.count > 1 and not deployment.replicas.gpus:
+        why = f"replicas.servers = {deployment.replicas.count} share the GPUs"
+    if why:
+        raise ScenarioError(f"gpu.compute_mode exclusive_process lets one process in, and {why}: leave compute_mode out")
 
 
 def check_axes(scaling: Scaling, provider: str) -> None:

@@ -42,7 +42,7 @@ class Fleet:
                 flags,
                 ports if i == 0 else (0, 0, 0),
                 launch,
-                {"CUDA_VISIBLE_DEVICES": str(replicas.gpus[i])} if replicas.gpus else {},
+                {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(replicas.gpus[i])} if replicas.gpus else {},
             )
             for i in range(replicas.count)
         ]

@@ -52,7 +52,7 @@ class RenderedRepository:
 
     A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name.
     `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all. `kv`: None of an
-    encoder.
+    encoder. `positions`, `longest_prompt_tokens`: what the engine was built for; None where the model's positions alone bound both.
     """
 
     model_name: str
@@ -64,6 +64,8 @@ class RenderedRepository:
     others: tuple[RenderedModel, ...] = ()
     launch: Launch = DIRECT
     served: Deployment | None = None
+    positions: int | None = None
+    longest_prompt_tokens: int | None = None
 
     def write(self, directory: Path) -> Path:
         for model in (RenderedModel(self.model_name, self.config, self.source, self.files), *self.others):

@@ -15,9 +15,9 @@ from types import MappingProxyType, TracebackType
 
 from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
+from trtbench.guarded import Guarded
 from trtbench.memory import oom_kills
 from trtbench.serving.autopsy import Death, examine
-from trtbench.serving.guarded import Guarded
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.launch import DIRECT, Launch
 

@@ -36,7 +36,10 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     triton: dict[str, Any] = {"max_batch_size": 0, "decoupled": True}
     if settings.cancellation_check_period_ms is not None:
         triton["cancellation_check_period_ms"] = settings.cancellation_check_period_ms
-    launch = llmapi_launch(settings.launch, keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"])
+    ranks = keywords["tensor_parallel_size"] * keywords["pipeline_parallel_size"]
+    if deployment.replicas.gpus and ranks > 1:
+        raise ScenarioError(f"replicas.gpus {list(deployment.replicas.gpus)} shows each server one GPU, the model takes {ranks}: drop one")
+    launch = llmapi_launch(settings.launch, ranks)
     config = interface("llmapi", "1.x", MODEL)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     return RenderedRepository(

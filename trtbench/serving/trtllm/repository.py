@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.scenario import Deployment, ScenarioError, Scheduler, TensorRtLlm, Workload
+from trtbench.scenario import BuildOptions, Deployment, Dtype, ScenarioError, Scheduler, TensorRtLlm, Workload
 from trtbench.serving.launch import Launch, engine_launch
 from trtbench.serving.model_repository import KvBudget, RenderedRepository, check_positions
 from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
@@ -23,11 +23,8 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     """The repository of `engine` under `deployment`; ScenarioError or EngineError when they do not go together."""
     settings = deployment.tensorrt_llm or TensorRtLlm()
     limits = EngineLimits.read(engine.path)
-    for problem in (*common_problems(deployment, "tensorrt_llm"), *_problems(deployment, settings, limits)):
-        raise ScenarioError(problem)
-    check_positions(workload, limits.max_seq_len, "the engine's (max_seq_len)")
+    _check(deployment, settings, limits, workload)
     kv = _kv_budget(engine, deployment, settings, limits, workload)
-    _check_prompts(workload, limits, deployment.scheduler.chunked_prefill)
     templates = find_templates(_TEMPLATES, settings.template_dir)
     line = engine_line(engine.provider_versions.get("tensorrt_llm", ""), templates)
     configs = family_configs(line, deployment, engine.path.resolve(), kv.tokens)
@@ -43,7 +40,27 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         others=tuple(models[1:]),
         launch=replace(launch, oversubscribe=settings.oversubscribe),
         served=_served(deployment, limits),
+        positions=limits.max_seq_len,
+        longest_prompt_tokens=limits.longest_prompt_tokens(deployment.scheduler.chunked_prefill),
     )
+
+
+def check_build(build: BuildOptions, dtype: Dtype, positions: int, deployment: Deployment, workload: Workload) -> None:
+    """What `render` would refuse of the engine that `build` makes, before hours go into it; of one to be adopted, what it is.
+
+    `positions`: the model's.
+    """
+    limits = EngineLimits.read(build.engine_dir) if build.engine_dir else EngineLimits.foreseen(build, dtype, positions)
+    if dtype == "fp8" and build.kv_dtype == "auto" and not build.engine_dir:  # 16 bit, of the checkpoint's own kind
+        deployment = deployment.model_copy(update={"kv_cache": deployment.kv_cache.model_copy(update={"dtype": "auto"})})
+    _check(deployment, deployment.tensorrt_llm or TensorRtLlm(), limits, workload)
+
+
+def _check(deployment: Deployment, settings: TensorRtLlm, limits: EngineLimits, workload: Workload) -> None:
+    for problem in (*common_problems(deployment, "tensorrt_llm"), *_problems(deployment, settings, limits)):
+        raise ScenarioError(problem)
+    check_positions(workload, limits.max_seq_len, "the engine's (max_seq_len)")
+    _check_prompts(workload, limits, deployment.scheduler.chunked_prefill)
 
 
 def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
@@ -92,6 +109,9 @@ def _problems(deployment: Deployment, settings: TensorRtLlm, limits: EngineLimit
         yield f"max_beam_width = {asked.max_beam_width} is over the engine's {limits.max_beam_width}: lower it, or build a wider engine"
     if asked.gpu_weights_percent is not None and asked.gpu_weights_percent < 1 and not limits.weight_streaming:
         yield f"gpu_weights_percent = {asked.gpu_weights_percent:g} needs an engine of weight_streaming: build one, or drop it"
+    if deployment.replicas.gpus and (limits.world_size > 1 or asked.gpu_device_ids):
+        many = f"the engine has {limits.world_size} ranks" if limits.world_size > 1 else "parameters.gpu_device_ids names others"
+        yield f"replicas.gpus {list(deployment.replicas.gpus)} shows each server one GPU, as its 0, and {many}: drop one of them"
     if asked.gpu_device_ids and len(asked.gpu_device_ids) != limits.world_size:
         yield f"gpu_device_ids {list(asked.gpu_device_ids)} must name {limits.world_size} GPUs, one for each rank of the engine"
 

@@ -35,7 +35,7 @@ def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
             select.select([pidfd], [], [], grace_s)
     finally:
         returncode = _end(server)
-        for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):  # noqa: S108
+        for segment in Path("/dev/shm").glob(f"{shm_prefix}*") if shm_prefix else ():  # noqa: S108
             segment.unlink(missing_ok=True)
     return 128 - returncode if returncode < 0 else returncode
 

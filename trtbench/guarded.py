@@ -9,16 +9,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trtbench.serving import guard
+from trtbench import guard
 
 STOP_GRACE_S = 8.0
 
 
 class Guarded:
-    """`command` under guard.py, started at once, its output in `log`. What it leaves in /dev/shm under `shm_prefix` is removed."""
+    """`command` under guard.py, started at once, its output in `log`, after what is there with `append`.
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], shm_prefix: str) -> None:
-        with log.open("wb") as output:
+    What it leaves in /dev/shm under `shm_prefix` is removed; nothing for an empty one.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str], shm_prefix: str = "", append: bool = False
+    ) -> None:
+        with log.open("ab" if append else "wb") as output:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *command],
                 env=dict(environment),
@@ -36,6 +41,10 @@ class Guarded:
     def exit_code(self) -> int | None:
         """None while it runs; 128 + n when signal n ended it."""
         return self._guard.poll()
+
+    def wait(self) -> int:
+        """Its exit code, 128 + n when signal n ended it; returns when all that it started is gone too."""
+        return self._guard.wait()
 
     def stop(self) -> None:
         """End it and all it started; returns when they are gone. Safe to call twice."""
