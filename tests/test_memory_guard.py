@@ -12,6 +12,7 @@ import pytest
 from trtbench import limit
 from trtbench.limit import _Trials
 from trtbench.memory import MemoryBound, OomKills
+from trtbench.records import Outcome
 from trtbench.scenario import ContextLimit
 
 GIB = 1 << 30
@@ -70,3 +71,20 @@ def test_a_kill_during_a_trial_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None
     search._scenario = cast(Any, None)
     trial = asyncio.run(search._try(1, 512, "search"))
     assert (trial.passed, trial.healthy, trial.oom_kill, trial.memory) == (False, False, "certain", None)
+
+
+def test_a_server_that_lives_and_fails_every_request_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a CUDA error the model may stay READY. Each further length would fail, and the search come to a limit that is none."""
+    monkeypatch.setattr(limit, "tightest_bound", lambda: ROOMY)
+    monkeypatch.setattr(limit, "_SETTLE_S", 0.0)
+    search = trials()
+    stages: list[str] = []
+
+    async def failing(stage: str, *_: object) -> list[Any]:
+        stages.append(stage)
+        return [SimpleNamespace(outcome=Outcome.OUT_OF_MEMORY, output_tokens=0, asked_output_tokens=8)]
+
+    monkeypatch.setattr(search, "_send", failing)
+    trial = asyncio.run(search._try(1, 512, "search"))
+    assert (trial.passed, trial.healthy, trial.stop) == (False, False, "unserving")
+    assert len(stages) == 4 and all(stage.startswith("health-search-c1-n512") for stage in stages[1:])

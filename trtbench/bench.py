@@ -12,6 +12,7 @@ from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
+from trtbench.load.text_plan import check_text, in_text
 from trtbench.load.workload import PromptSource
 from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
@@ -42,7 +43,11 @@ def bench(
         raise ScenarioError("gpu: somebody else's server may run on other GPUs than this machine's; use `trtbench gpu lock` beside it")
     check_writable(runs)
     check_open_files(scenario)
+    if target.family.name != "ids":
+        check_text(scenario, f"model {target.model!r}", target.counts_tokens)
     plan = draw_plan(scenario, prompts)
+    if target.family.name != "ids":
+        plan = in_text(plan, prompts)
     log = start_run(runs, scenario, command, listener)
     target, note = padded(target, plan)
     log.event("plan_drawn", sha256=plan.sha256, notes=[*plan.notes, *([note] if note else [])])
@@ -58,6 +63,7 @@ def bench(
         "triton_version": target.triton_version,
         "plan_sha256": plan.sha256,
         "padded_to_tokens": (target.encoder.pad_tokens or None) if target.encoder else None,
+        "tokens": target.facts(),
     }
     if engine:
         facts |= _of_engine(engine)

@@ -79,6 +79,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
         gpu=any(one.pid is not None for one in server.sampled),
         tls=scenario.client.tls,
         balancer_pid=server.balancer_pid,
+        engine_model="" if server.target.family.name == "text" else None,  # the metrics are those of a model inside
     )
 
 

@@ -30,6 +30,7 @@ from trtbench.telemetry.sampler import Sampler
 _WATCH_S = 0.05
 _SETTLE_S = 1.0  # longest wait for KV blocks to come back after a failure
 _HEALTH_TOKENS = 8
+_HEALTH_TRIES = 3
 
 
 def search_limit(
@@ -117,7 +118,7 @@ class _Trials:
         if not passed and not stop:
             healthy = await self._is_healthy(stage)
             left = await self._blocks_left(before)
-            stop = self._why
+            stop = self._why or (None if healthy else "unserving")
         killed = None if passed else oom_kills().since(kills)
         return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory)
 
@@ -170,9 +171,13 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     async def _is_healthy(self, stage: str) -> bool:
-        """Whether the server still serves: ready is not enough, it can say so and fail every request."""
-        [record] = await self._send(f"health-{stage}", 1, _HEALTH_TOKENS, 1, now_ns())
-        return record.outcome is Outcome.COMPLETED
+        """Whether the server still serves: ready is not enough, it can say so and fail every request. It is given time to recover."""
+        for number in range(_HEALTH_TRIES):
+            [record] = await self._send(f"health-{stage}-{number}", 1, _HEALTH_TOKENS, 1, now_ns())
+            if record.outcome is Outcome.COMPLETED or self._why:
+                return record.outcome is Outcome.COMPLETED
+            await asyncio.sleep(_SETTLE_S)
+        return False
 
     async def _used_blocks(self) -> float | None:
         """The gauge as the server has it now; a thread asks, the loop goes on."""

@@ -85,10 +85,16 @@ class RequestRecord:
     worker: int = 0  # the process that sent it
     embedding: list[float] = field(default_factory=list)  # an encoder's answer, of a stage's first prompts only
     done_lag_ns: int | None = None  # of a request whose answer is one response without tokens: how much later it was read
+    echoed_tokens: int = 0  # of the prompt, which came before the output and was taken off
 
     @property
     def output_tokens(self) -> int:
         return sum(self.token_counts)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """False for output of an unknown number of tokens: a text whose server does not tell; its `token_counts` are zeros."""
+        return not self.token_ns or any(self.token_counts)
 
     def to_json(self) -> dict[str, Any]:
         # Not asdict: its deep copies of the lists cost the load generator five times the rest.

@@ -23,6 +23,7 @@ from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import TargetError, inspect_target
+from trtbench.load.text_plan import check_text, in_text
 from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
@@ -34,7 +35,7 @@ from trtbench.search import Search
 from trtbench.serving.autopsy import fault_while_running
 from trtbench.serving.control import CONTROLS
 from trtbench.serving.live_repository import LiveRepository
-from trtbench.serving.renderers import check_takes_ids
+from trtbench.serving.renderers import takes_text
 from trtbench.serving.server import ServerError, TritonServer
 from trtbench.telemetry.sampler import SampledServer
 
@@ -95,12 +96,17 @@ class _Prepared:
 
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
     preflight = check_run(scenario, runs, engines)
-    check_takes_ids(scenario.deployments, preflight.provider.name)
+    texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, preflight.provider.name)]
+    if texts:  # which release serves it, and so whether it counts tokens, is not known yet
+        check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
     built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in scenario.dtypes}
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
-    return _Prepared(scenario, preflight, built, prompts, _draw_plans(scenario, prompts))
+    plans = _draw_plans(scenario, prompts)
+    if texts:  # those that take ids have the same prompts
+        plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
+    return _Prepared(scenario, preflight, built, prompts, plans)
 
 
 def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
@@ -192,7 +198,7 @@ def _run_deployment(
                 death=fleet.death,
                 reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
-            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256})
+            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts()})
             ended: str
             if scenario.context_limit:
                 if before_stage:

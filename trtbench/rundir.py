@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from itertools import chain, islice
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trtbench.errors import UserError
@@ -63,6 +64,7 @@ _REQUEST_SCHEMA = pa.schema(
         ("worker", pa.int32()),
         ("embedding", pa.list_(pa.float32())),
         ("done_lag_ns", _NS),
+        ("echoed_tokens", pa.int32()),
     ]
 )
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
@@ -172,6 +174,14 @@ class Samples:
 
     def labels(self, name: str) -> list[str]:
         return sorted(label for other, label in self._by_series if other == name)
+
+    def without(self, names: Sequence[str], times_ns: npt.NDArray[np.int64]) -> Samples:
+        """All but the readings of these series at these instants."""
+        if not len(times_ns):
+            return self
+        named = pc.is_in(self._table["name"], pa.array(names, pa.string()))
+        then = pc.is_in(self._table["time_ns"], pa.array(times_ns, _NS))
+        return Samples(self._table.filter(pc.invert(pc.and_(named, then))))
 
     def names(self) -> list[str]:
         return sorted({name for name, _ in self._by_series})

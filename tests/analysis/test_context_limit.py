@@ -245,3 +245,27 @@ def test_the_longest_prompt_that_an_engine_takes_is_a_bound_of_its_own(taken: in
     search.events[0].data["longest_prompt_tokens"] = taken
     found = search.found()
     assert (found.predicted_tokens, found.predicted_by) == predicted
+
+
+def test_gpu_memory_before_at_its_peak_and_after_each_try() -> None:
+    """Two GPUs, one trial a second: the second try runs out of memory and keeps a gibibyte of it."""
+    search = Search()
+    search.trial(1, 64)
+    search.trial(1, 2048, healthy=False, stop="unserving")
+    search.requests[-1].outcome, search.requests[-1].error = Outcome.OUT_OF_MEMORY, "CUDA out of memory. Tried to allocate 2.00 GiB"
+    first, second = (event.data["start_ns"] for event in search.events if event.kind == "context_trial")
+    points = [(first - 1, 10.0), (first + 5, 14.0), (second - 5, 11.0), (second + 5, 20.0), (second + S, 12.0)]
+    samples = samples_of({("gpu_memory_used_bytes", gpu): points for gpu in ("0", "1")})
+    limits = search.found("unserving", samples)
+    assert [(t.gpu_memory_bytes_before, t.gpu_memory_bytes_peak, t.gpu_memory_bytes_after) for t in limits.trials] == [
+        (20.0, 28.0, 22.0),
+        (22.0, 40.0, 24.0),
+    ]
+    assert (limits.ended, limits.trials[1].failure, limits.limits[0].failure) == ("unserving", "out_of_memory", "out_of_memory")
+
+
+def test_without_a_gpu_its_memory_is_not_known() -> None:
+    search = Search()
+    search.trial(1, 64)
+    [trial] = search.found().trials
+    assert trial.gpu_memory_bytes_before is trial.gpu_memory_bytes_after is None

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import fake_text
 import grpc
 import grpc.aio
 import numpy as np
@@ -21,7 +22,6 @@ MODELS = {
     "tensorrt_llm": "answers",
     "green": "answers, as version 2",
     "old": "answers; an older release: no perf metrics, random_seed, no batch dimension",
-    "ensemble": "takes text",
     "coupled": "is not decoupled",
     "foreign": "has other tensors",
     "unready": "is not ready",
@@ -41,6 +41,7 @@ MODELS = {
     "encoder_full": "rejects at once",
     "encoder_stuck": "never answers",
     "encoder_garbage": "an answer that is no protobuf",
+    **fake_text.MODELS,
 }
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output")
 SAMPLING = ("temperature", "runtime_top_k", "runtime_top_p")
@@ -73,9 +74,12 @@ class FakeTriton:
         if request.name.startswith("encoder"):
             _encoder_config(config, request.name)
             return answer
+        if request.name in fake_text.MODELS:
+            fake_text.configure(config, request.name)
+            return answer
         config.name, config.max_batch_size = request.name, 0 if old else 8
         config.model_transaction_policy.decoupled = request.name != "coupled"
-        inputs = {"ensemble": ("text_input", "max_tokens"), "foreign": ("INPUT0",)}.get(request.name)
+        inputs = {"foreign": ("INPUT0",)}.get(request.name)
         for name in inputs or (*INPUTS, *SAMPLING, *(("random_seed",) if old else ("seed", "return_perf_metrics"))):
             config.input.add(name=name)
         for name in ("output_ids", "sequence_length", *(() if old else TIMES)):
@@ -139,6 +143,10 @@ class FakeTriton:
 
     async def _answer(self, request: Any, number: int, context: Any) -> AsyncIterator[Any]:
         model, arrival_ns = request.model_name, time.monotonic_ns()
+        if model in fake_text.MODELS:
+            for answer in fake_text.answers(request, arrival_ns):
+                yield answer
+            return
         inputs = {tensor.name: raw for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
         asked = int(np.frombuffer(inputs["request_output_len"], np.int32)[0])
         if model == "full":

@@ -20,6 +20,19 @@ TEXTS = [
     ("CUDA error: out of memory", Outcome.OUT_OF_MEMORY),
     ("CUDA out of memory. Tried to allocate 2.00 GiB", Outcome.OUT_OF_MEMORY),
     ("std::bad_alloc", Outcome.OUT_OF_MEMORY),
+    (
+        "Executor failed process requestId 9 due to the following error: [TensorRT-LLM][ERROR] CUDA runtime error in "
+        "::cudaMallocAsync(ptr, n, stream): out of memory (/src/tensorrt_llm/common/tllmBuffers.h:112)",
+        Outcome.OUT_OF_MEMORY,
+    ),
+    ("Error generating request: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", Outcome.OUT_OF_MEMORY),
+    ("RuntimeError: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)", Outcome.OUT_OF_MEMORY),
+    ("cudaErrorMemoryAllocation", Outcome.OUT_OF_MEMORY),
+    ("CUDA_ERROR_OUT_OF_MEMORY", Outcome.OUT_OF_MEMORY),
+    ("Impossible to fit in any sequence in kvCache", Outcome.TOO_LONG),
+    ("Error generating request: The sum of prompt length (9), query length (0) should not exceed max_num_tokens (8)", Outcome.TOO_LONG),
+    ("Encountered an error when fetching new request: no room in the broom cupboard", Outcome.OTHER),
+    ("Executor failed process requestId 3 due to the following error: Encountered an error in forwardAsync function", Outcome.OTHER),
     # Triton's core
     ("[request id: a-c8-m1] Exceeds maximum queue size", Outcome.REJECTED),
     ("Request timeout expired", Outcome.TIMEOUT),

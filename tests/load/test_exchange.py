@@ -37,7 +37,7 @@ class FakeLink:
 
 def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestRecord, FakeLink, Exchange]:
     record, link = new_record(), FakeLink()
-    exchange = Exchange(record, limits or Limits(now_ns() + LATER_NS))
+    exchange = Exchange(record, limits or Limits(now_ns() + LATER_NS), b"")
 
     async def main() -> None:
         exchange.send((link, 1), b"")  # type: ignore[arg-type]

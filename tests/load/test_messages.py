@@ -57,7 +57,7 @@ def response_bytes(ids: list[int], length: int | None = None, final: bool | None
         tensors.append(("sequence_length", np.array([length], np.int32)))
     tensors += [(name, np.array([value], np.int64)) for name, value in zip(TIME_OUTPUTS, times, strict=False)]
     for name, data in reversed(tensors):  # the order is the server's affair
-        infer.outputs.add(name=name, datatype="INT32", shape=[1, 1, data.size])
+        infer.outputs.add(name=name, datatype=str(data.dtype).upper(), shape=[1, 1, data.size])
         infer.raw_output_contents.append(data.tobytes())
     return bytes(message.SerializeToString())
 

@@ -10,17 +10,16 @@ from trtbench.load.target import TargetError, inspect_target
 
 def test_a_current_and_an_older_model(fake_server: Any) -> None:
     current = inspect_target(fake_server.url, "tensorrt_llm")
-    assert current.batched and current.gives_times and current.seed_input == "seed"
+    assert current.batched and current.gives_times and current.input_name("seed") == "seed"
     older = inspect_target(fake_server.url, "old", "1")
-    assert (older.batched, older.gives_times, older.seed_input, older.version) == (False, False, "random_seed", "1")
+    assert (older.batched, older.gives_times, older.input_name("seed"), older.version) == (False, False, "random_seed", "1")
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("ensemble", "takes text .text_input., not token ids: name the tensorrt_llm model, not the ensemble"),
         ("coupled", "is not decoupled.*model_transaction_policy"),
-        ("foreign", "has no input_ids .it takes INPUT0.: name the tensorrt_llm model"),
+        ("foreign", "takes neither input_ids nor text_input .it takes INPUT0.: name the tensorrt_llm model, the ensemble"),
         ("unready", "model 'unready' is not ready .state UNAVAILABLE"),
         ("nobody", "no model 'nobody' there; it has .*tensorrt_llm"),
     ],

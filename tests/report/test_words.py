@@ -42,6 +42,7 @@ from trtbench.analysis.summary import (
     TrialResult,
     Worker,
 )
+from trtbench.analysis.told import told_reasons
 from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason
@@ -221,6 +222,10 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
         yield from reload_reasons(replace(result, reloads=found), planned_reloads())
     yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
     yield from gpu_reasons(worst)
+    silent = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
+    tight = replace(result, facts=replace(result.facts, tokens=silent), echoed=1, stale_pages=1, missing_metrics=("nv_trt_llm_x",))
+    for reads in (False, True):
+        yield from told_reasons(replace(tight, reads_metrics=reads), summary.scenario)
 
 
 def gpu_reasons(stage: StageResult) -> Iterator[Reason]:

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
 from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
-from trtbench.serving.renderers import RENDERERS, check_grid, check_reloads, check_takes_ids, kv_budget, render
+from trtbench.serving.renderers import RENDERERS, check_grid, check_reloads, kv_budget, render, takes_text
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 VERSIONS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
@@ -201,13 +201,10 @@ def test_axes_that_would_change_nothing_are_refused(provider: str, grid: dict[st
     assert refused in str(error.value)
 
 
-def test_text_is_not_what_the_load_generator_sends() -> None:
+def test_which_deployments_take_text() -> None:
     ids, bls = Deployment(), Deployment(tensorrt_llm=TensorRtLlm(family="bls"))
-    check_takes_ids({"a": ids}, "tensorrt_llm")
-    with pytest.raises(ScenarioError, match=r"deployments.b.tensorrt_llm.family = 'bls' takes text"):
-        check_takes_ids({"a": ids, "b": bls}, "tensorrt_llm")
-    with pytest.raises(ScenarioError, match="provider llmapi takes text"):
-        check_takes_ids({"a": ids}, "llmapi")
+    assert not takes_text(ids, "tensorrt_llm") and not takes_text(ids, "openvino")
+    assert takes_text(bls, "tensorrt_llm") and takes_text(ids, "llmapi")
 
 
 def test_what_this_machine_lacks_is_told_before_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

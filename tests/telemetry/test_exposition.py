@@ -32,6 +32,8 @@ def test_trtllm_page_gives_every_documented_series_once() -> None:
         ("inflight_max_requests", ""): 64,
         ("inflight_scheduled_requests", ""): 32,
         ("inflight_waiting_requests", ""): 8,
+        ("inflight_context_requests", ""): 4,
+        ("engine_output_tokens", ""): 4000,
         ("engine_memory_bytes", "cpu"): 1048576,
         ("engine_memory_bytes", "gpu"): 8.5e9,
         ("engine_memory_bytes", "pinned"): 0,
@@ -45,7 +47,7 @@ def test_trtllm_page_gives_every_documented_series_once() -> None:
         ("inflight_paused_requests", ""): 1,
         ("engine_iterations", ""): 4711,
     }
-    assert len(readings) == 17
+    assert len(readings) == 19
 
 
 def test_names_are_those_of_the_documentation() -> None:

@@ -34,7 +34,7 @@ class Cancellation:
     cancelled: int
     survivors: int
     survivor_tokens_per_s: float | None
-    wasted_tokens: int
+    wasted_tokens: int | None  # as is the rate: None where nobody counts tokens
     let_go: int | None
     let_go_max_ns: int | None
     blocks_beyond: int | None
@@ -65,6 +65,7 @@ def cancellation(
     survivors = [r for r in of_stage if r.outcome is Outcome.COMPLETED]
     window = measured_window(of_stage, duration_s)
     tokens = sum(n for r in survivors for at, n in zip(r.token_ns, r.token_counts, strict=True) if window and window.holds(at))
+    counted = all(r.counts_tokens for r in of_stage)
     ends = [r.done_ns for r in cancelled if r.done_ns is not None]
     waits = _let_go_ns(ends, of_deployment, samples, interval_ns)
     known = None if waits is None else [wait for wait in waits if wait is not None]
@@ -72,8 +73,8 @@ def cancellation(
         stage=name,
         cancelled=len(cancelled),
         survivors=len(survivors),
-        survivor_tokens_per_s=tokens / window.seconds if window and window.seconds > 0 else None,
-        wasted_tokens=sum(r.output_tokens for r in cancelled),
+        survivor_tokens_per_s=tokens / window.seconds if window and window.seconds > 0 and counted else None,
+        wasted_tokens=sum(r.output_tokens for r in cancelled) if counted else None,
         let_go=None if known is None else len(known),
         let_go_max_ns=max(known) if known and len(known) == len(ends) else None,
         blocks_beyond=None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from trtbench.analysis.facts import DeploymentFacts
@@ -85,8 +86,10 @@ def context_limits(
     death = next((event.data for event in events if event.kind == "server_lost"), {})
     trials: list[TrialResult] = []
     most = 0
-    for data in (event.data for event in events if event.kind == "context_trial"):
-        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death))
+    tried = [event.data for event in events if event.kind == "context_trial"]
+    for data, following in zip_longest(tried, tried[1:]):
+        until_ns = following["start_ns"] if following else None
+        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, until_ns))
         most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
     growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
+from trtbench.analysis.engine_gauges import missing_families, without_stale
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.gpu_health import GpuHealth, gpu_health
 from trtbench.analysis.knee import Knee, find_knee
@@ -69,6 +70,10 @@ class DeploymentResult:
     gpu_health: Mapping[str, GpuHealth] = field(default_factory=dict)
     not_told: tuple[str, ...] = ()  # series that a GPU does not have
     server_fault: str | None = None
+    echoed: int = 0  # requests whose prompt came before the output
+    stale_pages: int = 0  # pages of metrics whose gauges were those of an engine at rest
+    missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
+    reads_metrics: bool = True  # whether a page was asked for
 
     @property
     def provider(self) -> str:
@@ -84,6 +89,9 @@ def deployment_result(
     """`events` are this deployment's own."""
     facts = deployment_facts(directory.name, _facts_file(directory, "deployment.json"), _facts_file(directory, "engine.json"))
     samples = directory.samples()
+    missing_metrics, stale_pages = missing_families(samples), 0
+    if facts.provider != "openvino":  # whose gauges are right at rest too
+        samples, stale_pages = without_stale(samples, requests)
     records, residency = by_stage(requests), Residency(requests)
     stages = tuple(
         measure(span, records.get(span.name, []), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
@@ -112,6 +120,10 @@ def deployment_result(
         transports=transports(events),
         gpu_health=gpu_health(samples),
         not_told=_not_told(events),
+        echoed=sum(request.echoed_tokens > 0 for request in requests),
+        stale_pages=stale_pages,
+        missing_metrics=missing_metrics,
+        reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,

@@ -43,6 +43,7 @@ class DeploymentFacts:
     config: dict[str, Any]
     engine: dict[str, Any]
     log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
+    tokens: dict[str, Any] = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
 
     @property
     def engines(self) -> int:
@@ -93,4 +94,5 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         config=config,
         engine=dict(engine),
         log=dict(deployment.get("log") or {}),
+        tokens=dict(deployment.get("tokens") or {}),
     )

@@ -48,7 +48,7 @@ def _group(requests: Sequence[RequestRecord]) -> Group:
         requests=len(requests),
         completed=len(done),
         input_tokens=Distribution.of(request.input_tokens for request in done),
-        output_tokens=Distribution.of(request.output_tokens for request in done),
+        output_tokens=Distribution.of(request.output_tokens for request in done if request.counts_tokens),
         ttft_ns=Distribution.of(ttft for request in done if (ttft := ttft_ns(request)) is not None),
         tpot_ns=Distribution.of(tpot for request in done if (tpot := tpot_ns(request)) is not None),
         e2e_latency_ns=Distribution.of(request.done_ns - request.due_ns for request in done if request.done_ns is not None),

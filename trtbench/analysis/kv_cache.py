@@ -36,7 +36,7 @@ class Residency:
 
     A request is resident with its prompt from its first token until it is done, and grows by each token that arrives. Before its
     first token it is in prefill (from its first scheduling by the server's stamp, else from when it was sent), and how much of its
-    prompt the engine's gauges show already is not known.
+    prompt the engine's gauges show already is not known. One whose tokens nobody counts is as little known until it is done.
     """
 
     def __init__(self, requests: Sequence[RequestRecord]) -> None:
@@ -79,7 +79,7 @@ def _growth(request: RequestRecord) -> list[tuple[int, int]]:
 
 def _prefill(request: RequestRecord) -> list[tuple[int, int]]:
     start_ns = request.server.first_scheduled_ns if request.server else request.sent_ns
-    end_ns = request.token_ns[0] if request.token_ns else request.done_ns
+    end_ns = request.token_ns[0] if request.token_ns and request.counts_tokens else request.done_ns
     return [(start_ns, 1), (end_ns, -1)] if start_ns is not None and end_ns is not None and start_ns < end_ns else []
 
 

@@ -46,6 +46,7 @@ from trtbench.analysis.scaling_findings import replica_findings, scaling_finding
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
 from trtbench.analysis.timeline import Curve, Timeline
+from trtbench.analysis.told import told_reasons
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.trials import TrialResult
 from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
@@ -211,7 +212,7 @@ def _deployment(
     """One deployment's records are held only in here: a day's run has millions."""
     requests = directory.requests()
     result = deployment_result(directory, requests, events, scenario, cpu_count)
-    reasons = [*transport_reasons(result), *reload_reasons(result, scenario)]
+    reasons = [*transport_reasons(result), *reload_reasons(result, scenario), *told_reasons(result, scenario)]
     for stage in result.stages:
         reasons += stage_reasons(result, stage, scenario, cpu_count)
     return result, reasons, outputs(requests), embeddings(requests)

@@ -30,7 +30,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO."""
+    """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO.
+
+    Tokens are 0 and their rate None where the server does not tell how many it sent.
+    """
 
     window_s: float
     completed: int  # done inside the window
@@ -83,14 +86,15 @@ def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, durati
         return Throughput(0.0, 0, 0, None, None, None, None, None)
     done = [r for r in requests if r.outcome is Outcome.COMPLETED and window.holds(r.done_ns)]
     tokens = sum(n for r in requests for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
+    counted = all(request.counts_tokens for request in requests)
     judged = planned - sum(map(is_cancelled_as_planned, requests))
     good = [r for r in requests if keeps(r, slo)] if slo.model_dump(exclude_none=True) else None
     return Throughput(
         window_s=window.seconds,
         completed=len(done),
-        output_tokens=tokens,
+        output_tokens=tokens if counted else 0,
         request_throughput=len(done) / window.seconds,
-        output_token_throughput=tokens / window.seconds if any(r.asked_output_tokens for r in requests) else None,
+        output_token_throughput=tokens / window.seconds if counted and any(r.asked_output_tokens for r in requests) else None,
         offered_rate=_offered_rate(requests),
         goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
         goodput_ratio=None if good is None or not judged else len(good) / judged,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trtbench.analysis.latency import ttft_ns
-from trtbench.analysis.window import gpu_memory, peak
+from trtbench.analysis.window import gpu_memory, inside, peak
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
 
@@ -36,6 +36,9 @@ _CLASSES: dict[Outcome, FailureClass] = {
 }
 
 
+_FOR_EVER_NS = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryShort:
     """The bound on host memory under which the search stopped: of the machine, or of the control group (a container's)."""
@@ -48,6 +51,9 @@ class MemoryShort:
 @dataclass(frozen=True, slots=True)
 class TrialResult:
     """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it.
+
+    GPU memory, all GPUs added, before is the last sample at its start, after the last before the next trial began (of the last trial, of
+    all): what an attempt did not give back.
 
     `takes_most`: no trial that passed before it had as many prompt tokens at once, so that its memory is its own.
     """
@@ -65,11 +71,18 @@ class TrialResult:
     healthy: bool | None
     blocks_left: int | None
     takes_most: bool = False
+    gpu_memory_bytes_before: float | None = None
+    gpu_memory_bytes_after: float | None = None
     memory: MemoryShort | None = None
 
 
 def trial_result(
-    data: dict[str, Any], requests: Sequence[RequestRecord], samples: Samples, most_before: int, death: dict[str, Any]
+    data: dict[str, Any],
+    requests: Sequence[RequestRecord],
+    samples: Samples,
+    most_before: int,
+    death: dict[str, Any],
+    next_start_ns: int | None = None,
 ) -> TrialResult:
     """`most_before`: prompt tokens at once of the largest trial that passed before it. `death`: of the server, if it was lost."""
     start, end = data["start_ns"], data["end_ns"]
@@ -90,6 +103,8 @@ def trial_result(
         blocks_left=data["blocks_left"],
         takes_most=data["users"] * data["input_tokens"] > most_before,
         memory=MemoryShort(**data["memory"]) if data.get("memory") else None,
+        gpu_memory_bytes_before=_gpu_memory(samples, 0, start),
+        gpu_memory_bytes_after=_gpu_memory(samples, end, next_start_ns or _FOR_EVER_NS),
     )
 
 
@@ -112,3 +127,9 @@ def _failure(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[
     if "kv cache" in text or "no free blocks" in text:
         return "kv_exhausted"
     return _CLASSES.get(first.outcome, "other")
+
+
+def _gpu_memory(samples: Samples, after_ns: int, until_ns: int) -> float | None:
+    """All GPUs added, at the last sample in that time."""
+    values = inside(gpu_memory(samples), after_ns, until_ns)
+    return float(values[-1]) if len(values) else None

@@ -11,12 +11,14 @@ from trtbench.memory import MemoryBound, OomKill
 from trtbench.scenario import ContextLimit
 
 Phase = Literal["search", "confirm", "extreme"]
-Ended = Literal["done", "interrupted", "server_lost", "low_memory"]
+Ended = Literal["done", "interrupted", "server_lost", "low_memory", "unserving"]
 
 
 @dataclass(frozen=True)
 class Trial:
     """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
+
+    `unserving`: the server lives, and fails even a one-token request: every further length would fail for that alone.
 
     `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
     those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of ours

@@ -17,12 +17,13 @@ from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
 from trtbench.load.channel import open_channel
 from trtbench.load.embedding import MODEL_INFER
-from trtbench.load.errors import classify, end, end_with_status
+from trtbench.load.errors import end, end_with_status
 from trtbench.load.event_loop import loop_name
 from trtbench.load.grpc_calls import ask, ended, ended_by_server
-from trtbench.load.messages import NO_END_ID, STREAM_INFER, Response, decode_response, request_body, with_request_id
+from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.served_version import ServedVersion
+from trtbench.load.take import take_response
 from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
@@ -236,8 +237,8 @@ async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Li
         await call.write(message)
         while (received := await call.read()) is not grpc.aio.EOF:
             arrived_ns = now_ns()
-            _take(record, arrived_ns, received)
-            if record.done_ns is None and (planned := limits.tokens_reached(len(record.output_ids))):
+            take_response(record, arrived_ns, received, message)
+            if record.done_ns is None and (planned := limits.tokens_reached(len(record.output_ids) or record.output_tokens)):
                 end(record, Outcome.CANCELLED, planned)
             if record.done_ns is not None:
                 return "OK", ""
@@ -249,25 +250,3 @@ async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Li
         if not await ended_by_server(call):
             raise
     return (await call.code()).name, await call.details() or ""
-
-
-def _take(record: RequestRecord, arrived_ns: int, message: bytes) -> None:
-    """Put one message into the record, which has its `done_ns` when the request is over.
-
-    Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
-    loop just when the user's next request is due.
-    """
-    try:
-        response = decode_response(message)
-    except ValueError as error:
-        response = Response(error=str(error))
-    if response.tokens:
-        record.token_ns.append(arrived_ns)
-        record.token_counts.append(len(response.tokens))
-        record.output_ids += response.tokens
-    record.server = response.times or record.server
-    record.model_version = response.model_version or record.model_version
-    if response.error:
-        end(record, classify("", response.error), response.error, arrived_ns)
-    elif response.final:
-        end(record, Outcome.COMPLETED, "", arrived_ns)

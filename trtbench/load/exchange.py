@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from trtbench.load.client import Limits
+from trtbench.load.echo import without_echo
 from trtbench.load.errors import classify, end, end_with_status
 from trtbench.load.in_flight import InFlight
 from trtbench.load.messages import Response, decode_response
@@ -19,15 +20,29 @@ _NO_LIMIT = 1 << 62
 class Exchange(InFlight):
     """What has come lies in arrays until the end and only then becomes the record's lists: a fifth of the memory."""
 
-    __slots__ = ("_coalesced", "_count", "_count_changes", "_most_tokens", "_template", "_token_ids", "_token_lag_ns", "_token_ns")
+    __slots__ = (
+        "_body",
+        "_coalesced",
+        "_count",
+        "_count_changes",
+        "_most_tokens",
+        "_template",
+        "_token_ids",
+        "_token_lag_ns",
+        "_token_ns",
+        "_told_tokens",
+    )
 
-    def __init__(self, record: RequestRecord, limits: Limits) -> None:
+    def __init__(self, record: RequestRecord, limits: Limits, body: bytes) -> None:
+        """`body`: of the request, as `Client.encode` made it."""
         super().__init__(record, limits)
         self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._token_ns, self._token_lag_ns = array("q"), array("i")
         self._token_ids, self._coalesced = array("i"), array("i")
-        self._count = 0  # tokens of the last response: a server hardly ever changes them
+        self._count = -1  # tokens of the last response: a server hardly ever changes them; 0: an unknown number
         self._count_changes: list[tuple[int, int]] = []  # (response, tokens from there on)
+        self._body = body  # shared by all requests of this prompt
+        self._told_tokens = 0  # by a server that answers in text
         self._template: TokenTemplate | None = None
 
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
@@ -38,13 +53,14 @@ class Exchange(InFlight):
             and message.startswith(template.prefix)
             and message.endswith(template.suffix)
         ):
-            tokens = template.tokens
+            carries, tokens = True, template.tokens
             self._token_ids.frombytes(message[template.start : template.stop])
         else:
             response = self._decode(message)
-            tokens = len(response.tokens)
+            carries, tokens = response.carries, response.new_tokens
             self._token_ids.extend(response.tokens)
-        if tokens:
+            self._told_tokens += response.told_tokens or 0
+        if carries:
             if not alone:
                 self._coalesced.append(len(self._token_ns))
             if tokens != self._count:
@@ -55,8 +71,8 @@ class Exchange(InFlight):
                 self._token_lag_ns.append(lag_ns if lag_ns < _LONGEST_LAG_NS else _LONGEST_LAG_NS)
         if response is not None and (response.error or response.final):
             self._conclude(response, arrived_ns)
-        elif len(self._token_ids) >= self._most_tokens:
-            self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(len(self._token_ids)))
+        elif (arrived := len(self._token_ids) + self._told_tokens) >= self._most_tokens:
+            self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(arrived))
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self.refused = stream_end.retry_safe and not self._token_ns
@@ -69,7 +85,10 @@ class Exchange(InFlight):
             response = decode_response(message)
         except ValueError as error:
             return Response(error=str(error))
+        if response.carries and not self._token_ns:
+            response = without_echo(response, self._body, self._record)
         self._template = token_template(message, response) or self._template
+        self._record.input_tokens = response.input_tokens or self._record.input_tokens
         self._record.server = response.times or self._record.server
         self._record.model_version = response.model_version or self._record.model_version
         return response

@@ -1,7 +1,9 @@
-"""KServe v2 gRPC messages of TensorRT-LLM's `tensorrt_llm` model: planned prompt to request bytes, response bytes to tokens."""
+"""KServe v2 gRPC messages of TensorRT-LLM's models (family.py): planned prompt to request bytes, response bytes to tokens."""
 
 from __future__ import annotations
 
+import json
+import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,28 +12,46 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.embedding import embedding_request
+from trtbench.load.family import INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.load.plan import PlannedPrompt
-from trtbench.load.target import TIME_OUTPUTS, Target
-from trtbench.load.workload import TokenIds
+from trtbench.load.target import Target
 from trtbench.records import ServerTimes
 from trtbench.scenario import Sampling, Workload
 
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 NO_END_ID = -1  # no token has this id: the model generates to the asked length
 
-_TOKEN_OUTPUTS = ("output_ids", "sequence_length")
 _ID_TAG = b"\x1a"  # ModelInferRequest.id: field 3, length-delimited
-_DTYPES = {"INT32": "<i4", "UINT64": "<u8", "FP32": "<f4", "BOOL": "?"}
+_DTYPES = {"INT32": "<i4", "INT64": "<i8", "UINT64": "<u8", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
+_BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 
 
 class Response(NamedTuple):
-    """One message of a stream. `tokens` are the new ones only; `times` come with the last response of servers that have them."""
+    """One message of a stream. `tokens` are the new ones only; `times` come with the last response of servers that have them.
+
+    Of a model that answers in text: its `text`, and how many tokens this response carries and the prompt has, where the server tells.
+    """
 
     tokens: Sequence[int] = ()
     final: bool = False
     error: str = ""
     times: ServerTimes | None = None
     model_version: str = ""
+    text: bytes | None = None
+    told_tokens: int | None = None
+    input_tokens: int | None = None
+
+    @property
+    def carries(self) -> bool:
+        """Whether it brings output. A piece of text may be empty, as in the midst of a character: it is still a token's."""
+        if self.text is None or self.told_tokens is not None:
+            return bool(self.tokens or self.told_tokens)
+        return bool(self.text) or not self.final
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens that it carries; 0 for one that carries an unknown number."""
+        return len(self.tokens) or self.told_tokens or 0
 
 
 def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int, context: Sequence[int] = ()) -> bytes:
@@ -45,13 +65,13 @@ def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_
     if target.encoder:
         return embedding_request(request, target.encoder, target.batched, prompt)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
-    input_ids = np.concatenate([np.asarray(context, np.int32), prompt.input_ids]) if len(context) else prompt.input_ids
-    for name, dtype, values in _inputs(target, prompt, input_ids, workload, end_id):
-        data = np.asarray(values, _DTYPES[dtype]).reshape(-1)
-        shape = [1, data.size] if target.batched else [data.size]
-        request.inputs.add(name=name, datatype=dtype, shape=shape)
-        request.raw_input_contents.append(data.tobytes())
-    for name in (*_TOKEN_OUTPUTS, *(TIME_OUTPUTS if target.gives_times else ())):
+    for role, values in _inputs(target, prompt, context, workload, end_id):
+        if name := target.input_name(role):
+            datatype = target.family.inputs[role].datatype
+            data, elements = _raw(datatype, values)
+            request.inputs.add(name=name, datatype=datatype, shape=[1, elements] if target.batched else [elements])
+            request.raw_input_contents.append(data)
+    for name in target.asked_outputs:
         request.outputs.add(name=name)
     body: bytes = request.SerializeToString()
     return body
@@ -72,51 +92,92 @@ def decode_response(message: bytes) -> Response:
         raise ValueError(f"not a ModelStreamInferResponse: {error}") from error
     infer = stream.infer_response
     parameters = infer.parameters
-    tensors = dict(zip([tensor.name for tensor in infer.outputs], infer.raw_output_contents, strict=False))
+    tensors = {tensor.name: (tensor.datatype, raw) for tensor, raw in zip(infer.outputs, infer.raw_output_contents, strict=False)}
     return Response(
-        tokens=_tokens(tensors) if tensors else (),
+        tokens=_tokens(tensors) if "output_ids" in tensors else (),
         final="triton_final_response" in parameters and parameters["triton_final_response"].bool_param,
         error=stream.error_message,
-        times=_times(tensors) if len(tensors) > len(_TOKEN_OUTPUTS) else None,
+        times=_times(tensors) if TIME_OUTPUTS[0] in tensors else None,
         model_version=infer.model_version,
+        text=text_of(tensors[TEXT_OUTPUT][1]) if TEXT_OUTPUT in tensors else None,
+        told_tokens=_integer(*tensors[OUTPUT_COUNT]) if OUTPUT_COUNT in tensors else None,
+        input_tokens=_integer(*tensors[INPUT_COUNT]) if INPUT_COUNT in tensors else None,
     )
 
 
-def _inputs(target: Target, prompt: PlannedPrompt, input_ids: TokenIds, workload: Workload, end_id: int) -> Iterator[tuple[str, str, Any]]:
-    """(name, datatype, values) of what this request sends and the model has."""
-    yield "input_ids", "INT32", input_ids
-    yield "input_lengths", "INT32", len(input_ids)
-    yield "request_output_len", "INT32", prompt.output_tokens
-    optional: list[tuple[str, str, Any]] = [
-        ("end_id", "INT32", end_id),
-        ("streaming", "BOOL", workload.streaming),
-        ("exclude_input_in_output", "BOOL", True),
-        *_sampling_inputs(target, prompt, workload.sampling),
-    ]
+def _inputs(target: Target, prompt: PlannedPrompt, context: Sequence[int], workload: Workload, end_id: int) -> Iterator[tuple[Role, Any]]:
+    """(Role, values) of all that this request says; what the model has no input for is left out."""
+    if target.family.name == "ids":
+        input_ids = np.concatenate([np.asarray(context, np.int32), prompt.input_ids]) if len(context) else prompt.input_ids
+        yield "prompt", input_ids
+        yield "prompt_tokens", len(input_ids)
+    else:
+        assert prompt.text and not len(context), "a plan for a model that takes text has texts, and no sessions"
+        yield "prompt", prompt.text
+    yield "output_tokens", prompt.output_tokens
+    yield "end_id", end_id
+    yield "stream", workload.streaming
+    yield "exclude_prompt", True
+    yield from _sampling(prompt, workload.sampling)
     if target.gives_times:
-        optional.append(("return_perf_metrics", "BOOL", True))
-    yield from (entry for entry in optional if entry[0] in target.inputs)
+        yield "return_times", True
+    if target.tells_output_count:
+        yield "return_output_count", True
+    if target.tells_input_count:
+        yield "return_input_count", True
 
 
-def _sampling_inputs(target: Target, prompt: PlannedPrompt, sampling: Sampling) -> list[tuple[str, str, Any]]:
+def _sampling(prompt: PlannedPrompt, sampling: Sampling) -> Iterator[tuple[Role, Any]]:
     if sampling.temperature == 0:
-        return [("runtime_top_k", "INT32", 1)]  # greedy in every release; a temperature of 0 is not
-    return [
-        ("temperature", "FP32", sampling.temperature),
-        ("runtime_top_k", "INT32", sampling.top_k),
-        ("runtime_top_p", "FP32", sampling.top_p),
-        *([(target.seed_input, "UINT64", prompt.seed)] if target.seed_input else []),
-    ]
+        yield "top_k", 1  # greedy in every release; a temperature of 0 is not
+        return
+    yield "temperature", sampling.temperature
+    yield "top_k", sampling.top_k
+    yield "top_p", sampling.top_p
+    yield "seed", prompt.seed
 
 
-def _tokens(tensors: dict[str, bytes]) -> list[int]:
+def _raw(datatype: str, values: Any) -> tuple[bytes, int]:
+    """(Bytes of a tensor, its elements)."""
+    if datatype == "BYTES":
+        text = values.encode()
+        return _BYTES_LENGTH.pack(len(text)) + text, 1
+    data = np.asarray(values, _DTYPES[datatype]).reshape(-1)
+    return data.tobytes(), data.size
+
+
+def _tokens(tensors: dict[str, tuple[str, bytes]]) -> list[int]:
     """New tokens of a response: output_ids [1, beam = 1, n], of which the first `sequence_length` count."""
-    ids = array("i", tensors.get("output_ids", b""))
-    lengths = array("i", tensors.get("sequence_length", b""))
+    ids = array("i", tensors["output_ids"][1])
+    lengths = array("i", tensors["sequence_length"][1]) if "sequence_length" in tensors else None
     return ids[: lengths[0]].tolist() if lengths else ids.tolist()
 
 
-def _times(tensors: dict[str, bytes]) -> ServerTimes | None:
-    """INT64 [1, 1] each; None unless all four are there."""
-    raw = [tensors.get(name, b"") for name in TIME_OUTPUTS]
-    return ServerTimes(*(array("q", value)[0] for value in raw)) if all(raw) else None
+def text_of(raw: bytes) -> bytes:
+    """The first element of a BYTES tensor: one beam, one sequence. ValueError when it is cut short."""
+    if not raw:
+        return b""
+    if len(raw) < _BYTES_LENGTH.size or len(raw) < _BYTES_LENGTH.size + (length := _BYTES_LENGTH.unpack_from(raw)[0]):
+        raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than it says")
+    return raw[_BYTES_LENGTH.size : _BYTES_LENGTH.size + length]
+
+
+def _integer(datatype: str, raw: bytes) -> int:
+    """One number, also as JSON in a string, as `llmapi` sends it. ValueError when it is none."""
+    value = json.loads(text_of(raw)) if datatype == "BYTES" else np.frombuffer(raw, _DTYPES.get(datatype, "<i8"))
+    try:
+        return int(value if isinstance(value, (int, float)) else value[0])
+    except (IndexError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{raw[:40]!r} is no number") from error
+
+
+def _times(tensors: dict[str, tuple[str, bytes]]) -> ServerTimes | None:
+    """None unless all four are there and set: a server that takes no times may send zeros."""
+    raw = [tensors.get(name, ("INT64", b"")) for name in TIME_OUTPUTS]
+    if not all(data for _, data in raw):
+        return None
+    try:
+        values = [_integer(*one) for one in raw]
+    except ValueError:
+        return None
+    return ServerTimes(*values) if min(values) > 0 else None

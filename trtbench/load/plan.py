@@ -23,7 +23,7 @@ from trtbench.load.workload import TokenIds
 from trtbench.rundir import read_lines
 from trtbench.scenario import Stage
 
-_SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn")
+_SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
 """Fields of a prompt that its line has only where they say something."""
 
 
@@ -49,6 +49,7 @@ class PlannedPrompt:
     cancel_after_ns: int | None = None  # the client goes away so long after it sent
     session: int | None = None
     turn: int = 0
+    text: str = ""  # for a model that takes text: the same prompt; the ids are then the client's tokenizer's
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
 from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, read_tensors
+from trtbench.load.family import INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.load.tls import client_context
 from trtbench.scenario import ClientSettings, Task
 
 _DEFAULTS = ClientSettings()
-_REQUIRED_INPUTS = ("input_ids", "input_lengths", "request_output_len")
-_REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
-TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+_DECOUPLED = "model_transaction_policy { decoupled: true } in its config.pbtxt"
+_FAMILY_WORDS = {
+    "ids": "a tensorrt_llm model of TensorRT-LLM's Triton backend",
+    "text": "an ensemble or tensorrt_llm_bls of TensorRT-LLM's",
+    "llmapi": "an llmapi model of TensorRT-LLM's",
+}
 
 
 class TargetError(UserError):
@@ -49,15 +54,52 @@ class Target:
         """Tensors carry a leading batch dimension."""
         return self.max_batch_size > 0
 
-    @property
-    def seed_input(self) -> str | None:
-        """`seed`, or `random_seed` as it was called before."""
-        return next((name for name in ("seed", "random_seed") if name in self.inputs), None)
+    @cached_property
+    def family(self) -> Family:
+        family = family_of(self.inputs)
+        assert family, "inspect_target lets no other model through"
+        return family
 
-    @property
+    def input_name(self, role: Role) -> str | None:
+        """What this release calls it; None where it has no such input."""
+        return self.family.input_name(role, self.inputs)
+
+    @cached_property
     def gives_times(self) -> bool:
         """The server tells its own instants of each request."""
-        return "return_perf_metrics" in self.inputs and self.outputs.issuperset(TIME_OUTPUTS)
+        return self.input_name("return_times") is not None and self.outputs.issuperset(TIME_OUTPUTS)
+
+    @cached_property
+    def tells_output_count(self) -> bool:
+        """Of a model that answers in text: each response tells how many tokens it carries."""
+        return self.family.name != "ids" and OUTPUT_COUNT in self.outputs and self.input_name("return_output_count") is not None
+
+    @cached_property
+    def tells_input_count(self) -> bool:
+        """Of a model that takes text: it tells how many tokens its own tokenizer made of the prompt."""
+        return self.family.name != "ids" and INPUT_COUNT in self.outputs and self.input_name("return_input_count") is not None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the tokens of a response can be known: by their ids, or because the server tells."""
+        return self.family.name == "ids" or self.tells_output_count
+
+    @cached_property
+    def asked_outputs(self) -> tuple[str, ...]:
+        """The outputs that every request names."""
+        told = (*([OUTPUT_COUNT] if self.tells_output_count else ()), *([INPUT_COUNT] if self.tells_input_count else ()))
+        return (*self.family.outputs, *(TIME_OUTPUTS if self.gives_times else ()), *told)
+
+    def facts(self) -> dict[str, Any]:
+        """What the run should know of how tokens are counted, plain JSON; nothing of a model that makes none."""
+        if self.encoder:
+            return {}
+        return {
+            "family": self.family.name,
+            "token_counts": "ids" if self.family.name == "ids" else "server" if self.tells_output_count else None,
+            "input_counts": "ids" if self.family.name == "ids" else "server" if self.tells_input_count else "tokenizer",
+            "forces_length": self.input_name("end_id") is not None,
+        }
 
 
 def inspect_target(
@@ -117,16 +159,29 @@ def _check_ready(stub: Any, url: str, model: str, version: str, timeout_s: float
 
 def _check_fit(target: Target, config: Any) -> None:
     name = f"{target.url}: model {target.model!r}"
-    if "input_ids" not in target.inputs:
-        text = next((found for found in ("text_input", "QUERY") if found in target.inputs), None)
-        why = f"takes text ({text}), not token ids" if text else f"has no input_ids (it takes {', '.join(sorted(target.inputs))})"
-        raise TargetError(f"{name} {why}: name the tensorrt_llm model, not the ensemble or a model around it")
     if set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
         raise TargetError(f"{name} embeds, it generates nothing (it takes {', '.join(sorted(target.inputs))}): give --task embed")
-    missing = [*(set(_REQUIRED_INPUTS) - target.inputs), *(set(_REQUIRED_OUTPUTS) - target.outputs)]
-    if missing:
-        raise TargetError(f"{name} lacks {', '.join(sorted(missing))}: it is not a tensorrt_llm model of TensorRT-LLM's Triton backend")
-    if not config.model_transaction_policy.decoupled:
+    if family_of(target.inputs) is None:
+        takes = ", ".join(sorted(target.inputs))
         raise TargetError(
-            f"{name} is not decoupled, it cannot stream tokens; set model_transaction_policy {{ decoupled: true }} in its config.pbtxt"
+            f"{name} takes neither input_ids nor text_input (it takes {takes}): name the tensorrt_llm model, the ensemble, "
+            "tensorrt_llm_bls or the llmapi model, not one of the models around them"
         )
+    if missing := target.family.missing(target.inputs, target.outputs):
+        raise TargetError(f"{name} lacks {', '.join(missing)}: it is not {_FAMILY_WORDS[target.family.name]}")
+    for role, slot in target.family.inputs.items():
+        _check_type(name, slot.datatype, next((found for found in config.input if found.name == target.input_name(role)), None))
+    if target.family.one_dimensional and target.batched:
+        raise TargetError(
+            f"{name} has max_batch_size {target.max_batch_size}, but the llmapi model takes one prompt without a batch dimension; "
+            "set triton_config: max_batch_size: 0 in its model.yaml"
+        )
+    if not config.model_transaction_policy.decoupled:
+        remedy = "triton_config: decoupled: true in its model.yaml" if target.family.name == "llmapi" else _DECOUPLED
+        raise TargetError(f"{name} is not decoupled, it cannot stream tokens; set {remedy}")
+
+
+def _check_type(name: str, datatype: str, tensor: Any) -> None:
+    found = tensor and model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
+    if found not in (None, datatype, "INVALID"):  # invalid: not said
+        raise TargetError(f"{name} takes {tensor.name} as {found}, TensorRT-LLM's models as {datatype}: a model of another make")

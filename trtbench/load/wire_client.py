@@ -63,12 +63,12 @@ class WireClient:
             raise ConnectError(f"the server at {self._target.url}: {error}") from error
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        with self._addressed.one() as to_model:
-            await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits)
-
-    async def _send(self, record: RequestRecord, message: bytes, limits: Limits) -> None:
         encoder = self._target.encoder
-        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits)
+        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits, body)
+        with self._addressed.one() as to_model:
+            await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits, exchange)
+
+    async def _send(self, record: RequestRecord, message: bytes, limits: Limits, exchange: Exchange | UnaryExchange) -> None:
         for _ in range(_MOST_REFUSALS):
             stream = await self._stream(record, limits)
             if stream is None:

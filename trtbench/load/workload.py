@@ -37,6 +37,9 @@ class PromptSource(Protocol):
     def encode(self, text: str) -> TokenIds:
         """A text in the model's tokens, without special ones; WorkloadError where there is no tokenizer."""
 
+    def decode(self, ids: TokenIds) -> str:
+        """The text of token ids, special ones left out; WorkloadError where there is no tokenizer."""
+
 
 class CorpusPrompts:
     """Prompts of varied topics: paragraphs of the corpus in a drawn order, the first entered at a drawn token, cut to length by ids."""
@@ -76,6 +79,10 @@ class CorpusPrompts:
         ids = np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
         return np.concatenate([self._before, ids, self._after])
 
+    def decode(self, ids: TokenIds) -> str:
+        text: str = self._tokenizer.decode(ids.tolist())
+        return text
+
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         of_frame = len(self._before) + len(self._after)
         if not of_frame:
@@ -107,6 +114,9 @@ class UniformPrompts:
         raise WorkloadError(
             f"a text ({text[:40]!r} ...) needs the model's tokenizer: name its directory with --tokenizer, or give a dataset of input_ids"
         )
+
+    def decode(self, ids: TokenIds) -> str:
+        raise WorkloadError("the model takes text, and text needs its tokenizer: name its directory with --tokenizer")
 
 
 def read_corpus(languages: Sequence[str]) -> list[str]:

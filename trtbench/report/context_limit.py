@@ -31,7 +31,8 @@ def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: W
     blocks: list[Block] = [Table(words.header(*columns), rows, words("limit.caption", deployment=result.name))]
     failures = tuple(_failure_row(trial, words) for trial in limits.trials if not trial.passed)
     if failures:
-        header = words.header("users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", "server_said")
+        gpu = ("gpu_memory_before", "gpu_memory_max", "gpu_memory_after")
+        header = words.header("users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", *gpu, "server_said")
         blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
     passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
     header = words.header("users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
@@ -68,6 +69,9 @@ def _failure_row(trial: TrialResult, words: Words) -> tuple[str, ...]:
         words(f"failure.{trial.failure}"),
         healthy,
         whole(trial.blocks_left),
+        size(trial.gpu_memory_bytes_before),
+        size(trial.gpu_memory_bytes_peak),
+        size(trial.gpu_memory_bytes_after),
         _said(trial, words),
     )
 

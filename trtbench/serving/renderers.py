@@ -72,16 +72,9 @@ def _check_parts(deployment: Deployment, provider: str) -> None:
             raise ScenarioError(f"{part}: read by the provider {part} alone, this is {provider}; drop it, or choose that provider")
 
 
-def check_takes_ids(deployments: Mapping[str, Deployment], provider: str) -> None:
-    """ScenarioError for a deployment whose model takes text: the load generator sends token ids."""
-    for name, deployment in deployments.items():
-        family = deployment.tensorrt_llm.family if deployment.tensorrt_llm else "ids"
-        if provider == "llmapi" or family != "ids":
-            which = "provider llmapi" if provider == "llmapi" else f"deployments.{name}.tensorrt_llm.family = {family!r}"
-            raise ScenarioError(
-                f"{which} takes text, and this version's load generator sends token ids: serve it with `trtbench serve`, "
-                "or measure provider tensorrt_llm with family ids"
-            )
+def takes_text(deployment: Deployment, provider: str) -> bool:
+    """Whether its model takes text in place of token ids."""
+    return provider == "llmapi" or (deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids")
 
 
 def check_reloads(repository: RenderedRepository) -> None:

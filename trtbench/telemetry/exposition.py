@@ -30,6 +30,7 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "active": ("inflight_active_requests", ""),
             "scheduled": ("inflight_scheduled_requests", ""),
             "waiting": ("inflight_waiting_requests", ""),
+            "context": ("inflight_context_requests", ""),
             "max": ("inflight_max_requests", ""),
         },
     ),
@@ -57,20 +58,27 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     ),
     "trtbench_encoder_tokens": ("token_type", {kind: ("encoder_tokens", kind) for kind in ("input", "padding")}),
     "nv_trt_llm_general_metrics": ("general_type", {"iteration_counter": ("engine_iterations", "")}),
+    "nv_llm_input_token_len_sum": ("response_metric_type", {"total_input_tokens": ("engine_input_tokens", "")}),
+    "nv_llm_output_token_len_sum": ("response_metric_type", {"total_output_tokens": ("engine_output_tokens", "")}),
     "trtbench_engine_steps": ("scheduled_requests", {_ANY: ("inflight_steps", "")}),
     "trtbench_engine_tokens": ("made", {_ANY: ("inflight_tokens", "")}),
 }
+_OF_TRITON = "nv_inference_"
 _FAMILIES = tuple(family + "{" for family in _WANTED)  # every wanted series has labels: model and version at least
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 
 
-def engine_readings(page: str, model: str) -> list[Reading]:
-    """What the page says of `model` ("": of any), of the highest version where several are served; what is no number is left out."""
+def engine_readings(page: str, model: str, engine_model: str | None = None) -> list[Reading]:
+    """What the page says of `model` ("": of any), of the highest version where several are served; what is no number is left out.
+
+    `engine_model`: whose the engine's families are, where `model` is an ensemble around it ("": of any).
+    """
+    engine = model if engine_model is None else engine_model
     by_version: dict[int, list[Reading]] = {}
     for line in page.split("\n"):
         if line.startswith(_FAMILIES):
-            _collect(line, model, by_version)
+            _collect(line, model if line.startswith(_OF_TRITON) else engine, by_version)
     return by_version[max(by_version)] if by_version else []
 
 
@@ -84,12 +92,12 @@ def _collect(line: str, model: str, by_version: dict[int, list[Reading]]) -> Non
     version = labels.get("version", "")
     if (model and labels.get("model") != model) or series is None or not version.isdecimal():
         return
-    value = _number(value_text)
+    value = number(value_text)
     if math.isfinite(value):
         by_version.setdefault(int(version), []).append(Reading(*series, value))
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     """The value of `<value> [timestamp]`; not a number when it is torn off or none."""
     try:
         return float(text.split()[0])

@@ -58,6 +58,7 @@ class SamplerConfig:
     gpu: bool
     tls: Tls | None = None
     balancer_pid: int | None = None
+    engine_model: str | None = None  # whose the engine's metrics are, where it is another than `model`; "": any
 
     @property
     def server_pids(self) -> list[int]:
@@ -76,12 +77,12 @@ class SamplerConfig:
 
 def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
     """How to open each source that asks Triton, by name."""
-    servers, model, tls = config.servers, config.model, config.tls
+    servers, model, tls, engine = config.servers, config.model, config.tls, config.engine_model
     sources: dict[str, Callable[[], Source]] = {
         "triton_statistics": lambda: together([Statistics(server.grpc_address, model, timeout_s, tls) for server in servers])
     }
     if urls := [server.metrics_url for server in servers if server.metrics_url is not None]:
-        sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s) for url in urls])
+        sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s, engine) for url in urls])
     return sources
 
 

@@ -14,6 +14,7 @@ from trtbench.clock import now_ns
 from trtbench.records import Sample
 from trtbench.scenario import Tls
 from trtbench.telemetry.exposition import engine_readings
+from trtbench.telemetry.serve_stats import is_iterations, iteration_samples, serve_readings
 
 _STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
 _CHANNEL_OPTIONS = (
@@ -80,14 +81,14 @@ def _version_totals(version: Any) -> dict[tuple[str, str], int]:
 
 
 class MetricsPage:
-    """Triton's Prometheus page, the connection kept open."""
+    """A server's page of metrics, the connection kept open: Triton's, or one of trtllm-serve's two."""
 
-    def __init__(self, url: str, model: str, timeout_s: float) -> None:
+    def __init__(self, url: str, model: str, timeout_s: float, engine_model: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"metrics URL {url}: write http://HOST:PORT/metrics; Triton serves this page over plain HTTP only")
         self._path = parts.path or "/metrics"
-        self._model = model
+        self._model, self._engine_model = model, engine_model
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 8002, timeout=timeout_s)
 
     def read(self) -> list[Sample]:
@@ -95,7 +96,10 @@ class MetricsPage:
         asked_ns = now_ns()
         page = self._fetch()
         time_ns = (asked_ns + now_ns()) // 2
-        return [Sample(time_ns, *reading) for reading in engine_readings(page, self._model)]
+        if is_iterations(page):
+            return iteration_samples(page, time_ns)
+        readings = engine_readings(page, self._model, self._engine_model) or serve_readings(page)
+        return [Sample(time_ns, *reading) for reading in readings]
 
     def close(self) -> None:
         self._connection.close()

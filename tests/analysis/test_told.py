@@ -1,0 +1,63 @@
+"""A run on a server that does not tell its tokens, planted in a synthetic one: nothing is counted, and everything timed stays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic_run import SyntheticRun, write_synthetic_run
+
+from trtbench.analysis.summary import Summary, summarise
+from trtbench.rundir import RunDirectory
+
+SILENT = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return write_synthetic_run(tmp_path_factory.mktemp("told") / "run")
+
+
+@pytest.fixture(scope="module")
+def plain(run: SyntheticRun) -> Summary:
+    return summarise(RunDirectory.open(Path(run.run.path)))
+
+
+@pytest.fixture(scope="module")
+def silent(plain: Summary, run: SyntheticRun) -> Summary:
+    """The same run, had the server of the first deployment told no counts."""
+    directory = Path(run.run.path) / plain.deployments[0].name
+    facts = directory / "deployment.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tokens": SILENT}))
+    table = pq.read_table(directory / "requests.parquet")
+    at = table.schema.get_field_index("token_counts")
+    zeros = [[0] * len(counts) for counts in table["token_counts"].to_pylist()]
+    pq.write_table(
+        table.set_column(at, table.schema.field(at), pa.array(zeros, table.schema.field(at).type)), directory / "requests.parquet"
+    )
+    return summarise(RunDirectory.open(Path(run.run.path)))
+
+
+def test_figures_in_tokens_are_not_shown_and_times_are_the_same(plain: Summary, silent: Summary) -> None:
+    for before, after in zip(plain.deployments[0].stages, silent.deployments[0].stages, strict=True):
+        assert before.throughput.output_token_throughput and after.throughput.output_token_throughput is None
+        assert after.throughput.output_tokens == 0 and after.output_tokens.count == 0 and after.wrong_length == 0
+        assert before.latency.tpot_ns.count and not after.latency.tpot_ns.count and not after.latency.itl_per_token_ns.count
+        assert after.latency.ttft_ns == before.latency.ttft_ns and after.latency.itl_ns == before.latency.itl_ns
+        assert after.throughput.request_throughput == before.throughput.request_throughput
+        assert after.kv_cache is None or after.kv_cache.bytes_per_token_measured is None
+
+
+def test_the_run_is_invalid_and_says_why(plain: Summary, silent: Summary) -> None:
+    assert "tokens_unknown" not in {reason.code for reason in plain.verdict.reasons}
+    found = {reason.code: reason for reason in silent.verdict.reasons}
+    assert silent.verdict.status == "INVALID" and found["tokens_unknown"].deployment == plain.deployments[0].name
+    assert {"input_by_tokenizer", "length_not_forced"} <= set(found)
+
+
+def test_other_deployments_keep_their_figures(plain: Summary, silent: Summary) -> None:
+    assert [replace(stage, span=stage.span) for stage in silent.deployments[1].stages] == list(plain.deployments[1].stages)

@@ -1,0 +1,27 @@
+"""What a server does not tell: how many tokens it sent, or what its engine does. Figures that need it are not shown, and this says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.verdict import Reason
+from trtbench.scenario import Scenario
+
+
+def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
+    """Of one deployment's server."""
+    tokens = result.facts.tokens
+    if tokens and tokens.get("token_counts") is None:
+        yield Reason("tokens_unknown", "invalid", result.name, figures={"family": str(tokens.get("family"))})
+    if tokens.get("input_counts") == "tokenizer":
+        yield Reason("input_by_tokenizer", "note", result.name)
+    if scenario.workload.ignore_eos and tokens.get("forces_length") is False:
+        yield Reason("length_not_forced", "note", result.name)
+    if result.echoed:
+        yield Reason("prompt_echoed", "note", result.name, figures={"count": result.echoed})
+    if result.stale_pages:
+        yield Reason("stale_gauges", "note", result.name, figures={"count": result.stale_pages})
+    if result.missing_metrics and result.stages and scenario.task == "generate":
+        code = "metrics_missing" if result.reads_metrics else "metrics_not_read"
+        yield Reason(code, "note", result.name, figures={"families": ", ".join(result.missing_metrics)})

@@ -1,0 +1,132 @@
+"""Families of models that generate, and the names and types of their tensors; read after TensorRT-LLM 0.19 to 1.2 (docs/families.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+FamilyName = Literal["ids", "text", "llmapi"]
+Role = Literal[
+    "prompt",
+    "prompt_tokens",
+    "output_tokens",
+    "end_id",
+    "stream",
+    "exclude_prompt",
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed",
+    "return_times",
+    "return_input_count",
+    "return_output_count",
+]
+"""What an input is for, whatever its name."""
+
+TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+TEXT_OUTPUT = "text_output"
+INPUT_COUNT, OUTPUT_COUNT = "num_input_tokens", "num_output_tokens"
+"""Of the prompt; of one response alone (the C++ backend counts the ids of that response, an echoed prompt among them)."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An input: its names, newest first, and its KServe datatype."""
+
+    names: tuple[str, ...]
+    datatype: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """`outputs` must all be there. `one_dimensional`: its tensors may carry no batch dimension."""
+
+    name: FamilyName
+    inputs: Mapping[Role, Slot]
+    required: tuple[Role, ...]
+    outputs: tuple[str, ...]
+    one_dimensional: bool = False
+
+    def input_name(self, role: Role, names: Collection[str]) -> str | None:
+        """Under which of its names a model that has the inputs `names` takes this; None where it does not."""
+        slot = self.inputs.get(role)
+        return next((name for name in slot.names if name in names), None) if slot else None
+
+    def missing(self, inputs: Collection[str], outputs: Collection[str]) -> list[str]:
+        """Tensors without which a model cannot be put under load, by their newest names."""
+        absent = [self.inputs[role].names[0] for role in self.required if self.input_name(role, inputs) is None]
+        return sorted({*absent, *(set(self.outputs) - set(outputs))})
+
+
+def _slots(**slots: tuple[str, str]) -> dict[Role, Slot]:
+    return {role: Slot(tuple(names.split()), datatype) for role, (names, datatype) in slots.items()}  # type: ignore[misc]
+
+
+_COMMON = _slots(
+    end_id=("end_id", "INT32"),
+    exclude_prompt=("exclude_input_in_output", "BOOL"),
+    temperature=("temperature", "FP32"),
+    seed=("seed random_seed", "UINT64"),  # renamed between 0.19 and 1.0
+    return_times=("return_perf_metrics", "BOOL"),
+    return_input_count=("return_num_input_tokens", "BOOL"),
+    return_output_count=("return_num_output_tokens", "BOOL"),
+)
+FAMILIES: dict[FamilyName, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "ids",
+            _slots(
+                prompt=("input_ids", "INT32"),
+                prompt_tokens=("input_lengths", "INT32"),
+                output_tokens=("request_output_len", "INT32"),
+                stream=("streaming", "BOOL"),
+                top_k=("runtime_top_k", "INT32"),
+                top_p=("runtime_top_p", "FP32"),
+            )
+            | _COMMON,
+            required=("prompt", "prompt_tokens", "output_tokens"),
+            outputs=("output_ids", "sequence_length"),
+        ),
+        Family(
+            "text",
+            _slots(
+                prompt=("text_input", "BYTES"),
+                output_tokens=("max_tokens", "INT32"),
+                stream=("stream", "BOOL"),
+                top_k=("top_k", "INT32"),
+                top_p=("top_p", "FP32"),
+            )
+            | _COMMON,
+            required=("prompt", "output_tokens", "stream"),
+            outputs=(TEXT_OUTPUT,),
+        ),
+        Family(
+            "llmapi",
+            _slots(
+                prompt=("text_input", "BYTES"),
+                output_tokens=("sampling_param_max_tokens", "INT32"),
+                stream=("streaming", "BOOL"),
+                exclude_prompt=("sampling_param_exclude_input_from_output", "BOOL"),
+                temperature=("sampling_param_temperature", "FP32"),
+                top_k=("sampling_param_top_k", "INT32"),
+                top_p=("sampling_param_top_p", "FP32"),
+                seed=("sampling_param_seed", "UINT64"),
+                return_times=("sampling_param_return_perf_metrics", "BOOL"),
+            ),
+            required=("prompt", "output_tokens", "stream"),
+            outputs=(TEXT_OUTPUT,),
+            one_dimensional=True,
+        ),
+    )
+}
+
+
+def family_of(inputs: Collection[str]) -> Family | None:
+    """The family of a model with these inputs; token ids where it takes both; None where it is of none."""
+    if "input_ids" in inputs:
+        return FAMILIES["ids"]
+    if "text_input" not in inputs:
+        return None
+    return FAMILIES["llmapi" if any(name.startswith("sampling_param_") for name in inputs) else "text"]
