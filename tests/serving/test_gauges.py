@@ -12,13 +12,13 @@ pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 
 FAMILIES = {
     "nv_trt_llm_request_metrics": ("request_type", {"active", "max", "scheduled", "context", "waiting"}),
-    "nv_trt_llm_runtime_memory_metrics": ("memory_type", {"cpu"}),
+    "nv_trt_llm_runtime_memory_metrics": ("memory_type", {"cpu", "gpu", "pinned"}),
     "nv_trt_llm_kv_cache_block_metrics": ("kv_cache_block_type", {"max", "free", "used", "tokens_per", "reused", "fraction"}),
     "nv_trt_llm_inflight_batcher_metrics": (
         "inflight_batcher_specific_metric",
-        {"total_context_tokens", "generation_requests", "paused_requests"},
+        {"total_context_tokens", "generation_requests", "paused_requests", "micro_batch_id"},
     ),
-    "nv_trt_llm_general_metrics": ("general_type", {"iteration_counter"}),
+    "nv_trt_llm_general_metrics": ("general_type", {"iteration_counter", "timestamp"}),
 }
 
 
@@ -38,6 +38,27 @@ def test_families_and_labels(int8_server: Serving) -> None:
         assert {sample.labels[label] for sample in samples} == values
         assert all(set(sample.labels) == {"model", "version", label} for sample in samples)
         assert {(sample.labels["model"], sample.labels["version"]) for sample in samples} == {(int8_server.engine.model, "1")}
+
+
+def test_lengths_are_observed_once_a_request(int8_server: Serving, prompts: list[list[int]]) -> None:
+    def sums() -> dict[str, float]:
+        wanted = ("nv_llm_input_token_len", "nv_llm_output_token_len")
+        found = page(int8_server.metrics_url)
+        return {s.name: s.value for name in wanted for s in found.get(name, []) if s.name.endswith(("_sum", "_count"))}
+
+    before = sums()
+    ask(int8_server.url, int8_server.engine.model, input_ids=prompts[0], request_output_len=12, end_id=-1)
+    deadline = time.monotonic() + 5
+    count = "nv_llm_output_token_len_count"  # the second of the two
+    while (after := sums()).get(count) == before.get(count) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    rise = {name: value - before.get(name, 0) for name, value in after.items()}
+    assert rise == {
+        "nv_llm_input_token_len_sum": len(prompts[0]),
+        "nv_llm_input_token_len_count": 1,
+        "nv_llm_output_token_len_sum": 12,
+        "nv_llm_output_token_len_count": 1,
+    }
 
 
 def test_sizes_are_the_deployments(int8_server: Serving, prompts: list[list[int]]) -> None:

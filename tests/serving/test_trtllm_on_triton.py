@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from conftest import SMALL
 from serving.trtllm_engines import engine_of, write_engine, write_templates
 
+from trtbench.analysis.summary import summarise
 from trtbench.cli import main
 from trtbench.engine.spec import Engine
 from trtbench.records import Outcome
@@ -109,6 +110,7 @@ def test_the_client_speaks_the_tensors_of_the_backend(
     with TritonServer(installation, root, tmp_path / "server.log", backend.server_flags) as server:
         command = ["bench", "--url", server.endpoints.grpc, "--model", "tensorrt_llm", "--tokenizer", str(engines["int8"].path)]
         flags = ["--artifact-dir", str(tmp_path / "runs"), "--max-concurrency", "2", "--num-prompts", "4", "--isl", "8", "--osl", "4"]
+        flags += ["--metrics-url", f"http://{server.endpoints.metrics}/metrics"]
         done = CliRunner().invoke(main, [*command, *flags])
     assert done.exit_code == 0, done.output
     (run,) = (tmp_path / "runs").iterdir()
@@ -116,3 +118,10 @@ def test_the_client_speaks_the_tensors_of_the_backend(
     records = deployment.requests()
     assert [(record.outcome, record.output_tokens) for record in records] == [(Outcome.COMPLETED, 4)] * 4
     assert all(record.server for record in records)  # the backend's own instants, asked for and returned
+    assert all(record.server.arrival_ns <= record.server.first_scheduled_ns <= record.server.first_token_ns for record in records)
+    summary = summarise(RunDirectory.open(run))
+    [result] = summary.deployments
+    assert result.facts.tokens == {"family": "ids", "token_counts": "ids", "input_counts": "ids", "forces_length": True}
+    assert result.missing_metrics == () and result.kv_used_blocks and result.stages[0].latency.server_prefill_ns.count == 4
+    told = deployment.samples().series("engine_output_tokens")[1]
+    assert told[-1] == 4 * 4, "the server counted the tokens that the client did"

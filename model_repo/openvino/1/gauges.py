@@ -12,7 +12,7 @@ _FAMILIES = (
         "request_type",
         {"active": "active", "max": "max", "scheduled": "scheduled", "context": "context", "waiting": "waiting"},
     ),
-    ("nv_trt_llm_runtime_memory_metrics", "memory_type", {"memory_cpu": "cpu"}),
+    ("nv_trt_llm_runtime_memory_metrics", "memory_type", {"memory_cpu": "cpu", "memory_gpu": "gpu", "memory_pinned": "pinned"}),
     (
         "nv_trt_llm_kv_cache_block_metrics",
         "kv_cache_block_type",
@@ -32,11 +32,12 @@ _FAMILIES = (
             "context_tokens": "total_context_tokens",
             "generation_requests": "generation_requests",
             "paused_requests": "paused_requests",
+            "micro_batch_id": "micro_batch_id",
         },
     ),
-    ("nv_trt_llm_general_metrics", "general_type", {"iterations": "iteration_counter"}),
+    ("nv_trt_llm_general_metrics", "general_type", {"iterations": "iteration_counter", "timestamp": "timestamp"}),
 )
-_SHARED = {"kv_tokens_per", "kv_fraction"}  # means, not sums, over the instances of a model
+_SHARED = {"kv_tokens_per", "kv_fraction", "timestamp"}  # means, not sums, over the instances of a model
 
 
 class Gauges:

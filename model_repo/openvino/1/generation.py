@@ -62,6 +62,7 @@ class Generation:
         self.arrival_ns = arrival_ns
         self.first_scheduled_ns = 0
         self.first_token_ns = 0
+        self.output_tokens = 0
         self.handle = None
 
     def is_cancelled(self):
@@ -70,6 +71,7 @@ class Generation:
     def send_tokens(self, token_ids, step_end_ns, final):
         """Send one step's tokens (or, when not streaming, all of them at the end)."""
         self.first_token_ns = self.first_token_ns or step_end_ns
+        self.output_tokens += len(token_ids)
         if not self.streaming:
             self._held += token_ids
             if not final:
@@ -135,7 +137,7 @@ def _generation_config(inputs, limits):
     if end_id != NO_END_ID:
         config.eos_token_id = end_id
         config.stop_token_ids = {end_id}
-    config.min_new_tokens = int(_scalar(inputs, "min_tokens", 0))
+    config.min_new_tokens = int(_scalar(inputs, "min_tokens", _scalar(inputs, "min_length", 0)))  # the older name: TensorRT-LLM 0.19
     _set_sampling(config, inputs)
     try:
         config.validate()
@@ -157,4 +159,4 @@ def _set_sampling(config, inputs):
     config.top_p = float(_scalar(inputs, "runtime_top_p", 1.0))
     if top_k := int(_scalar(inputs, "runtime_top_k", 0)):
         config.top_k = top_k
-    config.rng_seed = int(_scalar(inputs, "seed", 0))
+    config.rng_seed = int(_scalar(inputs, "seed", _scalar(inputs, "random_seed", 0)))

@@ -14,10 +14,11 @@ _STATUS = genai.py_openvino_genai.GenerationStatus
 
 
 class InflightBatcher:
-    def __init__(self, settings, gauges, steps):
+    def __init__(self, settings, gauges, steps, lengths):
         self._pipeline = _load_pipeline(settings)
         self._gauges = gauges
         self._steps = steps
+        self._lengths = lengths
         self._max_sequences = int(settings["max_sequences"])
         self._kv_blocks = int(settings["kv_blocks"])
         self._block_tokens = int(settings["block_tokens"])
@@ -132,6 +133,8 @@ class InflightBatcher:
                 generation.send_end()
             if status == _STATUS.IGNORED:
                 generation.send_error("No free blocks left in the KV cache for this request.", pb_utils.TritonError.UNAVAILABLE)
+            if status == _STATUS.FINISHED:
+                self._lengths.ended(len(generation.input_ids), generation.output_tokens)
             if status != _STATUS.RUNNING:
                 del self._active[number]
         return context_tokens
@@ -165,11 +168,16 @@ class InflightBatcher:
             "generation_requests": min(scheduled, generating),
             "paused_requests": max(0, generating - scheduled),
             "iterations": self._iterations,
+            "timestamp": time.time_ns() // 1000,  # the backend's is in microseconds too
+            "memory_gpu": 0,
+            "memory_pinned": 0,
+            "micro_batch_id": 0,
         }
         if not self._reuses_blocks:
             values["kv_reused"] = 0  # with prefix caching the engine does not say how many: then the series is absent
         self._gauges.publish(values)
         self._steps.publish()
+        self._lengths.publish()
 
 
 def _load_pipeline(settings):

@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils
 from gauges import Gauges
 from generation import Generation, Limits, RequestError
 from inflight import InflightBatcher
+from lengths import LengthHistograms
 from steps import StepCounters
 
 
@@ -22,7 +23,7 @@ class TritonPythonModel:
         self._limits = Limits.from_settings(settings)
         gauges = Gauges(args["model_name"], args["model_version"], instances)
         steps = StepCounters(args["model_name"], args["model_version"])
-        self._batcher = InflightBatcher(settings, gauges, steps)
+        self._batcher = InflightBatcher(settings, gauges, steps, LengthHistograms(args["model_name"], args["model_version"]))
 
     def execute(self, requests):
         arrival_ns = time.monotonic_ns()
