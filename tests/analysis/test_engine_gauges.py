@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from synthetic_run import request_of, samples_of
 
-from trtbench.analysis.engine_gauges import missing_families, without_stale
+from trtbench.analysis.engine_gauges import missing_families, tokens_beyond_ours, without_stale
+from trtbench.records import Outcome
 
 SECOND = 10**9
 
@@ -42,3 +43,27 @@ def test_without_a_counter_nothing_is_known_to_be_stale() -> None:
 def test_families_that_no_page_had_are_named() -> None:
     assert missing_families(samples_of(_pages((1, 4, 1)))) == ("nv_trt_llm_kv_cache_block_metrics",)
     assert missing_families(samples_of({})) == ("nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics")
+
+
+def _counted(*points: tuple[float, int]) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    return {("engine_output_tokens", ""): [(round(at * SECOND), float(tokens)) for at, tokens in points]}
+
+
+def test_the_servers_count_of_tokens_is_held_against_ours() -> None:
+    """Two requests of 1 and 2 tokens: the server's own counter rises by 3, by 5, or by the echoed prompt too."""
+    requests = [request_of(1 * SECOND, [2 * SECOND]), request_of(2 * SECOND, [3 * SECOND, 4 * SECOND])]
+    for end, beyond in ((103, 0), (105, 2), (101, -2)):
+        assert tokens_beyond_ours(samples_of(_counted((0.5, 100), (5, end))), requests, SECOND // 2) == beyond
+    requests[0].echoed_tokens = 10
+    assert tokens_beyond_ours(samples_of(_counted((0.5, 100), (5, 113))), requests, SECOND // 2) == 0
+
+
+def test_what_cannot_be_compared_is_not() -> None:
+    requests = [request_of(1 * SECOND, [2 * SECOND])]
+    whole = _counted((0.5, 0), (5, 1))
+    assert tokens_beyond_ours(samples_of(whole), requests, SECOND) == 0
+    assert tokens_beyond_ours(samples_of({}), requests, SECOND) is None
+    assert tokens_beyond_ours(samples_of(whole), requests, 4 * SECOND) is None, "no reading late enough"
+    assert tokens_beyond_ours(samples_of(_counted((1.5, 0), (5, 1))), requests, SECOND) is None, "none before the load"
+    failed = [*requests, request_of(1 * SECOND, [], Outcome.OTHER)]
+    assert tokens_beyond_ours(samples_of(whole), failed, SECOND) is None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
-from trtbench.analysis.engine_gauges import missing_families, without_stale
+from trtbench.analysis.engine_gauges import missing_families, tokens_beyond_ours, without_stale
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.gpu_health import GpuHealth, gpu_health
 from trtbench.analysis.knee import Knee, find_knee
@@ -74,6 +74,7 @@ class DeploymentResult:
     stale_pages: int = 0  # pages of metrics whose gauges were those of an engine at rest
     missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
     reads_metrics: bool = True  # whether a page was asked for
+    tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
 
     @property
     def provider(self) -> str:
@@ -123,6 +124,9 @@ def deployment_result(
         echoed=sum(request.echoed_tokens > 0 for request in requests),
         stale_pages=stale_pages,
         missing_metrics=missing_metrics,
+        tokens_beyond_ours=None  # a model that is replaced takes its last counts with it
+        if scenario.hot_reload
+        else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
         reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trtbench.records import RequestRecord
+from trtbench.analysis.window import increase
+from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
 
 ENGINE_GAUGES = (
@@ -31,6 +32,23 @@ FAMILIES: Mapping[str, str] = {
 def missing_families(samples: Samples) -> tuple[str, ...]:
     names = set(samples.names())
     return tuple(family for series, family in FAMILIES.items() if series not in names)
+
+
+def tokens_beyond_ours(samples: Samples, requests: Sequence[RequestRecord], margin_ns: int) -> int | None:
+    """Output tokens that the server counted over the whole run, less those that arrived: 0 where both counted the same.
+
+    The C++ backend counts an echoed prompt as output. None without its counter, without readings on both sides of the load (the last
+    `margin_ns` after the last answer), or unless every request that was sent completed: what is counted of others is not known.
+    """
+    sent = [r for r in requests if r.sent_ns is not None]
+    if not sent or any(r.outcome is not Outcome.COMPLETED or not r.counts_tokens or r.attempts > 1 for r in sent):
+        return None
+    series = samples.series("engine_output_tokens")
+    start_ns, end_ns = min(r.sent_ns or 0 for r in sent), max(r.done_ns or 0 for r in sent) + margin_ns
+    if not len(series[0]) or series[0][-1] < end_ns:
+        return None
+    counted = increase(series, start_ns, end_ns)
+    return None if counted is None else round(counted) - sum(r.output_tokens + r.echoed_tokens for r in sent)
 
 
 def without_stale(samples: Samples, requests: Sequence[RequestRecord]) -> tuple[Samples, int]:

@@ -20,6 +20,8 @@ def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reaso
         yield Reason("length_not_forced", "note", result.name)
     if result.echoed:
         yield Reason("prompt_echoed", "note", result.name, figures={"count": result.echoed})
+    if result.tokens_beyond_ours:
+        yield Reason("tokens_differ", "suspect", result.name, figures={"tokens": result.tokens_beyond_ours})
     if result.stale_pages:
         yield Reason("stale_gauges", "note", result.name, figures={"count": result.stale_pages})
     if result.missing_metrics and result.stages and scenario.task == "generate":
