@@ -56,4 +56,4 @@ class Attempts:
 
 def _reset(record: RequestRecord) -> None:
     record.sent_ns = record.done_ns = record.done_lag_ns = record.server = None
-    record.outcome, record.error, record.model_version = Outcome.NEVER_SENT, "", ""
+    record.outcome, record.error, record.model_version, record.echoed_tokens = Outcome.NEVER_SENT, "", "", 0
