@@ -19,6 +19,7 @@ from trtbench.serving.log_facts import LogFacts, log_facts
 from trtbench.serving.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.rendered_model import MODEL_VERSION
 from trtbench.serving.renderers import check_reloads, render
+from trtbench.serving.response_cache import cache_flags
 
 REPOSITORY = "model_repository"
 
@@ -51,7 +52,7 @@ def deployed(
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)
-    flags = repository.server_flags
+    flags = (*repository.server_flags, *cache_flags(deployment.response_cache, preflight.installation))
     with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
         directory.write_json("deployment.json", facts)

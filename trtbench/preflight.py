@@ -25,6 +25,7 @@ from trtbench.serving.capacity import check_axes, check_capacity, check_exclusiv
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, check_inputs
 from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
+from trtbench.serving.response_cache import cache_flags
 from trtbench.serving.trtllm.repository import check_build
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
@@ -132,6 +133,11 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
         find_balancer(balancer)
     installation = find_tritonserver()
+    for name, deployment in scenario.deployments.items():
+        try:
+            cache_flags(deployment.response_cache, installation)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}.{error}") from error
     for deployment in scenario.deployments.values():
         RENDERERS[provider.name].check_installed(deployment)
     for directory in directories:

@@ -27,7 +27,7 @@ class TritonBatching:
     batch_hit_ratio: float | None  # inferences in a batch of 2 or more / all
     mean_batch: float | None  # inferences / executions
     fill_ratio: float | None  # mean batch / max_batch_size
-    queue_mean_ns: int | None  # in Triton's own queue, per successful request
+    queue_mean_ns: int | None  # in Triton's own queue, per successful request that the response cache did not answer
     compute_mean_ns: int | None = None  # of the execution a request was in, its input and output too; None where the model is decoupled
 
 
@@ -153,8 +153,11 @@ def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | N
 
 
 def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: str) -> int | None:
-    """Summed durations / successful requests."""
+    """Summed durations / successful requests that went through the model: what a response cache answers has neither queue nor compute."""
     spent = [increase(samples.series(name), start_ns, end_ns) for name in names]
-    requests = increase(samples.series("triton_success_count"), start_ns, end_ns)
     known = [ns for ns in spent if ns is not None]
-    return round(sum(known) / requests) if len(known) == len(names) and requests else None
+    borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
+    if borders is None or len(known) < len(names):
+        return None
+    requests = rise(samples.series("triton_success_count"), *borders) - rise(samples.series("response_cache_hit_count"), *borders)
+    return round(sum(known) / requests) if requests > 0 else None

@@ -17,6 +17,7 @@ from trtbench.analysis.kv_cache import Residency, blocks_left
 from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, kv_pressure
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.reloads import Reloads, reloads
+from trtbench.analysis.response_cache import CachedStage, cached_stage, find_repeats, read_prompts
 from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
 from trtbench.analysis.throughput import main_rate
 from trtbench.analysis.timeline import Curve, Timeline, timeline
@@ -75,6 +76,7 @@ class DeploymentResult:
     missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
     reads_metrics: bool = True  # whether a page was asked for
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
+    cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
 
     @property
     def provider(self) -> str:
@@ -134,6 +136,7 @@ def deployment_result(
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
         cancel_controls=cancel_controls(stages, records, scenario, facts, cpu_count),
+        cached_stages=_cached(directory, stages, requests, samples),
         server_fault=(_data_of(events, "server_fault") or {}).get("cause"),
     )
 
@@ -172,6 +175,18 @@ def _pressures(
         if pressure:
             found.append(pressure)
     return tuple(found)
+
+
+def _cached(
+    directory: DeploymentDirectory, stages: Sequence[StageResult], requests: Sequence[RequestRecord], samples: Samples
+) -> tuple[CachedStage, ...]:
+    """The plan is read only where a cache was asked."""
+    if not len(samples.series("response_cache_miss_count")[0]):
+        return ()
+    repeats = find_repeats(requests, read_prompts(directory.plan_jsonl))
+    spans = [stage.span for stage in stages]
+    found = (cached_stage(span.name, span.start_ns, span.end_ns, requests, repeats, samples) for span in spans)
+    return tuple(stage for stage in found if stage)
 
 
 def _not_told(events: Sequence[Event]) -> tuple[str, ...]:

@@ -72,4 +72,7 @@ def _designed_hit_ratio(name: str, planned: int, scenario: Scenario) -> float | 
     stage = next((stage for stage in scenario.load if stage.label == name), None)
     if stage is None or stage.trace or stage.same_as:
         return None
-    return expected_hit_ratio(scenario.workload, stage.requests or min(planned, scenario.workload.distinct_prompts))
+    work = scenario.workload
+    if stage.duplicate_ratio is not None:
+        work = work.model_copy(update={"duplicate_ratio": stage.duplicate_ratio})
+    return expected_hit_ratio(work, stage.requests or min(planned, work.distinct_prompts))

@@ -49,7 +49,7 @@ class StageResult:
     use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where a ramp began; it ended at the
     level asked.
     `same_as` is the stage whose requests it sent again.
-    `padding_ratio`: of an encoder, the share of what it computed that no request asked for.
+    `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
     """
 
     span: StageSpan
@@ -74,6 +74,7 @@ class StageResult:
     ramp_from: float | None
     same_as: str | None = None
     padding_ratio: float | None = None
+    duplicate_ratio: float | None = None
 
     @property
     def is_closed_loop(self) -> bool:
@@ -81,8 +82,10 @@ class StageResult:
 
     @property
     def held_level(self) -> bool:
-        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, burst, trace, or stage sent again."""
-        return self.ramp_from is None and self.same_as is None and self.span.mode not in ("burst", "trace")
+        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, burst, trace, stage sent again, nor one
+        with duplicates of its own."""
+        alike = self.ramp_from is None and self.same_as is None and self.duplicate_ratio is None
+        return alike and self.span.mode not in ("burst", "trace")
 
     @property
     def supports_rates(self) -> bool:
@@ -157,6 +160,7 @@ def measure(
         ramp_from=_ramp_from(stage) if stage else None,
         same_as=stage.same_as if stage else None,
         padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
+        duplicate_ratio=stage.duplicate_ratio if stage else None,
     )
 
 

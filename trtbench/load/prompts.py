@@ -37,7 +37,9 @@ class StagePrompts:
             prompts += kinds[kind].unit(unit) if len(prompts) < count else []
         sampling = self._random("", warmup, "sampling", "sampling").integers(MAX_SEED, size=count).tolist()
         seeded = [replace(prompt, seed=seed) for prompt, seed in zip(prompts, sampling, strict=False)]
-        return tuple(with_duplicates(seeded, self._workload.duplicate_ratio, self._random("", warmup, "duplicates", "prompts")))
+        own = self._stage.duplicate_ratio
+        repeated = self._workload.duplicate_ratio if own is None else own
+        return tuple(with_duplicates(seeded, repeated, self._random("", warmup, "duplicates", "prompts")))
 
     def _draw_kind(self, name: str, kind: RequestKind, warmup: bool, count: int) -> KindDraw:
         random = partial(self._random, name, warmup)

@@ -16,6 +16,7 @@ from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
 from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
+from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.reuse import expected_hit_ratio
 from trtbench.scenario.rounds import Rounds, run_order
 from trtbench.scenario.scaling import Axis, Scaling
@@ -49,6 +50,7 @@ __all__ = [
     "KvCache",
     "Lengths",
     "LlmApi",
+    "LocalCache",
     "Lognormal",
     "Name",
     "Normal",
@@ -58,9 +60,11 @@ __all__ = [
     "QueuePolicy",
     "Ramp",
     "Range",
+    "RedisCache",
     "Reload",
     "Replicas",
     "RequestKind",
+    "ResponseCache",
     "Rounds",
     "Sampling",
     "Scaling",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from trtbench.scenario.part import Part
 from trtbench.scenario.replicas import Replicas
+from trtbench.scenario.response_cache import ResponseCache
 from trtbench.scenario.trtllm import LlmApi, TensorRtLlm
 
 
@@ -62,6 +63,9 @@ class Deployment(Part):
     max_batch_size: int = Field(8, ge=1, description="Largest batch that Triton's batcher forms.")
     dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
     instances: int = Field(1, ge=1, description="Model instances.")
+    response_cache: ResponseCache | None = Field(
+        None, description="Triton's response cache: {kind: local, size_mb}, or {kind: redis, host, port}; null: off."
+    )
     kv_cache: KvCache = KvCache()
     scheduler: Scheduler = Scheduler()
     inference_threads: int | None = Field(

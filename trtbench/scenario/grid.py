@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.part import NAME_PATTERN
+from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.rounds import Rounds
 
 Positive = Annotated[int, Field(ge=1)]
@@ -25,6 +26,7 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
     "instances": ("i", None, "instances"),
     "max_sequences": ("s", "scheduler", "max_sequences"),
     "max_tokens_per_step": ("t", "scheduler", "max_tokens_per_step"),
+    "response_cache": ("cache", None, "response_cache"),
 }
 
 
@@ -37,6 +39,7 @@ class Grid(Rounds):
     instances: tuple[Positive, ...] = Field((), description="Model instances.")
     max_sequences: tuple[Positive, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
     max_tokens_per_step: tuple[Positive, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
+    response_cache: tuple[ResponseCache | None, ...] = Field((), description="Triton's response cache: null is off.")
     search: bool = Field(
         False, description="Drop cells that cannot win from the third round on, so that fewer runs find the winner; needs 3 repeats."
     )
@@ -53,9 +56,10 @@ class Grid(Rounds):
         if self.search and self.repeats < LEAST_SEARCH_REPEATS:
             raise ValueError(f"search drops cells after two rounds, repeats is {self.repeats}: set repeats to 3 or more, or drop search")
         for axis, values in self.axes.items():
-            twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+            told = self.labels_of(axis)
+            twice = [str(value) for value, label in zip(values, told, strict=True) if told.count(label) > 1]
             if twice:
-                raise ValueError(f"{axis}: {', '.join(map(str, twice))} stands twice; give each value once")
+                raise ValueError(f"{axis}: {', '.join(dict.fromkeys(twice))} stands twice; give each value once")
         return self
 
     def labels_of(self, axis: str) -> tuple[str, ...]:
@@ -115,6 +119,8 @@ def _label(axis: str, value: Any) -> str:
 
 
 def _told(value: Any) -> str:
+    if value is None or isinstance(value, (LocalCache, RedisCache)):
+        return value.label if value else "0"
     return "_".join(map(str, value)) or "0" if isinstance(value, tuple) else str(value)
 
 

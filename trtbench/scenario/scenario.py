@@ -16,6 +16,7 @@ from trtbench.scenario.gpu import GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
 from trtbench.scenario.part import Name, Part
+from trtbench.scenario.response_cache import DECOUPLED_REASON
 from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.scaling import Scaling, expand_scaling
 from trtbench.scenario.stage import Stage, check_repeats
@@ -119,6 +120,21 @@ class Scenario(Part):
     def _task_has_the_keys(self) -> Scenario:
         if self.task == "embed":
             check_embed(self._generation_keys(), self.workload.kinds)
+        return self
+
+    @model_validator(mode="after")
+    def _caches_are_allowed(self) -> Scenario:
+        for name, deployment in self.deployments.items():
+            if self.task == "generate" and deployment.response_cache:
+                raise ValueError(
+                    f"deployments.{name}.response_cache: a model that generates tokens is served decoupled here, and Triton refuses it "
+                    f"({DECOUPLED_REASON}): set it to null, or measure a model with task: embed"
+                )
+        for stage in self.load:
+            if stage.duplicate_ratio and any(kind.sessions for kind in self.workload.kinds.values()):
+                raise ValueError(
+                    f"load: duplicate_ratio of {stage.label} and workload.sessions exclude each other: a turn goes with its own session"
+                )
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,9 @@ class Stage(Part):
     cancel_ratio: float | None = Field(
         None, ge=0, le=1, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
     )
+    duplicate_ratio: float | None = Field(
+        None, ge=0, lt=1, description="Share of requests that repeat an earlier one of this stage, in place of workload.duplicate_ratio."
+    )
     same_as: Name | None = Field(
         None,
         description="Name of an earlier stage: send its requests again. Only name, cancel_ratio and warmup_requests may differ.",
@@ -79,6 +82,8 @@ class Stage(Part):
     def _trace_has_no_cancels(self) -> Stage:
         if self.mode == "trace" and self.cancel_ratio is not None:
             raise ValueError("cancel_ratio: a trace has no cancellations; leave it out, or set another mode")
+        if self.mode == "trace" and self.duplicate_ratio is not None:
+            raise ValueError("duplicate_ratio: a trace has its own repeats; leave it out, or set another mode")
         return self
 
     @model_validator(mode="after")
@@ -116,7 +121,8 @@ class Stage(Part):
     def label(self) -> str:
         if self.name:
             return self.name
-        return self._load_label if self.cancel_ratio is None else f"{self._load_label}-cancel{self.cancel_ratio:g}"
+        cancels = "" if self.cancel_ratio is None else f"-cancel{self.cancel_ratio:g}"
+        return f"{self._load_label}{cancels}{'' if self.duplicate_ratio is None else f'-dup{self.duplicate_ratio:g}'}"
 
     @property
     def drawn_as(self) -> str:

@@ -31,6 +31,11 @@ class TritonInstallation:
     stub: Path | None = None
     version: str = "of unknown version"  # what the files say; a running server says it for sure
 
+    @property
+    def caches(self) -> Path:
+        """Where the libraries of its response caches lie."""
+        return self.backends.parent / "caches"
+
     def stage(self, directory: Path) -> Path:
         """The backend directory to serve from; for the wheel, links that put its stub beside its Python backend."""
         if self.stub is None:

@@ -64,7 +64,14 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "trtbench_engine_tokens": ("made", {_ANY: ("inflight_tokens", "")}),
 }
 _OF_TRITON = "nv_inference_"
-_FAMILIES = tuple(family + "{" for family in _WANTED)  # every wanted series has labels: model and version at least
+_FAMILIES = tuple(family + "{" for family in _WANTED)  # every one of them has labels: model and version at least
+_OF_SERVER = {
+    "nv_cache_num_entries": "response_cache_entries",
+    "nv_cache_num_evictions": "response_cache_evictions",
+    "nv_cache_util": "response_cache_used_ratio",
+}
+"""Families of the whole server, one series without labels. Triton sets them anew every --metrics-interval-ms only."""
+_UNLABELLED = tuple(family + " " for family in _OF_SERVER)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 
@@ -79,7 +86,14 @@ def engine_readings(page: str, model: str, engine_model: str | None = None) -> l
     for line in page.split("\n"):
         if line.startswith(_FAMILIES):
             _collect(line, model if line.startswith(_OF_TRITON) else engine, by_version)
-    return by_version[max(by_version)] if by_version else []
+    of_model = by_version[max(by_version)] if by_version else []
+    return [*of_model, *_of_server(page)]
+
+
+def _of_server(page: str) -> list[Reading]:
+    found = (line.partition(" ") for line in page.split("\n") if line.startswith(_UNLABELLED))
+    readings = [Reading(_OF_SERVER[family], "", number(text)) for family, _, text in found]
+    return [reading for reading in readings if math.isfinite(reading.value)]
 
 
 def _collect(line: str, model: str, by_version: dict[int, list[Reading]]) -> None:

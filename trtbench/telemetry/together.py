@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trtbench.records import Sample
 from trtbench.telemetry.ticker import Source
 
-_MEANS = {"kv_block_tokens"}  # a size that all share; everything else is a count or a level, and adds up
+_MEANS = {"kv_block_tokens", "response_cache_used_ratio"}  # a size that all share, a share; all else is a count or a level, and adds up
 _OF_EACH = {"triton_success_count": "replica_success_count"}
 
 

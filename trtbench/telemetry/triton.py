@@ -77,6 +77,9 @@ def _version_totals(version: Any) -> dict[tuple[str, str], int]:
         ("triton_compute_infer_ns", ""): summed.compute_infer.ns,
         ("triton_compute_output_ns", ""): summed.compute_output.ns,
     }
+    if summed.cache_hit.count or summed.cache_miss.count:
+        for kind, counted in (("hit", summed.cache_hit), ("miss", summed.cache_miss)):
+            totals |= {(f"response_cache_{kind}_count", ""): counted.count, (f"response_cache_{kind}_ns", ""): counted.ns}
     return totals | {("triton_batch_executions", str(batch.batch_size)): batch.compute_infer.count for batch in version.batch_stats}
 
 
