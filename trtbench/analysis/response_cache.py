@@ -20,8 +20,10 @@ Prompts = Mapping[tuple[str, int], bytes]
 class CachedStage:
     """One stage of a server with a response cache. Counts are of requests.
 
-    `hits` and `misses` are Triton's, and `hit_ratio` is hits / both; `hit_mean_ns` is its mean time to look an answer up, `miss_mean_ns`
-    what the cache costs a request that it does not answer (the look-up, and putting the answer in).
+    `answered` is Triton's count of requests that succeeded, `hits` and `misses` those of its cache. A miss whose answer a twin put in while
+    it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would tell too much. `hit_mean_ns` is
+    Triton's mean time to look an answer up, `miss_mean_ns` what the cache costs a request that it does not answer (the look-up, and
+    putting the answer in).
     Of the requests `sent`, `repeats` ask what was asked before, and `servable` what had been answered before they were sent: no cache
     answers more than `repeats`, and one of any size and age answers `servable` (a server has the answer a little before its client). All
     requests of the deployment count as earlier ones, warm-up too. `servable_e2e_ns` and `other_e2e_ns` are latencies, from due, of the
@@ -30,9 +32,10 @@ class CachedStage:
     """
 
     stage: str
+    answered: int
     hits: int
     misses: int
-    hit_ratio: float
+    hit_ratio: float | None
     hit_mean_ns: int | None
     miss_mean_ns: int | None
     sent: int
@@ -95,13 +98,15 @@ def cached_stage(
     hits, misses = counted["hit_count"], counted["miss_count"]
     if not hits + misses:
         return None
+    answered = _rise(samples, "triton_success_count", start_ns, end_ns)
     own = [at for at, r in enumerate(requests) if r.stage == name and not r.warmup and r.sent_ns is not None]
     entries, used = (_level(samples, f"response_cache_{kind}", start_ns, end_ns) for kind in ("entries", "used_ratio"))
     return CachedStage(
         stage=name,
+        answered=answered,
         hits=hits,
         misses=misses,
-        hit_ratio=hits / (hits + misses),
+        hit_ratio=hits / answered if answered else None,
         hit_mean_ns=round(counted["hit_ns"] / hits) if hits else None,
         miss_mean_ns=round(counted["miss_ns"] / misses) if misses else None,
         sent=len(own),

@@ -10,6 +10,8 @@ from typing import Any
 
 from trtbench.analysis.agreement import Agreement, EmbeddingAgreement, Key, embeddings, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
+from trtbench.analysis.cache_findings import cache_findings, gain_findings
+from trtbench.analysis.cache_gain import CacheGain, StageGain, cache_gains
 from trtbench.analysis.cancel_control import CancelControl, Survivors
 from trtbench.analysis.cancellation import Cancellation
 from trtbench.analysis.cell import LATENCIES, Cell
@@ -40,6 +42,7 @@ from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reload_spread import ReloadGroup, Spread
 from trtbench.analysis.reloads import Reloads
 from trtbench.analysis.resources import GpuUse, Resources
+from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.scalability_law import LEAST_POINTS, ScalabilityLaw
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint, scaling_curves
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
@@ -63,6 +66,8 @@ __all__ = [  # what report/ may know of analysis/
     "LEAST_POINTS",
     "PERMILLES",
     "Agreement",
+    "CacheGain",
+    "CachedStage",
     "CancelControl",
     "Cancellation",
     "Cell",
@@ -107,6 +112,7 @@ __all__ = [  # what report/ may know of analysis/
     "ScalingPoint",
     "Spent",
     "Spread",
+    "StageGain",
     "StageRatios",
     "StageResult",
     "StageReuse",
@@ -149,6 +155,7 @@ class Summary:
     resumptions: tuple[Resumption, ...] = ()
     held_gpus: tuple[HeldGpu, ...] = ()
     scalings: tuple[ScalingCurve, ...] = ()
+    cache_gains: tuple[CacheGain, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -180,6 +187,7 @@ def summarise(run: RunDirectory) -> Summary:
     reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count, vectors)
     scalings = scaling_curves(results, scenario, environment.cpu_count)
+    gains = cache_gains(results, scenario)
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
     resumed = resumptions(events)
@@ -196,13 +204,18 @@ def summarise(run: RunDirectory) -> Summary:
         deployments=tuple(results),
         comparisons=comparisons,
         findings=by_severity(
-            [*_findings(results, comparisons, scenario, environment.cpu_count), *chain.from_iterable(map(scaling_findings, scalings))]
+            [
+                *_findings(results, comparisons, scenario, environment.cpu_count),
+                *chain.from_iterable(map(scaling_findings, scalings)),
+                *chain.from_iterable(map(gain_findings, gains)),
+            ]
         ),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=frontiers(results, scenario, events),
         resumptions=resumed,
         held_gpus=held,
         scalings=scalings,
+        cache_gains=gains,
     )
 
 
@@ -226,6 +239,7 @@ def _findings(
         yield from limit_findings(result)
         yield from reload_findings(result, scenario)
         yield from replica_findings(result)
+        yield from cache_findings(result)
     for pair in comparisons:
         yield from precision_findings(pair)
 

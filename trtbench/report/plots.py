@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from trtbench.analysis.summary import LATENCIES, DeploymentResult, Frontier, HeatMap, StageResult, Summary
 from trtbench.report.batch_plot import paint_shares, shares_of
+from trtbench.report.cache_plot import cache_figure
 from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.heat import drawing_of, heats
 from trtbench.report.heat_plot import paint_heat
@@ -75,6 +76,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "batches": partial(_batches, summary, words),
         "frontier": partial(_frontier, summary, words),
         "scaling": partial(_scaling, summary, words),
+        "response_cache": partial(cache_figure, summary.cache_gains, words, _COLOURS),
     }
     painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
     for result in shown(summary):

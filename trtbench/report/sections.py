@@ -20,6 +20,7 @@ from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.many import alike, groups_of, is_many, shown
 from trtbench.report.reloads import reload_blocks
+from trtbench.report.response_cache import cache_blocks
 from trtbench.report.scaling import scaling_blocks
 from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
@@ -68,6 +69,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("limit", *limit_blocks(summary, words, drawings)),
         section("hot_reload", *reload_blocks(summary, words, drawings)),
         section("frontier", *frontier_blocks(summary, words, drawings)),
+        section("response_cache", *cache_blocks(summary, words, drawings)),
         section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
