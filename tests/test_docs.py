@@ -28,6 +28,11 @@ SHORT_OF = {
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[]]"),
         *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
     ],
+    "response-cache": [
+        *(f"--set=load.{stage}.requests=10" for stage in range(4)),
+        "--set=grid.repeats=1",
+        "--set=load.0.warmup_requests=0",
+    ],
     "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
     "kv-cache": [*(f"--set=load.{stage}.requests=2" for stage in range(7)), "--set=load.0.warmup_requests=0", "--set=engines=[int8]"],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],

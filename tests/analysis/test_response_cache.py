@@ -2,19 +2,99 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from encoder_run import engine
+from cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import MS, S, environment, request_of, samples_of
+from synthetic_run import MS, request_of
 
-from trtbench.analysis.batching import triton_batching
-from trtbench.analysis.response_cache import cached_stage, find_repeats, read_prompts
+from trtbench.analysis.response_cache import find_repeats, read_prompts
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.records import Event, Outcome, RequestRecord, Sample
-from trtbench.report.document import render_markdown
-from trtbench.rundir import LineWriter, RunDirectory, sample_row
-from trtbench.scenario import Scenario, parse_scenario
+from trtbench.records import Outcome
+from trtbench.report.document import write_reports
+from trtbench.report.words import LANGUAGES, Language
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    return summarise(write_cache_run(tmp_path_factory.mktemp("cache") / "run"))
+
+
+def test_what_the_cache_did(cached: Summary) -> None:
+    by_name = {result.name: result for result in cached.deployments}
+    assert by_name["cache0-r1-fp16"].cached_stages == ()
+    (stage,) = by_name["cache1-r1-fp16"].cached_stages
+    assert (stage.stage, stage.answered, stage.hits, stage.misses) == (STAGE, REQUESTS, HITS, MISSES)
+    assert stage.hit_ratio == HITS / REQUESTS  # not HITS / (HITS + MISSES): Triton leaves the twin out
+    assert (stage.sent, stage.repeats, stage.servable) == (REQUESTS, REQUESTS // 2, HITS)
+    assert (stage.hit_mean_ns, stage.miss_mean_ns) == (LOOKUP_NS, MISS_NS)
+    assert (stage.servable_e2e_ns.p50, stage.other_e2e_ns.p50) == (MS, COMPUTED_MS[1] * MS)
+    assert (stage.servable_e2e_ns.count, stage.other_e2e_ns.count) == (HITS, REQUESTS - HITS)
+    assert (stage.evictions, stage.entries, stage.used_ratio) == (0, 40, 0.25)
+
+
+def test_triton_times_are_of_what_was_computed(cached: Summary) -> None:
+    for result in cached.deployments:
+        batch = result.stages[0].triton_batching
+        assert batch and (batch.queue_mean_ns, batch.compute_mean_ns) == (QUEUE_NS, 9 * MS)
+
+
+def test_the_gain_goes_round_by_round(cached: Summary) -> None:
+    (pair,) = cached.cache_gains
+    assert (pair.off, pair.on, pair.dtype) == ("cache0", "cache1", "fp16")
+    (stage,) = pair.stages
+    gains = [99 * ms / (50 * ms + 49) for ms in COMPUTED_MS.values()]
+    assert stage.gain.mean == pytest.approx(sum(gains) / 2) and stage.gain.count == 2
+    assert (stage.repeat_ratio, stage.servable_ratio, stage.hit_ratio) == (0.5, HITS / REQUESTS, HITS / REQUESTS)
+    assert (stage.p50_off_ns, stage.closed, stage.level) == (11 * MS, True, 1)
+    assert not {finding.code for finding in cached.findings if finding.code.startswith("cache_")}
+
+
+def codes(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0) -> set[str]:
+    summary = summarise(write_cache_run(path, lost, evictions, warm))
+    return {finding.code for finding in summary.findings if finding.code.startswith("cache_")}
+
+
+def test_a_cache_that_forgets(tmp_path: Path) -> None:
+    assert codes(tmp_path / "lost", lost=10, evictions=12) == {"cache_evicts"}
+    assert codes(tmp_path / "harmless", evictions=12) == set()
+    assert codes(tmp_path / "no-evictions", lost=10) == set()
+
+
+def test_a_cache_that_was_not_empty(tmp_path: Path) -> None:
+    assert codes(tmp_path / "warm", warm=5) == {"cache_was_warm"}
+
+
+def test_a_cache_with_nothing_to_answer(tmp_path: Path) -> None:
+    assert codes(tmp_path / "rare", lost=HITS - 1) == {"cache_rarely_hits"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Language) -> None:
+    run = write_cache_run(tmp_path / "run", lost=10, evictions=12)
+    write_reports(run, summarise(run), language)
+    text = (run.path / "report.md").read_text()
+    assert {"en": "## Response cache", "zh": "## 响应缓存"}[language] in text
+    assert (run.path / "plots" / "response_cache.png").is_file()
+
+
+def test_no_plan_no_repeats(tmp_path: Path) -> None:
+    assert read_prompts(tmp_path / "plan.jsonl") == {}
+    assert find_repeats([request_of(0, [])], {}).repeated == frozenset()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.integers(1, 20), st.booleans()), max_size=30))
+def test_repeats_against_the_definition(drawn: list[tuple[int, int, int, bool]]) -> None:
+    outcomes = {True: Outcome.COMPLETED, False: Outcome.REJECTED}
+    requests = [request_of(due, [due + took], outcomes[good], prompt=prompt) for prompt, due, took, good in drawn]
+    found = find_repeats(requests, {("c1", n): bytes([n]) for n in range(4)})
+    order = sorted(range(len(requests)), key=lambda at: (requests[at].sent_ns, at))
+    for place, at in enumerate(order):
+        earlier = [requests[other] for other in order[:place] if requests[other].prompt == requests[at].prompt]
+        assert (at in found.repeated) == bool(earlier)
+        same = [r for r in requests if r.prompt == requests[at].prompt and r.outcome is Outcome.COMPLETED and r is not requests[at]]
+        sent_ns = requests[at].sent_ns
+        assert sent_ns is not None
+        assert not (at in found.servable and not any((r.done_ns or 0) <= sent_ns for r in same))
