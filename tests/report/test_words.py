@@ -13,17 +13,21 @@ import yaml
 from synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 
 import trtbench.report
+from trtbench.analysis.cache_findings import cache_findings, gain_findings
+from trtbench.analysis.cache_gain import CacheGain, StageGain
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
 from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons
 from trtbench.analysis.limit_findings import limit_findings
+from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.reload_findings import reload_findings, reload_reasons
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.replicas import Replica
 from trtbench.analysis.resources import THROTTLES
+from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.scaling_limits import Limiter, Usage
@@ -107,6 +111,7 @@ def test_no_text_is_unused_and_none_is_missing() -> None:
         "frontier.",
         "resources.",
         "scaling.",
+        "response_cache.",
     )
     unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
     assert unused == []
@@ -144,6 +149,16 @@ def bad_reloads() -> Iterator[Reloads]:
     yield replace(found, reloads=(replace(first, kind="broken", before=None), *others))
 
 
+ONE = Estimate(1.0, 0.1, 3)
+
+
+def bad_caches() -> Iterator[CachedStage]:
+    """One that forgets, one that knows what this run never asked before; both answer next to nothing."""
+    none = Distribution.of([])
+    yield CachedStage("c4", 900, 1, 890, 0.001, 5, 20, 900, 200, 200, none, none, 40, 9, 1.0)
+    yield CachedStage("c8", 900, 9, 890, 0.01, 5, 20, 900, 0, 0, none, none, 0, 9, 1.0)
+
+
 def every_finding(summary: Summary) -> Iterator[Finding]:
     """All rules, on a deployment where all that can go wrong does."""
     result = summary.deployments[1]
@@ -171,6 +186,9 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
         yield from reload_findings(replace(worst, reloads=found), planned_reloads())
     uneven = replace(c8, resources=replace(c8.resources, replicas=(Replica(900, None, None), Replica(100, None, None))))
     yield from replica_findings(replace(worst, stages=(uneven,)))
+    yield from cache_findings(replace(worst, cached_stages=tuple(bad_caches())))
+    slower = StageGain("c8", True, 8, 0.0, 0.0, 0.0, ONE, ONE, Estimate(0.5, 0.1, 3), None, None, None, None)
+    yield from gain_findings(CacheGain("off", "on", "int8", (slower,)))
     one = Estimate(0.5, None, 1)
     usage = Usage(*[None] * 11, at_limit=False, disturbed=False)
     bend = ScalingPoint("servers-2", 2, 1, True, 4, one, one, one, one, one, one, (), usage)
