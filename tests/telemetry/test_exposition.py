@@ -125,3 +125,13 @@ trtbench_engine_tokens{model="m",version="1",made="in_company"} 53
         Reading("inflight_steps", "16", 2.0),
         Reading("inflight_tokens", "in_company", 53.0),
     ]
+
+
+def test_the_response_cache_is_the_whole_servers() -> None:
+    values = {"nv_cache_util": 0.73, "nv_cache_num_entries": 9, "nv_cache_num_evictions": 0, "nv_cache_utility": 5, "nv_cache_num_hits": 3}
+    page = "# HELP nv_cache_util used\n" + "".join(f"{family} {value}\n" for family, value in values.items())
+    assert engine_readings(page, "demo") == [
+        Reading("response_cache_used_ratio", "", 0.73),
+        Reading("response_cache_entries", "", 9.0),
+        Reading("response_cache_evictions", "", 0.0),
+    ]

@@ -107,3 +107,12 @@ def test_page_of_another_status_raises_and_keeps_working(fake_triton: Any) -> No
 def test_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http://HOST:PORT/metrics"):
         MetricsPage(url, "demo", timeout_s=1)
+
+
+def test_a_response_cache_is_told_once_it_was_asked() -> None:
+    reply = service_pb2.ModelStatisticsResponse()
+    summed = reply.model_stats.add(name="m", version="1").inference_stats
+    assert not [sample for sample in statistics_samples(reply, 5) if sample.name.startswith("response_cache")]
+    summed.cache_miss.count, summed.cache_miss.ns = 3, 60
+    told = {sample.name: sample.value for sample in statistics_samples(reply, 5)}
+    assert (told["response_cache_hit_count"], told["response_cache_miss_count"], told["response_cache_miss_ns"]) == (0, 3, 60)

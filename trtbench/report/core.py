@@ -42,9 +42,9 @@ def _columns(words: Words) -> dict[str, Callable[[StageResult], str]]:
 
 
 def load_label(stage: StageResult, words: Words) -> str:
-    """The level of load, and of a stage that sends another's requests again its name: their levels are the same."""
+    """The level of load; with its name of a stage that shares its level with others: one with its own duplicates, or another's requests."""
     level = _level(stage, words)
-    return level if stage.same_as is None else f"{level} ({stage.span.name})"
+    return level if stage.same_as is None and stage.duplicate_ratio is None else f"{level} ({stage.span.name})"
 
 
 def _level(stage: StageResult, words: Words) -> str:
