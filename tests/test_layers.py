@@ -34,7 +34,18 @@ MEASURING = {
     "bench",
     "serve",
 }
-COMMAND_LINE = {"cli", "commands", "gpu_commands", "console", "flags", "flags_build", "options_build", "build_command", "calibrate"}
+COMMAND_LINE = {
+    "cli",
+    "commands",
+    "dry_run",
+    "gpu_commands",
+    "console",
+    "flags",
+    "flags_build",
+    "options_build",
+    "build_command",
+    "calibrate",
+}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
@@ -82,7 +93,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock",
 """The homes and what stands on them: imported at the top of one another only."""
 
 LATE = {
-    "cli": {"build_command", "calibrate", "commands", "gpu_commands", "reporting"},
+    "cli": {"build_command", "calibrate", "commands", "dry_run", "gpu_commands", "reporting"},
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},

@@ -87,7 +87,8 @@ def serve_and_bench(
     quiet: bool,
 ) -> None:
     """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
-    from trtbench.commands import dry_run_command, resume_command, serve_and_bench_command
+    from trtbench.commands import asked_for, resume_command, serve_and_bench_command
+    from trtbench.dry_run import dry_run as show
 
     if run_dir:
         given = [flag for name, flag in _NOT_WITH_RESUME.items() if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
@@ -98,7 +99,7 @@ def serve_and_bench(
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
     overrides += (f"build.engine_dir={json.dumps(str(engine_dir))}",) if engine_dir else ()
     if dry_run:
-        dry_run_command(scenario, overrides, search)
+        show(asked_for(scenario, overrides, search))
     else:
         sys.exit(serve_and_bench_command(scenario, overrides, search, runs, lang, quiet))
 

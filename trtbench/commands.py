@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from trtbench import data
 from trtbench.bench import bench
 from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
+from trtbench.dry_run import about
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
@@ -31,20 +31,18 @@ from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
 from trtbench.load.workload import CorpusPrompts, UniformPrompts
-from trtbench.preflight import check_scenario
-from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
+from trtbench.preview import preview
 from trtbench.reporting import report_run
 from trtbench.run import RunOutcome, resume, serve_and_bench
 from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
-from trtbench.serving.capacity import doubts
 from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
 
 
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
-    scenario = _asked_for(path, overrides, search)
+    scenario = asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
     with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
@@ -90,84 +88,12 @@ def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
     return code
 
 
-def _asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
+def asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
+    """The scenario as the command line has it; UserError for `search` without a grid."""
     scenario = load_scenario(find_scenario(path), overrides)
     if search and scenario.grid is None:
         raise UserError(f"--search: {path} has no grid to search; drop --search, or give it a grid")
     return load_scenario(find_scenario(path), (*overrides, "grid.search=true")) if search else scenario
-
-
-def dry_run_command(path: Path, overrides: tuple[str, ...], search: bool) -> None:
-    scenario = _asked_for(path, overrides, search)
-    provider, _, budgets = check_scenario(scenario)
-    plan = preview(scenario, budgets)
-    print(f"{scenario.name}: {scenario.purpose}")
-    print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
-    for line in _grid(scenario):
-        print(line)
-    out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
-    if scenario.context_limit:
-        users = ", ".join(map(str, scenario.context_limit.concurrency))
-        print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
-        out.print(_kv(plan))
-        return
-    out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
-    for cell, stages in plan.loads.items():
-        out.print(_stages(stages, f"Load of {cell}"))
-    if plan.kv:
-        out.print(_kv(plan))
-    for name, deployment in scenario.deployments.items():
-        for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
-            print(f"{name}: {doubt}")
-    for label, ratio in plan.prefix_hit_ratios.items():
-        print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
-    if asked := scenario.hot_reload:
-        kinds = ", ".join(reload.kind for reload in asked.reloads)
-        print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
-    print(f"{_about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
-    if any(stage.estimated for stage in plan.stages):
-        assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
-        print(f"~ assumes {assumed} in all, the demo on one CPU core")
-
-
-def _grid(scenario: Scenario) -> Iterator[str]:
-    """Its size, and the cells that it leaves out with the reason."""
-    grid, found = scenario.grid, scenario.cells
-    if grid is None or found is None:
-        return
-    cells, engines = len(found.cells), len(scenario.engines)
-    most = ", at most: the search drops cells that cannot win" if grid.search else ""
-    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
-    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
-
-
-def _stages(stages: Sequence[StagePreview], title: str) -> Table:
-    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title=title)
-    for stage in stages:
-        unit = "users" if stage.mode == "concurrency" else "requests/s"
-        requests = "until time is up" if stage.requests is None else str(stage.requests)
-        duration = _about(stage.duration_s, stage.estimated)
-        table.add_row(stage.label, stage.mode, f"{stage.level:g} {unit}", str(stage.warmup_requests), requests, duration)
-    return table
-
-
-def _kv(plan: Preview) -> Table:
-    table = Table("deployment", "blocks", "MiB", "blocks a request", "requests at once", "scheduler's sequences", title="KV cache")
-    for kv in plan.kv:
-        table.add_row(
-            kv.deployment,
-            str(kv.blocks),
-            f"{kv.bytes / 2**20:.0f}",
-            str(kv.blocks_per_request),
-            str(kv.concurrent_requests),
-            str(kv.max_sequences),
-        )
-    return table
-
-
-def _about(seconds: float, estimated: bool) -> str:
-    text = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-    return f"~{text}" if estimated else text
 
 
 def serve_command(
@@ -184,7 +110,7 @@ def scenarios_command() -> None:
     table = Table("name", "purpose", "load on each engine", "requests")
     for path in sorted(data.SCENARIOS.glob("*.yaml")):
         plan = preview(scenario := load_scenario(path), {})
-        duration = _about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
+        duration = about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
         by_time = any(stage.requests is None for stage in plan.stages)
         requests = "until time is up" if by_time else str(plan.requests)
         if scenario.context_limit:

@@ -40,13 +40,16 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class KvPreview:
-    """`concurrent_requests`: longest requests of the workload that fit the KV cache at once."""
+    """`concurrent_requests`: longest requests of the workload that fit the KV cache at once.
+
+    What rests on the number of blocks is None where that is the server's own share of what the GPU has free.
+    """
 
     deployment: str
-    blocks: int
-    bytes: int
+    blocks: int | None
+    bytes: int | None
     blocks_per_request: int
-    concurrent_requests: int
+    concurrent_requests: int | None
     max_sequences: int
 
 
@@ -78,11 +81,10 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
             budget.blocks,
             budget.bytes,
             budget.blocks_per_request,
-            budget.blocks // budget.blocks_per_request,
+            None if budget.blocks is None else budget.blocks // budget.blocks_per_request,
             scenario.deployments[name].scheduler.max_sequences,
         )
         for name, budget in budgets.items()
-        if budget.blocks is not None and budget.bytes is not None  # else the server's own share of what the GPU has free
     )
     runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
     request_s = _seconds_per_request(scenario)

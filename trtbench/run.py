@@ -32,7 +32,6 @@ from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
 from trtbench.scenario import Dtype, Scenario, Stage, run_order
 from trtbench.search import Search
-from trtbench.serving.autopsy import fault_while_running
 from trtbench.serving.control import CONTROLS
 from trtbench.serving.live_repository import LiveRepository
 from trtbench.serving.renderers import takes_text
@@ -206,9 +205,8 @@ def _run_deployment(
                 ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, directory, log)
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
-            for server in fleet.servers:
-                if server.exit_code() is None and (fault := fault_while_running(server.log)):
-                    log.event("server_fault", directory.name, level=2, cause=fault)
+            for fault in fleet.faults():
+                log.event("server_fault", directory.name, level=2, cause=fault)
     except (ServerError, TargetError) as error:
         log.event("server_lost", directory.name, exit_code=None, cause=str(error))
         ended, signum = "server_lost", None

@@ -73,3 +73,12 @@ def test_when_one_does_not_start_the_others_are_stopped(installation: TritonInst
     with pytest.raises(ServerError, match="ended before it was ready"), broken:
         pytest.fail("it has started")
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+def test_a_fault_names_its_server(installation: TritonInstallation, tmp_path: Path) -> None:
+    with fleet(installation, tmp_path, servers=2) as started:
+        assert list(started.faults()) == []
+        with started.servers[1].log.open("a", encoding="utf-8") as log:
+            log.write("[TensorRT-LLM][ERROR] CUDA runtime error in cudaMalloc: out of memory\n")
+        (fault,) = started.faults()
+    assert fault.startswith("Server 1 of 2: ")

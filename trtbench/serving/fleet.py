@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from trtbench.scenario import Replicas
-from trtbench.serving.autopsy import Death
+from trtbench.serving.autopsy import Death, fault_while_running
 from trtbench.serving.balancer import LoadBalancer
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.launch import DIRECT, Launch
@@ -79,6 +79,14 @@ class Fleet:
         """Of the first server found to have ended, or of the balancer; None while all run."""
         for number, server in enumerate(self.servers):
             if death := server.death():
-                of = f"Server {number} of {len(self.servers)}: " if len(self.servers) > 1 else ""
-                return replace(death, cause=f"{of}{death.cause}")
+                return replace(death, cause=f"{self._of(number)}{death.cause}")
         return self.balancer.death() if self.balancer else None
+
+    def faults(self) -> Iterator[str]:
+        """Of servers that run on and yet serve no more, or not as they should."""
+        for number, server in enumerate(self.servers):
+            if server.exit_code() is None and (fault := fault_while_running(server.log)):
+                yield f"{self._of(number)}{fault}"
+
+    def _of(self, number: int) -> str:
+        return f"Server {number} of {len(self.servers)}: " if len(self.servers) > 1 else ""

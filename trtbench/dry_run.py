@@ -1,0 +1,109 @@
+"""What a run would do, printed before anything is spent."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from trtbench.preflight import check_scenario
+from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
+from trtbench.scenario import Scenario
+from trtbench.serving.capacity import doubts
+
+
+def dry_run(scenario: Scenario) -> None:
+    """Prints it; UserError for what a run would refuse before it builds."""
+    provider, _, budgets = check_scenario(scenario)
+    plan = preview(scenario, budgets)
+    print(f"{scenario.name}: {scenario.purpose}")
+    print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
+    for line in (*_grid(scenario), *_servers(scenario), *_gpus(scenario)):
+        print(line)
+    out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if scenario.context_limit:
+        users = ", ".join(map(str, scenario.context_limit.concurrency))
+        print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
+        out.print(_kv(plan))
+        return
+    out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
+    for cell, stages in plan.loads.items():
+        out.print(_stages(stages, f"Load of {cell}"))
+    if plan.kv:
+        out.print(_kv(plan))
+    for name, deployment in scenario.deployments.items():
+        for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
+            print(f"{name}: {doubt}")
+    for label, ratio in plan.prefix_hit_ratios.items():
+        print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
+    if asked := scenario.hot_reload:
+        kinds = ", ".join(reload.kind for reload in asked.reloads)
+        print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
+    print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
+    if any(stage.estimated for stage in plan.stages):
+        assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
+        print(f"~ assumes {assumed} in all, the demo on one CPU core")
+
+
+def _grid(scenario: Scenario) -> Iterator[str]:
+    """Its size, and the cells that it leaves out with the reason."""
+    grid, found = scenario.grid, scenario.cells
+    if grid is None or found is None:
+        return
+    cells, engines = len(found.cells), len(scenario.engines)
+    most = ", at most: the search drops cells that cannot win" if grid.search else ""
+    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
+    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
+
+
+def _servers(scenario: Scenario) -> Iterator[str]:
+    """Deployments that are more than one Triton by itself."""
+    for name, deployment in scenario.deployments.items():
+        replicas = deployment.replicas
+        if replicas.count > 1 or replicas.balancer != "client":
+            on = f" on GPUs {', '.join(map(str, replicas.gpus))}" if replicas.gpus else ""
+            yield f"{name}: {replicas.count} Triton server(s){on}, requests spread by {replicas.balancer} ({replicas.algorithm})"
+
+
+def _gpus(scenario: Scenario) -> Iterator[str]:
+    if scenario.gpu:
+        held = scenario.gpu.model_dump(mode="json", exclude_defaults=True)
+        settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "nothing but that they must be idle"
+        yield f"gpu, held during the run and put back: {settings}"
+
+
+def _stages(stages: Sequence[StagePreview], title: str) -> Table:
+    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title=title)
+    for stage in stages:
+        unit = "users" if stage.mode == "concurrency" else "requests/s"
+        requests = "until time is up" if stage.requests is None else str(stage.requests)
+        duration = about(stage.duration_s, stage.estimated)
+        table.add_row(stage.label, stage.mode, f"{stage.level:g} {unit}", str(stage.warmup_requests), requests, duration)
+    return table
+
+
+def _kv(plan: Preview) -> Table:
+    table = Table("deployment", "blocks", "MiB", "blocks a request", "requests at once", "scheduler's sequences", title="KV cache")
+    for kv in plan.kv:
+        table.add_row(
+            kv.deployment,
+            _known(kv.blocks),
+            _known(kv.bytes and kv.bytes >> 20),
+            str(kv.blocks_per_request),
+            _known(kv.concurrent_requests),
+            str(kv.max_sequences),
+        )
+    return table
+
+
+def _known(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def about(seconds: float, estimated: bool) -> str:
+    """A duration in words of its size; ~ before an estimate."""
+    text = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"~{text}" if estimated else text
