@@ -81,6 +81,9 @@ def test_the_llm_api_takes_what_a_build_passes(stub: Any, tmp_path: Path, line: 
     assert made.get("quant_config", {}).get("quant_algo") == algorithm(spec.dtype, options)
     assert made.get("calib_config", {}).get("calib_dataset") == ("texts" if calibrates(spec.dtype, options) else None)
     assert {name: made["build_config"][name] for name in LIMITS if options.asked.get(name)} == (LIMITS if options.max_seq_len else {})
+    assert {name: made[name] for name in LIMITS if name in made} == {
+        name: made["build_config"][name] for name in LIMITS if options.asked.get(name)
+    }
     engine = read_engine(tmp_path / "engine")
     assert engine.dtype == spec.dtype
     assert engine.kv_block_tokens == (options.kv_block_tokens or 32)

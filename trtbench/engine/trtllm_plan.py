@@ -68,6 +68,7 @@ def llm_api_build(
             "tensor_parallel_size": options.tp,
             "pipeline_parallel_size": options.pp,
             "load_format": "dummy" if options.dummy_weights else "auto",
+            **_limits(options),  # again: 1.2's own defaults would else be over them, which one text clamps, another refuses
         },
         build_config=_limits(options),
         plugin_config=plugins(spec),
