@@ -69,6 +69,18 @@ def test_kv_near_full_and_sequences_bound_exclude_each_other(summary: Summary) -
     assert full["kv_near_full"].figures["peak_ratio"] == 0.95 and full["kv_near_full"].limits
 
 
+def test_a_kv_cache_made_for_every_sequence_limits_nothing(summary: Summary) -> None:
+    def full(stage: StageResult) -> StageResult:
+        assert stage.kv_cache and stage.inflight
+        inflight = replace(stage.inflight, running=Level(1, 1, 1), waiting=level(6))
+        return replace(stage, kv_cache=replace(stage.kv_cache, used_ratio_peak=1.0), inflight=inflight)
+
+    own = {"mode": "own", "provider": "openvino", "max_sequences": 1}
+    sized, given = ({"kv_cache": {"blocks": blocks, "bytes": None}} for blocks in (None, 2))
+    assert "sequences_bound" in (by_sequences := found(summary, full, config=sized, **own)) and "kv_near_full" not in by_sequences
+    assert "kv_near_full" in (by_blocks := found(summary, full, config=given, **own)) and "sequences_bound" not in by_blocks
+
+
 def test_never_batches_is_for_a_batcher_that_is_on_and_tells(summary: Summary) -> None:
     def lonely(stage: StageResult) -> StageResult:
         assert stage.triton_batching

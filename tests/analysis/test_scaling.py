@@ -38,7 +38,7 @@ def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", r
     """One user: requests follow each other without pause, so the rate of a point is 1000 / step tokens/s."""
     tree = {
         "name": "scaling",
-        "deployments": {"base": {"inference_threads": 1, "scheduler": {"max_sequences": 4}}},
+        "deployments": {"base": {"inference_threads": 1, "scheduler": {"max_sequences": 4}, "kv_cache": {"blocks": 10}}},
         "scaling": {axis: list(points), "repeats": repeats, "load": "fixed"} | more,
         "load": [{"concurrency": 1, "requests": REQUESTS}],
     }

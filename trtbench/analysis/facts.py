@@ -51,6 +51,13 @@ class DeploymentFacts:
         return self.instances * self.servers
 
     @property
+    def kv_holds_all_sequences(self) -> bool:
+        """The KV cache was sized for the longest request in every place of the running batch: full, it is that batch that is full."""
+        budget = self.config.get("kv_cache")
+        sized = budget is not None and not budget.get("blocks") and not budget.get("bytes")
+        return self.mode == "own" and self.provider == "openvino" and sized
+
+    @property
     def may_cache_prefixes(self) -> bool:
         """Whether blocks in use may be cached ones: with prefix caching, or where a server of another's does not tell."""
         return self.prefix_caching or self.mode != "own"

@@ -51,7 +51,7 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _knee(result)
     yield from _first(result, lambda stage: _cpu(result, stage, cpu_count))
     yield from _first(result, _gpu)
-    yield from _first(result, _kv_full)
+    yield from _first(result, lambda stage: _kv_full(result, stage))
     yield from _first(result, lambda stage: _sequences(result, stage))
     yield from _first(result, _client)
     yield from _batcher(result)
@@ -157,9 +157,9 @@ def _gpu(stage: StageResult) -> Finding | None:
     return None
 
 
-def _kv_full(stage: StageResult) -> Finding | None:
+def _kv_full(result: DeploymentResult, stage: StageResult) -> Finding | None:
     cache = stage.kv_cache
-    if cache is None or cache.used_ratio_peak < NEAR_FULL_RATIO:
+    if cache is None or result.facts.kv_holds_all_sequences or cache.used_ratio_peak < NEAR_FULL_RATIO:
         return None
     figures = {"peak_ratio": cache.used_ratio_peak, "near_full_ratio": cache.near_full_ratio, "blocks": cache.blocks_max}
     return Finding("kv_near_full", "warning", limits=True, figures=figures)
@@ -171,7 +171,7 @@ def _sequences(result: DeploymentResult, stage: StageResult) -> Finding | None:
     limit = result.facts.max_sequences * result.facts.engines if result.facts.max_sequences else batch.limit if batch else None
     if batch is None or batch.waiting is None or not limit or batch.waiting.mean < 1 or batch.running.max < limit:
         return None
-    if cache is None or cache.used_ratio_peak >= NEAR_FULL_RATIO:
+    if cache is None or (cache.used_ratio_peak >= NEAR_FULL_RATIO and not result.facts.kv_holds_all_sequences):
         return None
     figures = {"waiting_mean": batch.waiting.mean, "limit": limit, "peak_ratio": cache.used_ratio_peak}
     return Finding("sequences_bound", "warning", limits=True, figures=figures)

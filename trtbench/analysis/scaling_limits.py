@@ -38,6 +38,7 @@ class Usage:
     waiting: float | None
     at_limit: bool  # the running batch came to its limit, in every repeat
     disturbed: bool  # other programs took cores, in any repeat
+    kv_holds_all_sequences: bool = False  # so a full KV cache limits nothing
 
 
 Measured = tuple[DeploymentResult, StageResult]
@@ -51,9 +52,10 @@ def usage(measured: Sequence[Measured], cpu_count: int) -> Usage:
         values = [value for one in every if (value := getattr(one, name)) is not None]
         return sum(values) / len(values) if values and len(values) == len(every) else None
 
-    numbers = [name for name in Usage.__dataclass_fields__ if name not in ("at_limit", "disturbed")]
+    numbers = [name for name in Usage.__dataclass_fields__ if name not in ("at_limit", "disturbed", "kv_holds_all_sequences")]
     at_limit, disturbed = bool(every) and all(one.at_limit for one in every), any(one.disturbed for one in every)
-    return Usage(**{name: mean(name) for name in numbers}, at_limit=at_limit, disturbed=disturbed)
+    holds_all = bool(every) and all(one.kv_holds_all_sequences for one in every)
+    return Usage(**{name: mean(name) for name in numbers}, at_limit=at_limit, disturbed=disturbed, kv_holds_all_sequences=holds_all)
 
 
 def _one(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Usage:
@@ -76,6 +78,7 @@ def _one(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Usage:
         waiting=batch.waiting.mean if batch and batch.waiting else None,
         at_limit=bool(batch and limit and batch.running.max >= limit),
         disturbed=is_disturbed(stage, cpu_count),
+        kv_holds_all_sequences=facts.kv_holds_all_sequences,
     )
 
 
@@ -117,7 +120,7 @@ def _shared(at: Usage, cpu_count: int) -> dict[Limiter, bool]:
 
 def _own(at: Usage, first: Usage) -> dict[Limiter, bool]:
     running, before = at.running_per_engine, first.running_per_engine
-    full = (at.kv_peak_ratio or 0) >= NEAR_FULL_RATIO
+    full = (at.kv_peak_ratio or 0) >= NEAR_FULL_RATIO and not at.kv_holds_all_sequences
     return {
         "kv": full,
         "sequences": at.at_limit and not full and (at.waiting or 0) >= 1,
