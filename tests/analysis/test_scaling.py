@@ -34,11 +34,14 @@ class Planted:
     shares: tuple[int, ...] = ()
 
 
+BASE: dict[str, Any] = {"inference_threads": 1, "scheduler": {"max_sequences": 4}, "kv_cache": {"blocks": 10}}
+
+
 def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", repeats: int = 1, **more: Any) -> Summary:
     """One user: requests follow each other without pause, so the rate of a point is 1000 / step tokens/s."""
     tree = {
         "name": "scaling",
-        "deployments": {"base": {"inference_threads": 1, "scheduler": {"max_sequences": 4}, "kv_cache": {"blocks": 10}}},
+        "deployments": {"base": dict(BASE)},
         "scaling": {axis: list(points), "repeats": repeats, "load": "fixed"} | more,
         "load": [{"concurrency": 1, "requests": REQUESTS}],
     }
@@ -199,6 +202,13 @@ def test_a_full_cache_explains_only_what_it_did_not_explain_before(tmp_path: Pat
     assert found.limiters == ("kv",)
     before = the_curve(scaling_run(tmp_path / "before", {1: Planted([10], IDLE | full), 2: Planted([9], IDLE | full, (20, 20))}))
     assert before.limiters == ("unknown",)
+
+
+def test_a_cache_made_for_every_sequence_explains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = {"kv_blocks_used": 64.0, "kv_blocks_max": 64.0, "kv_block_tokens": 32.0}
+    monkeypatch.setitem(BASE, "kv_cache", {})
+    found = the_curve(scaling_run(tmp_path / "run", {1: Planted([10], IDLE), 2: Planted([9], IDLE | full, (20, 20))}))
+    assert found.limiters == ("unknown",)
 
 
 def test_uneven_servers_are_told_from_even_ones(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from trtbench.records import Outcome, RequestRecord
 
+T = TypeVar("T")
 Key = tuple[str, int, int]
 """(stage, prompt, asked output tokens): the same plan gives the same prompt under the same key."""
 
@@ -36,11 +38,7 @@ class EmbeddingAgreement:
 
 def embeddings(requests: Iterable[RequestRecord]) -> dict[Key, list[float]]:
     """Embeddings by key, where they were kept; the first completed request of each."""
-    found: dict[Key, list[float]] = {}
-    for request in requests:
-        if request.outcome is Outcome.COMPLETED and request.embedding:
-            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), request.embedding)
-    return found
+    return _answers(requests, lambda request: request.embedding)
 
 
 def embedding_agreement(base: dict[Key, list[float]], other: dict[Key, list[float]]) -> EmbeddingAgreement | None:
@@ -60,10 +58,14 @@ def cosine(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> flo
 
 def outputs(requests: Iterable[RequestRecord]) -> dict[Key, list[int]]:
     """Token ids by key, the first completed request of each."""
-    found: dict[Key, list[int]] = {}
+    return _answers(requests, lambda request: request.output_ids)
+
+
+def _answers(requests: Iterable[RequestRecord], answer: Callable[[RequestRecord], list[T] | None]) -> dict[Key, list[T]]:
+    found: dict[Key, list[T]] = {}
     for request in requests:
-        if request.outcome is Outcome.COMPLETED and request.output_ids:
-            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), request.output_ids)
+        if request.outcome is Outcome.COMPLETED and (values := answer(request)):
+            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), values)
     return found
 
 

@@ -98,29 +98,14 @@ def _reload(
     completed = [r for r in hit if r.outcome is Outcome.COMPLETED]
     ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in completed if r.token_ns and r.token_ns[0] >= start_ns)
     itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
-    loaded = bool(data.get("ok"))
-    answer_ns, penalty_ns = _first_answer(measured, data.get("version"), done_ns, until_ns, before) if loaded else (None, None)
+    told = _told(data, start_ns, done_ns)
+    answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
     rss, gpu = memory
     return ReloadResult(
-        number=data["number"],
-        repeat=data.get("repeat", 1),
-        kind=data["reload"],
-        to=data.get("to"),
-        breaks=data.get("breaks"),
-        warmup=bool(data.get("warmup")),
-        control=data.get("control", "explicit"),
+        **told,
         start_ns=start_ns,
         end_ns=done_ns,
         until_ns=until_ns,
-        loaded=loaded,
-        error=str(data.get("error", "")),
-        load_s=data.get("load_s"),
-        loaded_ns=start_ns + round(data["loaded_s"] * NS_PER_S) if data.get("loaded_s") is not None else done_ns,
-        unload_s=data.get("unload_s"),
-        switched_s=data.get("switched_s"),
-        drain_s=data.get("drain_s"),
-        version=data.get("version"),
-        served_on=_served_on(data),
         before=before,
         ttft_ns=ttft,
         itl_ns=itl,
@@ -137,6 +122,23 @@ def _reload(
         gpu_before_bytes=last_before(gpu, start_ns),
         gpu_peak_bytes=peak(gpu, start_ns, end_ns),
     )
+
+
+def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
+    """What the reload's own events say, as ReloadResult has it; runs of earlier versions lack some."""
+    loaded_s = data.get("loaded_s")
+    return {
+        "number": data["number"],
+        "repeat": data.get("repeat", 1),
+        "kind": data["reload"],
+        "control": data.get("control", "explicit"),
+        "warmup": bool(data.get("warmup")),
+        "loaded": bool(data.get("ok")),
+        "error": str(data.get("error", "")),
+        "loaded_ns": done_ns if loaded_s is None else start_ns + round(loaded_s * NS_PER_S),
+        "served_on": _served_on(data),
+        **{name: data.get(name) for name in ("to", "breaks", "version", "load_s", "unload_s", "switched_s", "drain_s")},
+    }
 
 
 def _served_on(data: dict[str, Any]) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from trtbench.clock import NS_PER_S
 from trtbench.load.client import Limits
@@ -12,7 +13,7 @@ from trtbench.load.wire import StreamEnded
 from trtbench.records import Outcome, RequestRecord
 
 
-class InFlight:
+class InFlight(ABC):
     """`over` is done at the end. `refused`: the server surely never saw the request, which can be sent again as if nothing had been."""
 
     __slots__ = ("_limits", "_link", "_record", "_running", "_stream_id", "_timer", "over", "refused")
@@ -34,11 +35,11 @@ class InFlight:
         until_ns, outcome, error = self._limits.end_of_patience(self._record.sent_ns)
         self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
 
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None: ...
 
-    def stream_ended(self, stream_end: StreamEnded) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def stream_ended(self, end: StreamEnded) -> None: ...
 
     def connection_lost(self, cause: str) -> None:
         end(self._record, Outcome.CONNECTION, cause)
