@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from load.asking import EVERY_CLIENT, EVERY_LOOP, new_record, send, target_of, with_client
 from load.fake_http2 import FakeHttp2, Peer, serving
 from load.test_pool import Seen, run
+from tritonclient.grpc import service_pb2
 
 from trtbench.load.addressed import Addressed
 from trtbench.load.served_version import ServedVersion
@@ -146,6 +147,12 @@ def test_the_newest_request_says_which_version_serves(answers: list[tuple[str, i
     assert changes == sum(a[0] != b[0] for a, b in pairwise(newest))
 
 
-def test_a_name_that_does_not_fit_its_length_prefix() -> None:
-    with pytest.raises(ValueError, match="over 127 bytes"):
-        asyncio.run(Addressed().switch("m" * 128))
+@pytest.mark.parametrize("name", ["green", "m" * 128, "m" * 20_000])
+def test_a_name_of_any_length_takes_the_place_of_the_one_before(name: str) -> None:
+    async def asked() -> Any:
+        addressed = Addressed()
+        await addressed.switch(name)
+        with addressed.one() as to_model:
+            return service_pb2.ModelInferRequest.FromString(service_pb2.ModelInferRequest(model_name="m").SerializeToString() + to_model)
+
+    assert asyncio.run(asked()).model_name == name

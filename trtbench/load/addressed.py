@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_MODEL_NAME_TAG = b"\x0a"  # ModelInferRequest.model_name: field 1, length-delimited
+from tritonclient.grpc import service_pb2
 
 
 class Addressed:
@@ -28,11 +28,8 @@ class Addressed:
 
     async def switch(self, model: str) -> None:
         """Requests that begin from now on go to `model`; returns when those that began before are over."""
-        name = model.encode()
-        if len(name) > 127:
-            raise ValueError(f"model {model!r}: a name of over 127 bytes needs a longer length prefix")
         before, self._in_flight = self._in_flight, _InFlight()
-        self._to_model = _MODEL_NAME_TAG + bytes([len(name)]) + name
+        self._to_model = service_pb2.ModelInferRequest(model_name=model).SerializeToString()
         await before.over()
 
 
