@@ -87,6 +87,17 @@ def test_an_ensemble_shows_the_engine_of_the_model_inside() -> None:
     assert found["kv_blocks_used"] == 100 and found["triton_pending_requests"] == 5
 
 
+def test_an_ensembles_version_is_not_its_engines() -> None:
+    page = (
+        'nv_inference_pending_request_count{model="ensemble",version="3"} 5\n'
+        'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="used",model="tensorrt_llm",version="1"} 100\n'
+    )
+    assert {reading.name: reading.value for reading in engine_readings(page, "ensemble", "")} == {
+        "triton_pending_requests": 5,
+        "kv_blocks_used": 100,
+    }
+
+
 @given(st.text(alphabet='trtllm_kv{}="1 \n', max_size=60))
 def test_any_page_is_read(page: str) -> None:
     assert all(isinstance(reading, Reading) for reading in serve_readings(page))

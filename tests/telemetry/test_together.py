@@ -43,6 +43,11 @@ def test_counts_and_levels_add_up_sizes_do_not_and_each_servers_successes_are_ke
     assert {sample.time_ns for sample in read} == {15}
 
 
+def test_a_size_is_that_of_the_servers_which_tell_it() -> None:
+    read = values(summed([[Sample(1, "kv_block_tokens", "", 32)], [Sample(1, "kv_blocks_used", "", 7)]]))
+    assert read == {("kv_block_tokens", ""): 32, ("kv_blocks_used", ""): 7}
+
+
 @given(st.lists(st.lists(st.integers(0, 10**9), max_size=1), min_size=2, max_size=5))
 def test_the_sum_of_each_is_the_whole(counts: list[list[int]]) -> None:
     read = values(summed([[Sample(1, "triton_success_count", "", count) for count in each] for each in counts]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -79,15 +80,19 @@ _ESCAPE = re.compile(r"\\(.)")
 def engine_readings(page: str, model: str, engine_model: str | None = None) -> list[Reading]:
     """What the page says of `model` ("": of any), of the highest version where several are served; what is no number is left out.
 
-    `engine_model`: whose the engine's families are, where `model` is an ensemble around it ("": of any).
+    `engine_model`: whose the engine's families are, where `model` is an ensemble around it ("": of any). Its versions are its own.
     """
     engine = model if engine_model is None else engine_model
+    lines = [line for line in page.split("\n") if line.startswith(_FAMILIES)]
+    of_triton, of_engine = ([line for line in lines if line.startswith(_OF_TRITON) is asked] for asked in (True, False))
+    return [*_of_newest(of_triton, model), *_of_newest(of_engine, engine), *_of_server(page)]
+
+
+def _of_newest(lines: Iterable[str], model: str) -> list[Reading]:
     by_version: dict[int, list[Reading]] = {}
-    for line in page.split("\n"):
-        if line.startswith(_FAMILIES):
-            _collect(line, model if line.startswith(_OF_TRITON) else engine, by_version)
-    of_model = by_version[max(by_version)] if by_version else []
-    return [*of_model, *_of_server(page)]
+    for line in lines:
+        _collect(line, model, by_version)
+    return by_version[max(by_version)] if by_version else []
 
 
 def _of_server(page: str) -> list[Reading]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from trtbench.records import Sample
 from trtbench.telemetry.ticker import Source
@@ -34,15 +35,15 @@ class Together:
 
 
 def summed(readings: Sequence[list[Sample]]) -> list[Sample]:
-    """`readings`: of each server in its order. A series that a server does not have yet counts as zero."""
+    """`readings`: of each server in its order. A series that a server does not have yet adds nothing; a mean is of those that have it."""
     samples = [sample for reading in readings for sample in reading]
     if not samples:
         return []
     time_ns = (min(sample.time_ns for sample in samples) + max(sample.time_ns for sample in samples)) // 2
-    totals: dict[tuple[str, str], float] = {}
+    values: dict[tuple[str, str], list[float]] = {}
     for sample in samples:
-        share = sample.value / len(readings) if sample.name in _MEANS else sample.value
-        totals[sample.name, sample.label] = totals.get((sample.name, sample.label), 0.0) + share
+        values.setdefault((sample.name, sample.label), []).append(sample.value)
+    totals = {series: fmean(each) if series[0] in _MEANS else sum(each) for series, each in values.items()}
     of_each = [
         Sample(time_ns, _OF_EACH[sample.name], str(number), sample.value)
         for number, reading in enumerate(readings)
