@@ -32,7 +32,7 @@ def measure(seconds: float, interval_s: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         writer, stop = LineWriter(Path(directory) / "samples.jsonl"), threading.Event()
         slow_s = max(interval_s, 1.0)
-        sources = {"gpu": (Gpus, interval_s), "gpu_users": (lambda: GpuUsers(None, os.getpid()), slow_s), "gpu_errors": (GpuErrors, slow_s)}
+        sources = {"gpu": (Gpus, interval_s), "gpu_users": (lambda: GpuUsers((), os.getpid()), slow_s), "gpu_errors": (GpuErrors, slow_s)}
         start_ns = now_ns() + seconds_ns(0.5)
         tickers = [Ticker(name, source, writer, start_ns, seconds_ns(every), stop) for name, (source, every) in sources.items()]
         for ticker in tickers:

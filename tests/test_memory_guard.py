@@ -68,7 +68,6 @@ def test_a_kill_during_a_trial_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(search, "_send", failing)
     monkeypatch.setattr(search, "_is_healthy", unhealthy)
-    search._scenario = cast(Any, None)
     trial = asyncio.run(search._try(1, 512, "search"))
     assert (trial.passed, trial.healthy, trial.oom_kill, trial.memory) == (False, False, "certain", None)
 

@@ -147,9 +147,9 @@ def test_somebody_elses_encoder() -> None:
         (config_of(BERT, {"e": [4]}, decoupled=True), "is decoupled.*leave out --task embed"),
         (config_of({"text": TEXT}, {"e": [4]}), "has no input_ids .it takes text."),
         (config_of({"input_ids": INT32, "bbox": INT32}, {"e": [4]}), "needs bbox too"),
-        (config_of({"input_ids": TEXT}, {"e": [4]}), "takes input_ids STRING: token ids are INT32 or INT64"),
+        (config_of({"input_ids": TEXT}, {"e": [4]}), "takes input_ids BYTES: token ids are INT32 or INT64"),
         (config_of(BERT, {}), "has no output"),
-        (config_of(BERT, {"e": [4]}, output_type=TEXT), "answers with e STRING"),
+        (config_of(BERT, {"e": [4]}, output_type=TEXT), "answers with e BYTES"),
     ],
 )
 def test_what_is_no_encoder_says_why(config: Any, message: str) -> None:

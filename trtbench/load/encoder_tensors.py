@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from tritonclient.grpc import model_config_pb2
+
 INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS = "input_ids", "attention_mask", "token_type_ids"
 ENCODER_INPUTS = frozenset({INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS})
 _OUTPUTS = ("embedding", "sentence_embedding", "embeddings", "pooler_output", "last_hidden_state")
@@ -43,7 +45,7 @@ def read_tensors(config: Any) -> EncoderTensors:
     """From an inference.ModelConfig; ValueError says what an encoder has not, or has more."""
     if config.model_transaction_policy.decoupled:
         raise ValueError("is decoupled: it streams, an encoder gives one answer; leave out --task embed (task: generate)")
-    inputs = {tensor.name: _datatype(tensor) for tensor in config.input if not tensor.optional or tensor.name in ENCODER_INPUTS}
+    inputs = {tensor.name: datatype_of(tensor) for tensor in config.input if not tensor.optional or tensor.name in ENCODER_INPUTS}
     if INPUT_IDS not in inputs:
         raise ValueError(f"has no input_ids (it takes {', '.join(sorted(inputs)) or 'nothing'}): name a model that takes token ids")
     if unknown := sorted(set(inputs) - ENCODER_INPUTS):
@@ -54,19 +56,18 @@ def read_tensors(config: Any) -> EncoderTensors:
         raise ValueError("has no output: there is no embedding to receive")
     by_name = {tensor.name: tensor for tensor in config.output}
     output = by_name[next((name for name in _OUTPUTS if name in by_name), config.output[0].name)]
-    if _datatype(output) not in OUTPUT_BYTES:
-        raise ValueError(f"answers with {output.name} {_datatype(output)}: an embedding is {', '.join(OUTPUT_BYTES)}")
+    if datatype_of(output) not in OUTPUT_BYTES:
+        raise ValueError(f"answers with {output.name} {datatype_of(output)}: an embedding is {', '.join(OUTPUT_BYTES)}")
     return EncoderTensors(
         inputs=inputs,
         output=output.name,
-        output_datatype=_datatype(output),
+        output_datatype=datatype_of(output),
         values=prod(output.dims) if output.dims and all(size > 0 for size in output.dims) else None,
         pad_tokens=next((max(tensor.dims[-1], 0) for tensor in config.input if tensor.name == INPUT_IDS and tensor.dims), 0),
         ragged=all(tensor.allow_ragged_batch for tensor in config.input if tensor.name in inputs),
     )
 
 
-def _datatype(tensor: Any) -> str:
-    """KServe's name of a model configuration's type."""
-    found = tensor.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
-    return str(found[tensor.data_type].name).removeprefix("TYPE_")
+def datatype_of(tensor: Any) -> str:
+    """KServe's name of the type that a model configuration gives a tensor; INVALID where it gives none."""
+    return str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_").replace("STRING", "BYTES")

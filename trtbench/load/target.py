@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import grpc
-from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
-from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, read_tensors
+from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
 from trtbench.load.family import INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.load.tls import client_context
 from trtbench.scenario import ClientSettings, Task
@@ -182,6 +182,6 @@ def _check_fit(target: Target, config: Any) -> None:
 
 
 def _check_type(name: str, datatype: str, tensor: Any) -> None:
-    found = tensor and model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES")
+    found = tensor and datatype_of(tensor)
     if found not in (None, datatype, "INVALID"):  # invalid: not said
         raise TargetError(f"{name} takes {tensor.name} as {found}, TensorRT-LLM's models as {datatype}: a model of another make")
