@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from load.asking import BARE, EVERY_CLIENT, LATER_NS, new_record, with_client
+from load.test_exchange import FakeLink
 from load.test_transports import facts_of, send_all
 from tritonclient.grpc import model_config_pb2, service_pb2
 
@@ -23,6 +24,8 @@ from trtbench.load.encoder_tensors import EncoderTensors, read_tensors
 from trtbench.load.messages import request_body
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target, TargetError, inspect_target
+from trtbench.load.unary import UnaryExchange
+from trtbench.load.wire import StreamEnded
 from trtbench.load.worker import WorkerConfig
 from trtbench.records import Outcome
 from trtbench.scenario import ClientSettings, Workload
@@ -201,11 +204,13 @@ def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, transpo
     late, planned, cancelled = new_record(0), new_record(0), new_record(0)
 
     async def body(client: Any) -> None:
+        await client.prepare(1)
         message = client.encode(prompt_of(5))
-        await client.send(late, message, Limits(now_ns() + 50_000_000))
-        await client.send(planned, message, Limits(now_ns() + LATER_NS, cancel_after_ns=50_000_000))
+        await client.send(late, message, Limits(now_ns() + 500_000_000))
+        await client.send(planned, message, Limits(now_ns() + LATER_NS, cancel_after_ns=500_000_000))
         task = asyncio.create_task(client.send(cancelled, message, Limits(now_ns() + LATER_NS)))
-        await asyncio.sleep(0.05)
+        while (await asyncio.to_thread(server.counts))[1:] != (2, 1):  # the third has come, the others are gone
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -216,6 +221,27 @@ def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, transpo
     while server.counts()[1:] != (3, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.counts() == (0, 3, 0)
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "lost", "given up"])
+def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
+    """What came is forgotten when the status with it says that the call failed, or does not come."""
+    record = new_record()
+
+    async def ended() -> None:
+        exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), TENSORS)
+        exchange.send((FakeLink(), 1), b"")  # type: ignore[arg-type]
+        exchange.take(answer([1, 2, 3, 4]), 7, 5, True)
+        if end == "lost":
+            exchange.connection_lost("gone")
+        elif end == "given up":
+            exchange.give_up(Outcome.TIMEOUT, "late")
+        else:
+            exchange.stream_ended(StreamEnded(1, "OK" if end == "completed" else "INTERNAL", ""))
+        await exchange.over
+
+    asyncio.run(ended())
+    assert (record.outcome is Outcome.COMPLETED, record.done_lag_ns) == ((True, 5) if end == "completed" else (False, None))
 
 
 @EVERY_CLIENT

@@ -14,7 +14,7 @@ from trtbench.records import RequestRecord
 class UnaryExchange(InFlight):
     """Done when its answer came; that it completed is known with the status, which comes with it or right after."""
 
-    __slots__ = ("_arrived_ns", "_message", "_tensors")
+    __slots__ = ("_arrived_ns", "_lag_ns", "_message", "_tensors")
 
     ends_stream = True
 
@@ -23,15 +23,16 @@ class UnaryExchange(InFlight):
         self._tensors = tensors
         self._message: bytes | None = None
         self._arrived_ns = 0
+        self._lag_ns: int | None = None
 
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        self._message, self._arrived_ns, self._record.done_lag_ns = message, arrived_ns, lag_ns
+        self._message, self._arrived_ns, self._lag_ns = message, arrived_ns, lag_ns
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self.refused = stream_end.retry_safe and self._message is None
         if stream_end.status == "OK" and self._message is not None:
+            self._record.done_lag_ns = self._lag_ns
             take_answer(self._record, self._message, self._tensors, self._arrived_ns)
         else:
-            self._record.done_lag_ns = None
             end_with_status(self._record, stream_end.status, stream_end.message)
         self._finish()
