@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from trtbench.analysis.summary import summarise
 from trtbench.bench import bench
 from trtbench.engine.spec import Engine
 from trtbench.engine.trtllm_adopt import describe
+from trtbench.load.encoder_tensors import EncoderTensors
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
 from trtbench.load.workload import UniformPrompts
 from trtbench.report.facts import target as target_section
 from trtbench.report.words import Words
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import Scenario, Stage
+from trtbench.scenario import Scenario, ScenarioError, Stage
 
 TARGET = Target(
     url="127.0.0.1:1",
@@ -64,6 +66,14 @@ def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> 
     assert "built in -" in shown
     assert "neither KV reuse nor chunked prefill" in shown
     assert "nothing checked that the server serves it" in shown
+
+
+def test_what_an_encoders_fixed_shape_does_not_take_is_said_before_there_is_a_run(tmp_path: Path) -> None:
+    target = replace(TARGET, encoder=EncoderTensors({"input_ids": "INT32"}, "embedding", "FP32", 4, ragged=False, pad_tokens=16))
+    scenario = Scenario(name="n", task="embed", model="bert", load=(Stage(concurrency=1, requests=1),))
+    with pytest.raises(ScenarioError, match="takes 16: lower --isl"):
+        bench(scenario, target, UniformPrompts(1000), None, -1, tmp_path, [], lambda event: None, LoadProgress())
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_claim_nothing_is_said(run: Any) -> None:

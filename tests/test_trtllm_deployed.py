@@ -13,12 +13,12 @@ from serving.trtllm_engines import FACTS, engine_of, write_engine, write_templat
 
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.summary import Summary
+from trtbench.deploy import deployed
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.preflight import Preflight
 from trtbench.report.facts import target
 from trtbench.report.words import LANGUAGES, Words
-from trtbench.run import deployed
 from trtbench.runlog import start_run
 from trtbench.scenario import parse_scenario
 from trtbench.serving.installation import TritonInstallation

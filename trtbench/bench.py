@@ -48,8 +48,8 @@ def bench(
     plan = draw_plan(scenario, prompts)
     if target.family.name != "ids":
         plan = in_text(plan, prompts)
-    log = start_run(runs, scenario, command, listener)
     target, note = padded(target, plan)
+    log = start_run(runs, scenario, command, listener)
     log.event("plan_drawn", sha256=plan.sha256, notes=[*plan.notes, *([note] if note else [])])
     directory = log.run.deployment(target.model)
     log.event("deployment_started", directory.name)
