@@ -148,6 +148,13 @@ def test_an_xid_is_told_once(fake_gpus: FakeGpus) -> None:
     assert fake_gpus.ask(code) == [[["gpu_xid", "0", 79.0]], [], "GPU 1: gpu_xid"]
 
 
+def test_the_xid_of_a_gpu_that_is_then_lost_is_told(fake_gpus: FakeGpus) -> None:
+    fake_gpus["xid"] = 79
+    lost = {"FAKE_NVML_FAIL": "nvmlEventSetWait_v2=15"}
+    assert rows(fake_gpus, "GpuErrors()", **lost) == {("gpu_xid", "0"): 79}
+    assert "NVMLError_GpuIsLost" in fake_gpus.python(READ.format(source="GpuErrors()") + ROWS, **lost).stderr
+
+
 def test_no_gpu_that_tells_xids_is_an_error(fake_gpus: FakeGpus) -> None:
     done = fake_gpus.python(READ.format(source="GpuErrors()"), FAKE_NVML_FAIL="nvmlDeviceRegisterEvents=3")
     assert "NVMLError_NotSupported" in done.stderr

@@ -224,12 +224,15 @@ class GpuErrors:
         self.note = "; ".join(f"GPU {gpu.index}: gpu_xid" for gpu in untold)
 
     def read(self) -> list[Sample]:
+        """What has come since the last reading. NVMLError where nothing has and no more can: a lost GPU's last XID says why it is."""
         samples: list[Sample] = []
         while True:
             try:
                 event = pynvml.nvmlEventSetWait_v2(self._events, 0)
-            except pynvml.NVMLError_Timeout:
-                return samples
+            except pynvml.NVMLError as error:
+                if samples or isinstance(error, pynvml.NVMLError_Timeout):
+                    return samples
+                raise
             label = str(pynvml.nvmlDeviceGetIndex(event.device))
             samples.append(Sample(now_ns(), "gpu_xid", label, float(event.eventData)))
 
