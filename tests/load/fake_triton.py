@@ -45,7 +45,6 @@ MODELS = {
 }
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output")
 SAMPLING = ("temperature", "runtime_top_k", "runtime_top_p")
-TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
 
 
 class FakeTriton:
@@ -82,7 +81,7 @@ class FakeTriton:
         inputs = {"foreign": ("INPUT0",)}.get(request.name)
         for name in inputs or (*INPUTS, *SAMPLING, *(("random_seed",) if old else ("seed", "return_perf_metrics"))):
             config.input.add(name=name)
-        for name in ("output_ids", "sequence_length", *(() if old else TIMES)):
+        for name in ("output_ids", "sequence_length", *(() if old else fake_text.TIMES)):
             config.output.add(name=name)
         return answer
 
@@ -199,7 +198,7 @@ def _response(request: Any, tokens: list[int], times: list[int] | None, final: b
         ("sequence_length", "INT32", np.int32(len(tokens))),
     ]
     asked = {output.name for output in request.outputs}
-    tensors += [(name, "INT64", np.int64(value)) for name, value in zip(TIMES, times or [], strict=False) if name in asked]
+    tensors += [(name, "INT64", np.int64(value)) for name, value in zip(fake_text.TIMES, times or [], strict=False) if name in asked]
     for name, dtype, data in tensors if tokens else []:
         infer.outputs.add(name=name, datatype=dtype, shape=[1, 1, data.size])
         infer.raw_output_contents.append(data.tobytes())

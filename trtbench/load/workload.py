@@ -35,7 +35,7 @@ class PromptSource(Protocol):
         """A prompt of exactly `tokens` token ids."""
 
     def encode(self, text: str) -> TokenIds:
-        """A text in the model's tokens, without special ones; WorkloadError where there is no tokenizer."""
+        """A text in the model's tokens; of special ones only an encoder's frame. WorkloadError where there is no tokenizer."""
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special ones left out; WorkloadError where there is no tokenizer."""
