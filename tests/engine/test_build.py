@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import synchronize
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 from engine.fake_provider import FakeProvider
 
-from trtbench import data, run
+from trtbench import data
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, check_spec, choose_provider, load_spec
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
-from trtbench.records import Event
-from trtbench.scenario import Dtype, Scenario, Stage
+from trtbench.scenario import Dtype
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -78,26 +77,6 @@ def test_engine_json_is_complete(fake_provider: FakeProvider, checkpoint: Path, 
     assert Engine.load(engine.path) == engine
 
 
-def test_what_the_second_engine_lacks_is_told_before_the_first_is_built(
-    fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path
-) -> None:
-    scenario = Scenario(name="n", model=str(checkpoint), engines=("fp16", "int8-sq"), load=(Stage(concurrency=1, requests=1),))
-    fake_provider.lacks = {"int8-sq": "ModelOpt is not installed"}
-    with pytest.raises(EngineError, match=r"cannot build .* int8-sq: ModelOpt is not installed"):
-        run.build(scenario, scenario.dtypes, tmp_path / "built", lambda event: None)
-    assert fake_provider.builds == 0
-    fake_provider.lacks = {}
-    run.build(scenario, scenario.dtypes, tmp_path / "built", lambda event: None)
-    fake_provider.lacks = {"int8-sq": "not asked of an engine that is in the cache"}
-    heard: list[Event] = []
-    found = run.build(scenario, scenario.dtypes, tmp_path / "built", heard.append)
-    assert list(found) == ["fp16", "int8-sq"]
-    assert [(event.kind, event.data["dtype"], event.data["cached"]) for event in heard] == [
-        ("engine_built", "fp16", True),
-        ("engine_built", "int8-sq", True),
-    ]
-
-
 def test_an_interrupted_build_leaves_nothing(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
     def interrupted(job: BuildJob, log: BuildLog) -> BuiltFacts:
         (job.output / "half").touch()
@@ -153,7 +132,7 @@ def test_a_leftover_of_our_own_process_id_is_swept_too(fake_provider: FakeProvid
     assert [path.name for path in (tmp_path / "built").iterdir()] == [engine.path.name]
 
 
-def build_in_child(checkpoint: Path, output: Path, gate: synchronize.Event) -> None:
+def build_in_child(checkpoint: Path, output: Path, gate: Event) -> None:
     gate.wait(10)
     make(checkpoint, output)
 
