@@ -161,6 +161,6 @@ def gpu_line(kind: str, data: dict[str, Any]) -> str:
             "" if data["reached"] else ", still warm"
         )
     if kind == "gpu_busy":
-        names = ", ".join(f"{one['pid']} ({one['name'] or 'not of this machine'})" for one in data["processes"])
+        names = ", ".join(f"{one['pid']} ({one['name']})" for one in data["processes"])
         return f"{data['gpu']} is used by others too: {names}"
     return ""

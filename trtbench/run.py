@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from trtbench.clock import now_ns
 from trtbench.deploy import REPOSITORY, deployed, rendered
 from trtbench.drive import ServerUnderLoad, drive
-from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine
+from trtbench.engine.build import DEFAULT_OUTPUT, plan_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
@@ -98,7 +98,7 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
     texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, preflight.provider.name)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = {dtype: build(scenario, dtype, engines, listener).engine for dtype in scenario.dtypes}
+    built = build(scenario, scenario.dtypes, engines, listener)
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
@@ -162,15 +162,26 @@ def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
     return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
 
-def build(scenario: Scenario, dtype: Dtype, engines: Path, listener: Listener) -> Built:
-    """The scenario's engine of one precision, from the cache or newly built; tells the listener of each step."""
-    log = BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
-    built = build_engine(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build), engines, log)
-    steps = [asdict(step) for step in log.steps]
-    engine = built.engine
-    data = {"dtype": dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256, "steps": steps}
-    listener(Event(now_ns(), "engine_built", data=data))
-    return built
+def build(scenario: Scenario, dtypes: Sequence[Dtype], engines: Path, listener: Listener) -> dict[Dtype, Engine]:
+    """The scenario's engines, from the cache or newly built; tells the listener of each step.
+
+    What any of them lacks is an EngineError before the first is built.
+    """
+
+    def log_of(dtype: Dtype) -> BuildLog:
+        return BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
+
+    logs = {dtype: log_of(dtype) for dtype in dtypes}
+    specs = {dtype: EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in dtypes}
+    planned = {dtype: plan_engine(spec, engines, logs[dtype]) for dtype, spec in specs.items()}
+    found = {}
+    for dtype, one in planned.items():
+        built = one.engine(logs[dtype])
+        engine = found[dtype] = built.engine
+        steps = [asdict(step) for step in logs[dtype].steps]
+        data = {"dtype": dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256, "steps": steps}
+        listener(Event(now_ns(), "engine_built", data=data))
+    return found
 
 
 def _run_deployment(

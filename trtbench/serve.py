@@ -26,7 +26,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     name = _choose("--deployment", deployment, tuple(scenario.deployments))
     check_ports_free(ports)
     preflight = check_run(scenario, DEFAULT_OUTPUT)
-    engine = build(scenario, engine_dtype, DEFAULT_OUTPUT, listener).engine
+    engine = build(scenario, [engine_dtype], DEFAULT_OUTPUT, listener)[engine_dtype]
     with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
         log = start_run(Path(directory), scenario, [], listener)
         served = log.run.deployment(f"{name}-{engine_dtype}")

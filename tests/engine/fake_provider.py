@@ -6,7 +6,7 @@ from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 
 
 class FakeProvider:
-    """Builds two small files; `builds` counts."""
+    """Builds two small files; `builds` counts, `lacks` is what each precision is short of."""
 
     name = "fake"
     kv_block_tokens = 16
@@ -14,13 +14,14 @@ class FakeProvider:
     def __init__(self) -> None:
         self.builds = 0
         self.reason: str | None = None
+        self.lacks: dict[str, str] = {}
         self.fake_versions = {"fake": "1.0"}
 
     def unavailable(self) -> str | None:
         return self.reason
 
     def shortage(self, spec: EngineSpec) -> str | None:
-        return None
+        return self.lacks.get(spec.dtype)
 
     def versions(self) -> dict[str, str]:
         return self.fake_versions

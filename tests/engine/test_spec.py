@@ -20,6 +20,12 @@ def test_the_demos_kv_bytes_per_token() -> None:
     assert ModelFacts(30, 3, 64, 8192, 49152, 2).kv_bytes_per_token("fp16") == 23_040
 
 
+def test_a_kv_cache_that_cannot_be_counted_is_told() -> None:
+    """ModelOpt's NVFP4: half a byte, and scales beside it."""
+    with pytest.raises(EngineError, match="a KV cache in nvfp4: only fp32, fp16, bf16, int8, fp8 can be counted"):
+        ModelFacts(30, 3, 64, 8192, 49152, 2).kv_bytes_per_token("nvfp4")
+
+
 def test_steps_are_told_as_they_start_and_kept_with_their_seconds() -> None:
     told: list[str] = []
     log = BuildLog(told.append)

@@ -151,6 +151,15 @@ def test_a_build_that_failed_goes_on_after_the_quantisation(node: Node) -> None:
     assert [one["program"] for one in node.records()][3:] == ["convert_checkpoint.py(llama)", "trtllm-build"]
 
 
+def test_the_log_of_a_build_that_failed_is_not_in_the_next_ones(node: Node) -> None:
+    """Both have one process id, as in a container."""
+    flags = ("--dtype", "int8-sq", "--route", "trtllm_build")
+    assert node.build(*flags, TRTLLM_STUB_FAILS="trtllm-build").exit_code == 2
+    engine = node.engine(*flags)
+    assert "OutOfMemoryError" not in (engine.path / "build.log").read_text()
+    assert "quantise" not in [step["label"] for step in engine.options["log_steps"]]  # that checkpoint was there
+
+
 def test_a_failed_conversion_leaves_no_checkpoint(node: Node) -> None:
     assert node.build("--route", "trtllm_build", TRTLLM_STUB_FAILS="convert_checkpoint.py(llama)").exit_code == 2
     assert not list((node.root / "stub" / "cache" / "trtbench" / "trtllm-checkpoints").iterdir())

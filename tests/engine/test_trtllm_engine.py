@@ -201,7 +201,3 @@ def test_an_engine_dir_and_another_provider(tmp_path: Path, bare: Path) -> None:
     directory = write_engine(tmp_path / "theirs")
     with pytest.raises(EngineError, match=r"build\.engine_dir is a TensorRT-LLM engine, provider is openvino"):
         check_spec(spec_of(bare, provider="openvino", build={"engine_dir": str(directory)}))
-
-
-def test_the_synthetic_directory_is_json_of_the_real_shape(tmp_path: Path) -> None:
-    assert set(json.loads((write_engine(tmp_path) / "config.json").read_text())) == {"version", "pretrained_config", "build_config"}

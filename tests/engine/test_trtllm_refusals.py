@@ -128,6 +128,15 @@ def test_memory_with_the_estimate_shown() -> None:
     assert reasons(replace(WHOLE, host_available_bytes=0), parameters=None) == []
 
 
+def test_calibration_may_use_all_gpus_together() -> None:
+    """70 billion parameters in 16 bit are on none of eight GPUs, but on all of them."""
+    large = replace(WHOLE, host_available_bytes=2000 * GIB)
+    asked: dict[str, Any] = {"parameters": 70_000_000_000, "dtype": "int8-sq", "build": {"tp": 8}}
+    assert reasons(replace(large, gpus=(H100,) * 8), **asked) == []
+    (short,) = reasons(replace(large, gpus=(replace(H100, free_bytes=70 * GIB),) * 2), **asked)
+    assert "calibration of 70.00 billion parameters in int8-sq takes about 156.5 GiB of GPU memory, 140.0 GiB are free" in short
+
+
 def test_what_turns_kv_reuse_and_chunked_prefill_off() -> None:
     assert no_paged_context("fp16", BuildOptions()) is None
     assert no_paged_context("fp8", BuildOptions(kv_dtype="fp8")) is None

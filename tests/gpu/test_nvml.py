@@ -23,6 +23,11 @@ def test_facts_of_each_gpu(fake_gpus: FakeGpus) -> None:
     ]
 
 
+def test_a_gpu_of_another_job_is_left_out_and_the_others_keep_their_index(fake_gpus: FakeGpus) -> None:
+    found = fake_gpus.ask(NVML + "[[gpu['index'], gpu['uuid']] for gpu in nvml.describe()]", FAKE_NVML_DENIED="0")
+    assert found == [[1, UUIDS[1]]]
+
+
 def test_probe_says_the_driver(fake_gpus: FakeGpus) -> None:
     assert fake_gpus.ask(NVML + "nvml.probe()") == "driver 550.54.14"
 

@@ -167,8 +167,11 @@ def test_what_the_build_options_say_is_the_llm_apis_too(tmp_path: Path) -> None:
     assert expected.items() <= written.items()
     assert written["kv_cache_config"]["tokens_per_block"] == 64
     assert repository.served.scheduler.max_sequences == 16
+    assert (repository.positions, rendered(tmp_path, {}).positions) == (4096, None)
     with pytest.raises(ScenarioError, match=r"scheduler.max_sequences = 8 and build.max_batch_size = 16"):
         rendered(tmp_path, {"scheduler": {"max_sequences": 8}}, asked=asked)
+    with pytest.raises(ScenarioError, match=r"is over the LLM API's \(max_seq_len\) 16 positions"):
+        rendered(tmp_path, {}, asked={"max_seq_len": 16})
 
 
 def test_bytes_of_the_kv_cache_need_its_type(tmp_path: Path) -> None:

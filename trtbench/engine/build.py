@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from trtbench import data
-from trtbench.engine.checkpoint import check_checkpoint, model_facts, publish, resolve_checkpoint
+from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.llmapi import LlmApiProvider
 from trtbench.engine.openvino import OpenVinoProvider
 from trtbench.engine.spec import BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
@@ -39,6 +39,48 @@ _BUILDING = ".building-"
 class Built:
     engine: Engine
     cached: bool
+
+
+@dataclass(frozen=True)
+class PlannedEngine:
+    """An engine before it is built, and its place in the cache.
+
+    The directory's name ends in the content hash: checkpoint bytes, dtype, options, provider and its versions.
+    """
+
+    spec: EngineSpec
+    provider: EngineProvider
+    versions: dict[str, str]
+    checkpoint: Checkpoint
+    checkpoint_sha256: str
+    sha256: str
+    path: Path
+
+    def engine(self, log: BuildLog) -> Built:
+        """From the cache, or newly built; EngineError when the build fails."""
+        if self.path.is_dir():
+            return Built(Engine.load(self.path), cached=True)
+        facts = model_facts(str(self.checkpoint.path))
+        with _building(self.path) as temporary:
+            built = self.provider.build(BuildJob(self.spec, self.checkpoint.path, self.checkpoint_sha256, facts, temporary), log)
+            Engine(
+                path=temporary,
+                model=self.checkpoint.name,
+                dtype=self.spec.dtype,
+                provider=self.provider.name,
+                provider_versions=self.versions,
+                model_facts=facts,
+                weights_dtype=built.weights_dtype,
+                kv_block_tokens=built.kv_block_tokens,
+                checkpoint_sha256=self.checkpoint_sha256,
+                options=built.options,
+                sha256=self.sha256,
+                size_bytes=built.size_bytes if built.size_bytes is not None else _size_bytes(temporary),
+                build_steps=tuple(log.steps),
+                built_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                kv_dtype=built.kv_dtype,
+            ).save()
+        return Built(Engine.load(self.path), cached=False)
 
 
 def load_spec(name: str) -> EngineSpec:
@@ -91,43 +133,23 @@ def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineEr
 
 
 def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
-    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be had.
+    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be had."""
+    return plan_engine(spec, output, log).engine(log)
 
-    The directory's name ends in the content hash: checkpoint bytes, dtype, options, provider and its versions.
-    """
+
+def plan_engine(spec: EngineSpec, output: Path, log: BuildLog) -> PlannedEngine:
+    """An engine that is in the cache, or for which nothing is lacking; else EngineError. Fetches a demo, builds nothing."""
     provider = check_spec(spec)
     checkpoint = resolve_checkpoint(spec.model, log, _needs_weights(spec))
-    facts = model_facts(str(checkpoint.path))
     checkpoint_sha256 = checkpoint.sha256()
     versions = provider.versions()
     key = {"checkpoint": checkpoint_sha256, "dtype": spec.dtype, "provider": provider.name, "versions": versions}
     key |= provider.content(spec)
     sha256 = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = output.resolve() / f"{checkpoint.name}-{spec.dtype}-{provider.name}-{sha256[:12]}"
-    if path.is_dir():
-        return Built(Engine.load(path), cached=True)
-    if reason := provider.shortage(spec):
+    if not path.is_dir() and (reason := provider.shortage(spec)):
         raise _cannot(spec, provider, reason)
-    with _building(path) as temporary:
-        built = provider.build(BuildJob(spec, checkpoint.path, checkpoint_sha256, facts, temporary), log)
-        Engine(
-            path=temporary,
-            model=checkpoint.name,
-            dtype=spec.dtype,
-            provider=provider.name,
-            provider_versions=versions,
-            model_facts=facts,
-            weights_dtype=built.weights_dtype,
-            kv_block_tokens=built.kv_block_tokens,
-            checkpoint_sha256=checkpoint_sha256,
-            options=built.options,
-            sha256=sha256,
-            size_bytes=built.size_bytes if built.size_bytes is not None else _size_bytes(temporary),
-            build_steps=tuple(log.steps),
-            built_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            kv_dtype=built.kv_dtype,
-        ).save()
-    return Built(Engine.load(path), cached=False)
+    return PlannedEngine(spec, provider, versions, checkpoint, checkpoint_sha256, sha256, path)
 
 
 def _needs_weights(spec: EngineSpec) -> bool:

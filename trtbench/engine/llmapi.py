@@ -56,7 +56,8 @@ class LlmApiProvider:
         size = sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in job.checkpoint.glob(pattern))
         kv = job.spec.build.kv_dtype if job.spec.build.kv_dtype != "auto" else found.kv_dtype
         weights = found.dtype or "-"
-        return BuiltFacts("int8" if weights == "int8-sq" else weights, job.spec.build.kv_block_tokens or 32, kv, options, size)
+        block_tokens = job.spec.build.kv_block_tokens or self.kv_block_tokens
+        return BuiltFacts("int8" if weights == "int8-sq" else weights, block_tokens, kv, options, size)
 
 
 def _mismatch(found: HfQuantisation, spec: EngineSpec) -> str | None:

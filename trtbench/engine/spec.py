@@ -56,7 +56,9 @@ class ModelFacts:
         return cls(layers, 0, head_dim, max_positions, vocabulary_tokens, -1, "embed", embedding_values)
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
-        """2 x layers x kv_heads x head_dim x bytes(kv dtype): the keys and values of one token (metrics.md)."""
+        """2 x layers x kv_heads x head_dim x bytes(kv dtype): keys and values of one token (metrics.md). EngineError for another type."""
+        if kv_dtype not in _DTYPE_BYTES:
+            raise EngineError(f"a KV cache in {kv_dtype}: only {', '.join(_DTYPE_BYTES)} can be counted; take an engine with one of them")
         return 2 * self.layers * self.kv_heads * self.head_dim * _DTYPE_BYTES[kv_dtype]
 
 

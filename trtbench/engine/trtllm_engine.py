@@ -10,13 +10,13 @@ from typing import Any
 
 from trtbench.engine.spec import EngineError, EngineSpec, ModelFacts
 from trtbench.engine.trtllm_memory import engine_bytes
+from trtbench.engine.trtllm_plan import LIMITS
 from trtbench.engine.trtllm_quantisation import dtype_of
 from trtbench.rundir import read_json
 from trtbench.scenario import Dtype
 
 _RANK = re.compile(r"rank(\d+)\.engine")
 _LEAST_SIZE_RATIO = 0.5  # of the weights: an engine that is far smaller was cut, or is another model's
-_LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _read(path: Path, version: str, model: dict[str, Any], build: dict[str, Any]
         kv_heads=model.get("num_key_value_heads") or heads,
         head_dim=model.get("head_size") or model["hidden_size"] // heads,
         vocabulary_tokens=model["vocab_size"],
-        limits={name: build.get(name) for name in _LIMITS},
+        limits={name: build.get(name) for name in LIMITS},
         kv_block_tokens=plugins["tokens_per_block"],
         paged_kv_cache=str(build.get("kv_cache_type") or "PAGED").upper().endswith("PAGED"),
         paged_context_fmha=bool(plugins.get("use_paged_context_fmha")),
@@ -168,7 +168,7 @@ def _of_spec(engine: TrtLlmEngine, spec: EngineSpec) -> Iterator[str]:
     for name, asked in (("tp", options.tp), ("pp", options.pp)):
         if name in options.asked and getattr(engine, name) != asked:
             yield f"{name} {getattr(engine, name)}, asked is {asked}"
-    for name in _LIMITS:
+    for name in LIMITS:
         asked, there = getattr(options, name), engine.limits[name]
         if asked is not None and there is not None and there < asked:
             yield f"{name} {there}, asked is {asked}"

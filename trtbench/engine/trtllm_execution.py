@@ -37,6 +37,7 @@ class Execution:
         logs = cache_directory() / "build-logs"
         logs.mkdir(parents=True, exist_ok=True)
         printed = logs / f"{self.job.output.name.lstrip('.')}.log"
+        printed.unlink(missing_ok=True)  # of a build that failed under our process id, which in a container is often the same
         with TemporaryDirectory(prefix="trtbench-build-") as scratch:
             calibration = self._calibration(Path(scratch))
             if route(self.job.spec.dtype, self.job.spec.build, self.architecture) == "llm_api":

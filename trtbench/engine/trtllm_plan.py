@@ -11,7 +11,7 @@ from trtbench.engine.trtllm_quantisation import QUANTISATIONS, algorithm, llm_ap
 from trtbench.engine.trtllm_versions import ENGINE_LLM, TensorRtLlm
 from trtbench.scenario import BuildOptions, Dtype
 
-_LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
+LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def trtllm_build_command(spec: EngineSpec, program: str, checkpoint: Path, outpu
 
 
 def _limits(options: BuildOptions) -> dict[str, int]:
-    return {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
+    return {name: value for name in LIMITS if (value := getattr(options, name)) is not None}

@@ -116,3 +116,8 @@ def _of_memory(parameters: int, spec: EngineSpec, machine: Machine) -> Iterator[
             f"the build of {size} takes about {need.gpu_bytes / _GIB:.1f} GiB of GPU memory a rank, {free / _GIB:.1f} GiB are free on the "
             "emptiest GPU; free some, raise build.tp, or take a smaller dtype"
         )
+    if machine.gpus and need.calibration_bytes > (free := sum(gpu.free_bytes for gpu in machine.gpus)):
+        yield (
+            f"the calibration of {size} takes about {need.calibration_bytes / _GIB:.1f} GiB of GPU memory, {free / _GIB:.1f} GiB are free "
+            "on all visible GPUs together; free some, make more of them visible, or take a dtype that is not calibrated"
+        )

@@ -23,12 +23,16 @@ class HeldGpus:
         self._wishes = wishes
 
     async def before_stage(self, tell: Tell, stage: str, stopped: Callable[[], bool]) -> None:
-        """Wait until the GPUs are cool (event gpu_cooled), and name who else uses them (event gpu_busy)."""
+        """Wait until the GPUs are cool (event gpu_cooled), and name who else uses them (event gpu_busy).
+
+        A GPU with a process that is not to be seen from here is passed over: its pids are of another namespace, our own server's too.
+        """
         if self._asked.cool_down:
             cooled = await cool(self._asked.cool_down, self._wishes, stopped)
             tell("gpu_cooled", {"stage": stage, "asked_c": self._asked.cool_down.temperature_c} | asdict(cooled))
         for label, there in busy(self._wishes).items():
-            tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
+            if all(one.name for one in there):
+                tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
 
 
 def check_gpus(asked: GpuControl) -> None:

@@ -174,8 +174,12 @@ def memory_info(handle: Any) -> dict[str, int]:
 
 
 def _gpus() -> Iterator[Gpu]:
+    """Those that this process may open: NVML counts them all, also where the scheduler's device group gives us a part of the node's."""
     for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError:  # of another job, or lost
+            continue
         known = dict(_known({name: _FACTS[name] for name in ("name", "uuid", "mig")}, handle))
         yield Gpu(index, known.get("uuid", f"GPU-{index}"), known.get("name", "unnamed"), known.get("mig", False), handle)
 

@@ -10,11 +10,6 @@ from trtbench.serving.model_repository import KvBudget, default_inference_thread
 
 def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memory_bytes: int, gpus: Collection[int], no_gpu: str) -> None:
     """ScenarioError, to be told whose, when it cannot be served here. `no_gpu`: what NVML says where there are none."""
-    if provider == "tensorrt_llm" and deployment.instances > 1:
-        raise ScenarioError(
-            f"instances = {deployment.instances}: TensorRT-LLM's model is one instance a server, in-flight batching fills it; "
-            "scale with replicas.servers or replicas.gpus"
-        )
     if provider == "openvino" and deployment.replicas.gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]

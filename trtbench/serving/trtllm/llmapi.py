@@ -29,9 +29,12 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     """The repository of a checkpoint under `deployment`; ScenarioError when they do not go together."""
     settings = deployment.llmapi or LlmApi()
     deployment = _with_built_limits(deployment, engine.options.get("asked") or {})
-    kv_dtype = _kv_dtype(deployment, getattr(engine, "kv_dtype", "auto"))
+    kv_dtype = _kv_dtype(deployment, engine.kv_dtype)
     kv = _budget(engine.model_facts, engine.kv_block_tokens, deployment, workload, kv_dtype)
     keywords = llm_keywords(engine, deployment, settings, kv)
+    positions = keywords.get("max_seq_len")
+    if positions:
+        check_positions(workload, positions, "the LLM API's (max_seq_len)")
     check_keywords(keywords, engine.provider_versions.get("tensorrt_llm", ""))
     triton: dict[str, Any] = {"max_batch_size": 0, "decoupled": True}
     if settings.cancellation_check_period_ms is not None:
@@ -51,6 +54,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         files={"model.yaml": yaml.safe_dump(keywords | {"triton_config": triton}, sort_keys=False, allow_unicode=True)},
         launch=replace(launch, oversubscribe=settings.oversubscribe),
         served=deployment.model_copy(update={"dynamic_batching": None}),
+        positions=positions,
     )
 
 
