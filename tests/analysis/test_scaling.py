@@ -38,10 +38,12 @@ BASE: dict[str, Any] = {"inference_threads": 1, "scheduler": {"max_sequences": 4
 
 
 def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", repeats: int = 1, **more: Any) -> Summary:
-    """One user: requests follow each other without pause, so the rate of a point is 1000 / step tokens/s."""
+    """One user: requests follow each other without pause, so the rate of a point is 1000 / step tokens/s (an encoder: 100 / step requests/s)."""
+    encodes = more.get("task") == "embed"
     tree = {
         "name": "scaling",
-        "deployments": {"base": dict(BASE)},
+        "task": more.pop("task", "generate"),
+        "deployments": {"base": {"inference_threads": 1} if encodes else dict(BASE)},
         "scaling": {axis: list(points), "repeats": repeats, "load": "fixed"} | more,
         "load": [{"concurrency": 1, "requests": REQUESTS}],
     }
@@ -72,9 +74,10 @@ def write_point(run: RunDirectory, scenario: Scenario, name: str, planted: Plant
     run.append_event(Event(start_ns, "stage_started", directory.name, started))
     writer, end_ns = LineWriter(directory.requests_jsonl()), start_ns
     for i in range(REQUESTS):
-        tokens = [end_ns + step_ns * (k + 1) for k in range(TOKENS)]
-        writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i, stage=stage.label)))
-        end_ns = tokens[-1]
+        done_ns = end_ns + step_ns * TOKENS
+        tokens = [] if scenario.task == "embed" else [end_ns + step_ns * (k + 1) for k in range(TOKENS)]
+        writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i, stage=stage.label, done_ns=done_ns)))
+        end_ns = done_ns
     writer.close()
     write_samples(directory, planted, start_ns, end_ns)
     window = StageWindow(stage.label, "concurrency", stage.level, start_ns, end_ns, REQUESTS, "done")
@@ -236,6 +239,22 @@ def test_a_smallest_point_that_its_load_does_not_fill_is_told(tmp_path: Path, se
     assert the_curve(summary).filled is filled
     said = [block.text for block in scaling_blocks(summary, Words("en")) if isinstance(block, Paragraph)]
     assert (Words("en")("scaling.not_filled") in said) is (filled is False)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_encoder_scales_by_requests(tmp_path: Path, language: Language) -> None:
+    steps = {n: (1 + 0.2 * (n - 1)) / n * 20 for n in (1, 2, 4, 8)}
+    summary = scaling_run(tmp_path / "run", {n: Planted([step], IDLE) for n, step in steps.items()}, task="embed")
+    curve, words = the_curve(summary), Words(language, "embed")
+    assert [point.output_token_throughput for point in curve.points] == [None] * 4
+    assert [point.rate.mean for point in curve.points if point.rate] == pytest.approx([100 / step for step in steps.values()], rel=1e-3)
+    assert curve.points[1].efficiency == Estimate(pytest.approx(1 / 1.2), None, 1)
+    assert curve.bend is curve.points[2]
+    assert curve.law is not None and curve.law.contention == pytest.approx(0.2, abs=1e-3)
+    tables = [block for block in scaling_blocks(summary, words) if isinstance(block, Table)]
+    assert [(len(table.header), {len(row) for row in table.rows}) for table in tables] == [(7, {7}), (7, {7})]
+    assert tables[0].header[3] == words("scaling.col_requests") and tables[0].rows[1][-1] == "83.3%"
+    assert "scaling" in draw(summary, words)
 
 
 def test_load_a_unit_keeps_one_stage_for_all_points(tmp_path: Path) -> None:

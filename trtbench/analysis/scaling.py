@@ -11,6 +11,7 @@ from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
 from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.analysis.stages import StageResult
+from trtbench.analysis.throughput import main_rate
 from trtbench.scenario import Axis, Scaling, Scenario
 
 Rounds = Mapping[int, Mapping[int, Measured]]
@@ -21,7 +22,7 @@ Rounds = Mapping[int, Mapping[int, Measured]]
 class ScalingPoint:
     """Means over the repeats whose rates hold; `complete`: that is all that were asked. `asked`: users or requests a second.
 
-    `speedup` is this throughput over the smallest point's, `efficiency` the same a unit, both from pairs of one round, so that what
+    `speedup` is this `rate` over the smallest point's, `efficiency` the same a unit, both from pairs of one round, so that what
     drifts between rounds falls out; None without a pair. `requests` are those of each server, all repeats added; () where there is one.
     """
 
@@ -38,6 +39,11 @@ class ScalingPoint:
     efficiency: Estimate | None
     requests: tuple[int | None, ...]
     usage: Usage
+
+    @property
+    def rate(self) -> Estimate | None:
+        """As `main_rate`: output tokens a second; requests a second of an encoder."""
+        return self.request_throughput if self.output_token_throughput is None else self.output_token_throughput
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds,
         bend=bend,
         bend_clear=_clear(bend, bound),
         limiters=limiters(bend.usage, points[0].usage, cpu_count) if bend else (),
-        law=fit_law([(p.units, p.output_token_throughput.mean) for p in points if p.output_token_throughput]),
+        law=fit_law([(p.units, p.rate.mean) for p in points if p.rate]),
         contention=Estimate.of(law.contention for law in laws),
         coherency=Estimate.of(law.coherency for law in laws),
         balancer=scaling.base.replicas.balancer if scaling.base and axis in ("servers", "gpus") else None,
@@ -147,7 +153,7 @@ def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, repeat
 
 
 def _speedup(large: StageResult, small: StageResult) -> float | None:
-    of, over = large.throughput.output_token_throughput, small.throughput.output_token_throughput
+    of, over = main_rate(large.throughput), main_rate(small.throughput)
     return of / over if of is not None and over else None
 
 
@@ -159,10 +165,8 @@ def _requests(stages: Sequence[StageResult]) -> tuple[int | None, ...]:
 
 
 def _of_round(rounds: Rounds, number: int) -> list[tuple[float, float]]:
-    found = (
-        (float(units), repeats[number][1].throughput.output_token_throughput) for units, repeats in rounds.items() if number in repeats
-    )
-    return [(units, throughput) for units, throughput in found if throughput is not None]
+    found = ((float(units), main_rate(repeats[number][1].throughput)) for units, repeats in rounds.items() if number in repeats)
+    return [(units, rate) for units, rate in found if rate is not None]
 
 
 def _clear(bend: ScalingPoint | None, bound_ratio: float) -> bool | None:

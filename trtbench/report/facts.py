@@ -60,6 +60,8 @@ _FORMULAS_OF_ENCODERS = {
     "queue, compute": "queue_compute",
     "padding": "padding_ratio",
     "knee": "knee",
+    "speed-up, efficiency": "scaling",
+    "imbalance": "imbalance",
 }
 
 

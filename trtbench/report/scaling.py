@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trtbench.analysis.summary import LEAST_POINTS, ScalabilityLaw, ScalingCurve, ScalingPoint, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
 from trtbench.report.format import NONE, estimate, ms, number, percent, times
@@ -9,6 +11,7 @@ from trtbench.report.words import Words
 
 _POINTS = ("units", "repeats", "asked", "tokens", "requests", "ttft", "e2e", "speedup", "efficiency")
 _RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "running", "shares")
+_NOT_OF_ENCODERS = {"tokens", "ttft", "kv", "running"}
 
 
 def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
@@ -27,16 +30,21 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
         caption = words("scaling.balanced", caption=caption, balancer=words(f"scaling.by_{curve.balancer}"))
     at = curve.percentile.upper()
     disturbed = [str(point.units) for point in curve.points if point.usage.disturbed]
-    header = tuple(words(f"scaling.col_{column}", at=at) for column in _POINTS)
-    resources = tuple(words(f"scaling.col_{column}", at=at) for column in _RESOURCES)
     return [
         Paragraph(_sentence(curve, place, words), strong=True),
-        Table(header, tuple(_row(point, first=point is curve.points[0]) for point in curve.points), caption),
-        Table(resources, tuple(_resources(point) for point in curve.points), words("scaling.resources", **place)),
+        _table(_POINTS, [_row(point, first=point is curve.points[0]) for point in curve.points], caption, at, words),
+        _table(_RESOURCES, [_resources(point) for point in curve.points], words("scaling.resources", **place), at, words),
         *([Paragraph(words("scaling.disturbed", points=words.listed(disturbed)))] if disturbed else []),
         *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
         *([Paragraph(_law(curve, curve.law, words))] if curve.law else []),
     ]
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str, at: str, words: Words) -> Table:
+    """An encoder has no columns of tokens and of in-flight batching."""
+    kept = [i for i, column in enumerate(columns) if words.task != "embed" or column not in _NOT_OF_ENCODERS]
+    header = tuple(words(f"scaling.col_{columns[i]}", at=at) for i in kept)
+    return Table(header, tuple(tuple(row[i] for i in kept) for row in rows), caption)
 
 
 def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:

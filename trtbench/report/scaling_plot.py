@@ -30,7 +30,7 @@ def paint_scaling(panels: Sequence[Axes], curves: Sequence[ScalingCurve], labels
 
 
 def _throughput(axes: Axes, curve: ScalingCurve, label: str, colour: str) -> None:
-    known = [(point.units, point.output_token_throughput) for point in curve.points if point.output_token_throughput]
+    known = [(point.units, point.rate) for point in curve.points if point.rate]
     if not known:
         return
     units, values = zip(*known, strict=True)
