@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {"inference_threads": 1, "scheduler": {"max_sequences": 4
 
 
 def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", repeats: int = 1, **more: Any) -> Summary:
-    """One user: requests follow each other without pause, so the rate of a point is 1000 / step tokens/s (an encoder: 100 / step requests/s)."""
+    """One user: requests follow each other without pause, so a rate is 1000 / step tokens/s, of an encoder 100 / step requests/s."""
     encodes = more.get("task") == "embed"
     tree = {
         "name": "scaling",
