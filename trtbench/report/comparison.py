@@ -42,7 +42,7 @@ def _speed(pair: Comparison, base: DeploymentResult, other: DeploymentResult, wo
     def cells(ratios: StageRatios) -> tuple[str, ...]:
         left, right = base.stage(ratios.stage), other.stage(ratios.stage)
         assert left is not None and right is not None
-        if ratios.request_throughput is not None:
+        if words.task == "embed":
             requests = [number(stage.throughput.request_throughput) for stage in (left, right)]
             latencies = (_cell(ms(left.latency.e2e_latency_ns.p50), ms(right.latency.e2e_latency_ns.p50), ratios.e2e_latency_p50, words),)
             return (ratios.stage, _cell(requests[0], requests[1], ratios.request_throughput, words), *latencies)

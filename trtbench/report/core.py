@@ -89,7 +89,7 @@ def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]
     blocks: list[Block] = []
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
-        header = (words("col.deployment"), words(key), *(words(column) for column in _COLUMNS))
+        header = (words("col.deployment"), words(key), *(words(column) for column in _columns(words)))
         blocks += [Table(header, rows)] if rows else []
     left = [f"{r.name}: {words.listed([_why(stage, words) for stage in r.not_run])}" for r in results if r.not_run]
     return [*blocks, Paragraph(words("core.not_run", stages="; ".join(left)))] if left else blocks
