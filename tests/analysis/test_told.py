@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_run import SyntheticRun, write_synthetic_run
 
+from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.report.sections import document
+from trtbench.report.words import LANGUAGES, Language, Words
 from trtbench.rundir import RunDirectory
 
 SILENT = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
@@ -57,6 +60,23 @@ def test_the_run_is_invalid_and_says_why(plain: Summary, silent: Summary) -> Non
     found = {reason.code: reason for reason in silent.verdict.reasons}
     assert silent.verdict.status == "INVALID" and found["tokens_unknown"].deployment == plain.deployments[0].name
     assert {"input_by_tokenizer", "length_not_forced"} <= set(found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_report_says_requests_where_no_tokens_are_counted(silent: Summary, language: Language) -> None:
+    """A knee, and two precisions that are both silent: neither in tokens, and no text without its figure."""
+    first = silent.deployments[0]
+    (knee,) = (one for one in silent.findings if one.code == "knee" and one.deployment == first.name)
+    assert knee.figures["knee_requests_per_s"] == pytest.approx(first.stage("c4").throughput.request_throughput)  # type: ignore[union-attr]
+    said = Words(language).finding("knee", "seen", knee.figures)
+    assert {"en": "requests/s", "zh": "个请求"}[language] in said and "tokens" not in said
+    (pair,) = silent.comparisons
+    stages = tuple(replace(stage, output_token_throughput=None, request_throughput=1.5) for stage in pair.stages)
+    faster = next(one for one in precision_findings(replace(pair, stages=stages)) if one.code == "precision_faster")
+    assert {"en": "Requests/s of INT8", "zh": "INT8 的每秒请求数"}[language] in Words(language).finding(
+        "precision_faster", "seen", faster.figures
+    )
+    assert document(silent, Words(language), ()).sections
 
 
 def test_other_deployments_keep_their_figures(plain: Summary, silent: Summary) -> None:

@@ -116,8 +116,9 @@ def _knee(result: DeploymentResult) -> Iterator[Finding]:
     knee = result.knee
     if knee is None:
         return
-    unit = "requests" if all(stage.throughput.output_token_throughput is None for stage in result.stages) else "tokens"
-    last = {"top_users": knee.levels[-1], f"top_{unit}_per_s": knee.throughputs[-1]}
+    counted = any(stage.throughput.output_token_throughput is not None for stage in result.stages)
+    unit = "tokens" if counted else "requests"
+    last: dict[str, float | str] = {"unit": unit, "top_users": knee.levels[-1], f"top_{unit}_per_s": knee.throughputs[-1]}
     if knee.level is None or knee.throughput is None:
         step = {"last_users": knee.levels[-2], "gain_ratio": knee.throughputs[-1] / knee.throughputs[-2] - 1}
         yield Finding("no_knee", "info", result.name, figures={**last, **step})

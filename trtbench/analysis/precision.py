@@ -18,12 +18,15 @@ _SOUND_COSINE = 0.99
 
 def precision_findings(pair: Comparison) -> Iterator[Finding]:
     """Nothing on speed without a sound closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
-    speeds = [speed for s in pair.stages if s.sound and (speed := s.output_token_throughput or s.request_throughput)]
+    sound = [stage for stage in pair.stages if stage.sound]
+    tokens = [stage.output_token_throughput for stage in sound if stage.output_token_throughput]
+    speeds = tokens or [stage.request_throughput for stage in sound if stage.request_throughput]
     names: dict[str, float | str] = {"base": pair.base_dtype.upper(), "other": pair.other_dtype.upper()}
     if speeds:
         typical = median(speeds)
         code = "precision_faster" if typical >= CLEAR_RATIO else "precision_slower" if typical <= 1 / CLEAR_RATIO else "precision_same"
         figures = names | {
+            "unit": "tokens" if tokens else "requests",
             "speed_factor": typical,
             "least_factor": min(speeds),
             "most_factor": max(speeds),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trtbench.analysis.summary import LATENCIES, DeploymentResult, Frontier, HeatMap, StageResult, Summary
+from trtbench.analysis.summary import LATENCIES, DeploymentResult, Estimate, Frontier, HeatMap, StageResult, Summary
 from trtbench.report.batch_plot import paint_shares, shares_of
 from trtbench.report.cache_plot import cache_figure
 from trtbench.report.frontier_plot import paint_frontier
@@ -118,7 +118,7 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
         points = sorted((x, y) for x, y in levels if y)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
-        if result.knee and result.knee.level is not None and result.knee.throughput is not None:
+        if points and result.knee and result.knee.level is not None and result.knee.throughput is not None:
             axes.plot(result.knee.level, result.knee.throughput, "o", color=colour, markersize=11, markerfacecolor="none")
     return _finish(figure, [axes], words("axis.users"), [words("axis.tokens")])
 
@@ -198,7 +198,7 @@ def _frontier(summary: Summary, words: Words) -> Figure | None:
             paint_frontier(axes, frontier, latency, _COLOURS, _INK)
             axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
         panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
-        panels[0].set_ylabel(words("axis.tokens"))
+        panels[0].set_ylabel(words(_rate_axis(cell.output_token_throughput for cell in frontier.cells)))
     return _with_legend(figure, [axes for panels in rows for axes in panels])
 
 
@@ -213,10 +213,16 @@ def _scaling(summary: Summary, words: Words) -> Figure | None:
     last = list({(curve.axis, curve.dtype): curve for curve in summary.scalings}.values())
     figure, panels = _panels(2, 3.4)
     paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
-    for axes, up in zip(panels, ("axis.tokens", "axis.efficiency"), strict=True):
+    tokens = _rate_axis(point.output_token_throughput for curve in last for point in curve.points)
+    for axes, up in zip(panels, (tokens, "axis.efficiency"), strict=True):
         axes.set_xlabel(words("axis.units"))
         axes.set_ylabel(words(up))
     return _with_legend(figure, panels)
+
+
+def _rate_axis(tokens: Iterable[Estimate | None]) -> str:
+    """Of what is drawn by `rate`: requests where no tokens are counted."""
+    return "axis.tokens" if any(tokens) else "axis.requests_rate"
 
 
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:

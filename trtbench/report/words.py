@@ -56,11 +56,16 @@ class Words:
         return self._texts[key].format_map(figures(values))
 
     def finding(self, code: str, part: str, values: Mapping[str, float | str]) -> str:
-        """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling."""
+        """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling.
+
+        A finding with a `unit` may have a text of its own for it, as in seen_requests.
+        """
         shared = part in ("title", "seen")
         subject = next((kind for kind in _KINDS if shared and code.startswith(f"{kind}_")), code)
         named = {name: self._texts.get(f"{prefix}{values[name]}", values[name]) for name, prefix in _NAMED.items() if name in values}
-        return self(f"finding.{subject}.{part}", **{"class": code.removeprefix("errors_"), **values, **named})
+        key = f"finding.{subject}.{part}"
+        of_unit = f"{key}_{values.get('unit', '')}"
+        return self(of_unit if of_unit in self._texts else key, **{"class": code.removeprefix("errors_"), **values, **named})
 
     def header(self, *columns: str) -> tuple[str, ...]:
         return tuple(self(f"col.{column}") for column in columns)
