@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_run import samples_of
 
-from trtbench.analysis.window import Level, border_readings, increase, inside, rise
+from trtbench.analysis.window import Level, border_readings, gpu_memory, increase, inside, rise
 from trtbench.rundir import Series
 
 
@@ -61,3 +62,13 @@ def test_inside_takes_both_ends() -> None:
     assert inside(COUNTER, 20, 30).tolist() == [7, 12]
     assert Level.of(inside(COUNTER, 20, 30)) == Level(9.5, 7, 12)
     assert Level.of(inside(COUNTER, 21, 29)) is None
+
+
+def test_memory_of_several_gpus_begins_when_all_were_read() -> None:
+    """The sampler reads one after another, so that the first reading of the first is alone."""
+    of = {"0": [(10, 5.0), (20, 6.0), (30, 7.0)], "1": [(11, 50.0), (21, 60.0), (31, 70.0)]}
+    times, total = gpu_memory(samples_of({("gpu_memory_used_bytes", gpu): points for gpu, points in of.items()}))
+    assert (times.tolist(), total.tolist()) == ([20, 30], [56.0, 67.0])
+    times, total = gpu_memory(samples_of({("gpu_memory_used_bytes", "0"): of["0"]}))
+    assert (times.tolist(), total.tolist()) == ([10, 20, 30], [5.0, 6.0, 7.0])
+    assert not len(gpu_memory(samples_of({}))[0])

@@ -46,14 +46,18 @@ def last_before(series: Series, at_ns: int) -> float | None:
 
 
 def gpu_memory(samples: Samples) -> Series:
-    """Used bytes of all GPUs added, at the readings of the first, each other's last reading standing for it; empty without one."""
+    """Used bytes of all GPUs added, at the readings of the first from when all were read, each other's last reading standing for it.
+
+    Empty without one.
+    """
     first, *others = [samples.series("gpu_memory_used_bytes", label) for label in samples.labels("gpu_memory_used_bytes")] or [
         samples.series("gpu_memory_used_bytes")
     ]
-    times, total = first
+    begun = max((read[0] for read, _ in others), default=0)  # they are read one after another
+    whole = first[0] >= begun
+    times, total = first[0][whole], first[1][whole]
     for read, values in others:
-        last = np.searchsorted(read, times, "right")
-        total = total + np.concatenate([[0.0], values])[last]
+        total = total + values[np.searchsorted(read, times, "right") - 1]
     return times, total
 
 
