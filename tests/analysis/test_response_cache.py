@@ -14,7 +14,9 @@ from trtbench.analysis.response_cache import find_repeats, read_prompts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.records import Outcome
 from trtbench.report.document import write_reports
+from trtbench.report.frontier import stanza
 from trtbench.report.words import LANGUAGES, Language
+from trtbench.scenario import Deployment
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,13 @@ def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Languag
     text = (run.path / "report.md").read_text()
     assert {"en": "## Response cache", "zh": "## 响应缓存"}[language] in text
     assert (run.path / "plots" / "response_cache.png").is_file()
+
+
+def test_the_stanza_has_the_cache_and_how_the_server_is_told() -> None:
+    cache = {"kind": "local", "size_mb": 64}
+    with_cache, without = (stanza(Deployment.model_validate({"response_cache": one}), "embed") for one in (cache, None))
+    assert "\nresponse_cache { enable: true }\n# tritonserver: --cache-config=local,size=64000000\n" in with_cache
+    assert "cache" not in without
 
 
 def test_no_plan_no_repeats(tmp_path: Path) -> None:

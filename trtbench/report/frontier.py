@@ -124,7 +124,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
 
 
 def stanza(deployment: Deployment, task: Task = "generate") -> str:
-    """What the cell's config.pbtxt says of Triton's batcher, and as a comment what belongs to the engine."""
+    """What the cell's config.pbtxt says of Triton's batcher and response cache; as a comment what belongs to the server or the engine."""
     scheduler = deployment.scheduler
     lines = [f"max_batch_size: {deployment.max_batch_size}"]
     batching = deployment.dynamic_batching
@@ -142,6 +142,9 @@ def stanza(deployment: Deployment, task: Task = "generate") -> str:
         lines.append(f"    default_timeout_microseconds: {policy.timeout_us}")
         lines.append(f"    max_queue_size: {policy.max_queue_size}")
         lines += ["  }", "}"]
+    if cache := deployment.response_cache:
+        flags = " ".join(f"--cache-config={cache.kind},{key}={value}" for key, value in cache.settings)
+        lines += ["response_cache { enable: true }", f"# tritonserver: {flags}"]
     if task == "embed":
         return "\n".join([*lines, f"instance_group [ {{ count: {deployment.instances} }} ]"]) + "\n"
     lines.append(f"# engine: max_sequences {scheduler.max_sequences}, max_tokens_per_step {scheduler.max_tokens_per_step}")
