@@ -56,7 +56,7 @@ class CacheGain:
 
 
 def cache_gains(results: Sequence[DeploymentResult], scenario: Scenario) -> tuple[CacheGain, ...]:
-    """None where nothing had a response cache, or all had."""
+    """() where nothing had a response cache, or all had."""
     pairs: dict[tuple[str, str, str], list[tuple[DeploymentResult, DeploymentResult]]] = {}
     for on in results:
         off = next((off for off in results if on.cached_stages and _are_pair(off, on, scenario)), None)

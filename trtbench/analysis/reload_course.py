@@ -49,7 +49,7 @@ def course(measured: Sequence[RequestRecord], samples: Samples, from_ns: int, to
     for r in done:
         for earlier, later in pairwise(r.token_ns):
             gaps[_bin(later, from_ns, bin_ns, bins)].append(later - earlier)
-    lost = (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.NEVER_SENT)
+    not_failed = (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.NEVER_SENT)
     return Course(
         from_ns=from_ns,
         to_ns=to_ns,
@@ -57,7 +57,7 @@ def course(measured: Sequence[RequestRecord], samples: Samples, from_ns: int, to
         ttft_ns=_largest(sorted((r.token_ns[0], r.token_ns[0] - r.due_ns) for r in done)),
         itl_p99_ns=tuple(nearest_rank(np.sort(np.array(of_bin)), PERMILLES["p99"]) if of_bin else None for of_bin in gaps),
         by_version={version: tuple(counts) for version, counts in sorted(versions.items(), key=lambda item: (len(item[0]), item[0]))},
-        failed_ns=tuple(sorted(r.done_ns if r.done_ns is not None else r.due_ns for r in measured if r.outcome not in lost)),
+        failed_ns=tuple(sorted(r.done_ns if r.done_ns is not None else r.due_ns for r in measured if r.outcome not in not_failed)),
         rss_bytes=_readings(samples.series("server_rss_bytes"), from_ns, to_ns),
         gpu_bytes=_readings(gpu_memory(samples), from_ns, to_ns),
     )

@@ -20,7 +20,7 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
     """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as can be told apart."""
     if not is_many(summary):
         return summary.deployments
-    rounds = summary.scenario.grid or summary.scenario.scaling
+    rounds = summary.scenario.rounds
     cells: dict[tuple[str | None, str], DeploymentResult] = {}
     for result in summary.deployments:
         name = result.facts.deployment

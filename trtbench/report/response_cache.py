@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import CachedStage, DeploymentResult, Estimate, StageGain, Summary
+from trtbench.analysis.summary import CachedStage, DeploymentResult, StageGain, Summary
 from trtbench.report.blocks import Block, Figure, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent, times, whole
+from trtbench.report.format import NONE, estimate, ms, number, percent, times, whole
 from trtbench.report.words import Words
 
 _GAIN = ("repeats", "servable", "hits", "rate_off", "rate_on", "gain", "p50", "p99")
@@ -42,13 +42,9 @@ def _header(words: Words, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _gain_row(stage: StageGain) -> tuple[str, ...]:
     shares = (percent(stage.repeat_ratio), percent(stage.servable_ratio), percent(stage.hit_ratio))
-    gain = f"{times(stage.gain.mean)}{'' if stage.gain.half_width is None else f' ± {stage.gain.half_width:.2f}'}"
+    rates, gain = (estimate(stage.rate_off, number), estimate(stage.rate_on, number)), estimate(stage.gain, times)
     latencies = (f"{ms(stage.p50_off_ns)} / {ms(stage.p50_on_ns)}", f"{ms(stage.p99_off_ns)} / {ms(stage.p99_on_ns)}")
-    return (stage.stage, *shares, _rate(stage.rate_off), _rate(stage.rate_on), gain, *latencies)
-
-
-def _rate(rate: Estimate) -> str:
-    return number(rate.mean) if rate.half_width is None else f"{number(rate.mean)} ± {number(rate.half_width)}"
+    return (stage.stage, *shares, *rates, gain, *latencies)
 
 
 def _detail(result: DeploymentResult, words: Words) -> Table:
