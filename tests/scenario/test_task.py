@@ -36,6 +36,7 @@ def parse(**more: Any) -> Scenario:
         ({"deployments": {"d": {"kv_cache": {"blocks": 9}}}}, r"deployments\.d\.kv_cache"),
         ({"deployments": {"d": {"scheduler": {"max_sequences": 9}}}}, r"deployments\.d\.scheduler"),
         ({"deployments": {"base": {"scheduler": {"max_sequences": 9}}}, "grid": {"instances": [1, 2]}}, r"deployments\.base\.scheduler"),
+        ({"deployments": {"base": {"scheduler": {"max_sequences": 9}}}, "scaling": {"instances": [1, 2]}}, r"deployments\.base\.scheduler"),
         ({"grid": {"max_sequences": [1, 2]}}, r"grid\.max_sequences"),
         ({"slo": {"ttft_ms": 9}}, r"slo\.ttft_ms"),
         ({"slo": {"itl_ms": 9}}, r"slo\.itl_ms"),
@@ -62,6 +63,13 @@ def test_what_is_written_out_is_the_same_scenario_and_has_none_of_them() -> None
     for key in ("output_tokens", "kv_cache", "scheduler", "ttft_ms", "hot_reload", "max_sequences", "temperature"):
         assert f"{key}:" not in text
     assert "kv_cache" in parse_scenario({"name": "g", "load": TREE["load"]}, "x").dump()
+
+
+def test_the_base_of_a_scaling_is_written_without_them_too() -> None:
+    scenario = parse(scaling={"instances": [1, 2], "repeats": 2})
+    text = scenario.dump()
+    assert parse_scenario(yaml.safe_load(text), "again") == scenario
+    assert "kv_cache:" not in text and "scheduler:" not in text
 
 
 def test_the_grid_of_an_encoder() -> None:

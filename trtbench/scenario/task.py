@@ -9,6 +9,7 @@ from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.grid import Grid
 from trtbench.scenario.part import Part
 from trtbench.scenario.request_kind import RequestKind
+from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.workload import Workload
 
 Task = Literal["generate", "embed"]
@@ -28,14 +29,16 @@ Place = tuple[str, ...]
 
 
 def generation_keys(
-    scenario: Part, workload: Workload, deployments: Mapping[str, Deployment], grid: Grid | None, slo: Part
+    scenario: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
 ) -> Iterator[tuple[Place, Part, str]]:
-    """(Where the part stands, the part, one of its keys) of all that only generation has."""
+    """(Where the part stands, the part, one of its keys) of all that only generation has. `rounds`: the grid, or the scaling."""
     parts: list[tuple[Place, Part, str]] = [((), scenario, "scenario"), (("slo",), slo, "slo")]
     parts += [(("workload",), workload, "workload"), (("workload",), workload, "kind")]
     parts += [(("workload", "mix", name), kind, "kind") for name, kind in workload.mix.items()]
-    if grid:
-        parts += [(("grid",), grid, "grid"), *([(("grid", "base"), grid.base, "deployment")] if grid.base else [])]
+    if isinstance(rounds, Grid):
+        parts.append((("grid",), rounds, "grid"))
+    if rounds and rounds.base:
+        parts.append((("grid" if isinstance(rounds, Grid) else "scaling", "base"), rounds.base, "deployment"))
     parts += [(("deployments", name), deployment, "deployment") for name, deployment in deployments.items()]
     for place, part, name in parts:
         yield from ((place, part, key) for key in _OF_GENERATION[name])
@@ -45,7 +48,7 @@ def check_embed(found: Iterator[tuple[Place, Part, str]], kinds: Mapping[str, Re
     """ValueError for a key that an embedding model has no use for, and for requests too short for one."""
     for place, part, key in found:
         if (value := getattr(part, key)) != type(part).model_fields[key].get_default(call_default_factory=True):
-            where = ".".join((*place, key)).replace("grid.base.", "deployments.base.")
+            where = ".".join((*(("deployments", "base") if place[1:] == ("base",) else place), key))
             shown = value.model_dump(exclude_defaults=True) if isinstance(value, Part) else value
             raise ValueError(f"{where} ({shown}) has no meaning with task embed: leave it out, or set task: generate")
     for name, kind in kinds.items():
