@@ -80,6 +80,15 @@ def test_only_requests_that_completed_in_both_are_compared() -> None:
     assert found.compared == found.beside.ttft_ns.count == found.without.ttft_ns.count == 29
 
 
+def test_tokens_that_nobody_counts_are_no_rate_of_zero() -> None:
+    records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
+    for request in records["c1-cancel0"]:
+        request.token_counts = [0] * len(request.token_counts)
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], records, scenario(), deployment_facts("d", {}, {}), 2)
+    assert found.without.tokens_per_s is None and found.beside.tokens_per_s
+    assert found.without.ttft_ns.p50 == 200 * MS
+
+
 @pytest.mark.parametrize(("cores", "disturbed"), [(0.1, False), (1.5, True)])
 def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}

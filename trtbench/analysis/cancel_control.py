@@ -19,7 +19,10 @@ Records = Mapping[str, Sequence[RequestRecord]]
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Some requests of one stage; rates are over its whole measured window, `goodput` is None without an SLO."""
+    """Some requests of one stage; rates are over its whole measured window, `goodput` is None without an SLO.
+
+    `tokens_per_s` is None where nobody counts tokens, or none are asked for.
+    """
 
     tokens_per_s: float | None
     goodput: float | None
@@ -83,9 +86,10 @@ def _survivors(requests: Sequence[RequestRecord], indices: set[int], slo: Slo, d
     window = measured_window(requests, duration_s)
     assert window  # some of them are done
     tokens = sum(n for r in chosen for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
+    counted = all(r.counts_tokens for r in chosen) and any(r.asked_output_tokens for r in chosen)
     good = sum(keeps(r, slo) and window.holds(r.done_ns) for r in chosen) if slo.model_dump(exclude_none=True) else None
     return Survivors(
-        tokens_per_s=tokens / window.seconds if window.seconds > 0 else None,
+        tokens_per_s=tokens / window.seconds if window.seconds > 0 and counted else None,
         goodput=good / window.seconds if good is not None and window.seconds > 0 else None,
         ttft_ns=Distribution.of(ttft for r in chosen if (ttft := ttft_ns(r)) is not None),
         tpot_ns=Distribution.of(tpot for r in chosen if (tpot := tpot_ns(r)) is not None),

@@ -34,7 +34,7 @@ class Cancellation:
     cancelled: int
     survivors: int
     survivor_tokens_per_s: float | None
-    wasted_tokens: int | None  # as is the rate: None where nobody counts tokens
+    wasted_tokens: int | None  # as is the rate: None where nobody counts tokens, or none are asked for
     let_go: int | None
     let_go_max_ns: int | None
     blocks_beyond: int | None
@@ -65,7 +65,7 @@ def cancellation(
     survivors = [r for r in of_stage if r.outcome is Outcome.COMPLETED]
     window = measured_window(of_stage, duration_s)
     tokens = sum(n for r in survivors for at, n in zip(r.token_ns, r.token_counts, strict=True) if window and window.holds(at))
-    counted = all(r.counts_tokens for r in of_stage)
+    counted = all(r.counts_tokens for r in of_stage) and any(r.asked_output_tokens for r in of_stage)
     ends = [r.done_ns for r in cancelled if r.done_ns is not None]
     waits = _let_go_ns(ends, of_deployment, samples, interval_ns)
     known = None if waits is None else [wait for wait in waits if wait is not None]
