@@ -21,12 +21,12 @@ from trtbench.analysis.context_limit import ContextLimits, Limit
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
-from trtbench.analysis.frontier import Frontier, Spent, Winner, frontiers
-from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
+from trtbench.analysis.frontier import Frontier, Winner, frontiers
+from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
-from trtbench.analysis.kv_cache import KvCache
+from trtbench.analysis.kv_cache import NEAR_FULL_RATIO, KvCache
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure
 from trtbench.analysis.latency import Latency
 from trtbench.analysis.limit_findings import limit_findings
@@ -48,7 +48,7 @@ from trtbench.analysis.scaling import ScalingCurve, ScalingPoint, scaling_curves
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import Throughput
-from trtbench.analysis.timeline import Curve, Timeline
+from trtbench.analysis.timeline import Curve
 from trtbench.analysis.told import told_reasons
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.trials import TrialResult
@@ -64,6 +64,7 @@ from trtbench.scenario import Scenario, load_scenario
 __all__ = [  # what report/ may know of analysis/
     "LATENCIES",
     "LEAST_POINTS",
+    "NEAR_FULL_RATIO",
     "PERMILLES",
     "Agreement",
     "CacheGain",
@@ -84,7 +85,6 @@ __all__ = [  # what report/ may know of analysis/
     "Estimate",
     "Finding",
     "Frontier",
-    "GpuHealth",
     "GpuUse",
     "Group",
     "Growth",
@@ -105,12 +105,10 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadResult",
     "Reloads",
     "Resources",
-    "Resumption",
     "Rise",
     "ScalabilityLaw",
     "ScalingCurve",
     "ScalingPoint",
-    "Spent",
     "Spread",
     "StageGain",
     "StageRatios",
@@ -119,7 +117,6 @@ __all__ = [  # what report/ may know of analysis/
     "Summary",
     "Survivors",
     "Throughput",
-    "Timeline",
     "Transport",
     "TrialResult",
     "TritonBatching",

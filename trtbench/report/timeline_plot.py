@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trtbench.analysis.summary import Curve, DeploymentResult
+from trtbench.analysis.summary import NEAR_FULL_RATIO, Curve, DeploymentResult
 from trtbench.report.words import Words
 
 _NS_PER_S = 1e9
-_NEAR_FULL_RATIO = 0.9
 _LEAST_SHARE = 0.05  # of the width; a stage under it has no room for its name
 
 
@@ -39,7 +38,7 @@ def _blocks(axes: Axes, result: DeploymentResult, start_ns: int, words: Words, c
     _curve(axes, result.kv_used_blocks, start_ns, colours[0], words("legend.used"), filled=True)
     _curve(axes, result.timeline.free_blocks, start_ns, colours[4], words("legend.free"))
     if result.timeline.kv_blocks_max:
-        near_full = _NEAR_FULL_RATIO * result.timeline.kv_blocks_max
+        near_full = NEAR_FULL_RATIO * result.timeline.kv_blocks_max
         axes.axhline(near_full, color=line, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, label=words("legend.near_full"))
         axes.set_ylim(top=1.02 * result.timeline.kv_blocks_max)
     axes.set_ylabel(words("axis.kv_blocks"))

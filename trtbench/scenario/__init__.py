@@ -18,7 +18,7 @@ from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.reuse import expected_hit_ratio
-from trtbench.scenario.rounds import Rounds, run_order
+from trtbench.scenario.rounds import run_order
 from trtbench.scenario.scaling import Axis, Scaling
 from trtbench.scenario.scenario import ProviderName, Scenario, Seeds, Slo, Stability, Stop, Telemetry
 from trtbench.scenario.stage import Stage
@@ -65,7 +65,6 @@ __all__ = [
     "Replicas",
     "RequestKind",
     "ResponseCache",
-    "Rounds",
     "Sampling",
     "Scaling",
     "Scenario",
