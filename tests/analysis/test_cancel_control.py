@@ -70,6 +70,7 @@ def test_the_planted_difference_is_found() -> None:
     assert found.without.goodput == 0, "TTFT of 200 ms is over the SLO of 150"
     assert (found.beside.ttft_ns.p50, found.without.ttft_ns.p50) == (100 * MS, 200 * MS)
     assert (found.beside.tpot_ns.p50, found.without.tpot_ns.p50) == (10 * MS, 20 * MS)
+    assert (found.beside.e2e_latency_ns.p50, found.without.e2e_latency_ns.p50) == (200 * MS, 400 * MS)
     assert found.beside.ttft_ns.p99 is None, "30 requests tell no P99"
 
 

@@ -54,6 +54,23 @@ def test_rows(summary: Summary) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_of_an_encoder_only_its_survivors_are_told(summary: Summary, language: Language) -> None:
+    words, whole = Words(language, "embed"), detailed(summary)
+    none = Distribution(0)
+    one, other = (Survivors(None, good, none, none, Distribution(30, p50=ms * MS)) for good, ms in ((9.0, 50), (6.0, 100)))
+    control = CancelControl("c8", "c8-cancel0", 0.1, 30, False, one, other)
+    first = replace(whole.deployments[0], cancel_controls=(control,))
+    table, note = kv_detail(replace(whole, deployments=(first, whole.deployments[1])), words)
+    assert isinstance(table, Table) and isinstance(note, Paragraph)
+    assert table.rows == (
+        (words("col.goodput"), "9.00", "6.00", "1.50×"),
+        (words("col.p50"), "50.0", "100", "0.50×"),
+        (words("col.p99"), "-", "-", "-"),
+    )
+    assert "KV" not in words("section.kv")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_header_and_rows_are_of_one_width(summary: Summary, language: Language) -> None:
     tables = [block for block in kv_detail(detailed(summary), Words(language)) if isinstance(block, Table)]
     assert len(tables) == 3
@@ -66,7 +83,7 @@ def test_nothing_of_what_is_not_there(summary: Summary) -> None:
 
 
 def survivors(tokens_per_s: float, p50_ms: float) -> Survivors:
-    return Survivors(tokens_per_s, None, Distribution(30, p50=p50_ms * MS), Distribution(30, p50=50.0 * MS))
+    return Survivors(tokens_per_s, None, Distribution(30, p50=p50_ms * MS), Distribution(30, p50=50.0 * MS), Distribution(30, p50=9e9))
 
 
 def test_survivors_beside_their_control(summary: Summary) -> None:

@@ -28,6 +28,7 @@ class Survivors:
     goodput: float | None
     ttft_ns: Distribution
     tpot_ns: Distribution
+    e2e_latency_ns: Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +94,5 @@ def _survivors(requests: Sequence[RequestRecord], indices: set[int], slo: Slo, d
         goodput=good / window.seconds if good is not None and window.seconds > 0 else None,
         ttft_ns=Distribution.of(ttft for r in chosen if (ttft := ttft_ns(r)) is not None),
         tpot_ns=Distribution.of(tpot for r in chosen if (tpot := tpot_ns(r)) is not None),
+        e2e_latency_ns=Distribution.of(r.done_ns - r.due_ns for r in chosen if r.done_ns is not None),
     )

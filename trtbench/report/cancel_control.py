@@ -19,6 +19,13 @@ _FIGURES: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float |
 }
 
 
+_OF_ENCODERS: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float | None], str]]] = {
+    "goodput": _FIGURES["goodput"],
+    "p50": (lambda s: s.e2e_latency_ns.p50, ms),
+    "p99": (lambda s: s.e2e_latency_ns.p99, ms),
+}
+
+
 def control_blocks(summary: Summary, words: Words) -> list[Block]:
     """A table for each stage that has a control; where cancels were audited and none has, why that is."""
     audited = [result for result in summary.deployments if result.cancellations]
@@ -35,11 +42,13 @@ def _table(deployment: str, control: CancelControl, words: Words) -> Table:
     header = (*words.header("metric", "with_cancels", "without_cancels"), words("comparison.ratio"))
     names = {"stage": control.stage, "control": control.control, "cancelled": percent(control.cancelled_ratio)}
     caption = words("cancel_control.caption", deployment=deployment, count=whole(control.compared), **names)
-    return Table(header, tuple(_row(name, control, words) for name in _FIGURES), caption)
+    shown = _OF_ENCODERS if words.task == "embed" else _FIGURES
+    return Table(header, tuple(_row(name, *shown[name], control, words) for name in shown), caption)
 
 
-def _row(name: str, control: CancelControl, words: Words) -> tuple[str, ...]:
-    figure, text = _FIGURES[name]
+def _row(
+    name: str, figure: Callable[[Survivors], float | None], text: Callable[[float | None], str], control: CancelControl, words: Words
+) -> tuple[str, ...]:
     beside, without = figure(control.beside), figure(control.without)
     ratio = beside / without if beside is not None and without else None
     return (words(f"col.{name}"), text(beside), text(without), times(ratio))

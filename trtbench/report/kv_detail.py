@@ -14,7 +14,12 @@ _REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio"
 
 
 def kv_detail(summary: Summary, words: Words) -> list[Block]:
-    """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching."""
+    """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching.
+
+    Of an encoder only how survivors of cancels fared: it has no blocks and no tokens, and the equation counts what was cancelled.
+    """
+    if words.task == "embed":
+        return control_blocks(summary, words)
     pressed = [result for result in summary.deployments if result.kv_pressures]
     audited = [result for result in summary.deployments if result.cancellations]
     blocks = [block for result in pressed for block in _pressure(result, words)]
