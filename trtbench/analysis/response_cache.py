@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from trtbench.analysis.percentile import Distribution
-from trtbench.analysis.window import Level, border_readings, inside, rise
+from trtbench.analysis.window import Level, border_readings, rise
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples, read_lines
 
@@ -136,4 +138,7 @@ def _rise(samples: Samples, name: str, start_ns: int, end_ns: int) -> int:
 
 
 def _level(samples: Samples, name: str, start_ns: int, end_ns: int) -> Level | None:
-    return Level.of(inside(samples.series(name), start_ns, end_ns))
+    """From the reading at or before the start to the one at or after the end: a short stage may have none inside."""
+    times, values = samples.series(name)
+    first = max(int(np.searchsorted(times, start_ns, "right")) - 1, 0)
+    return Level.of(values[first : int(np.searchsorted(times, end_ns, "left")) + 1])
