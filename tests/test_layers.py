@@ -42,6 +42,7 @@ COMMAND_LINE = {
     "console",
     "flags",
     "flags_build",
+    "options_bench",
     "options_build",
     "build_command",
     "calibrate",
