@@ -35,7 +35,11 @@ def journal(gpus: FakeGpus) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_put_back_after_a_signal(fake_gpus: FakeGpus, signum: signal.Signals, code: int) -> None:
-    process = locked(fake_gpus)
+    before = signal.signal(signum, signal.default_int_handler)  # under nohup these tests ignore SIGHUP, and what they start would too
+    try:
+        process = locked(fake_gpus)
+    finally:
+        signal.signal(signum, before)
     process.send_signal(signum)
     assert ended(process)[0] == code
     assert fake_gpus.settings() == BEFORE
