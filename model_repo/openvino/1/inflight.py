@@ -2,7 +2,9 @@
 
 import threading
 import time
+import traceback
 from collections import deque
+from contextlib import suppress
 
 import openvino as ov
 import openvino_genai as genai
@@ -52,9 +54,13 @@ class InflightBatcher:
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            self._admit()
-            self._drop_cancelled()
-            self._step()
+            try:
+                self._admit()
+                self._drop_cancelled()
+                self._step()
+            except Exception as error:  # whatever it is: were this thread to end, all requests would wait for ever
+                traceback.print_exc()
+                self._fail_all(error)
 
     def _admit(self):
         """Keep the bound on the running batch ourselves: with chunked prefill the engine does not look at max_num_seqs."""
@@ -85,11 +91,7 @@ class InflightBatcher:
 
     def _step(self):
         start_ns = time.monotonic_ns()
-        try:
-            self._pipeline.step()
-        except (RuntimeError, MemoryError) as error:
-            self._fail_all(error)
-            return
+        self._pipeline.step()
         end_ns = time.monotonic_ns()
         self._iterations += 1
         scheduled = self._pipeline.get_metrics().scheduled_requests
@@ -118,7 +120,8 @@ class InflightBatcher:
                 continue
             token_ids = []
             while handle.can_read():
-                token_ids += next(iter(handle.read().values())).generated_ids
+                for output in handle.read().values():  # one sequence; none where the engine gives the request up
+                    token_ids += output.generated_ids
             answers[number] = generation, token_ids, handle.get_status()
         return answers
 
@@ -140,10 +143,11 @@ class InflightBatcher:
         return context_tokens
 
     def _fail_all(self, error):
-        for generation in self._active.values():
+        while self._active:
+            _, generation = self._active.popitem()
             generation.handle.cancel()
-            generation.send_error(f"Engine step failed: {error}", pb_utils.TritonError.INTERNAL)
-        self._active.clear()
+            with suppress(pb_utils.TritonModelException):  # its stream may have had its end
+                generation.send_error(f"Engine step failed: {error}", pb_utils.TritonError.INTERNAL)
 
     def _publish(self, scheduled, context_tokens, force):
         if not force and not self._gauges.due():
