@@ -151,7 +151,14 @@ def test_class_of_a_death(stop: str | None, oom_kill: str, by_log: bool, expecte
     search.trial(1, 2048, stop=stop, oom_kill=oom_kill)
     search.requests[-1].outcome, search.requests[-1].error = Outcome.OTHER, "Stub process is not healthy"
     if stop == "server_lost":
-        search.event("server_lost", exit_code=137, cause="Ended by SIGKILL. Why.", log_tail="", out_of_memory=by_log, memory="host" if by_log else None)
+        search.event(
+            "server_lost",
+            exit_code=137,
+            cause="Ended by SIGKILL. Why.",
+            log_tail="",
+            out_of_memory=by_log,
+            memory="host" if by_log else None,
+        )
     trial = search.found(stop or "done").trials[-1]
     assert trial.failure == expected
     assert trial.error == ("Ended by SIGKILL. Why." if stop == "server_lost" else "Stub process is not healthy")

@@ -130,6 +130,9 @@ def test_hits_of_the_warm_up_are_not_the_stages(read_after_warmup: bool, hits: i
 def test_requests_of_another_client_are_not_taken_for_the_stages() -> None:
     own = [request_of(10 * MS, [19 * MS]), request_of(20 * MS, [29 * MS], prompt=1)]
     samples = samples_of(
-        {(name, ""): [(0, 0.0), (30 * MS, 3.0)] for name in ("triton_success_count", "response_cache_hit_count", "response_cache_miss_count")}
+        {
+            (name, ""): [(0, 0.0), (30 * MS, 3.0)]
+            for name in ("triton_success_count", "response_cache_hit_count", "response_cache_miss_count")
+        }
     )
     assert cached_stage("c1", 0, 30 * MS, own, find_repeats(own, {}), samples) is None

@@ -34,5 +34,5 @@ def test_ordinary_lines_tell_of_nothing(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("")
     mark = LogMark([log])
-    log.write_text("Allocated 2 GiB for max tokens in paged KV cache (4096)\nNumber of blocks in KV cache primary pool: 24\nCUDA memory pool: 0")
+    log.write_text("Allocated 2 GiB for max tokens in paged KV cache\nNumber of blocks in KV cache primary pool: 24\nCUDA memory pool: 0")
     assert mark.shortage_since() is None
