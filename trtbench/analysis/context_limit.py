@@ -92,7 +92,7 @@ def context_limits(
     tried = [event.data for event in events if event.kind == "context_trial"]
     for data, following in zip_longest(tried, tried[1:]):
         until_ns = following["start_ns"] if following else None
-        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.may_cache_prefixes, until_ns))
+        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.counts_cached_blocks, until_ns))
         most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
     growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)
