@@ -17,6 +17,7 @@ PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
 FOUNDATION = {"clock", "data", "errors", "guarded", "history", "interrupts", "memory", "override", "records", "rundir", "scenario"}
+FOUNDATION |= {"shortage"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {
@@ -57,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interrupts": set(),
     "memory": set(),
     "records": set(),
+    "shortage": set(),
     "history": {"records"},
     "rundir": {"errors", "history", "records"},
     "override": {"errors"},
@@ -68,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gpu": FOUNDATION,
     "experiment": FOUNDATION | {"load", "serving", "telemetry"} | SEARCHES,
     "calibration": FOUNDATION | {"load", "serving", "analysis.percentile"},
-    "analysis": {"history", "records", "rundir", "scenario"},
+    "analysis": {"history", "records", "rundir", "scenario", "shortage"},
     "report": {"analysis.summary", "records", "rundir", "scenario"},
     **dict.fromkeys(MEASURING, FOUNDATION | DEVICES | MEASURING | {"experiment"}),
     "search": {"analysis.race", "analysis.scores", "runlog", "scenario"},

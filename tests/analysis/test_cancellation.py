@@ -54,6 +54,19 @@ def test_let_go_at_once() -> None:
     assert (found.cancelled, found.survivors, found.wasted_tokens, found.survivor_tokens_per_s) == (1, 1, 2, 10.0)
     assert (found.let_go, found.let_go_median_ns, found.let_go_max_ns) == (1, 100 * MS, 100 * MS)
     assert found.blocks_beyond == 0  # 60 + 13 + 1 tokens at 1.3 s: 5 blocks
+    assert (found.blocks_back, found.blocks_back_median_ns, found.blocks_back_max_ns) == (1, 100 * MS, 100 * MS)
+
+
+def test_blocks_that_come_back_late_and_never() -> None:
+    """9 blocks in use until 700 ms, where the survivor's 60 + 7 + 1 tokens hold 5."""
+    records, times = requests(), range(0, 4 * S, INTERVAL_NS)
+    late = [(t, 9.0 if t < 700 * MS else 5.0) for t in times]
+    samples = samples_of({("kv_blocks_used", ""): late, ("kv_block_tokens", ""): [(0, 16)]})
+    found = cancellation("c2", records, records, Residency(records), samples, INTERVAL_NS, None, facts())
+    assert found and (found.blocks_back, found.blocks_back_max_ns, found.blocks_beyond) == (1, 400 * MS, 0)
+    never = audit(readings(active_after=1, used=9))
+    assert (never.blocks_back, never.blocks_back_median_ns, never.blocks_back_max_ns) == (0, None, None)
+    assert audit(readings(active_after=1, used=9), prefix_caching=True).blocks_back is None
 
 
 def test_let_go_late_and_never() -> None:

@@ -115,7 +115,12 @@ def test_a_server_that_no_longer_serves_or_keeps_blocks_is_shown() -> None:
     [
         (Outcome.TOO_LONG, "Prompt length (9000) exceeds maximum input length (8191).", None, "length_rule"),
         (Outcome.OUT_OF_MEMORY, "No free blocks left in the KV cache for this request.", None, "kv_exhausted"),
-        (Outcome.OUT_OF_MEMORY, "CUDA error: out of memory", None, "out_of_memory"),
+        (Outcome.OUT_OF_MEMORY, "CUDA error: out of memory", None, "device_out_of_memory"),
+        (Outcome.OUT_OF_MEMORY, "Failed to allocate the KV cache: CUDA out of memory", None, "device_out_of_memory"),
+        (Outcome.OUT_OF_MEMORY, "CUDA runtime error in ::cudaMallocHost(ptr, n): out of memory", None, "host_out_of_memory"),
+        (Outcome.OUT_OF_MEMORY, "Engine step failed: std::bad_alloc", None, "host_out_of_memory"),
+        (Outcome.OUT_OF_MEMORY, "oom", None, "out_of_memory"),
+        (Outcome.CONNECTION, "rst_stream", None, "connection_broken"),
         (Outcome.TIMEOUT, "its time limit has passed", None, "timeout"),
         (Outcome.CONNECTION, "the server is gone", "server_lost", "server_died"),
         (Outcome.CANCELLED, "cancelled by the client", "low_memory", "low_memory"),
@@ -135,7 +140,7 @@ def test_class_of_a_failure(outcome: Outcome, error: str, stop: str | None, expe
         ("server_lost", "certain", False, "oom_killed"),
         ("server_lost", "likely", False, "oom_likely"),
         ("server_lost", "none", False, "server_died"),
-        ("server_lost", "unknown", True, "out_of_memory"),
+        ("server_lost", "unknown", True, "host_out_of_memory"),
         (None, "certain", False, "oom_killed"),
         (None, "likely", False, "other"),
         ("low_memory", "certain", False, "low_memory"),
@@ -146,7 +151,14 @@ def test_class_of_a_death(stop: str | None, oom_kill: str, by_log: bool, expecte
     search.trial(1, 2048, stop=stop, oom_kill=oom_kill)
     search.requests[-1].outcome, search.requests[-1].error = Outcome.OTHER, "Stub process is not healthy"
     if stop == "server_lost":
-        search.event("server_lost", exit_code=137, cause="Ended by SIGKILL. Why.", log_tail="", out_of_memory=by_log)
+        search.event(
+            "server_lost",
+            exit_code=137,
+            cause="Ended by SIGKILL. Why.",
+            log_tail="",
+            out_of_memory=by_log,
+            memory="host" if by_log else None,
+        )
     trial = search.found(stop or "done").trials[-1]
     assert trial.failure == expected
     assert trial.error == ("Ended by SIGKILL. Why." if stop == "server_lost" else "Stub process is not healthy")
@@ -261,7 +273,7 @@ def test_gpu_memory_before_at_its_peak_and_after_each_try() -> None:
         (20.0, 28.0, 22.0),
         (22.0, 40.0, 24.0),
     ]
-    assert (limits.ended, limits.trials[1].failure, limits.limits[0].failure) == ("unserving", "out_of_memory", "out_of_memory")
+    assert (limits.ended, limits.trials[1].failure, limits.limits[0].failure) == ("unserving", *2 * ["device_out_of_memory"])
 
 
 def test_without_a_gpu_its_memory_is_not_known() -> None:
@@ -269,3 +281,70 @@ def test_without_a_gpu_its_memory_is_not_known() -> None:
     search.trial(1, 64)
     [trial] = search.found().trials
     assert trial.gpu_memory_bytes_before is trial.gpu_memory_bytes_after is None
+
+
+def timed_out(waiting: list[float], used: list[float], users: int = 2, **facts: Any) -> tuple[Any, ...]:
+    """A trial of half a second whose prompts, 10 blocks each with their answer, never had a token, with gauges read every 100 ms."""
+    search = Search()
+    search.trial(users, 312, passed=False)
+    start = search.events[-1].data["start_ns"]
+    for request in search.requests:
+        request.outcome, request.error, request.token_ns, request.token_counts = Outcome.TIMEOUT, "its time limit has passed", [], []
+    series = {
+        ("inflight_waiting_requests", ""): waiting,
+        ("kv_blocks_used", ""): used,
+        ("kv_blocks_max", ""): [48.0] * 5,
+        ("kv_block_tokens", ""): [float(BLOCK_TOKENS)] * 5,
+    }
+    samples = samples_of({name: [(start + i * 100 * MS, v) for i, v in enumerate(values)] for name, values in series.items()})
+    deployed = deployment_facts("d", {"kv_blocks": 48, **facts}, {})
+    limits = context_limits(search.events, search.requests, samples, deployed)
+    assert limits
+    trial = limits.trials[0]
+    assert (limits.limits[0].failure, limits.limits[0].basis) == (trial.failure, trial.basis)
+    return trial.failure, trial.basis, trial.kv_used_blocks_peak, trial.waiting_peak
+
+
+@pytest.mark.parametrize(
+    ("waiting", "used", "expected"),
+    [
+        ([2, 2, 2, 2, 2], [48] * 5, ("kv_exhausted", "gauges", 48, 2)),
+        ([0, 0, 0, 2, 2], [0, 20, 30, 39, 39], ("kv_exhausted", "gauges", 39, 2)),  # 9 free, 10 needed
+        ([2, 2, 2, 2, 2], [38] * 5, ("timeout", "client", 38, 2)),  # one would have fitted
+        ([2, 2, 2, 2, 1], [48] * 5, ("timeout", "client", 48, 2)),  # one of them ran, and was slow
+        ([2, 2, 2, 2, 2], [48, 48, 48, 48, 20], ("timeout", "client", 48, 2)),
+    ],
+)
+def test_a_timeout_in_a_full_cache_is_its_exhaustion(waiting: list[float], used: list[float], expected: tuple[Any, ...]) -> None:
+    assert timed_out(waiting, used) == expected
+
+
+def test_where_blocks_may_be_cached_ones_the_gauges_prove_nothing() -> None:
+    assert timed_out([2] * 5, [48] * 5, config={"kv_cache": {"prefix_caching": True}})[:2] == ("timeout", "client")
+
+
+@pytest.mark.parametrize(
+    ("stop", "says", "error", "expected"),
+    [
+        (None, "device", "Encountered an error in forwardAsync function", ("device_out_of_memory", "log", "its line")),
+        (None, "kv_cache", "?", ("kv_exhausted", "log", "its line")),
+        (None, "host", "Request does not fit the KV cache", ("kv_exhausted", "error", "Request does not fit the KV cache")),
+        ("server_lost", "host", "?", ("host_out_of_memory", "log", "its line")),
+        ("server_lost", None, "?", ("server_died", "process", "Ended by SIGSEGV.")),
+    ],
+)
+def test_what_the_log_said_in_the_trial(stop: str | None, says: str | None, error: str, expected: tuple[str, ...]) -> None:
+    search = Search()
+    search.trial(1, 2048, stop=stop, log_says=says, log_line="its line" if says else "")
+    search.requests[-1].outcome, search.requests[-1].error = Outcome.OTHER, error
+    if stop:
+        search.event("server_lost", exit_code=139, cause="Ended by SIGSEGV.", log_tail="", out_of_memory=False)
+    trial = search.found(stop or "done").trials[-1]
+    assert (trial.failure, trial.basis, trial.error) == expected
+
+
+def test_a_death_of_an_older_run_tells_no_side() -> None:
+    search = Search()
+    search.trial(1, 2048, stop="server_lost")
+    search.event("server_lost", exit_code=134, cause="?", log_tail="", out_of_memory=True)
+    assert search.found("server_lost").trials[-1].failure == "out_of_memory"

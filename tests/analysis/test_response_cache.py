@@ -8,9 +8,9 @@ import pytest
 from cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import MS, request_of
+from synthetic_run import MS, request_of, samples_of
 
-from trtbench.analysis.response_cache import find_repeats, read_prompts
+from trtbench.analysis.response_cache import cached_stage, find_repeats, read_prompts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.records import Outcome
 from trtbench.report.document import write_reports
@@ -107,3 +107,32 @@ def test_repeats_against_the_definition(drawn: list[tuple[int, int, int, bool]])
         sent_ns = requests[at].sent_ns
         assert sent_ns is not None
         assert not (at in found.servable and not any((r.done_ns or 0) <= sent_ns for r in same))
+
+
+@pytest.mark.parametrize(("read_after_warmup", "hits"), [(True, 3), (False, None)])
+def test_hits_of_the_warm_up_are_not_the_stages(read_after_warmup: bool, hits: int | None) -> None:
+    """5 warm-up requests, 4 of them hits, until 50 ms; the stage of 6 requests, 3 hits, from 60 ms. Broken off, its span begins at 0."""
+    warm = [request_of(i * 10 * MS, [i * 10 * MS + 9 * MS], prompt=0, warmup=True) for i in range(5)]
+    own = [request_of((60 + i * 10) * MS, [(69 + i * 10) * MS], prompt=1 + i // 2) for i in range(6)]
+    prompts = {("c1", n): bytes([n]) for n in range(4)}
+    readings = {0: (0, 0, 0, 0), 55: (5, 4, 1, 2), 130: (11, 7, 4, 2)}
+    if not read_after_warmup:
+        del readings[55]
+    names = ("triton_success_count", "response_cache_hit_count", "response_cache_miss_count", "response_cache_evictions")
+    series = {(name, ""): [(at * MS, float(row[i])) for at, row in readings.items()] for i, name in enumerate(names)}
+    samples = samples_of(series | {("response_cache_entries", ""): [(at * MS, 2.0) for at in readings]})
+    requests = [*warm, *own]
+    stage = cached_stage("c1", 0, 125 * MS, requests, find_repeats(requests, prompts), samples)
+    found = stage and (stage.answered, stage.hits, stage.misses, stage.evictions)
+    assert found == (None if hits is None else (6, hits, 3, 0))
+
+
+def test_requests_of_another_client_are_not_taken_for_the_stages() -> None:
+    own = [request_of(10 * MS, [19 * MS]), request_of(20 * MS, [29 * MS], prompt=1)]
+    samples = samples_of(
+        {
+            (name, ""): [(0, 0.0), (30 * MS, 3.0)]
+            for name in ("triton_success_count", "response_cache_hit_count", "response_cache_miss_count")
+        }
+    )
+    assert cached_stage("c1", 0, 30 * MS, own, find_repeats(own, {}), samples) is None

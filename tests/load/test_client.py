@@ -42,12 +42,12 @@ def test_a_record_holds_all_that_came(fake_server: Any, transport: str, fast_loo
 
 
 def test_instants_agree_with_the_servers_own(fake_server: Any, transport: str, fast_loop: bool) -> None:
-    """One machine, one clock: a stamp is after the server's, and not by much."""
+    """One machine, one clock: the server's stamp lies between the sending and the arrival."""
     target = target_of(fake_server.url, "tensorrt_llm")
     records = [ask(target, transport, fast_loop) for _ in range(5)]
-    lateness_ns = [record.token_ns[0] - record.server.first_token_ns for record in records if record.server]
-    assert len(lateness_ns) == 5 and min(lateness_ns) > 0
-    assert min(lateness_ns) < 10e6
+    for record in records:
+        assert record.sent_ns and record.server
+        assert record.sent_ns < record.server.first_token_ns < record.token_ns[0]
 
 
 def test_a_batchless_older_server(fake_server: Any, transport: str, fast_loop: bool) -> None:
@@ -85,7 +85,7 @@ def test_a_stuck_stream_times_out_and_is_cancelled_on_the_server(start_fake_serv
     server = start_fake_server(1, 1)
     record = ask(target_of(server.url, "stuck"), transport, fast_loop, within(0.5))
     assert (record.outcome, record.error, record.output_tokens) == (Outcome.TIMEOUT, "its time limit has passed", 1)
-    assert record.done_ns and 0.4e9 < record.done_ns - record.due_ns < 5e9
+    assert record.done_ns and record.done_ns - record.due_ns > 0.4e9
     assert wait_for(lambda: server.counts()[1:] == (1, 0))
 
 

@@ -17,6 +17,7 @@ from trtbench.analysis.summary import (
     Survivors,
 )
 from trtbench.report.blocks import Paragraph, Table
+from trtbench.report.format import number
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.words import LANGUAGES, Language, Words
 
@@ -29,7 +30,7 @@ def detailed(summary: Summary) -> Summary:
         KvPressure("c12", 12, 60, 180.5, 192, 10, 9, None, None, 0.25, 7, 0.5),
     )
     audits = (
-        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0, 120.0 * MS),
+        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0, 120.0 * MS, 4, 130.0 * MS, 160 * MS),
         Cancellation("c12", 2, 30, None, 17, 1, None, None),
     )
     first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12, 9, 10), cancellations=audits)
@@ -49,7 +50,13 @@ def test_rows(summary: Summary) -> None:
     assert found.text.endswith(
         "never held back: 8. First stage in which it did: 12. Predicted, of longest and mean requests: 9 - 10; the prediction holds: yes."
     )
-    assert audit.rows == (("c8", "4", "28", "31.5", "32", "4", "120", "150", "0"), ("c12", "2", "30", "-", "17", "1", "-", "-", "-"))
+    assert [row[:4] + row[5:] for row in audit.rows] == [
+        ("c8", "4", "28", "31.5", "32", "4", "120", "150", "4", "130", "160", "0"),
+        ("c12", "2", "30", "-", "17", "1", "-", "-", "-", "-", "-", "-"),
+    ]
+    c8 = summary.deployments[0].stage("c8")
+    assert c8 and c8.throughput.goodput
+    assert [row[4] for row in audit.rows] == [number(c8.throughput.goodput), "-"]
     assert reuse.rows == (("c8", "400", "100", "0.25×", "-", "75%"),)
 
 

@@ -88,35 +88,6 @@ def test_chinese_is_chinese() -> None:
     assert not same
 
 
-def test_no_text_is_unused_and_none_is_missing() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in Path(trtbench.report.__file__).parent.glob("*.py"))
-    prefixes = (
-        "finding.",
-        "reason.",
-        "verdict.",
-        "formula.",
-        "col.",
-        "section.",
-        "figure.",
-        "severity.",
-        "mode.",
-        "ended.",
-        "comparison.",
-        "turn.",
-        "groups.",
-        "limit.",
-        "axis.",
-        "hot_reload.",
-        "failure.",
-        "frontier.",
-        "resources.",
-        "scaling.",
-        "response_cache.",
-    )
-    unused = [key for key in texts_of("en") if key not in source and not key.startswith(prefixes)]
-    assert unused == []
-
-
 def test_a_missing_figure_is_an_error_and_no_empty_place() -> None:
     with pytest.raises(KeyError):
         Words("en")("reason.few_samples", completed=1)

@@ -128,7 +128,12 @@ def test_memory_that_ran_out_by_its_own_log(tmp_path: Path) -> None:
         "cause": "Ended by SIGABRT. Probable cause: memory ran out; lower kv_cache or instances.",
         "log_tail": path.read_text(),
         "out_of_memory": True,
+        "memory": "host",
     }
+    path.write_text("[TensorRT-LLM][ERROR] CUDA runtime error in ::cudaMallocAsync(ptr, n): out of memory")
+    assert examine(path, 134).memory == "device"
+    path.write_text("it ran out of memory")
+    assert (examine(path, 134).out_of_memory, examine(path, 134).memory) == (True, None)
 
 
 def test_no_log_at_all(tmp_path: Path) -> None:

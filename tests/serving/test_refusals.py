@@ -33,14 +33,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, Outcome]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_can_never_be_served_is_refused_at_once(int8_server: Serving, name: str) -> None:
+def test_what_can_never_be_served_is_refused(int8_server: Serving, name: str) -> None:
     asked, text, outcome = REFUSED[name]
     tensors = {key: value for key, value in ({"request_output_len": 4, "end_id": -1} | asked).items() if value is not None}
     answer = ask(int8_server.url, int8_server.engine.model, **tensors)
     assert text in answer.error
     assert classify("", answer.error) is outcome
     assert answer.ids == []
-    assert answer.done_ns - answer.sent_ns < 5_000_000_000
 
 
 def test_the_last_that_fits_is_served(int8_server: Serving) -> None:

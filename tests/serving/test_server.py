@@ -69,7 +69,7 @@ def test_ready_on_entry_and_nothing_left_on_exit(installation: TritonInstallatio
         assert server.version().count(".") == 2
         assert server.exit_code() is None
         assert server.death() is None
-        assert 0 < server.ready_s < 60
+        assert server.ready_s > 0
         tree = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
         assert any("triton_python_backend_stub" in " ".join(process.cmdline()) for process in tree)
         listening = {

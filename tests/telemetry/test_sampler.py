@@ -112,12 +112,10 @@ def test_snapshot_of_a_lost_server_has_what_still_answers(fake_triton: Any) -> N
     }
 
 
-def test_leaves_no_process_and_leaves_fast(fake_triton: Any, tmp_path: Path) -> None:
+def test_leaves_no_process(fake_triton: Any, tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     with Sampler(_config(fake_triton), tmp_path / "samples.jsonl"):
         assert len(set(psutil.Process().children()) - before) == 1
-        began_ns = now_ns()
-    assert now_ns() - began_ns < 4_000_000_000
     assert set(psutil.Process().children()) == before
 
 

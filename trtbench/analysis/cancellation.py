@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from trtbench.analysis.facts import DeploymentFacts
-from trtbench.analysis.kv_cache import Residency
+from trtbench.analysis.kv_cache import Residency, RunningSum
 from trtbench.analysis.outcomes import is_cancelled_as_planned
 from trtbench.analysis.throughput import measured_window
 from trtbench.records import Outcome, RequestRecord
@@ -28,6 +29,8 @@ class Cancellation:
     the cancel on, for an earlier one may show what was before it; so a time is an upper bound, never under that interval.
     `blocks_beyond`: KV blocks in use 1 s after the stage's last cancel (or at the first reading within 10 s more with no request
     in prefill) beyond what the requests in flight account for. None where no such reading is, or blocks may be cached.
+    `blocks_back`: cancels after which a reading without a request in prefill showed no block beyond, with the times until it, as
+    above upper bounds; so they are the coarser the fewer such readings there are.
     """
 
     stage: str
@@ -39,6 +42,9 @@ class Cancellation:
     let_go_max_ns: int | None
     blocks_beyond: int | None
     let_go_median_ns: float | None = None
+    blocks_back: int | None = None
+    blocks_back_median_ns: float | None = None
+    blocks_back_max_ns: int | None = None
 
     @property
     def keeps_blocks(self) -> bool:
@@ -69,6 +75,11 @@ def cancellation(
     ends = [r.done_ns for r in cancelled if r.done_ns is not None]
     waits = _let_go_ns(ends, of_deployment, samples, interval_ns)
     known = None if waits is None else [wait for wait in waits if wait is not None]
+    until_ns = max(ends) + SETTLE_NS + _LOOK_NS
+    account = None
+    if not facts.may_cache_prefixes:
+        account = _account(of_deployment, residency, samples, (min(ends), until_ns), interval_ns, facts.provider == "openvino")
+    back = account.back_ns(ends, interval_ns) if account else []
     return Cancellation(
         stage=name,
         cancelled=len(cancelled),
@@ -77,10 +88,11 @@ def cancellation(
         wasted_tokens=sum(r.output_tokens for r in cancelled) if counted else None,
         let_go=None if known is None else len(known),
         let_go_max_ns=max(known) if known and len(known) == len(ends) else None,
-        blocks_beyond=None
-        if facts.may_cache_prefixes
-        else _blocks_beyond(max(ends), of_deployment, residency, samples, interval_ns, facts),
+        blocks_beyond=account.beyond(max(ends) + SETTLE_NS, until_ns) if account else None,
         let_go_median_ns=float(np.median(known)) if known else None,
+        blocks_back=len(back) if account else None,
+        blocks_back_median_ns=float(np.median(back)) if back else None,
+        blocks_back_max_ns=max(back) if len(back) == len(ends) else None,
     )
 
 
@@ -100,35 +112,54 @@ def _let_go_ns(cancels_ns: Sequence[int], requests: Sequence[RequestRecord], sam
     return found
 
 
-def _blocks_beyond(
-    last_cancel_ns: int,
-    requests: Sequence[RequestRecord],
-    residency: Residency,
-    samples: Samples,
-    interval_ns: int,
-    facts: DeploymentFacts,
-) -> int | None:
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Of the readings [n] at which all requests' blocks are known: blocks in use, and the most that the requests in flight can hold.
+
+    A gauge is up to an interval old, so no request may have been in prefill since, and who was resident then counts.
+    """
+
+    times_ns: npt.NDArray[np.int64]
+    used: npt.NDArray[np.float64]
+    most: npt.NDArray[np.int64]
+
+    def beyond(self, from_ns: int, until_ns: int) -> int | None:
+        """At the first of them in that time."""
+        at = int(np.searchsorted(self.times_ns, from_ns, "left"))
+        return max(0, int(self.used[at]) - int(self.most[at])) if at < len(self.times_ns) and self.times_ns[at] <= until_ns else None
+
+    def back_ns(self, cancels_ns: Sequence[int], interval_ns: int) -> list[int]:
+        """Times from cancels until one of them showed no block beyond; of those that have one."""
+        clear = self.times_ns[self.used <= self.most]
+        firsts = ((cancel_ns, int(np.searchsorted(clear, cancel_ns + interval_ns, "left"))) for cancel_ns in cancels_ns)
+        return [int(clear[at]) - cancel_ns for cancel_ns, at in firsts if at < len(clear)]
+
+
+def _account(
+    requests: Sequence[RequestRecord], residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, idles: bool
+) -> _Account | None:
+    """In `span_ns`. `idles`: whether the gauge is fresh without any request; TensorRT-LLM's stands still while it idles."""
     times, used = samples.series("kv_blocks_used")
     block_tokens = samples.series("kv_block_tokens")[1]
     if not len(block_tokens) or block_tokens[-1] <= 0:
         return None
-    from_ns = last_cancel_ns + SETTLE_NS
-    settled = (times >= from_ns) & (times <= from_ns + _LOOK_NS)
-    for time_ns, blocks in zip(times[settled].tolist(), used[settled].tolist(), strict=True):
-        # A gauge is up to an interval old: no request may have been in prefill since, and who was resident then counts.
-        if residency.in_prefill(time_ns - interval_ns, time_ns):
-            continue
-        most = _most_blocks(time_ns, requests, interval_ns, int(block_tokens[-1]))
-        if most or facts.provider == "openvino":  # TensorRT-LLM's gauges stand still while it idles
-            return max(0, int(blocks) - most)
-    return None
+    chosen = (times >= span_ns[0]) & (times <= span_ns[1])
+    times, used = times[chosen], used[chosen]
+    held = RunningSum(step for request in requests for step in _most_blocks(request, interval_ns, int(block_tokens[-1])))
+    most = held.at(times)
+    known = ~residency.in_prefill(times, interval_ns) & ((most > 0) | idles)
+    return _Account(times[known], used[known], most[known])
 
 
-def _most_blocks(time_ns: int, requests: Sequence[RequestRecord], interval_ns: int, block_tokens: int) -> int:
-    """The most that requests resident within the last interval can hold: a token may be made that has not arrived."""
-    blocks = 0
-    for request in requests:
-        if request.token_ns and request.done_ns is not None and request.token_ns[0] <= time_ns and request.done_ns >= time_ns - interval_ns:
-            made = sum(count for at, count in zip(request.token_ns, request.token_counts, strict=True) if at <= time_ns) + 1
-            blocks += -(-(request.input_tokens + min(made, request.asked_output_tokens)) // block_tokens)
-    return blocks
+def _most_blocks(request: RequestRecord, interval_ns: int, block_tokens: int) -> list[tuple[int, int]]:
+    """Changes of the most blocks that it can hold, from its first token until an interval after its end: a token may be made that has
+    not arrived."""
+    if not request.token_ns or request.done_ns is None:
+        return []
+    steps, held, made = [], 0, 0
+    for at, count in zip(request.token_ns, request.token_counts, strict=True):
+        made += count
+        blocks = -(-(request.input_tokens + min(made + 1, request.asked_output_tokens)) // block_tokens)
+        steps.append((at, blocks - held))
+        held = blocks
+    return [*steps, (request.done_ns + interval_ns, -held)]

@@ -8,8 +8,9 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.failure import Basis, FailureClass
 from trtbench.analysis.growth import CostFigure, Growth, linear_growth, power_growth
-from trtbench.analysis.trials import FailureClass, MemoryShort, TrialResult, trial_result
+from trtbench.analysis.trials import MemoryShort, TrialResult, trial_result
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import Samples
 
@@ -20,6 +21,7 @@ PredictedBy = Literal["positions", "prompt", "kv_budget"]
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What `users` prompts at once may be long. `confirmed` and `refuted`: how many further tries said the same, and something else.
+    `basis`: what the class of the failure rests on.
 
     `passed_tokens` is None where even the shortest failed, `failed_tokens` where the longest asked for still passed.
     """
@@ -32,6 +34,7 @@ class Limit:
     confirmed: int
     refuted: int
     fits_together_tokens: int | None
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def context_limits(
     tried = [event.data for event in events if event.kind == "context_trial"]
     for data, following in zip_longest(tried, tried[1:]):
         until_ns = following["start_ns"] if following else None
-        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, until_ns))
+        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.counts_cached_blocks, until_ns))
         most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
     growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)
@@ -146,6 +149,7 @@ def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], fac
         error=lowest.error if lowest else "",
         confirmed=agreeing,
         refuted=len(confirming) - agreeing,
+        basis=lowest.basis if lowest else None,
         fits_together_tokens=max(0, together) if together is not None else None,
     )
 

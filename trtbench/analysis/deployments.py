@@ -215,13 +215,19 @@ def _cancellations(
 def _blocks_left(
     samples: Samples, stages: Sequence[StageResult], requests: Sequence[RequestRecord], facts: DeploymentFacts, interval_ns: int
 ) -> int | None:
-    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or cached prefixes keep blocks on purpose.
+    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or may count cached blocks.
 
     Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
     in use before its first reading.
     """
     ends = [request.done_ns for request in requests if request.done_ns is not None]
-    if not stages or not ends or facts.provider != "openvino" or facts.prefix_caching or stages[-1].span.ended not in ("done", "steady"):
+    if (
+        not stages
+        or not ends
+        or facts.provider != "openvino"
+        or facts.counts_cached_blocks
+        or stages[-1].span.ended not in ("done", "steady")
+    ):
         return None
     first_ns = min(request.due_ns for request in requests)
     return blocks_left(samples, max(ends) + 2 * interval_ns, first_ns, 0 if facts.mode == "own" else None)

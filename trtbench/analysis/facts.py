@@ -62,6 +62,12 @@ class DeploymentFacts:
         """Whether blocks in use may be cached ones: with prefix caching, or where a server of another's does not tell."""
         return self.prefix_caching or self.mode != "own"
 
+    @property
+    def counts_cached_blocks(self) -> bool:
+        """Whether the gauge of used blocks may hold cached ones that the engine would give up. OpenVINO GenAI's holds those of requests
+        alone."""
+        return self.may_cache_prefixes and not (self.mode == "own" and self.provider == "openvino")
+
 
 def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[str, Any]) -> DeploymentFacts:
     """From the two JSON files of the deployment directory `name`; either may be empty."""

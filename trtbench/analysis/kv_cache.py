@@ -40,19 +40,19 @@ class Residency:
     """
 
     def __init__(self, requests: Sequence[RequestRecord]) -> None:
-        self._resident = _Running(step for request in requests for step in _growth(request))
-        self._in_prefill = _Running(step for request in requests for step in _prefill(request))
+        self._resident = RunningSum(step for request in requests for step in _growth(request))
+        self._in_prefill = RunningSum(step for request in requests for step in _prefill(request))
 
     def tokens(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Resident tokens [n] at times [n]; 0 where a request is in prefill, for there the sum is not known."""
         return np.where(self._in_prefill.at(times) > 0, 0, self._resident.at(times))
 
-    def in_prefill(self, from_ns: int, to_ns: int) -> bool:
-        """Whether any request was in prefill at some instant from one to the other."""
-        return self._in_prefill.most(from_ns, to_ns) > 0
+    def in_prefill(self, times: npt.NDArray[np.int64], within_ns: int) -> npt.NDArray[np.bool_]:
+        """Whether any request was in prefill at times [n], or at some instant within `within_ns` before."""
+        return np.array([self._in_prefill.most(time_ns - within_ns, time_ns) > 0 for time_ns in times.tolist()], np.bool_)
 
 
-class _Running:
+class RunningSum:
     """A running sum over (time, change) steps."""
 
     def __init__(self, steps: Iterable[tuple[int, int]]) -> None:

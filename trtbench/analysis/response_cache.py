@@ -94,14 +94,21 @@ def find_repeats(requests: Sequence[RequestRecord], prompts: Prompts) -> Repeats
 def cached_stage(
     name: str, start_ns: int, end_ns: int, requests: Sequence[RequestRecord], repeats: Repeats, samples: Samples
 ) -> CachedStage | None:
-    """`requests` are all of the deployment's. None where Triton counted no look-up in the stage."""
-    kinds = ("hit_count", "miss_count", "hit_ns", "miss_ns")
-    counted = {kind: _rise(samples, f"response_cache_{kind}", start_ns, end_ns) for kind in kinds}
-    hits, misses = counted["hit_count"], counted["miss_count"]
-    if not hits + misses:
-        return None
-    answered = _rise(samples, "triton_success_count", start_ns, end_ns)
+    """`requests` are all of the deployment's. None where Triton counted no look-up in the stage, or counted others' with it: requests
+    of a warm-up that no reading parts from the stage's, or of clients that are not ours.
+    """
     own = [at for at, r in enumerate(requests) if r.stage == name and not r.warmup and r.sent_ns is not None]
+    start_ns = min((sent for at in own if (sent := requests[at].sent_ns) is not None), default=start_ns)
+    borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
+    if borders is None or _counts_others(requests, set(own), *borders):
+        return None
+    kinds = ("hit_count", "miss_count", "hit_ns", "miss_ns")
+    counted = {kind: round(rise(samples.series(f"response_cache_{kind}"), *borders)) for kind in kinds}
+    hits, misses = counted["hit_count"], counted["miss_count"]
+    answered = round(rise(samples.series("triton_success_count"), *borders))
+    if not hits + misses or answered > sum(max(1, requests[at].attempts) for at in own):
+        return None
+    page = border_readings(samples.series("response_cache_entries"), start_ns, end_ns) or borders  # evictions are read with the entries
     entries, used = (_level(samples, f"response_cache_{kind}", start_ns, end_ns) for kind in ("entries", "used_ratio"))
     return CachedStage(
         stage=name,
@@ -116,7 +123,7 @@ def cached_stage(
         servable=len(repeats.servable.intersection(own)),
         servable_e2e_ns=_latency(requests[at] for at in own if at in repeats.servable),
         other_e2e_ns=_latency(requests[at] for at in own if at not in repeats.servable),
-        evictions=_rise(samples, "response_cache_evictions", start_ns, end_ns) if entries else None,
+        evictions=round(rise(samples.series("response_cache_evictions"), *page)) if entries else None,
         entries=round(entries.max) if entries else None,
         used_ratio=used.max if used else None,
     )
@@ -131,10 +138,10 @@ def _latency(requests: Iterable[RequestRecord]) -> Distribution:
     return Distribution.of(r.done_ns - r.due_ns for r in done if r.done_ns is not None)
 
 
-def _rise(samples: Samples, name: str, start_ns: int, end_ns: int) -> int:
-    """Over the readings that bound the stage; a counter that is not shown yet is zero."""
-    borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
-    return 0 if borders is None else round(rise(samples.series(name), *borders))
+def _counts_others(requests: Sequence[RequestRecord], own: set[int], from_ns: int, to_ns: int) -> bool:
+    """Whether a request that is not the stage's may have been counted between the two readings."""
+    others = (r for at, r in enumerate(requests) if at not in own and r.sent_ns is not None and r.sent_ns < to_ns)
+    return any(r.done_ns is None or r.done_ns > from_ns for r in others)
 
 
 def _level(samples: Samples, name: str, start_ns: int, end_ns: int) -> Level | None:

@@ -6,35 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trtbench.analysis.failure import Basis, Failure, FailureClass, failure_of
 from trtbench.analysis.latency import ttft_ns
 from trtbench.analysis.window import gpu_memory, inside, peak
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
-
-FailureClass = Literal[
-    "length_rule",
-    "kv_exhausted",
-    "shortened",
-    "out_of_memory",
-    "oom_killed",
-    "oom_likely",
-    "timeout",
-    "server_died",
-    "low_memory",
-    "rejected",
-    "cancelled",
-    "other",
-]
-_CLASSES: dict[Outcome, FailureClass] = {
-    Outcome.COMPLETED: "shortened",
-    Outcome.TOO_LONG: "length_rule",
-    Outcome.OUT_OF_MEMORY: "out_of_memory",
-    Outcome.TIMEOUT: "timeout",
-    Outcome.CONNECTION: "server_died",
-    Outcome.REJECTED: "rejected",
-    Outcome.CANCELLED: "cancelled",
-}
-
 
 _FOR_EVER_NS = 2**63 - 1
 
@@ -55,6 +31,8 @@ class TrialResult:
     GPU memory, all GPUs added, before is the last sample at its start, after the last before the next trial began (of the last trial, of
     all): what an attempt did not give back.
 
+    `basis`: what the class of the failure rests on; `error` is the log's line where it is the log.
+
     `takes_most`: no trial that passed before it had as many prompt tokens at once, so that its memory is its own.
     """
 
@@ -74,6 +52,8 @@ class TrialResult:
     gpu_memory_bytes_before: float | None = None
     gpu_memory_bytes_after: float | None = None
     memory: MemoryShort | None = None
+    basis: Basis | None = None
+    waiting_peak: float | None = None
 
 
 def trial_result(
@@ -82,19 +62,24 @@ def trial_result(
     samples: Samples,
     most_before: int,
     death: dict[str, Any],
+    may_cache_blocks: bool,
     next_start_ns: int | None = None,
 ) -> TrialResult:
-    """`most_before`: prompt tokens at once of the largest trial that passed before it. `death`: of the server, if it was lost."""
+    """`most_before`: prompt tokens at once of the largest trial that passed before it. `death`: of the server, if it was lost.
+
+    `may_cache_blocks`: whether KV blocks in use may be cached ones that the engine would give up.
+    """
     start, end = data["start_ns"], data["end_ns"]
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
+    failure = None if data["passed"] else failure_of(data, failed, death, samples, may_cache_blocks)
     ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
     return TrialResult(
         users=data["users"],
         input_tokens=data["input_tokens"],
         phase=data["phase"],
         passed=data["passed"],
-        failure=None if data["passed"] else _failure(data, failed, death),
-        error=str(death.get("cause", "")) if data["stop"] == "server_lost" else next((r.error for r in failed if r.error), ""),
+        failure=failure.kind if failure else None,
+        error=_said(data, failed, death, failure),
         ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
         kv_used_blocks_peak=peak(samples.series("kv_blocks_used"), start, end),
         server_rss_bytes_peak=peak(samples.series("server_rss_bytes"), start, end),
@@ -102,31 +87,18 @@ def trial_result(
         healthy=data["healthy"],
         blocks_left=data["blocks_left"],
         takes_most=data["users"] * data["input_tokens"] > most_before,
+        basis=failure.basis if failure else None,
+        waiting_peak=peak(samples.series("inflight_waiting_requests"), start, end),
         memory=MemoryShort(**data["memory"]) if data.get("memory") else None,
         gpu_memory_bytes_before=_gpu_memory(samples, 0, start),
         gpu_memory_bytes_after=_gpu_memory(samples, end, next_start_ns or _FOR_EVER_NS),
     )
 
 
-def _failure(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[str, Any]) -> FailureClass:
-    """The class of the first request that failed; why the search was stopped says more than what became of its requests.
-
-    The kernel may kill the server, or one of its children under a server that lives on. That it may have been ours (`likely`) counts
-    only where the server is dead: else the request's own error says more.
-    """
-    if data["stop"] == "low_memory":
-        return "low_memory"
-    if data.get("oom_kill") == "certain":
-        return "oom_killed"
-    if data["stop"] == "server_lost":
-        return "out_of_memory" if death.get("out_of_memory") else "oom_likely" if data.get("oom_kill") == "likely" else "server_died"
-    if not failed:
-        return "other"
-    first = failed[0]
-    text = first.error.lower()
-    if "kv cache" in text or "no free blocks" in text:
-        return "kv_exhausted"
-    return _CLASSES.get(first.outcome, "other")
+def _said(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[str, Any], failure: Failure | None) -> str:
+    if failure and failure.basis == "log" and data.get("log_line"):
+        return str(data["log_line"])
+    return str(death.get("cause", "")) if data["stop"] == "server_lost" else next((r.error for r in failed if r.error), "")
 
 
 def _gpu_memory(samples: Samples, after_ns: int, until_ns: int) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trtbench.analysis.bisection import Bisection
 from trtbench.memory import MemoryBound, OomKill
 from trtbench.scenario import ContextLimit
+from trtbench.shortage import Memory
 
 Phase = Literal["search", "confirm", "extreme"]
 Ended = Literal["done", "interrupted", "server_lost", "low_memory", "unserving"]
@@ -23,6 +24,7 @@ class Trial:
     `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
     those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of ours
     for want of memory; `memory`: the bound that ran short, where that stopped it.
+    `log_says`: what ran out by `log_line`, the first that a server wrote in a trial that failed.
     """
 
     users: int
@@ -37,6 +39,8 @@ class Trial:
     blocks_left: int | None = None
     oom_kill: OomKill | None = None
     memory: MemoryBound | None = None
+    log_says: Memory | Literal["kv_cache"] | None = None
+    log_line: str = ""
 
 
 Try = Callable[[int, int, Phase], Awaitable[Trial]]

@@ -7,6 +7,9 @@ from trtbench.report.blocks import Block, Bullets, Figure, Paragraph, Table
 from trtbench.report.format import NONE, ms, number, percent, size, whole
 from trtbench.report.words import Words
 
+_FAILURE = ("users", "prompt_tokens", "phase", "failure_class", "rests_on", "kv_peak_blocks", "waiting_peak", "healthy", "blocks_left")
+_FAILURE_GPU = ("gpu_memory_before", "gpu_memory_max", "gpu_memory_after")
+
 
 def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
     blocks: list[Block] = []
@@ -26,13 +29,13 @@ def limit_sentences(summary: Summary, words: Words) -> Bullets | None:
 
 
 def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: Words) -> list[Block]:
-    columns = ("users", "last_passed", "first_failed", "failure_class", "confirmed", "predicted", "fits_together", "agrees")
+    columns = ("users", "last_passed", "first_failed", "failure_class", "rests_on", "confirmed", "predicted", "fits_together", "agrees")
     rows = tuple(_limit_row(limit, limits, words) for limit in limits.limits)
     blocks: list[Block] = [Table(words.header(*columns), rows, words("limit.caption", deployment=result.name))]
-    failures = tuple(_failure_row(trial, words) for trial in limits.trials if not trial.passed)
-    if failures:
-        gpu = ("gpu_memory_before", "gpu_memory_max", "gpu_memory_after")
-        header = words.header("users", "prompt_tokens", "phase", "failure_class", "healthy", "blocks_left", *gpu, "server_said")
+    if failed := [trial for trial in limits.trials if not trial.passed]:
+        with_gpu = any(trial.gpu_memory_bytes_peak is not None for trial in failed)
+        header = words.header(*_FAILURE, *(_FAILURE_GPU if with_gpu else ()), "server_said")
+        failures = tuple(_failure_row(trial, with_gpu, words) for trial in failed)
         blocks.append(Table(header, failures, words("limit.failures", deployment=result.name), numeric=False))
     passed = sorted((t for t in limits.trials if t.passed), key=lambda t: (t.users, t.input_tokens))
     header = words.header("users", "prompt_tokens", "ttft_slowest", "kv_peak_blocks", "server_rss", "gpu_memory_max")
@@ -51,6 +54,7 @@ def _limit_row(limit: Limit, limits: ContextLimits, words: Words) -> tuple[str, 
         whole(limit.passed_tokens),
         whole(limit.failed_tokens),
         words(f"failure.{limit.failure}") if limit.failure else NONE,
+        words(f"basis.{limit.basis}") if limit.basis else NONE,
         f"{limit.confirmed}/{limit.confirmed + limit.refuted}",
         words("limit.predicted", tokens=limits.predicted_tokens, rule=words(f"limit.{limits.predicted_by}"))
         if limits.predicted_tokens is not None
@@ -60,18 +64,20 @@ def _limit_row(limit: Limit, limits: ContextLimits, words: Words) -> tuple[str, 
     )
 
 
-def _failure_row(trial: TrialResult, words: Words) -> tuple[str, ...]:
+def _failure_row(trial: TrialResult, with_gpu: bool, words: Words) -> tuple[str, ...]:
+    gpu = (trial.gpu_memory_bytes_before, trial.gpu_memory_bytes_peak, trial.gpu_memory_bytes_after)
     healthy = NONE if trial.healthy is None else words("limit.yes" if trial.healthy else "limit.no")
     return (
         whole(trial.users),
         whole(trial.input_tokens),
         words(f"limit.phase_{trial.phase}"),
         words(f"failure.{trial.failure}"),
+        words(f"basis.{trial.basis}") if trial.basis else NONE,
+        whole(trial.kv_used_blocks_peak),
+        whole(trial.waiting_peak),
         healthy,
         whole(trial.blocks_left),
-        size(trial.gpu_memory_bytes_before),
-        size(trial.gpu_memory_bytes_peak),
-        size(trial.gpu_memory_bytes_after),
+        *(map(size, gpu) if with_gpu else ()),
         _said(trial, words),
     )
 

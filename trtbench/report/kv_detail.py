@@ -9,7 +9,8 @@ from trtbench.report.format import NONE, ms, number, percent, times, whole
 from trtbench.report.words import Words
 
 _PRESSURE = ("fit_mean", "fit_longest", "held_back", "waiting_peak", "waiting_share", "paused_peak", "paused_share", "reused_blocks")
-_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "wasted_tokens", "let_go", "let_go_median", "let_go_max", "blocks_beyond")
+_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "survivor_goodput", "wasted_tokens")
+_LET_GO = ("let_go", "let_go_median", "let_go_max", "blocks_back", "blocks_back_median", "blocks_back_max", "blocks_beyond")
 _REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio")
 
 
@@ -56,14 +57,18 @@ def _held(held: Held | None) -> tuple[str, str]:
 
 
 def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
-    rows = tuple(_audit_row(audit) for audit in result.cancellations)
-    return Table(words.header("stage", *_CANCELLATION), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms))
+    rows = tuple(_audit_row(audit, result) for audit in result.cancellations)
+    return Table(
+        words.header("stage", *_CANCELLATION, *_LET_GO), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms)
+    )
 
 
-def _audit_row(audit: Cancellation) -> tuple[str, ...]:
-    tokens = (number(audit.survivor_tokens_per_s), whole(audit.wasted_tokens))
+def _audit_row(audit: Cancellation, result: DeploymentResult) -> tuple[str, ...]:
+    stage = result.stage(audit.stage)  # only requests that completed keep an SLO, so its goodput is the survivors'
+    tokens = (number(audit.survivor_tokens_per_s), number(stage.throughput.goodput if stage else None), whole(audit.wasted_tokens))
     let_go = (whole(audit.let_go), ms(audit.let_go_median_ns), ms(audit.let_go_max_ns))
-    return (audit.stage, whole(audit.cancelled), whole(audit.survivors), *tokens, *let_go, whole(audit.blocks_beyond))
+    back = (whole(audit.blocks_back), ms(audit.blocks_back_median_ns), ms(audit.blocks_back_max_ns))
+    return (audit.stage, whole(audit.cancelled), whole(audit.survivors), *tokens, *let_go, *back, whole(audit.blocks_beyond))
 
 
 def _reuse(pair: PrefixReuse, words: Words) -> Table:

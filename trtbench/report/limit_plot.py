@@ -21,7 +21,7 @@ _UNITS: dict[CostFigure, float] = {
 }
 """Of the axes: ms, blocks, GiB."""
 _MEMORY: tuple[CostFigure, ...] = ("server_rss_bytes_peak", "gpu_memory_bytes_peak")
-_MARKERS = ("x", "v", "s", "D", "P", "*", "^", "<", ">", "h", "p", "d")
+_MARKERS = ("x", "v", "s", "D", "P", "*", "^", "<", ">", "h", "p", "d", "X", "H", "8")  # one a class of failure
 _LOG_FROM = 8  # the longest over the shortest length
 _FIT_POINTS = 40
 

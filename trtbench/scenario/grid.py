@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment import Deployment
-from trtbench.scenario.part import NAME_PATTERN
+from trtbench.scenario.part import MOST_NAME_CHARACTERS, NAME_PATTERN
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.rounds import Rounds
 
@@ -87,13 +87,23 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
     for values in product(*grid.axes.values()):
         chosen = dict(zip(grid.axes, values, strict=True))
         name = "-".join(_label(axis, value) for axis, value in chosen.items()) or base_name
-        if not re.match(NAME_PATTERN, f"{name}-r{grid.repeats}"):
-            raise ValueError(f"the cell {name} has a name of over 64 characters: shorten preferred_batch_sizes or drop an axis")
+        _check_name(name, f"{name}-r{grid.repeats}")
         try:
             cells[name] = Deployment.model_validate(_changed(base, chosen))
         except ValidationError as error:
             left_out[name] = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
     return Cells(cells, left_out)
+
+
+def _check_name(cell: str, repeated: str) -> None:
+    """`repeated`: with the round, the name of a directory."""
+    if len(repeated) > MOST_NAME_CHARACTERS:
+        raise ValueError(
+            f"the cell {cell} has a name of over {MOST_NAME_CHARACTERS} characters: shorten preferred_batch_sizes or drop an axis"
+        )
+    if not re.match(NAME_PATTERN, repeated):
+        bad = "".join(dict.fromkeys(re.sub(r"[A-Za-z0-9._-]", "", repeated))) or repeated[0]
+        raise ValueError(f"the cell {cell} has {bad!r} in its name, which becomes a directory's: give its axes values without")
 
 
 def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dict[str, Deployment]]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from trtbench.errors import UserError
 
+MOST_NAME_CHARACTERS = 64
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Names become directory and model names, so only letters, digits, '.', '_' and '-'."""

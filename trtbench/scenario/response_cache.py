@@ -21,7 +21,7 @@ class LocalCache(Part):
 
     @property
     def label(self) -> str:
-        return f"{self.size_mb:g}"
+        return f"{self.size_mb:.15g}"
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.memory import OomKill
+from trtbench.shortage import Memory, short_memory
 
 LAST_LINES = 15
 _LINE_CHARACTERS = 400
@@ -103,17 +104,20 @@ _FATAL = r"Encountered an error in forward(?:Async|Sync) function: ([^\n]{0,200}
 
 @dataclass(frozen=True)
 class Death:
-    """`exit_code` is 128 + n when signal n ended it, None while the process still runs. `out_of_memory`: the log or the kernel says so."""
+    """`exit_code` is 128 + n when signal n ended it, None while the process still runs. `out_of_memory`: the log or the kernel says so;
+    `memory`: whose, where the log tells.
+    """
 
     exit_code: int | None
     cause: str
     log: Path
     log_tail: str
     out_of_memory: bool = False
+    memory: Memory | None = None
 
     def facts(self) -> dict[str, Any]:
         """The data of a `server_lost` event."""
-        return {name: getattr(self, name) for name in ("exit_code", "cause", "log_tail", "out_of_memory")}
+        return {name: getattr(self, name) for name in ("exit_code", "cause", "log_tail", "out_of_memory", "memory")}
 
     def __str__(self) -> str:
         indented = "\n".join(f"  {line}" for line in self.log_tail.splitlines())
@@ -129,8 +133,9 @@ def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> 
     cause = "" if by_kernel else _cause(text)
     if killed and not cause:
         cause = _KILLED[oom_kill]
-    short = by_kernel or re.search(_NO_MEMORY, text) is not None
-    return Death(exit_code, f"{_ending(exit_code)}. {cause or _UNKNOWN}", log, tail, short)
+    memory = short_memory(text)
+    short = by_kernel or memory is not None or re.search(_NO_MEMORY, text) is not None
+    return Death(exit_code, f"{_ending(exit_code)}. {cause or _UNKNOWN}", log, tail, short, memory)
 
 
 def fault_while_running(log: Path) -> str | None:
