@@ -12,7 +12,7 @@ from trtbench.analysis.reload_course import Course, course
 from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, rise
 from trtbench.analysis.reload_spread import ReloadGroup, groups
-from trtbench.analysis.reload_windows import NS_PER_S, Calm, calm, disturbed, gaps_inside, recovery_ns, worst
+from trtbench.analysis.reload_windows import NS_PER_S, Calm, answered_ns, calm, disturbed, gaps_inside, met, recovery_ns, wait_ns, worst
 from trtbench.analysis.window import gpu_memory, last_before, peak
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
@@ -65,7 +65,7 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
     return Reloads(
         opened_ns=opened_ns,
         reloads=tuple(results),
-        groups=groups(results),
+        groups=groups(results, measured),
         versions=_versions(measured),
         rises={name: rise(one, borders) for name, one in series.items()},
         course=course(measured, samples, opened_ns, closed_ns),
@@ -77,7 +77,7 @@ def _before(measured: Sequence[RequestRecord], results: Sequence[ReloadResult], 
     if not results:
         return calm(measured, opened_ns, start_ns)
     last = results[-1]
-    return last.before if last.recovery_ns is None else calm(measured, last.start_ns + last.recovery_ns, start_ns)
+    return last.before if last.recovery_ns is None else last.after
 
 
 def _reload(
@@ -95,8 +95,7 @@ def _reload(
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
     hit = disturbed(measured, start_ns, end_ns)
-    completed = [r for r in hit if r.outcome is Outcome.COMPLETED]
-    ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in completed if r.token_ns and r.token_ns[0] >= start_ns)
+    ttft = Distribution.of(map(wait_ns, met(measured, start_ns, end_ns)))
     itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
     told = _told(data, start_ns, done_ns)
     answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
@@ -107,6 +106,7 @@ def _reload(
         end_ns=done_ns,
         until_ns=until_ns,
         before=before,
+        after=None if recovery is None else calm(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
         ttft_spike_ratio=_spike(ttft, before.ttft_ns if before else None),
@@ -183,10 +183,9 @@ def _first_answer(
     Of a version that keeps its number, the first request sent after the load stands for it.
     """
     firsts = [
-        (r.sent_ns, r.token_ns[0], r.token_ns[0] - r.due_ns)
+        (r.sent_ns, at, wait_ns(r))
         for r in measured
-        if r.outcome is Outcome.COMPLETED
-        and r.token_ns
+        if (at := answered_ns(r)) is not None
         and r.sent_ns is not None
         and done_ns is not None
         and (r.model_version == version if version else done_ns <= r.sent_ns < until_ns)

@@ -76,6 +76,11 @@ class LiveRepository:
         self.warms_up = False
         """Whether Triton warms up what is loaded from the next change on."""
 
+    @property
+    def serving(self) -> Change:
+        """What the files ask for now."""
+        return Change(self.model, str(self._version), str(self._revision))
+
     def add_version(self, config: str | None = None) -> Change:
         """A further version directory, with it another config.pbtxt when given."""
         self._config = config or self._config
@@ -168,7 +173,7 @@ class LiveRepository:
         staged = self._beside / "config.pbtxt"
         staged.write_text(config, encoding="utf-8")
         staged.replace(directory / "config.pbtxt")
-        return Change(model, version or str(self._version), str(self._revision))
+        return replace(self.serving, model=model, version=version or str(self._version))
 
 
 def _write_warmup(directory: Path) -> None:
