@@ -23,9 +23,9 @@ _POINTS = 1500
 class Course:
     """Bin i of `bin_ns` begins at `from_ns` + i * bin_ns. Completed requests by version (its label) and by when they were sent.
 
-    `ttft_ns`: (instant of the first token, TTFT), of an encoder (of its answer, E2E latency), where there are over 1,500 the largest of each stretch. `itl_p99_ns`: of the gaps that
-    ended in the bin, by nearest rank, which for under 100 is the largest; None of none. `failed_ns`: when a request was known not to
-    complete. Memory: (instant, bytes).
+    `ttft_ns`: (instant of the first token, TTFT), of an encoder (of its answer, E2E latency); of over 1,500 the largest of each stretch.
+    `itl_p99_ns`: of the gaps that ended in the bin, by nearest rank, which for under 100 is the largest; None of none. `failed_ns`: when
+    a request was known not to complete. Memory: (instant, bytes).
     """
 
     from_ns: int

@@ -60,7 +60,8 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
     failed = [one for one in finished if not one.as_meant]
     for code, ones in (
         ("reload_failed", [one for one in failed if not one.loaded]),
-        ("reload_broken_loaded", [one for one in failed if one.loaded]),
+        ("reload_broken_loaded", [one for one in failed if one.loaded and one.kind == "broken"]),
+        ("reload_incomplete", [one for one in failed if one.loaded and one.kind != "broken"]),
         ("reload_took_down", [one for one in finished if not one.loaded and one.served_on == ()]),
     ):
         if ones:
@@ -70,7 +71,7 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
                 "count": len(ones),
                 "said": ones[0].error or "-",
             }
-            yield Finding(code, "warning" if code == "reload_broken_loaded" else "critical", result.name, figures=figures)
+            yield Finding(code, "warning" if ones[0].loaded else "critical", result.name, figures=figures)
 
 
 def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:

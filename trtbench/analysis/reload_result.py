@@ -18,9 +18,10 @@ class ReloadResult:
     The window runs from its start until recovered, or to `until_ns`, the next reload or the end of the load, if it never was.
 
     `before`: the undisturbed requests up to the start, None when there were none; `after`: those from the recovery to the next reload or
-    the end of the load, None where it was not seen to recover. `ttft`, of an encoder the E2E latency, is of requests due in the window or waiting for
-    their first token when it began, `itl` of gaps that ended in it. A spike ratio compares P99s, or maxima where one of the two lacks
-    the samples for a P99. `recovery_ns` counts from the start and is never below the reload's own duration; None: not seen to recover.
+    the end of the load, None where it was not seen to recover. `ttft`, of an encoder the E2E latency, is of requests due in the window or
+    waiting for their first answer when it began, `itl` of gaps that ended in it. A spike ratio compares P99s, or maxima where one of the
+    two lacks the samples for a P99; that of `ttft` is None where over 1 % of the requests were lost. `recovery_ns` counts from the start
+    and is never below the reload's own duration; None: not seen. Memory has its peak up to `until_ns`: what was replaced goes late.
     `failed` counts requests of the window that did not complete, by outcome. `overlap_ns`: more than one version was live; None where
     the version keeps its number and the index cannot tell. `first_request_penalty_ns`: TTFT of the first request completed by what was
     loaded, less the median before; it had its first token at `first_answer_ns`. `loaded_ns`: when the load call returned, or was seen

@@ -73,6 +73,12 @@ def disturbed(measured: Sequence[RequestRecord], start_ns: int, end_ns: int) -> 
     return [r for r in measured if r.due_ns < end_ns and (r.due_ns if r.done_ns is None else r.done_ns) >= start_ns]
 
 
+def says_little(hit: Sequence[RequestRecord]) -> bool:
+    """Over 1 % of them were lost: the P99 of all has no end, and that of the rest is no measure of what they met."""
+    sent = [r for r in hit if r.outcome not in (Outcome.NEVER_SENT, Outcome.CANCELLED)]
+    return 100 * sum(answered_ns(r) is None for r in sent) > len(sent)
+
+
 def worst(of: Distribution, beside: Distribution) -> float | None:
     """P99 where both have one, else the maximum."""
     return of.p99 if of.p99 is not None and beside.p99 is not None else of.max

@@ -12,7 +12,19 @@ from trtbench.analysis.reload_course import Course, course
 from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, rise
 from trtbench.analysis.reload_spread import ReloadGroup, groups
-from trtbench.analysis.reload_windows import NS_PER_S, Calm, answered_ns, calm, disturbed, gaps_inside, met, recovery_ns, wait_ns, worst
+from trtbench.analysis.reload_windows import (
+    NS_PER_S,
+    Calm,
+    answered_ns,
+    calm,
+    disturbed,
+    gaps_inside,
+    met,
+    recovery_ns,
+    says_little,
+    wait_ns,
+    worst,
+)
 from trtbench.analysis.window import gpu_memory, last_before, peak
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
@@ -109,7 +121,7 @@ def _reload(
         after=None if recovery is None else calm(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
-        ttft_spike_ratio=_spike(ttft, before.ttft_ns if before else None),
+        ttft_spike_ratio=None if says_little(hit) else _spike(ttft, before.ttft_ns if before else None),
         itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
         recovery_ns=recovery,
         requests=len(hit),
@@ -118,9 +130,9 @@ def _reload(
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
         rss_before_bytes=last_before(rss, start_ns),
-        rss_peak_bytes=peak(rss, start_ns, end_ns),
+        rss_peak_bytes=peak(rss, start_ns, until_ns),
         gpu_before_bytes=last_before(gpu, start_ns),
-        gpu_peak_bytes=peak(gpu, start_ns, end_ns),
+        gpu_peak_bytes=peak(gpu, start_ns, until_ns),
     )
 
 

@@ -21,8 +21,8 @@ class Reloader:
     """Reloads as `asked`; `configs` is the config.pbtxt of each engine that a reload switches to.
 
     Emits reload_started (reload, number, repeat, to, breaks, warmup, control), reload_finished (those and seconds, load_s, loaded_s,
-    restored_s, unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions (versions).
-    What blocks runs in threads, so the load's loop goes on.
+    restored_s, unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions
+    (versions). What blocks runs in threads, so the load's loop goes on.
     """
 
     def __init__(self, asked: HotReload, control: Control, repository: LiveRepository, configs: Mapping[str, str]) -> None:
@@ -87,7 +87,7 @@ class Reloader:
         self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
 
     def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
-        """A server that looks for itself takes what goes away for a change, and loads anew what serves: that is waited for, as a part of it."""
+        """Polled, the server takes what goes away for a change, and loads what serves anew: that is a part of it, and waited for."""
         try:
             with self._repository.broken_version(reload.breaks or "model") as change:
                 outcome["version"] = change.version
