@@ -42,7 +42,10 @@ def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer:
         records = directory.requests()
         assert_conserved(records, {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
         assert outcomes(records) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
-        assert sorted(directory.path.glob("server*.log")) and (directory.path / f"{balancer}.{'cfg' if balancer == 'haproxy' else 'conf'}").exists()
+        assert (
+            sorted(directory.path.glob("server*.log"))
+            and (directory.path / f"{balancer}.{'cfg' if balancer == 'haproxy' else 'conf'}").exists()
+        )
     (curve,) = summarise(run).scalings
     one, two = curve.points
     assert [(point.units, point.repeats, point.asked) for point in (one, two)] == [(1, 1, 2), (2, 1, 4)]
