@@ -17,6 +17,7 @@ from trtbench.serving.balancer import find_balancer
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]
 
 REQUESTS = 24
+CONFIGURATIONS = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
 SCENARIO: dict[str, Any] = MINI | {
     "scaling": {"servers": [1, 2], "order": "interleaved"},
     "workload": {"input_tokens": 8, "output_tokens": 4},
@@ -29,7 +30,7 @@ def balanced(balancer: str) -> dict[str, Any]:
     return SCENARIO | {"deployments": {"default": base}}
 
 
-@pytest.mark.parametrize("balancer", ["haproxy", "nginx"])
+@pytest.mark.parametrize("balancer", CONFIGURATIONS)
 def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer: str) -> None:
     try:
         find_balancer(balancer)
@@ -42,10 +43,7 @@ def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer:
         records = directory.requests()
         assert_conserved(records, {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
         assert outcomes(records) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
-        assert (
-            sorted(directory.path.glob("server*.log"))
-            and (directory.path / f"{balancer}.{'cfg' if balancer == 'haproxy' else 'conf'}").exists()
-        )
+        assert sorted(directory.path.glob("server*.log")) and (directory.path / CONFIGURATIONS[balancer]).exists()
     (curve,) = summarise(run).scalings
     one, two = curve.points
     assert [(point.units, point.repeats, point.asked) for point in (one, two)] == [(1, 1, 2), (2, 1, 4)]
