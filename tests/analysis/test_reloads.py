@@ -187,3 +187,12 @@ def test_a_reload_that_loaded_and_then_failed_is_not_as_meant() -> None:
     next(e for e in happened if e.kind == "reload_finished" and e.data["number"] == 1).data["error"] = "m is still served"
     first = found(happened=happened).reloads[0]
     assert first.loaded and not first.as_meant
+
+
+def test_where_nothing_was_calm_since_the_last_recovery_the_calm_before_stands_in() -> None:
+    """Else no later reload could be compared with anything. The one request of the calm is answered when the second reload has begun."""
+    late = request_of(RECOVERED + MS, [SECOND + MS], index=9)
+    kept = [r for r in requests() if not RECOVERED - S <= r.due_ns < SECOND]
+    first, second, third = found(sorted([*kept, late], key=lambda r: r.due_ns)).reloads
+    assert first.after is None and second.before == first.before and second.before
+    assert second.recovery_ns is not None and third.recovery_ns is not None

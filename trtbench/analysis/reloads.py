@@ -85,11 +85,11 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
 
 
 def _before(measured: Sequence[RequestRecord], results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
-    """From the last recovery on; where the last reload was not seen to recover, what was calm before that one."""
+    """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was calm before that one."""
     if not results:
         return calm(measured, opened_ns, start_ns)
     last = results[-1]
-    return last.before if last.recovery_ns is None else last.after
+    return last.after or last.before
 
 
 def _reload(

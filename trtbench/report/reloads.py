@@ -98,10 +98,10 @@ def _spread_row(group: ReloadGroup, words: Words) -> tuple[str, ...]:
 
 
 def _middle(spread: Spread | None, form: Callable[[float], str], repeats: int) -> str:
-    """Median (min to max), with how many of the repeats have the figure where not all do."""
+    """Median (min to max), or the one that there is, with how many of the repeats have the figure where not all do."""
     if spread is None:
         return NONE
-    text = f"{form(spread.median)} ({form(spread.min)} … {form(spread.max)})"
+    text = form(spread.median) if spread.count == 1 else f"{form(spread.median)} ({form(spread.min)} … {form(spread.max)})"
     return text if spread.count == repeats else f"{text} [{spread.count}/{repeats}]"
 
 
