@@ -34,7 +34,6 @@ SHORT_OF = {
     ],
     "hot-reload-encoder": [
         *("--set=load.0.duration_s=6", "--set=load.0.rate=20", "--set=hot_reload.before_s=1", "--set=hot_reload.repeats=1"),
-        "--set=hot_reload.reloads=[{kind: new_version}]",
     ],
     "encoder": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[]]"),

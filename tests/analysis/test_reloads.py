@@ -196,3 +196,21 @@ def test_where_nothing_was_calm_since_the_last_recovery_the_calm_before_stands_i
     first, second, third = found(sorted([*kept, late], key=lambda r: r.due_ns)).reloads
     assert first.after is None and second.before == first.before and second.before
     assert second.recovery_ns is not None and third.recovery_ns is not None
+
+
+def test_a_request_that_meets_two_reloads_and_fails_is_lost_once() -> None:
+    waits = replace(request_of(FIRST + S, []), outcome=Outcome.TIMEOUT, done_ns=SECOND + 2 * S)
+    slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
+    result = found(sorted([*slow, waits], key=lambda r: r.due_ns))
+    assert [one.lost for one in result.reloads] == [1, 1, 0]
+    assert (result.failed, result.lost) == ({"timeout": 1}, 1)
+
+
+def test_what_is_open_while_requests_pile_up_is_no_leak() -> None:
+    """The second reload begins before the load is calm again: what is open then is not the first one's."""
+    fds = [(FIRST - 1, 30.0), (SECOND - 1, 900.0), (THIRD - 1, 30.0), (END - S, 30.0)]
+    slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
+    result = reloads(events(), slow, samples_of({("server_fds", ""): fds}))
+    assert result and result.reloads[0].recovery_ns is None
+    rise = result.rises["server_fds"]
+    assert rise and (rise.readings, rise.per_reload) == (3, pytest.approx(0, abs=1e-9))

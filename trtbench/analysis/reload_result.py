@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtbench.analysis.percentile import Distribution
@@ -77,4 +78,9 @@ class ReloadResult:
     @property
     def lost(self) -> int:
         """Requests that failed, the load's own end apart."""
-        return sum(count for outcome, count in self.failed.items() if outcome not in _NOT_LOST)
+        return lost_of(self.failed)
+
+
+def lost_of(failed: Mapping[str, int]) -> int:
+    """Of counts by outcome."""
+    return sum(count for outcome, count in failed.items() if outcome not in _NOT_LOST)
