@@ -86,6 +86,8 @@ class Worker:
         self._stop = StopSignal()
         self._run: PhaseRun | None = None
         self._undisturbed = ExitStack()
+        self.broken = False
+        """Whether it cannot go on; the end of the process says why."""
 
     async def prepare(self, order: dict[str, Any]) -> dict[str, Any]:
         self._stop = StopSignal()
@@ -181,6 +183,9 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
             else:
                 getattr(worker, order["do"])(order)
             reading = asyncio.create_task(orders.readline())
+    except Exception:
+        worker.broken = True
+        raise
     finally:
         if running:  # trtbench is gone, or one of them cannot go on: what is in flight is cancelled, and recorded
             worker.stop({"how": "cancel"})
@@ -190,7 +195,9 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
 
 
 async def _answer(worker: Worker, order: dict[str, Any]) -> None:
-    report(await getattr(worker, order["do"])(order))
+    row = await getattr(worker, order["do"])(order)
+    if not worker.broken:  # a phase that was cut short would pass for a finished one
+        report(row)
 
 
 async def _tick(worker: Worker) -> None:
