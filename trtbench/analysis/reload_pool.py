@@ -19,8 +19,7 @@ class Pool:
     """Requests that met one of `windows` reloads, and those of the calm before them, each request and each calm once.
 
     A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance. That of
-    `ttft` is None also where over 1 % of the requests were lost.
-    `ttft_p99_without_one_ns`: smallest and largest P99, by nearest rank whatever the samples, of all windows but one. It says how much
+    `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest rank whatever the samples, of all windows but one. It says how much
     hangs on a single reload, as requests of one window are alike; None of a single window.
     """
 
@@ -37,7 +36,7 @@ class Pool:
 def pool(ones: Sequence[ReloadResult], measured: Sequence[RequestRecord]) -> Pool:
     """`measured` is in the order of being due."""
     windows = [met(measured, one.start_ns, one.window_end_ns) for one in ones]
-    hit = chain.from_iterable(disturbed(measured, one.start_ns, one.window_end_ns) for one in ones)
+    hit = {id(r): r for one in ones for r in disturbed(measured, one.start_ns, one.window_end_ns)}
     calms = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
     before = [undisturbed(measured, *span) for span in calms]
     before_ttft, ttft = _waits(before), _waits(windows)
@@ -49,7 +48,7 @@ def pool(ones: Sequence[ReloadResult], measured: Sequence[RequestRecord]) -> Poo
         ttft_ns=ttft,
         before_itl_ns=before_itl,
         itl_ns=itl,
-        ttft_spike_ratio=None if says_little(list(hit)) else _ratio(ttft, before_ttft),
+        ttft_spike_ratio=None if says_little(list(hit.values())) else _ratio(ttft, before_ttft),
         itl_spike_ratio=_ratio(itl, before_itl),
         ttft_p99_without_one_ns=_without_one(windows),
     )
