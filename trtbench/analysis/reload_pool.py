@@ -18,9 +18,10 @@ from trtbench.records import RequestRecord
 class Pool:
     """Requests that met one of `windows` reloads, and those of the calm before them, each request and each calm once.
 
-    A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance. That of
-    `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest rank whatever the samples, of all windows but one. It says how much
-    hangs on a single reload, as requests of one window are alike; None of a single window.
+    A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance.
+    That of `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest
+    rank whatever the samples, of all windows but one. It says how much hangs on a single reload, as requests of one window are alike;
+    None of a single window.
     """
 
     windows: int
