@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trtbench.console import Console, load_line
+from trtbench.console import Console, _line, load_line
 from trtbench.load.progress import Counts, LoadProgress
 from trtbench.records import Event
 
@@ -138,3 +138,29 @@ def test_long_work_is_told_every_ten_seconds_without_a_terminal(
         else:
             pytest.fail("no line came")
         console(EVENTS[2])
+
+
+@pytest.mark.parametrize(
+    ("ok", "error", "has"),
+    [
+        (True, "", "blue_green: loaded after 3.0 s"),
+        (True, "m is still served", "blue_green: loaded, but did not end as asked (m is still served) after 3.0 s"),
+        (False, "no such\nfile", "blue_green: did not load (no such file) after 3.0 s"),
+    ],
+)
+def test_a_reload_that_loaded_and_yet_failed_says_so(ok: bool, error: str, has: str) -> None:
+    data = {"number": 1, "reload": "blue_green", "ok": ok, "error": error, "seconds": 3.0}
+    assert _line(Event(0, "reload_finished", "d", data)) == f"d: reload 1, {has}"
+
+
+@pytest.mark.parametrize(
+    ("temperature_c", "reached", "has"),
+    [
+        (48, True, "c1: GPUs at 48 \u00b0C after 7 s"),
+        (60, False, "c1: GPUs at 60 \u00b0C after 7 s, still warm"),
+        (None, False, "c1: no GPU tells how warm it is, so nothing was waited for"),
+    ],
+)
+def test_how_warm_the_gpus_are_is_said_where_it_is_known(temperature_c: int | None, reached: bool, has: str) -> None:
+    data = {"stage": "c1", "temperature_c": temperature_c, "asked_c": 50, "waited_s": 7.0, "reached": reached}
+    assert _line(Event(0, "gpu_cooled", "d", data)) == has

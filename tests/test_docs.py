@@ -24,6 +24,17 @@ SHORT_OF = {
         *("--set=load.0.duration_s=8", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
         *("--set=engines=[int8]", "--set=hot_reload.repeats=1"),
     ],
+    "hot-reload-poll": [
+        *("--set=load.0.duration_s=12", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
+        *("--set=engines=[int8]", "--set=hot_reload.repeats=1"),
+    ],
+    "hot-reload-warmup": [
+        *("--set=load.0.duration_s=8", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
+        *("--set=hot_reload.model_warmup=true", "--set=hot_reload.repeats=1"),
+    ],
+    "hot-reload-encoder": [
+        *("--set=load.0.duration_s=6", "--set=load.0.rate=20", "--set=hot_reload.before_s=1", "--set=hot_reload.repeats=1"),
+    ],
     "encoder": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[]]"),
         *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),

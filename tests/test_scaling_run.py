@@ -17,6 +17,7 @@ from trtbench.serving.balancer import find_balancer
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]
 
 REQUESTS = 24
+CONFIGURATIONS = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
 SCENARIO: dict[str, Any] = MINI | {
     "scaling": {"servers": [1, 2], "order": "interleaved"},
     "workload": {"input_tokens": 8, "output_tokens": 4},
@@ -29,25 +30,26 @@ def balanced(balancer: str) -> dict[str, Any]:
     return SCENARIO | {"deployments": {"default": base}}
 
 
-def test_servers_behind_haproxy_share_the_load(start_run: StartRun) -> None:
+@pytest.mark.parametrize("balancer", CONFIGURATIONS)
+def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer: str) -> None:
     try:
-        find_balancer("haproxy")
+        find_balancer(balancer)
     except UserError as error:
         pytest.skip(str(error))
-    command = start_run(balanced("haproxy"))
+    command = start_run(balanced(balancer))
     assert command.wait(150) == 0, command.err
     run = run_of(command)
     for units, directory in enumerate(run.deployments(), 1):
         records = directory.requests()
         assert_conserved(records, {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
         assert outcomes(records) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
-        assert sorted(directory.path.glob("server*.log")) and (directory.path / "haproxy.cfg").exists()
+        assert sorted(directory.path.glob("server*.log")) and (directory.path / CONFIGURATIONS[balancer]).exists()
     (curve,) = summarise(run).scalings
     one, two = curve.points
     assert [(point.units, point.repeats, point.asked) for point in (one, two)] == [(1, 1, 2), (2, 1, 4)]
     assert two.efficiency is not None and two.speedup is not None
     assert two.efficiency.mean == pytest.approx(two.speedup.mean / 2)
-    assert (one.requests, sum(count or 0 for count in two.requests), curve.balancer) == ((), 2 * REQUESTS, "haproxy")
+    assert (one.requests, sum(count or 0 for count in two.requests), curve.balancer) == ((), 2 * REQUESTS, balancer)
     assert min(count or 0 for count in two.requests) >= REQUESTS // 2
     assert two.usage.balancer_cpu_cores is not None and two.usage.server_cpu_cores is not None
     command.assert_nothing_left()

@@ -130,8 +130,9 @@ def _line(event: Event) -> str:
         seconds = (data["end_ns"] - data["start_ns"]) / NS_PER_S
         return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
     if event.kind == "reload_finished":
-        how = "loaded" if data["ok"] else f"did not load ({' '.join(data['error'].split())[:100]})"
-        return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how} after {data['seconds']:.1f} s"
+        said = f" ({' '.join(data['error'].split())[:100]})" if data["error"] else ""
+        how = "did not load" if not data["ok"] else "loaded, but did not end as asked" if said else "loaded"
+        return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how}{said} after {data['seconds']:.1f} s"
     if event.kind == "server_lost":
         return f"{event.deployment}: the server is lost. {data['cause']}"
     if event.kind == "server_fault":
@@ -157,9 +158,10 @@ def gpu_line(kind: str, data: dict[str, Any]) -> str:
     if kind == "gpu_ballast":
         return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
     if kind == "gpu_cooled":
-        return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s" + (
-            "" if data["reached"] else ", still warm"
-        )
+        if data["temperature_c"] is None:
+            return f"{data['stage']}: no GPU tells how warm it is, so nothing was waited for"
+        warm = "" if data["reached"] else ", still warm"
+        return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s{warm}"
     if kind == "gpu_busy":
         names = ", ".join(f"{one['pid']} ({one['name']})" for one in data["processes"])
         return f"{data['gpu']} is used by others too: {names}"

@@ -28,7 +28,7 @@ def rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> Rend
     repository = render(engine, deployment, scenario.workload)
     if not scenario.hot_reload:
         return repository
-    check_reloads(repository)
+    check_reloads(repository, engine.provider)
     return reloadable(repository, scenario.hot_reload)
 
 

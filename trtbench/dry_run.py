@@ -40,8 +40,9 @@ def dry_run(scenario: Scenario) -> None:
     for label, ratio in plan.prefix_hit_ratios.items():
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
     if asked := scenario.hot_reload:
-        kinds = ", ".join(reload.kind for reload in asked.reloads)
-        print(f"{len(asked.planned)} reloads ({kinds}), one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
+        kinds = ", ".join(f"{reload.kind} to {reload.to}" if reload.to else reload.kind for reload in asked.reloads)
+        warm = {True: ", each with model_warmup", "both": ", without and with model_warmup by turns"}.get(asked.model_warmup, "")
+        print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"

@@ -99,8 +99,9 @@ def test_rises_per_reload(per_reload: float, expected: float) -> None:
     assert gpu_rise and gpu_rise.per_reload == pytest.approx(10 * expected, abs=1e-9)
 
 
-def test_memory_before_and_at_its_highest_in_the_window() -> None:
-    rss = [(FIRST - S, 100.0), (FIRST + S, 250.0), (RECOVERED + S, 400.0)]
+def test_memory_before_and_at_its_highest_until_the_next_reload() -> None:
+    """What was replaced may go when the latency has long recovered."""
+    rss = [(FIRST - S, 100.0), (FIRST + S, 200.0), (RECOVERED + S, 250.0), (SECOND + S, 400.0)]
     gpu = {("gpu_memory_used_bytes", gpu): [(at, 2 * value) for at, value in rss] for gpu in "01"}
     result = reloads(events(), requests(), samples_of({("server_rss_bytes", ""): rss, **gpu}))
     assert result and (result.reloads[0].rss_before_bytes, result.reloads[0].rss_peak_bytes) == (100.0, 250.0)
@@ -148,3 +149,68 @@ def test_kinds_with_and_without_warmup_stand_apart() -> None:
         if e.kind.startswith("reload_"):
             e.data["reload"], e.data["warmup"] = "new_version", e.data["number"] == 3
     assert [(group.example.warmup, group.repeats) for group in found(happened=happened).groups] == [(False, 2), (True, 1)]
+
+
+def test_what_came_after_is_from_the_recovery_to_the_next_reload() -> None:
+    first, second, third = found().reloads
+    assert first.after == second.before and first.after
+    assert (first.after.from_ns, first.after.to_ns, first.after.ttft_ns.max) == (RECOVERED, SECOND, TTFT)
+    assert third.after and third.after.from_ns == THIRD + S
+
+
+def test_what_is_left_where_many_were_lost_has_no_spike() -> None:
+    records = requests()
+    hit = [i for i, r in enumerate(records) if FIRST <= r.due_ns < FIRST + S]
+    for i in hit[:2]:
+        records[i] = replace(records[i], outcome=Outcome.UNAVAILABLE, token_ns=[], token_counts=[])
+    first = found(records).reloads[0]
+    assert (first.ttft_spike_ratio, first.lost) == (None, 2)
+    assert first.ttft_ns.max == TTFT + 350 * MS
+
+
+def test_an_encoders_answer_comes_whole() -> None:
+    """The same course with E2E latency in the place of TTFT, and no gaps."""
+    whole = [replace(r, token_ns=[], token_counts=[], asked_output_tokens=0, done_ns=r.token_ns[0]) for r in requests()]
+    result, of_tokens = found(whole), found()
+    for one, other in zip(result.reloads, of_tokens.reloads, strict=True):
+        assert (one.ttft_ns, one.ttft_spike_ratio, one.recovery_ns) == (other.ttft_ns, other.ttft_spike_ratio, other.recovery_ns)
+        assert (one.first_request_penalty_ns, one.before and one.before.ttft_ns) == (
+            other.first_request_penalty_ns,
+            other.before and other.before.ttft_ns,
+        )
+        assert (one.itl_ns.count, one.itl_spike_ratio) == (0, None)
+    assert result.course.ttft_ns == of_tokens.course.ttft_ns and set(result.course.itl_p99_ns) == {None}
+
+
+def test_a_reload_that_loaded_and_then_failed_is_not_as_meant() -> None:
+    happened = events()
+    next(e for e in happened if e.kind == "reload_finished" and e.data["number"] == 1).data["error"] = "m is still served"
+    first = found(happened=happened).reloads[0]
+    assert first.loaded and not first.as_meant
+
+
+def test_where_nothing_was_calm_since_the_last_recovery_the_calm_before_stands_in() -> None:
+    """Else no later reload could be compared with anything. The one request of the calm is answered when the second reload has begun."""
+    late = request_of(RECOVERED + MS, [SECOND + MS], index=9)
+    kept = [r for r in requests() if not RECOVERED - S <= r.due_ns < SECOND]
+    first, second, third = found(sorted([*kept, late], key=lambda r: r.due_ns)).reloads
+    assert first.after is None and second.before == first.before and second.before
+    assert second.recovery_ns is not None and third.recovery_ns is not None
+
+
+def test_a_request_that_meets_two_reloads_and_fails_is_lost_once() -> None:
+    waits = replace(request_of(FIRST + S, []), outcome=Outcome.TIMEOUT, done_ns=SECOND + 2 * S)
+    slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
+    result = found(sorted([*slow, waits], key=lambda r: r.due_ns))
+    assert [one.lost for one in result.reloads] == [1, 1, 0]
+    assert (result.failed, result.lost) == ({"timeout": 1}, 1)
+
+
+def test_what_is_open_while_requests_pile_up_is_no_leak() -> None:
+    """The second reload begins before the load is calm again: what is open then is not the first one's."""
+    fds = [(FIRST - 1, 30.0), (SECOND - 1, 900.0), (THIRD - 1, 30.0), (END - S, 30.0)]
+    slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
+    result = reloads(events(), slow, samples_of({("server_fds", ""): fds}))
+    assert result and result.reloads[0].recovery_ns is None
+    rise = result.rises["server_fds"]
+    assert rise and (rise.readings, rise.per_reload) == (3, pytest.approx(0, abs=1e-9))

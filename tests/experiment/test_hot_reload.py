@@ -20,15 +20,15 @@ pytestmark = pytest.mark.timeout(20)
 
 
 class World:
-    """Control and crew in one; `told` is all that they heard. What loads is refused while `refuses`."""
+    """Control and crew in one; `told` is all that they heard. A load of the version that it `refuses` fails."""
 
-    def __init__(self, refuses: bool = False) -> None:
+    def __init__(self, refuses: str = "") -> None:
         self.told: list[str] = []
         self.refuses = refuses
 
     def load(self, change: Change) -> None:
         self.told.append(f"load {change.model} {change.version}")
-        if self.refuses:
+        if change.version == self.refuses:
             raise ControlError("no")
 
     def unload(self, model: str) -> None:
@@ -49,7 +49,7 @@ class World:
 
 def run(tmp_path: Path, world: World, kinds: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
     """The data of reload_finished, one a reload."""
-    (tmp_path / "source").mkdir()
+    (tmp_path / "source").mkdir(exist_ok=True)
     asked = HotReload.model_validate({"before_s": 0, "every_s": 0.01, "reloads": kinds} | more)
     config = 'name: "m"\ndynamic_batching { max_queue_delay_microseconds: 100 }\n'
     repository = reloadable(RenderedRepository("m", config, tmp_path / "source", KvBudget(1, 32, "fp16", 1, 1)), asked)
@@ -86,7 +86,7 @@ def test_blue_and_green_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_green_model_that_does_not_load_leaves_the_blue_one(tmp_path: Path) -> None:
-    world = World(refuses=True)
+    world = World(refuses="2")
     (one,) = run(tmp_path, world, [{"kind": "blue_green"}])
     assert world.told == ["load m-green 2"] and (one["ok"], one["error"]) == (False, "no")
     assert [path.name for path in (tmp_path / "repository").iterdir()] == ["m"]
@@ -109,6 +109,16 @@ def test_polled_an_unload_is_a_directory_that_is_away(tmp_path: Path) -> None:
     world = Watching()
     run(tmp_path, world, [{"kind": "unload_load"}], control="poll")
     assert world.told == ["away True", "load m 1", "renew"] and model.exists()
+
+
+@pytest.mark.parametrize(("control", "more"), [("explicit", []), ("poll", ["load m 1", "renew"])])
+def test_polled_what_serves_is_loaded_anew_when_what_broke_is_taken_away(tmp_path: Path, control: str, more: list[str]) -> None:
+    world = World(refuses="2")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "model.py").touch()
+    (one,) = run(tmp_path, world, [{"kind": "broken"}], control=control)
+    assert world.told == ["load m 2", *more]
+    assert (one["ok"], one["error"], one["restored_s"] is not None) == (False, "no", bool(more))
 
 
 def test_a_fault_of_ours_ends_the_load_at_once(tmp_path: Path) -> None:

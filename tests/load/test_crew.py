@@ -10,7 +10,7 @@ import pytest
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
 from trtbench.load.draw import draw_plan
-from trtbench.load.member import Member
+from trtbench.load.member import Member, WorkerError
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
@@ -79,3 +79,26 @@ def test_nobody_reaches_the_server(tmp_path: Path, start_fake_server: Any) -> No
 
     with pytest.raises(ConnectError, match=server.url):
         asyncio.run(main())
+
+
+def test_a_switch_that_fails_ends_the_load_and_says_why(tmp_path: Path, start_fake_server: Any) -> None:
+    directory = DeploymentDirectory(tmp_path)
+    config, plan = config_and_plan(directory, start_fake_server(60_000, 1).url)
+
+    async def main() -> None:
+        crew = Crew(config, LoadProgress())
+        try:
+            await crew.grow(2)
+            await crew.prepare(0, plan.stages[0].measured)
+            running = asyncio.create_task(crew.run())
+            await asyncio.sleep(0.3)
+            await crew.switch(5)  # type: ignore[arg-type]
+            await running
+        finally:
+            await crew.close()
+
+    with pytest.raises(WorkerError, match="TypeError"):
+        asyncio.run(main())
+    records = directory.requests()
+    assert sorted(record.index for record in records) == list(range(30))
+    assert {record.outcome for record in records} == {Outcome.CANCELLED, Outcome.NEVER_SENT}

@@ -35,9 +35,10 @@ def config_of(directory: Path, target: Target, **settings: Any) -> WorkerConfig:
 class Process:
     """The worker, and what it reports."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, errors: Path = Path("/dev/null")) -> None:
         command = [sys.executable, "-m", "trtbench.load.worker"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with errors.open("wb") as stderr:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         self.write(config.to_line())
 
     def write(self, line: bytes) -> None:
@@ -110,3 +111,14 @@ def test_a_disk_that_is_full_is_said_and_ends_it(tmp_path: Path, start_fake_serv
     worker.begin()
     fault = worker.report("fault")
     assert fault["errno"] == 28 and worker.process.wait(10) == 1
+
+
+def test_a_switch_that_fails_is_said_and_ends_it_with_all_on_record(tmp_path: Path, start_fake_server: Any) -> None:
+    url = start_fake_server(60_000, 1).url
+    worker = Process(config_of(tmp_path, inspect_target(url, "tensorrt_llm")), errors=tmp_path / "errors")
+    worker.begin()
+    worker.order("switch", model=5)
+    assert worker.process.wait(15) == 1
+    assert "TypeError" in (tmp_path / "errors").read_text()
+    outcomes = [row["outcome"] for row in read_lines(tmp_path / "requests-2.jsonl")]
+    assert len(outcomes) == 10 and set(outcomes) <= {Outcome.CANCELLED.value, Outcome.NEVER_SENT.value}

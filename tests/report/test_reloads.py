@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from report.test_encoder import FOREIGN
 from synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
 from synthetic_run import samples_of
 
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.summary import Summary
-from trtbench.records import Event
+from trtbench.records import Event, RequestRecord
 from trtbench.report import plots
 from trtbench.report.blocks import Table
 from trtbench.report.reloads import reload_blocks
@@ -58,9 +59,38 @@ def test_repeats_stand_as_a_median_and_its_range(summary: Summary) -> None:
     assert spread.rows == (
         (
             *("changed configuration", "3", "1.00× (1.00× … 8.00×)", "1.00× (1.00× … 1.00×)", "1.00 s (1.00 s … 3.00 s)"),
-            *("1.50 s (1.50 s … 1.50 s)", "3.00 s (3.00 s … 3.00 s) [1/3]", "175 (0 … 350) [2/3]", "0 (0 … 0)"),
+            *("1.50 s (1.50 s … 1.50 s)", "3.00 s [1/3]", "175 (0 … 350) [2/3]", "0 (0 … 0)"),
         ),
     )
+
+
+def test_repeats_are_pooled_with_the_count_that_a_p99_lacks(summary: Summary) -> None:
+    blocks = reload_blocks(with_reloads(summary, reloads(alike(), requests(), NO_SAMPLES)), Words("en"), ())
+    (pool,) = [block for block in blocks if isinstance(block, Table) and "all windows" in block.caption]
+    (row,) = pool.rows
+    assert row[:2] == ("changed configuration", "3") and row[3] == "- (51)" and row[4] == "-" and row[5] == "50.0 … 400"
+
+
+def of_encoder() -> list[RequestRecord]:
+    return [replace(r, token_ns=[], token_counts=[], asked_output_tokens=0, done_ns=r.token_ns[0]) for r in requests()]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_an_encoder_nothing_is_said_of_tokens(summary: Summary, language: Language) -> None:
+    words = Words(language, "embed")
+    with_them = with_reloads(summary, reloads(alike(), of_encoder(), NO_SAMPLES))
+    blocks = reload_blocks(with_them, words, ("reloads-default-fp16",))
+    assert not FOREIGN.findall(str(blocks))
+    assert all(len(row) == len(block.header) for block in blocks if isinstance(block, Table) for row in block.rows)
+    assert words("axis.itl_p99_ms") not in plots.draw(with_them, words)["reloads-default-fp16"].svg
+
+
+def test_a_reload_that_did_not_end_as_asked_says_so(summary: Summary) -> None:
+    happened = events()
+    next(e for e in happened if e.kind == "reload_finished").data["error"] = "m is still served"
+    blocks = reload_blocks(with_reloads(summary, reloads(happened, requests(), NO_SAMPLES)), Words("en"), ())
+    (done,) = [block for block in blocks if isinstance(block, Table) and "what each reload did" in block.caption]
+    assert done.rows[0][2] == "loaded, but not all that was asked was done"
 
 
 def test_a_single_round_has_no_table_of_repeats(summary: Summary) -> None:

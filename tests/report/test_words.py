@@ -118,6 +118,7 @@ def bad_reloads() -> Iterator[Reloads]:
     yield replace(found, rises=leaks, reloads=(replace(first, recovery_ns=None, failed={"unavailable": 3}),))
     yield replace(found, reloads=(replace(first, kind="unload_load", failed={"unavailable": 3}, loaded=False, served_on=()),))
     yield replace(found, reloads=(replace(first, kind="broken", before=None), *others))
+    yield replace(found, reloads=(replace(first, error="still served"), *others))
 
 
 ONE = Estimate(1.0, 0.1, 3)

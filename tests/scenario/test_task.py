@@ -42,13 +42,6 @@ def parse(**more: Any) -> Scenario:
         ({"slo": {"itl_ms": 9}}, r"slo\.itl_ms"),
         ({"slo": {"tpot_ms": 9}}, r"slo\.tpot_ms"),
         ({"load": [], "context_limit": {}}, r"context_limit"),
-        (
-            {
-                "load": [{"mode": "poisson", "rate": 1, "duration_s": 60}],
-                "hot_reload": {"reloads": [{"kind": "new_version"}]},
-            },
-            r"hot_reload",
-        ),
     ],
 )
 def test_keys_of_generation_are_refused(more: dict[str, Any], message: str) -> None:
@@ -60,7 +53,7 @@ def test_what_is_written_out_is_the_same_scenario_and_has_none_of_them() -> None
     scenario = parse(grid=AXES, workload={"input_tokens": 9, "mix": {"a": {}, "b": {"cancel": {"ratio": 0.1, "after_s": 1}}}})
     text = scenario.dump()
     assert parse_scenario(yaml.safe_load(text), "again") == scenario
-    for key in ("output_tokens", "kv_cache", "scheduler", "ttft_ms", "hot_reload", "max_sequences", "temperature"):
+    for key in ("output_tokens", "kv_cache", "scheduler", "ttft_ms", "context_limit", "max_sequences", "temperature"):
         assert f"{key}:" not in text
     assert "kv_cache" in parse_scenario({"name": "g", "load": TREE["load"]}, "x").dump()
 

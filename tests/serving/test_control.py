@@ -186,6 +186,26 @@ def test_warm_up_is_in_the_config_while_it_is_asked_for(live: tuple[Path, LiveRe
     assert "model_warmup" not in (model / "config.pbtxt").read_text()
 
 
+def test_the_warm_up_asks_for_what_the_model_takes(live: tuple[Path, LiveRepository]) -> None:
+    model, repository = live
+    repository.warms_up = True
+    repository.add_version('input [ { name: "input_ids" } ]\n')
+    encoder = (model / "config.pbtxt").read_text()
+    repository.add_version('input [ { name: "input_ids" }, { name: "input_lengths" }, { name: "request_output_len" } ]\n')
+    generator = (model / "config.pbtxt").read_text()
+    files = ['input_data_file: "input_lengths"', 'input_data_file: "request_output_len"']
+    assert [one in encoder for one in files] == [False, False] and 'key: "input_ids"' in encoder
+    assert [one in generator for one in files] == [True, True]
+
+
+def test_a_new_version_has_the_files_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    repository = RenderedRepository("m", CONFIG, tmp_path / "source", None, files={"tensors.py": "shared\n"})
+    root = repository.write(tmp_path / "repository")
+    LiveRepository(root, repository).add_version()
+    assert [(root / "m" / version / "tensors.py").read_text() for version in "12"] == ["shared\n", "shared\n"]
+
+
 def test_a_changed_delay_outlives_another_engine(live: tuple[Path, LiveRepository]) -> None:
     model, repository = live
     repository.set_queue_delay(2500)

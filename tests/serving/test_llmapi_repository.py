@@ -229,4 +229,4 @@ def test_what_this_machine_lacks_is_told_before_a_build(tmp_path: Path, monkeypa
 
 def test_no_hot_reload(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="the llmapi model loads no second time"):
-        check_reloads(rendered(tmp_path, {}))
+        check_reloads(rendered(tmp_path, {}), "llmapi")

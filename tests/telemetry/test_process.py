@@ -61,6 +61,19 @@ def test_cpu_of_a_busy_child_counts_and_stays_counted_when_it_goes() -> None:
     assert after.processes == first.processes - 1
 
 
+def test_a_reading_right_after_another_tells_no_cpu_and_loses_none() -> None:
+    """As the last one of a run may be: over a span of under two of the kernel's ticks the share would be chance."""
+    tree = ProcessTree(os.getpid())
+    with _python("while True: pass", wait=False):
+        _usage(tree)
+        sleep_s(0.3)
+        tree.read(now := now_ns())
+        assert (soon := tree.read(now + 1_000_000)) and soon.cpu_cores is None and soon.rss_bytes
+        sleep_s(0.3)
+        later = tree.read(now_ns())
+        assert later and later.cpu_cores and later.cpu_cores > 0.05  # counted from the reading before the one that was too soon
+
+
 def test_a_child_that_was_busy_before_it_was_seen_makes_no_peak() -> None:
     tree = ProcessTree(os.getpid())
     _usage(tree)

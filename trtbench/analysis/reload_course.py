@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from trtbench.analysis.percentile import PERMILLES, nearest_rank
+from trtbench.analysis.reload_windows import answered_ns
 from trtbench.analysis.window import gpu_memory
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
@@ -22,9 +23,9 @@ _POINTS = 1500
 class Course:
     """Bin i of `bin_ns` begins at `from_ns` + i * bin_ns. Completed requests by version (its label) and by when they were sent.
 
-    `ttft_ns`: (instant of the first token, TTFT), where there are over 1,500 the largest of each stretch. `itl_p99_ns`: of the gaps that
-    ended in the bin, by nearest rank, which for under 100 is the largest; None of none. `failed_ns`: when a request was known not to
-    complete. Memory: (instant, bytes).
+    `ttft_ns`: (instant of the first token, TTFT), of an encoder (of its answer, E2E latency); of over 1,500 the largest of each stretch.
+    `itl_p99_ns`: of the gaps that ended in the bin, by nearest rank, which for under 100 is the largest; None of none. `failed_ns`: when
+    a request was known not to complete. Memory: (instant, bytes).
     """
 
     from_ns: int
@@ -41,7 +42,7 @@ class Course:
 def course(measured: Sequence[RequestRecord], samples: Samples, from_ns: int, to_ns: int) -> Course:
     bin_ns = max(_LEAST_BIN_NS, -(-(to_ns - from_ns) // _BINS))
     bins = max(1, -(-(to_ns - from_ns) // bin_ns))
-    done = [r for r in measured if r.outcome is Outcome.COMPLETED and r.token_ns and r.sent_ns is not None]
+    done = [r for r in measured if answered_ns(r) is not None and r.sent_ns is not None]
     versions: dict[str, list[int]] = {}
     for r in done:
         versions.setdefault(r.model_version, [0] * bins)[_bin(r.sent_ns or 0, from_ns, bin_ns, bins)] += 1
@@ -54,7 +55,7 @@ def course(measured: Sequence[RequestRecord], samples: Samples, from_ns: int, to
         from_ns=from_ns,
         to_ns=to_ns,
         bin_ns=bin_ns,
-        ttft_ns=_largest(sorted((r.token_ns[0], r.token_ns[0] - r.due_ns) for r in done)),
+        ttft_ns=_largest(sorted((at, at - r.due_ns) for r in done if (at := answered_ns(r)) is not None)),
         itl_p99_ns=tuple(nearest_rank(np.sort(np.array(of_bin)), PERMILLES["p99"]) if of_bin else None for of_bin in gaps),
         by_version={version: tuple(counts) for version, counts in sorted(versions.items(), key=lambda item: (len(item[0]), item[0]))},
         failed_ns=tuple(sorted(r.done_ns if r.done_ns is not None else r.due_ns for r in measured if r.outcome not in not_failed)),

@@ -20,7 +20,7 @@ def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Fi
         return
     finished = [one for one in found.reloads if one.end_ns is not None]
     yield from _as_meant(result, finished)
-    yield from _lost(result, finished)
+    yield from _lost(result, finished, found.lost)
     yield from _spiked(result, finished, asked)
     yield from _no_recovery(result, finished)
     for series, rise in found.rises.items():
@@ -60,7 +60,8 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
     failed = [one for one in finished if not one.as_meant]
     for code, ones in (
         ("reload_failed", [one for one in failed if not one.loaded]),
-        ("reload_broken_loaded", [one for one in failed if one.loaded]),
+        ("reload_broken_loaded", [one for one in failed if one.loaded and one.kind == "broken"]),
+        ("reload_incomplete", [one for one in failed if one.loaded and one.kind != "broken"]),
         ("reload_took_down", [one for one in finished if not one.loaded and one.served_on == ()]),
     ):
         if ones:
@@ -70,10 +71,10 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
                 "count": len(ones),
                 "said": ones[0].error or "-",
             }
-            yield Finding(code, "warning" if code == "reload_broken_loaded" else "critical", result.name, figures=figures)
+            yield Finding(code, "warning" if ones[0].loaded else "critical", result.name, figures=figures)
 
 
-def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+def _lost(result: DeploymentResult, finished: Sequence[ReloadResult], total: int) -> Iterator[Finding]:
     """Worst of a reload that is no unload: that one leaves a gap by its nature."""
     hit = [one for one in finished if one.lost]
     if not hit:
@@ -81,7 +82,7 @@ def _lost(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterato
     worst = max(hit, key=lambda one: (one.kind != "unload_load", one.lost))
     share = worst.lost / worst.requests
     figures: dict[str, float | str] = {
-        "total": sum(one.lost for one in hit),
+        "total": total,
         "count": len(hit),
         "number": worst.number,
         "kind": worst.kind,

@@ -34,9 +34,10 @@ class Rise:
         return rises and self.per_reload * (self.readings - 1) > _LEAK_RATIO * self.start
 
 
-def rise(series: Series, borders_ns: Sequence[int]) -> Rise | None:
-    """Of the readings at or before each border; None of fewer than three."""
-    found = [(i, value) for i, at in enumerate(borders_ns) if (value := last_before(series, at)) is not None]
+def rise(series: Series, borders_ns: Sequence[int | None]) -> Rise | None:
+    """Of the readings at or before each border that is one; None of fewer than three."""
+    known = [(i, at) for i, at in enumerate(borders_ns) if at is not None]
+    found = [(i, value) for i, at in known if (value := last_before(series, at)) is not None]
     if len(found) < LEAST_READINGS:
         return None
     line = fit_line(*zip(*found, strict=True))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from trtbench.analysis.reload_pool import Pool, pool
 from trtbench.analysis.reload_result import ReloadResult
+from trtbench.records import RequestRecord
 
 FIGURES: dict[str, Callable[[ReloadResult], float | None]] = {
     "ttft_spike_ratio": lambda one: one.ttft_spike_ratio,
@@ -43,9 +45,10 @@ class ReloadGroup:
     as_meant: int
     recovered: int
     figures: dict[str, Spread | None]
+    pool: Pool
 
 
-def groups(results: Sequence[ReloadResult]) -> tuple[ReloadGroup, ...]:
+def groups(results: Sequence[ReloadResult], measured: Sequence[RequestRecord]) -> tuple[ReloadGroup, ...]:
     """In the order in which they were first asked for; reloads that were broken off are left out."""
     alike: dict[tuple[object, ...], list[ReloadResult]] = {}
     for one in results:
@@ -58,6 +61,7 @@ def groups(results: Sequence[ReloadResult]) -> tuple[ReloadGroup, ...]:
             as_meant=sum(one.as_meant for one in ones),
             recovered=sum(one.recovery_ns is not None for one in ones),
             figures={name: Spread.of(map(figure, ones)) for name, figure in FIGURES.items()},
+            pool=pool(ones, measured),
         )
         for ones in alike.values()
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from trtbench.analysis.latency import first_answer_ns
 from trtbench.analysis.percentile import Distribution
 from trtbench.records import Outcome, RequestRecord
 
@@ -17,7 +18,10 @@ WITHIN = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Calm:
-    """Latency of the requests completed without a reload near: due from `from_ns` on, first token before `to_ns`."""
+    """Latency of the requests completed without a reload near: due from `from_ns` on, answered first before `to_ns`.
+
+    `ttft`: of an encoder, whose whole answer comes at once, its E2E latency.
+    """
 
     from_ns: int
     to_ns: int
@@ -27,11 +31,30 @@ class Calm:
 
 def calm(measured: Sequence[RequestRecord], from_ns: int, to_ns: int) -> Calm | None:
     """None when no request completed in that time."""
-    done = [r for r in measured if r.outcome is Outcome.COMPLETED and r.token_ns and from_ns <= r.due_ns and r.token_ns[0] < to_ns]
-    if not done:
-        return None
-    ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in done)
-    return Calm(from_ns, to_ns, ttft, Distribution.of(gaps_inside(done, from_ns, to_ns)))
+    done = undisturbed(measured, from_ns, to_ns)
+    return Calm(from_ns, to_ns, Distribution.of(map(wait_ns, done)), Distribution.of(gaps_inside(done, from_ns, to_ns))) if done else None
+
+
+def answered_ns(request: RequestRecord) -> int | None:
+    """When its first answer came, a token or a whole embedding; None of what did not complete."""
+    wait = first_answer_ns(request) if request.outcome is Outcome.COMPLETED else None
+    return None if wait is None else request.due_ns + wait
+
+
+def wait_ns(answered: RequestRecord) -> int:
+    """From due to first answer, of a request that has one."""
+    return (answered_ns(answered) or answered.due_ns) - answered.due_ns
+
+
+def undisturbed(measured: Sequence[RequestRecord], from_ns: int, to_ns: int) -> list[RequestRecord]:
+    """Those due and first answered in that time. `measured` is in the order of being due."""
+    first, end = (bisect_left(measured, at, key=lambda r: r.due_ns) for at in (from_ns, to_ns))
+    return [r for r in measured[first:end] if (at := answered_ns(r)) is not None and at < to_ns]
+
+
+def met(measured: Sequence[RequestRecord], start_ns: int, end_ns: int) -> list[RequestRecord]:
+    """The completed ones due in that time, or waiting for their first answer when it began."""
+    return [r for r in disturbed(measured, start_ns, end_ns) if (at := answered_ns(r)) is not None and at >= start_ns]
 
 
 def gaps_inside(requests: Iterable[RequestRecord], start_ns: int, end_ns: int) -> list[int]:
@@ -48,6 +71,12 @@ def gaps_inside(requests: Iterable[RequestRecord], start_ns: int, end_ns: int) -
 def disturbed(measured: Sequence[RequestRecord], start_ns: int, end_ns: int) -> list[RequestRecord]:
     """Due before the end, and not over when the reload began."""
     return [r for r in measured if r.due_ns < end_ns and (r.due_ns if r.done_ns is None else r.done_ns) >= start_ns]
+
+
+def says_little(hit: Sequence[RequestRecord]) -> bool:
+    """Over 1 % of them were lost: the P99 of all has no end, and that of the rest is no measure of what they met."""
+    sent = [r for r in hit if r.outcome not in (Outcome.NEVER_SENT, Outcome.CANCELLED)]
+    return 100 * sum(answered_ns(r) is None for r in sent) > len(sent)
 
 
 def worst(of: Distribution, beside: Distribution) -> float | None:
@@ -79,4 +108,5 @@ def recovery_ns(
 
 
 def _good(request: RequestRecord, limit_ns: float) -> bool:
-    return request.outcome is Outcome.COMPLETED and bool(request.token_ns) and request.token_ns[0] - request.due_ns <= limit_ns
+    at = answered_ns(request)
+    return at is not None and at - request.due_ns <= limit_ns

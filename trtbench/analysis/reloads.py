@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.reload_course import Course, course
-from trtbench.analysis.reload_result import ReloadResult
+from trtbench.analysis.reload_result import ReloadResult, lost_of
 from trtbench.analysis.reload_slopes import LEFT_BEHIND, Rise, rise
 from trtbench.analysis.reload_spread import ReloadGroup, groups
-from trtbench.analysis.reload_windows import NS_PER_S, Calm, calm, disturbed, gaps_inside, recovery_ns, worst
+from trtbench.analysis.reload_windows import (
+    NS_PER_S,
+    Calm,
+    answered_ns,
+    calm,
+    disturbed,
+    gaps_inside,
+    met,
+    recovery_ns,
+    says_little,
+    wait_ns,
+    worst,
+)
 from trtbench.analysis.window import gpu_memory, last_before, peak
 from trtbench.records import Event, Outcome, RequestRecord
 from trtbench.rundir import Samples, Series
@@ -31,10 +43,15 @@ class VersionUse:
 
 @dataclass(frozen=True, slots=True)
 class Reloads:
-    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the end."""
+    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the
+    end, where it was calm.
+
+    `failed`: requests of any window that did not complete, by outcome, each once: one that waits long meets several reloads.
+    """
 
     opened_ns: int
     reloads: tuple[ReloadResult, ...]
+    failed: dict[str, int]
     groups: tuple[ReloadGroup, ...]
     versions: dict[str, VersionUse]
     rises: dict[str, Rise | None]
@@ -43,7 +60,12 @@ class Reloads:
     @property
     def unavailable(self) -> int:
         """Requests that failed as such in a window: a reload may leave the model without a version for a while."""
-        return sum(one.failed.get(Outcome.UNAVAILABLE, 0) for one in self.reloads)
+        return self.failed.get(Outcome.UNAVAILABLE, 0)
+
+    @property
+    def lost(self) -> int:
+        """Requests that failed, the load's own end apart."""
+        return lost_of(self.failed)
 
 
 def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples) -> Reloads | None:
@@ -60,12 +82,14 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
     for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
         before = _before(measured, results, opened_ns, event.time_ns)
         results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, (rss, gpu)))
-    borders = [*(event.time_ns for event in started), closed_ns]
+    calm_again = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
+    borders = [at if good else None for at, good in zip([*(event.time_ns for event in started), closed_ns], calm_again, strict=True)]
     series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
     return Reloads(
         opened_ns=opened_ns,
         reloads=tuple(results),
-        groups=groups(results),
+        failed=_failed({id(r): r for one in results for r in disturbed(measured, one.start_ns, one.window_end_ns)}.values()),
+        groups=groups(results, measured),
         versions=_versions(measured),
         rises={name: rise(one, borders) for name, one in series.items()},
         course=course(measured, samples, opened_ns, closed_ns),
@@ -73,11 +97,11 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
 
 
 def _before(measured: Sequence[RequestRecord], results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
-    """From the last recovery on; where the last reload was not seen to recover, what was calm before that one."""
+    """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was before that one."""
     if not results:
         return calm(measured, opened_ns, start_ns)
     last = results[-1]
-    return last.before if last.recovery_ns is None else calm(measured, last.start_ns + last.recovery_ns, start_ns)
+    return last.after or last.before
 
 
 def _reload(
@@ -95,8 +119,7 @@ def _reload(
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
     hit = disturbed(measured, start_ns, end_ns)
-    completed = [r for r in hit if r.outcome is Outcome.COMPLETED]
-    ttft = Distribution.of(r.token_ns[0] - r.due_ns for r in completed if r.token_ns and r.token_ns[0] >= start_ns)
+    ttft = Distribution.of(map(wait_ns, met(measured, start_ns, end_ns)))
     itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
     told = _told(data, start_ns, done_ns)
     answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
@@ -107,21 +130,26 @@ def _reload(
         end_ns=done_ns,
         until_ns=until_ns,
         before=before,
+        after=None if recovery is None else calm(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
-        ttft_spike_ratio=_spike(ttft, before.ttft_ns if before else None),
+        ttft_spike_ratio=None if says_little(hit) else _spike(ttft, before.ttft_ns if before else None),
         itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
         recovery_ns=recovery,
         requests=len(hit),
-        failed=dict(sorted(Counter(r.outcome.value for r in hit if r.outcome is not Outcome.COMPLETED).items())),
+        failed=_failed(hit),
         overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
         rss_before_bytes=last_before(rss, start_ns),
-        rss_peak_bytes=peak(rss, start_ns, end_ns),
+        rss_peak_bytes=peak(rss, start_ns, until_ns),
         gpu_before_bytes=last_before(gpu, start_ns),
-        gpu_peak_bytes=peak(gpu, start_ns, end_ns),
+        gpu_peak_bytes=peak(gpu, start_ns, until_ns),
     )
+
+
+def _failed(hit: Iterable[RequestRecord]) -> dict[str, int]:
+    return dict(sorted(Counter(r.outcome.value for r in hit if r.outcome is not Outcome.COMPLETED).items()))
 
 
 def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
@@ -183,10 +211,9 @@ def _first_answer(
     Of a version that keeps its number, the first request sent after the load stands for it.
     """
     firsts = [
-        (r.sent_ns, r.token_ns[0], r.token_ns[0] - r.due_ns)
+        (r.sent_ns, at, wait_ns(r))
         for r in measured
-        if r.outcome is Outcome.COMPLETED
-        and r.token_ns
+        if (at := answered_ns(r)) is not None
         and r.sent_ns is not None
         and done_ns is not None
         and (r.model_version == version if version else done_ns <= r.sent_ns < until_ns)

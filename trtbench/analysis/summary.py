@@ -37,6 +37,7 @@ from trtbench.analysis.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
 from trtbench.analysis.race import Drop
 from trtbench.analysis.reload_course import Course
 from trtbench.analysis.reload_findings import reload_findings, reload_reasons
+from trtbench.analysis.reload_pool import Pool
 from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reload_spread import ReloadGroup, Spread
@@ -99,6 +100,7 @@ __all__ = [  # what report/ may know of analysis/
     "Level",
     "Limit",
     "NotRun",
+    "Pool",
     "PrefixReuse",
     "Reason",
     "ReloadGroup",

@@ -21,8 +21,8 @@ class Reloader:
     """Reloads as `asked`; `configs` is the config.pbtxt of each engine that a reload switches to.
 
     Emits reload_started (reload, number, repeat, to, breaks, warmup, control), reload_finished (those and seconds, load_s, loaded_s,
-    unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions (versions).
-    What blocks runs in threads, so the load's loop goes on.
+    restored_s, unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions
+    (versions). What blocks runs in threads, so the load's loop goes on.
     """
 
     def __init__(self, asked: HotReload, control: Control, repository: LiveRepository, configs: Mapping[str, str]) -> None:
@@ -55,14 +55,20 @@ class Reloader:
         start_ns = now_ns()
         outcome = await asyncio.to_thread(self._do, planned)
         elapsed_s = (now_ns() - start_ns) / NS_PER_S
-        if outcome["ok"] and reload.kind in ("changed_config", "unload_load"):
-            self._crew.renew()  # the version keeps its number: the client cannot see that it was replaced
+        if self._keeps_number(reload, outcome["ok"]):
+            self._crew.renew()  # the client cannot see that the version was replaced
         after = await asyncio.to_thread(self._versions)
         emit("reload_finished", named | outcome | {"seconds": elapsed_s, "versions_before": before, "versions_after": after})
 
+    def _keeps_number(self, reload: Reload, loaded: bool) -> bool:
+        """Whether a version was loaded anew under the number it had."""
+        if reload.kind == "broken":
+            return not loaded and self._asked.control == "poll"
+        return loaded and reload.kind in ("changed_config", "unload_load")
+
     def _do(self, planned: PlannedReload) -> dict[str, Any]:
         """In a thread. Whether it loaded, how long each step took, and the version that is new."""
-        outcome: dict[str, Any] = dict.fromkeys(("load_s", "loaded_s", "unload_s", "switched_s", "drain_s", "version"))
+        outcome: dict[str, Any] = dict.fromkeys(("load_s", "loaded_s", "restored_s", "unload_s", "switched_s", "drain_s", "version"))
         outcome |= {"ok": False, "error": ""}
         self._start_ns = now_ns()
         self._repository.warms_up = planned.warms_up
@@ -81,9 +87,14 @@ class Reloader:
         self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
 
     def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
-        with self._repository.broken_version(reload.breaks or "model") as change:
-            outcome["version"] = change.version
-            self._load(change, outcome)
+        """Polled, the server takes what goes away for a change, and loads what serves anew: that is a part of it, and waited for."""
+        try:
+            with self._repository.broken_version(reload.breaks or "model") as change:
+                outcome["version"] = change.version
+                self._load(change, outcome)
+        finally:
+            if self._asked.control == "poll":
+                outcome["restored_s"] = _timed(lambda: self._control.load(self._repository.serving))
 
     def _unload_load(self, reload: Reload, outcome: dict[str, Any]) -> None:
         model, polled = self._repository.model, self._asked.control == "poll"

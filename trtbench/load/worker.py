@@ -86,6 +86,8 @@ class Worker:
         self._stop = StopSignal()
         self._run: PhaseRun | None = None
         self._undisturbed = ExitStack()
+        self.broken = False
+        """Whether it cannot go on; the end of the process says why."""
 
     async def prepare(self, order: dict[str, Any]) -> dict[str, Any]:
         self._stop = StopSignal()
@@ -110,13 +112,9 @@ class Worker:
     def renew(self, order: dict[str, Any]) -> None:
         self._client.renew()
 
-    def switch(self, order: dict[str, Any]) -> None:
-        self._switching = asyncio.create_task(self._switch(order["model"]))
-
-    async def _switch(self, model: str) -> None:
-        """Told beside the answers to orders: a phase runs meanwhile."""
-        await self._client.switch(model)
-        report({"switched": model})
+    async def switch(self, order: dict[str, Any]) -> dict[str, Any]:
+        await self._client.switch(order["model"])
+        return {"switched": order["model"]}
 
     def tick(self) -> None:
         self._vitals.sample()
@@ -166,31 +164,40 @@ async def serve(config: WorkerConfig) -> None:
 
 
 async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
-    """Order by order; a phase runs while the next ones are read. Raises what the phase raised."""
-    phase: asyncio.Task[None] | None = None
+    """Order by order; a phase and a switch run while the next ones are read. Raises what one of them raised."""
+    running: set[asyncio.Task[None]] = set()
     reading = asyncio.create_task(orders.readline())
-    while True:
-        await asyncio.wait([reading, phase] if phase else [reading], return_when=asyncio.FIRST_COMPLETED)
-        if phase and phase.done():
-            phase.result()
-            phase = None
-        if not reading.done():
-            continue
-        order = json.loads(reading.result() or b'{"do":"close"}')
-        if order["do"] == "close":
-            break
-        if order["do"] in ("prepare", "run"):
-            phase = asyncio.create_task(_answer(worker, order))
-        else:
-            getattr(worker, order["do"])(order)
-        reading = asyncio.create_task(orders.readline())
-    if phase:  # trtbench is gone: what is in flight is cancelled, and recorded
-        worker.stop({"how": "cancel"})
-        await phase
+    try:
+        while True:
+            done, _ = await asyncio.wait([reading, *running], return_when=asyncio.FIRST_COMPLETED)
+            for task in running & done:
+                task.result()
+            running -= done
+            if not reading.done():
+                continue
+            order = json.loads(reading.result() or b'{"do":"close"}')
+            if order["do"] == "close":
+                break
+            if order["do"] in ("prepare", "run", "switch"):
+                running.add(asyncio.create_task(_answer(worker, order)))
+            else:
+                getattr(worker, order["do"])(order)
+            reading = asyncio.create_task(orders.readline())
+    except Exception:
+        worker.broken = True
+        raise
+    finally:
+        if running:  # trtbench is gone, or one of them cannot go on: what is in flight is cancelled, and recorded
+            worker.stop({"how": "cancel"})
+            await asyncio.wait(running)
+    for task in running:
+        task.result()
 
 
 async def _answer(worker: Worker, order: dict[str, Any]) -> None:
-    report(await getattr(worker, order["do"])(order))
+    row = await getattr(worker, order["do"])(order)
+    if not worker.broken:  # a phase that was cut short would pass for a finished one
+        report(row)
 
 
 async def _tick(worker: Worker) -> None:

@@ -19,20 +19,22 @@ def reload_figure(found: Reloads, words: Words, colours: Sequence[str], ink: str
     course = found.course
     if not course.ttft_ns:
         return None
-    figure = Figure(figsize=(7.2, 7.4), layout="constrained")
-    ttft, itl, versions, memory = figure.subplots(4, 1, sharex=True, height_ratios=(1.3, 1, 1, 1))
-    _latency(ttft, itl, course, words, colours)
+    streams = any(gap is not None for gap in course.itl_p99_ns)
+    figure = Figure(figsize=(7.2, 7.4 if streams else 5.8), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(4 if streams else 3, 1, sharex=True, height_ratios=(1.3, 1, 1, 1) if streams else (1.3, 1, 1))
+    ttft, versions, memory = panels[0], panels[-2], panels[-1]
+    _first_answers(ttft, course, words, colours)
+    if streams:
+        _gaps(panels[1], course, words, colours)
     _versions(versions, course, words, colours)
     _memory(memory, course, words, colours)
     for one in found.reloads:
-        for axes in (ttft, itl, versions, memory):
+        for axes in panels:
             _mark(axes, one, course.from_ns, ink, words if axes is ttft else None)
         ttft.text(_s(one.start_ns, course), 1.02, str(one.number), transform=ttft.get_xaxis_transform(), ha="center", fontsize=8.5)
     memory.set_xlabel(words("axis.time"))
     memory.set_xlim(0, _s(course.to_ns, course))
-    entries = {
-        label: handle for axes in (ttft, itl, versions, memory) for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
     return figure
 
@@ -45,14 +47,17 @@ def _bins_s(course: Course, bins: int) -> list[float]:
     return [i * course.bin_ns / _NS_PER_S for i in range(bins)]
 
 
-def _latency(ttft: Axes, itl: Axes, course: Course, words: Words, colours: Sequence[str]) -> None:
+def _first_answers(ttft: Axes, course: Course, words: Words, colours: Sequence[str]) -> None:
     x, y = zip(*((_s(at, course), value / _NS_PER_MS) for at, value in course.ttft_ns), strict=True)
     ttft.plot(x, y, "o", color=colours[0], markersize=2.5, alpha=0.7, linewidth=0)
     ttft.set_ylim(bottom=0)
-    ttft.set_ylabel(words("axis.ttft_ms"))
+    ttft.set_ylabel(words("axis.e2e_ms" if words.task == "embed" else "axis.ttft_ms"))
     if course.failed_ns:
         failed, top = [_s(at, course) for at in course.failed_ns], ttft.get_xaxis_transform()
         ttft.plot(failed, [0.97] * len(failed), "x", color=colours[3], markersize=4, transform=top, label=words("legend.failed"))
+
+
+def _gaps(itl: Axes, course: Course, words: Words, colours: Sequence[str]) -> None:
     gaps = [value / _NS_PER_MS if value is not None else float("nan") for value in course.itl_p99_ns]
     itl.step(_bins_s(course, len(gaps)), gaps, where="post", color=colours[1], linewidth=1)
     itl.set_ylim(bottom=0)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from trtbench.scenario import HotReload
 from trtbench.serving.model_repository import RenderedRepository, pbtxt_string
-from trtbench.serving.rendered_model import MODEL_VERSION, copy_version
+from trtbench.serving.rendered_model import MODEL_VERSION, write_version
 
 REVISION = "trtbench_revision"
 """A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""
@@ -31,13 +31,6 @@ class TritonPythonModel:
 '''
 _WARMUP_TOKENS, _WARMUP_OUTPUTS = 16, 4  # together under one block of every KV cache
 _WARMUP_FILES = {"input_lengths": _WARMUP_TOKENS, "request_output_len": _WARMUP_OUTPUTS}
-_WARMUP = f"""model_warmup [ {{
-  name: "trtbench" batch_size: 1
-  inputs {{ key: "input_ids" value {{ data_type: TYPE_INT32 dims: [ {_WARMUP_TOKENS} ] zero_data: true }} }}
-  inputs {{ key: "input_lengths" value {{ data_type: TYPE_INT32 dims: [ 1 ] input_data_file: "input_lengths" }} }}
-  inputs {{ key: "request_output_len" value {{ data_type: TYPE_INT32 dims: [ 1 ] input_data_file: "request_output_len" }} }}
-}} ]
-"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,8 @@ class LiveRepository:
     """
 
     def __init__(self, root: Path, repository: RenderedRepository) -> None:
-        self._root, self._source, self._config = root, repository.source, repository.config
+        self._root, self._config = root, repository.config
+        self._source, self._files = repository.source, repository.files
         self._beside = root.with_name(f"{root.name}.staged")
         self.models = (repository.model_name, f"{repository.model_name}-green")
         self.model = repository.model_name
@@ -75,6 +69,11 @@ class LiveRepository:
         self._delay_us: int | None = None
         self.warms_up = False
         """Whether Triton warms up what is loaded from the next change on."""
+
+    @property
+    def serving(self) -> Change:
+        """What the files ask for now."""
+        return Change(self.model, str(self._version), str(self._revision))
 
     def add_version(self, config: str | None = None) -> Change:
         """A further version directory, with it another config.pbtxt when given."""
@@ -151,7 +150,7 @@ class LiveRepository:
     def _stage_version(self) -> Path:
         staged = self._beside / "version"
         shutil.rmtree(staged, ignore_errors=True)
-        copy_version(self._source, staged)
+        write_version(staged, self._source, self._files)
         return staged
 
     def _write_config(self, model: str, directory: Path | None = None, version: str = "") -> Change:
@@ -162,13 +161,24 @@ class LiveRepository:
             config = _DELAY.sub(f"max_queue_delay_microseconds: {self._delay_us}", config)
         if self.warms_up:
             _write_warmup(directory / "warmup")
-            config += _WARMUP
+            config += _warmup(config)
         config += f'parameters {{ key: "{REVISION}" value {{ string_value: "{self._revision}" }} }}\n'
         self._beside.mkdir(exist_ok=True)
         staged = self._beside / "config.pbtxt"
         staged.write_text(config, encoding="utf-8")
         staged.replace(directory / "config.pbtxt")
-        return Change(model, version or str(self._version), str(self._revision))
+        return replace(self.serving, model=model, version=version or str(self._version))
+
+
+def _warmup(config: str) -> str:
+    """One request; an encoder has no input that counts tokens."""
+    ids = f"data_type: TYPE_INT32 dims: [ {_WARMUP_TOKENS} ] zero_data: true"
+    inputs = [f'key: "input_ids" value {{ {ids} }}']
+    for name in _WARMUP_FILES:
+        if f'"{name}"' in config:
+            inputs.append(f'key: "{name}" value {{ data_type: TYPE_INT32 dims: [ 1 ] input_data_file: "{name}" }}')
+    rows = "".join(f"  inputs {{ {one} }}\n" for one in inputs)
+    return f'model_warmup [ {{\n  name: "trtbench" batch_size: 1\n{rows}}} ]\n'
 
 
 def _write_warmup(directory: Path) -> None:

@@ -20,17 +20,16 @@ class RenderedModel:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
-        version = directory / self.name / MODEL_VERSION
-        copy_version(self.source, version)
-        for name, text in self.files.items():
-            (version / name).write_text(text, encoding="utf-8")
+        write_version(directory / self.name / MODEL_VERSION, self.source, self.files)
         (directory / self.name / "config.pbtxt").write_text(self.config, encoding="utf-8")
 
 
-def copy_version(source: Path, version: Path) -> None:
+def write_version(version: Path, source: Path, files: Mapping[str, str]) -> None:
     """A version directory that stays as it is: a server that polls would load it again for the bytecode written beside the model.
 
     The Python stub heeds no PYTHONDONTWRITEBYTECODE, so a file stands where the bytecode would go.
     """
     shutil.copytree(source, version, ignore=shutil.ignore_patterns("__pycache__"))
     (version / "__pycache__").write_text("A file, so that no bytecode is written here (trtbench).\n", encoding="utf-8")
+    for name, text in files.items():
+        (version / name).write_text(text, encoding="utf-8")

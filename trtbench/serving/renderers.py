@@ -77,11 +77,11 @@ def takes_text(deployment: Deployment, provider: str) -> bool:
     return provider == "llmapi" or (deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids")
 
 
-def check_reloads(repository: RenderedRepository) -> None:
+def check_reloads(repository: RenderedRepository, provider: str) -> None:
     """ScenarioError for a repository whose model cannot be loaded anew in a running server."""
     if repository.launch.ranks > 1:
         raise ScenarioError(
             f"hot_reload: the engine has {repository.launch.ranks} ranks, and those of MPI end with their model; reload on one GPU"
         )
-    if repository.files:
+    if provider == "llmapi":
         raise ScenarioError("hot_reload: the llmapi model loads no second time beside itself here; use provider tensorrt_llm or openvino")

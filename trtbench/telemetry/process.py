@@ -20,6 +20,8 @@ from trtbench.records import Sample
 _SCAN_SHARE = 0.002
 """Share of one core that finding the trees' members may take: a scan reads every process, and a GPU node has thousands."""
 
+_SHORTEST_CPU_SPAN_NS = 20_000_000  # two of the kernel's ticks
+
 _SERIES = {
     "server": ("cpu_cores", "rss_bytes", "fds", "threads", "processes"),
     "client": ("cpu_cores", "rss_bytes", "fds", "threads"),
@@ -77,7 +79,7 @@ class ProcessTree:
 
     A member's CPU counts from the reading that first saw it; what it used until its last reading stays counted when it is gone.
     Pages that members share count once for each. The kernel counts CPU time in hundredths of a second, so that `cpu_cores`
-    has steps of 0.04 at 250 ms.
+    has steps of 0.04 at 250 ms, and is left out of a reading that follows the last one too soon.
     """
 
     def __init__(self, root: int, without: Collection[int] = ()) -> None:
@@ -108,12 +110,19 @@ class ProcessTree:
         usages = dict(self._usages())
         if self._root not in {process.pid for process in usages}:
             return None
-        cpu_s = {process: times.user + times.system for process, (times, *_) in usages.items() if times}
-        used_s = sum(cpu_s[process] - self._cpu_s[process] for process in cpu_s.keys() & self._cpu_s.keys())
-        cores = used_s * NS_PER_S / (time_ns - self._read_ns) if self._read_ns else None
-        self._cpu_s, self._read_ns = cpu_s, time_ns
         _, memory, fds, threads = zip(*usages.values(), strict=True)
+        cores = self._cores({process: times.user + times.system for process, (times, *_) in usages.items() if times}, time_ns)
         return Usage(cores, _sum(m and m.rss for m in memory), _sum(fds), _sum(threads), len(usages))
+
+    def _cores(self, cpu_s: dict[psutil.Process, float], time_ns: int) -> float | None:
+        """Since the last reading that it was told of; None, and it waits for the next, where that was just now."""
+        span_ns = time_ns - self._read_ns
+        if self._read_ns and span_ns < _SHORTEST_CPU_SPAN_NS:
+            return None
+        used_s = sum(cpu_s[process] - self._cpu_s[process] for process in cpu_s.keys() & self._cpu_s.keys())
+        cores = used_s * NS_PER_S / span_ns if self._read_ns else None
+        self._cpu_s, self._read_ns = cpu_s, time_ns
+        return cores
 
     def _usages(self) -> Iterator[tuple[psutil.Process, tuple[Any, ...]]]:
         for process in self._members.values():
@@ -207,10 +216,10 @@ class Machine:
 
     def __init__(self) -> None:
         psutil.cpu_percent()  # the share of busy time is since the last call
-        self._began_ns = now_ns()
+        self._cpu_ns = now_ns()
 
     def read(self) -> list[Sample]:
-        """One reading; CPU only from the second on, as the first spans no time to speak of."""
+        """One reading; without the CPU's where the last one was just now, as that spans no time to speak of."""
         time_ns = now_ns()
         available = {"machine": inf, "cgroup": inf}
         for bound in memory_bounds():
@@ -218,12 +227,10 @@ class Machine:
         samples = [Sample(time_ns, "machine_memory_available_bytes", "", available["machine"])]
         if available["cgroup"] < inf:
             samples.append(Sample(time_ns, "container_memory_available_bytes", "", available["cgroup"]))
-        if time_ns - self._began_ns > _SHORTEST_CPU_SPAN_NS:
+        if time_ns - self._cpu_ns >= _SHORTEST_CPU_SPAN_NS:
+            self._cpu_ns = time_ns
             samples.append(Sample(time_ns, "machine_cpu_ratio", "", psutil.cpu_percent() / 100))
         return samples
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-_SHORTEST_CPU_SPAN_NS = 20_000_000  # two of the kernel's ticks

@@ -22,7 +22,7 @@ class Source(Protocol):
 
 @dataclass
 class Tally:
-    """What became of a source's ticks: readings + failures + skipped = ticks that passed.
+    """What became of a source's ticks: readings + failures + skipped = ticks that passed, and one more for the reading at the end.
 
     `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed. `note`: what the
     source cannot tell here.
@@ -41,7 +41,10 @@ def next_tick(start_ns: int, interval_ns: int, instant_ns: int) -> int:
 
 
 class Ticker(threading.Thread):
-    """Reads a source at every tick and appends its samples; ticks missed are skipped, never made up for in a bunch."""
+    """Reads a source at every tick and appends its samples; ticks missed are skipped, never made up for in a bunch.
+
+    Asked to stop, it reads once more: what came since the last tick, an XID or the last steps of a counter, would be lost.
+    """
 
     def __init__(
         self, name: str, open_source: Callable[[], Source], writer: LineWriter, start_ns: int, interval_ns: int, stop: threading.Event
@@ -62,6 +65,7 @@ class Ticker(threading.Thread):
             following = max(tick + 1, next_tick(self._start_ns, self._interval_ns, now_ns()))
             self.tally.skipped += following - tick - 1
             tick = following
+        self._read()
         if self._source is not None:
             self._source.close()
 

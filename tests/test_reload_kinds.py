@@ -1,0 +1,125 @@
+"""Every kind of reload of the real server under load: what answered, what failed, which configuration was served, how often it loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections import Counter
+from typing import Any
+
+import pytest
+from serving.command import Command
+from serving.runs import MINI, StartRun, outcomes, run_of, the_deployment
+from test_hot_reload import found_in
+
+from trtbench.analysis.reload_result import ReloadResult
+from trtbench.records import Outcome
+from trtbench.rundir import RunDirectory
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]
+
+LOADS = re.compile(r'"loading: ([\w-]+):(\d+)"')
+
+
+def asked(kinds: list[dict[str, Any]], every_s: float, rate: float = 3, **more: Any) -> dict[str, Any]:
+    load = {"mode": "constant", "rate": rate, "duration_s": 2 + every_s * len(kinds)}
+    return {"load": [load], "hot_reload": {"before_s": 2, "every_s": every_s, "reloads": kinds} | more}
+
+
+def after(command: Command, number: int, model: str = "smollm2-135m") -> dict[str, Any]:
+    """The config.pbtxt that the server serves when reload `number` is over."""
+    command.wait_for(lambda: any(reload_numbers(command, number)), 100)
+    ready = next(event for event in run_of(command).events() if event.kind == "server_ready")
+    with urllib.request.urlopen(f"http://{ready.data['http']}/v2/models/{model}/config", timeout=10) as answer:
+        return dict(json.load(answer))
+
+
+def reload_numbers(command: Command, number: int) -> list[bool]:
+    if not any(command.directory.glob("runs/*/events.jsonl")):
+        return []
+    return [event.data["number"] == number for event in run_of(command).events() if event.kind == "reload_finished"]
+
+
+def engine_of(config: dict[str, Any]) -> str:
+    return str(config["parameters"]["engine_dir"]["string_value"])
+
+
+def delay_us_of(config: dict[str, Any]) -> int:
+    return int(config["dynamic_batching"]["max_queue_delay_microseconds"])
+
+
+def loads(run: RunDirectory) -> list[tuple[str, str]]:
+    """(model, version) of every load that the server began, its start's among them."""
+    return LOADS.findall((the_deployment(run).path / "server.log").read_text())
+
+
+def lost_nothing(*ones: ReloadResult) -> bool:
+    return not any(set(one.failed) - {"never_sent"} for one in ones)
+
+
+def test_told_explicitly(start_run: StartRun) -> None:
+    """From FP16 to INT8 by a new version, another delay under the same number, and an unload that leaves a gap."""
+    kinds = [{"kind": "new_version", "to": "int8"}, {"kind": "changed_config", "max_queue_delay_us": 20000}, {"kind": "unload_load"}]
+    command = start_run(MINI | asked(kinds, every_s=10) | {"engines": ["fp16"]})
+    switched = after(command, 1)
+    assert "-int8-" in engine_of(switched) and delay_us_of(switched) == 1000
+    assert delay_us_of(after(command, 2)) == 20000
+    assert (delay_us_of(after(command, 3)), "-int8-" in engine_of(after(command, 3))) == (20000, True)
+    assert command.wait(110) == 0, command.err
+    run = run_of(command)
+    switch, changed, gap = found_in(run).reloads
+    assert [one.as_meant for one in (switch, changed, gap)] == [True] * 3
+    assert lost_nothing(switch, changed) and set(gap.failed) == {"unavailable"}
+    assert gap.ttft_spike_ratio is None or 100 * gap.lost <= gap.requests
+    assert (switch.version, changed.version, gap.version) == ("2", None, None) and switch.overlap_ns is not None
+    assert gap.unload_s is not None and gap.first_answer_ns is not None
+    assert set(found_in(run).versions) == {"1", "2"}
+    counted = outcomes(the_deployment(run).requests())
+    assert set(counted) == {Outcome.COMPLETED, Outcome.UNAVAILABLE} and counted[Outcome.UNAVAILABLE] == gap.lost
+    assert loads(run) == [("smollm2-135m", version) for version in "1222"]
+
+
+def test_found_by_polling(start_run: StartRun) -> None:
+    """Each change is one load; a broken version that goes away is one more of what serves, within its reload."""
+    kinds = [
+        {"kind": "new_version", "to": "fp16"},
+        {"kind": "changed_config", "max_queue_delay_us": 20000},
+        {"kind": "broken"},
+        {"kind": "unload_load"},
+    ]
+    command = start_run(MINI | asked(kinds, every_s=11, control="poll"))
+    assert "-fp16-" in engine_of(after(command, 1))
+    assert delay_us_of(after(command, 2)) == 20000
+    assert command.wait(150) == 0, command.err
+    run = run_of(command)
+    new, changed, broken, gap = found_in(run).reloads
+    assert [one.as_meant for one in (new, changed, broken, gap)] == [True] * 4 and {one.control for one in (new, gap)} == {"poll"}
+    assert "broken on purpose" in broken.error and broken.served_on == ("2",)
+    assert lost_nothing(new, changed, broken) and set(gap.failed) == {"unavailable"}
+    assert loads(run) == [("smollm2-135m", version) for version in "122322"]
+    restored = [event.data["restored_s"] is not None for event in run.events() if event.kind == "reload_finished"]
+    assert restored == [False, False, True, False]
+
+
+def test_an_encoder_with_warm_up(start_run: StartRun) -> None:
+    kinds = [{"kind": "new_version", "to": "int8"}, {"kind": "broken", "broken": "engine"}, {"kind": "blue_green"}]
+    workload = {"input_tokens": {"min": 5, "max": 20}, "languages": ["en"]}
+    encoder = {"task": "embed", "model": "minilm-l6-v2", "engines": ["fp16"], "workload": workload}
+    batched = {"deployments": {"default": {"dynamic_batching": {}, "inference_threads": 1}}}
+    named = {key: MINI[key] for key in ("name", "provider", "telemetry")}
+    command = start_run(named | encoder | batched | asked(kinds, every_s=6, rate=40, model_warmup=True))
+    warmed = after(command, 1, "minilm-l6-v2")
+    assert [one["name"] for one in warmed["model_warmup"]] == ["trtbench"] and "-int8-" in engine_of(warmed)
+    assert command.wait(110) == 0, command.err
+    run = run_of(command)
+    found = found_in(run)
+    new, broken, green = found.reloads
+    assert [one.as_meant for one in (new, broken, green)] == [True] * 3 and {one.warmup for one in found.reloads} == {True}
+    assert broken.served_on == ("2",) and lost_nothing(new, broken, green)
+    assert new.before and new.before.ttft_ns.p50 and new.ttft_ns.count and new.itl_ns.count == 0
+    assert list(found.versions) == ["1", "2", "4"] and green.drain_s is not None
+    assert loads(run) == [*(("minilm-l6-v2", version) for version in "123"), ("minilm-l6-v2-green", "4")]
+    text = (run.path / "report.md").read_text()
+    assert "Latency in the window" in text and "ITL" not in text.split("## Hot reload")[1].split("\n## ")[0]
+    assert Counter(record.outcome for record in the_deployment(run).requests()) == {Outcome.COMPLETED: 40 * 20}
