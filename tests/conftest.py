@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,25 @@ SMALL = Deployment(
 """768 tokens of KV cache: far below the model's 8192 positions, so that both limits can be met."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a real server last, and with several workers all on one: servers side by side would take each other's cores."""
+    items.sort(key=_needs_server)
+    if hasattr(config, "workerinput"):
+        for item in filter(_needs_server, items):
+            item.add_marker(pytest.mark.xdist_group("triton"))
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    return item.get_closest_marker("triton") is not None
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the engines before the first test that needs them: minutes in a new checkout, for which no test's time limit allows."""
-    needed = any(item.get_closest_marker("triton") for item in session.items)
+    """Build the engines before the first test that needs them: minutes in a new checkout, for which no test's time limit allows.
+
+    Of several workers the first builds; no test runs before all have collected.
+    """
+    needed = any(map(_needs_server, session.items)) and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
     if needed and not session.config.option.collectonly and PROVIDERS["openvino"].unavailable() is None:
         build_engines(print)
 

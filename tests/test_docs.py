@@ -36,7 +36,7 @@ SHORT_OF = {
         *("--set=load.0.duration_s=6", "--set=load.0.rate=20", "--set=hot_reload.before_s=1", "--set=hot_reload.repeats=1"),
     ],
     "encoder": [
-        *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[]]"),
+        *("--set=grid.repeats=1", "--set=grid.max_batch_size=[16]", "--set=grid.max_queue_delay_us=[0]", "--set=engines=[fp16]"),
         *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
     ],
     "response-cache": [
@@ -44,8 +44,14 @@ SHORT_OF = {
         "--set=grid.repeats=1",
         "--set=load.0.warmup_requests=0",
     ],
-    "batching": ["--set=grid.repeats=1", "--set=grid.max_sequences=[4]", "--set=load.0.requests=2", "--set=engines=[int8]"],
-    "kv-cache": [*(f"--set=load.{stage}.requests=2" for stage in range(7)), "--set=load.0.warmup_requests=0", "--set=engines=[int8]"],
+    "batching": [
+        *("--set=grid.repeats=1", "--set=grid.instances=[1]", "--set=grid.max_sequences=[8]", "--set=engines=[int8]"),
+        *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
+    ],
+    "kv-cache": [
+        *(f"--set=load.{stage}.requests=2" for stage in range(7)),
+        *("--set=load.0.warmup_requests=0", "--set=workload.prefix.tokens=32", "--set=workload.output_tokens=12", "--set=engines=[int8]"),
+    ],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
     "long-context": [
         *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),

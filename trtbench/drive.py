@@ -107,7 +107,8 @@ async def _load(
     try:
         with interrupts_call(interrupt) as caught:
             async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
-                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=server.before_stage)
+                before_stage = _when_sampled(sampler, server.before_stage)
+                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=before_stage)
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
     except ConnectError as error:
         raise ServerError(str(error)) from error
@@ -139,6 +140,17 @@ def _settle(sampler: Sampler, scenario: Scenario) -> None:
     """A last reading, two sampling intervals after the drain: gauges lag, and what is still in use then was not given back."""
     sleep_s(2 * scenario.telemetry.interval_ms / 1000)
     sampler.snapshot()
+
+
+def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
+    """`then`, once the sampler runs: it and the first load worker start side by side."""
+
+    async def before_stage(stage: str, stopped: Callable[[], bool]) -> None:
+        await asyncio.to_thread(sampler.wait_ready)
+        if then:
+            await then(stage, stopped)
+
+    return before_stage
 
 
 async def _snapshot(sampler: Sampler) -> None:

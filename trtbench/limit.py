@@ -57,6 +57,7 @@ def search_limit(
     recorder = Recorder(directory.requests_jsonl())
     try:
         with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
+            sampler.wait_ready()
             trials = _Trials(server, scenario, asked, prompts, recorder, sampler, sorted(directory.path.glob("server*.log")))
             ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
         log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure as Canvas
 from synthetic_run import MS, S, environment, request_of
 
 from trtbench.analysis.cell import LATENCIES, Cell, with_pareto
@@ -16,8 +17,9 @@ from trtbench.analysis.heat_map import heat_maps
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict import Reason
 from trtbench.records import Event, StageWindow
-from trtbench.report.blocks import Code, Figure, Paragraph, Table
+from trtbench.report.blocks import Bullets, Code, Figure, Paragraph, Table
 from trtbench.report.frontier import frontier_blocks
+from trtbench.report.frontier_plot import paint_frontier
 from trtbench.report.heat import heat_table
 from trtbench.report.many import groups_of, shown
 from trtbench.report.plots import draw
@@ -280,6 +282,10 @@ def test_a_report_of_many_deployments_is_compact(tmp_path: Path, language: Langu
     assert titles.index(words("section.frontier")) < titles.index(words("section.metrics")) < titles.index(words("section.latency"))
     assert len(content.reasons) == len({reason.code for reason in summary.verdict.reasons})
     assert [result.name for result in shown(summary)] == ["s8-r1-fp16", "s4-r1-fp16", "s16-r1-fp16", "s32-r1-fp16"]
+    leads, winners, *_ = sections[words("section.conclusion")].blocks  # what the grid was run for
+    assert isinstance(leads, Paragraph) and leads.text == words("conclusion.winner")
+    assert isinstance(winners, Bullets) and len(winners.items) == 1 and "s8" in winners.items[0]
+    assert content.reasons[0].count("-fp16") == 6 and "…" in content.reasons[0]  # of 12, the first and five more
     assert len(sections[words("section.findings")].blocks) <= max(1, len({finding.code for finding in summary.findings}))
 
 
@@ -287,6 +293,14 @@ def test_what_repeats_itself_is_said_once() -> None:
     reasons = [Reason("a", "suspect", f"d{i}") for i in range(3)] + [Reason("b", "note")]
     assert [len(group) for group in groups_of(reasons, many=True)] == [3, 1]
     assert [len(group) for group in groups_of(reasons, many=False)] == [1, 1, 1, 1]
+
+
+def test_no_axis_of_the_figure_goes_below_zero(tmp_path: Path) -> None:
+    """Two rounds: an interval of 12.7 standard errors."""
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 80], "s8": [10, 60]}, repeats=2).frontiers
+    axes = Canvas().subplots()
+    paint_frontier(axes, frontier, "ttft_ns", ("#000000", "#111111"), "#222222")
+    assert axes.get_xlim()[0] == axes.get_ylim()[0] == 0
 
 
 def test_a_grid_of_two_axes_is_painted(tmp_path: Path) -> None:

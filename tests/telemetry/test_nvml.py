@@ -94,6 +94,7 @@ from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
 directory = DeploymentDirectory(Path({str(tmp_path)!r}))
 config = SamplerConfig((SampledServer("127.0.0.1:9", None, None),), "none", os.getpid(), 100_000_000, True)
 with Sampler(config, directory.samples_jsonl) as sampler:
+    sampler.wait_ready()
     time.sleep(1.5)
 tallies = {{name: asdict(tally) for name, tally in sampler.tallies.items()}}
 [tallies, directory.samples().names()]

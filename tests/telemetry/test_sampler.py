@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ def _config(triton: Any, **changes: Any) -> SamplerConfig:
     return SamplerConfig(**facts | changes)
 
 
+@contextmanager
+def sampling(config: SamplerConfig, samples_jsonl: Path) -> Iterator[Sampler]:
+    with Sampler(config, samples_jsonl) as sampler:
+        sampler.wait_ready()
+        yield sampler
+
+
 def test_config_survives_json(fake_triton: Any) -> None:
     config = _config(fake_triton, servers=(SampledServer("a:1", None, 7), SampledServer("b:2", None, None)), balancer_pid=8)
     assert SamplerConfig.from_json(config.to_json()) == config
@@ -38,7 +47,7 @@ def test_config_survives_json(fake_triton: Any) -> None:
 
 def test_samples_every_source_on_the_runs_clock(fake_triton: Any, tmp_path: Path) -> None:
     before_ns = now_ns()
-    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         sleep_s(1)
     rows = [Sample(*row) for row in read_lines(tmp_path / "samples.jsonl")]
     counts = Counter(sample.name for sample in rows)
@@ -54,7 +63,7 @@ def test_samples_every_source_on_the_runs_clock(fake_triton: Any, tmp_path: Path
 
 def test_a_source_that_fails_leaves_the_others_alone(fake_triton: Any, tmp_path: Path) -> None:
     fake_triton.answer.clear()  # the page hangs
-    with Sampler(_config(fake_triton, model="absent"), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton, model="absent"), tmp_path / "samples.jsonl") as sampler:
         sleep_s(1.5)
         fake_triton.answer.set()
     names = Counter(row[1] for row in read_lines(tmp_path / "samples.jsonl"))
@@ -67,7 +76,7 @@ def test_a_source_that_fails_leaves_the_others_alone(fake_triton: Any, tmp_path:
 
 
 def test_a_server_that_goes_and_comes_back_is_read_again(fake_triton: Any, tmp_path: Path) -> None:
-    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         sleep_s(0.3)
         fake_triton.status = 500
         sleep_s(0.3)
@@ -82,7 +91,7 @@ def test_a_server_that_goes_and_comes_back_is_read_again(fake_triton: Any, tmp_p
 def test_several_processes_append_whole_lines(fake_triton: Any, tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     writer = LineWriter(path)
-    with Sampler(_config(fake_triton), path):
+    with sampling(_config(fake_triton), path):
         for index in range(2000):
             writer.write(sample_row(Sample(now_ns(), "ours", "", index)))
         sleep_s(0.2)
@@ -93,7 +102,7 @@ def test_several_processes_append_whole_lines(fake_triton: Any, tmp_path: Path) 
 
 
 def test_snapshot_is_appended_and_returned(fake_triton: Any, tmp_path: Path) -> None:
-    with Sampler(_config(fake_triton, interval_ns=3_600_000_000_000), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton, interval_ns=3_600_000_000_000), tmp_path / "samples.jsonl") as sampler:
         before_ns = now_ns()
         samples = sampler.snapshot()
         after_ns = now_ns()
@@ -114,14 +123,14 @@ def test_snapshot_of_a_lost_server_has_what_still_answers(fake_triton: Any) -> N
 
 def test_leaves_no_process(fake_triton: Any, tmp_path: Path) -> None:
     before = set(psutil.Process().children())
-    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl"):
+    with sampling(_config(fake_triton), tmp_path / "samples.jsonl"):
         assert len(set(psutil.Process().children()) - before) == 1
     assert set(psutil.Process().children()) == before
 
 
 def test_ignores_ctrl_c_and_ends_on_sigterm(fake_triton: Any, tmp_path: Path) -> None:
     before = set(psutil.Process().children())
-    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         (process,) = set(psutil.Process().children()) - before
         assert os.getpgid(process.pid) != os.getpgid(0)
         process.send_signal(signal.SIGINT)
@@ -134,7 +143,7 @@ def test_ignores_ctrl_c_and_ends_on_sigterm(fake_triton: Any, tmp_path: Path) ->
 
 def test_a_killed_sampler_is_told_of_and_harms_nothing(fake_triton: Any, tmp_path: Path) -> None:
     before = set(psutil.Process().children())
-    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+    with sampling(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         (process,) = set(psutil.Process().children()) - before
         process.kill()
         _wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
@@ -148,6 +157,7 @@ import sys, time
 from pathlib import Path
 from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
 with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({str(tmp_path / "samples.jsonl")!r})) as sampler:
+    sampler.wait_ready()
     print(sampler._process.pid, flush=True)
     time.sleep(60)
 """
@@ -159,9 +169,15 @@ with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({
     _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_one_that_is_ended_while_it_starts_tells_its_tallies(fake_triton: Any, tmp_path: Path) -> None:
+    with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
+        pass
+    assert set(sampler.tallies) in ({"triton_statistics", "triton_metrics", "processes", "machine"}, {"sampler"})
+
+
 def test_says_why_it_does_not_start(fake_triton: Any, tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children()}
-    with pytest.raises(SamplerError, match="No such file or directory"), Sampler(_config(fake_triton), tmp_path / "absent" / "s.jsonl"):
+    with pytest.raises(SamplerError, match="No such file or directory"), sampling(_config(fake_triton), tmp_path / "absent" / "s.jsonl"):
         pytest.fail("must not start")
     assert {child.pid for child in psutil.Process().children()} <= before
 

@@ -23,7 +23,7 @@ def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.frontiers:
         return []
-    blocks: list[Block] = [Paragraph(_sentence(frontier, words), strong=True) for frontier in summary.frontiers]
+    blocks: list[Block] = [Paragraph(sentence, strong=True) for sentence in winner_sentences(summary, words)]
     blocks += [Figure("frontier", words("figure.frontier"))] if "frontier" in drawings else []
     for frontier in summary.frontiers:
         blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]
@@ -107,6 +107,11 @@ def _batcher_row(cell: Cell) -> tuple[str, ...]:
 def _basis(frontier: Frontier, words: Words) -> str:
     read = [cell.exact for cell in frontier.cells if cell.step_batch is not None]
     return words("frontier.counted" if all(read) else "frontier.sampled") if read else ""
+
+
+def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
+    """One for each engine and stage of a grid."""
+    return tuple(_sentence(frontier, words) for frontier in summary.frontiers)
 
 
 def _sentence(frontier: Frontier, words: Words) -> str:

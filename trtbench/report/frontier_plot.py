@@ -31,6 +31,8 @@ def paint_frontier(axes: Axes, frontier: Frontier, latency: str, colours: Sequen
         on_line += [at] if cell.pareto and latency in cell.pareto else []
     if len(on_line) > 1:
         axes.plot(*zip(*sorted(on_line), strict=True), "-", color=line, linewidth=1, alpha=0.6, zorder=1)
+    axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))  # an interval of few rounds reaches below zero, no latency does
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
 
 
 def _label(cell: Cell) -> str:

@@ -14,7 +14,7 @@ from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
 from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
-from trtbench.report.frontier import frontier_blocks
+from trtbench.report.frontier import frontier_blocks, winner_sentences
 from trtbench.report.gpu import gpu_blocks
 from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
@@ -24,6 +24,8 @@ from trtbench.report.response_cache import cache_blocks
 from trtbench.report.scaling import scaling_blocks
 from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
 from trtbench.report.words import Words
+
+_PLACES = 5  # named of those that one sentence is about
 
 
 def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Document:
@@ -102,7 +104,9 @@ def _reasons(group: Sequence[Reason], words: Words) -> str:
 
 
 def _others(more: Sequence[Reason | Finding], words: Words) -> str:
-    return words.listed(list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more)))
+    """The first few; how many there are stands beside it, and all of them in summary.json."""
+    places = list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more))
+    return words.listed(places if len(places) <= _PLACES else [*places[:_PLACES], "…"])
 
 
 def _reason(reason: Reason, words: Words) -> str:
@@ -113,7 +117,7 @@ def _reason(reason: Reason, words: Words) -> str:
 
 
 def _conclusion(summary: Summary, words: Words) -> list[Block]:
-    """Bottlenecks and advice, both from findings alone; each remedy once."""
+    """What won of a grid; bottlenecks and advice, both from findings alone; each remedy once."""
     limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
         words("conclusion.item", where=_everywhere(finding, more, words), title=_said(finding, "title", words))
@@ -123,7 +127,9 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
     for finding, *more in groups_of((*limits, *(finding for finding in summary.findings if not finding.limits)), many):
         advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
+    winners = winner_sentences(summary, words)
     return [
+        *([Paragraph(words("conclusion.winner"), strong=True), Bullets(winners)] if winners else []),
         Paragraph(words("conclusion.bottleneck"), strong=True),
         Bullets(tuple(seen)) if seen else limit_sentences(summary, words) or Paragraph(_no_limit(summary, words)),
         Paragraph(words("conclusion.advice"), strong=True),

@@ -104,6 +104,8 @@ def snapshot(config: SamplerConfig) -> list[Sample]:
 class Sampler:
     """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then says what became of every source's ticks.
 
+    It takes most of a second to start, in which the caller can start others: it samples when `wait_ready` returns.
+
     The process ends with its parent, however that ends: its stdin closes.
     """
 
@@ -111,18 +113,24 @@ class Sampler:
         self.tallies: dict[str, Tally] = {}
         self._config = config
         self._samples_jsonl = samples_jsonl.resolve()
+        self._ready = False
         self._process: subprocess.Popen[bytes]
         self._last_words: IO[bytes]
 
     def __enter__(self) -> Sampler:
-        """Returns when the sampler runs; SamplerError when it does not come up."""
         self._last_words = tempfile.TemporaryFile()
         self._process = self._start()
+        return self
+
+    def wait_ready(self) -> None:
+        """Returns when the sampler runs, at once when it does; SamplerError when it does not come up."""
+        if self._ready:
+            return
         if not self._says_ready(self._process):
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
             raise SamplerError(f"the sampler's process did not start: {self._read_last_words()}")
-        return self
+        self._ready = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         how = "broke off"
@@ -133,8 +141,9 @@ class Sampler:
             self._process.kill()
             output, _ = self._process.communicate()
         try:
-            self.tallies = {name: Tally(**tally) for name, tally in json.loads(output).items()}
-        except ValueError:
+            last = output.splitlines()[-1]  # after READY where nobody waited for that
+            self.tallies = {name: Tally(**tally) for name, tally in json.loads(last).items()}
+        except (IndexError, ValueError):
             self.tallies = {"sampler": Tally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
         self._last_words.close()
 
