@@ -12,8 +12,17 @@ from trtbench.scenario import Scenario
 def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
     """Of one deployment's server."""
     tokens = result.facts.tokens
-    if tokens and tokens.get("token_counts") is None:
+    counting = result.counting
+    if counting.unknown:
         yield Reason("tokens_unknown", "invalid", result.name, figures={"family": str(tokens.get("family"))})
+    checked: dict[str, float | str] = {
+        "compared": counting.compared,
+        "error_ratio": "-" if counting.error_ratio is None else counting.error_ratio,
+    }
+    if counting.estimated:
+        yield Reason("tokens_estimated", "suspect", result.name, figures={"count": counting.estimated, **checked})
+    if counting.by_length:
+        yield Reason("tokens_by_length", "note", result.name, figures={"count": counting.by_length, **checked})
     if tokens.get("input_counts") == "tokenizer":
         yield Reason("input_by_tokenizer", "note", result.name)
     if scenario.workload.ignore_eos and tokens.get("forces_length") is False:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from trtbench.analysis.summary import Conservation, DeploymentResult, Distribution, Level, StageResult, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent, seconds, size, whole
+from trtbench.report.format import NONE, about, ms, number, percent, seconds, size, whole
 from trtbench.report.words import Words
 
 _MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
@@ -55,7 +55,7 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
                 whole(rates.completed),
                 number(rates.offered_rate),
                 number(rates.request_throughput),
-                number(rates.input_token_throughput if embeds else rates.output_token_throughput),
+                number(rates.input_token_throughput) if embeds else about(rates.output_token_throughput, rates.tokens_estimated),
                 number(rates.goodput),
                 percent(rates.goodput_ratio),
                 *([] if embeds else [number(stage.energy_per_token_j)]),
