@@ -78,7 +78,7 @@ class DeploymentResult:
     reads_metrics: bool = True  # whether a page was asked for
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
     cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
-    counting: TokenCounting = TokenCounting()  # of what the server did not count
+    counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
 
     @property
     def provider(self) -> str:

@@ -1,4 +1,4 @@
-"""Output whose tokens the server does not tell with each response: what is known of them all the same, and how surely (docs/families.md)."""
+"""Output whose tokens the server does not count: what is known of them all the same, and how surely (docs/families.md)."""
 
 from __future__ import annotations
 
