@@ -48,8 +48,17 @@ def test_what_each_request_is_known_by() -> None:
     ]
     counted, counting = with_counts(requests)
     assert [r.token_counts for r in counted] == [[1, 1], [1] * 4, [2, 3, 2, 3], [0, 1, 1, 1], [1] * 4, [0, 1, 0, 1], [0] * 4, []]
-    assert counting == TokenCounting(by_length=2, estimated=3, unknown=1, compared=1, error_ratio=0.25)
+    assert counting == TokenCounting(by_length=2, estimated=3, unknown=1, compared=1, error_ratio=0.25, uncertain_ratio=(9 * 0.25 + 3) / 25)
+    assert not counting.is_sure
     assert requests[1].token_counts == [0] * 4, "the records stay as they were written"
+
+
+def test_a_few_short_estimates_among_many_told_do_not_matter() -> None:
+    told = [_silent(finish_reason="length", text_tokens=4) for _ in range(40)]
+    assert with_counts([*told, _silent(finish_reason="stop", text_tokens=2)])[1].is_sure, "one end token of 162 tokens"
+    assert not with_counts([*told[:9], _silent(finish_reason="stop", text_tokens=2)])[1].is_sure, "too few to hold the tokenizer against"
+    off = [_silent(finish_reason="length", text_tokens=3) for _ in range(40)]
+    assert not with_counts([*off, *[_silent(finish_reason="stop", text_tokens=2)] * 20])[1].is_sure
 
 
 @pytest.fixture

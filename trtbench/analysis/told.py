@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.verdict import Reason
+from trtbench.analysis.verdict import Grade, Reason
 from trtbench.scenario import Scenario
 
 
@@ -20,7 +20,9 @@ def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reaso
         "error_ratio": "-" if counting.error_ratio is None else counting.error_ratio,
     }
     if counting.estimated:
-        yield Reason("tokens_estimated", "suspect", result.name, figures={"count": counting.estimated, **checked})
+        most = "-" if counting.uncertain_ratio is None else counting.uncertain_ratio
+        grade: Grade = "note" if counting.is_sure else "suspect"
+        yield Reason("tokens_estimated", grade, result.name, figures={"count": counting.estimated, "uncertain_ratio": most, **checked})
     if counting.by_length:
         yield Reason("tokens_by_length", "note", result.name, figures={"count": counting.by_length, **checked})
     if tokens.get("input_counts") == "tokenizer":

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from trtbench.records import Outcome, RequestRecord
 
+_ENOUGH_COMPARED = 10
+_SURE_RATIO = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class TokenCounting:
@@ -14,6 +17,8 @@ class TokenCounting:
 
     `by_length`: it said that they ended by their length, so they have the tokens that were asked. `estimated`: by our tokenizer, of
     their text. Of requests of which both are known, `compared` of them, `error_ratio` is the largest |tokenizer / told - 1|.
+    `uncertain_ratio`: the tokens that the estimates may be off, at that error and one for an end token that no text shows, of all
+    tokens; None where it is not known.
     """
 
     by_length: int = 0
@@ -21,6 +26,12 @@ class TokenCounting:
     unknown: int = 0
     compared: int = 0
     error_ratio: float | None = None
+    uncertain_ratio: float | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether what is estimated moves the figures by less than anybody reads off them."""
+        return self.compared >= _ENOUGH_COMPARED and self.uncertain_ratio is not None and self.uncertain_ratio < _SURE_RATIO
 
 
 def with_counts(requests: Sequence[RequestRecord]) -> tuple[list[RequestRecord], TokenCounting]:
@@ -29,8 +40,17 @@ def with_counts(requests: Sequence[RequestRecord]) -> tuple[list[RequestRecord],
     told = [request for request in untold if _ended_by_length(request)]
     estimated = [request for request in untold if request.tokens_estimated]
     errors = [abs(r.text_tokens / r.asked_output_tokens - 1) for r in told if r.text_tokens is not None]
-    counting = TokenCounting(len(told), len(estimated), len(untold) - len(told) - len(estimated), len(errors), max(errors, default=None))
-    return [request if request.counts_tokens else _counted(request) for request in requests], counting
+    error = max(errors, default=None)
+    counted = [request if request.counts_tokens else _counted(request) for request in requests]
+    unknown = len(untold) - len(told) - len(estimated)
+    return counted, TokenCounting(len(told), len(estimated), unknown, len(errors), error, _uncertain_ratio(counted, error))
+
+
+def _uncertain_ratio(counted: Sequence[RequestRecord], error_ratio: float | None) -> float | None:
+    tokens = sum(request.output_tokens for request in counted)
+    if error_ratio is None or not tokens:
+        return None
+    return sum(request.output_tokens * error_ratio + 1 for request in counted if request.tokens_estimated) / tokens
 
 
 def _ended_by_length(request: RequestRecord) -> bool:

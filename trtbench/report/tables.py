@@ -10,7 +10,15 @@ from trtbench.report.format import NONE, about, ms, number, percent, seconds, si
 from trtbench.report.words import Words
 
 _MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
-_MORE = ("ttft_from_sent_ns", "e2e_latency_from_sent_ns", "itl_per_token_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns")
+_MORE = (
+    "ttft_from_sent_ns",
+    "e2e_latency_from_sent_ns",
+    "itl_per_token_ns",
+    "server_queue_ns",
+    "server_prefill_ns",
+    "server_decode_ns",
+    "outside_engine_ns",
+)
 _MAIN_OF_ENCODERS = ("e2e_latency_ns", "e2e_latency_from_sent_ns", "send_lag_ns")
 _OF_STAMPS = ("ttft_from_read_ns", "itl_from_read_ns", "tpot_from_read_ns", "itl_exact_ns")
 _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
