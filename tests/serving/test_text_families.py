@@ -134,13 +134,14 @@ def test_a_cancellation_does_not_reach_the_engine_of_an_ensemble(server: TritonS
     """Triton cancels steps of an ensemble that have not begun; the engine's has, and makes all the tokens that were asked."""
     before = _tokens_made(server)
     text = "Once upon a time"
-    prompt = PlannedPrompt(np.array(tokenizer.encode(text).ids, np.int32), 40, 0, text=text)
+    prompt, longer = (PlannedPrompt(np.array(tokenizer.encode(text).ids, np.int32), tokens, 0, text=text) for tokens in (40, 50))
     record = _ask(server, model, prompt, cancel_after_tokens=2)
     assert (record.outcome, record.output_tokens) == (Outcome.CANCELLED, 2)
+    assert _ask(server, "tensorrt_llm", longer).output_tokens == 50  # by then the other one has ended too, if it goes on
     deadline_ns = now_ns() + LATER_NS
-    while _active(server) and now_ns() < deadline_ns:
+    while _tokens_made(server) - before < 50 + made and now_ns() < deadline_ns:
         time.sleep(0.1)
-    assert _tokens_made(server) - before == made
+    assert _tokens_made(server) - before == 50 + made
 
 
 def _ask(server: TritonServer, model: str, prompt: PlannedPrompt, cancel_after_tokens: int | None = None) -> RequestRecord:
@@ -157,8 +158,3 @@ def _tokens_made(server: TritonServer) -> float:
     """Of requests that ran to their end in the engine."""
     samples = page(f"http://{server.endpoints.metrics}/metrics").get("nv_llm_output_token_len", [])
     return sum(sample.value for sample in samples if sample.name.endswith("_sum"))
-
-
-def _active(server: TritonServer) -> float:
-    samples = page(f"http://{server.endpoints.metrics}/metrics")["nv_trt_llm_request_metrics"]
-    return sum(sample.value for sample in samples if sample.labels["request_type"] == "active")
