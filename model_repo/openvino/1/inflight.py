@@ -16,7 +16,7 @@ _STATUS = genai.py_openvino_genai.GenerationStatus
 
 
 class InflightBatcher:
-    def __init__(self, settings, gauges, steps, lengths, rests):
+    def __init__(self, settings, gauges, steps, lengths, rests=True):
         """`rests`: the gauges go to 0 when nothing runs. TensorRT-LLM's stay where its last iteration left them."""
         self._rests = rests
         self._pipeline = _load_pipeline(settings)
