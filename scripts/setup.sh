@@ -91,6 +91,20 @@ install_wheels() {
         fail "the wheels in $1 could not be installed; remove that directory to fetch them again"
 }
 
+# For tests alone: a NumPy beside the pinned one, for the Python stub of Triton 24.10, which holds no string tensors under NumPy 2
+# (tests/serving/numpy1.py). Python 3.13 has no wheel of it. Without it those tests are skipped, nothing else.
+add_numpy1() {
+    local python=$1 wheels temporary
+    "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || return 0
+    wheels=$wheelhouses/numpy-1.26.4-$(uname -m)-$("$python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+    if [ ! -d "$wheels" ]; then
+        temporary=$(mktemp -d "$wheelhouses/.numpy1-XXXXXX")
+        pip download "${pip_flags[@]}" --only-binary=:all: --no-deps --dest "$temporary" numpy==1.26.4 && mv -T "$temporary" "$wheels" ||
+            { rm -rf "$temporary"; say "no NumPy 1.26: the tests of string tensors are skipped"; return 0; }
+    fi
+    pip install "${pip_flags[@]}" --no-index --find-links "$wheels" --no-deps --target .venv/numpy1 numpy==1.26.4
+}
+
 pip() { .venv/bin/python -m pip "$@"; }
 
 # What decides the wheels: the head of pyproject.toml up to the tools' settings, the pins, the Python version, the processor.
@@ -109,13 +123,14 @@ main() {
     lock 9 "another set-up of this checkout is at work" # `make bench` and `make test` may start at once
     python=$(find_python)
     key=$(wheels_key "$python")
-    state="$key $("$python" -c 'import sys; print(sys.base_prefix, sys.version.split()[0])') $PWD"
+    state="$key $("$python" -c 'import sys; print(sys.base_prefix, sys.version.split()[0])') $PWD numpy1"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
         complete_python "$python"
         say "$("$python" -V) ($python)"
         make_venv "$python"
         fetch_wheels "$wheelhouses/$key"
         install_wheels "$wheelhouses/$key"
+        add_numpy1 "$python"
         echo "$state" >"$stamp"
         say "done"
     fi

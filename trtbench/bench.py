@@ -12,7 +12,7 @@ from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
-from trtbench.load.text_plan import check_text, in_text
+from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import PromptSource
 from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
@@ -69,9 +69,9 @@ def bench(
         facts |= _of_engine(engine)
         directory.write_json(ENGINE_JSON, engine.as_json())
     directory.write_json("deployment.json", facts)
-    ended, signum = drive(
-        ServerUnderLoad(target, (SampledServer(target.url, metrics_url, None),), end_id), plan, scenario, directory, log, progress
-    )
+    sampled = (SampledServer(target.url, metrics_url, None),)
+    under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
+    ended, signum = drive(under_load, plan, scenario, directory, log, progress)
     log.event("deployment_finished", directory.name, ended=ended)
     if signum is None:
         log.event("run_finished")

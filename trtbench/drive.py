@@ -46,6 +46,7 @@ class ServerUnderLoad:
     death: Callable[[], Death | None] | None = None
     reloader: Reloader | None = None
     before_stage: BeforeStage | None = None
+    revise: Callable[[Any], Any] = lambda row: row  # of each request's row, when the load is over
 
 
 def drive(
@@ -66,7 +67,7 @@ def drive(
         log.event("telemetry_finished", directory.name, sources=tallies)
         return ended, signum
     finally:
-        directory.seal()
+        directory.seal(server.revise)
 
 
 def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig:
@@ -79,7 +80,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
         gpu=any(one.pid is not None for one in server.sampled),
         tls=scenario.client.tls,
         balancer_pid=server.balancer_pid,
-        engine_model="" if server.target.family.name == "text" else None,  # the metrics are those of a model inside
+        engine_model=server.target.engine_model if server.target.family.name == "text" else None,  # the metrics are of a model inside
     )
 
 

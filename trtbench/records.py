@@ -86,6 +86,9 @@ class RequestRecord:
     embedding: list[float] = field(default_factory=list)  # an encoder's answer, of a stage's first prompts only
     done_lag_ns: int | None = None  # of a request whose answer is one response without tokens: how much later it was read
     echoed_tokens: int = 0  # of the prompt, which came before the output and was taken off
+    finish_reason: str = ""  # in the server's words, where it tells
+    output_text: str = ""  # of a server that tells no token counts: all that came, an echoed prompt too
+    text_tokens: int | None = None  # of the output in `output_text`, by our tokenizer: an estimate
 
     @property
     def output_tokens(self) -> int:
@@ -95,6 +98,11 @@ class RequestRecord:
     def counts_tokens(self) -> bool:
         """False for output of an unknown number of tokens: a text whose server does not tell; its `token_counts` are zeros."""
         return not self.token_ns or any(self.token_counts)
+
+    @property
+    def tokens_estimated(self) -> bool:
+        """Its tokens are known by our tokenizer alone."""
+        return self.text_tokens is not None and not (self.finish_reason == "length" and self.outcome is Outcome.COMPLETED)
 
     def to_json(self) -> dict[str, Any]:
         # Not asdict: its deep copies of the lists cost the load generator five times the rest.

@@ -23,7 +23,7 @@ from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import TargetError, inspect_target
-from trtbench.load.text_plan import check_text, in_text
+from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
@@ -206,6 +206,7 @@ def _run_deployment(
                 before_stage=before_stage,
                 balancer_pid=fleet.balancer.pid if fleet.balancer else None,
                 death=fleet.death,
+                revise=counting(target, prepared.prompts),
                 reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
             directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts()})

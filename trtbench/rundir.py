@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from itertools import chain, islice
@@ -65,6 +65,8 @@ _REQUEST_SCHEMA = pa.schema(
         ("embedding", pa.list_(pa.float32())),
         ("done_lag_ns", _NS),
         ("echoed_tokens", pa.int32()),
+        *((name, pa.string()) for name in ("finish_reason", "output_text")),
+        ("text_tokens", pa.int32()),
     ]
 )
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
@@ -141,9 +143,9 @@ class DeploymentDirectory:
             table = pa.Table.from_pylist(list(_sample_rows(self.samples_jsonl)), schema=_SAMPLE_SCHEMA)
         return Samples(table)
 
-    def seal(self) -> None:
-        """Replace the JSON lines by Parquet; each file is renamed into place before its lines go."""
-        _to_parquet(self._request_rows(), _REQUEST_SCHEMA, self.requests_parquet)
+    def seal(self, revise: Callable[[Any], Any] = lambda row: row) -> None:
+        """Replace the JSON lines by Parquet, each request's revised; each file is renamed into place before its lines go."""
+        _to_parquet(map(revise, self._request_rows()), _REQUEST_SCHEMA, self.requests_parquet)
         _to_parquet(_sample_rows(self.samples_jsonl), _SAMPLE_SCHEMA, self.samples_parquet)
         for path in (*self._request_files(), self.samples_jsonl):
             path.unlink(missing_ok=True)

@@ -18,6 +18,9 @@ def test_one_request_by_hand() -> None:
     assert (seen.itl_per_token_ns.min, seen.itl_per_token_ns.max) == (10, 10)
     assert seen.token_rate_per_user.mean == pytest.approx(1e9 / 10)
     assert (seen.server_queue_ns.mean, seen.server_prefill_ns.mean, seen.server_decode_ns.mean) == (8, 28, 50)
+    assert seen.outside_engine_ns.mean == 150 - 110 - (148 - 112)
+    whole = request_of(100, [200], token_counts=[6], sent_ns=110, server=ServerTimes(112, 120, 148, 198))
+    assert latency([whole]).outside_engine_ns.mean == 200 - 110 - (198 - 112), "what does not stream comes with its last token"
 
 
 @pytest.mark.parametrize(("token_ns", "counts"), [([150], [1]), ([150], [16]), ([], [])])

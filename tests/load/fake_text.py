@@ -14,7 +14,7 @@ MODELS = {
     "ensemble": "text, as TensorRT-LLM 1.x has it: tells its counts",
     "ensemble_0.19": "text, as 0.19 has it: random_seed, tells no counts",
     "ensemble_echo": "text, the prompt before it",
-    "llmapi": "text so far in each response, times as strings, no counts",
+    "llmapi": "text so far in each response, times as strings, no counts; why it ended",
     "llmapi_batched": "the same with a batch dimension",
     "ids_echo": "token ids, the prompt's before them whatever is asked",
     "odd": "takes max_tokens as FP32",
@@ -36,6 +36,7 @@ _LLMAPI = {
     "sampling_param_seed": "UINT64",
     "sampling_param_exclude_input_from_output": "BOOL",
     "sampling_param_return_perf_metrics": "BOOL",
+    "return_finish_reason": "BOOL",
 }
 _INPUTS: dict[str, dict[str, str]] = {
     "ensemble": _TEXT | _COUNTS,
@@ -55,7 +56,8 @@ def configure(config: Any, name: str) -> None:
         config.input.add(name=tensor, data_type=model_config_pb2.DataType.Value(f"TYPE_{datatype}"))
     ids = name == "ids_echo"
     counts = ("num_input_tokens", "num_output_tokens") if "seed" in _INPUTS[name] else ()
-    for tensor in ("output_ids", "sequence_length") if ids else ("text_output", *TIMES, *counts):
+    finish = ("finish_reason",) if name.startswith("llmapi") else ()
+    for tensor in ("output_ids", "sequence_length") if ids else ("text_output", *TIMES, *counts, *finish):
         config.output.add(name=tensor)
 
 
@@ -80,6 +82,9 @@ def answers(request: Any, arrival_ns: int) -> Iterator[Any]:
         if "return_num_output_tokens" in inputs:
             tensors += [("num_output_tokens", "INT32", struct.pack("<i", told))]
             tensors += [("num_input_tokens", "INT32", struct.pack("<i", len(prompt.split())))]
+        if "return_finish_reason" in inputs:
+            reason = b"length" if index == asked - 1 else b"None"
+            tensors += [("finish_reason", "BYTES", struct.pack("<I", len(reason)) + reason)]
         if index == asked - 1:
             tensors += _times(model, arrival_ns)
         yield _response(request, tensors, final=index == asked - 1)

@@ -94,6 +94,7 @@ def test_llmapi_is_asked_by_its_own_names_without_a_batch_dimension(fake_server:
         "sampling_param_seed",
         "sampling_param_exclude_input_from_output",
         "sampling_param_return_perf_metrics",
+        "return_finish_reason",
     }
 
 
@@ -112,6 +113,17 @@ def test_tokens_that_nobody_counts_are_not_guessed(fake_server: Any, transport: 
     assert record.token_counts == [0] * 5 and len(record.token_ns) == 5
     assert not record.counts_tokens and record.output_tokens == 0
     assert record.server and record.server.last_token_ns - record.server.first_token_ns == 4000
+
+
+@EVERY_TRANSPORT
+@pytest.mark.parametrize(("model", "ended"), [("ensemble_0.19", ""), ("llmapi", "length")])
+def test_text_that_nobody_counts_is_kept_once_whatever_each_response_carries(
+    fake_server: Any, transport: str, model: str, ended: str
+) -> None:
+    """One sends pieces, the other all the text so far."""
+    record = _ask(fake_server.url, model, transport)
+    assert (record.output_text, record.finish_reason) == (" w0 w2 w3 w4", ended)
+    assert _ask(fake_server.url, "ensemble", transport).output_text == "", "what the server counts need not be kept"
 
 
 @EVERY_TRANSPORT

@@ -10,7 +10,8 @@ from load.word_prompts import FakeWordPrompts
 from trtbench.errors import UserError
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
-from trtbench.load.text_plan import check_text, in_text
+from trtbench.load.target import Target
+from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import TokenIds, UniformPrompts, WorkloadError
 from trtbench.scenario import Scenario, parse_scenario
 
@@ -67,3 +68,12 @@ def test_what_a_model_of_text_cannot_be_asked(workload: dict[str, Any], counts: 
         return
     with pytest.raises(UserError, match=message):
         check_text(scenario(**workload), "M", counts)
+
+
+def test_outputs_are_counted_by_the_tokenizer_only_where_nobody_else_did() -> None:
+    silent = Target("x:1", "m", "", 0, "", frozenset({"text_input", "sampling_param_max_tokens"}), frozenset({"text_output"}))
+    ids = Target("x:1", "m", "", 8, "", frozenset({"input_ids"}), frozenset())
+    row = {"output_text": "w1 w2 w3", "echoed_tokens": 1}
+    assert counting(silent, Merging())(dict(row))["text_tokens"] == 2 - 1, "the echo's tokens are not the output's"
+    assert "text_tokens" not in counting(silent, Merging())({"output_text": "", "echoed_tokens": 0})
+    assert "text_tokens" not in counting(ids, Merging())(dict(row))

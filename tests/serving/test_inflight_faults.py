@@ -82,7 +82,7 @@ class Asked:
 
 
 @pytest.fixture
-def batcher(monkeypatch: pytest.MonkeyPatch) -> Any:
+def start(monkeypatch: pytest.MonkeyPatch) -> Any:
     engine = MagicMock()
     engine.py_openvino_genai.GenerationStatus = SimpleNamespace(RUNNING=RUNNING, FINISHED=FINISHED, IGNORED=IGNORED)
     triton = MagicMock(TritonModelException=type("TritonModelException", (Exception,), {}))
@@ -93,9 +93,20 @@ def batcher(monkeypatch: pytest.MonkeyPatch) -> Any:
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "_load_pipeline", lambda _: FakePipeline())
-    batcher = module.InflightBatcher(SETTINGS, MagicMock(due=lambda: False), MagicMock(), MagicMock())
-    yield batcher
-    batcher.close()
+    made: list[Any] = []
+
+    def start(rests: bool = True) -> Any:
+        made.append(module.InflightBatcher(SETTINGS, MagicMock(due=lambda: False), MagicMock(), MagicMock(), rests))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def batcher(start: Any) -> Any:
+    return start()
 
 
 def ask(batcher: Any, *requests: Asked) -> None:
@@ -122,3 +133,13 @@ def test_after_a_step_that_raises_the_next_request_is_served(batcher: Any, capfd
     served = Asked([4])
     ask(batcher, served)
     assert served.sent == [4]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("rests", "left"), [(True, 0), (False, 1)])
+def test_gauges_at_rest_are_of_the_last_step_only_in_the_backends_place(start: Any, rests: bool, left: int) -> None:
+    batcher = start(rests)
+    ask(batcher, Asked([1], [2]))
+    batcher.close()
+    shown = batcher._gauges.publish.call_args.args[0]
+    assert (shown["scheduled"], shown["active"], shown["waiting"]) == (left, left, 0)

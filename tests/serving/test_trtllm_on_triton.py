@@ -122,6 +122,9 @@ def test_the_client_speaks_the_tensors_of_the_backend(
     summary = summarise(RunDirectory.open(run))
     [result] = summary.deployments
     assert result.facts.tokens == {"family": "ids", "token_counts": "ids", "input_counts": "ids", "forces_length": True}
+    (stage,) = result.stages
+    assert stage.inflight and not stage.inflight.exact, "as of the backend, from sampled gauges alone"
+    assert stage.kv_cache and stage.kv_cache.used_ratio_peak and result.stale_pages, "whose gauges of an idle engine were left out"
     assert result.missing_metrics == () and result.kv_used_blocks and result.stages[0].latency.server_prefill_ns.count == 4
     told = deployment.samples().series("engine_output_tokens")[1]
     assert told[-1] == 4 * 4, "the server counted the tokens that the client did"

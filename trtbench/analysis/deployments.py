@@ -22,6 +22,7 @@ from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
 from trtbench.analysis.throughput import main_rate
 from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
+from trtbench.analysis.uncounted import TokenCounting, with_counts
 from trtbench.analysis.window import gpu_memory
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import DeploymentDirectory, Samples, Series
@@ -77,6 +78,7 @@ class DeploymentResult:
     reads_metrics: bool = True  # whether a page was asked for
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
     cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
+    counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
 
     @property
     def provider(self) -> str:
@@ -90,6 +92,7 @@ def deployment_result(
     directory: DeploymentDirectory, requests: Sequence[RequestRecord], events: Sequence[Event], scenario: Scenario, cpu_count: int
 ) -> DeploymentResult:
     """`events` are this deployment's own."""
+    recorded, (requests, counting) = requests, with_counts(requests)
     facts = deployment_facts(directory.name, _facts_file(directory, "deployment.json"), _facts_file(directory, "engine.json"))
     samples = directory.samples()
     missing_metrics, stale_pages = missing_families(samples), 0
@@ -123,12 +126,13 @@ def deployment_result(
         transports=transports(events),
         gpu_health=gpu_health(samples),
         not_told=_not_told(events),
+        counting=counting,
         echoed=sum(request.echoed_tokens > 0 for request in requests),
         stale_pages=stale_pages,
         missing_metrics=missing_metrics,
         tokens_beyond_ours=None  # a model that is replaced takes its last counts with it
         if scenario.hot_reload
-        else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
+        else tokens_beyond_ours(samples, recorded, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
         reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from trtbench.analysis.percentile import Distribution, quantile_curve
@@ -18,7 +18,8 @@ class Latency:
     """Every figure over the completed requests of one stage; `send_lag_ns` over all that were sent once.
 
     The `server_` three are the server's own: queue = first scheduled - arrival, prefill = first token - first scheduled,
-    decode = last token - first token.
+    decode = last token - first token. `outside_engine_ns`: what a first answer took beyond the engine's own time for it, which is the
+    network, the client, and the models around the engine; two durations of a clock each, so the clocks need not agree.
     """
 
     ttft_ns: Distribution
@@ -36,6 +37,7 @@ class Latency:
     ttft_curve_ns: tuple[float, ...]
     itl_curve_ns: tuple[float, ...]
     e2e_curve_ns: tuple[float, ...] = ()  # where no request has a first token
+    outside_engine_ns: Distribution = field(default_factory=lambda: Distribution.of(()))
 
     @property
     def first_answer_ns(self) -> Distribution:
@@ -67,6 +69,13 @@ def tpot_ns(request: RequestRecord) -> float | None:
     return (request.token_ns[-1] - request.token_ns[0]) / (request.output_tokens - 1)
 
 
+def _engine_ns(request: RequestRecord) -> int:
+    """The engine's own time for what came first: a token, or of a request that does not stream all of them."""
+    assert request.server
+    ready_ns = request.server.first_token_ns if len(request.token_ns) > 1 else request.server.last_token_ns
+    return ready_ns - request.server.arrival_ns
+
+
 def latency(requests: Sequence[RequestRecord]) -> Latency:
     """The figures of one stage's measured requests."""
     done = [request for request in requests if request.outcome is Outcome.COMPLETED]
@@ -92,5 +101,6 @@ def latency(requests: Sequence[RequestRecord]) -> Latency:
         server_decode_ns=Distribution.of(s.last_token_ns - s.first_token_ns for s in served),
         ttft_curve_ns=quantile_curve(ttft),
         itl_curve_ns=quantile_curve(itl),
+        outside_engine_ns=Distribution.of(r.token_ns[0] - r.sent_ns - _engine_ns(r) for r in first if r.server and r.sent_ns is not None),
         e2e_curve_ns=() if first else quantile_curve([r.done_ns - r.due_ns for r in done if r.done_ns is not None]),
     )

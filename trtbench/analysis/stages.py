@@ -148,7 +148,7 @@ def measure(
         turns=by_turn(requests),
         input_tokens=Distribution.of(r.input_tokens for r in done),
         output_tokens=Distribution.of(r.output_tokens for r in done if r.counts_tokens),
-        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done if r.counts_tokens),
+        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done if r.counts_tokens and not r.tokens_estimated),
         backlog_grew=backlog_grew([wait for r in sorted(done, key=lambda r: r.due_ns) if (wait := first_answer_ns(r)) is not None]),
         triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
         inflight=inflight_batching(samples, start, end),

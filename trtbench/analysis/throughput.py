@@ -44,6 +44,7 @@ class Throughput:
     goodput: float | None
     goodput_ratio: float | None  # of all planned but those cancelled as planned, whenever done
     input_token_throughput: float | None = None  # prompts of what was completed inside the window
+    tokens_estimated: bool = False  # some of the output tokens are our tokenizer's, of texts whose server counts none
 
 
 def main_rate(rates: Throughput) -> float | None:
@@ -99,6 +100,7 @@ def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, durati
         goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
         goodput_ratio=None if good is None or not judged else len(good) / judged,
         input_token_throughput=sum(r.input_tokens for r in done) / window.seconds,
+        tokens_estimated=any(request.tokens_estimated for request in requests),
     )
 
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.verdict import Reason
+from trtbench.analysis.verdict import Grade, Reason
 from trtbench.scenario import Scenario
 
 
 def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
     """Of one deployment's server."""
     tokens = result.facts.tokens
-    if tokens and tokens.get("token_counts") is None:
+    counting = result.counting
+    if counting.unknown:
         yield Reason("tokens_unknown", "invalid", result.name, figures={"family": str(tokens.get("family"))})
+    checked: dict[str, float | str] = {
+        "compared": counting.compared,
+        "error_ratio": "-" if counting.error_ratio is None else counting.error_ratio,
+    }
+    if counting.estimated:
+        most = "-" if counting.uncertain_ratio is None else counting.uncertain_ratio
+        grade: Grade = "note" if counting.is_sure else "suspect"
+        yield Reason("tokens_estimated", grade, result.name, figures={"count": counting.estimated, "uncertain_ratio": most, **checked})
+    if counting.by_length:
+        yield Reason("tokens_by_length", "note", result.name, figures={"count": counting.by_length, **checked})
     if tokens.get("input_counts") == "tokenizer":
         yield Reason("input_by_tokenizer", "note", result.name)
     if scenario.workload.ignore_eos and tokens.get("forces_length") is False:

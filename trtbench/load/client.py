@@ -158,7 +158,9 @@ class GrpcClient:
         patience = _Patience(call, limits, record.sent_ns)
         code, text = "", ""
         try:
-            code, text = await (ask(call, record, encoder) if encoder else _exchange(call, message, record, limits))
+            code, text = await (
+                ask(call, record, encoder) if encoder else _exchange(call, message, record, limits, self._target.accumulates)
+            )
         except asyncio.CancelledError:
             if not patience.over:
                 call.cancel()
@@ -231,13 +233,13 @@ def request_id(run_id: str, record: RequestRecord) -> str:
     return f"{run_id}-{record.stage}-{'w' if record.warmup else 'm'}{record.index}"
 
 
-async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Limits) -> tuple[str, str]:
+async def _exchange(call: Any, message: bytes, record: RequestRecord, limits: Limits, accumulates: bool) -> tuple[str, str]:
     """Write one message and read until the request is over; the status of a stream that ended before it: (name of the code, details)."""
     try:
         await call.write(message)
         while (received := await call.read()) is not grpc.aio.EOF:
             arrived_ns = now_ns()
-            take_response(record, arrived_ns, received, message)
+            take_response(record, arrived_ns, received, message, accumulates)
             if record.done_ns is None and (planned := limits.tokens_reached(len(record.output_ids) or record.output_tokens)):
                 end(record, Outcome.CANCELLED, planned)
             if record.done_ns is not None:

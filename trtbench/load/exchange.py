@@ -9,6 +9,7 @@ from trtbench.load.echo import without_echo
 from trtbench.load.errors import classify, end, end_with_status
 from trtbench.load.in_flight import InFlight
 from trtbench.load.messages import Response, decode_response
+from trtbench.load.take import keep_text
 from trtbench.load.token_template import TokenTemplate, token_template
 from trtbench.load.wire import StreamEnded
 from trtbench.records import Outcome, RequestRecord
@@ -21,6 +22,7 @@ class Exchange(InFlight):
     """What has come lies in arrays until the end and only then becomes the record's lists: a fifth of the memory."""
 
     __slots__ = (
+        "_accumulates",
         "_body",
         "_coalesced",
         "_count",
@@ -33,14 +35,15 @@ class Exchange(InFlight):
         "_told_tokens",
     )
 
-    def __init__(self, record: RequestRecord, limits: Limits, body: bytes) -> None:
-        """`body`: of the request, as `Client.encode` made it."""
+    def __init__(self, record: RequestRecord, limits: Limits, body: bytes, accumulates: bool = False) -> None:
+        """`body`: of the request, as `Client.encode` made it. `accumulates`: each response carries all the text so far."""
         super().__init__(record, limits)
         self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._token_ns, self._token_lag_ns = array("q"), array("i")
         self._token_ids, self._coalesced = array("i"), array("i")
         self._count = -1  # tokens of the last response: a server hardly ever changes them; 0: an unknown number
         self._count_changes: list[tuple[int, int]] = []  # (response, tokens from there on)
+        self._accumulates = accumulates
         self._body = body  # shared by all requests of this prompt
         self._told_tokens = 0  # by a server that answers in text
         self._template: TokenTemplate | None = None
@@ -85,9 +88,11 @@ class Exchange(InFlight):
             response = decode_response(message)
         except ValueError as error:
             return Response(error=str(error))
+        keep_text(self._record, response, self._accumulates)
         if response.carries and not self._token_ns:
             response = without_echo(response, self._body, self._record)
         self._template = token_template(message, response) or self._template
+        self._record.finish_reason = response.finish_reason or self._record.finish_reason
         self._record.input_tokens = response.input_tokens or self._record.input_tokens
         self._record.server = response.times or self._record.server
         self._record.model_version = response.model_version or self._record.model_version

@@ -21,11 +21,12 @@ Role = Literal[
     "return_times",
     "return_input_count",
     "return_output_count",
+    "return_finish",
 ]
 """What an input is for, whatever its name."""
 
 TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
-TEXT_OUTPUT = "text_output"
+TEXT_OUTPUT, FINISH_OUTPUT = "text_output", "finish_reason"
 INPUT_COUNT, OUTPUT_COUNT = "num_input_tokens", "num_output_tokens"
 """Of the prompt; of one response alone (the C++ backend counts the ids of that response, an echoed prompt among them)."""
 
@@ -114,6 +115,7 @@ FAMILIES: dict[FamilyName, Family] = {
                 top_p=("sampling_param_top_p", "FP32"),
                 seed=("sampling_param_seed", "UINT64"),
                 return_times=("sampling_param_return_perf_metrics", "BOOL"),
+                return_finish=("return_finish_reason", "BOOL"),
             ),
             required=("prompt", "output_tokens", "stream"),
             outputs=(TEXT_OUTPUT,),

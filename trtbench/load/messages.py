@@ -12,7 +12,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.embedding import embedding_request
-from trtbench.load.family import INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
+from trtbench.load.family import FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target
 from trtbench.records import ServerTimes
@@ -40,6 +40,7 @@ class Response(NamedTuple):
     text: bytes | None = None
     told_tokens: int | None = None
     input_tokens: int | None = None
+    finish_reason: str = ""
 
     @property
     def carries(self) -> bool:
@@ -102,6 +103,7 @@ def decode_response(message: bytes) -> Response:
         text=text_of(tensors[TEXT_OUTPUT][1]) if TEXT_OUTPUT in tensors else None,
         told_tokens=_integer(*tensors[OUTPUT_COUNT]) if OUTPUT_COUNT in tensors else None,
         input_tokens=_integer(*tensors[INPUT_COUNT]) if INPUT_COUNT in tensors else None,
+        finish_reason=_finish_reason(tensors[FINISH_OUTPUT][1]) if FINISH_OUTPUT in tensors else "",
     )
 
 
@@ -125,6 +127,8 @@ def _inputs(target: Target, prompt: PlannedPrompt, context: Sequence[int], workl
         yield "return_output_count", True
     if target.tells_input_count:
         yield "return_input_count", True
+    if target.tells_finish:
+        yield "return_finish", True
 
 
 def _sampling(prompt: PlannedPrompt, sampling: Sampling) -> Iterator[tuple[Role, Any]]:
@@ -160,6 +164,12 @@ def text_of(raw: bytes) -> bytes:
     if len(raw) < _BYTES_LENGTH.size or len(raw) < _BYTES_LENGTH.size + (length := _BYTES_LENGTH.unpack_from(raw)[0]):
         raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than it says")
     return raw[_BYTES_LENGTH.size : _BYTES_LENGTH.size + length]
+
+
+def _finish_reason(raw: bytes) -> str:
+    """ "" while the request goes on: the server then sends Python's None as a text."""
+    reason = text_of(raw).decode("utf-8", "replace")
+    return "" if reason == "None" else reason
 
 
 def _integer(datatype: str, raw: bytes) -> int:

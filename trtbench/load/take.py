@@ -8,8 +8,10 @@ from trtbench.load.messages import Response, decode_response
 from trtbench.records import Outcome, RequestRecord
 
 
-def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: bytes) -> None:
+def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: bytes, accumulates: bool = False) -> None:
     """Put one message into the record of the request `sent`, which has its `done_ns` when the request is over.
+
+    `accumulates`: each response carries all the text so far.
 
     Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
     loop just when the user's next request is due.
@@ -18,12 +20,14 @@ def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: 
         response = decode_response(message)
     except ValueError as error:
         response = Response(error=str(error))
+    keep_text(record, response, accumulates)
     if response.carries and not record.token_ns:
         response = without_echo(response, sent, record)
     if response.carries:
         record.token_ns.append(arrived_ns)
         record.token_counts.append(response.new_tokens)
         record.output_ids += response.tokens
+    record.finish_reason = response.finish_reason or record.finish_reason
     record.input_tokens = response.input_tokens or record.input_tokens
     record.server = response.times or record.server
     record.model_version = response.model_version or record.model_version
@@ -31,3 +35,10 @@ def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: 
         end(record, classify("", response.error), response.error, arrived_ns)
     elif response.final:
         end(record, Outcome.COMPLETED, "", arrived_ns)
+
+
+def keep_text(record: RequestRecord, response: Response, accumulates: bool) -> None:
+    """Text of an unknown number of tokens is kept, to be counted when the load is over; where the server tells, it is not."""
+    if response.text and response.told_tokens is None:
+        text = response.text.decode("utf-8", "replace")
+        record.output_text = text if accumulates else record.output_text + text

@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
 from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
-from trtbench.load.family import INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
+from trtbench.load.family import FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.load.tls import client_context
 from trtbench.scenario import ClientSettings, Task
 
@@ -36,7 +36,8 @@ class Target:
     `max_batch_size` is Triton's; 0: the model does not batch, and tensors carry no leading batch dimension.
     `inputs` and `outputs` are the names that the model has: releases differ. `others`: further servers of the same model, as `url`,
     among which the client deals the requests in turn. `encoder`: of a model that embeds, in one answer a
-    request.
+    request. `engine_model`: the model inside that runs the engine, where this one is around it and says which. `accumulates`: each
+    response carries all the text so far.
     """
 
     url: str
@@ -48,6 +49,8 @@ class Target:
     outputs: frozenset[str]
     others: tuple[str, ...] = ()
     encoder: EncoderTensors | None = None
+    engine_model: str = ""
+    accumulates: bool = False
 
     @property
     def batched(self) -> bool:
@@ -79,6 +82,11 @@ class Target:
         """Of a model that takes text: it tells how many tokens its own tokenizer made of the prompt."""
         return self.family.name != "ids" and INPUT_COUNT in self.outputs and self.input_name("return_input_count") is not None
 
+    @cached_property
+    def tells_finish(self) -> bool:
+        """It tells why an output ended: by "length", it has the tokens that were asked."""
+        return self.input_name("return_finish") is not None and FINISH_OUTPUT in self.outputs
+
     @property
     def counts_tokens(self) -> bool:
         """Whether the tokens of a response can be known: by their ids, or because the server tells."""
@@ -88,7 +96,8 @@ class Target:
     def asked_outputs(self) -> tuple[str, ...]:
         """The outputs that every request names."""
         told = (*([OUTPUT_COUNT] if self.tells_output_count else ()), *([INPUT_COUNT] if self.tells_input_count else ()))
-        return (*self.family.outputs, *(TIME_OUTPUTS if self.gives_times else ()), *told)
+        finish = (FINISH_OUTPUT,) if self.tells_finish else ()
+        return (*self.family.outputs, *(TIME_OUTPUTS if self.gives_times else ()), *told, *finish)
 
     def facts(self) -> dict[str, Any]:
         """What the run should know of how tokens are counted, plain JSON; nothing of a model that makes none."""
@@ -124,11 +133,24 @@ def inspect_target(
         triton_version=triton_version,
         inputs=frozenset(tensor.name for tensor in config.input),
         outputs=frozenset(tensor.name for tensor in config.output),
+        engine_model=_engine_model(config),
+        accumulates="sampling_param_max_tokens" in {tensor.name for tensor in config.input}
+        or _parameter(config, "accumulate_tokens") == "true",
     )
     if task == "embed":
         return replace(target, encoder=_encoder(target, config))
     _check_fit(target, config)
     return target
+
+
+def _engine_model(config: Any) -> str:
+    """Of an ensemble the step that makes token ids, of tensorrt_llm_bls the one that it names; "" of a model that stands alone."""
+    steps = [step.model_name for step in config.ensemble_scheduling.step if "output_ids" in step.output_map]
+    return steps[0] if steps else _parameter(config, "tensorrt_llm_model_name")
+
+
+def _parameter(config: Any, key: str) -> str:
+    return str(config.parameters[key].string_value) if key in config.parameters else ""
 
 
 def _encoder(target: Target, config: Any) -> EncoderTensors:

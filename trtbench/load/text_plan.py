@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from trtbench.errors import UserError
 from trtbench.load.plan import Phase, Plan, PlannedPrompt, StagePlan
+from trtbench.load.target import Target
 from trtbench.load.workload import PromptSource
 from trtbench.scenario import Scenario
 
@@ -36,6 +39,18 @@ def in_text(plan: Plan, source: PromptSource) -> Plan:
         for stage in plan.stages
     )
     return Plan(stages, notes=(*plan.notes, *_note(plan, stages)))
+
+
+def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:
+    """Puts into a request's row the tokens that our tokenizer finds in its text, where nobody else told them."""
+    told = target.encoder is not None or target.counts_tokens
+
+    def counted(row: Any) -> Any:
+        if not told and row["output_text"]:
+            row["text_tokens"] = max(0, len(source.encode(row["output_text"])) - row["echoed_tokens"])
+        return row
+
+    return counted
 
 
 def _phase_in_text(phase: Phase, source: PromptSource) -> Phase:

@@ -64,7 +64,7 @@ class WireClient:
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         encoder = self._target.encoder
-        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits, body)
+        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits, body, self._target.accumulates)
         with self._addressed.one() as to_model:
             await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits, exchange)
 

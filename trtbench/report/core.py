@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
 from trtbench.report.blocks import Block, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent
+from trtbench.report.format import NONE, about, ms, number, percent
 from trtbench.report.many import is_many
 from trtbench.report.words import Language, Words
 
@@ -17,7 +17,7 @@ _COLUMNS: dict[str, Callable[[StageResult], str]] = {
     "col.errors": lambda s: percent(s.conservation.error_ratio),
     "col.p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
     "col.ttft": lambda s: ms(s.latency.ttft_ns.p50),
-    "col.tokens": lambda s: number(s.throughput.output_token_throughput),
+    "col.tokens": lambda s: about(s.throughput.output_token_throughput, s.throughput.tokens_estimated),
     "col.batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
     "col.kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
     "col.cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),

@@ -28,6 +28,7 @@ _FORMULAS = {  # metric as printed: key of its formula
     "itl_exact": "itl_exact",
     "token_rate_per_user": "token_rate_per_user",
     "server_queue, server_prefill, server_decode": "server",
+    "outside_engine": "outside_engine",
     "request_throughput": "request_throughput",
     "output_token_throughput": "output_token_throughput",
     "goodput": "goodput",

@@ -19,6 +19,11 @@ def number(value: float | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def about(value: float | None, estimated: bool) -> str:
+    """A number; one that rests on an estimate shows it: ≈ 36.9."""
+    return f"≈ {number(value)}" if estimated and value is not None else number(value)
+
+
 def whole(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 

@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 from trtbench.analysis.summary import Conservation, DeploymentResult, Distribution, Level, StageResult, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
-from trtbench.report.format import NONE, ms, number, percent, seconds, size, whole
+from trtbench.report.format import NONE, about, ms, number, percent, seconds, size, whole
 from trtbench.report.words import Words
 
 _MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
-_MORE = ("ttft_from_sent_ns", "e2e_latency_from_sent_ns", "itl_per_token_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns")
+_MORE = (
+    "ttft_from_sent_ns",
+    "e2e_latency_from_sent_ns",
+    "itl_per_token_ns",
+    "server_queue_ns",
+    "server_prefill_ns",
+    "server_decode_ns",
+    "outside_engine_ns",
+)
 _MAIN_OF_ENCODERS = ("e2e_latency_ns", "e2e_latency_from_sent_ns", "send_lag_ns")
 _OF_STAMPS = ("ttft_from_read_ns", "itl_from_read_ns", "tpot_from_read_ns", "itl_exact_ns")
 _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
@@ -55,7 +63,7 @@ def throughput_tables(summary: Summary, words: Words) -> list[Block]:
                 whole(rates.completed),
                 number(rates.offered_rate),
                 number(rates.request_throughput),
-                number(rates.input_token_throughput if embeds else rates.output_token_throughput),
+                number(rates.input_token_throughput) if embeds else about(rates.output_token_throughput, rates.tokens_estimated),
                 number(rates.goodput),
                 percent(rates.goodput_ratio),
                 *([] if embeds else [number(stage.energy_per_token_j)]),

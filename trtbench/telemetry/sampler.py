@@ -79,7 +79,7 @@ def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callabl
     """How to open each source that asks Triton, by name."""
     servers, model, tls, engine = config.servers, config.model, config.tls, config.engine_model
     sources: dict[str, Callable[[], Source]] = {
-        "triton_statistics": lambda: together([Statistics(server.grpc_address, model, timeout_s, tls) for server in servers])
+        "triton_statistics": lambda: together([Statistics(server.grpc_address, engine or model, timeout_s, tls) for server in servers])
     }
     if urls := [server.metrics_url for server in servers if server.metrics_url is not None]:
         sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s, engine) for url in urls])

@@ -4,7 +4,7 @@ import time
 
 import triton_python_backend_utils as pb_utils
 
-PUBLISH_INTERVAL_NS = 20_000_000  # every gauge that moves costs the stub a message; scrapes come ten times more rarely
+PUBLISH_INTERVAL_MS = 20  # every gauge that moves costs the stub a message; scrapes come ten times more rarely
 
 _FAMILIES = (
     (
@@ -43,8 +43,9 @@ _SHARED = {"kv_tokens_per", "kv_fraction", "timestamp"}  # means, not sums, over
 class Gauges:
     """Instances of one model share each gauge: every one adds its part, so the page shows their sum."""
 
-    def __init__(self, model, version, instances):
+    def __init__(self, model, version, instances, interval_ms=PUBLISH_INTERVAL_MS):
         self._instances = instances
+        self._interval_ns = interval_ms * 1_000_000
         self._places = {}  # name -> (family, labels); Triton drops a family when its object goes
         self._metrics = {}
         self._shown = {}
@@ -61,7 +62,7 @@ class Gauges:
 
     def publish(self, values):
         """Show `values`; a series appears on the page when it first has a value."""
-        self._next_ns = time.monotonic_ns() + PUBLISH_INTERVAL_NS
+        self._next_ns = time.monotonic_ns() + self._interval_ns
         for name, value in values.items():
             if name not in self._metrics:
                 family, labels = self._places[name]

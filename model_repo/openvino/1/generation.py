@@ -58,6 +58,9 @@ class Generation:
         self.streaming = bool(_scalar(inputs, "streaming", False))
         self._prefix = [] if _scalar(inputs, "exclude_input_in_output", True) else self.input_ids.tolist()
         self._return_times = bool(_scalar(inputs, "return_perf_metrics", False))
+        self._returns_input_count, self._returns_output_count = (
+            bool(_scalar(inputs, f"return_num_{kind}_tokens", False)) for kind in ("input", "output")
+        )
         self._held = []  # tokens of a request that does not stream
         self.arrival_ns = arrival_ns
         self.first_scheduled_ns = 0
@@ -79,6 +82,10 @@ class Generation:
             token_ids = self._held
         token_ids, self._prefix = self._prefix + token_ids, []
         output = {"output_ids": ((1, 1, len(token_ids)), token_ids), "sequence_length": ((1, 1), [len(token_ids)])}
+        if self._returns_input_count:
+            output["num_input_tokens"] = ((1, 1), [len(self.input_ids)])
+        if self._returns_output_count:  # of this response alone, an echoed prompt among them, as the C++ backend counts
+            output["num_output_tokens"] = ((1, 1), [len(token_ids)])
         flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0
         tensors.send(self._sender, output, self._times(step_end_ns) if self._return_times else {}, flags)
 

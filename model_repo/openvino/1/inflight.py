@@ -16,7 +16,9 @@ _STATUS = genai.py_openvino_genai.GenerationStatus
 
 
 class InflightBatcher:
-    def __init__(self, settings, gauges, steps, lengths):
+    def __init__(self, settings, gauges, steps, lengths, rests=True):
+        """`rests`: the gauges go to 0 when nothing runs. TensorRT-LLM's stay where its last iteration left them."""
+        self._rests = rests
         self._pipeline = _load_pipeline(settings)
         self._gauges = gauges
         self._steps = steps
@@ -101,7 +103,7 @@ class InflightBatcher:
         if any(status != _STATUS.RUNNING for *_, status in answers.values()):
             self._steps.publish()  # before the answers leave: whoever waits for the last one then finds every step counted
         context_tokens = self._send_answers(answers, end_ns)
-        if not self._active:
+        if self._rests and not self._active:
             self._pipeline.step()  # an empty step: only then does the engine count the blocks it has freed
             scheduled = 0
         self._publish(scheduled, context_tokens, force=not self._active)
@@ -154,7 +156,7 @@ class InflightBatcher:
             return
         metrics = self._pipeline.get_metrics()
         used = round(metrics.cache_usage / 100 * self._kv_blocks)
-        active = len(self._active) + len(self._arrived)
+        active = max(len(self._active) + len(self._arrived), scheduled)
         generating = sum(1 for generation in self._active.values() if generation.first_token_ns)
         values = {
             "active": active,

@@ -12,7 +12,11 @@ from gauges import Gauges
 from generation import Generation, Limits, RequestError
 from inflight import InflightBatcher
 from lengths import LengthHistograms
-from steps import StepCounters
+from steps import NoStepCounters, StepCounters
+
+BACKENDS_OWN = "gpt_model_type"
+"""A parameter that every configuration of TensorRT-LLM's C++ backend has."""
+BACKENDS_INTERVAL_MS = 100
 
 
 class TritonPythonModel:
@@ -21,9 +25,13 @@ class TritonPythonModel:
         settings = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         instances = sum(group["count"] for group in config["instance_group"])
         self._limits = Limits.from_settings(settings)
-        gauges = Gauges(args["model_name"], args["model_version"], instances)
-        steps = StepCounters(args["model_name"], args["model_version"])
-        self._batcher = InflightBatcher(settings, gauges, steps, LengthHistograms(args["model_name"], args["model_version"]))
+        model = args["model_name"], args["model_version"]
+        if BACKENDS_OWN in settings:  # served in its place: what it does not tell is not told
+            interval_ms = int(settings.get("stats_check_period_ms") or BACKENDS_INTERVAL_MS)
+            gauges, steps = Gauges(*model, instances, interval_ms), NoStepCounters()
+        else:
+            gauges, steps = Gauges(*model, instances), StepCounters(*model)
+        self._batcher = InflightBatcher(settings, gauges, steps, LengthHistograms(*model), rests=BACKENDS_OWN not in settings)
 
     def execute(self, requests):
         arrival_ns = time.monotonic_ns()
