@@ -25,6 +25,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import TargetError, inspect_target
 from trtbench.load.text_plan import check_text, in_text
 from trtbench.load.workload import CorpusPrompts, PromptSource
+from trtbench.padding import padded
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
 from trtbench.resume import open_unfinished
@@ -196,6 +197,9 @@ def _run_deployment(
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
             target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
+            target, note = padded(target, plan)
+            if note:
+                log.event("inputs_padded", directory.name, tokens=target.encoder and target.encoder.pad_tokens, note=note)
             under_load = ServerUnderLoad(
                 target=replace(target, others=tuple(others)),
                 sampled=tuple(
@@ -208,7 +212,8 @@ def _run_deployment(
                 death=fleet.death,
                 reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
-            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts()})
+            pad = target.encoder.pad_tokens or None if target.encoder else None
+            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts(), "padded_to_tokens": pad})
             ended: str
             if scenario.context_limit:
                 if before_stage:

@@ -12,18 +12,21 @@ MODEL_VERSION = "1"
 
 @dataclass(frozen=True)
 class RenderedModel:
-    """`source`: the directory of its Python files. `files`: further text files of the version, by name."""
+    """`source`: the directory of its Python files. `files`: further text files of the version, by name. `links`: files of the engine."""
 
     name: str
     config: str
     source: Path
     files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Path] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
         version = directory / self.name / MODEL_VERSION
         copy_version(self.source, version)
         for name, text in self.files.items():
             (version / name).write_text(text, encoding="utf-8")
+        for name, path in self.links.items():
+            (version / name).symlink_to(path)
         (directory / self.name / "config.pbtxt").write_text(self.config, encoding="utf-8")
 
 
