@@ -197,9 +197,7 @@ def _run_deployment(
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
             target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
-            target, note = padded(target, plan)
-            if note:
-                log.event("inputs_padded", directory.name, tokens=target.encoder and target.encoder.pad_tokens, note=note)
+            target, _ = padded(target, plan)
             under_load = ServerUnderLoad(
                 target=replace(target, others=tuple(others)),
                 sampled=tuple(
