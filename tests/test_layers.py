@@ -29,6 +29,7 @@ MEASURING = {
     "deploy",
     "drive",
     "limit",
+    "padding",
     "resume",
     "run",
     "search",
@@ -81,10 +82,26 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Part (a module or subpackage of trtbench): what it may import besides itself. Nothing imports `cli`."""
 
-HEAVY = {"openvino", "openvino_genai", "openvino_tokenizers", "optimum", "nncf", "pynvml", "tensorrt_llm", "torch", "transformers"}
+HEAVY = {
+    "nncf",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "openvino_genai",
+    "openvino_tokenizers",
+    "optimum",
+    "pynvml",
+    "tensorrt",
+    "tensorrt_llm",
+    "torch",
+    "transformers",
+}
 HEAVY_HOMES = {
+    "engine.encoder_int8": {"onnx", "onnxruntime"},
+    "engine.encoder_onnx": {"torch", "transformers"},
     "engine.gguf": {"torch", "transformers"},
     "engine.openvino_export": {"openvino", "optimum", "transformers"},
+    "engine.tensorrt_build": {"tensorrt"},
     "engine.trtllm_build": {"tensorrt_llm"},
     "gpu.nvml": {"pynvml"},  # which GPUs there are
     "gpu.settings": {"pynvml"},  # all that changes one

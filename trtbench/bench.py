@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.draw import draw_plan
-from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import Target
 from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import PromptSource
+from trtbench.padding import padded
 from trtbench.preflight import check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
@@ -84,25 +83,3 @@ def _of_engine(engine: Engine) -> dict[str, Any]:
         return facts  # the deployment decided it, and that is not ours
     per_token = engine.model_facts.kv_bytes_per_token(engine.kv_dtype)
     return facts | {"kv_dtype": engine.kv_dtype, "kv_block_tokens": engine.kv_block_tokens, "kv_bytes_per_token": per_token}
-
-
-def padded(target: Target, plan: Plan) -> tuple[Target, str]:
-    """The target with the padding that its encoder needs, and a note on it, "" where there is nothing to say.
-
-    ScenarioError when a request is longer than the model's fixed shape.
-    """
-    encoder = target.encoder
-    if encoder is None:
-        return target, ""
-    longest = max((len(p.input_ids) for part in plan.stages for phase in (part.warmup, part.measured) for p in phase.prompts), default=0)
-    if encoder.pad_tokens and longest > encoder.pad_tokens:
-        raise ScenarioError(f"--isl: a request has {longest} tokens, model {target.model!r} takes {encoder.pad_tokens}: lower --isl")
-    if encoder.needs_padding and not encoder.can_pad:
-        return target, f"{target.model} has neither ragged inputs nor an attention_mask: only requests of equal length share a batch"
-    if encoder.needs_padding:
-        encoder = replace(encoder, pad_tokens=longest)
-    if not encoder.pad_tokens:
-        return target, ""
-    return replace(
-        target, encoder=encoder
-    ), f"every input is padded to {encoder.pad_tokens} tokens: {target.model} batches equal shapes only"

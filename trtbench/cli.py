@@ -50,7 +50,9 @@ _runs = click.option("--runs", type=click.Path(path_type=Path), default=_RUNS, s
 @main.command()
 @click.argument("spec")
 @click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
-@click.option("--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi"]), help="Default: the spec's, else auto.")
+@click.option(
+    "--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]), help="Default: the spec's, else auto."
+)
 @build_options
 @click.option("--output", type=click.Path(path_type=Path), help="Cache of built engines; default: engines/built.")
 @_quiet

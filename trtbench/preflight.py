@@ -12,6 +12,7 @@ from pathlib import Path
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.tensorrt import PlanLimits
 from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.engine.trtllm_refusals import no_paged_context
 from trtbench.load.crew_size import workers_for_streams
@@ -21,11 +22,12 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
 from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
-from trtbench.serving.capacity import check_axes, check_capacity, check_exclusive, check_reload_memory
+from trtbench.serving.capacity import check_axes, check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, check_inputs
 from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
 from trtbench.serving.response_cache import cache_flags
+from trtbench.serving.tensorrt import check_profile
 from trtbench.serving.trtllm.repository import check_build
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
@@ -61,6 +63,8 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
             _check_trace(stage, stage.trace, facts)
     if facts.task == "embed":
         check_inputs(facts, scenario.workload)
+        if provider.name == "tensorrt":
+            _check_encoders(scenario, facts)
         return provider, facts, {}
     if scenario.grid:
         check_grid(scenario.grid, provider.name)
@@ -79,6 +83,19 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
+
+
+def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
+    """Each deployment against the plan that will be built, and the GPUs that it asks for."""
+    limits = PlanLimits.foreseen(scenario.build, facts)
+    for name, deployment in scenario.deployments.items():
+        try:
+            check_profile(limits.max_batch_size, limits.max_input_len, deployment, scenario.workload)
+            check_gpus_there(deployment, *_visible_gpus(deployment))
+            if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
+                check_exclusive(deployment, "tensorrt", ranks=1)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}: {error}") from error
 
 
 def _check_engines(scenario: Scenario, provider: EngineProvider, deployment: Deployment, facts: ModelFacts) -> None:

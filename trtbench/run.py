@@ -25,6 +25,7 @@ from trtbench.load.progress import LoadProgress
 from trtbench.load.target import TargetError, inspect_target
 from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import CorpusPrompts, PromptSource
+from trtbench.padding import padded
 from trtbench.preflight import Preflight, check_run
 from trtbench.records import Event
 from trtbench.resume import open_unfinished
@@ -196,6 +197,7 @@ def _run_deployment(
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
             target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
+            target, _ = padded(target, plan)
             under_load = ServerUnderLoad(
                 target=replace(target, others=tuple(others)),
                 sampled=tuple(
@@ -209,7 +211,8 @@ def _run_deployment(
                 revise=counting(target, prepared.prompts),
                 reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
             )
-            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts()})
+            pad = target.encoder.pad_tokens or None if target.encoder else None
+            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts(), "padded_to_tokens": pad})
             ended: str
             if scenario.context_limit:
                 if before_stage:

@@ -55,9 +55,11 @@ def test_the_hash_is_of_the_content(fake_provider: FakeProvider, checkpoint: Pat
 def test_only_some_providers_build_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider in PROVIDERS.values():
         monkeypatch.setattr(type(provider), "unavailable", lambda self: None)
-    assert check_spec(EngineSpec(model="minilm-l6-v2")).name == "openvino"
+    assert check_spec(EngineSpec(model="minilm-l6-v2")).name == "tensorrt"
     assert check_spec(EngineSpec(model="smollm2-135m")).name == "tensorrt_llm"
-    with pytest.raises(EngineError, match=r"provider tensorrt_llm builds no encoders: choose openvino, or serve it yourself for"):
+    with pytest.raises(
+        EngineError, match=r"provider tensorrt_llm builds no encoders: choose tensorrt or openvino, or serve it yourself for"
+    ):
         check_spec(EngineSpec(model="minilm-l6-v2", provider="tensorrt_llm"))
 
 
@@ -189,7 +191,7 @@ def test_the_gpu_providers_say_why_not_in_one_sentence(name: str) -> None:
 
 
 def test_auto_tries_the_gpu_first() -> None:
-    assert list(build.PROVIDERS) == ["tensorrt_llm", "llmapi", "openvino"]
+    assert list(build.PROVIDERS) == ["tensorrt_llm", "llmapi", "tensorrt", "openvino"]
 
 
 def test_a_spec_by_file_by_shipped_name_or_by_model(tmp_path: Path) -> None:

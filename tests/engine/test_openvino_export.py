@@ -13,7 +13,8 @@ pytest.importorskip("optimum.intel")
 ov = pytest.importorskip("openvino")
 from openvino import opset13 as ops  # noqa: E402
 
-from trtbench.engine.openvino_export import pooled, sentence_modules  # noqa: E402
+from trtbench.engine.openvino_export import pooled  # noqa: E402
+from trtbench.engine.sentence_modules import sentence_modules  # noqa: E402
 
 KIND = "sentence_transformers.models."
 

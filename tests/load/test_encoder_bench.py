@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtbench.bench import padded
 from trtbench.load.encoder_tensors import EncoderTensors
 from trtbench.load.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.load.target import Target
+from trtbench.padding import padded
 from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory
 from trtbench.scenario import ScenarioError, Stage

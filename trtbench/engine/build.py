@@ -20,16 +20,18 @@ from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts
 from trtbench.engine.llmapi import LlmApiProvider
 from trtbench.engine.openvino import OpenVinoProvider
 from trtbench.engine.spec import BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
+from trtbench.engine.tensorrt import TensorRtProvider
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
 from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.scenario import ProviderName, Task
 
 PROVIDERS: dict[str, EngineProvider] = {
-    provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), OpenVinoProvider())
+    provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), TensorRtProvider(), OpenVinoProvider())
 }
 """In the order in which `auto` tries them."""
 
-_EMBED = ("openvino",)  # providers that build encoders
+_EMBED = ("tensorrt", "openvino")  # providers that build encoders
+_ONLY_EMBED = ("tensorrt",)
 
 DEFAULT_OUTPUT = Path("engines/built")
 _BUILDING = ".building-"
@@ -108,6 +110,8 @@ def choose_provider(name: ProviderName, task: Task = "generate") -> EngineProvid
             raise EngineError(
                 f"provider {name} builds no encoders: choose {' or '.join(_EMBED)}, or serve it yourself for `trtbench bench --task embed`"
             )
+    elif name == "auto":
+        candidates = [provider for provider in candidates if provider.name not in _ONLY_EMBED]
     reasons = []
     for provider in candidates:
         reason = provider.unavailable()

@@ -67,8 +67,10 @@ DEMOS = {
     ),
 }
 
-_ENCODERS = {"bert": 0, "electra": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
+_ENCODERS = {"bert": 0, "distilbert": 0, "electra": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 """`model_type` of the BERT family: how many of its positions hold no token (RoBERTa counts from the padding's id on)."""
+
+_DISTILBERT_KEYS = {"n_layers": "num_hidden_layers", "n_heads": "num_attention_heads", "dim": "hidden_size"}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,13 @@ def _decoder_facts(config: Mapping[str, Any]) -> ModelFacts:
     )
 
 
+def first_position(checkpoint: Path) -> int:
+    """The position of an encoder's first token."""
+    return _ENCODERS[read_json(checkpoint / "config.json")["model_type"]]
+
+
 def _encoder_facts(config: Mapping[str, Any]) -> ModelFacts:
+    config = {_DISTILBERT_KEYS.get(key, key): value for key, value in config.items()}
     return ModelFacts.of_encoder(
         layers=config["num_hidden_layers"],
         head_dim=config["hidden_size"] // config["num_attention_heads"],

@@ -51,14 +51,14 @@ class TensorRtLlm:
 
 
 def installed() -> TensorRtLlm | None:
-    return TensorRtLlm(found) if (found := _version("tensorrt_llm")) else None
+    return TensorRtLlm(found) if (found := package_version("tensorrt_llm")) else None
 
 
 def tensorrt_version() -> str | None:
-    return next(filter(None, map(_version, _TENSORRT)), None)
+    return next(filter(None, map(package_version, _TENSORRT)), None)
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

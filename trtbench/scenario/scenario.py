@@ -23,7 +23,7 @@ from trtbench.scenario.stage import Stage, check_repeats
 from trtbench.scenario.task import Place, Task, check_embed, generation_keys, without_keys
 from trtbench.scenario.workload import Workload
 
-ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi"]
+ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
 
 
 class Slo(Part):

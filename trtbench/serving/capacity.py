@@ -12,10 +12,7 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
     """ScenarioError, to be told whose, when it cannot be served here. `no_gpu`: what NVML says where there are none."""
     if provider == "openvino" and deployment.replicas.gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
-    missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
-    if missing:
-        there = f"this machine has GPU {', '.join(map(str, sorted(gpus)))}" if gpus else f"this machine shows none ({no_gpu})"
-        raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
+    check_gpus_there(deployment, gpus, no_gpu)
     if provider != "openvino" and deployment.replicas.count > 1 and not deployment.replicas.gpus and not deployment.bounds_kv:
         raise ScenarioError(
             f"replicas.servers = {deployment.replicas.count} on the same GPUs, and each takes its share of what the one before left free: "
@@ -29,6 +26,14 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
             f"{deployment.replicas.count} servers x {deployment.instances} instances x {budget.bytes >> 20} MiB of KV cache are "
             f"{needed_bytes >> 20} MiB, the machine has {memory_bytes >> 20}: lower kv_cache, or run fewer"
         )
+
+
+def check_gpus_there(deployment: Deployment, gpus: Collection[int], no_gpu: str) -> None:
+    """ScenarioError when servers are to run on GPUs that this machine has not. `no_gpu`: what NVML says where there are none."""
+    missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
+    if missing:
+        there = f"this machine has GPU {', '.join(map(str, sorted(gpus)))}" if gpus else f"this machine shows none ({no_gpu})"
+        raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
 
 
 def check_reload_memory(deployment: Deployment, provider: str) -> None:

@@ -50,7 +50,8 @@ class KvBudget:
 class RenderedRepository:
     """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
 
-    A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name.
+    A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name;
+    `links`: what lies elsewhere.
     `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all. `kv`: None of an
     encoder. `positions`, `longest_prompt_tokens`: what the engine was built for; None where the model's positions alone bound both.
     """
@@ -61,6 +62,7 @@ class RenderedRepository:
     kv: KvBudget | None
     server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # the config is complete: saves a start of the stub
     files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Path] = field(default_factory=dict)
     others: tuple[RenderedModel, ...] = ()
     launch: Launch = DIRECT
     served: Deployment | None = None
@@ -68,7 +70,7 @@ class RenderedRepository:
     longest_prompt_tokens: int | None = None
 
     def write(self, directory: Path) -> Path:
-        for model in (RenderedModel(self.model_name, self.config, self.source, self.files), *self.others):
+        for model in (RenderedModel(self.model_name, self.config, self.source, self.files, self.links), *self.others):
             model.write(directory)
         return directory
 
@@ -84,7 +86,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
 def _encoder_repository(engine: Engine, deployment: Deployment) -> RenderedRepository:
     template = data.MODEL_REPO / f"encoder-{engine.provider}"
     parameters = {**_common_parameters(engine, deployment), "embedding_values": engine.model_facts.embedding_values}
-    config = _config(template, engine.model, deployment, parameters)
+    config = rendered_config(template, engine.model, deployment, parameters)
     shared = data.MODEL_REPO / engine.provider / MODEL_VERSION / "tensors.py"
     files = {shared.name: shared.read_text(encoding="utf-8")}
     return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=files)
@@ -103,7 +105,7 @@ def _decoder_repository(engine: Engine, deployment: Deployment, kv: KvBudget) ->
         "chunked_prefill": deployment.scheduler.chunked_prefill,
         "eos_token_id": engine.model_facts.eos_token_id,
     }
-    config = _config(template, engine.model, deployment, parameters)
+    config = rendered_config(template, engine.model, deployment, parameters)
     return RenderedRepository(engine.model, config, template / MODEL_VERSION, kv)
 
 
@@ -116,7 +118,7 @@ def _common_parameters(engine: Engine, deployment: Deployment) -> dict[str, obje
     }
 
 
-def _config(template: Path, model_name: str, deployment: Deployment, parameters: dict[str, object]) -> str:
+def rendered_config(template: Path, model_name: str, deployment: Deployment, parameters: dict[str, object]) -> str:
     environment = jinja2.Environment(  # noqa: S701 - protobuf text, not HTML; every free string goes through `pbtxt`
         loader=jinja2.FileSystemLoader([template, data.MODEL_REPO]), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -12,15 +12,19 @@ MODEL_VERSION = "1"
 
 @dataclass(frozen=True)
 class RenderedModel:
-    """`source`: the directory of its Python files. `files`: further text files of the version, by name."""
+    """`source`: the directory of its Python files. `files`: further text files of the version, by name. `links`: files of the engine."""
 
     name: str
     config: str
     source: Path
     files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Path] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
-        write_version(directory / self.name / MODEL_VERSION, self.source, self.files)
+        version = directory / self.name / MODEL_VERSION
+        write_version(version, self.source, self.files)
+        for name, path in self.links.items():
+            (version / name).symlink_to(path)
         (directory / self.name / "config.pbtxt").write_text(self.config, encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.scenario import Deployment, Grid, ScenarioError, Workload
-from trtbench.serving import model_repository
+from trtbench.serving import model_repository, tensorrt
 from trtbench.serving.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.trtllm import llmapi
 from trtbench.serving.trtllm import repository as trtllm
@@ -17,10 +17,10 @@ from trtbench.serving.trtllm import repository as trtllm
 class Renderer:
     """`kv_budget` answers before there is an engine, `repository` with one; both refuse what the provider cannot serve.
 
-    `check_installed` refuses what this machine cannot.
+    Without a `kv_budget` it serves encoders alone. `check_installed` refuses what this machine cannot.
     """
 
-    kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget]
+    kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None
     repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
     check_installed: Callable[[Deployment], None] = lambda deployment: None
     fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid: why they cannot be varied
@@ -38,6 +38,7 @@ RENDERERS = {
         trtllm.check_installed,
         {"instances": _ONE_INSTANCE, "max_sequences": _BUILT_IN, "max_tokens_per_step": _BUILT_IN},
     ),
+    "tensorrt": Renderer(None, tensorrt.render, tensorrt.check_installed),
     "llmapi": Renderer(
         llmapi.kv_budget,
         llmapi.render,
@@ -63,7 +64,9 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
 def kv_budget(provider: str, facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
     """What is known of the KV cache before there is an engine; ScenarioError when the provider cannot serve the deployment."""
     _check_parts(deployment, provider)
-    return RENDERERS[provider].kv_budget(facts, block_tokens, deployment, workload)
+    budget = RENDERERS[provider].kv_budget
+    assert budget, f"{provider} builds no decoder, so none comes here"
+    return budget(facts, block_tokens, deployment, workload)
 
 
 def _check_parts(deployment: Deployment, provider: str) -> None:

@@ -1,0 +1,188 @@
+"""The TensorRT provider: encoders of the BERT family, by way of ONNX, to one plan on an NVIDIA GPU; FP16 or INT8 (Q/DQ)."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from trtbench.engine.calibration import read_texts, texts_sha256
+from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
+from trtbench.engine.child import run_logged
+from trtbench.engine.cuda import CudaGpu, visible_gpus
+from trtbench.engine.sentence_modules import sentence_modules
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
+from trtbench.engine.trtllm_adopt import copy_tokenizer
+from trtbench.engine.trtllm_versions import package_version, tensorrt_version
+from trtbench.rundir import read_json, write_json
+from trtbench.scenario import BuildOptions
+
+PLAN = "model.plan"
+BUILD_LOG = "build.log"
+MAJORS = (10, 11)
+"""Those whose Python API is on record (tests/contracts)."""
+
+_TAKES = {"max_batch_size", "max_input_len", "calibration_dir", "calibration_samples"}
+_PACKAGES = ("torch", "transformers", "onnx")
+_INT8_PACKAGES = ("onnxruntime",)
+_SAMPLES = 64
+_MAX_BATCH_SIZE, _MAX_INPUT_LEN = 32, 512
+_WORKSPACE_RATIO = 0.5  # of the GPU's free memory, what TensorRT may try tactics in
+_DTYPES = ("fp16", "int8")
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """Of the one optimisation profile: from one sequence of one token to these. TensorRT tunes for half of both."""
+
+    max_batch_size: int
+    max_input_len: int
+
+    @classmethod
+    def foreseen(cls, build: BuildOptions, facts: ModelFacts) -> PlanLimits:
+        return cls(build.max_batch_size or _MAX_BATCH_SIZE, build.max_input_len or min(_MAX_INPUT_LEN, facts.max_positions))
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(sequences, tokens): the smallest, the one that is tuned for, the largest."""
+        return (1, 1), (-(-self.max_batch_size // 2), -(-self.max_input_len // 2)), (self.max_batch_size, self.max_input_len)
+
+
+class TensorRtProvider:
+    name = "tensorrt"
+    kv_block_tokens = 32  # of no meaning: encoders keep no keys and values
+
+    def unavailable(self) -> str | None:
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return "no NVIDIA driver on this machine (libcuda.so.1 is not found); run on a GPU node"
+        found = tensorrt_version()
+        if find_spec("tensorrt") is None or not found:
+            return "the package tensorrt is not installed; install the version that this Triton's TensorRT backend has"
+        if int(found.split(".")[0]) not in MAJORS:
+            return f"TensorRT {found} is none of {', '.join(map(str, MAJORS))}, whose API trtbench knows; use a container with one of them"
+        return None if _gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"
+
+    def refusal(self, spec: EngineSpec) -> str | None:
+        if model_facts(spec.model).task != "embed":
+            return "it builds encoders alone; a decoder is for provider tensorrt_llm, llmapi or openvino"
+        if spec.dtype not in _DTYPES:
+            return f"plans of encoders are {' or '.join(_DTYPES)}, not {spec.dtype}"
+        if extra := next((key for key in spec.build.asked if key not in _TAKES), None):
+            return f"build.{extra} is of TensorRT-LLM's engines, a plan of an encoder has no such thing; leave it out"
+        return _too_long(spec) or _unlike_gpus(_gpus()) or _cannot_pool(spec)
+
+    def shortage(self, spec: EngineSpec) -> str | None:
+        missing = [package for package in _needed(spec) if find_spec(package) is None]
+        return f"not installed: {', '.join(missing)}; `pip install 'trtbench[tensorrt]'` brings them" if missing else None
+
+    def versions(self) -> dict[str, str]:
+        """A plan is bound to all of it: TensorRT's exact version, and the model of the GPU."""
+        first = _gpus()[0] if _gpus() else None
+        gpu = {"gpu": first.name, "gpu_architecture": f"sm{first.sm}"} if first else {}
+        exported = {package: package_version(package) or "-" for package in (*_PACKAGES, *_INT8_PACKAGES)}
+        return {"tensorrt": tensorrt_version() or "-", **gpu, **exported}
+
+    def content(self, spec: EngineSpec) -> dict[str, Any]:
+        found: dict[str, Any] = {"shapes": PlanLimits.foreseen(spec.build, model_facts(spec.model)).shapes}
+        if spec.dtype == "int8":
+            found["calibration"] = texts_sha256(_texts(spec.build))
+        return found
+
+    def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
+        limits, onnx = PlanLimits.foreseen(job.spec.build, job.facts), job.output / "model.onnx"
+        options: dict[str, Any] = {"max_batch_size": limits.max_batch_size, "max_input_len": limits.max_input_len}
+        with log.step("export to ONNX, FP16"):
+            plan = {"checkpoint": str(job.checkpoint), "first_position": first_position(job.checkpoint), "onnx": str(onnx)}
+            _run("encoder_onnx", plan, job.output)
+        if job.spec.dtype == "int8":
+            texts, source = _texts(job.spec.build), onnx.with_name("fp16.onnx")
+            onnx.rename(source)
+            with log.step(f"quantise to INT8 (Q/DQ, {len(texts)} texts)"):
+                words = {"tokenizer": str(job.checkpoint / "tokenizer.json"), "texts": texts, "max_input_len": limits.max_input_len}
+                options |= _run("encoder_int8", {"source": str(source), "onnx": str(onnx), **words}, job.output)
+            source.unlink()
+        with log.step(f"build by TensorRT {tensorrt_version()}"):
+            options |= _run("tensorrt_build", _build_plan(limits, onnx, job.output), job.output)
+        onnx.unlink()
+        copy_tokenizer(job.checkpoint, job.output)
+        _check_tensors(options["tensors"], job.facts)
+        return BuiltFacts(job.spec.dtype, 0, options=options, size_bytes=(job.output / PLAN).stat().st_size)
+
+
+def _run(module: str, plan: dict[str, Any], output: Path) -> dict[str, Any]:
+    """A build step in a process of its own, told by a file, its output in build.log; the facts that it tells."""
+    told, facts = output / f"{module}.json", output / f"{module}.facts.json"
+    write_json(told, plan | {"facts": str(facts)})
+    run_logged([sys.executable, "-m", f"trtbench.engine.{module}", str(told)], output / BUILD_LOG)
+    found: dict[str, Any] = read_json(facts) if facts.is_file() else {}
+    for file in (told, facts):
+        file.unlink(missing_ok=True)
+    return found
+
+
+def _build_plan(limits: PlanLimits, onnx: Path, output: Path) -> dict[str, Any]:
+    gpu = _gpus()[0]
+    place = re.sub(r"[^A-Za-z0-9]+", "-", f"{tensorrt_version()}-{gpu.name}-sm{gpu.sm}")
+    return {
+        "onnx": str(onnx),
+        "output": str(output / PLAN),
+        "layers": str(output / "layers.json"),
+        "inputs": ["input_ids", "attention_mask"],
+        "shapes": limits.shapes,
+        "workspace_bytes": int(gpu.free_bytes * _WORKSPACE_RATIO),
+        "timing_cache": str(cache_directory() / "tensorrt-timing" / f"{place}.cache"),
+    }
+
+
+def _check_tensors(tensors: dict[str, Any], facts: ModelFacts) -> None:
+    """EngineError where the plan is not what the repository will say of it."""
+    expected = {name: ("input", "INT32", [-1, -1]) for name in ("input_ids", "attention_mask")}
+    expected["embedding"] = ("output", "FLOAT", [-1, facts.embedding_values])
+    found = {name: (tensor["mode"], tensor["datatype"], tensor["dims"]) for name, tensor in tensors.items()}
+    if found != expected:
+        raise EngineError(
+            f"the plan has tensors {json.dumps(found)}, expected were {json.dumps(expected)}: TensorRT changed the graph's ends"
+        )
+
+
+def _texts(build: BuildOptions) -> list[str]:
+    """Of our own, every few of the whole corpus, so that both languages are in."""
+    texts = read_texts(build)
+    return texts if build.calibration_samples or len(texts) <= _SAMPLES else texts[:: -(-len(texts) // _SAMPLES)]
+
+
+def _needed(spec: EngineSpec) -> tuple[str, ...]:
+    return (*_PACKAGES, *_INT8_PACKAGES) if spec.dtype == "int8" else _PACKAGES
+
+
+def _too_long(spec: EngineSpec) -> str | None:
+    asked, positions = spec.build.max_input_len, model_facts(spec.model).max_positions
+    return f"build.max_input_len = {asked} is over the model's {positions} positions: lower it" if asked and asked > positions else None
+
+
+def _unlike_gpus(gpus: tuple[CudaGpu, ...]) -> str | None:
+    names = sorted({gpu.name for gpu in gpus})
+    if len(names) > 1:
+        return f"a plan is for one model of GPU, visible are {', '.join(names)}: choose with CUDA_VISIBLE_DEVICES"
+    return None
+
+
+def _cannot_pool(spec: EngineSpec) -> str | None:
+    try:
+        sentence_modules(Path(spec.model))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"how the checkpoint pools is not known: {error}"
+    return None
+
+
+@cache
+def _gpus() -> tuple[CudaGpu, ...]:
+    return visible_gpus()
