@@ -24,7 +24,7 @@ class AdoptedEngine:
 
     def __init__(self, directory: Path) -> None:
         self._engine = read_engine(directory.resolve())
-        self.kv_block_tokens = self._engine.kv_block_tokens
+        self.kv_block_tokens, self.ranks = self._engine.kv_block_tokens, self._engine.world_size
         self.no_paged_context = None if self._engine.paged_context_fmha else f"the engine in {directory}, built without paged context FMHA"
 
     def unavailable(self) -> str | None:
