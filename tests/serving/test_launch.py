@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,6 +80,16 @@ def test_leader_mode_gives_each_rank_a_server(serve: Callable[..., TritonServer]
         prefixes = [next(word for word in argv if "shm-region" in word) for argv in (first, *others)]
         assert len(set(prefixes)) == 3
         assert all(prefix.startswith(prefixes[0]) for prefix in prefixes)  # so that the guard finds what any rank left
+    assert gone(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no Open MPI on this machine (apt-get install openmpi-bin)")
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_open_mpi_itself_leaves_every_rank_all_cores(serve: Callable[..., TritonServer], tmp_path: Path, ranks: int) -> None:
+    """Its default is one core each."""
+    (tmp_path / "bin" / "mpirun").unlink()
+    with serve(replace(engine_launch("mpirun", ranks, ()), oversubscribe=True)):
+        assert [note["cores"] for note in noted(tmp_path, ranks)] == [sorted(os.sched_getaffinity(0))] * ranks
     assert gone(tmp_path)
 
 
