@@ -23,6 +23,7 @@ MEASURING = {
     "preflight",
     "preview",
     "devices",
+    "memory_preview",
     "environment",
     "doctor",
     "runlog",

@@ -68,7 +68,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
-    ranks = provider.ranks if isinstance(provider, AdoptedEngine) else scenario.build.ranks
+    ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
     if scenario.hot_reload and ranks > 1:
         raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
     block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens

@@ -227,6 +227,32 @@ def test_a_name_that_the_installed_version_lacks_ends_the_build(node: Node) -> N
     assert "BuildConfig of TensorRT-LLM 1.2.1 has no max_num_tokens" in done.stderr
 
 
+def test_a_dry_run_shows_the_memory_and_builds_nothing(node: Node) -> None:
+    done = node.build("--dry-run")
+    assert done.exit_code == 0, done.output
+    row = next(line for line in done.stdout.splitlines() if line.startswith("│ build fp16 "))
+    assert [cell.strip() for cell in row.split("│")[5:8]] == ["2.0", "70.0", "0.0"]
+    short = node.build("--dry-run", FAKE_CUDA_FREE_GIB="1")
+    assert short.exit_code == 0
+    assert "fp16 would be refused, unless the engine is built already: the build of" in short.stdout
+    assert not node.records() and not (node.root / "built").exists()
+
+
+def test_a_dry_run_of_a_scenario_shows_what_its_servers_take(node: Node) -> None:
+    cuda.visible_gpus.cache_clear()
+    facts = (
+        "provider=tensorrt_llm",
+        f"model={node.checkpoint}",
+        "engines=[fp16]",
+        "deployments={default: {}}",
+        "workload.input_tokens=16",
+        "workload.output_tokens=16",
+    )
+    done = CliRunner().invoke(cli.main, ["serve-and-bench", "quickstart", "--dry-run", *(w for fact in facts for w in ("--set", fact))])
+    assert done.exit_code == 0, done.output
+    assert "│ build fp16 " in done.stdout and "│ serve default-fp16 " in done.stdout
+
+
 def _uuid(index: int) -> str:
     return str(UUID(bytes=bytes([index] * 16)))
 
