@@ -13,6 +13,8 @@ from synthetic_run import write_synthetic_run
 
 from trtbench.analysis.resources import THROTTLES
 from trtbench.analysis.summary import summarise
+from trtbench.report.blocks import Table
+from trtbench.report.gpu import gpu_blocks
 from trtbench.report.sections import document
 from trtbench.report.words import Words
 from trtbench.rundir import RunDirectory
@@ -80,6 +82,30 @@ def test_each_cause_has_its_sentence(well: Path, tmp_path: Path, cause: str) -> 
         assert sentence in reasons[language]
         others = {CAUSES[other][3 if language == "en" else 4] for other in CAUSES} - {sentence}
         assert not [other for other in others if other in reasons[language] and other not in sentence and sentence not in other]
+
+
+def test_a_run_on_a_mig_instance(well: Path, tmp_path: Path) -> None:
+    """Its memory is the instance's; energy a token, the whole GPU's, is not told as if it were its own."""
+    shutil.copytree(well, run := tmp_path / "run")
+    path, uuid = run / DEPLOYMENT / "samples.parquet", "MIG-1"
+    rows = pq.read_table(path).to_pylist()
+    for at in sorted({row["time_ns"] for row in rows}):
+        for name, value in (("mig_memory_used_bytes", 9 * 2.0**30), ("mig_memory_bytes", 10 * 2.0**30)):
+            rows.append({"time_ns": at, "name": name, "label": uuid, "value": value})
+    pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["time_ns"]), schema=pq.read_schema(path)), path)
+    summary = summarise(RunDirectory.open(run))
+    sliced, whole = (result.stages[0] for result in summary.deployments)
+    use = sliced.resources.mig_instances[uuid]
+    assert (use.memory_used_bytes.max, use.memory_bytes) == (9 * 2**30, 10 * 2**30)
+    assert sliced.energy_per_token_j is None and whole.energy_per_token_j and not whole.resources.mig_instances
+    assert [(one.code, one.grade, one.deployment) for one in summary.verdict.reasons if one.code == "gpu_mig"] == [
+        ("gpu_mig", "note", DEPLOYMENT)
+    ]
+    for language, caption in (("en", "memory of the MIG instances"), ("zh", "MIG实例的显存")):
+        languages: Any = language
+        tables = [block for block in gpu_blocks(summary, Words(languages, summary.scenario.task)) if isinstance(block, Table)]
+        (table,) = [one for one in tables if caption in one.caption]
+        assert table.rows[0][1:] == (uuid, "9.00 GiB", "10.0 GiB")
 
 
 def test_every_reason_of_nvmls_that_lowers_a_clock_is_planted() -> None:
