@@ -16,13 +16,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
-FOUNDATION = {"clock", "data", "errors", "guarded", "history", "interrupts", "memory", "override", "records", "rundir", "scenario"}
+FOUNDATION = {"clock", "cuda", "data", "errors", "guarded", "history", "interrupts", "memory", "override", "records", "rundir", "scenario"}
 FOUNDATION |= {"shortage"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {
     "preflight",
     "preview",
+    "devices",
+    "memory_preview",
     "environment",
     "doctor",
     "runlog",
@@ -52,6 +54,7 @@ COMMAND_LINE = {
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
+    "cuda": set(),
     "data": set(),
     "errors": set(),
     "guard": set(),
@@ -117,7 +120,8 @@ LATE = {
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},
-    "preflight": {"gpu.control", "gpu.nvml"},
+    "devices": {"gpu.nvml"},
+    "preflight": {"gpu.control"},
     "run": {"gpu.control"},
     "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
     "report.document": {"report.plots"},

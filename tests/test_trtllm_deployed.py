@@ -41,7 +41,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def deploy(engine: Engine, deployment: dict[str, Any]) -> Any:
         scenario = parse_scenario({"name": "x", "load": LOAD, "deployments": {"a": deployment}}, "here")
         log = start_run(tmp_path / "runs", scenario, [], lambda event: None)
-        preflight = Preflight(PROVIDERS[engine.provider], installation, FACTS, {})
+        preflight = Preflight(PROVIDERS[engine.provider], installation, FACTS, {}, {})
         with deployed(scenario, "a", engine, preflight, log.run.deployment("a-fp16"), log):
             return json.loads((log.run.deployment("a-fp16").path / "deployment.json").read_text())
 

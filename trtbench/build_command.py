@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.commands import faults_end_in_one_line
+from trtbench.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
 from trtbench.flags_build import flagged_spec
@@ -14,9 +15,12 @@ from trtbench.interrupts import sigterm_raises
 
 
 def build_command(
-    spec_name: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, build_flags: dict[str, Any]
+    spec_name: str, dtype: str | None, provider: str | None, output: Path | None, dry_run: bool, quiet: bool, build_flags: dict[str, Any]
 ) -> int:
     spec = flagged_spec(load_spec(spec_name), dtype, provider, build_flags)
+    if dry_run:
+        dry_build(spec)
+        return 0
     show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
     log = BuildLog(show)
     with faults_end_in_one_line() as fault, sigterm_raises():

@@ -55,15 +55,16 @@ _runs = click.option("--runs", type=click.Path(path_type=Path), default=_RUNS, s
 )
 @build_options
 @click.option("--output", type=click.Path(path_type=Path), help="Cache of built engines; default: engines/built.")
+@click.option("--dry-run", is_flag=True, help="Print the memory that it would take and what is free, and stop.")
 @_quiet
-def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, quiet: bool, **flags: Any) -> None:
+def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, dry_run: bool, quiet: bool, **flags: Any) -> None:
     """Build an engine from SPEC: a YAML file, the name of a shipped spec, a checkpoint directory, or smollm2-135m.
 
     All flags between --kv-dtype and --engine-dir are keys of the spec's `build:`, and of a scenario's.
     """
     from trtbench.build_command import build_command
 
-    sys.exit(build_command(spec, dtype, provider, output, quiet, flags))
+    sys.exit(build_command(spec, dtype, provider, output, dry_run, quiet, flags))
 
 
 @main.command("serve-and-bench")

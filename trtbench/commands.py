@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario
 from trtbench.gpu.journal import journals, state_directory
-from trtbench.interrupts import Terminated, sigterm_raises
+from trtbench.interrupts import Ending, signals_end_in_their_codes, sigterm_raises
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
@@ -142,9 +141,9 @@ def put_back_left_gpus() -> None:
     if not journals(state_directory()):
         return
     from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
-    from trtbench.gpu.nvml import describe
+    from trtbench.gpu.nvml import describe as gpus_here
 
-    for journal in () if not describe() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+    for journal in () if not gpus_here() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
         print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
 
 
@@ -154,24 +153,16 @@ def find_scenario(path: Path) -> Path:
     return shipped if not path.suffix and not path.exists() and shipped.is_file() else path
 
 
-class Fault:
-    code = 0
-
-
 @contextmanager
-def faults_end_in_one_line() -> Iterator[Fault]:
+def faults_end_in_one_line() -> Iterator[Ending]:
     """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
-    fault = Fault()
-    try:
-        yield fault
-    except UserError:
-        raise
-    except (ServerError, SamplerError, WorkerError, OSError) as error:
-        print(f"trtbench: {error}", file=sys.stderr)
-        if isinstance(error, (WorkerError, OSError)):
-            print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
-        fault.code = 1
-    except KeyboardInterrupt:
-        fault.code = 128 + signal.SIGINT
-    except Terminated:
-        fault.code = 128 + signal.SIGTERM
+    with signals_end_in_their_codes() as fault:
+        try:
+            yield fault
+        except UserError:
+            raise
+        except (ServerError, SamplerError, WorkerError, OSError) as error:
+            print(f"trtbench: {error}", file=sys.stderr)
+            if isinstance(error, (WorkerError, OSError)):
+                print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
+            fault.code = 1

@@ -53,7 +53,8 @@ def deployed(
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)
     flags = (*repository.server_flags, *cache_flags(deployment.response_cache, preflight.installation))
-    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch) as fleet:
+    gpus = [preflight.devices[gpu] for gpu in deployment.replicas.gpus]
+    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
         directory.write_json("deployment.json", facts)
         for server in fleet.servers:

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from trtbench.engine.build import check_spec
+from trtbench.engine.spec import EngineProvider, EngineSpec
+from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
 from trtbench.scenario import Scenario
@@ -17,13 +20,16 @@ from trtbench.serving.capacity import doubts
 
 def dry_run(scenario: Scenario) -> None:
     """Prints it; UserError for what a run would refuse before it builds."""
-    provider, _, budgets = check_scenario(scenario)
+    provider, facts, budgets = check_scenario(scenario)
     plan = preview(scenario, budgets)
     print(f"{scenario.name}: {scenario.purpose}")
     print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
     for line in (*_grid(scenario), *_servers(scenario), *_gpus(scenario)):
         print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+    specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in scenario.dtypes]
+    _memory([*_builds(specs, provider), *serving_needs(scenario, provider, facts, budgets)], out)
+    _refused(specs, provider)
     if scenario.context_limit:
         users = ", ".join(map(str, scenario.context_limit.concurrency))
         print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
@@ -47,6 +53,40 @@ def dry_run(scenario: Scenario) -> None:
     if any(stage.estimated for stage in plan.stages):
         assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
         print(f"~ assumes {assumed} in all, the demo on one CPU core")
+
+
+def dry_build(spec: EngineSpec) -> None:
+    """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
+    provider = check_spec(spec)
+    print(f"model {spec.model}, {spec.dtype} by provider {provider.name}")
+    _memory(_builds([spec], provider), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
+    _refused([spec], provider)
+
+
+def _builds(specs: Sequence[EngineSpec], provider: EngineProvider) -> list[MemoryNeed]:
+    return [need for spec in specs for need in build_needs(spec, provider)]
+
+
+def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:
+    if not needs:
+        return
+    table = Table("a rank of", "weights", "KV KiB a token", "KV tokens", "needed", "free", "missing", title="GPU memory, GiB")
+    for one in needs:
+        sizes = (one.needed_bytes, one.free_bytes, one.missing_bytes)
+        kib = "-" if one.kv_bytes_per_token is None else f"{one.kv_bytes_per_token / 1024:g}"
+        table.add_row(one.what, _gib(one.weights_bytes), kib, _known(one.kv_tokens), *map(_gib, sizes))
+    out.print(table)
+    print("needed: to build from above, to serve from below (weights and KV cache alone, of a share of what is free one request)")
+
+
+def _refused(specs: Sequence[EngineSpec], provider: EngineProvider) -> None:
+    for spec in specs:
+        if why := provider.shortage(spec):
+            print(f"{spec.dtype} would be refused, unless the engine is built already: {why}")
+
+
+def _gib(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 2**30:.1f}"
 
 
 def _grid(scenario: Scenario) -> Iterator[str]:

@@ -20,7 +20,7 @@ from trtbench.gpu.control import check_gpus, held, restore_left
 from trtbench.gpu.journal import state_directory
 from trtbench.gpu.lock import Tell
 from trtbench.gpu.status import status
-from trtbench.interrupts import Terminated, sigterm_raises
+from trtbench.interrupts import Terminated, signals_end_in_their_codes, sigterm_raises
 from trtbench.scenario import GpuControl, parse_part
 
 _GIB = 1 << 30
@@ -121,19 +121,15 @@ def lock_command(command: tuple[str, ...], **flags: Any) -> int:
 
 
 def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int:
-    try:
-        tell = _teller(failed)
-        with sigterm_raises(), held(asked, tell) as gpus:
-            asyncio.run(gpus.before_stage(tell, "lock", lambda: False))
-            if command:
-                return _run(command)
+    tell = _teller(failed)
+    with signals_end_in_their_codes() as ending, sigterm_raises(), held(asked, tell) as gpus:
+        asyncio.run(gpus.before_stage(tell, "lock", lambda: False))
+        if not command:
             print("held until Ctrl-C", file=sys.stderr, flush=True)
             while True:
                 signal.pause()
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Terminated:
-        return 128 + signal.SIGTERM
+        ending.code = _run(command)
+    return ending.code
 
 
 def _asked(devices: tuple[str, ...], allow_busy: bool, cool_down: int | None, **flags: Any) -> GpuControl:

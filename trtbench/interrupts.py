@@ -28,6 +28,24 @@ def sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class Ending:
+    """Of a command."""
+
+    code = 0
+
+
+@contextmanager
+def signals_end_in_their_codes() -> Iterator[Ending]:
+    """A SIGINT or SIGTERM (under `sigterm_raises`) ends the block, and 128 + its number is the exit code."""
+    ending = Ending()
+    try:
+        yield ending
+    except KeyboardInterrupt:
+        ending.code = 128 + signal.SIGINT
+    except Terminated:
+        ending.code = 128 + signal.SIGTERM
+
+
 @contextmanager
 def interrupts_call(interrupt: Callable[[int], None]) -> Iterator[list[int]]:
     """While the block runs, `interrupt` takes each SIGINT and SIGTERM (its number) in the running loop; yields those that came.

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtbench.devices import Devices, check_devices, named_devices
 from trtbench.engine.build import check_spec
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
@@ -41,6 +42,7 @@ class Preflight:
     installation: TritonInstallation
     facts: ModelFacts
     budgets: dict[str, KvBudget]
+    devices: Devices
 
 
 def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
@@ -70,16 +72,19 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
-    if scenario.hot_reload and scenario.build.ranks > 1:
-        raise ScenarioError(f"hot_reload: build asks for {scenario.build.ranks} ranks, and those of MPI end with their model; take one GPU")
+    ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
+    if scenario.hot_reload and ranks > 1:
+        raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
     block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
     machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
-    budgets = {}
+    budgets, (devices, no_gpu) = {}, named_devices(scenario)
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
-            check_capacity(deployment, budgets[name], provider.name, machine_bytes, *_visible_gpus(deployment))
-            _check_engines(scenario, provider, deployment, facts)
+            check_capacity(deployment, budgets[name], provider.name, machine_bytes, devices, no_gpu)
+            _check_engines(scenario, provider.name, ranks, deployment, facts)
+            if provider.name != "openvino":
+                check_devices(deployment, ranks, devices)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
@@ -87,25 +92,29 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
 
 def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
     """Each deployment against the plan that will be built, and the GPUs that it asks for."""
+    if scenario.hot_reload:
+        raise ScenarioError("hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder")
     limits = PlanLimits.foreseen(scenario.build, facts)
+    devices, no_gpu = named_devices(scenario)
     for name, deployment in scenario.deployments.items():
         try:
             check_profile(limits.max_batch_size, limits.max_input_len, deployment, scenario.workload)
-            check_gpus_there(deployment, *_visible_gpus(deployment))
+            check_gpus_there(deployment, devices, no_gpu)
+            check_devices(deployment, 1, devices)
             if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
                 check_exclusive(deployment, "tensorrt", ranks=1)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
 
 
-def _check_engines(scenario: Scenario, provider: EngineProvider, deployment: Deployment, facts: ModelFacts) -> None:
+def _check_engines(scenario: Scenario, provider: str, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
     """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
-    for dtype in scenario.dtypes if provider.name == "tensorrt_llm" else ():
+    for dtype in scenario.dtypes if provider == "tensorrt_llm" else ():
         check_build(scenario.build, dtype, facts.max_positions, deployment, scenario.workload)
     if scenario.hot_reload:
-        check_reload_memory(deployment, provider.name)
+        check_reload_memory(deployment, provider)
     if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
-        check_exclusive(deployment, provider.name, scenario.build.ranks)
+        check_exclusive(deployment, provider, ranks)
 
 
 def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
@@ -117,15 +126,6 @@ def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
                 raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
             if deployment.kv_cache.prefix_caching:
                 raise ScenarioError(f"deployments.{name}.kv_cache.prefix_caching is true, but not to be had under {why}: set it to false")
-
-
-def _visible_gpus(deployment: Deployment) -> tuple[list[int], str]:
-    """(Indices, what NVML says); asked only where it matters."""
-    if not deployment.replicas.gpus:
-        return [], ""
-    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
-
-    return [gpu["index"] for gpu in nvml.describe()], nvml.probe()
 
 
 def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
@@ -159,7 +159,7 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
         RENDERERS[provider.name].check_installed(deployment)
     for directory in directories:
         check_writable(directory)
-    return Preflight(provider, installation, facts, budgets)
+    return Preflight(provider, installation, facts, budgets, named_devices(scenario)[0])
 
 
 def _check_gpus(asked: GpuControl) -> None:

@@ -1,4 +1,4 @@
-/* Stands in for libcuda.so.1: the calls of trtbench/engine/cuda.py. FAKE_CUDA_SM, FAKE_CUDA_GPUS and FAKE_CUDA_FREE_GIB say what it shows;
+/* Stands in for libcuda.so.1: the calls of trtbench/cuda.py. FAKE_CUDA_SM, FAKE_CUDA_GPUS and FAKE_CUDA_FREE_GIB say what it shows;
  * FAKE_CUDA_FAILS names a call that returns CUDA_ERROR_UNKNOWN. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ int cuDeviceGetName(char *name, int length, int device) {
     snprintf(name, (size_t)length, "Fake GPU %d", device);
     return result("cuDeviceGetName");
 }
+int cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, device, 16); return result("cuDeviceGetUuid_v2"); }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = malloc(1); (void)device; return result("cuDevicePrimaryCtxRetain"); }
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return result("cuDevicePrimaryCtxRelease_v2"); }
 int cuCtxSetCurrent(void *context) { return context ? result("cuCtxSetCurrent") : 201; }

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
 from contracts.stub import environment, write_stub
 from engine.test_weights import write_safetensors
 
-from trtbench import cli
-from trtbench.engine import cuda, tensorrt_llm
+from trtbench import cli, cuda
+from trtbench.engine import tensorrt_llm
 from trtbench.engine.spec import Engine
 from trtbench.engine.trtllm_build import STATS_FILE
 from trtbench.engine.trtllm_execution import STEPS_FILE
@@ -47,7 +48,7 @@ class Node:
     patch: pytest.MonkeyPatch
 
     def build(self, *flags: str, **variables: str) -> Result:
-        tensorrt_llm._gpus.cache_clear()
+        cuda.visible_gpus.cache_clear()
         with self.patch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -81,7 +82,7 @@ def node(tmp_path: Path, checkpoint: Path, fake_cuda: Path, monkeypatch: pytest.
     monkeypatch.setattr(tensorrt_llm, "ctypes", SimpleNamespace(CDLL=lambda name: None))  # the loader read LD_LIBRARY_PATH at our start
     monkeypatch.setattr(tensorrt_llm, "memory_bounds", lambda: (MemoryBound("machine", 64 << 30, 64 << 30),))
     yield Node(tmp_path, checkpoint, monkeypatch)
-    tensorrt_llm._gpus.cache_clear()
+    cuda.visible_gpus.cache_clear()
 
 
 def test_the_names_of_the_steps_file_agree() -> None:
@@ -226,16 +227,46 @@ def test_a_name_that_the_installed_version_lacks_ends_the_build(node: Node) -> N
     assert "BuildConfig of TensorRT-LLM 1.2.1 has no max_num_tokens" in done.stderr
 
 
+def test_a_dry_run_shows_the_memory_and_builds_nothing(node: Node) -> None:
+    done = node.build("--dry-run")
+    assert done.exit_code == 0, done.output
+    row = next(line for line in done.stdout.splitlines() if line.startswith("│ build fp16 "))
+    assert [cell.strip() for cell in row.split("│")[5:8]] == ["2.0", "70.0", "0.0"]
+    short = node.build("--dry-run", FAKE_CUDA_FREE_GIB="1")
+    assert short.exit_code == 0
+    assert "fp16 would be refused, unless the engine is built already: the build of" in short.stdout
+    assert not node.records() and not (node.root / "built").exists()
+
+
+def test_a_dry_run_of_a_scenario_shows_what_its_servers_take(node: Node) -> None:
+    cuda.visible_gpus.cache_clear()
+    facts = (
+        "provider=tensorrt_llm",
+        f"model={node.checkpoint}",
+        "engines=[fp16]",
+        "deployments={default: {}}",
+        "workload.input_tokens=16",
+        "workload.output_tokens=16",
+    )
+    done = CliRunner().invoke(cli.main, ["serve-and-bench", "quickstart", "--dry-run", *(w for fact in facts for w in ("--set", fact))])
+    assert done.exit_code == 0, done.output
+    assert "│ build fp16 " in done.stdout and "│ serve default-fp16 " in done.stdout
+
+
+def _uuid(index: int) -> str:
+    return str(UUID(bytes=bytes([index] * 16)))
+
+
 def test_what_the_driver_says_of_each_gpu(fake_cuda: Path) -> None:
-    command = [sys.executable, "-m", "trtbench.engine.cuda"]
+    command = [sys.executable, "-m", "trtbench.cuda"]
 
     def ask(**variables: str) -> subprocess.CompletedProcess[str]:
         environ = os.environ | {"LD_LIBRARY_PATH": str(fake_cuda)} | variables
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     gpus = [cuda.CudaGpu(**gpu) for gpu in json.loads(ask(FAKE_CUDA_GPUS="2", FAKE_CUDA_SM="103").stdout)]
-    assert gpus == [cuda.CudaGpu(f"Fake GPU {index}", 103, 80 << 30, 70 << 30) for index in range(2)]
-    for call in ("cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuMemGetInfo_v2", "cuDeviceGetName"):
+    assert gpus == [cuda.CudaGpu(f"Fake GPU {index}", 103, 80 << 30, 70 << 30, _uuid(index)) for index in range(2)]
+    for call in ("cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuMemGetInfo_v2", "cuDeviceGetName", "cuDeviceGetUuid_v2"):
         failed = ask(FAKE_CUDA_FAILS=call)
         assert failed.returncode == 1
         assert f"{call} failed (CUresult 999)" in failed.stderr
@@ -244,5 +275,5 @@ def test_what_the_driver_says_of_each_gpu(fake_cuda: Path) -> None:
 def test_no_driver_is_no_gpu() -> None:
     if cuda.visible_gpus():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(OSError, match=r"libcuda\.so\.1"):
+    with pytest.raises(cuda.CudaError, match=r"libcuda\.so\.1"):
         cuda.ask_driver()

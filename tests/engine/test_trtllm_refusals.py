@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trtbench.engine.cuda import CudaGpu
+from trtbench.cuda import CudaGpu
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.trtllm_plan import route
 from trtbench.engine.trtllm_quantisation import checkpoint_script

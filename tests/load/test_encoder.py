@@ -76,6 +76,8 @@ def test_padding_is_masked(tokens: int, pad: int) -> None:
 
 def answer(values: Any, shape: list[int] | None = None, name: str = "embedding", datatype: str = "FP32") -> bytes:
     data = np.asarray(values, np.float32)
+    if datatype == "BF16":
+        data = (data.view("<u4") >> 16).astype("<u2")
     response = service_pb2.ModelInferResponse(model_version="7")
     response.outputs.add(name=name, datatype=datatype, shape=[1, data.size] if shape is None else shape)
     response.raw_output_contents.append(data.tobytes())
@@ -103,6 +105,16 @@ def test_an_embedding_is_one() -> None:
 )
 def test_what_is_no_embedding_is_named(message: bytes, fault: str) -> None:
     assert fault in read_embedding(message, TENSORS)[1]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_values_of_bf16_are_looked_at_too(wrong: float) -> None:
+    """NumPy has no such type."""
+    halves = replace(TENSORS, output_datatype="BF16")
+    assert "no finite numbers" in read_embedding(answer([1, 2, 3, wrong], datatype="BF16"), halves)[1]
+    kept = new_record(0, 0)
+    take_answer(kept, answer([1, -2, 0.5, 3.0e38], datatype="BF16"), halves, 5)
+    assert (kept.outcome, kept.embedding[:3]) == (Outcome.COMPLETED, [1, -2, 0.5])
 
 
 def test_answers_of_the_first_prompts_are_kept() -> None:

@@ -18,7 +18,7 @@ from trtbench.analysis.cache_gain import CacheGain, StageGain
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.findings import Finding, deployment_findings
-from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons
+from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.precision import precision_findings
@@ -26,7 +26,7 @@ from trtbench.analysis.reload_findings import reload_findings, reload_reasons
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.replicas import Replica
-from trtbench.analysis.resources import THROTTLES
+from trtbench.analysis.resources import THROTTLES, MigUse
 from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
 from trtbench.analysis.scaling_findings import replica_findings, scaling_findings
@@ -235,6 +235,8 @@ def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
         Event(0, "telemetry_finished", "d", failing),
     ]
     yield from health_reasons("d", {"0": GpuHealth((79,), 1, True, 1)}, events)
+    instances = {"MIG-1": MigUse(Level(1.0, 1.0, 1.0), 2.0)}
+    yield from mig_reasons("d", [replace(stage, resources=replace(stage.resources, mig_instances=instances))])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

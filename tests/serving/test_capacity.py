@@ -30,7 +30,7 @@ def test_caches_that_fit_the_machine_are_let_through() -> None:
             [],
             "3 servers x 2 instances x 1024 MiB .* 6144 MiB, the machine has 4096",
         ),
-        ({"replicas": {"gpus": [0, 2]}}, "tensorrt_llm", [0, 1], r"replicas.gpus = \[0, 2\]: this machine has GPU 0, 1"),
+        ({"replicas": {"gpus": [0, 2]}}, "tensorrt_llm", [0, 1], r"replicas.gpus = \[0, 2\]: this machine has 0, 1;"),
         ({"replicas": {"gpus": [0]}}, "llmapi", [], r"shows none \(no driver\)"),
         ({"replicas": {"gpus": [0]}}, "openvino", [0], "the CPU engine uses none"),
     ],

@@ -21,7 +21,7 @@ import http.server, os, sys
 port = next(int(flag.partition("=")[2]) for flag in sys.argv if flag.startswith("--http-port="))
 gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 print("sees", gpu, flush=True)
-if gpu == "7":
+if gpu == "GPU-7":
     sys.exit(3)
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -40,7 +40,8 @@ def installation(tmp_path: Path) -> TritonInstallation:
 
 
 def fleet(installation: TritonInstallation, tmp_path: Path, **keys: object) -> Fleet:
-    return Fleet(installation, tmp_path, tmp_path / "server.log", Replicas.model_validate(keys))
+    replicas = Replicas.model_validate(keys)
+    return Fleet(installation, tmp_path, tmp_path / "server.log", replicas, gpus=[f"GPU-{gpu}" for gpu in replicas.gpus])
 
 
 def trees(started: Fleet) -> list[psutil.Process]:
@@ -50,7 +51,7 @@ def trees(started: Fleet) -> list[psutil.Process]:
 def test_every_server_has_its_ports_its_log_and_its_gpu(installation: TritonInstallation, tmp_path: Path) -> None:
     with fleet(installation, tmp_path, gpus=[2, 5]) as started:
         assert len(set(started.addresses)) == 2 and started.addresses == [endpoints.grpc for endpoints in started.endpoints]
-        assert [(tmp_path / name).read_text().partition("\n")[0] for name in ("server.log", "server-1.log")] == ["sees 2", "sees 5"]
+        assert [(tmp_path / name).read_text().partition("\n")[0] for name in ("server.log", "server-1.log")] == ["sees GPU-2", "sees GPU-5"]
         assert started.death() is None
         processes = trees(started)
     assert len(processes) == 4 and not any(process.is_running() for process in processes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +71,7 @@ def test_one_gpu(serve: Callable[..., TritonServer], tmp_path: Path) -> None:
 def test_leader_mode_gives_each_rank_a_server(serve: Callable[..., TritonServer], tmp_path: Path) -> None:
     with serve(engine_launch("auto", 3, (4, 5, 6))):
         words = json.loads((tmp_path / "mpirun.json").read_text())
-        assert words[:3] == ["--allow-run-as-root", "-n", "1"]
+        assert words[:5] == ["--allow-run-as-root", "--bind-to", "none", "-n", "1"]
         assert words.count(":") == 2
         first, *others = (note["argv"] for note in noted(tmp_path, 3))
         assert not any("model-control-mode" in word for word in first)
@@ -79,6 +80,16 @@ def test_leader_mode_gives_each_rank_a_server(serve: Callable[..., TritonServer]
         prefixes = [next(word for word in argv if "shm-region" in word) for argv in (first, *others)]
         assert len(set(prefixes)) == 3
         assert all(prefix.startswith(prefixes[0]) for prefix in prefixes)  # so that the guard finds what any rank left
+    assert gone(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no Open MPI on this machine (apt-get install openmpi-bin)")
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_open_mpi_itself_leaves_every_rank_all_cores(serve: Callable[..., TritonServer], tmp_path: Path, ranks: int) -> None:
+    """Its default is one core each."""
+    (tmp_path / "bin" / "mpirun").unlink()
+    with serve(replace(engine_launch("mpirun", ranks, ()), oversubscribe=True)):
+        assert [note["cores"] for note in noted(tmp_path, ranks)] == [sorted(os.sched_getaffinity(0))] * ranks
     assert gone(tmp_path)
 
 
@@ -123,11 +134,11 @@ def test_the_llm_apis_launcher_goes_before_each_rank(serve: Callable[..., Triton
 
 def test_more_ranks_than_cores(serve: Callable[..., TritonServer], tmp_path: Path) -> None:
     with serve(replace(engine_launch("auto", 2, ()), oversubscribe=True)):
-        assert json.loads((tmp_path / "mpirun.json").read_text())[:2] == ["--allow-run-as-root", "--oversubscribe"]
+        assert json.loads((tmp_path / "mpirun.json").read_text())[:4] == ["--allow-run-as-root", "--bind-to", "none", "--oversubscribe"]
 
 
 def test_the_llm_api_spawns_its_own_ranks_otherwise() -> None:
-    assert llmapi_launch("auto", 4).command(lambda rank: ["t"]) == ["mpirun", "--allow-run-as-root", "-n", "1", "t"]
+    assert llmapi_launch("auto", 4).command(lambda rank: ["t"]) == ["mpirun", "--allow-run-as-root", "--bind-to", "none", "-n", "1", "t"]
     assert llmapi_launch("direct", 1).command(lambda rank: ["t"]) == ["t"]
 
 
@@ -150,7 +161,7 @@ def test_a_fault_of_a_server_that_stays_up(serve: Callable[..., TritonServer], m
 
 def test_a_load_that_never_ends(serve: Callable[..., TritonServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")  # one that only waits
-    with pytest.raises(ServerError, match=r"not ready after 0\.5 s"), serve(replace(DIRECT, ready_timeout_s=0.5)):
+    with pytest.raises(ServerError, match=r"not ready after 4 s"), serve(replace(DIRECT, ready_timeout_s=4.0)):
         pass
     assert gone(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, 
 from trtbench.serving.renderers import RENDERERS, check_grid, check_reloads, kv_budget, render, takes_text
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
+GOLDEN = CONTRACTS.parent / "fixtures" / "golden"
 VERSIONS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
 EVERYTHING = LlmApi(
     free_gpu_memory_fraction=0.8,
@@ -74,6 +76,26 @@ def test_what_is_written(tmp_path: Path) -> None:
     }
     assert (root / "tensorrt_llm" / "1" / "model.py").read_text() == "# NVIDIA's\n"
     assert (repository.kv.dtype, repository.kv.bytes_per_token) == ("fp8", 65536)
+
+
+@pytest.mark.parametrize(("version", "golden"), [("1.0.3", "1.0"), ("1.1.0", "1.0"), ("1.2.1", "1.2")])
+def test_golden_files(tmp_path: Path, version: str, golden: str) -> None:
+    """All that the version takes. Written anew with TRTBENCH_GOLDEN=1; look at what changed before it is committed."""
+    build: dict[str, Any] = {"tp": 2, "max_seq_len": 4096}
+    if golden == "1.2":
+        build["kv_block_tokens"] = 64  # kv_cache_config.tokens_per_block, which 1.0 has not
+    asked = {"kv_cache": {"blocks": 100, "prefix_caching": True}, "llmapi": EVERYTHING.model_dump(exclude={"template_dir"})}
+    text = rendered(tmp_path, asked, version, asked=build).files["model.yaml"].replace(str(tmp_path / "checkpoint"), "/CHECKPOINT")
+    file = GOLDEN / f"llmapi-{golden}" / "model.yaml"
+    if os.environ.get("TRTBENCH_GOLDEN"):
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text(text)
+    assert text == file.read_text(), f"{file} differs"
+
+
+def test_a_block_size_is_not_of_1_0(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"kv_cache_config\.tokens_per_block is not known of TensorRT-LLM 1\.0\.3"):
+        rendered(tmp_path, {}, "1.0.3", asked={"kv_block_tokens": 64})
 
 
 def test_the_config_leaves_to_model_yaml_what_is_its(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ FULL = BackendParameters(
     request_stats_max_iterations=5,
     stats_check_period_ms=10,
     cancellation_check_period_ms=20,
+    recv_poll_period_ms=1,
     gpu_device_ids=(0,),
     decoding_mode="lookahead",
     lookahead_window_size=4,
@@ -68,6 +69,22 @@ FULL = BackendParameters(
     lora_cache_gpu_memory_fraction=0.1,
     lora_cache_host_memory_bytes=1 << 20,
 )
+NOT_IN_TEMPLATES = {"recv_poll_period_ms"}  # read by the backend, named in NVIDIA's model_config.md alone
+BY_COMMON_KEYS = {"gpt_model_type", "enable_kv_cache_reuse", "enable_chunked_context"}
+NOT_VARIED = {
+    "gpt_model_path",
+    "exclude_input_in_output",
+    "FORCE_CPU_ONLY_INPUT_TENSORS",
+    "encoder_model_path",
+    "cross_kv_cache_fraction",
+    "guided_decoding_backend",
+    "tokenizer_dir",
+    "xgrammar_tokenizer_info_path",
+    "lora_prefetch_dir",
+    "num_nodes",
+    "participant_ids",
+    "executor_worker_path",
+}
 TREES = {"medusa": {"medusa_choices": ((0,), (0, 1))}, "eagle": {"eagle_choices": ((0, 0, 0), (0, 1))}}
 
 
@@ -92,12 +109,20 @@ def values(config: Any) -> dict[str, str]:
     return {key: value.string_value for key, value in config.parameters.items()}
 
 
-@pytest.mark.parametrize(("version", "golden"), [("0.19.0", "0.19"), ("1.0.3", "1.x"), ("1.1.0", "1.x"), ("1.2.1", "1.x")])
+@pytest.mark.parametrize(
+    ("version", "golden"),
+    [
+        ("0.19.0", "0.19"),
+        *[(version, golden) for version in ("0.20.0", "0.21.0") for golden in ("0.19", "1.x")],  # no contract of their own: either
+        *[(version, "1.x") for version in ("1.0.3", "1.1.0", "1.2.1")],
+    ],
+)
 @pytest.mark.parametrize("family", ["ids", "ensemble", "bls"])
 def test_golden_files(tmp_path: Path, version: str, golden: str, family: Any) -> None:
     """Written anew with TRTBENCH_GOLDEN=1; look at what changed before it is committed."""
-    engine = write_engine(tmp_path / "engine", version)
-    root = render(engine, text_family(tmp_path, family), Workload()).write(tmp_path / "models")
+    engine, deployment = write_engine(tmp_path / "engine", version), text_family(tmp_path, family)
+    (tmp_path / "templates" / "tensorrt_llm" / "config.pbtxt").write_text((GOLDEN / golden / "tensorrt_llm.pbtxt").read_text())
+    root = render(engine, deployment, Workload()).write(tmp_path / "models")
     for path in root.glob("*/config.pbtxt"):
         file = GOLDEN / golden / f"{path.parent.name}.pbtxt"
         text = path.read_text().replace(str(engine.path), "/ENGINE")
@@ -131,11 +156,28 @@ def test_every_parameter_is_the_contracts(tmp_path: Path, version: str) -> None:
     for family in ("ensemble", "bls"):
         for name, config in configs(tmp_path / family, version, text_family(tmp_path / family, family)).items():
             assert set(config.parameters) <= names[name], name
-    assert set(BackendParameters.model_fields) <= names["tensorrt_llm"]
+    assert set(BackendParameters.model_fields) - NOT_IN_TEMPLATES <= names["tensorrt_llm"]
+
+
+@pytest.mark.parametrize("version", CONTRACTS)
+def test_every_parameter_of_the_backend_is_a_key_or_left_out_for_a_reason(version: str) -> None:
+    """docs/serving-trtllm.md has the reasons."""
+    there = {one["key"] for one in contract(version)["tensorrt_llm"]["parameters"]} | NOT_IN_TEMPLATES
+    assert there - set(BackendParameters.model_fields) == BY_COMMON_KEYS | NOT_VARIED
+    told = (TESTS.parent / "docs" / "serving-trtllm.md").read_text()
+    assert not [key for key in BY_COMMON_KEYS | NOT_VARIED if f"`{key}`" not in told]
+
+
+def test_the_leaders_poll_is_of_the_orchestrator() -> None:
+    parameters = {"recv_poll_period_ms": 1}
+    assert TensorRtLlm.model_validate({"launch": "orchestrator", "parameters": parameters}).parameters.recv_poll_period_ms == 1
+    with pytest.raises(ValueError, match="recv_poll_period_ms = 1 is read under launch orchestrator only, which is auto"):
+        TensorRtLlm.model_validate({"parameters": parameters})
 
 
 def test_every_parameter_is_written_as_the_backend_reads_it(tmp_path: Path) -> None:
-    deployment = Deployment(tensorrt_llm=TensorRtLlm(parameters=FULL, batching_strategy="V1"), kv_cache=KvCache(blocks=100))
+    settings = TensorRtLlm(parameters=FULL, batching_strategy="V1", launch="orchestrator")
+    deployment = Deployment(tensorrt_llm=settings, kv_cache=KvCache(blocks=100))
     written = values(configs(tmp_path, "1.2.1", deployment, weight_streaming=True)["tensorrt_llm"])
     assert written.pop("gpt_model_path") == str(tmp_path / "engine")
     assert written == {
@@ -157,6 +199,7 @@ def test_every_parameter_is_written_as_the_backend_reads_it(tmp_path: Path) -> N
         "request_stats_max_iterations": "5",
         "stats_check_period_ms": "10",
         "cancellation_check_period_ms": "20",
+        "recv_poll_period_ms": "1",
         "gpu_device_ids": "0",
         "decoding_mode": "lookahead",
         "lookahead_window_size": "4",

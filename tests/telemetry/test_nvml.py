@@ -74,6 +74,7 @@ def test_utilization_of_a_gpu_in_mig_instances_is_not_told(fake_gpus: FakeGpus) 
     assert "GPU 0 (MIG): gpu_utilization_ratio;" in note
     slow = rows(fake_gpus, "GpuUsers([], 1)")
     assert [slow["mig_memory_used_bytes", uuid] for uuid in MIG_UUIDS] == [1 * GIB, 2 * GIB]
+    assert all(slow["mig_memory_bytes", uuid] > slow["mig_memory_used_bytes", uuid] for uuid in MIG_UUIDS)
 
 
 def test_a_lost_gpu_is_told_once_and_the_other_goes_on(fake_gpus: FakeGpus) -> None:

@@ -111,6 +111,13 @@ def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Seq
         yield reason("gpu_errors_unwatched", "note", why=unwatched)
 
 
+def mig_reasons(deployment: str, stages: Sequence[StageResult]) -> Iterator[Reason]:
+    """What a reader must know of a run on a part of a GPU."""
+    instances = {uuid for stage in stages for uuid in stage.resources.mig_instances}
+    if instances:
+        yield Reason("gpu_mig", "note", deployment, figures={"count": len(instances)})
+
+
 def _warm(deployment: str, data: Mapping[str, Any]) -> Reason:
     shown = "-" if data["temperature_c"] is None else str(data["temperature_c"])
     return Reason("gpu_warm", "suspect", deployment, data["stage"], {"temperature": shown, "asked": str(data["asked_c"])})

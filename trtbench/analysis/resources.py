@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,14 @@ class GpuUse:
 
 
 @dataclass(frozen=True, slots=True)
+class MigUse:
+    """One MIG instance, whose `memory_bytes` bound what runs on it; all else that is told is the whole GPU's."""
+
+    memory_used_bytes: Level
+    memory_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """None: not sampled on this machine."""
 
@@ -62,6 +70,7 @@ class Resources:
     container_memory_available_bytes: Level | None = None  # where a container bounds it
     balancer_cpu_cores: Level | None = None
     balancer_rss_bytes: Level | None = None
+    mig_instances: dict[str, MigUse] = field(default_factory=dict)  # by UUID: every one that is to be seen, whoever uses it
     replicas: tuple[Replica, ...] = ()  # in their order, where there are several servers
 
     @property
@@ -94,6 +103,7 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         engine_memory_bytes={label: peak.max for label, peak in memory.items() if peak},
         container_memory_available_bytes=level("container_memory_available_bytes"),
         gpus={label: _gpu(samples, label, start_ns, end_ns) for label in _gpu_labels(samples)},
+        mig_instances=_mig_instances(samples, start_ns, end_ns),
         balancer_cpu_cores=level("balancer_cpu_cores"),
         balancer_rss_bytes=level("balancer_rss_bytes"),
         replicas=replicas(samples, start_ns, end_ns),
@@ -110,6 +120,17 @@ def _together(levels: Sequence[Level]) -> Level | None:
 def _gpu_labels(samples: Samples) -> list[str]:
     names = ("gpu_utilization_ratio", "gpu_memory_used_bytes")
     return sorted({label for name in names for label in samples.labels(name)})
+
+
+def _mig_instances(samples: Samples, start_ns: int, end_ns: int) -> dict[str, MigUse]:
+    found: dict[str, MigUse] = {}
+    for uuid in sorted(samples.labels("mig_memory_used_bytes")):
+        used, total = (
+            Level.of(inside(samples.series(name, uuid), start_ns, end_ns)) for name in ("mig_memory_used_bytes", "mig_memory_bytes")
+        )
+        if used:
+            found[uuid] = MigUse(used, total.max if total else None)
+    return found
 
 
 def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:

@@ -177,7 +177,9 @@ def backlog_grew(waits_in_order_ns: Sequence[int]) -> bool | None:
 
 
 def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
-    """Integral of power / output tokens, all GPUs added."""
+    """Integral of power / output tokens, all GPUs added; None with MIG instances: the power is the whole GPU's, whoever draws it."""
+    if use.mig_instances:
+        return None
     joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
     return sum(joules) / output_tokens if joules and output_tokens else None
 

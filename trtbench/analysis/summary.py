@@ -22,7 +22,7 @@ from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_r
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Frontier, Winner, frontiers
-from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons
+from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons, mig_reasons
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
@@ -182,6 +182,7 @@ def summarise(run: RunDirectory) -> Summary:
     for result in results:
         own = [event for event in of_attempts if event.deployment == result.name]
         reasons += health_reasons(result.name, result.gpu_health, own)
+        reasons += mig_reasons(result.name, result.stages)
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
     comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count, vectors)

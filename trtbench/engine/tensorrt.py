@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trtbench.cuda import CudaGpu, visible_gpus
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
 from trtbench.engine.child import run_logged
-from trtbench.engine.cuda import CudaGpu, visible_gpus
 from trtbench.engine.sentence_modules import sentence_modules
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
 from trtbench.engine.trtllm_adopt import copy_tokenizer

@@ -6,14 +6,13 @@ import ctypes
 import json
 import os
 import shutil
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trtbench.cuda import visible_gpus
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import DEMOS
-from trtbench.engine.cuda import CudaGpu, visible_gpus
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.trtllm_adopt import finished
 from trtbench.engine.trtllm_engine import read_engine
@@ -37,10 +36,10 @@ class TensorRtLlmProvider:
 
     def unavailable(self) -> str | None:
         missing = nvidia_stack_missing()
-        return missing or _release().builds_no_engines() or (None if _gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES")
+        return missing or _release().builds_no_engines() or (None if visible_gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES")
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        return "\n  ".join(dict.fromkeys(refusals(spec, architecture(spec.model), _gpus()))) or None
+        return "\n  ".join(dict.fromkeys(refusals(spec, architecture(spec.model), visible_gpus()))) or None
 
     def shortage(self, spec: EngineSpec) -> str | None:
         parameters = None if spec.model in DEMOS else parameter_count(Path(spec.model))
@@ -50,7 +49,7 @@ class TensorRtLlmProvider:
         return {
             "tensorrt_llm": _release().text,
             "tensorrt": tensorrt_version() or "-",
-            "gpu_architecture": ",".join(sorted({f"sm{gpu.sm}" for gpu in _gpus()})),
+            "gpu_architecture": ",".join(sorted({f"sm{gpu.sm}" for gpu in visible_gpus()})),
         }
 
     def content(self, spec: EngineSpec) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def architecture(model: str) -> str:
 def machine(spec: EngineSpec) -> Machine:
     script, found = checkpoint_script(spec.dtype, spec.build, architecture(spec.model)), examples()
     return Machine(
-        gpus=_gpus(),
+        gpus=visible_gpus(),
         host_available_bytes=min(bound.available_bytes for bound in memory_bounds()),
         scripts=frozenset([script] if found and (found / script).is_file() else ()),
         trtllm_build=shutil.which("trtllm-build") is not None,
@@ -112,9 +111,3 @@ def _of_build(job: BuildJob) -> dict[str, Any]:
 
 def _release() -> TensorRtLlm:
     return installed() or TensorRtLlm("-")
-
-
-@cache
-def _gpus() -> tuple[CudaGpu, ...]:
-    """Asked once: it takes a process of its own, and the free memory is judged before the first build."""
-    return visible_gpus()

@@ -23,9 +23,9 @@ class AdoptedEngine:
     name = "tensorrt_llm"
 
     def __init__(self, directory: Path) -> None:
-        self._engine = read_engine(directory.resolve())
-        self.kv_block_tokens = self._engine.kv_block_tokens
-        self.no_paged_context = None if self._engine.paged_context_fmha else f"the engine in {directory}, built without paged context FMHA"
+        self.engine = read_engine(directory.resolve())
+        self.kv_block_tokens = self.engine.kv_block_tokens
+        self.no_paged_context = None if self.engine.paged_context_fmha else f"the engine in {directory}, built without paged context FMHA"
 
     def unavailable(self) -> str | None:
         return None
@@ -39,19 +39,19 @@ class AdoptedEngine:
         return None
 
     def versions(self) -> dict[str, str]:
-        return {"tensorrt_llm": self._engine.version}
+        return {"tensorrt_llm": self.engine.version}
 
     def content(self, spec: EngineSpec) -> dict[str, Any]:
         """Its bytes, so that another engine in the same place is another engine."""
-        return {"files": {file.name: file_sha256(file) for file in self._engine.files}}
+        return {"files": {file.name: file_sha256(file) for file in self.engine.files}}
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
         """No step is logged: how long the build took is not known."""
-        facts = finished(self._engine, job)
-        for file in self._engine.files:
+        facts = finished(self.engine, job)
+        for file in self.engine.files:
             (job.output / file.name).symlink_to(file)
         copy_tokenizer(job.checkpoint, job.output)
-        return BuiltFacts(**(vars(facts) | {"options": facts.options | {"adopted_from": str(self._engine.path)}}))
+        return BuiltFacts(**(vars(facts) | {"options": facts.options | {"adopted_from": str(self.engine.path)}}))
 
 
 def describe(directory: Path) -> Engine:

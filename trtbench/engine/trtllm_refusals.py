@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbench.engine.cuda import CudaGpu
+from trtbench.cuda import CudaGpu
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.trtllm_memory import estimate
 from trtbench.engine.trtllm_plan import route

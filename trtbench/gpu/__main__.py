@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from trtbench.gpu.cuda import CudaError, Device
+from trtbench.cuda import CudaError, Device, Driver
 
 _SLACK_BYTES = 64 << 20  # of what is asked to be left free: allocations are rounded
 
@@ -19,7 +19,7 @@ _SLACK_BYTES = 64 << 20  # of what is asked to be left free: allocations are rou
 def main(how: str, size_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        device = Device()
+        device = Device(Driver())
         free, total = device.memory_bytes()
         wanted = size_bytes if how == "hold" else max(0, free - size_bytes)
         held = device.hold(wanted) if wanted <= free else 0

@@ -127,6 +127,24 @@ def readings(gpu: Gpu) -> dict[str, Any]:
     return dict(_known(_READINGS, gpu.handle))
 
 
+def cuda_devices() -> dict[int | str, str]:
+    """What CUDA_VISIBLE_DEVICES calls each device that work runs on, by its index and by its UUID; empty when there is no NVML.
+
+    A GPU that is divided is none: its MIG instances are, by their UUIDs. An index stands for a UUID that the driver does not tell.
+    """
+    found: dict[int | str, str] = {}
+    try:
+        with session() as gpus:
+            for gpu in gpus:
+                found |= {one.uuid: one.uuid for one in mig_instances(gpu)}
+                if not gpu.mig:
+                    name = facts(gpu).get("uuid", str(gpu.index))
+                    found |= {gpu.index: name, name: name}
+    except GpuError:
+        pass
+    return found
+
+
 def cuda_version() -> str | None:
     """The newest CUDA that the driver runs."""
     try:

@@ -50,10 +50,17 @@ def _values(message: bytes, tensors: EncoderTensors) -> list[float]:
     """Of an answer that `read_embedding` found right; [] of one that is no single vector of floats."""
     answer = service_pb2.ModelInferResponse.FromString(message)
     data = next(raw for tensor, raw in zip(answer.outputs, answer.raw_output_contents, strict=False) if tensor.name == tensors.output)
-    if tensors.values is None or tensors.output_datatype not in _FLOATS:
+    if tensors.values is None:
         return []
-    values: list[float] = np.frombuffer(data, _FLOATS[tensors.output_datatype]).astype(np.float32).tolist()
+    values: list[float] = _floats(tensors.output_datatype, data).astype(np.float32).tolist()
     return values
+
+
+def _floats(datatype: str, data: bytes) -> npt.NDArray[Any]:
+    """The values of a tensor of floats; none of one of integers. NumPy has no BF16: it is the upper half of an FP32."""
+    if datatype == "BF16":
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    return np.frombuffer(data, _FLOATS[datatype]) if datatype in _FLOATS else np.empty(0)
 
 
 def read_embedding(message: bytes, tensors: EncoderTensors) -> tuple[str, str]:
@@ -73,6 +80,6 @@ def _fault(datatype: str, values: int, data: bytes, tensors: EncoderTensors) -> 
         return f"{tensors.output} is {values} values of {datatype} in {len(data)} bytes, the model promises {tensors.output_datatype}"
     if tensors.values is not None and values != tensors.values:
         return f"{tensors.output} has {values} values, the model promises {tensors.values}"
-    if datatype in _FLOATS and not np.isfinite(np.frombuffer(data, _FLOATS[datatype])).all():
+    if not np.isfinite(_floats(datatype, data)).all():
         return f"{tensors.output} has values that are no finite numbers"
     return ""

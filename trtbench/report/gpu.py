@@ -33,6 +33,11 @@ def gpu_blocks(summary: Summary, words: Words) -> list[Block]:
             )
             header = words.header(*names)
             blocks.append(Table(header, rows, words("resources.gpu_more", deployment=result.name)))
+        slices = [(stage.span.name, uuid, one) for stage in result.stages for uuid, one in stage.resources.mig_instances.items()]
+        if slices:
+            rows = tuple((stage, uuid, size(one.memory_used_bytes.max), size(one.memory_bytes)) for stage, uuid, one in slices)
+            header = words.header("stage", "mig_instance", "gpu_memory", "mig_memory")
+            blocks.append(Table(header, rows, words("resources.mig", deployment=result.name), labels=2))
         if result.not_told:
             blocks.append(Paragraph(words("resources.not_told", deployment=result.name, series="; ".join(result.not_told))))
     return blocks

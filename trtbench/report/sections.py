@@ -128,8 +128,9 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
         advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
     winners = winner_sentences(summary, words)
+    leads: list[Block] = [Paragraph(words("conclusion.winner"), strong=True), Bullets(winners)] if winners else []
     return [
-        *([Paragraph(words("conclusion.winner"), strong=True), Bullets(winners)] if winners else []),
+        *leads,
         Paragraph(words("conclusion.bottleneck"), strong=True),
         Bullets(tuple(seen)) if seen else limit_sentences(summary, words) or Paragraph(_no_limit(summary, words)),
         Paragraph(words("conclusion.advice"), strong=True),

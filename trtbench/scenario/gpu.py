@@ -11,6 +11,9 @@ from trtbench.scenario.part import Part
 GpuUuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[0-9A-Fa-f-]{4,64}$")]
 """As `nvidia-smi -L` shows them."""
 
+GpuName = Annotated[int, Field(ge=0)] | GpuUuid
+"""An index is nvidia-smi's."""
+
 
 class CoolDown(Part):
     temperature_c: int = Field(ge=20, le=100, description="Every stage waits until each GPU is at most this warm.")
@@ -20,7 +23,7 @@ class CoolDown(Part):
 class GpuControl(Part):
     """Held from before the first server starts, and put back however the run ends."""
 
-    devices: tuple[Annotated[int, Field(ge=0)] | GpuUuid, ...] | None = Field(
+    devices: tuple[GpuName, ...] | None = Field(
         None, min_length=1, description="GPU indices as nvidia-smi's, or UUIDs (GPU-... or MIG-...); null: every GPU there is."
     )
     sm_clock_mhz: Annotated[int, Field(gt=0)] | Literal["base", "max"] | None = Field(

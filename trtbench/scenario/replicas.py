@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.gpu import GpuName
 from trtbench.scenario.part import Part
 
 Balancer = Literal["client", "haproxy", "nginx"]
@@ -21,8 +22,10 @@ class Replicas(Part):
         "the servers, before a single one too.",
     )
     algorithm: Literal["round_robin", "least_connections"] = Field("round_robin", description="Of haproxy and nginx.")
-    gpus: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="One server for each of these GPUs, which is all it sees (CUDA_VISIBLE_DEVICES); empty: every server sees all."
+    gpus: tuple[GpuName, ...] = Field(
+        (),
+        description="One server for each of these GPUs, which is all it sees (CUDA_VISIBLE_DEVICES): indices as nvidia-smi's, or UUIDs of "
+        "GPUs or MIG instances; empty: every server sees all.",
     )
 
     @model_validator(mode="after")

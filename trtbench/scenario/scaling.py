@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trtbench.scenario.deployment import Deployment
+from trtbench.scenario.gpu import GpuName
 from trtbench.scenario.ramp import Ramp
 from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.stage import Stage
@@ -24,8 +25,8 @@ class Scaling(Rounds):
 
     instances: tuple[Positive, ...] = Field((), description="Vertical: model instances in one server.")
     inference_threads: tuple[Positive, ...] = Field((), description="Vertical: CPU threads of the engine.")
-    gpus: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] = Field(
-        (), description="Vertical: lists of GPUs, as [[0], [0, 1]]; each GPU gets a server of its own."
+    gpus: tuple[tuple[GpuName, ...], ...] = Field(
+        (), description="Vertical: lists of GPUs, as [[0], [0, 1]], or of UUIDs; each GPU or MIG instance gets a server of its own."
     )
     servers: tuple[Positive, ...] = Field((), description="Horizontal: Triton servers behind the deployment's replicas.balancer.")
     load: Literal["per_unit", "fixed"] = Field(

@@ -45,6 +45,9 @@ class BackendParameters(Part):
     request_stats_max_iterations: int | None = Field(None, ge=0, description="The same for statistics of requests. Backend: 0.")
     stats_check_period_ms: Count | None = Field(None, description="Between two looks at the statistics, which feed /metrics. Backend: 100.")
     cancellation_check_period_ms: Count | None = Field(None, description="Between two looks for cancelled requests. Backend: 100.")
+    recv_poll_period_ms: int | None = Field(
+        None, ge=0, description="Sleep of the leader's receiving thread; needs launch orchestrator. Backend: 0, a busy loop on a core."
+    )
     gpu_device_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="GPUs of the model, one a rank. Backend: from 0 on.")
     decoding_mode: Literal["top_k", "top_p", "top_k_top_p", "beam_search", "medusa", "redrafter", "lookahead", "eagle"] | None = Field(
         None, description="How tokens are chosen. Backend: by the engine and the beam width."
@@ -111,6 +114,16 @@ class TensorRtLlm(Part):
     accumulate_tokens: bool = Field(False, description="bls: every streamed response carries all the text so far.")
     add_special_tokens: bool = Field(False, description="ensemble, bls: the tokenizer adds its special tokens.")
     skip_special_tokens: bool = Field(True, description="ensemble, bls: the text is without special tokens.")
+
+    @model_validator(mode="after")
+    def _orchestrated(self) -> TensorRtLlm:
+        period = self.parameters.recv_poll_period_ms
+        if period is not None and self.launch != "orchestrator":
+            raise ValueError(
+                f"parameters.recv_poll_period_ms = {period} is read under launch orchestrator only, which is {self.launch}: "
+                "set that, or drop it"
+            )
+        return self
 
 
 class LlmApi(Part):

@@ -8,8 +8,10 @@ from trtbench.scenario import Deployment, Scaling, ScenarioError
 from trtbench.serving.model_repository import KvBudget, default_inference_threads
 
 
-def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memory_bytes: int, gpus: Collection[int], no_gpu: str) -> None:
-    """ScenarioError, to be told whose, when it cannot be served here. `no_gpu`: what NVML says where there are none."""
+def check_capacity(
+    deployment: Deployment, budget: KvBudget, provider: str, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
+) -> None:
+    """ScenarioError, to be told whose, when it cannot be served here. `gpus`: all names of each; `no_gpu`: what NVML says where none is."""
     if provider == "openvino" and deployment.replicas.gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     check_gpus_there(deployment, gpus, no_gpu)
@@ -28,11 +30,11 @@ def check_capacity(deployment: Deployment, budget: KvBudget, provider: str, memo
         )
 
 
-def check_gpus_there(deployment: Deployment, gpus: Collection[int], no_gpu: str) -> None:
+def check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gpu: str) -> None:
     """ScenarioError when servers are to run on GPUs that this machine has not. `no_gpu`: what NVML says where there are none."""
     missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
     if missing:
-        there = f"this machine has GPU {', '.join(map(str, sorted(gpus)))}" if gpus else f"this machine shows none ({no_gpu})"
+        there = f"this machine has {', '.join(map(str, gpus))}" if gpus else f"this machine shows none ({no_gpu})"
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
 
 

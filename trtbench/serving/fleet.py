@@ -31,8 +31,12 @@ class Fleet:
         flags: Sequence[str] = (),
         ports: tuple[int, int, int] = (0, 0, 0),
         launch: Launch = DIRECT,
+        gpus: Sequence[str] = (),
     ) -> None:
-        """`log` is the first server's; the others', and what the balancer writes, lie beside it. `ports` are the first server's."""
+        """`log` is the first server's; the others', and what the balancer writes, lie beside it. `ports` are the first server's.
+
+        `gpus`: the one that each server sees, as CUDA calls it; none: all see all.
+        """
         self._replicas, self._directory = replicas, log.parent
         self.servers = [
             TritonServer(
@@ -42,7 +46,7 @@ class Fleet:
                 flags,
                 ports if i == 0 else (0, 0, 0),
                 launch,
-                {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(replicas.gpus[i])} if replicas.gpus else {},
+                {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpus[i]} if gpus else {},  # NVML's order, for an index
             )
             for i in range(replicas.count)
         ]

@@ -12,6 +12,8 @@ RANK_MODEL = "tensorrt_llm"
 """The one model that ranks other than the first load (leader mode): they wait in it for work and never open a port."""
 
 _LLMAPI_LAUNCH = "trtllm-llmapi-launch"
+_MPIRUN = ("mpirun", "--allow-run-as-root", "--bind-to", "none")
+"""Open MPI binds up to two ranks to one core each by default: all threads of a server would share that core."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Launch:
         first = [*self.wrapper, *server(0), *self.flags]
         if not self.mpi:
             return first
-        command = ["mpirun", "--allow-run-as-root", *(["--oversubscribe"] if self.oversubscribe else []), "-n", "1", *first]
+        command = [*_MPIRUN, *(["--oversubscribe"] if self.oversubscribe else []), "-n", "1", *first]
         for rank in range(1, self.ranks):
             command += [":", "-n", "1", *self.wrapper, *server(rank), *self.flags]
             command += ["--model-control-mode=explicit", f"--load-model={RANK_MODEL}"]

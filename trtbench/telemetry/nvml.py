@@ -162,6 +162,7 @@ class GpuUsers:
             used = _told(pynvml.nvmlDeviceGetMemoryInfo, instance.handle)
             if used is not None:
                 yield Sample(now_ns(), "mig_memory_used_bytes", instance.uuid, float(used.used))
+                yield Sample(now_ns(), "mig_memory_bytes", instance.uuid, float(used.total))
         counted = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
         errors = _told(pynvml.nvmlDeviceGetTotalEccErrors, gpu.handle, *counted)
         if errors is not None:
