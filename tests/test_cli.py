@@ -57,10 +57,11 @@ def test_a_dry_run_says_what_is_served_and_held() -> None:
 
 def test_a_dry_run_says_how_large_a_grid_is_and_what_it_leaves_out() -> None:
     axes = ("--set", "grid.max_batch_size=[4,8]", "--set", "grid.max_queue_delay_us=[0]", "--set", "grid.max_sequences=[4]")
+    axes += ("--set", "grid.instances=[1]", "--set", "grid.max_tokens_per_step=[256]")
     result = invoke("serve-and-bench", "batching", "--search", "--dry-run", *axes)
     assert result.exit_code == 0, result.output
     assert "grid: 1 cells x 3 rounds x 1 engine(s) = 3 runs, at most: the search drops cells that cannot win" in result.stdout
-    assert "left out: b4-d0-s4: dynamic_batching.preferred_batch_sizes [8] go over max_batch_size (4)" in result.stdout
+    assert "left out: b4-d0-i1-s4-t256: dynamic_batching.preferred_batch_sizes [8] go over max_batch_size (4)" in result.stdout
 
 
 def test_without_a_grid_there_is_nothing_to_search() -> None:
