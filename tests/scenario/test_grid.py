@@ -103,7 +103,7 @@ def test_without_a_grid_the_order_is_as_written() -> None:
 
 def test_the_shipped_grid() -> None:
     scenario = load_scenario(SCENARIOS / "batching.yaml")
-    assert len(scenario.deployments) == 12
+    assert len(scenario.deployments) == 24  # eight cells, three rounds
 
 
 def test_a_search_needs_rounds_to_save() -> None:
