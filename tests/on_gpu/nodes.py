@@ -17,7 +17,7 @@ from fake_gpu import ROOT, FakeGpus, compile_fakes
 from on_gpu.tiny import write_checkpoint
 from serving.trtllm_engines import write_templates
 
-from trtbench.engine.cuda import visible_gpus
+from trtbench.cuda import visible_gpus
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm import nvidia_stack_missing
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed
