@@ -139,7 +139,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 def _triton_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """Of tensors: names, types, shapes and whether they may be left out; of parameters and of families their names and values."""
-    for model in sorted(set(old.get("triton_models", {})) & set(new["triton_models"])):
+    for model in sorted(set(old.get("triton_models", {})) & set(new.get("triton_models", {}))):
         for part, key in (("inputs", "name"), ("outputs", "name"), ("parameters", "key")):
             before, after = ({one[key]: one for one in tree["triton_models"][model].get(part, ())} for tree in (old, new))
             yield from (f"triton_models.{model}.{part}: {one} is gone" for one in sorted(set(before) - set(after)))
@@ -149,13 +149,14 @@ def _triton_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[st
                     was, is_ = before[one].get(fact) or None, after[one].get(fact) or None
                     if was != is_:
                         yield f"triton_models.{model}.{part}: {one} has {fact} {is_}, was {was}"
-    if new["metrics"]:
+    if new.get("metrics"):
         before, after = old.get("metrics", {}), new["metrics"]
         yield from (f"metrics: {one} is gone" for one in sorted(set(before) - set(after)) if "only_when" not in before[one])
         yield from (f"metrics: {one} is new" for one in sorted(set(after) - set(before)) if before)
         for one in sorted(set(before) & set(after)):
             if (values := after[one].get("values")) and set(values) != set(before[one]["values"]):
                 yield f"metrics: {one} has {sorted(values)}, was {sorted(before[one]['values'])}"
+
 
 def _names(facts: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = facts.get("fields", facts)

@@ -59,7 +59,12 @@ def _first(message: Any, key: str) -> Any:
 
 def _tensor(one: dict[str, Any]) -> dict[str, Any]:
     dims = [int(value) for value in one.get("dims", ())]
-    found = {"name": _first(one, "name"), "data_type": _first(one, "data_type"), "dims": dims, "optional": _first(one, "optional") == "true"}
+    found = {
+        "name": _first(one, "name"),
+        "data_type": _first(one, "data_type"),
+        "dims": dims,
+        "optional": _first(one, "optional") == "true",
+    }
     found |= {"allow_ragged_batch": True} if _first(one, "allow_ragged_batch") == "true" else {}
     return found | ({"reshape": (_first(one, "reshape") or {}).get("shape", [])} if "reshape" in one else {})
 
@@ -96,8 +101,8 @@ def _message(tokens: list[str], at: int) -> tuple[dict[str, list[Any]], int]:
 
 
 def _values(tokens: list[str], at: int) -> tuple[list[Any], int]:
-    if at >= len(tokens):
-        raise ValueError("it ends in the middle of a field")
+    if at >= len(tokens) or tokens[at] in ("}", "]", ":"):
+        raise ValueError("a field has no value")
     if tokens[at] == "{":
         message, at = _message(tokens, at + 1)
         if at >= len(tokens):
@@ -129,7 +134,7 @@ def families_in(library: Path) -> dict[str, Any]:
 
 def families_of(url: str) -> dict[str, Any]:
     """{family: its label, the label's values} of a metrics page; histograms by their own name."""
-    with urllib.request.urlopen(url, timeout=10) as answer:  # the user's own server
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of the user's own server, by the user's own hand
         return page_families(answer.read().decode("utf-8", errors="replace"))
 
 

@@ -10,7 +10,12 @@ GIB = 1 << 30
 def loading_log(served: Any) -> str:
     """The lines of tests/fixtures/trtllm_logs/lines.yaml, with this engine's numbers."""
     limits, blocks, block_tokens = served.limits, served.kv_blocks, served.block_tokens
-    why = "chunked context is enabled" if served.longest_prompt == limits["max_seq_len"] - 1 else "context FMHA and usePackedInput are enabled"
+    kv_tokens = blocks * block_tokens
+    why = (
+        "chunked context is enabled"
+        if served.longest_prompt == limits["max_seq_len"] - 1
+        else "context FMHA and usePackedInput are enabled"
+    )
     said = [
         f"Engine version {served.engine['version']} found in the config file, assuming engine(s) built by new builder API.",
         "MPI size: 1, MPI local size: 1, rank: 0",
@@ -27,7 +32,7 @@ def loading_log(served: Any) -> str:
         "Memory usage when calculating max tokens in paged kv cache: total: 79.10 GiB, available: 63.62 GiB",
         f"Number of blocks in KV cache primary pool: {blocks}",
         f"Number of tokens per block: {block_tokens}.",
-        f"[MemUsageChange] Allocated {blocks * block_tokens * 1024 / GIB:.2f} GiB for max tokens in paged KV cache ({blocks * block_tokens}).",
+        f"[MemUsageChange] Allocated {kv_tokens * 1024 / GIB:.2f} GiB for max tokens in paged KV cache ({kv_tokens}).",
     ]
     return "".join(f"[TensorRT-LLM][INFO] {line}\n" for line in said)
 

@@ -133,5 +133,3 @@ def notes(node: Node, program: str) -> list[str]:
     """What a stand-in was started with."""
     found: list[str] = json.loads((node.root / f"{program}.json").read_text())
     return found
-
-

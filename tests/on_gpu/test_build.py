@@ -45,4 +45,3 @@ def test_it_comes_from_the_cache_the_second_time(node: Node) -> None:
     node.build("fp16")
     done = node.trtbench("build", str(node.checkpoint), "--provider", "tensorrt_llm", *FLAGS)
     assert "from the cache: nothing was built" in done.stdout
-

@@ -57,7 +57,11 @@ def _tokenizer() -> Tokenizer:
 
 
 def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from (("model.embed_tokens.weight", (VOCABULARY, HIDDEN)), ("lm_head.weight", (VOCABULARY, HIDDEN)), ("model.norm.weight", (HIDDEN,)))
+    yield from (
+        ("model.embed_tokens.weight", (VOCABULARY, HIDDEN)),
+        ("lm_head.weight", (VOCABULARY, HIDDEN)),
+        ("model.norm.weight", (HIDDEN,)),
+    )
     kv = KV_HEADS * HIDDEN // HEADS
     for layer in range(LAYERS):
         block = f"model.layers.{layer}"
