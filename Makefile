@@ -22,8 +22,8 @@ report: setup ## write the report of RUN (the newest in runs/) again
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
 	.venv/bin/python -m pytest -m "not gpu" -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-test-gpu: setup ## the tests that need an NVIDIA GPU
-	.venv/bin/python -m pytest -m gpu
+test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages
+	scripts/test_gpu.sh
 
 contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
 	python3 scripts/record_contract.py

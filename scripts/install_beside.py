@@ -67,26 +67,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Install trtbench into a virtual environment beside this Python's packages.")
     parser.add_argument("environment", type=Path, help="directory to make; must not exist")
     parser.add_argument("source", nargs="?", default=str(CHECKOUT), help="checkout or wheel; default: this checkout")
+    parser.add_argument("--with", dest="more", nargs="+", default=[], metavar="PACKAGE", help="further packages, under the same rules")
     arguments = parser.parse_args()
     if arguments.environment.exists():
         parser.error(f"{arguments.environment} exists: remove it, or name another directory")
     if sys.prefix != sys.base_prefix:
         parser.error(f"{sys.executable} is a virtual environment's, whose packages a second one does not see: run the image's own python3")
-    problem = install_beside(arguments.environment, arguments.source)
+    problem = install_beside(arguments.environment, arguments.source, arguments.more)
     if problem:
         shutil.rmtree(arguments.environment, ignore_errors=True)
         print(f"install_beside: {problem}", file=sys.stderr)
     return 1 if problem else 0
 
 
-def install_beside(environment: Path, source: str) -> str | None:
+def install_beside(environment: Path, source: str, more: Sequence[str] = ()) -> str | None:
     """None when all is installed and nothing of the image changed; else what is wrong, with the remedy."""
     image = installed(sys.executable)
     venv.EnvBuilder(system_site_packages=True, symlinks=True).create(environment)
     python = str(environment / "bin" / "python")
     if not pip_install(python, ["--no-deps", source]):
         return f"{source} could not be installed; pip's message is above"
-    needs = [line for line in answer(python, NEEDS) if not line.startswith(tuple(TRIED))] + [*TRITONCLIENT_NEEDS]
+    needs = [line for line in answer(python, NEEDS) if not line.startswith(tuple(TRIED))] + [*TRITONCLIENT_NEEDS, *more]
     if not pip_install(python, needs, [*image_pins(image), *own_pins(image)]):
         print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
         if not pip_install(python, needs, image_pins(image)):

@@ -2,8 +2,10 @@
 """Records the API contract of the TensorRT-LLM that is installed, and prints how it differs from the recorded ones: `make contracts`.
 
 Run it in a container that has the real package (and a GPU: importing it asks the driver). It needs nothing of trtbench, calls no
-class and builds nothing. It writes tests/contracts/tensorrt_llm_<version>.json; replacing the file of a release line by it is the
-next step, by hand: tests/engine/test_trtllm_contracts.py then holds every keyword against it.
+class and builds nothing. Recorded are the package's classes and enums, flags of its programs, of its launcher and of tritonserver, the
+tensors and parameters of its Triton models, and its metric families: their names from the backend's library, their labels too with
+--metrics-url of a server that has served. It writes tests/contracts/tensorrt_llm_<version>.json; replacing the file of a release line by
+it is the next step, by hand: the tests then hold all that trtbench writes against it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import record_triton
+
 CONTRACTS = Path(__file__).parents[1] / "tests" / "contracts"
 CLASSES = {
     "BuildConfig": ("tensorrt_llm.llmapi", "tensorrt_llm.builder"),
@@ -34,7 +38,28 @@ CLASSES = {
 }
 ENUMS = {"QuantAlgo": ("tensorrt_llm.llmapi", "tensorrt_llm.quantization.mode"), "CapacitySchedulerPolicy": ("tensorrt_llm.llmapi",)}
 SCRIPTS = {"convert_checkpoint.py(llama)": "models/core/llama/convert_checkpoint.py", "quantize.py": "quantization/quantize.py"}
+LAUNCHER = "launch_triton_server.py"
+LAUNCHERS = ("/app/scripts", "/app/tensorrt_llm/triton_backend/scripts", "/app/triton_backend/scripts")
+ALL_MODELS = ("/app/all_models", "/app/tensorrt_llm/triton_backend/all_models", "/app/triton_backend/all_models")
+TRITON = Path("/opt/tritonserver")
 EXAMPLES = (os.environ.get("TRTLLM_EXAMPLES", ""), "/app/examples", "/app/tensorrt_llm/examples")
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a container has its Triton side; what is not there is recorded as not known."""
+
+    all_models: Path
+    launcher: Path
+    triton: Path
+
+    @classmethod
+    def found(cls, all_models: str | None, triton: str | None) -> Places:
+        named = [all_models] if all_models else ALL_MODELS
+        models = next((Path(place) for place in named if Path(place).is_dir()), Path(named[0]))
+        launchers = [models.parent / "scripts", *map(Path, LAUNCHERS)]
+        launcher = next((place / LAUNCHER for place in launchers if (place / LAUNCHER).is_file()), launchers[0] / LAUNCHER)
+        return cls(models, launcher, Path(triton) if triton else TRITON)
 
 
 class ParserBuiltError(Exception):
@@ -44,14 +69,16 @@ class ParserBuiltError(Exception):
         self.parser = parser
 
 
-def record(version: str) -> dict[str, Any]:
+def record(version: str, places: Places, metrics_url: str | None = None) -> dict[str, Any]:
     unknown: list[str] = []
     return {
         "version": version,
         "version_note": "recorded from the installed package by scripts/record_contract.py",
         "classes": dict(_each(CLASSES, class_facts, unknown)),
         "enums": dict(_each(ENUMS, lambda kind: [member.name for member in kind], unknown)),
-        "cli": dict(_programs(unknown)),
+        "cli": dict(_programs(unknown)) | dict(_of_triton(places, unknown)),
+        "triton_models": dict(record_triton.models(places.all_models, unknown)),
+        "metrics": _families(places, metrics_url, unknown),
         "unknown": unknown,
     }
 
@@ -107,6 +134,28 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for name in sorted(set(old.get("enums", {})) & set(new["enums"])):
         changed = set(old["enums"][name]) ^ set(new["enums"][name])
         yield from (f"enums.{name}: {one} is {'new' if one in new['enums'][name] else 'gone'}" for one in sorted(changed))
+    yield from _triton_differences(old, new)
+
+
+def _triton_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """Of tensors: names, types, shapes and whether they may be left out; of parameters and of families their names and values."""
+    for model in sorted(set(old.get("triton_models", {})) & set(new.get("triton_models", {}))):
+        for part, key in (("inputs", "name"), ("outputs", "name"), ("parameters", "key")):
+            before, after = ({one[key]: one for one in tree["triton_models"][model].get(part, ())} for tree in (old, new))
+            yield from (f"triton_models.{model}.{part}: {one} is gone" for one in sorted(set(before) - set(after)))
+            yield from (f"triton_models.{model}.{part}: {one} is new" for one in sorted(set(after) - set(before)))
+            for one in sorted(set(before) & set(after)):
+                for fact in ("data_type", "dims", "optional", "reshape"):
+                    was, is_ = before[one].get(fact) or None, after[one].get(fact) or None
+                    if was != is_:
+                        yield f"triton_models.{model}.{part}: {one} has {fact} {is_}, was {was}"
+    if new.get("metrics"):
+        before, after = old.get("metrics", {}), new["metrics"]
+        yield from (f"metrics: {one} is gone" for one in sorted(set(before) - set(after)) if "only_when" not in before[one])
+        yield from (f"metrics: {one} is new" for one in sorted(set(after) - set(before)) if before)
+        for one in sorted(set(before) & set(after)):
+            if (values := after[one].get("values")) and set(values) != set(before[one]["values"]):
+                yield f"metrics: {one} has {sorted(values)}, was {sorted(before[one]['values'])}"
 
 
 def _names(facts: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +194,28 @@ def _programs(unknown: list[str]) -> Iterator[tuple[str, Any]]:
             unknown.append(f"{name}: {error!r}")
 
 
+def _of_triton(places: Places, unknown: list[str]) -> Iterator[tuple[str, Any]]:
+    for name, read in (
+        (LAUNCHER, lambda: parser_facts(parser_of(places.launcher))),
+        ("tritonserver", lambda: record_triton.server_flags(str(places.triton / "bin" / "tritonserver"))),
+    ):
+        try:
+            yield name, read()
+        except Exception as error:  # whatever a program does before it reads its command line
+            unknown.append(f"{name}: {error!r}")
+
+
+def _families(places: Places, url: str | None, unknown: list[str]) -> dict[str, Any]:
+    if url:
+        return record_triton.families_of(url)
+    libraries = sorted((places.triton / "backends" / "tensorrtllm").glob("libtriton_tensorrtllm*.so"))
+    if not libraries:
+        unknown.append(f"metric families: no libtriton_tensorrtllm*.so in {places.triton / 'backends' / 'tensorrtllm'}")
+        return {}
+    unknown.append("labels of the metric families: record with --metrics-url of a server that has served")
+    return record_triton.families_in(libraries[0])
+
+
 def _pydantic_field(field: Any) -> dict[str, Any]:
     return {
         "type": str(field.annotation),
@@ -166,9 +237,15 @@ def _plain(value: Any) -> Any:
 def main() -> None:
     from importlib.metadata import version
 
+    parser = argparse.ArgumentParser(description="Record the API contract of the installed TensorRT-LLM.")
+    parser.add_argument("--output", type=Path, default=CONTRACTS, help="directory of the new file; default: tests/contracts")
+    parser.add_argument("--all-models", help=f"of Triton's model templates; default: the first of {', '.join(ALL_MODELS)}")
+    parser.add_argument("--triton", help=f"where Triton is installed; default: {TRITON}")
+    parser.add_argument("--metrics-url", help="page of metrics of a server that has served: labels of the families are recorded too")
+    asked = parser.parse_args()
     found = version("tensorrt_llm")
-    new = record(found)
-    path = CONTRACTS / f"tensorrt_llm_{found}.json"
+    new = record(found, Places.found(asked.all_models, asked.triton), asked.metrics_url)
+    path = asked.output / f"tensorrt_llm_{found}.json"
     path.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     for known in sorted(CONTRACTS.glob("tensorrt_llm_*.json")):

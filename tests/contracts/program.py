@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.contract import flags
-from engine.engine_directory import write_engine
+from engine.engine_directory import of_checkpoint, write_engine
 
 LOGS = Path(__file__).parents[1] / "engine" / "logs"
 
@@ -85,5 +85,6 @@ def _build(found: dict[str, Any]) -> None:
         limits={key: value for key, value in found.items() if key.startswith("max_")},
         kv_block_tokens=found.get("tokens_per_block", 32),
         paged_context_fmha=found.get("use_paged_context_fmha", "enable") == "enable" and kv != "int8",
+        **of_checkpoint(Path(converted["model_dir"])),
     )
     print((LOGS / "trtllm-build.txt").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 import pydantic
 from contracts.contract import all_llm_fields, fields, llm_keywords
 from contracts.contract import enum as algorithms
-from engine.engine_directory import write_engine
+from engine.engine_directory import of_checkpoint, write_engine
 
 
 def type_of(text: str) -> Any:
@@ -80,7 +80,7 @@ def make_llm(name: str, version: str, plugin_class: type) -> type:
     class LLM:
         def __init__(self, model: str, **keywords: Any) -> None:
             check("LLM", known, keywords)
-            self.keywords = keywords
+            self.keywords, self.model = keywords, Path(model)
             steps = [("Loading HF model to memory", 1.5), ("Building TRT-LLM engine", 30.25)]
             self.llm_build_stats = type("LlmBuildStats", (), {"build_steps_info": steps})()
             record = {"model": model} | {key: given(value) for key, value in keywords.items()}
@@ -102,6 +102,7 @@ def make_llm(name: str, version: str, plugin_class: type) -> type:
                 limits=limits,
                 kv_block_tokens=config.plugin_config.tokens_per_block,
                 paged_context_fmha=config.plugin_config.use_paged_context_fmha and kv != "INT8",
+                **of_checkpoint(self.model),
             )
 
         def shutdown(self) -> None:

@@ -9,6 +9,18 @@ from typing import Any
 LIMITS = {"max_batch_size": 2048, "max_input_len": 1024, "max_seq_len": 512, "max_num_tokens": 8192}
 
 
+def of_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """`write_engine`'s model and rank_bytes for the Hugging Face checkpoint there; empty when it is not there."""
+    if not (checkpoint / "config.json").is_file():
+        return {}
+    config = json.loads((checkpoint / "config.json").read_text())
+    heads = config["num_attention_heads"]
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "max_position_embeddings")
+    model = {name: config[name] for name in names} | {"head_size": config["hidden_size"] // heads}
+    weights_bytes = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
+    return {"model": model, "rank_bytes": max(4096, weights_bytes)}
+
+
 def write_engine(
     directory: Path,
     *,
@@ -27,6 +39,7 @@ def write_engine(
     directory.mkdir(parents=True, exist_ok=True)
     config = {
         "version": version,
+        "fake_rank_bytes": rank_bytes,
         "pretrained_config": {
             "architecture": "LlamaForCausalLM",
             "dtype": compute,

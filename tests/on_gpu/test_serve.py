@@ -1,0 +1,151 @@
+"""TensorRT-LLM's C++ backend behind Triton, from engine to report: load, KV cache, hot reload, context limit, want of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from on_gpu.nodes import BUILD, KV_BLOCKS, Node
+from serving.runs import assert_conserved
+
+from trtbench.analysis.summary import summarise
+from trtbench.records import Outcome
+from trtbench.rundir import DeploymentDirectory, RunDirectory
+
+pytestmark = pytest.mark.timeout(120)
+
+SERVED: dict[str, Any] = {"kv_cache": {"blocks": KV_BLOCKS}, "dynamic_batching": {"max_queue_delay_us": 1000}}
+WORKLOAD = {"input_tokens": {"min": 16, "max": 64}, "output_tokens": 16}
+GAUGES = {
+    *("inflight_active_requests", "inflight_scheduled_requests", "inflight_waiting_requests", "inflight_context_requests"),
+    *("inflight_max_requests", "inflight_context_tokens", "inflight_generation_requests", "inflight_paused_requests"),
+    *("kv_blocks_max", "kv_blocks_used", "kv_blocks_free", "kv_blocks_reused", "kv_block_tokens", "engine_memory_bytes"),
+    *("engine_iterations", "engine_input_tokens", "engine_output_tokens", "triton_pending_requests", "triton_success_count"),
+}
+"""Every series of docs/telemetry.md that the backend's page and Triton's statistics give."""
+
+
+@pytest.fixture
+def backend(node: Node) -> Node:
+    node.needs_triton("tensorrtllm")
+    return node
+
+
+def the_deployment(run: RunDirectory) -> DeploymentDirectory:
+    (found,) = run.deployments()
+    return found
+
+
+def test_a_load_on_fp16_and_int8(backend: Node) -> None:
+    load = [{"concurrency": 4, "requests": 24, "warmup_requests": 2}, {"mode": "poisson", "rate": 10, "requests": 20}]
+    run = backend.run({"name": "load", "engines": ["fp16", "int8"], "deployments": {"a": SERVED}, "workload": WORKLOAD, "load": load})
+    assert [deployment.name for deployment in run.deployments()] == ["a-fp16", "a-int8"]
+    for deployment in run.deployments():
+        records, samples = deployment.requests(), deployment.samples()
+        assert_conserved(records, {("c4", False): 24, ("c4", True): 2, ("poisson-10", False): 20})
+        assert {record.outcome for record in records} == {Outcome.COMPLETED}
+        assert {record.output_tokens for record in records} == {16}
+        assert sorted(GAUGES - set(samples.names())) == []
+        assert samples.series("kv_blocks_max")[1].max() == KV_BLOCKS
+        assert 0 < samples.series("kv_blocks_used")[1].max() <= KV_BLOCKS
+        assert samples.series("engine_output_tokens")[1].max() == sum(record.output_tokens for record in records)
+    summary = summarise(run)
+    assert not any(reason.code == "tokens_differ" for reason in summary.verdict.reasons)
+    assert (run.path / "report.md").is_file()
+
+
+def test_the_log_of_a_load_is_read(backend: Node) -> None:
+    load = [{"concurrency": 1, "requests": 2}]
+    run = backend.run({"name": "log", "engines": ["fp16"], "deployments": {"a": SERVED}, "workload": WORKLOAD, "load": load})
+    facts = the_deployment(run).read_json("deployment.json")
+    log = facts["log"]
+    found = {name: log.get(name) for name in ("max_batch_size", "max_step_tokens", "max_sequence_tokens", "max_beam_width")}
+    assert found == {"max_batch_size": 16, "max_step_tokens": 512, "max_sequence_tokens": 1024, "max_beam_width": 1}
+    assert log["engine_version"] == backend.build("fp16").provider_versions["tensorrt_llm"]
+    assert (log["kv_tokens"], log["max_input_tokens"]) == (KV_BLOCKS * 32, BUILD["max_seq_len"] - 1)  # chunked context is on
+    assert log["scheduler_policy"] == "GUARANTEED_NO_EVICT"
+    assert {"engine_bytes", "gpu_total_bytes", "gpu_available_bytes"} <= set(log)
+
+
+def test_a_full_kv_cache_reuse_and_cancels(backend: Node) -> None:
+    """Twelve requests of 6 blocks do not go into 48 blocks at once."""
+    small = SERVED | {"kv_cache": {"blocks": 48}}
+    scenario = {
+        "name": "kv",
+        "engines": ["fp16"],
+        "deployments": {"off": small, "on": SERVED | {"kv_cache": {"blocks": 48, "prefix_caching": True}}},
+        "workload": {"prefix": {"tokens": 64}, "input_tokens": 64, "output_tokens": 64, "cancel": {"ratio": 0.25, "after_tokens": 6}},
+        "load": [{"concurrency": 1, "requests": 8}, {"concurrency": 12, "requests": 36}],
+    }
+    run = backend.run(scenario)
+    off, on = (deployment.samples() for deployment in run.deployments())
+    assert off.series("kv_blocks_used")[1].max() <= 48
+    assert on.series("kv_blocks_reused")[1].max() > off.series("kv_blocks_reused")[1].max()
+    for deployment in run.deployments():
+        records = deployment.requests()
+        assert_conserved([r for r in records if r.outcome is not Outcome.CANCELLED], _kept(records))
+        assert {record.outcome for record in records} == {Outcome.COMPLETED, Outcome.CANCELLED}
+    summary = summarise(run)
+    assert summary.deployments[0].kv_blocks_left in (0, None)  # None: the gauges stand still once nothing runs, as the backend's do
+    assert summary.deployments[0].cancellations
+
+
+def _kept(records: list[Any]) -> dict[tuple[str, bool], int]:
+    kept = [record for record in records if record.outcome is not Outcome.CANCELLED]
+    return {(stage, False): sum(record.stage == stage for record in kept) for stage in ("c1", "c12")}
+
+
+def test_a_new_version_takes_over_and_a_cut_engine_does_not(backend: Node) -> None:
+    reloads = [{"kind": "new_version", "to": "int8"}, {"kind": "broken", "broken": "engine"}, {"kind": "unload_load"}]
+    every_s = 20 if backend.real else 3
+    scenario = {
+        "name": "reload",
+        "engines": ["fp16"],
+        "deployments": {"a": SERVED},
+        "workload": WORKLOAD,
+        "load": [{"mode": "constant", "rate": 5, "duration_s": 2 + 3 * every_s}],
+        "hot_reload": {"before_s": 1, "every_s": every_s, "reloads": reloads},
+    }
+    run = backend.run(scenario)
+    found = summarise(run).deployments[0].reloads
+    assert found
+    new, broken, again = found.reloads
+    assert (new.loaded, broken.loaded, again.loaded) == (True, False, True), [new.error, broken.error, again.error]
+    assert broken.served_on == ("2",) and broken.error
+    assert new.failed == {} and broken.failed == {}
+    assert {"1", "2"} <= set(found.versions)
+
+
+def test_the_context_limit_is_what_one_step_holds(backend: Node) -> None:
+    scenario = {
+        "name": "limit",
+        "engines": ["fp16"],
+        "deployments": {"a": SERVED | {"scheduler": {"chunked_prefill": False}}},
+        "workload": {"input_tokens": 16, "output_tokens": 4},
+        "context_limit": {"concurrency": [1, 2], "output_tokens": 4, "confirm": 1, "extreme_tokens": [5000]},
+    }
+    limits = summarise(backend.run(scenario)).deployments[0].context_limits
+    assert limits and limits.ended == "done"
+    assert (limits.predicted_tokens, limits.predicted_by) == (BUILD["max_num_tokens"], "prompt")
+    for limit in limits.limits:
+        assert limits.agrees(limit) is True, limit
+        assert (limit.failure, limit.refuted) == ("length_rule", 0)
+    assert limits.unhealthy == ()
+    assert next(trial for trial in limits.trials if trial.phase == "extreme").failure == "length_rule"
+
+
+def test_a_gpu_that_the_ballast_leaves_too_little_of_is_said_so(backend: Node) -> None:
+    """CUDA's context alone takes some 0.3 GiB; what is left does not hold the runtime's buffers."""
+    scenario = {
+        "name": "ballast",
+        "engines": ["fp16"],
+        "deployments": {"a": SERVED},
+        "workload": WORKLOAD,
+        "load": [{"concurrency": 1, "requests": 2}],
+        "gpu": {"devices": [0], "memory_leave_free_gib": 0.4, "require_idle": False},
+    }
+    backend.build("fp16")  # with all of the memory
+    done = backend.serve_and_bench(scenario, FAKE_MEMORY_MIB="100")
+    assert done.returncode != 0
+    assert "GPU memory ran out" in done.stderr
+    assert "GPU 0" in backend.trtbench("gpu", "status").stdout  # and the ballast is gone with the run
