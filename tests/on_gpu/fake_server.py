@@ -71,6 +71,8 @@ def load(directory: Path) -> Served:
     if (llm := directory / version / "model.yaml").is_file():
         asked = yaml.safe_load(llm.read_text(encoding="utf-8"))["triton_config"]
         config.max_batch_size, config.model_transaction_policy.decoupled = asked["max_batch_size"], asked["decoupled"]
+    if config.platform == "ensemble":  # one around a streaming model is shown so by the real Triton
+        config.model_transaction_policy.decoupled = True
     path = config.parameters["gpt_model_path"].string_value if "gpt_model_path" in config.parameters else ""
     engine = json.loads((Path(path) / "config.json").read_text(encoding="utf-8")) if path else {}
     rank = Path(path) / "rank0.engine"
