@@ -20,7 +20,7 @@ report: setup ## write the report of RUN (the newest in runs/) again
 	.venv/bin/trtbench report $(RUN)
 
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
-	.venv/bin/python -m pytest -m "not gpu" -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	.venv/bin/python -m pytest -m "not gpu"
 
 test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages
 	scripts/test_gpu.sh

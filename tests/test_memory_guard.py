@@ -23,7 +23,7 @@ ROOMY = MemoryBound("machine", 64 * GIB, 32 * GIB)
 def trials(**asked: Any) -> _Trials:
     sampler = SimpleNamespace(snapshot=list)
     server = SimpleNamespace(death=None)
-    return _Trials(*cast(Any, (server, None, ContextLimit(**asked), None, None, sampler)))
+    return _Trials(*cast(Any, (server, None, ContextLimit(**asked), None, None, sampler, ())))
 
 
 def test_a_trial_is_not_sent_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from engine.test_tensorrt_llm import fake_cuda  # noqa: F401 - a fixture
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from trtbench import cli
-from trtbench.engine import cuda, tensorrt
+from trtbench import cli, cuda
+from trtbench.engine import tensorrt
 from trtbench.engine.build import choose_provider
 from trtbench.engine.spec import Engine, EngineError, EngineSpec
 from trtbench.engine.tensorrt import PlanLimits, TensorRtProvider
