@@ -70,9 +70,12 @@ def node(tmp_path: Path, fake_cuda: Path, version: str, monkeypatch: pytest.Monk
     for name, value in (paths | {"LD_LIBRARY_PATH": str(fake_cuda)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tensorrt, "ctypes", SimpleNamespace(CDLL=lambda name: None))
-    ask_once = tensorrt._gpus
+    asked_once = (tensorrt._gpus, cuda.visible_gpus)  # answers that are kept for the process, an earlier test's too
+    for ask in asked_once:
+        ask.cache_clear()
     yield Node(tmp_path, checkpoint)
-    ask_once.cache_clear()
+    for ask in asked_once:
+        ask.cache_clear()
 
 
 def plan_of(engine: Engine) -> dict[str, object]:
