@@ -13,7 +13,7 @@ from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
-from trtbench.preview import ASSUMED_EMBEDDINGS_PER_S, ASSUMED_TOKENS_PER_S, Preview, StagePreview, preview
+from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, assumed_embeddings_per_s, preview
 from trtbench.scenario import Scenario
 from trtbench.serving.capacity import doubts
 
@@ -51,7 +51,8 @@ def dry_run(scenario: Scenario) -> None:
         print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
-        assumed = f"{ASSUMED_EMBEDDINGS_PER_S:g} embeddings/s" if scenario.task == "embed" else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
+        embeds = scenario.task == "embed"
+        assumed = f"{assumed_embeddings_per_s(scenario):.0f} embeddings/s" if embeds else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
         print(f"~ assumes {assumed} in all, the demo on one CPU core")
 
 

@@ -18,8 +18,8 @@ from trtbench.serving.model_repository import KvBudget
 
 ASSUMED_TOKENS_PER_S = 50.0
 """Output tokens per second that an estimate assumes where nothing else is known: the demo on one CPU core."""
-ASSUMED_EMBEDDINGS_PER_S = 20.0
-"""The same of the encoder's demo."""
+_ASSUMED_EMBEDDING_S, _ASSUMED_EMBEDDING_TOKEN_S = 0.003, 0.00035
+"""The same of the encoder's demo: each inference, and each token of it."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,14 @@ def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float 
     return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
 
+def assumed_embeddings_per_s(scenario: Scenario) -> float:
+    return 1 / (_ASSUMED_EMBEDDING_S + _ASSUMED_EMBEDDING_TOKEN_S * scenario.workload.expected_input_tokens)
+
+
 def _seconds_per_request(scenario: Scenario) -> float:
     """Of all users together."""
     if scenario.task == "embed":
-        return 1 / ASSUMED_EMBEDDINGS_PER_S
+        return 1 / assumed_embeddings_per_s(scenario)
     return scenario.workload.expected_output_tokens / ASSUMED_TOKENS_PER_S
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from trtbench.analysis.percentile import Distribution
 from trtbench.data import SCENARIOS
 from trtbench.scenario import Scenario, ScenarioError, cells_of, load_scenario, parse_scenario, run_order
 
@@ -104,6 +105,13 @@ def test_without_a_grid_the_order_is_as_written() -> None:
 def test_the_shipped_grid() -> None:
     scenario = load_scenario(SCENARIOS / "batching.yaml")
     assert len(scenario.deployments) == 24  # eight cells, three rounds
+
+
+@pytest.mark.parametrize("name", ["batching", "encoder"])
+def test_every_stage_of_a_shipped_grid_supports_a_figure(name: str) -> None:
+    """Fewer requests give no median, so no rate, and the grid could have no winner."""
+    for stage in load_scenario(SCENARIOS / f"{name}.yaml").load:
+        assert Distribution.of(range(stage.requests or 0)).p50 is not None
 
 
 def test_a_search_needs_rounds_to_save() -> None:

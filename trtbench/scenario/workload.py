@@ -74,6 +74,11 @@ class Workload(RequestKind):
         return math.fsum(s * kind.output_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
 
     @property
+    def expected_input_tokens(self) -> float:
+        """Mean of the law; without prefixes, earlier turns and a dataset's own prompts, whose lengths are not known."""
+        return math.fsum(s * kind.input_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
+
+    @property
     def lowest_priority_level(self) -> int:
         """Largest number of a level that a request names; 0: none does."""
         return max((level for kind in self.kinds.values() for level in kind.priorities), default=0)
