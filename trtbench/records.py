@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 FORMAT_VERSION = 2
 """Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
-attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs."""
+attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs.
+Added since, within 2: fields of requests that are empty where a run has none (what came as text, the engine's own counts)."""
 
 
 class Outcome(str, Enum):
@@ -45,6 +46,23 @@ class ServerTimes:
     first_scheduled_ns: int
     first_token_ns: int
     last_token_ns: int
+
+
+@dataclass(slots=True)
+class EngineCounts:
+    """What the engine counted of one request, from its last response; None for what it does not tell.
+
+    KV blocks are those of the prompt, as TensorRT-LLM counts them: `kv_reused_blocks` were found in the cache, `kv_missed_blocks` were not;
+    `kv_allocated_blocks` were taken from the free ones, of which `kv_new_blocks` held nothing before. Draft tokens are those proposed by
+    speculative decoding, 0 without it.
+    """
+
+    kv_reused_blocks: int | None = None
+    kv_missed_blocks: int | None = None
+    kv_new_blocks: int | None = None
+    kv_allocated_blocks: int | None = None
+    draft_tokens: int | None = None
+    accepted_draft_tokens: int | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +107,7 @@ class RequestRecord:
     finish_reason: str = ""  # in the server's words, where it tells
     output_text: str = ""  # of a server that tells no token counts: all that came, an echoed prompt too
     text_tokens: int | None = None  # of the output in `output_text`, by our tokenizer: an estimate
+    engine: EngineCounts | None = None  # where the server tells
 
     @property
     def output_tokens(self) -> int:
@@ -107,12 +126,14 @@ class RequestRecord:
     def to_json(self) -> dict[str, Any]:
         # Not asdict: its deep copies of the lists cost the load generator five times the rest.
         row = {name: getattr(self, name) for name in self.__slots__}
-        return row | {"outcome": self.outcome.value, "server": asdict(self.server) if self.server else None}
+        told = {"server": asdict(self.server) if self.server else None, "engine": asdict(self.engine) if self.engine else None}
+        return row | {"outcome": self.outcome.value} | told
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> RequestRecord:
-        server = row.get("server")
-        return cls(**row | {"outcome": Outcome(row["outcome"]), "server": ServerTimes(**server) if server else None})
+        server, engine = row.get("server"), row.get("engine")
+        told = {"server": ServerTimes(**server) if server else None, "engine": EngineCounts(**engine) if engine else None}
+        return cls(**row | {"outcome": Outcome(row["outcome"])} | told)
 
 
 @dataclass(slots=True, frozen=True)

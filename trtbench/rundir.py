@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from trtbench.errors import UserError
 from trtbench.history import current, is_complete
-from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
+from trtbench.records import FORMAT_VERSION, EngineCounts, Environment, Event, RequestRecord, Sample
 
 _ROWS_PER_GROUP = 20_000  # what is in memory at once while Parquet replaces JSON lines
 
@@ -67,6 +67,7 @@ _REQUEST_SCHEMA = pa.schema(
         ("echoed_tokens", pa.int32()),
         *((name, pa.string()) for name in ("finish_reason", "output_text")),
         ("text_tokens", pa.int32()),
+        ("engine", pa.struct([(name, pa.int64()) for name in EngineCounts.__slots__])),
     ]
 )
 _SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

@@ -13,7 +13,8 @@ from trtbench.scenario import Scenario, expected_hit_ratio
 class StageReuse:
     """TTFT medians of completed requests; `ttft_ratio` is on / off, below 1 where reuse gains.
 
-    `hit_ratio` is the engine's own, None where it tells none; `designed_hit_ratio` what a cache of any size finds by the workload's
+    `hit_ratio` is the engine's own, by its gauges, else by what it told of each request (`by_request`), None where it tells neither;
+    `designed_hit_ratio` what a cache of any size finds by the workload's
     design, in the mean.
     """
 
@@ -23,6 +24,7 @@ class StageReuse:
     ttft_ratio: float | None
     hit_ratio: float | None
     designed_hit_ratio: float | None
+    by_request: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,16 @@ def _stage_reuse(off: DeploymentResult, on: DeploymentResult, name: str, scenari
         return None
     off_ns, on_ns = without.latency.ttft_ns.p50, having.latency.ttft_ns.p50
     pressure = next((pressure for pressure in on.kv_pressures if pressure.stage == name), None)
+    by_gauges = pressure.hit_ratio if pressure else None
+    by_request = having.reuse.hit_ratio if having.reuse and by_gauges is None else None
     return StageReuse(
         stage=name,
         ttft_off_ns=off_ns,
         ttft_on_ns=on_ns,
         ttft_ratio=on_ns / off_ns if on_ns is not None and off_ns else None,
-        hit_ratio=pressure.hit_ratio if pressure else None,
+        hit_ratio=by_gauges if by_request is None else by_request,
         designed_hit_ratio=_designed_hit_ratio(name, having.span.planned, scenario),
+        by_request=by_request is not None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from trtbench.analysis.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
 from trtbench.analysis.drift import Drift, drift
+from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.groups import Group, by_mix, by_turn
 from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
@@ -75,6 +76,8 @@ class StageResult:
     same_as: str | None = None
     padding_ratio: float | None = None
     duplicate_ratio: float | None = None
+    reuse: ReuseByRequest | None = None  # as the engine told with each answer
+    drafts: DraftsByRequest | None = None
 
     @property
     def is_closed_loop(self) -> bool:
@@ -161,6 +164,8 @@ def measure(
         same_as=stage.same_as if stage else None,
         padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
         duplicate_ratio=stage.duplicate_ratio if stage else None,
+        reuse=reuse_by_request(requests),
+        drafts=drafts_by_request(requests),
     )
 
 

@@ -19,6 +19,7 @@ from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.findings import Finding, by_severity, deployment_findings
 from trtbench.analysis.frontier import Frontier, Winner, frontiers
@@ -81,6 +82,7 @@ __all__ = [  # what report/ may know of analysis/
     "Curve",
     "DeploymentResult",
     "Distribution",
+    "DraftsByRequest",
     "Drop",
     "EmbeddingAgreement",
     "Estimate",
@@ -107,6 +109,7 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadResult",
     "Reloads",
     "Resources",
+    "ReuseByRequest",
     "Rise",
     "ScalabilityLaw",
     "ScalingCurve",

@@ -55,6 +55,6 @@ class Attempts:
 
 
 def _reset(record: RequestRecord) -> None:
-    record.sent_ns = record.done_ns = record.done_lag_ns = record.server = None
+    record.sent_ns = record.done_ns = record.done_lag_ns = record.server = record.engine = None
     record.outcome, record.error, record.model_version, record.echoed_tokens = Outcome.NEVER_SENT, "", "", 0
     record.finish_reason = record.output_text = ""

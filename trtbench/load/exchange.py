@@ -95,6 +95,7 @@ class Exchange(InFlight):
         self._record.finish_reason = response.finish_reason or self._record.finish_reason
         self._record.input_tokens = response.input_tokens or self._record.input_tokens
         self._record.server = response.times or self._record.server
+        self._record.engine = response.counts or self._record.engine
         self._record.model_version = response.model_version or self._record.model_version
         return response
 

@@ -26,6 +26,17 @@ Role = Literal[
 """What an input is for, whatever its name."""
 
 TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+COUNT_OUTPUTS: Mapping[str, str] = {
+    "kv_cache_reused_blocks": "kv_reused_blocks",
+    "kv_cache_reused_block": "kv_reused_blocks",  # llmapi's name
+    "kv_cache_missed_block": "kv_missed_blocks",  # llmapi alone
+    "kv_cache_alloc_new_blocks": "kv_new_blocks",
+    "kv_cache_alloc_total_blocks": "kv_allocated_blocks",
+    "total_draft_tokens": "draft_tokens",
+    "total_accepted_draft_tokens": "accepted_draft_tokens",
+}
+"""What the engine counted of one request: the field of `EngineCounts` that each holds. Their ratios (kv_cache_hit_rate, acceptance_rate)
+follow from them and are not asked for."""
 TEXT_OUTPUT, FINISH_OUTPUT = "text_output", "finish_reason"
 INPUT_COUNT, OUTPUT_COUNT = "num_input_tokens", "num_output_tokens"
 """Of the prompt; of one response alone (the C++ backend counts the ids of that response, an echoed prompt among them)."""

@@ -12,10 +12,10 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.embedding import embedding_request
-from trtbench.load.family import FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
+from trtbench.load.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target
-from trtbench.records import ServerTimes
+from trtbench.records import EngineCounts, ServerTimes
 from trtbench.scenario import Sampling, Workload
 
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -23,11 +23,13 @@ NO_END_ID = -1  # no token has this id: the model generates to the asked length
 
 _ID_TAG = b"\x1a"  # ModelInferRequest.id: field 3, length-delimited
 _DTYPES = {"INT32": "<i4", "INT64": "<i8", "UINT64": "<u8", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
+_MOST = 2**31 - 1  # of what an engine counts, as INT32
+_COUNT_NAMES = frozenset(COUNT_OUTPUTS)
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 
 
 class Response(NamedTuple):
-    """One message of a stream. `tokens` are the new ones only; `times` come with the last response of servers that have them.
+    """One message of a stream. `tokens` are the new ones only; `times` and `counts` come with the last response of servers that have them.
 
     Of a model that answers in text: its `text`, and how many tokens this response carries and the prompt has, where the server tells.
     """
@@ -41,6 +43,7 @@ class Response(NamedTuple):
     told_tokens: int | None = None
     input_tokens: int | None = None
     finish_reason: str = ""
+    counts: EngineCounts | None = None
 
     @property
     def carries(self) -> bool:
@@ -104,6 +107,7 @@ def decode_response(message: bytes) -> Response:
         told_tokens=_integer(*tensors[OUTPUT_COUNT]) if OUTPUT_COUNT in tensors else None,
         input_tokens=_integer(*tensors[INPUT_COUNT]) if INPUT_COUNT in tensors else None,
         finish_reason=_finish_reason(tensors[FINISH_OUTPUT][1]) if FINISH_OUTPUT in tensors else "",
+        counts=None if _COUNT_NAMES.isdisjoint(tensors) else _counts(tensors),
     )
 
 
@@ -121,7 +125,7 @@ def _inputs(target: Target, prompt: PlannedPrompt, context: Sequence[int], workl
     yield "stream", workload.streaming
     yield "exclude_prompt", True
     yield from _sampling(prompt, workload.sampling)
-    if target.gives_times:
+    if target.returns_metrics:
         yield "return_times", True
     if target.tells_output_count:
         yield "return_output_count", True
@@ -174,11 +178,29 @@ def _finish_reason(raw: bytes) -> str:
 
 def _integer(datatype: str, raw: bytes) -> int:
     """One number, also as JSON in a string, as `llmapi` sends it. ValueError when it is none."""
-    value = json.loads(text_of(raw)) if datatype == "BYTES" else np.frombuffer(raw, _DTYPES.get(datatype, "<i8"))
+    value = json.loads(text_of(raw)) if datatype == "BYTES" else np.frombuffer(raw, _DTYPES.get(datatype, "<i8")).tolist()
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{raw[:40]!r} is no number")
     try:
-        return int(value if isinstance(value, (int, float)) else value[0])
-    except (IndexError, KeyError, TypeError, OverflowError) as error:
+        return int(value)
+    except OverflowError as error:
         raise ValueError(f"{raw[:40]!r} is no number") from error
+
+
+def _counts(tensors: dict[str, tuple[str, bytes]]) -> EngineCounts | None:
+    """What can be read as a count; None where nothing can: then the engine did not tell."""
+    told = {field: _count(*tensors[name]) for name, field in COUNT_OUTPUTS.items() if name in tensors}
+    return EngineCounts(**told) if any(value is not None for value in told.values()) else None
+
+
+def _count(datatype: str, raw: bytes) -> int | None:
+    try:
+        value = _integer(datatype, raw)
+    except (ValueError, RecursionError):  # the latter of JSON without end
+        return None
+    return value if 0 <= value <= _MOST else None
 
 
 def _times(tensors: dict[str, tuple[str, bytes]]) -> ServerTimes | None:

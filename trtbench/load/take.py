@@ -30,6 +30,7 @@ def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: 
     record.finish_reason = response.finish_reason or record.finish_reason
     record.input_tokens = response.input_tokens or record.input_tokens
     record.server = response.times or record.server
+    record.engine = response.counts or record.engine
     record.model_version = response.model_version or record.model_version
     if response.error:
         end(record, classify("", response.error), response.error, arrived_ns)

@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from trtbench.errors import UserError
 from trtbench.load.channel import open_channel
 from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
-from trtbench.load.family import FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
+from trtbench.load.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.load.tls import client_context
 from trtbench.scenario import ClientSettings, Task
 
@@ -73,6 +73,16 @@ class Target:
         return self.input_name("return_times") is not None and self.outputs.issuperset(TIME_OUTPUTS)
 
     @cached_property
+    def told_counts(self) -> tuple[str, ...]:
+        """Outputs in which the engine tells what it counted of each request; it does so with its instants."""
+        return () if self.input_name("return_times") is None else tuple(name for name in COUNT_OUTPUTS if name in self.outputs)
+
+    @property
+    def returns_metrics(self) -> bool:
+        """Whether there is anything to be had by asking for a request's performance metrics."""
+        return self.gives_times or bool(self.told_counts)
+
+    @cached_property
     def tells_output_count(self) -> bool:
         """Of a model that answers in text: each response tells how many tokens it carries."""
         return self.family.name != "ids" and OUTPUT_COUNT in self.outputs and self.input_name("return_output_count") is not None
@@ -97,7 +107,7 @@ class Target:
         """The outputs that every request names."""
         told = (*([OUTPUT_COUNT] if self.tells_output_count else ()), *([INPUT_COUNT] if self.tells_input_count else ()))
         finish = (FINISH_OUTPUT,) if self.tells_finish else ()
-        return (*self.family.outputs, *(TIME_OUTPUTS if self.gives_times else ()), *told, *finish)
+        return (*self.family.outputs, *(TIME_OUTPUTS if self.gives_times else ()), *self.told_counts, *told, *finish)
 
     def facts(self) -> dict[str, Any]:
         """What the run should know of how tokens are counted, plain JSON; nothing of a model that makes none."""

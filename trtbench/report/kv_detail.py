@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvCapacity, KvPressure, PrefixReuse, Summary
+from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvCapacity, KvPressure, PrefixReuse, StageReuse, Summary
 from trtbench.report.blocks import Block, Paragraph, Table
 from trtbench.report.cancel_control import control_blocks
 from trtbench.report.format import NONE, ms, number, percent, times, whole
@@ -76,8 +76,13 @@ def _reuse(pair: PrefixReuse, words: Words) -> Table:
         (
             stage.stage,
             *(ms(stage.ttft_off_ns), ms(stage.ttft_on_ns), times(stage.ttft_ratio)),
-            *(percent(stage.hit_ratio), percent(stage.designed_hit_ratio)),
+            *(_hit_ratio(stage, words), percent(stage.designed_hit_ratio)),
         )
         for stage in pair.stages
     )
     return Table(words.header("stage", *_REUSE), rows, words("reuse.caption", on=pair.on, off=pair.off))
+
+
+def _hit_ratio(stage: StageReuse, words: Words) -> str:
+    ratio = percent(stage.hit_ratio)
+    return words("reuse.told_by_request", ratio=ratio) if stage.by_request else ratio

@@ -12,6 +12,7 @@ from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
 from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
+from trtbench.report.engine_counts import draft_acceptance, reuse_by_request
 from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
 from trtbench.report.frontier import frontier_blocks, winner_sentences
@@ -76,10 +77,10 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
         detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
-        detail("throughput", *throughput_tables(summary, words)),
+        detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
         detail("outcomes", *outcome_tables(summary, words)),
         detail("batching", *drawn("batches"), *batching_tables(summary, words)),
-        detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words)),
+        detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words), *reuse_by_request(summary, words)),
         detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
         detail("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
