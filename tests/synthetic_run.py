@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from typing import Any
 import pyarrow as pa
 
 from trtbench.engine.spec import BuildStep, Engine, ModelFacts
-from trtbench.records import Environment, Event, Outcome, RequestRecord, Sample, ServerTimes, StageWindow
+from trtbench.records import EngineCounts, Environment, Event, Outcome, RequestRecord, Sample, ServerTimes, StageWindow
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, Samples, sample_row
 from trtbench.scenario import Scenario, Stage, parse_scenario
 
 MS = 1_000_000
 S = 1000 * MS
+Counts = Callable[[str, int], EngineCounts | None]
+"""What the engine told of a completed request, by its stage and index."""
 INPUT_TOKENS, OUTPUT_TOKENS = 128, 16
 KV_BLOCKS, KV_BLOCK_TOKENS, KV_BYTES_PER_TOKEN = 64, 32, 23_040
 COUNTS = {"c1": 40, "c4": 200, "c8": 1010, "poisson-2": 120}
@@ -118,7 +121,14 @@ def scenario_of(model: str = "smollm2-135m", mixed: bool = False) -> Scenario:
 
 
 def write_synthetic_run(
-    path: Path, *, model: str = "smollm2-135m", gpu: bool = False, kill_in: str | None = None, same_plan: bool = True, mixed: bool = False
+    path: Path,
+    *,
+    model: str = "smollm2-135m",
+    gpu: bool = False,
+    kill_in: str | None = None,
+    same_plan: bool = True,
+    mixed: bool = False,
+    counts: Counts | None = None,
 ) -> SyntheticRun:
     """`kill_in` ends everything halfway through that stage of the second engine: no window, no Parquet, a torn last line.
 
@@ -132,7 +142,7 @@ def write_synthetic_run(
     time_ns = 10 * S
     for dtype in synthetic.scenario.engines:
         killed = kill_in if dtype == "int8" else None
-        time_ns = _Writer(synthetic, dtype, gpu, same_plan, mixed).write(time_ns, killed)
+        time_ns = _Writer(synthetic, dtype, gpu, same_plan, mixed, counts).write(time_ns, killed)
     if kill_in is None:
         run.append_event(Event(time_ns + S, "run_finished"))
     return synthetic
@@ -179,8 +189,8 @@ def engine(path: Path, dtype: str, model: str) -> Engine:
 class _Writer:
     """One deployment, stage by stage."""
 
-    def __init__(self, synthetic: SyntheticRun, dtype: str, gpu: bool, same_plan: bool, mixed: bool) -> None:
-        self.synthetic, self.dtype, self.gpu, self.mixed = synthetic, dtype, gpu, mixed
+    def __init__(self, synthetic: SyntheticRun, dtype: str, gpu: bool, same_plan: bool, mixed: bool, counts: Counts | None) -> None:
+        self.synthetic, self.dtype, self.gpu, self.mixed, self.counts = synthetic, dtype, gpu, mixed, counts
         self.name = f"default-{dtype}"
         self.directory: DeploymentDirectory = synthetic.run.deployment(self.name)
         self.requests = LineWriter(self.directory.requests_jsonl())
@@ -284,6 +294,7 @@ class _Writer:
         else:
             record.outcome, record.done_ns = Outcome.COMPLETED, record.token_ns[-1] + MS
             record.coalesced = [*COALESCED.get(label, ())]
+            record.engine = self.counts(label, index) if self.counts else None
             record.attempts = 2 if not warmup and index in RETRIED.get(label, ()) else 1
         record.token_lag_ns = [self.lags.randint(*LAG_NS) for _ in record.token_ns]
         record.token_counts = [1] * len(record.token_ns)

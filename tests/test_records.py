@@ -7,17 +7,19 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.records import Event, Outcome, RequestRecord, ServerTimes
+from trtbench.records import EngineCounts, Event, Outcome, RequestRecord, ServerTimes
 from trtbench.rundir import _REQUEST_SCHEMA
 
 instants = st.integers(0, 2**62)
+counts = st.none() | st.integers(0, 2**31 - 1)
+engine_counts = st.builds(EngineCounts, counts, counts, counts, counts, counts, counts)
 server_times = st.builds(ServerTimes, instants, instants, instants, instants)
 
 
 @st.composite
 def request_records(draw: st.DrawFn) -> RequestRecord:
     """Any record that a run can write."""
-    counts = draw(st.lists(st.integers(1, 5), max_size=6))
+    sizes = draw(st.lists(st.integers(1, 5), max_size=6))
     return RequestRecord(
         index=draw(st.integers(0, 10**9)),
         stage=draw(st.text(max_size=20)),
@@ -28,10 +30,10 @@ def request_records(draw: st.DrawFn) -> RequestRecord:
         due_ns=draw(instants),
         sent_ns=draw(st.none() | instants),
         done_ns=draw(st.none() | instants),
-        token_ns=draw(st.lists(instants, min_size=len(counts), max_size=len(counts))),
-        token_counts=counts,
-        token_lag_ns=draw(st.just([]) | st.lists(instants, min_size=len(counts), max_size=len(counts))),
-        output_ids=draw(st.lists(st.integers(0, 2**31 - 1), min_size=sum(counts), max_size=sum(counts))),
+        token_ns=draw(st.lists(instants, min_size=len(sizes), max_size=len(sizes))),
+        token_counts=sizes,
+        token_lag_ns=draw(st.just([]) | st.lists(instants, min_size=len(sizes), max_size=len(sizes))),
+        output_ids=draw(st.lists(st.integers(0, 2**31 - 1), min_size=sum(sizes), max_size=sum(sizes))),
         coalesced=draw(st.lists(st.integers(0, 5), max_size=6)),
         outcome=draw(st.sampled_from(Outcome)),
         error=draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=50)),
@@ -43,6 +45,7 @@ def request_records(draw: st.DrawFn) -> RequestRecord:
         session=draw(st.none() | st.integers(0, 10**6)),
         turn=draw(st.integers(0, 100)),
         worker=draw(st.integers(0, 63)),
+        engine=draw(st.none() | engine_counts),
     )
 
 

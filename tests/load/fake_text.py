@@ -10,6 +10,24 @@ import numpy as np
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 TIMES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+COUNTS = {
+    "ensemble": {
+        "kv_cache_reused_blocks": 3,
+        "kv_cache_alloc_new_blocks": 1,
+        "kv_cache_alloc_total_blocks": 2,
+        "total_draft_tokens": 8,
+        "total_accepted_draft_tokens": 6,
+    },
+    "llmapi": {
+        "kv_cache_reused_block": 3,
+        "kv_cache_missed_block": 1,
+        "kv_cache_alloc_new_blocks": 2,
+        "kv_cache_alloc_total_blocks": 2,
+        "total_draft_tokens": 0,
+        "total_accepted_draft_tokens": 0,
+    },
+}
+"""What the engine counted of each request, as these tell it: integers of the C++ backend, strings of llmapi."""
 MODELS = {
     "ensemble": "text, as TensorRT-LLM 1.x has it: tells its counts",
     "ensemble_0.19": "text, as 0.19 has it: random_seed, tells no counts",
@@ -57,7 +75,7 @@ def configure(config: Any, name: str) -> None:
     ids = name == "ids_echo"
     counts = ("num_input_tokens", "num_output_tokens") if "seed" in _INPUTS[name] else ()
     finish = ("finish_reason",) if name.startswith("llmapi") else ()
-    for tensor in ("output_ids", "sequence_length") if ids else ("text_output", *TIMES, *counts, *finish):
+    for tensor in ("output_ids", "sequence_length") if ids else ("text_output", *TIMES, *counts, *finish, *COUNTS.get(name, ())):
         config.output.add(name=tensor)
 
 
@@ -86,7 +104,7 @@ def answers(request: Any, arrival_ns: int) -> Iterator[Any]:
             reason = b"length" if index == asked - 1 else b"None"
             tensors += [("finish_reason", "BYTES", struct.pack("<I", len(reason)) + reason)]
         if index == asked - 1:
-            tensors += _times(model, arrival_ns)
+            tensors += _times(model, arrival_ns) + _counts(model)
         yield _response(request, tensors, final=index == asked - 1)
 
 
@@ -104,8 +122,16 @@ def _times(model: str, arrival_ns: int) -> list[tuple[str, str, bytes]]:
     values = [arrival_ns + step for step in (0, 1000, 3000, 7000)]
     if model != "llmapi":
         return [(name, "INT64", struct.pack("<q", value)) for name, value in zip(TIMES, values, strict=True)]
-    texts = [str(value).encode() for value in values]
-    return [(name, "BYTES", struct.pack("<I", len(text)) + text) for name, text in zip(TIMES, texts, strict=True)]
+    return [_text(name, str(value)) for name, value in zip(TIMES, values, strict=True)]
+
+
+def _counts(model: str) -> list[tuple[str, str, bytes]]:
+    counts = COUNTS.get(model, {}).items()
+    return [_text(name, str(value)) if model == "llmapi" else (name, "INT32", struct.pack("<i", value)) for name, value in counts]
+
+
+def _text(name: str, text: str) -> tuple[str, str, bytes]:
+    return name, "BYTES", struct.pack("<I", len(text)) + text.encode()
 
 
 def _response(request: Any, tensors: list[tuple[str, str, bytes]], final: bool) -> Any:

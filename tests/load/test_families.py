@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from load.asking import CLIENTS, LATER_NS, with_client
+from load.fake_text import COUNTS
 from tritonclient.grpc import service_pb2
 
 from trtbench.clock import now_ns
@@ -81,7 +82,13 @@ def test_an_ensemble_is_asked_by_its_own_names(fake_server: Any) -> None:
     assert (tensor.datatype, list(tensor.shape), raw) == ("BYTES", [1, 1], struct.pack("<I", 7) + b"a b c d")
     assert {"max_tokens", "stream", "exclude_input_in_output", "return_num_output_tokens", "return_num_input_tokens"} <= set(inputs)
     assert not {"streaming", "input_ids", "request_output_len"} & set(inputs)
-    assert {output.name for output in request.outputs} == {"text_output", "num_output_tokens", "num_input_tokens", *TIME_OUTPUTS}
+    assert {output.name for output in request.outputs} == {
+        "text_output",
+        "num_output_tokens",
+        "num_input_tokens",
+        *TIME_OUTPUTS,
+        *COUNTS["ensemble"],
+    }
 
 
 def test_llmapi_is_asked_by_its_own_names_without_a_batch_dimension(fake_server: Any) -> None:

@@ -29,7 +29,7 @@ from trtbench.engine.spec import Engine
 from trtbench.load.client import Limits
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import inspect_target
-from trtbench.records import Outcome, RequestRecord
+from trtbench.records import EngineCounts, Outcome, RequestRecord
 from trtbench.rundir import RunDirectory, read_lines
 from trtbench.scenario import Dtype
 from trtbench.serving.installation import TritonInstallation
@@ -103,6 +103,16 @@ def test_the_clients_instants_embrace_the_servers(benched: Any, model: str) -> N
     times = result.stages[0].latency
     split = [times.server_queue_ns, times.server_prefill_ns, times.server_decode_ns]
     assert [part.count for part in split] == [REQUESTS] * 3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_the_engine_counts_comes_where_it_is_told_and_nowhere_else(benched: Any, model: str) -> None:
+    """All have the outputs and are asked for them; our engine counts nothing, and only the `llmapi` stand-in says so much."""
+    result, records, _ = benched[model]
+    told = EngineCounts(0, 1, 1, 1, 0, 0) if model == "llmapi" else None  # prompts of one block
+    assert [record.engine for record in records] == [told] * REQUESTS
+    (stage,) = result.stages
+    assert stage.drafts is None and (stage.reuse.hit_ratio if stage.reuse else None) == (0 if model == "llmapi" else None)
 
 
 @pytest.mark.parametrize("model", ["ensemble", "tensorrt_llm_bls"])
