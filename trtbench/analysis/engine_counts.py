@@ -14,7 +14,8 @@ class ReuseByRequest:
     """`requests` told their blocks. `hit_ratio` is reused / (reused + other), None where the engine counted no block at all.
 
     `other_blocks` are prompt blocks not found: the missed ones where every request tells them, else the allocated ones (`basis`). A block
-    found in part and copied is among the allocated too, at most one a request, so that ratio is never above the one by missed blocks.
+    found in part and copied, or brought back from host memory, is among the allocated too, so that ratio is never above the one by missed
+    blocks (docs/metrics.md).
     """
 
     requests: int
