@@ -24,6 +24,8 @@ MEASURING = {
     "preflight",
     "preview",
     "devices",
+    "engines",
+    "fitted",
     "memory_preview",
     "environment",
     "doctor",

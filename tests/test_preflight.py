@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from engine.engine_directory import write_engine
 
-from trtbench import preflight
+from trtbench import data, preflight
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.errors import UserError
+from trtbench.fitted import fitted
 from trtbench.preflight import check_open_files, check_run, check_scenario, check_writable
-from trtbench.scenario import Scenario, ScenarioError, parse_scenario
+from trtbench.scenario import Scenario, ScenarioError, load_scenario, parse_scenario
 from trtbench.serving.installation import InstallationError
 
 pytestmark = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
@@ -96,6 +97,21 @@ def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], 
             {"scheduler": {"chunked_prefill": False}},
             "is over the engine's longest prompt, 256 (max_seq_len 8192, max_num_tokens 256, chunked context off)",
         ),
+        (
+            {"workload": {"input_tokens": 300}},
+            {"scheduler": {"max_tokens_per_step": 256, "chunked_prefill": False}},
+            "is over the engine's longest prompt, 256",
+        ),
+        (
+            {},
+            {"scheduler": {"max_tokens_per_step": 31}},
+            "= 31: TensorRT-LLM builds for no fewer than the 32 tokens of a KV block; give 32",
+        ),
+        (
+            {"build": {"max_seq_len": 512}},
+            {"scheduler": {"max_sequences": 1, "max_tokens_per_step": 513}},
+            "= 513: 1 sequences of 512 tokens are 512, and TensorRT-LLM builds for no more",
+        ),
         ({"build": {"max_batch_size": 16}}, {"scheduler": {"max_sequences": 64}}, "scheduler.max_sequences = 64: TensorRT-LLM takes it"),
         (
             {"build": {"kv_dtype": "int8"}},
@@ -123,6 +139,14 @@ def test_what_an_engine_can_is_let_through() -> None:
     check_scenario(scenario(**ours, deployments={"a": bounded | {"replicas": {"servers": 2}}}))
     check_scenario(scenario(**ours, deployments={"a": bounded}, hot_reload=RELOAD, load=OPEN_LOOP, gpu=EXCLUSIVE))
     check_scenario(scenario(**ours | {"engines": ["fp8", "bf16", "int8"]}, deployments={"a": {"kv_cache": {"dtype": "auto"}}}))
+
+
+def test_an_encoders_plan_is_not_reloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROVIDERS["tensorrt"], "unavailable", lambda: None)
+    monkeypatch.setattr(PROVIDERS["tensorrt"], "refusal", lambda spec: None)
+    asked = fitted(load_scenario(data.SCENARIOS / "hot-reload-encoder.yaml", ["provider=tensorrt"]))
+    with pytest.raises(ScenarioError, match="a TensorRT plan is not reloaded here; use provider openvino"):
+        check_scenario(asked)
 
 
 def test_an_engine_that_a_reload_changes_to_is_checked_before_any_is_built() -> None:

@@ -21,7 +21,7 @@ from trtbench.rundir import RunDirectory, RunDirectoryError
 from trtbench.runlog import resume_run
 from trtbench.scenario import Dtype
 
-ENGINES: dict[Dtype, str] = {"fp16": "default-fp16", "int8": "default-int8"}
+ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}
 
 
 @pytest.fixture(autouse=True)
@@ -127,12 +127,12 @@ def test_another_engine_or_plan_is_refused(tmp_path: Path) -> None:
     run.append_event(Event(S, "plan_drawn", "", {"sha256": "a" * 64, "notes": []}))
     run._event_lines.close()
     unfinished = open_unfinished(path)
-    engines = {dtype: engine(tmp_path, dtype, "smollm2-135m") for dtype in ENGINES}
+    engines = {name: engine(tmp_path, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
     unfinished.check(engines, ["a" * 64])
     with pytest.raises(RunDirectoryError, match="plan drawn now has hash bbbbbbbbbbbb"):
         unfinished.check(engines, ["b" * 64])
     with pytest.raises(RunDirectoryError, match="the int8 engine has hash 0000"):
-        unfinished.check(engines | {"int8": replace(engines["int8"], sha256="0" * 64)}, ["a" * 64])
+        unfinished.check(engines | {"default-int8": replace(engines["default-int8"], sha256="0" * 64)}, ["a" * 64])
 
 
 def test_instants_of_two_sessions_are_never_subtracted() -> None:

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
+from trtbench.engines import distinct, specs_of
+from trtbench.fitted import fitted
 from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, assumed_embeddings_per_s, preview
@@ -20,14 +22,15 @@ from trtbench.serving.capacity import doubts
 
 def dry_run(scenario: Scenario) -> None:
     """Prints it; UserError for what a run would refuse before it builds."""
+    scenario = fitted(scenario)
     provider, facts, budgets = check_scenario(scenario)
     plan = preview(scenario, budgets)
     print(f"{scenario.name}: {scenario.purpose}")
     print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
-    for line in (*_grid(scenario), *_servers(scenario), *_gpus(scenario)):
+    specs = distinct(specs_of(scenario, provider.name).values())
+    for line in (*_grid(scenario), *_scaling(scenario), *_engines(specs), *_servers(scenario), *_gpus(scenario)):
         print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
-    specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in scenario.dtypes]
     _memory([*_builds(specs, provider), *serving_needs(scenario, provider, facts, budgets)], out)
     _refused(specs, provider)
     if scenario.context_limit:
@@ -65,7 +68,8 @@ def dry_build(spec: EngineSpec) -> None:
 
 
 def _builds(specs: Sequence[EngineSpec], provider: EngineProvider) -> list[MemoryNeed]:
-    return [need for spec in specs for need in build_needs(spec, provider)]
+    """Each once: the limits of an engine do not count in the estimate."""
+    return list(dict.fromkeys(need for spec in specs for need in build_needs(spec, provider)))
 
 
 def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:
@@ -81,9 +85,9 @@ def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:
 
 
 def _refused(specs: Sequence[EngineSpec], provider: EngineProvider) -> None:
-    for spec in specs:
-        if why := provider.shortage(spec):
-            print(f"{spec.dtype} would be refused, unless the engine is built already: {why}")
+    short = {spec.dtype: why for spec in specs if (why := provider.shortage(spec))}
+    for dtype, why in short.items():
+        print(f"{dtype} would be refused, unless the engine is built already: {why}")
 
 
 def _gib(size_bytes: int | None) -> str:
@@ -99,6 +103,19 @@ def _grid(scenario: Scenario) -> Iterator[str]:
     most = ", at most: the search drops cells that cannot win" if grid.search else ""
     yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
     yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
+
+
+def _scaling(scenario: Scenario) -> Iterator[str]:
+    if scenario.scaling:
+        yield from (f"left out: {name}: {why}" for name, why in scenario.scaling.left_out.items())
+
+
+def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:
+    """Of TensorRT-LLM, whose engines are built for a scheduler's limits."""
+    limits = [(spec.dtype, spec.build.max_batch_size, spec.build.max_num_tokens) for spec in specs]
+    if all(batch and tokens for _, batch, tokens in limits):
+        told = "; ".join(f"{dtype} for {batch} sequences, {tokens} tokens a step" for dtype, batch, tokens in limits)
+        yield f"engines to build, or found in the cache: {len(specs)}: {told}"
 
 
 def _servers(scenario: Scenario) -> Iterator[str]:

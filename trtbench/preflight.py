@@ -16,6 +16,7 @@ from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt import PlanLimits
 from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.engine.trtllm_refusals import no_paged_context
+from trtbench.engines import spec_of
 from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
@@ -23,10 +24,10 @@ from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
 from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
-from trtbench.serving.capacity import check_axes, check_capacity, check_exclusive, check_gpus_there, check_reload_memory
+from trtbench.serving.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, check_inputs
-from trtbench.serving.renderers import RENDERERS, check_grid, kv_budget
+from trtbench.serving.renderers import RENDERERS, kv_budget
 from trtbench.serving.response_cache import cache_flags
 from trtbench.serving.tensorrt import check_profile
 from trtbench.serving.trtllm.repository import check_build
@@ -49,8 +50,6 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     """The scenario against its model and this machine's providers; UserError when it cannot be run."""
     for dtype in scenario.dtypes:
         provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
-    if scenario.scaling:
-        check_axes(scenario.scaling, provider.name)
     facts = model_facts(scenario.model)
     if facts.task != scenario.task:
         found = {"generate": "a decoder, which generates tokens", "embed": "an encoder, which embeds"}[facts.task]
@@ -68,8 +67,6 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         if provider.name == "tensorrt":
             _check_encoders(scenario, facts)
         return provider, facts, {}
-    if scenario.grid:
-        check_grid(scenario.grid, provider.name)
     if provider.name == "tensorrt_llm":
         _check_paged_context(scenario, provider)
     ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
@@ -110,7 +107,7 @@ def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
 def _check_engines(scenario: Scenario, provider: str, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
     """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
     for dtype in scenario.dtypes if provider == "tensorrt_llm" else ():
-        check_build(scenario.build, dtype, facts.max_positions, deployment, scenario.workload)
+        check_build(spec_of(scenario, provider, deployment, dtype).build, dtype, facts.max_positions, deployment, scenario.workload)
     if scenario.hot_reload:
         check_reload_memory(deployment, provider)
     if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":

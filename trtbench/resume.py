@@ -15,7 +15,7 @@ from trtbench.history import current, finished, is_complete, sessions
 from trtbench.records import Environment
 from trtbench.rundir import DeploymentDirectory, RunDirectory, RunDirectoryError
 from trtbench.runlog import RunLog
-from trtbench.scenario import Dtype, Scenario, load_scenario
+from trtbench.scenario import Scenario, load_scenario
 
 _ASIDE = "set-aside"
 _SAME = ("trtbench_version", "cpu_model", "cpu_count", "gpus", "nvml", "packages")
@@ -30,13 +30,13 @@ class Unfinished:
     scenario: Scenario
     done: frozenset[str]
 
-    def check(self, engines: Mapping[Dtype, Engine], plans: Collection[str]) -> None:
-        """RunDirectoryError when the engines or the plans (hashes) are not those that the run began with."""
+    def check(self, engines: Mapping[str, Engine], plans: Collection[str]) -> None:
+        """RunDirectoryError when the engines, by deployment directory, or the plans (hashes) are not those that the run began with."""
         for directory in self.run.deployments():
             if not (directory.path / ENGINE_JSON).is_file():
                 continue
             before = directory.read_json(ENGINE_JSON)
-            now = engines[before["dtype"]].sha256
+            now = engines[directory.name].sha256
             if now != before["sha256"]:
                 raise RunDirectoryError(
                     f"{self.run.path}: the {before['dtype']} engine has hash {now[:12]}, {directory.name} ran on {before['sha256'][:12]}: "

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from trtbench.clock import now_ns
 from trtbench.deploy import REPOSITORY, deployed, rendered
 from trtbench.drive import ServerUnderLoad, drive
-from trtbench.engine.build import DEFAULT_OUTPUT, plan_engine
-from trtbench.engine.spec import BuildLog, Engine, EngineSpec
+from trtbench.engine.build import DEFAULT_OUTPUT
+from trtbench.engine.spec import Engine
+from trtbench.engines import build, specs_of
 from trtbench.experiment.hot_reload import Reloader
 from trtbench.experiment.load import BeforeStage
+from trtbench.fitted import fitted
 from trtbench.interrupts import Terminated
 from trtbench.limit import search_limit
 from trtbench.load.draw import draw_plan
@@ -27,7 +28,6 @@ from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import CorpusPrompts, PromptSource
 from trtbench.padding import padded
 from trtbench.preflight import Preflight, check_run
-from trtbench.records import Event
 from trtbench.resume import open_unfinished
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.runlog import Listener, RunLog, resume_run, start_run
@@ -57,6 +57,7 @@ def serve_and_bench(
     UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
     struck, the run goes on with the next, and the directory stays readable.
     """
+    scenario = fitted(scenario)
     prepared = _prepare(scenario, runs, engines, listener)
     log = start_run(runs, scenario, command, listener)
     prepared.tell_plans(log)
@@ -80,7 +81,7 @@ class _Prepared:
 
     scenario: Scenario
     preflight: Preflight
-    engines: Mapping[Dtype, Engine]
+    engines: Mapping[str, Engine]  # by deployment directory
     prompts: PromptSource
     plans: Mapping[str, Plan]  # by deployment
 
@@ -99,10 +100,10 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
     texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, preflight.provider.name)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = build(scenario, scenario.dtypes, engines, listener)
+    built = build(specs_of(scenario, preflight.provider.name), engines, listener)
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
-        rendered(scenario, scenario.deployments[name], built[dtype]).launch.check()
+        rendered(scenario, scenario.deployments[name], built[f"{name}-{dtype}"]).launch.check()
     plans = _draw_plans(scenario, prompts)
     if texts:  # those that take ids have the same prompts
         plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
@@ -163,33 +164,11 @@ def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
     return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
 
-def build(scenario: Scenario, dtypes: Sequence[Dtype], engines: Path, listener: Listener) -> dict[Dtype, Engine]:
-    """The scenario's engines, from the cache or newly built; tells the listener of each step.
-
-    What any of them lacks is an EngineError before the first is built.
-    """
-
-    def log_of(dtype: Dtype) -> BuildLog:
-        return BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
-
-    logs = {dtype: log_of(dtype) for dtype in dtypes}
-    specs = {dtype: EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in dtypes}
-    planned = {dtype: plan_engine(spec, engines, logs[dtype]) for dtype, spec in specs.items()}
-    found = {}
-    for dtype, one in planned.items():
-        built = one.engine(logs[dtype])
-        engine = found[dtype] = built.engine
-        steps = [asdict(step) for step in logs[dtype].steps]
-        data = {"dtype": dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256, "steps": steps}
-        listener(Event(now_ns(), "engine_built", data=data))
-    return found
-
-
 def _run_deployment(
     prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
-    scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[dtype]
+    scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[f"{name}-{dtype}"]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
@@ -230,12 +209,13 @@ def _run_deployment(
 
 
 def _reloader(
-    scenario: Scenario, name: str, engine: Engine, engines: Mapping[Dtype, Engine], server: TritonServer, directory: DeploymentDirectory
+    scenario: Scenario, name: str, engine: Engine, engines: Mapping[str, Engine], server: TritonServer, directory: DeploymentDirectory
 ) -> Reloader | None:
     if not scenario.hot_reload:
         return None
     deployment = scenario.deployments[name]
-    configs: dict[str, str] = {dtype: rendered(scenario, deployment, engines[dtype]).config for dtype in scenario.hot_reload.engines}
+    dtypes = scenario.hot_reload.engines
+    configs: dict[str, str] = {dtype: rendered(scenario, deployment, engines[f"{name}-{dtype}"]).config for dtype in dtypes}
     repository = LiveRepository(directory.path / REPOSITORY, rendered(scenario, deployment, engine))
     control = CONTROLS[scenario.hot_reload.control](server.endpoints.http)
     return Reloader(scenario.hot_reload, control, repository, configs)

@@ -9,9 +9,11 @@ from typing import TypeVar
 from trtbench.clock import sleep_s
 from trtbench.deploy import deployed
 from trtbench.engine.build import DEFAULT_OUTPUT
+from trtbench.engines import build, specs_of
 from trtbench.errors import UserError
+from trtbench.fitted import fitted
 from trtbench.preflight import check_run
-from trtbench.run import build, held_gpus
+from trtbench.run import held_gpus
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario
 from trtbench.serving.server import ServerError, check_ports_free
@@ -22,16 +24,18 @@ _Name = TypeVar("_Name", bound=str)
 
 def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
     """Returns never: ends by KeyboardInterrupt, or by ServerError when the server ends by itself. A port of 0 is chosen free."""
+    scenario = fitted(scenario)
     engine_dtype = _choose("--engine", dtype, scenario.engines)
     name = _choose("--deployment", deployment, tuple(scenario.deployments))
     check_ports_free(ports)
     preflight = check_run(scenario, DEFAULT_OUTPUT)
-    engine = build(scenario, [engine_dtype], DEFAULT_OUTPUT, listener)[engine_dtype]
-    with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as directory:
-        log = start_run(Path(directory), scenario, [], listener)
-        served = log.run.deployment(f"{name}-{engine_dtype}")
-        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, served, log, ports) as fleet:
-            model = served.read_json("deployment.json")["model_name"]
+    served = f"{name}-{engine_dtype}"
+    engine = build({served: specs_of(scenario, preflight.provider.name)[served]}, DEFAULT_OUTPUT, listener)[served]
+    with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as runs:
+        log = start_run(Path(runs), scenario, [], listener)
+        directory = log.run.deployment(served)
+        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, directory, log, ports) as fleet:
+            model = directory.read_json("deployment.json")["model_name"]
             if fleet.balancer:
                 print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
             for server in fleet.servers:

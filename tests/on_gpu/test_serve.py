@@ -149,3 +149,49 @@ def test_a_gpu_that_the_ballast_leaves_too_little_of_is_said_so(backend: Node) -
     assert done.returncode != 0
     assert "GPU memory ran out" in done.stderr
     assert "GPU 0" in backend.trtbench("gpu", "status").stdout  # and the ballast is gone with the run
+
+
+def test_a_grid_over_the_engines_limits_builds_one_engine_for_each(backend: Node) -> None:
+    """Two cells, two rounds, two engines; the second round finds those of the first."""
+    scenario = {
+        "name": "grid",
+        "engines": ["fp16"],
+        "build": {"max_seq_len": 1024},
+        "deployments": {"base": SERVED | {"scheduler": {"max_tokens_per_step": 512}, "cpu": {"inference_threads": 1}}},
+        "grid": {"max_sequences": [2, 4], "instances": [1, 2], "repeats": 2},
+        "workload": WORKLOAD,
+        "load": [{"concurrency": 6, "requests": 24}],
+    }
+    run = backend.run(scenario)
+    served = {deployment.name: deployment for deployment in run.deployments()}
+    assert sorted(served) == ["s2-r1-fp16", "s2-r2-fp16", "s4-r1-fp16", "s4-r2-fp16"]
+    hashes = {name: deployment.read_json("engine.json")["sha256"] for name, deployment in served.items()}
+    assert hashes["s2-r1-fp16"] == hashes["s2-r2-fp16"] != hashes["s4-r1-fp16"] == hashes["s4-r2-fp16"]
+    for name, deployment in served.items():
+        facts = deployment.read_json("deployment.json")
+        assert (facts["log"]["max_batch_size"], facts["log"]["max_step_tokens"]) == (int(name[1]), 512)  # what the backend says of it
+        assert facts["config"]["scheduler"]["max_sequences"] == int(name[1])
+        assert {record.outcome for record in deployment.requests()} == {Outcome.COMPLETED}
+    (frontier,) = summarise(run).frontiers
+    assert [(cell.name, cell.complete) for cell in frontier.cells] == [("s2", True), ("s4", True)]
+    assert "provider tensorrt_llm cannot vary it: it has one instance a server" in (run.path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_scaling_of_servers_that_share_a_gpu(backend: Node) -> None:
+    scenario = {
+        "name": "scaling",
+        "engines": ["fp16"],
+        "deployments": {"base": SERVED | {"cpu": {"inference_threads": 1}}},
+        "scaling": {"instances": [1, 2], "inference_threads": [1, 2], "servers": [1, 2]},
+        "workload": WORKLOAD,
+        "load": [{"concurrency": 2, "requests": 20}],
+    }
+    run = backend.run(scenario)
+    assert [deployment.name for deployment in run.deployments()] == ["servers-1-fp16", "servers-2-fp16"]
+    (curve,) = summarise(run).scalings
+    assert [(point.units, point.complete, len(point.requests)) for point in curve.points] == [(1, True, 0), (2, True, 2)]
+    records = run.deployments()[1].requests()
+    assert_conserved(records, {("c2-a-unit", False): 40})
+    assert {record.outcome for record in records} == {Outcome.COMPLETED}
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert "inference_threads: provider tensorrt_llm cannot vary it: it computes on GPUs" in report

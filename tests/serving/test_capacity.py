@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from trtbench.scenario import Deployment, Scaling, ScenarioError
-from trtbench.serving.capacity import check_axes, check_capacity, doubts
+from trtbench.scenario import Deployment, ScenarioError
+from trtbench.serving.capacity import check_capacity, doubts
 from trtbench.serving.model_repository import KvBudget
 
 GIB = 2**30
@@ -48,13 +48,6 @@ def test_servers_that_share_gpus_each_need_a_cache_of_known_size() -> None:
     bounded = {"parameters": {"max_tokens_in_paged_kv_cache": 4096}}
     check_capacity(deployment(**two, tensorrt_llm=bounded), BUDGET, "tensorrt_llm", 4 * GIB, [0], "")
     check_capacity(deployment(replicas={"gpus": [0, 1]}), BUDGET, "tensorrt_llm", 4 * GIB, [0, 1], "")
-
-
-def test_threads_are_an_axis_of_the_cpu_engine_alone() -> None:
-    check_axes(Scaling(inference_threads=(1, 2)), "openvino")
-    check_axes(Scaling(servers=(1, 2)), "tensorrt_llm")
-    with pytest.raises(ScenarioError, match="computes on GPUs"):
-        check_axes(Scaling(inference_threads=(1, 2)), "tensorrt_llm")
 
 
 def test_threads_beyond_the_cores_are_doubted() -> None:

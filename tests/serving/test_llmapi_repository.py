@@ -14,8 +14,8 @@ from serving.trtllm_engines import FACTS, engine_of, write_templates
 from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
-from trtbench.scenario import Deployment, Grid, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
-from trtbench.serving.renderers import RENDERERS, check_grid, check_reloads, kv_budget, render, takes_text
+from trtbench.scenario import Deployment, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
+from trtbench.serving.renderers import RENDERERS, check_reloads, kv_budget, render, takes_text
 
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 GOLDEN = CONTRACTS.parent / "fixtures" / "golden"
@@ -201,29 +201,6 @@ def test_bytes_of_the_kv_cache_need_its_type(tmp_path: Path) -> None:
     assert rendered(tmp_path, {"kv_cache": asked | {"dtype": "fp16"}}).kv.blocks == 100
     with pytest.raises(ScenarioError, match="the checkpoint does not say its KV cache's type"):
         rendered(tmp_path, {"kv_cache": asked})
-
-
-@pytest.mark.parametrize(
-    ("provider", "grid", "refused"),
-    [
-        (
-            "tensorrt_llm",
-            {"max_sequences": (8, 32)},
-            "grid.max_sequences: provider tensorrt_llm cannot vary it (it is built into the engine)",
-        ),
-        ("tensorrt_llm", {"max_queue_delay_us": (0, 100)}, ""),
-        ("llmapi", {"max_batch_size": (1, 8)}, "grid.max_batch_size: provider llmapi cannot vary it (Triton's batcher is off"),
-        ("llmapi", {"max_sequences": (8, 32)}, ""),
-        ("openvino", {"instances": (1, 2)}, ""),
-    ],
-)
-def test_axes_that_would_change_nothing_are_refused(provider: str, grid: dict[str, Any], refused: str) -> None:
-    if not refused:
-        check_grid(Grid(**grid), provider)
-        return
-    with pytest.raises(ScenarioError) as error:
-        check_grid(Grid(**grid), provider)
-    assert refused in str(error.value)
 
 
 def test_which_deployments_take_text() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtbench.analysis.summary import LEAST_POINTS, ScalabilityLaw, ScalingCurve, ScalingPoint, Summary
-from trtbench.report.blocks import Block, Paragraph, Table
+from trtbench.report.blocks import Block, Bullets, Paragraph, Table
 from trtbench.report.format import NONE, estimate, ms, number, percent, times
 from trtbench.report.words import Words
 
@@ -19,6 +19,10 @@ def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
     if not summary.scalings:
         return []
     blocks = [block for curve in summary.scalings for block in _curve(curve, words)]
+    scaling = summary.scenario.scaling
+    if scaling and scaling.left_out:
+        blocks.append(Paragraph(words("scaling.left_out"), strong=True))
+        blocks.append(Bullets(tuple(f"{name}: {why}" for name, why in scaling.left_out.items())))
     few = any(curve.law is None for curve in summary.scalings)
     return [*blocks, *([Paragraph(words("scaling.law_few", least=LEAST_POINTS))] if few else []), Paragraph(words("scaling.note"))]
 

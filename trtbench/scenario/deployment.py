@@ -57,6 +57,12 @@ class Scheduler(Part):
     chunked_prefill: bool = Field(True, description="Split a long prompt's prefill over several steps.")
 
 
+class Cpu(Part):
+    """What a scenario says of the CPU engine without being the CPU's alone: on a GPU it is left aside."""
+
+    inference_threads: int | None = Field(None, ge=1, description="As the deployment's own inference_threads, where that is left out.")
+
+
 class Deployment(Part):
     """One named variant of how an engine is served."""
 
@@ -69,7 +75,10 @@ class Deployment(Part):
     kv_cache: KvCache = KvCache()
     scheduler: Scheduler = Scheduler()
     inference_threads: int | None = Field(
-        None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client."
+        None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client. Refused on GPUs."
+    )
+    cpu: Cpu | None = Field(
+        None, description="Holds where the provider is openvino and is left aside on GPUs, so that one scenario serves both."
     )
     replicas: Replicas = Field(Replicas(), description="How many Triton servers, and who spreads the requests over them.")
     tensorrt_llm: TensorRtLlm | None = Field(None, description="Settings of the provider tensorrt_llm alone.")

@@ -74,7 +74,7 @@ class Grid(Rounds):
 
 @dataclass(frozen=True)
 class Cells:
-    """`cells`: deployments by cell. `left_out`: cells that no deployment can be, with the reason."""
+    """`cells`: deployments by cell. `left_out`: cells that no deployment can be, and what the grid itself left out, with the reason."""
 
     cells: dict[str, Deployment]
     left_out: dict[str, str]
@@ -83,7 +83,7 @@ class Cells:
 def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
     """Every combination of the axes on `base`; ValueError when the base cannot take an axis or a name grows too long."""
     cells: dict[str, Deployment] = {}
-    left_out: dict[str, str] = {}
+    left_out = dict(grid.left_out)
     for values in product(*grid.axes.values()):
         chosen = dict(zip(grid.axes, values, strict=True))
         name = "-".join(_label(axis, value) for axis, value in chosen.items()) or base_name

@@ -23,6 +23,9 @@ class Rounds(Part):
         "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
     )
     base: Deployment | None = Field(None, description="Filled in on expansion, never by hand: the deployment that was multiplied.")
+    left_out: dict[str, str] = Field(
+        {}, description="Filled in, never by hand: axes, or values of one, that mean nothing to the provider, with the reason."
+    )
 
     def cell_of(self, deployment: str) -> str:
         """The cell that a deployment repeats."""

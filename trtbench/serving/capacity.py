@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from trtbench.scenario import Deployment, Scaling, ScenarioError
+from trtbench.scenario import Deployment, ScenarioError
 from trtbench.serving.model_repository import KvBudget, default_inference_threads
 
 
@@ -61,14 +61,6 @@ def check_exclusive(deployment: Deployment, provider: str, ranks: int) -> None:
         why = f"replicas.servers = {deployment.replicas.count} share the GPUs"
     if why:
         raise ScenarioError(f"gpu.compute_mode exclusive_process lets one process in, and {why}: leave compute_mode out")
-
-
-def check_axes(scaling: Scaling, provider: str) -> None:
-    """ScenarioError for an axis that changes nothing of this provider's engine."""
-    if scaling.inference_threads and provider != "openvino":
-        raise ScenarioError(
-            f"scaling.inference_threads: provider {provider} computes on GPUs, its CPU threads are not set; scale with gpus or servers"
-        )
 
 
 def doubts(deployment: Deployment, provider: str, cores: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.scenario import Deployment, Grid, ScenarioError, Workload
+from trtbench.scenario import Deployment, ScenarioError, Workload
 from trtbench.serving import model_repository, tensorrt
 from trtbench.serving.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.trtllm import llmapi
@@ -23,11 +23,11 @@ class Renderer:
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None
     repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
     check_installed: Callable[[Deployment], None] = lambda deployment: None
-    fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid: why they cannot be varied
+    fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid or a scaling: why they would change nothing
 
 
 _ONE_INSTANCE = "it has one instance a server"
-_BUILT_IN = "it is built into the engine"
+_ON_GPU = "it computes on GPUs, its CPU threads are not set"
 _NO_BATCHER = "Triton's batcher is off, requests are batched in flight alone"
 
 RENDERERS = {
@@ -36,23 +36,20 @@ RENDERERS = {
         trtllm.kv_budget,
         trtllm.render,
         trtllm.check_installed,
-        {"instances": _ONE_INSTANCE, "max_sequences": _BUILT_IN, "max_tokens_per_step": _BUILT_IN},
+        {"instances": _ONE_INSTANCE, "inference_threads": _ON_GPU},
     ),
-    "tensorrt": Renderer(None, tensorrt.render, tensorrt.check_installed),
+    "tensorrt": Renderer(None, tensorrt.render, tensorrt.check_installed, {"inference_threads": _ON_GPU}),
     "llmapi": Renderer(
         llmapi.kv_budget,
         llmapi.render,
         llmapi.check_installed,
-        {"instances": _ONE_INSTANCE, **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER)},
+        {
+            "instances": _ONE_INSTANCE,
+            "inference_threads": _ON_GPU,
+            **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER),
+        },
     ),
 }
-
-
-def check_grid(grid: Grid, provider: str) -> None:
-    """ScenarioError for an axis that the provider cannot vary: every cell would be served alike."""
-    for axis in grid.axes:
-        if why := RENDERERS[provider].fixed_axes.get(axis):
-            raise ScenarioError(f"grid.{axis}: provider {provider} cannot vary it ({why}); drop the axis")
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:

@@ -13,6 +13,8 @@ from trtbench.scenario import BuildOptions, Dtype
 CONFIG_JSON = "config.json"
 
 _MAX_BATCH_SIZE, _MAX_NUM_TOKENS = 2048, 8192  # defaults of BuildConfig and of trtllm-build, 0.19 to 1.2
+KV_BLOCK_TOKENS = 32
+"""tokens_per_block where nobody sets it."""
 _KV_DTYPES = {"INT8": "int8", "FP8": "fp8"}
 _DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 

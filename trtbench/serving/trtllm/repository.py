@@ -12,7 +12,7 @@ from trtbench.serving.launch import Launch, engine_launch
 from trtbench.serving.model_repository import KvBudget, RenderedRepository, check_positions
 from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
 from trtbench.serving.trtllm.config import BACKEND_MODEL, FAMILY, FRONT_MODELS, TEXT_MODELS, family_configs
-from trtbench.serving.trtllm.engine_limits import EngineLimits
+from trtbench.serving.trtllm.engine_limits import KV_BLOCK_TOKENS, EngineLimits
 from trtbench.serving.trtllm.interface import engine_line, find_templates, model_code
 
 _TEMPLATES = "inflight_batcher_llm"
@@ -53,7 +53,22 @@ def check_build(build: BuildOptions, dtype: Dtype, positions: int, deployment: D
     limits = EngineLimits.read(build.engine_dir) if build.engine_dir else EngineLimits.foreseen(build, dtype, positions)
     if dtype == "fp8" and build.kv_dtype == "auto" and not build.engine_dir:  # 16 bit, of the checkpoint's own kind
         deployment = deployment.model_copy(update={"kv_cache": deployment.kv_cache.model_copy(update={"dtype": "auto"})})
+    for problem in () if build.engine_dir else _changed_by_the_builder(build, limits):
+        raise ScenarioError(problem)
     _check(deployment, deployment.tensorrt_llm or TensorRtLlm(), limits, workload)
+
+
+def _changed_by_the_builder(build: BuildOptions, limits: EngineLimits) -> Iterator[str]:
+    """Tokens of a step that TensorRT-LLM's builder would change with no more than a warning (`check_max_num_tokens`)."""
+    least, most = build.kv_block_tokens or KV_BLOCK_TOKENS, limits.max_seq_len * limits.max_batch_size
+    asked = f"scheduler.max_tokens_per_step (build.max_num_tokens) = {limits.max_num_tokens}"
+    if limits.max_num_tokens < least and build.plugins.get("context_fmha") != "disable":
+        yield f"{asked}: TensorRT-LLM builds for no fewer than the {least} tokens of a KV block; give {least} or more"
+    if limits.max_num_tokens > most:
+        yield (
+            f"{asked}: {limits.max_batch_size} sequences of {limits.max_seq_len} tokens are {most}, and TensorRT-LLM builds for no more; "
+            f"give {most} or fewer"
+        )
 
 
 def _check(deployment: Deployment, settings: TensorRtLlm, limits: EngineLimits, workload: Workload) -> None:
@@ -146,7 +161,7 @@ def _check_prompts(workload: Workload, limits: EngineLimits, chunked: bool) -> N
         raise ScenarioError(
             f"workload.input_tokens of up to {longest} is over the engine's longest prompt, {limits.longest_prompt_tokens(chunked)} "
             f"(max_seq_len {limits.max_seq_len}, max_num_tokens {limits.max_num_tokens}, chunked context {'on' if chunked else 'off'}): "
-            "shorten the prompts, set scheduler.chunked_prefill, or build the engine for more"
+            "shorten the prompts, set scheduler.chunked_prefill, or raise scheduler.max_tokens_per_step, for which the engine is built"
         )
 
 
