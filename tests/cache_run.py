@@ -39,8 +39,8 @@ def scenario() -> Scenario:
     return parse_scenario(tree, "cache")
 
 
-def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0) -> RunDirectory:
-    """`lost` hits that the cache had forgotten, `warm` ones that it had from before."""
+def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0, hit_ms: int = HIT_MS) -> RunDirectory:
+    """`lost` hits that the cache had forgotten, `warm` ones that it had from before; `hit_ms` over COMPUTED_MS is a cache that costs."""
     run, asked = RunDirectory.create(path), scenario()
     (path / "scenario.yaml").write_text(asked.dump(), encoding="utf-8")
     run.write_environment(environment())
@@ -48,7 +48,7 @@ def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0
     for number, name in enumerate(asked.deployments):
         start_ns = (10 + 10 * number) * S
         directory = run.deployment(f"{name}-fp16")
-        records = _records(name.startswith("cache1"), int(name[-1]), start_ns)
+        records = _records(hit_ms if name.startswith("cache1") else None, int(name[-1]), start_ns)
         end_ns = max(record.done_ns or 0 for record in records)
         _facts(directory, asked, name)
         _samples(directory, start_ns, end_ns, HITS - lost + warm if name.startswith("cache1") else 0, MISSES + lost - warm, evictions)
@@ -66,11 +66,11 @@ def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0
     return run
 
 
-def _records(cached: bool, number: int, time_ns: int) -> list[RequestRecord]:
+def _records(hit_ms: int | None, number: int, time_ns: int) -> list[RequestRecord]:
     records: list[RequestRecord] = []
     for index in range(REQUESTS):
         twin = index == REQUESTS - 1
-        took_ns = (HIT_MS if cached and index % 2 and not twin else COMPUTED_MS[number]) * MS
+        took_ns = (hit_ms if hit_ms and index % 2 and not twin else COMPUTED_MS[number]) * MS
         due_ns = records[-1].due_ns if twin else time_ns
         times = {"due_ns": due_ns, "sent_ns": due_ns, "done_ns": due_ns + took_ns}
         records.append(RequestRecord(index, STAGE, False, index, 10, 0, outcome=Outcome.COMPLETED, attempts=1, **times))

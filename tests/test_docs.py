@@ -39,6 +39,10 @@ SHORT_OF = {
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[16]", "--set=grid.max_queue_delay_us=[0]", "--set=engines=[fp16]"),
         *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
     ],
+    "encoder-long": [
+        *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[8]]"),
+        *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0"),
+    ],
     "response-cache": [
         *(f"--set=load.{stage}.requests=10" for stage in range(4)),
         "--set=grid.repeats=1",

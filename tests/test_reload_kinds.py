@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
 import urllib.request
 from collections import Counter
 from typing import Any
@@ -23,7 +24,8 @@ LOADS = re.compile(r'"loading: ([\w-]+):(\d+)"')
 
 
 def asked(kinds: list[dict[str, Any]], every_s: float, rate: float = 3, **more: Any) -> dict[str, Any]:
-    load = {"mode": "constant", "rate": rate, "duration_s": 2 + every_s * len(kinds)}
+    rounds = 2 if more.get("model_warmup") == "both" else 1
+    load = {"mode": "constant", "rate": rate, "duration_s": 2 + every_s * len(kinds) * rounds}
     return {"load": [load], "hot_reload": {"before_s": 2, "every_s": every_s, "reloads": kinds} | more}
 
 
@@ -33,6 +35,22 @@ def after(command: Command, number: int, model: str = "smollm2-135m") -> dict[st
     ready = next(event for event in run_of(command).events() if event.kind == "server_ready")
     with urllib.request.urlopen(f"http://{ready.data['http']}/v2/models/{model}/config", timeout=10) as answer:
         return dict(json.load(answer))
+
+
+def versions_ready(run: RunDirectory) -> list[str]:
+    """Asked by number while the server runs: those that answer."""
+    address = next(event for event in run.events() if event.kind == "server_ready").data["http"]
+    with urllib.request.urlopen(urllib.request.Request(f"http://{address}/v2/repository/index", b"{}"), timeout=10) as answer:
+        known = [str(row["version"]) for row in json.load(answer) if row.get("version")]
+    return [version for version in sorted(known) if _answers(f"http://{address}/v2/models/smollm2-135m/versions/{version}/ready")]
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return False
 
 
 def reload_numbers(command: Command, number: int) -> list[bool]:
@@ -123,3 +141,42 @@ def test_an_encoder_with_warm_up(start_run: StartRun) -> None:
     text = (run.path / "report.md").read_text()
     assert "Latency in the window" in text and "ITL" not in text.split("## Hot reload")[1].split("\n## ")[0]
     assert Counter(record.outcome for record in the_deployment(run).requests()) == {Outcome.COMPLETED: 40 * 20}
+
+
+def test_a_second_model_found_by_polling_without_and_with_warm_up(start_run: StartRun) -> None:
+    """To the second model and back; the one that was left goes with its files."""
+    command = start_run(MINI | asked([{"kind": "blue_green"}], every_s=12, control="poll", model_warmup="both"))
+    assert after(command, 1, "smollm2-135m-green")["model_warmup"] == []
+    assert [one["name"] for one in after(command, 2)["model_warmup"]] == ["trtbench"]
+    assert command.wait(110) == 0, command.err
+    run = run_of(command)
+    found = found_in(run)
+    there, back = found.reloads
+    assert [(one.as_meant, one.control, one.warmup, one.version) for one in (there, back)] == [
+        (True, "poll", False, "2"),
+        (True, "poll", True, "3"),
+    ]
+    assert lost_nothing(there, back) and None not in (there.drain_s, there.unload_s, back.drain_s, back.unload_s)
+    assert there.overlap_ns is back.overlap_ns is None
+    assert list(found.versions) == ["1", "2", "3"]
+    assert loads(run) == [("smollm2-135m", "1"), ("smollm2-135m-green", "2"), ("smollm2-135m", "3")]
+    assert [path.name for path in (the_deployment(run).path / "model_repository").iterdir()] == ["smollm2-135m"]
+    assert (run.path / "report.md").read_text().count("(warmed up)")
+
+
+def test_new_versions_beside_the_ones_before(start_run: StartRun) -> None:
+    """Of three versions the last two serve; with each new one the server loads the one that stays once more."""
+    kinds = [{"kind": "new_version"}, {"kind": "new_version"}]
+    command = start_run(MINI | asked(kinds, every_s=10, version_policy={"latest": 2}))
+    assert after(command, 1)["version_policy"] == {"latest": {"num_versions": 2}}
+    assert versions_ready(run_of(command)) == ["1", "2"]
+    after(command, 2)
+    assert versions_ready(run_of(command)) == ["2", "3"]
+    assert command.wait(110) == 0, command.err
+    run = run_of(command)
+    found = found_in(run)
+    first, second = found.reloads
+    assert [one.as_meant for one in found.reloads] == [True] * 2 and lost_nothing(first, second)
+    assert (first.served_on, second.served_on) == (("1",), ("2",))
+    assert list(found.versions) == ["1", "2", "3"]
+    assert Counter(version for _, version in loads(run)) == {"1": 2, "2": 2, "3": 1}

@@ -1,7 +1,11 @@
-"""Two Tritons behind a balancer, and dealt by the client, for real: every request served once, each server's share known, all ended."""
+"""Scaling for real: more instances or threads in one server, and two Tritons behind a balancer or dealt by the client.
+
+Every request is served once, each server's share is known, all have ended.
+"""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from typing import Any
@@ -17,6 +21,8 @@ from trtbench.serving.balancer import find_balancer
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]
 
 REQUESTS = 24
+INSTANCES = re.compile(r"instance_group \[ \{ count: (\d+)")
+THREADS = re.compile(r'key: "inference_threads"\s+value \{ string_value: "(\d+)"')
 CONFIGURATIONS = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
 SCENARIO: dict[str, Any] = MINI | {
     "scaling": {"servers": [1, 2], "order": "interleaved"},
@@ -28,6 +34,34 @@ SCENARIO: dict[str, Any] = MINI | {
 def balanced(balancer: str) -> dict[str, Any]:
     base = SCENARIO["deployments"]["default"] | {"replicas": {"balancer": balancer}}
     return SCENARIO | {"deployments": {"default": base}}
+
+
+def test_one_server_with_more_instances_and_with_more_threads(start_run: StartRun) -> None:
+    """Each axis starts at one and varies what its name says and nothing else."""
+    command = start_run(SCENARIO | {"scaling": {"instances": [1, 2], "inference_threads": [1, 2], "order": "interleaved"}})
+    assert command.wait(150) == 0, command.err
+    run = run_of(command)
+    served = {}
+    for directory in run.deployments():
+        text = (directory.path / "config.pbtxt").read_text()
+        served[directory.name] = tuple(re.search(pattern, text)[1] for pattern in (INSTANCES, THREADS))  # type: ignore[index]
+        units = int(directory.name.split("-")[1])
+        assert_conserved(directory.requests(), {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
+        assert outcomes(directory.requests()) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
+    assert served == {
+        "instances-1-int8": ("1", "1"),
+        "instances-2-int8": ("2", "1"),
+        "threads-1-int8": ("1", "1"),
+        "threads-2-int8": ("1", "2"),
+    }
+    curves = summarise(run).scalings
+    assert [curve.axis for curve in curves] == ["instances", "inference_threads"]
+    for curve in curves:
+        one, two = curve.points
+        assert [(point.units, point.asked, point.requests) for point in (one, two)] == [(1, 2, ()), (2, 4, ())]
+        assert two.speedup is not None and two.efficiency is not None and curve.balancer is None
+        assert two.efficiency.mean == pytest.approx(two.speedup.mean / 2)
+    command.assert_nothing_left()
 
 
 @pytest.mark.parametrize("balancer", CONFIGURATIONS)

@@ -73,6 +73,23 @@ def test_a_cache_with_nothing_to_answer(tmp_path: Path) -> None:
     assert codes(tmp_path / "rare", lost=HITS - 1) == {"cache_rarely_hits"}
 
 
+def test_a_cache_that_costs(tmp_path: Path) -> None:
+    """Answers out of it take four times what computing took: 50 computed of 10 or 12 ms and 49 hits of 48 ms."""
+    summary = summarise(write_cache_run(tmp_path / "slow", hit_ms=48))
+    (found,) = (finding for finding in summary.findings if finding.code.startswith("cache_"))
+    gains = [99 * ms / (50 * ms + 49 * 48) for ms in COMPUTED_MS.values()]
+    assert (found.code, found.deployment, found.stage) == ("cache_costs", "cache1-fp16", STAGE)
+    assert found.figures["gain_ratio"] == pytest.approx(sum(gains) / 2 - 1)
+    assert (found.figures["off"], found.figures["hit_ratio"]) == ("cache0", HITS / REQUESTS)
+
+
+def test_a_cache_that_makes_no_clear_difference_does_not_cost(tmp_path: Path) -> None:
+    """Answers out of it take as long as computing did in one round, and longer in the other by less than rounds differ."""
+    summary = summarise(write_cache_run(tmp_path / "even", hit_ms=12))
+    assert summary.cache_gains[0].stages[0].gain.mean < 1
+    assert not {finding.code for finding in summary.findings if finding.code == "cache_costs"}
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Language) -> None:
     run = write_cache_run(tmp_path / "run", lost=10, evictions=12)

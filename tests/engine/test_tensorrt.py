@@ -28,7 +28,7 @@ from trtbench.engine.tensorrt import PlanLimits, TensorRtProvider
 from trtbench.engine.trtllm_versions import tensorrt_version
 from trtbench.scenario import BuildOptions, Deployment, DynamicBatching, LocalCache, ScenarioError, Workload
 from trtbench.serving import tensorrt as serving
-from trtbench.serving.renderers import render
+from trtbench.serving.renderers import check_reloads, render
 
 pytestmark = pytest.mark.timeout(240)
 for package in ("onnx", "onnxruntime", "torch", "transformers"):
@@ -202,6 +202,8 @@ def test_the_repository_is_the_golden_one(tmp_path: Path, monkeypatch: pytest.Mo
     root = repository.write(tmp_path / "repository")
     assert (root / "minilm-l6-v2" / "1" / "model.plan").read_bytes() == b"plan"
     assert repository.longest_prompt_tokens == 128
+    with pytest.raises(ScenarioError, match=r"hot_reload: model\.plan of provider tensorrt lies in each version"):
+        check_reloads(repository, "tensorrt")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trtbench.scenario import HotReload, Reload
+from trtbench.scenario import HotReload, Reload, VersionPolicy
 from trtbench.serving.control import ControlError, ExplicitControl, PolledControl
 from trtbench.serving.live_repository import Change, LiveRepository, reloadable
 from trtbench.serving.model_repository import KvBudget, RenderedRepository
@@ -116,6 +116,21 @@ def live(tmp_path: Path) -> tuple[Path, LiveRepository]:
     assert {"--model-control-mode=explicit", "--load-model=m"} <= set(repository.server_flags)
     root = repository.write(tmp_path / "repository")
     return root / "m", LiveRepository(root, repository)
+
+
+@pytest.mark.parametrize("versions", [1, 2])
+def test_as_many_of_the_latest_versions_as_asked_are_served(tmp_path: Path, versions: int) -> None:
+    asked = HotReload(reloads=(Reload(kind="new_version"),), version_policy=VersionPolicy(latest=versions))
+    repository = reloadable(RenderedRepository("m", CONFIG, tmp_path, KvBudget(1, 32, "fp16", 1, 1)), asked)
+    assert repository.config.endswith(f"version_policy {{ latest {{ num_versions: {versions} }} }}\n")
+
+
+def test_older_versions_have_no_engine_of_their_own() -> None:
+    switch = (Reload(kind="new_version", to="int8"),)
+    assert HotReload(reloads=switch).version_policy.latest == 1
+    assert HotReload(reloads=(Reload(kind="blue_green", to="int8"),), version_policy=VersionPolicy(latest=2)).engines == ("int8",)
+    with pytest.raises(ValueError, match=r"version_policy.latest \(2\) keeps older versions, but new_version to int8"):
+        HotReload(reloads=switch, version_policy=VersionPolicy(latest=2))
 
 
 def test_flags_of_a_polling_server(tmp_path: Path) -> None:

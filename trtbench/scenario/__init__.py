@@ -9,7 +9,7 @@ from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.gpu import CoolDown, GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of
-from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload
+from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload, VersionPolicy
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
@@ -83,6 +83,7 @@ __all__ = [
     "ThinkTime",
     "Tls",
     "UserRamp",
+    "VersionPolicy",
     "Workload",
     "cells_of",
     "expected_hit_ratio",

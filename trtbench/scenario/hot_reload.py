@@ -14,8 +14,14 @@ ReloadKind = Literal["new_version", "changed_config", "unload_load", "broken", "
 _SWITCHES = ("new_version", "blue_green")
 
 
+class VersionPolicy(Part):
+    """Triton's `version_policy` of the model. A reload makes new numbers, so `specific` ones would never serve what it brings."""
+
+    latest: int = Field(1, ge=1, description="So many versions are served, those with the highest numbers; the client gets the highest.")
+
+
 class Reload(Part):
-    """One reload. Exactly one version is served: the latest that loads."""
+    """One reload. The latest version that loads serves the client; older ones stay as the version policy says."""
 
     kind: ReloadKind = Field(
         description="A new version directory, the same version under a changed config.pbtxt, an unload and then a load, a new version "
@@ -67,6 +73,7 @@ class HotReload(Part):
         description="explicit: trtbench tells the server to load and unload. poll: it changes files alone, the server looks for itself.",
     )
     poll_s: int = Field(1, ge=1, description="Of control poll: seconds between the server's looks.")
+    version_policy: VersionPolicy = Field(VersionPolicy(), description="Which versions are served at a time.")
     model_warmup: bool | Literal["both"] = Field(
         False,
         description="Whether what a reload loads is warmed up by Triton before it serves (model_warmup in config.pbtxt); both: the list is "
@@ -75,6 +82,17 @@ class HotReload(Part):
     max_spike: float = Field(
         2.0, gt=1, description="A finding names reloads whose TTFT or ITL in the window is over so many times that before."
     )
+
+    @model_validator(mode="after")
+    def _one_engine_of_several_versions(self) -> HotReload:
+        """config.pbtxt names the engine, and a model has one config.pbtxt for all its versions."""
+        switches = [reload.to for reload in self.reloads if reload.kind == "new_version" and reload.to]
+        if self.version_policy.latest > 1 and switches:
+            raise ValueError(
+                f"version_policy.latest ({self.version_policy.latest}) keeps older versions, but new_version to {switches[0]} gives "
+                "another engine to every version that is served: leave to out, use blue_green, or set latest to 1"
+            )
+        return self
 
     @property
     def engines(self) -> tuple[Dtype, ...]:

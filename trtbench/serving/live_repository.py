@@ -21,7 +21,7 @@ REVISION = "trtbench_revision"
 _DELAY = re.compile(r"max_queue_delay_microseconds: \d+")
 _NAME = re.compile(r'^name: "[^"]*"', re.MULTILINE)
 _ENGINE = re.compile(r'(key:\s*"(?:engine_dir|gpt_model_path)"\s*value:?\s*\{\s*string_value:\s*)"([^"]*)"')
-_LATEST = "version_policy { latest { num_versions: 1 } }\n"
+_LATEST = "version_policy {{ latest {{ num_versions: {versions} }} }}\n"
 _BROKEN_MODEL = '''"""A version that cannot be loaded, put here on purpose by a scenario's `hot_reload`."""
 
 
@@ -43,11 +43,12 @@ class Change:
 
 
 def reloadable(repository: RenderedRepository, asked: HotReload) -> RenderedRepository:
-    """`repository` for a server whose models change while it runs; one version of each, the latest, is served."""
+    """`repository` for a server whose models change while it runs; of each the latest versions are served, as many as asked."""
     flags: tuple[str, ...] = ("--model-control-mode=explicit", f"--load-model={repository.model_name}")
     if asked.control == "poll":
         flags = ("--model-control-mode=poll", f"--repository-poll-secs={asked.poll_s}")
-    return replace(repository, config=repository.config + _LATEST, server_flags=(*repository.server_flags, *flags))
+    config = repository.config + _LATEST.format(versions=asked.version_policy.latest)
+    return replace(repository, config=config, server_flags=(*repository.server_flags, *flags))
 
 
 class LiveRepository:

@@ -83,5 +83,9 @@ def check_reloads(repository: RenderedRepository, provider: str) -> None:
         raise ScenarioError(
             f"hot_reload: the engine has {repository.launch.ranks} ranks, and those of MPI end with their model; reload on one GPU"
         )
+    if repository.links:
+        raise ScenarioError(
+            f"hot_reload: {', '.join(repository.links)} of provider {provider} lies in each version, and a reload writes none; use openvino"
+        )
     if provider == "llmapi":
         raise ScenarioError("hot_reload: the llmapi model loads no second time beside itself here; use provider tensorrt_llm or openvino")
