@@ -126,8 +126,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for part in ("classes", "cli"):
         for name in sorted(set(old.get(part, {})) & set(new[part])):
             before, after = (_names(tree[part][name]) for tree in (old, new))
-            yield from (f"{part}.{name}: {one} is gone" for one in sorted(set(before) - set(after)))
-            yield from (f"{part}.{name}: {one} is new" for one in sorted(set(after) - set(before)))
+            sure, known = _inherited(old, name) if part == "classes" else (set(), set())
+            yield from (f"{part}.{name}: {one} is gone" for one in sorted((sure or _certain(before)) - set(after)))
+            yield from (f"{part}.{name}: {one} is new" for one in sorted(set(after) - (known or set(before))))
             for one in sorted(set(before) & set(after)):
                 if (was := before[one].get("choices")) != (is_ := after[one].get("choices")) and was and is_:
                     yield f"{part}.{name}: {one} takes {is_}, was {was}"
@@ -156,6 +157,17 @@ def _triton_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[st
         for one in sorted(set(before) & set(after)):
             if (values := after[one].get("values")) and set(values) != set(before[one]["values"]):
                 yield f"metrics: {one} has {sorted(values)}, was {sorted(before[one]['values'])}"
+
+
+def _certain(names: dict[str, Any]) -> set[str]:
+    """Without what one of two texts alone has: it may never have been there."""
+    return {name for name, facts in names.items() if len(facts.get("seen_in") or "both") > 1}
+
+
+def _inherited(old: dict[str, Any], name: str) -> tuple[set[str], set[str]]:
+    """Of an arguments' class all that is surely, and all that may be its own: its fields on record are without its base's."""
+    every = set(old.get("effective_keywords", {}).get(name, ()))
+    return set(old.get("effective_keywords_in_both_texts", {}).get(name, ())) or every, every
 
 
 def _names(facts: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ PluginConfig = make_class("PluginConfig", {name!r}, {plugin_form!r})
 _BuildConfig = make_class("BuildConfig", {name!r}, {build_form!r})
 QuantConfig = make_class("QuantConfig", {name!r}, "dataclass")
 CalibConfig = make_class("CalibConfig", {name!r}, "pydantic")
+KvCacheConfig = make_class("KvCacheConfig", {name!r}, "pydantic")
 QuantAlgo = make_algorithms({name!r})
 
 
@@ -24,6 +25,12 @@ class BuildConfig(_BuildConfig):
     def __init__(self, **keywords):
         super().__init__(**keywords)
         self.plugin_config = PluginConfig()
+"""
+
+_ARGS = """
+from contracts.stub_runtime import make_args
+
+{kind} = make_args({name!r}, {kind!r})
 """
 
 _LLM = """
@@ -49,6 +56,8 @@ def write_stub(directory: Path, name: str, version: str, *, modelopt: bool = Tru
     llm, pytorch = _LLM.format(name=name, version=version), _PYTORCH_LLM
     engine_default = version.startswith("0.")
     _write(directory / "tensorrt_llm" / "llmapi" / "__init__.py", _LLMAPI.format(name=name, **forms))
+    args = "LlmArgs" if version.startswith("0.20") else "TrtLlmArgs"
+    _write(directory / "tensorrt_llm" / "llmapi" / "llm_args.py", _ARGS.format(name=name, kind=args))
     _write(directory / "tensorrt_llm" / "__init__.py", "")
     if engine_default:
         _write(

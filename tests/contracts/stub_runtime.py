@@ -74,19 +74,49 @@ def given(value: Any) -> Any:
     return vars(value) if dataclasses.is_dataclass(value) else value
 
 
+def make_args(name: str, kind: str) -> type:
+    """Only asked for its names: the LLM checks the values."""
+    members: dict[str, Any] = {f"of_{field}": (Any, pydantic.Field(None, alias=field)) for field in llm_keywords(name)}
+    return pydantic.create_model(kind, **members)
+
+
+def say_steps() -> None:
+    """As TensorRT-LLM's logger does: nothing, unless its variable asks for it."""
+    if os.environ.get("TLLM_LOG_LEVEL", "error").lower() in ("info", "verbose", "debug", "trace"):
+        print((Path(__file__).parents[1] / "engine" / "logs" / "trtllm-build.txt").read_text(encoding="utf-8"), flush=True)
+
+
+def over_the_build(version: str, keywords: dict[str, Any]) -> None:
+    """0.20 warns, 1.2 clamps; those between raise."""
+    if version.startswith(("0.20", "1.2")):
+        return
+    for field in ("max_batch_size", "max_num_tokens"):
+        asked, built = keywords.get(field), getattr(keywords["build_config"], field)
+        if asked and built and asked > built:
+            raise ValueError(f"{field} [{asked}] is greater than build_config.{field} [{built}] in build_config")
+
+
 def make_llm(name: str, version: str, plugin_class: type) -> type:
     known = {field: facts for field, facts in all_llm_fields(name).items() if field in llm_keywords(name)}
 
     class LLM:
         def __init__(self, model: str, **keywords: Any) -> None:
+            if version.startswith("0.20"):
+                keywords = {key: value for key, value in keywords.items() if key in known}  # the real one drops what it does not know
             check("LLM", known, keywords)
+            over_the_build(version, keywords)
             self.keywords, self.model = keywords, Path(model)
             steps = [("Loading HF model to memory", 1.5), ("Building TRT-LLM engine", 30.25)]
             self.llm_build_stats = type("LlmBuildStats", (), {"build_steps_info": steps})()
-            record = {"model": model} | {key: given(value) for key, value in keywords.items()}
+            say_steps()
+            variables = {key: value for key, value in os.environ.items() if key.startswith("TLLM_")}
+            record = {"model": model, "variables": variables} | {key: given(value) for key, value in keywords.items()}
             record["plugin_config"] = {key: value for key, value in vars(keywords["build_config"].plugin_config).items() if value}
             with Path(os.environ["TRTLLM_STUB_RECORD"]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, default=str) + "\n")
+            if os.environ.get("TRTLLM_STUB_FAILS") == "runtime":
+                self.save(str(Path(keywords["workspace"]) / "a-llm-workspace" / "tmp.engine"))
+                raise RuntimeError("CUDA out of memory while the executor starts")
 
         def save(self, engine_dir: str) -> None:
             config, quant = self.keywords["build_config"], self.keywords.get("quant_config")

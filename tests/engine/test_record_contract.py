@@ -60,7 +60,7 @@ def test_the_stand_in_is_recorded_as_its_contract(
     for kind in ("BuildConfig", "PluginConfig", "QuantConfig", "CalibConfig"):
         assert set(new["classes"][kind]["fields"]) == set(fields(name, kind))
     assert list(recorder.differences(contract(name), new)) == []
-    assert any(one.startswith("TrtLlmArgs: ") for one in new["unknown"])  # the stand-in has no such module
+    assert any(one.startswith("TorchLlmArgs: ") for one in new["unknown"])  # the stand-in has no such class
 
 
 def test_a_program_is_asked_for_its_flags_and_not_run(recorder: Any, tmp_path: Path) -> None:
@@ -149,6 +149,14 @@ def test_families_of_a_page(recorder: Any) -> None:
         "nv_trt_llm_request_metrics": {"label": "request_type", "values": ["active", "max"]},
         "nv_llm_output_token_len": {"label": "response_metric_type", "values": ["total_output_tokens"]},
     }
+
+
+def test_an_arguments_class_is_compared_with_its_bases_fields(recorder: Any) -> None:
+    args: dict[str, Any] = {"fields": {"own": {}}}
+    old = {"classes": {"TrtLlmArgs": args}, "effective_keywords": {"TrtLlmArgs": ["own", "base", "maybe"]}}
+    old["effective_keywords_in_both_texts"] = {"TrtLlmArgs": ["own", "base"]}
+    new = {"classes": {"TrtLlmArgs": {"fields": {"own": {}, "added": {}}}}, "cli": {}, "enums": {}}
+    assert list(recorder.differences(old, new)) == ["classes.TrtLlmArgs: base is gone", "classes.TrtLlmArgs: added is new"]
 
 
 @pytest.mark.parametrize("text", ["input [ {", "a: $", "a } "])

@@ -22,8 +22,8 @@ from engine.test_weights import write_safetensors
 from trtbench import cli, cuda
 from trtbench.engine import tensorrt_llm
 from trtbench.engine.spec import Engine
-from trtbench.engine.trtllm_build import STATS_FILE
-from trtbench.engine.trtllm_execution import STEPS_FILE
+from trtbench.engine.trtllm_build import ERROR_FILE, STATS_FILE
+from trtbench.engine.trtllm_execution import RUNTIME_ERROR_FILE, STEPS_FILE
 from trtbench.memory import MemoryBound
 
 pytestmark = pytest.mark.timeout(120)
@@ -86,7 +86,7 @@ def node(tmp_path: Path, checkpoint: Path, fake_cuda: Path, monkeypatch: pytest.
 
 
 def test_the_names_of_the_steps_file_agree() -> None:
-    assert STATS_FILE == STEPS_FILE  # the child that writes it is not imported by the one that reads it
+    assert (STATS_FILE, ERROR_FILE) == (STEPS_FILE, RUNTIME_ERROR_FILE)  # the child that writes it is not imported by the one that reads it
 
 
 def test_one_gpu_goes_through_the_llm_api(node: Node) -> None:
@@ -109,12 +109,23 @@ def test_one_gpu_goes_through_the_llm_api(node: Node) -> None:
     assert step.label == "build by TensorRT-LLM 1.2.1's LLM API (fp16)"
     (made,) = node.records()
     assert made["plugin_config"].items() >= {"gemm_plugin": "auto", "multiple_profiles": True, "tokens_per_block": 64}.items()
+    assert made["variables"] == {"TLLM_LOG_LEVEL": "INFO", "TLLM_WORKER_USE_SINGLE_PROCESS": "1"}
+    assert made["kv_cache_config"]["free_gpu_memory_fraction"] == 0.1
+    assert engine.options["peak_gpu_bytes"] == 1385 * 2**20
+    assert "TLLM_LOG_LEVEL" not in os.environ
     again = node.build(
         "--quiet", "--max-batch-size", "64", "--max-seq-len", "512", "--kv-block-tokens", "64", "--plugin", "multiple_profiles=enable"
     )
     assert "from the cache: nothing was built" in again.stdout
     assert (engine.path / "tokenizer.json").is_file()
     assert (engine.path / "build.log").is_file()
+
+
+def test_a_runtime_that_cannot_start_costs_no_engine(node: Node) -> None:
+    engine = node.engine(TRTLLM_STUB_FAILS="runtime")
+    assert engine.options["runtime_error"] == "RuntimeError: CUDA out of memory while the executor starts"
+    assert (engine.path / "rank0.engine").is_file()
+    assert "Traceback" in (engine.path / "build.log").read_text()
 
 
 def test_int8_smoothquant_on_two_gpus_goes_through_the_programs_and_calibrates_on_our_texts(node: Node) -> None:

@@ -155,6 +155,30 @@ def test_a_name_that_the_installed_class_lacks_is_refused_and_not_dropped(stub: 
         trtllm_build.set_plugins(PluginConfig(), {"gem_plugin": "auto"})
 
 
+@versions
+def test_the_llm_is_asked_for_its_keywords_before_it_drops_one(stub: Any, tmp_path: Path, line: str, contract: str) -> None:
+    """0.20's takes every keyword."""
+    record = stub(line, contract)
+    plan = llm_api_build(spec_of({"dtype": "fp16"}), TensorRtLlm(f"{line}.1"), Path("c"), tmp_path / "engine", None).as_json()
+    plan["llm"]["max_batchsize"] = 3
+    with pytest.raises(TypeError, match=rf"{'LlmArgs' if line == '0.20' else 'TrtLlmArgs'} of TensorRT-LLM {line}\.1 has no max_batchsize"):
+        trtllm_build.build(plan)
+    assert not record.exists()
+
+
+@versions
+def test_limits_of_the_runtime_over_the_builds(stub: Any, tmp_path: Path, line: str, contract: str) -> None:
+    stub(line, contract)
+    spec = spec_of({"build": LIMITS})
+    plan = llm_api_build(spec, TensorRtLlm(f"{line}.1"), Path("c"), tmp_path / "engine", None).as_json()
+    plan["llm"]["max_batch_size"] = 65
+    if line in ("0.20", "1.2"):
+        trtllm_build.build(plan)
+    else:
+        with pytest.raises(ValueError, match=r"max_batch_size \[65\] is greater than build_config"):
+            trtllm_build.build(plan)
+
+
 @pytest.mark.parametrize(
     ("keys", "says"),
     [({"max_batchsize": 1}, "has no"), ({"tensor_parallel_size": "two"}, "valid integer"), ({"load_format": "empty"}, "'auto' or 'dummy'")],

@@ -40,6 +40,12 @@ def test_a_conversion_and_a_quantisation() -> None:
     assert parse_build_log(read("quantize.txt")).steps == (BuildStep("quantise", 43.71),)
 
 
+def test_the_python_loggers_lines_of_a_later_release() -> None:
+    """With the module's name, and the rank's."""
+    line = "[04/29/2026-11:04:09] [TRT-LLM] [I] [commands] [RANK 0] Total time of building all engines: 00:00:34\n"
+    assert parse_build_log(line).steps == (BuildStep("build engines, total", 34),)
+
+
 def test_the_largest_rank_counts() -> None:
     older = "[TRT] [I] [MemUsageStats] Peak memory usage during Engine building and serialization: CPU: 6600 MiB\n"
     facts = parse_build_log(older + "Build phase peak memory: 50.5 MB, children: 9999.00 MB\n")

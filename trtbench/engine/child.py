@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trtbench.engine.spec import EngineError
@@ -31,13 +31,13 @@ def run_module(module: str, *arguments: str) -> None:
         raise EngineError(f"{module} failed (exit code {done.returncode}):\n  {_tail(done.stdout)}")
 
 
-def run_logged(command: Sequence[str], log: Path) -> None:
-    """Run `command`, its output appended to `log` as it comes; EngineError with its last lines when it fails.
+def run_logged(command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
+    """Run `command`, its output appended to `log` as it comes; EngineError with its last lines when it fails. `variables`: of its alone.
 
     If we are interrupted or killed, all it started ends with it: a worker that stays would keep the GPU's memory, and MPI's leave
     their parent's process group.
     """
-    child = Guarded(command, log, os.environ | _QUIET, append=True)
+    child = Guarded(command, log, os.environ | _QUIET | dict(variables or {}), append=True)
     try:
         code = child.wait()
     except BaseException:

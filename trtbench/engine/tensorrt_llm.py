@@ -16,7 +16,7 @@ from trtbench.engine.checkpoint import DEMOS
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.trtllm_adopt import finished
 from trtbench.engine.trtllm_engine import read_engine
-from trtbench.engine.trtllm_execution import BUILD_LOG, STEPS_FILE, Execution
+from trtbench.engine.trtllm_execution import BUILD_LOG, RUNTIME_ERROR_FILE, STEPS_FILE, Execution
 from trtbench.engine.trtllm_log import parse_build_log
 from trtbench.engine.trtllm_plan import route
 from trtbench.engine.trtllm_quantisation import calibrates, checkpoint_script
@@ -104,6 +104,8 @@ def _of_build(job: BuildJob) -> dict[str, Any]:
     """What only the build itself can tell."""
     steps = job.output / STEPS_FILE
     own = {"llm_api_steps": json.loads(steps.read_text(encoding="utf-8"))} if steps.is_file() else {}
+    error = job.output / RUNTIME_ERROR_FILE
+    own |= {"runtime_error": error.read_text(encoding="utf-8")} if error.is_file() else {}
     text = (job.output / BUILD_LOG).read_text(encoding="utf-8", errors="replace")
     asked = {"route": route(job.spec.dtype, job.spec.build, architecture(str(job.checkpoint))), "asked": job.spec.build.asked}
     return asked | own | parse_build_log(text).as_options()

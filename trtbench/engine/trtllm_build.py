@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from trtbench.engine.trtllm_versions import installed
 
 STATS_FILE = "llm_api_steps.json"
+ERROR_FILE = "llm_api_runtime_error.txt"
+_FRACTION = "free_gpu_memory_fraction"
 
 
 def find(name: str) -> Any:
@@ -33,12 +37,25 @@ def construct(kind: Any, keywords: dict[str, Any]) -> Any:
 
 
 def refuse_unknown(kind: Any, keywords: dict[str, Any]) -> None:
-    known = getattr(kind, "model_fields", None)
-    if known is None and dataclasses.is_dataclass(kind):
-        known = {one.name.lstrip("_") for one in dataclasses.fields(kind)}  # slots forms store under _name
-    if known is not None and (unknown := sorted(set(keywords) - set(known))):
+    known = names_of(kind)
+    if known is not None and (unknown := sorted(set(keywords) - known)):
         found = installed()
         raise TypeError(f"{kind.__name__} of TensorRT-LLM {found.text if found else '(not installed)'} has no {', '.join(unknown)}")
+
+
+def names_of(kind: Any) -> set[str] | None:
+    """The keywords of `kind`; None when it does not say."""
+    if (fields := getattr(kind, "model_fields", None)) is not None:
+        return {getattr(field, "alias", None) or name for name, field in fields.items()}
+    if dataclasses.is_dataclass(kind):
+        return {one.name.lstrip("_") for one in dataclasses.fields(kind)}  # slots forms store under _name
+    return None
+
+
+def args_class() -> Any:
+    """The class that the engine LLM hands its keywords to: LlmArgs in 0.20, from 0.21 on TrtLlmArgs."""
+    module = importlib.import_module("tensorrt_llm.llmapi.llm_args")
+    return getattr(module, "TrtLlmArgs", None) or module.LlmArgs
 
 
 def set_plugins(config: Any, plugins: dict[str, str]) -> None:
@@ -65,14 +82,39 @@ def build(plan: dict[str, Any]) -> None:
         keywords["quant_config"] = construct(find("QuantConfig"), named)
     if plan["calib_config"]:
         keywords["calib_config"] = construct(find("CalibConfig"), plan["calib_config"])
-    llm = llm_class(**keywords)  # its argument classes forbid what they do not know
+    args = args_class()
+    offered = names_of(args) or set()
+    if "workspace" in offered:
+        keywords["workspace"] = plan["workspace"]
+    if "kv_cache_config" in offered and _FRACTION in (names_of(find("KvCacheConfig")) or ()):
+        keywords["kv_cache_config"] = construct(find("KvCacheConfig"), {_FRACTION: 0.1})
+    refuse_unknown(args, keywords)  # 0.20's takes what it does not know without a word
+    make(llm_class, keywords, Path(plan["output"]), Path(plan["workspace"]))
+
+
+def make(llm_class: Any, keywords: dict[str, Any], output: Path, workspace: Path) -> None:
+    """The constructor builds the engine, then starts a runtime on it that nobody asked for: if that fails, the engine is whole."""
     try:
-        output = Path(plan["output"])
+        llm = llm_class(**keywords)
+    except Exception as error:
+        if not (built := finished_engine(workspace)):
+            raise
+        traceback.print_exc()
+        shutil.copytree(built, output, dirs_exist_ok=True)
+        (output / ERROR_FILE).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        return
+    try:
         llm.save(str(output))
         steps = getattr(getattr(llm, "llm_build_stats", None), "build_steps_info", None) or []
         (output / STATS_FILE).write_text(json.dumps([[str(label), float(seconds)] for label, seconds in steps]), encoding="utf-8")
     finally:
         llm.shutdown()
+
+
+def finished_engine(workspace: Path) -> Path | None:
+    """The engine directory below `workspace`, while the LLM that built it is still alive: with it its temporary directory goes."""
+    found = (path.parent for path in sorted(workspace.rglob("config.json")))
+    return next((path for path in found if (path / "rank0.engine").is_file()), None)
 
 
 if __name__ == "__main__":  # TensorRT-LLM starts its workers by spawning: they import this file again

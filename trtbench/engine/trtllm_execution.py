@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,12 +16,13 @@ from trtbench.engine.checkpoint import cache_directory, publish
 from trtbench.engine.child import run_logged
 from trtbench.engine.spec import BuildJob, BuildLog, EngineError
 from trtbench.engine.trtllm_adopt import copy_tokenizer
-from trtbench.engine.trtllm_plan import llm_api_build, route, trtllm_build_command
+from trtbench.engine.trtllm_plan import llm_api_build, llm_api_variables, route, trtllm_build_command
 from trtbench.engine.trtllm_quantisation import SMOOTHQUANT_ALPHA, algorithm, calibrates, checkpoint_command
 from trtbench.engine.trtllm_versions import TensorRtLlm
 
 BUILD_LOG = "build.log"
 STEPS_FILE = "llm_api_steps.json"
+RUNTIME_ERROR_FILE = "llm_api_runtime_error.txt"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ class Execution:
 
     def _by_llm_api(self, plan: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
         build = llm_api_build(self.job.spec, self.release, self.job.checkpoint, self.job.output, calibration)
+        workspace = plan.parent / "workspace"
+        workspace.mkdir()
+        build = replace(build, workspace=str(workspace))
         plan.write_text(json.dumps(build.as_json()), encoding="utf-8")
         with self.log.step(f"build by TensorRT-LLM {self.release.text}'s LLM API ({self._what()})"):
-            run_logged([sys.executable, "-m", "trtbench.engine.trtllm_build", str(plan)], printed)
+            command = [sys.executable, "-m", "trtbench.engine.trtllm_build", str(plan)]
+            run_logged(command, printed, llm_api_variables(self.job.spec.build))
 
     def _by_programs(self, calibration: tuple[Path, int] | None, printed: Path) -> None:
         converted = self._converted(calibration, printed)

@@ -18,7 +18,8 @@ LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
 class LlmApiBuild:
     """Keywords of the LLM API's classes, as JSON values; `engine/trtllm_build.py` makes the objects in a process of its own.
 
-    Plugins keep the command line's words; enable and disable become true, and false or null, there.
+    Plugins keep the command line's words; enable and disable become true, and false or null, there. `workspace`: an empty directory in
+    which the LLM API builds.
     """
 
     llm_module: str
@@ -28,6 +29,7 @@ class LlmApiBuild:
     quant_config: dict[str, Any] = field(default_factory=dict)
     calib_config: dict[str, Any] = field(default_factory=dict)
     output: str = ""
+    workspace: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,6 +40,15 @@ def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
     if options.route != "auto":
         return options.route
     return "llm_api" if options.ranks == 1 and llm_api_quantises(dtype, options, architecture) else "trtllm_build"
+
+
+def llm_api_variables(options: BuildOptions) -> dict[str, str]:
+    """Environment of the LLM API's process.
+
+    TensorRT-LLM's Python logger is at level error unless it is told otherwise: without INFO no step, second or memory is printed.
+    Of one rank the runtime that it starts stays in the process: no MPI worker is spawned, which fails in some containers.
+    """
+    return {"TLLM_LOG_LEVEL": "INFO"} | ({"TLLM_WORKER_USE_SINGLE_PROCESS": "1"} if options.ranks == 1 else {})
 
 
 def plugins(spec: EngineSpec) -> dict[str, str]:
