@@ -52,3 +52,20 @@ def enum(name: str, kind: str) -> list[str]:
 def flags(name: str, program: str) -> dict[str, Any]:
     found: dict[str, Any] = contract(name)["cli"].get(program) or contract(_NEIGHBOUR)["cli"][program]
     return found
+
+
+def required_parameters(line: str) -> dict[str, list[str]]:
+    """By model of inflight_batcher_llm: what its config.pbtxt must have, or it does not load."""
+    found: dict[str, list[str]] = _required()["required"][line]
+    return found
+
+
+def missing_parameter(model: str, name: str) -> str:
+    """NVIDIA's words for it."""
+    errors = _required()["errors"]
+    return str(errors.get(model, errors["python"])).format(name=name)
+
+
+def _required() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((HERE / "required_parameters.json").read_text(encoding="utf-8"))
+    return found

@@ -1,6 +1,7 @@
 """Stands in for `tritonserver` with TensorRT-LLM's backends: serves the repository that trtbench wrote, as far as can be without a GPU.
 
-It reads config.pbtxt, the engine's config.json and model.yaml, refuses an engine that is not whole, prints the log lines that the backend
+It reads config.pbtxt, the engine's config.json and model.yaml, refuses a configuration without a parameter that NVIDIA's code needs and an
+engine that is not whole, prints the log lines that the backend
 prints with the engine's own numbers, answers gRPC streams (tests/load/fake_triton.py), loads and unloads, and has the backend's metrics
 page. FAKE_RECORD: directory of notes. FAKE_MEMORY_MIB: less than the engine needs ends it as CUDA's want of memory does.
 """
@@ -21,11 +22,12 @@ from typing import Any
 
 import fake_text
 import grpc
-import numpy as np
 import yaml
 from fake_triton import FakeTriton, _handlers
 from google.protobuf import json_format, text_format
 from on_gpu.fake_pages import loading_log, metrics_page
+from on_gpu.fake_requests import ask_for, lengths, tokens_of, too_long
+from on_gpu.fake_requirements import lacking
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 TTFT_S, ITL_S = 0.02, 0.002
@@ -67,6 +69,8 @@ class LoadError(RuntimeError):
 
 def load(directory: Path) -> Served:
     config = text_format.Parse((directory / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    if reason := lacking(config):
+        raise LoadError(f"Internal: {reason}")
     version = max((path.name for path in directory.iterdir() if path.name.isdecimal()), key=int)
     if (llm := directory / version / "model.yaml").is_file():
         asked = yaml.safe_load(llm.read_text(encoding="utf-8"))["triton_config"]
@@ -94,7 +98,10 @@ class Backend(FakeTriton):
 
     def start(self, names: list[str]) -> None:
         for name in names or [path.parent.name for path in self.repository.glob("*/config.pbtxt")]:
-            served = self.models[name] = load(self.repository / name)
+            try:
+                served = self.models[name] = load(self.repository / name)
+            except LoadError as error:
+                sys.exit(f"failed to load '{name}' version 1: {error}\nerror: creating server: Internal - failed to load all models")
             if served.engine and served.config.backend == "tensorrtllm":
                 print(loading_log(served), flush=True)
 
@@ -141,7 +148,7 @@ class Backend(FakeTriton):
         allowed = asked if not engine else min(asked, int(engine["max_seq_len"]) - prompt)  # what is beyond is cut without a word
         try:
             if allowed < asked:
-                _ask_for(request, allowed)
+                ask_for(request, allowed)
             async for answer in super()._answer(request, number, context):
                 answer.infer_response.model_name, answer.infer_response.model_version = name, served.version
                 self.output_tokens += tokens_of(answer)
@@ -173,34 +180,6 @@ class Backend(FakeTriton):
         found = sum(head in self._kept for head in heads)
         self._kept.update(heads)
         return found
-
-
-def lengths(request: Any) -> tuple[int, int]:
-    """(prompt, asked) tokens; a text counts as its words."""
-    inputs = {tensor.name: raw for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
-    asked = next(inputs[name] for name in ("request_output_len", "max_tokens", "sampling_param_max_tokens") if name in inputs)
-    prompt = len(inputs["input_ids"]) // 4 if "input_ids" in inputs else len(inputs["text_input"][4:].split())
-    return prompt, int(np.frombuffer(asked, np.int32)[0])
-
-
-def _ask_for(request: Any, tokens: int) -> None:
-    for index, tensor in enumerate(request.inputs):
-        if tensor.name == "request_output_len":
-            request.raw_input_contents[index] = np.array([tokens], np.int32).tobytes()
-
-
-def too_long(number: int, prompt: int, longest: int) -> str:
-    return (
-        f"Executor failed process requestId {number} due to the following error: Encountered an error when fetching new request: "
-        f"Prompt length ({prompt}) exceeds maximum input length ({longest}). Set log level to info and check TRTGptModel logs"
-    )
-
-
-def tokens_of(answer: Any) -> int:
-    names = [output.name for output in answer.infer_response.outputs]
-    if "sequence_length" in names:
-        return int(np.frombuffer(answer.infer_response.raw_output_contents[names.index("sequence_length")], np.int32)[0])
-    return 1 if "text_output" in names else 0
 
 
 class Http(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contracts.contract import required_parameters
 from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +86,7 @@ NOT_VARIED = {
     "participant_ids",
     "executor_worker_path",
 }
+UNSET = {"tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend"}
 TREES = {"medusa": {"medusa_choices": ((0,), (0, 1))}, "eagle": {"eagle_choices": ((0, 0, 0), (0, 1))}}
 
 
@@ -159,6 +161,18 @@ def test_every_parameter_is_the_contracts(tmp_path: Path, version: str) -> None:
     assert set(BackendParameters.model_fields) - NOT_IN_TEMPLATES <= names["tensorrt_llm"]
 
 
+@pytest.mark.parametrize("version", ["0.19.0", "0.20.0", "0.21.0", "1.0.3", "1.1.0", "1.2.1"])
+@pytest.mark.parametrize("family", ["ids", "ensemble", "bls"])
+def test_every_parameter_that_is_read_unguarded_is_there(tmp_path: Path, version: str, family: Any) -> None:
+    """Without one the model does not load; what nothing sets stands as NVIDIA's templates have it, unset."""
+    deployment = text_family(tmp_path, family)
+    (tmp_path / "templates" / "tensorrt_llm" / "config.pbtxt").write_text((GOLDEN / "1.x" / "tensorrt_llm.pbtxt").read_text())
+    required = required_parameters(version.rpartition(".")[0])
+    parsed = configs(tmp_path, version, deployment)
+    assert {name: set(required[name]) - set(config.parameters) for name, config in parsed.items()} == {name: set() for name in parsed}
+    assert values(parsed["tensorrt_llm"])["tokenizer_dir"] == "${tokenizer_dir}"
+
+
 @pytest.mark.parametrize("version", CONTRACTS)
 def test_every_parameter_of_the_backend_is_a_key_or_left_out_for_a_reason(version: str) -> None:
     """docs/serving-trtllm.md has the reasons."""
@@ -180,6 +194,7 @@ def test_every_parameter_is_written_as_the_backend_reads_it(tmp_path: Path) -> N
     deployment = Deployment(tensorrt_llm=settings, kv_cache=KvCache(blocks=100))
     written = values(configs(tmp_path, "1.2.1", deployment, weight_streaming=True)["tensorrt_llm"])
     assert written.pop("gpt_model_path") == str(tmp_path / "engine")
+    assert {name: written.pop(name) for name in UNSET} == {name: f"${{{name}}}" for name in UNSET}
     assert written == {
         "gpt_model_type": "V1",
         "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
@@ -226,7 +241,7 @@ def test_trees_are_paths_in_braces(mode: Any, tree: str, text: str) -> None:
 def test_what_is_left_out_is_the_backends_own(tmp_path: Path) -> None:
     config = configs(tmp_path, "1.2.1", Deployment(dynamic_batching=None))["tensorrt_llm"]
     common = {"gpt_model_type", "gpt_model_path", "FORCE_CPU_ONLY_INPUT_TENSORS", "exclude_input_in_output"}
-    assert set(config.parameters) == common | {"enable_kv_cache_reuse", "enable_chunked_context"}
+    assert set(config.parameters) == common | UNSET | {"enable_kv_cache_reuse", "enable_chunked_context"}
     assert not config.HasField("dynamic_batching")
     assert config.backend == "tensorrtllm"
     assert config.model_transaction_policy.decoupled

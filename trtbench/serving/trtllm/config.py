@@ -22,6 +22,12 @@ FRONT_MODELS = {"ids": BACKEND_MODEL, "ensemble": "ensemble", "bls": "tensorrt_l
 TEXT_MODELS = {"ids": (), "ensemble": ("preprocessing", "postprocessing"), "bls": ("preprocessing", "postprocessing", "tensorrt_llm_bls")}
 """Models whose Python code is NVIDIA's, by family."""
 
+_READ_UNGUARDED = {
+    BACKEND_MODEL: ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend"),
+    "preprocessing": ("multimodal_model_path",),
+}
+"""Parameters that a model does not load without, though nothing here sets them: they stand unset, as NVIDIA's own templates have them."""
+
 _KIND_CPU = model_config_pb2.ModelInstanceGroup.KIND_CPU
 _TIMEOUT_ACTIONS = {"reject": model_config_pb2.ModelQueuePolicy.REJECT, "delay": model_config_pb2.ModelQueuePolicy.DELAY}
 
@@ -55,6 +61,7 @@ def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: 
     config.model_transaction_policy.decoupled = True
     _set_batching(config, deployment.dynamic_batching)
     written = {
+        **unset(BACKEND_MODEL),
         "gpt_model_type": settings.batching_strategy,
         "gpt_model_path": str(engine),
         "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
@@ -69,6 +76,11 @@ def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: 
     return config
 
 
+def unset(model: str) -> dict[str, str]:
+    """`${name}`, which NVIDIA's code takes for not given, of each parameter that it reads without asking whether it is there."""
+    return {name: f"${{{name}}}" for name in _READ_UNGUARDED[model]}
+
+
 def parameter_values(parameters: BackendParameters) -> dict[str, Any]:
     """Those that are set, under the names that config.pbtxt has."""
     values = {key: getattr(parameters, key) for key in BackendParameters.model_fields}
@@ -79,7 +91,7 @@ def _preprocessing(line: Line, deployment: Deployment, settings: TensorRtLlm, en
     config = _filled(line, "preprocessing", deployment, settings.preprocessing_instances)
     _set_batching(config, deployment.dynamic_batching)
     special = {"tokenizer_dir": str(engine), "add_special_tokens": settings.add_special_tokens, "gpt_model_path": str(engine)}
-    _set_parameters(config, special)
+    _set_parameters(config, {**unset("preprocessing"), **special})
     return config
 
 
