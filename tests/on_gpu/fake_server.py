@@ -1,8 +1,6 @@
 """Stands in for `tritonserver` with TensorRT-LLM's backends: serves the repository that trtbench wrote, as far as can be without a GPU.
 
-It reads config.pbtxt, the engine's config.json and model.yaml, refuses a configuration without a parameter that NVIDIA's code needs and an
-engine that is not whole, prints the log lines that the backend
-prints with the engine's own numbers, answers gRPC streams (tests/load/fake_triton.py), loads and unloads, and has the backend's metrics
+It loads what tests/on_gpu/fake_models.py takes, prints the log lines that the backend prints with the engine's own numbers, answers gRPC streams (tests/load/fake_triton.py), loads and unloads, and has the backend's metrics
 page. FAKE_RECORD: directory of notes. FAKE_MEMORY_MIB: less than the engine needs ends it as CUDA's want of memory does.
 """
 
@@ -15,74 +13,20 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import fake_text
 import grpc
-import yaml
 from fake_triton import FakeTriton, _handlers
-from google.protobuf import json_format, text_format
+from google.protobuf import json_format
+from on_gpu.fake_models import LoadError, Served, load
 from on_gpu.fake_pages import loading_log, metrics_page
 from on_gpu.fake_requests import ask_for, lengths, tokens_of, too_long
-from on_gpu.fake_requirements import lacking
-from tritonclient.grpc import model_config_pb2, service_pb2
+from tritonclient.grpc import service_pb2
 
 TTFT_S, ITL_S = 0.02, 0.002
-
-
-@dataclass
-class Served:
-    """A model that is loaded: its configuration, its version, and of an engine its limits and KV blocks."""
-
-    config: Any
-    version: str
-    engine: dict[str, Any]
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        return {key: value.string_value for key, value in self.config.parameters.items()}
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        return self.engine.get("build_config") or {}
-
-    @property
-    def block_tokens(self) -> int:
-        return int(self.limits.get("plugin_config", {}).get("tokens_per_block", 32))
-
-    @property
-    def kv_blocks(self) -> int:
-        return int(self.parameters.get("max_tokens_in_paged_kv_cache", "131072")) // self.block_tokens
-
-    @property
-    def longest_prompt(self) -> int:
-        positions = int(self.limits["max_seq_len"]) - 1
-        return positions if self.parameters.get("enable_chunked_context") == "true" else min(positions, int(self.limits["max_num_tokens"]))
-
-
-class LoadError(RuntimeError):
-    """The model does not load; the text is the log's and the repository API's."""
-
-
-def load(directory: Path) -> Served:
-    config = text_format.Parse((directory / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    if reason := lacking(config):
-        raise LoadError(f"Internal: {reason}")
-    version = max((path.name for path in directory.iterdir() if path.name.isdecimal()), key=int)
-    if (llm := directory / version / "model.yaml").is_file():
-        asked = yaml.safe_load(llm.read_text(encoding="utf-8"))["triton_config"]
-        config.max_batch_size, config.model_transaction_policy.decoupled = asked["max_batch_size"], asked["decoupled"]
-    if config.platform == "ensemble":  # one around a streaming model is shown so by the real Triton
-        config.model_transaction_policy.decoupled = True
-    path = config.parameters["gpt_model_path"].string_value if "gpt_model_path" in config.parameters else ""
-    engine = json.loads((Path(path) / "config.json").read_text(encoding="utf-8")) if path else {}
-    rank = Path(path) / "rank0.engine"
-    if engine and rank.stat().st_size != engine.get("fake_rank_bytes", rank.stat().st_size):
-        raise LoadError(f"Internal: unexpected error when creating modelInstanceState: [TensorRT-LLM][ERROR] {rank} cannot be deserialized")
-    return Served(config, version, engine)
 
 
 class Backend(FakeTriton):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from contracts.contract import required_parameters
 from google.protobuf import text_format
+from on_gpu.fake_models import LoadError, load
 from on_gpu.fake_requirements import LINE
-from on_gpu.fake_server import LoadError, load
 from serving.trtllm_engines import write_engine, write_templates
 from tritonclient.grpc import model_config_pb2
 
