@@ -1,7 +1,8 @@
 """Stands in for `tritonserver` with TensorRT-LLM's backends: serves the repository that trtbench wrote, as far as can be without a GPU.
 
-It loads what tests/on_gpu/fake_models.py takes, prints the log lines that the backend prints with the engine's own numbers, answers gRPC streams (tests/load/fake_triton.py), loads and unloads, and has the backend's metrics
-page. FAKE_RECORD: directory of notes. FAKE_MEMORY_MIB: less than the engine needs ends it as CUDA's want of memory does.
+It loads what tests/on_gpu/fake_models.py takes, prints the log lines that the backend prints with the engine's own numbers, answers gRPC
+streams (tests/load/fake_triton.py), loads and unloads, and has the backend's metrics page. FAKE_RECORD: directory of notes.
+FAKE_MEMORY_MIB: less than the engine needs ends it as CUDA's want of memory does.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from trtbench import data
 
 pytestmark = pytest.mark.timeout(120)
 
-OF_ENCODERS = {"encoder", "hot-reload-encoder", "response-cache"}
+OF_ENCODERS = {"encoder", "encoder-long", "hot-reload-encoder", "response-cache"}
 SHIPPED = sorted({path.stem for path in data.SCENARIOS.glob("*.yaml")} - OF_ENCODERS)
 ON_LLMAPI = ("kv-cache", "long-context", "scaling")  # they set nothing of Triton's batcher, which is off there
 SHOWN = re.compile(r"^trtbench (serve-and-bench .*--set provider=tensorrt_llm --set model=MODEL --dry-run)$", re.MULTILINE)
