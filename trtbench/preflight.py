@@ -27,7 +27,7 @@ from trtbench.serving.balancer import find_balancer
 from trtbench.serving.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
 from trtbench.serving.model_repository import KvBudget, check_inputs
-from trtbench.serving.renderers import RENDERERS, kv_budget
+from trtbench.serving.renderers import RENDERERS, check_reloaded_family, kv_budget
 from trtbench.serving.response_cache import cache_flags
 from trtbench.serving.tensorrt import check_profile
 from trtbench.serving.trtllm.repository import check_build
@@ -109,6 +109,7 @@ def _check_engines(scenario: Scenario, provider: str, ranks: int, deployment: De
     for dtype in scenario.dtypes if provider == "tensorrt_llm" else ():
         check_build(spec_of(scenario, provider, deployment, dtype).build, dtype, facts.max_positions, deployment, scenario.workload)
     if scenario.hot_reload:
+        check_reloaded_family(deployment)
         check_reload_memory(deployment, provider)
     if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
         check_exclusive(deployment, provider, ranks)

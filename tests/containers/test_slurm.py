@@ -106,7 +106,7 @@ def test_pyxis_mounts_every_volume_of_the_image(cluster: Cluster) -> None:
     words = json.loads(cluster.noted.read_text("utf-8"))
     options = dict(word.removeprefix("--").partition("=")[::2] for word in words[: words.index("bash")])
     mounts = {mount.split(":")[1]: mount.split(":")[0] for mount in options["container-mounts"].split(",")}
-    assert set(mounts) == {*volumes_of(stages()["gpu"]), "/models"}
+    assert set(mounts) == {*volumes_of(stages()["gpu"]), "/tmp", "/models"}
     assert mounts["/models"] == "/checkpoints"
     assert "/checkpoints:/models:ro" in options["container-mounts"]
     assert options["container-image"] == str(cluster.directory / "trtbench.sqsh")

@@ -47,6 +47,7 @@ def test_nothing_is_refused_where_all_is_there(dtype: str, build: dict[str, Any]
         (86, {"dtype": "int8", "build": {"kv_dtype": "fp8"}}, "build.kv_dtype fp8: GPU (SM 86) has no FP8"),
         (75, {"dtype": "bf16"}, "bf16: GPU (SM 75) has no BF16"),
         (90, {"build": {"kv_dtype": "fp8", "paged_context_fmha": True}}, "turns it off under build.kv_dtype fp8 with fp16 weights"),
+        (90, {"build": {"plugins": {"low_latency_gemm_swiglu_plugin": "fp8"}}}, "is of FP8 weights, these are fp16"),
         (90, {"dtype": "int8-sq", "build": {"dummy_weights": True}}, "random weights answer nothing"),
         (90, {"build": {"route": "llm_api", "tp": 4}}, "starts all 4 ranks, 1 GPUs are visible"),
     ],
@@ -143,6 +144,8 @@ def test_what_turns_kv_reuse_and_chunked_prefill_off() -> None:
     assert no_paged_context("int8", BuildOptions(kv_dtype="int8")) == "build.kv_dtype int8"
     assert no_paged_context("int8", BuildOptions(kv_dtype="fp8")) == "build.kv_dtype fp8 with int8 weights"
     assert no_paged_context("fp16", BuildOptions(paged_context_fmha=False)) == "build.paged_context_fmha false"
+    assert no_paged_context("fp16", BuildOptions(plugins={"context_fmha": "disable"})) == "build.plugins.context_fmha disable"
+    assert no_paged_context("fp16", BuildOptions(plugins={"context_fmha": "enable"})) is None
 
 
 def test_the_script_of_each_quantisation() -> None:

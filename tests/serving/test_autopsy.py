@@ -50,6 +50,11 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
         ("There are not enough slots available in the system", "mpirun finds fewer cores than ranks"),
         ("All nodes which are allocated for this job are already filled.", "mpirun finds fewer cores than ranks"),
         ("[TensorRT-LLM][ERROR] CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
+        ("[11/28/2026-20:01:02] [TRT-LLM] [E] CUDA failure: no CUDA-capable device is detected", "no usable GPU"),
+        (
+            "[TRT-LLM] [E] CUDA error: an illegal memory access was encountered",
+            "a CUDA call failed (an illegal memory access was encountered)",
+        ),
         ("Impossible to fit in any sequence in kvCache", "the KV cache holds no sequence"),
         (
             "[TensorRT-LLM][ERROR] CUDA error: an illegal memory access was encountered",

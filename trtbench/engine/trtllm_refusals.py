@@ -57,6 +57,8 @@ def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
         return "build.kv_dtype int8"
     if options.kv_dtype == "fp8" and dtype != "fp8":
         return f"build.kv_dtype fp8 with {dtype} weights"
+    if options.plugins.get("context_fmha") == "disable":
+        return "build.plugins.context_fmha disable"
     return "build.paged_context_fmha false" if options.paged_context_fmha is False else None
 
 
@@ -78,6 +80,9 @@ def _of_gpus(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> It
 def _of_options(dtype: Dtype, options: BuildOptions, architecture: str) -> Iterator[str]:
     if options.paged_context_fmha and (why := no_paged_context(dtype, options)):
         yield f"build.paged_context_fmha: TensorRT-LLM turns it off under {why}; leave it out, or take kv_dtype auto"
+    for name in ("gemm_swiglu_plugin", "low_latency_gemm_swiglu_plugin"):
+        if options.plugins.get(name) == "fp8" and dtype != "fp8":
+            yield f"build.plugins.{name} fp8 is of FP8 weights, these are {dtype}; drop it, or take fp8"
     if options.dummy_weights and calibrates(dtype, options):
         yield f"build.dummy_weights: {dtype} is calibrated on what the model answers, random weights answer nothing; take int8 or fp16"
     if options.smoothquant == "plugin" and dtype == "int8-sq" and architecture not in LLAMA_LIKE:

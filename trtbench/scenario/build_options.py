@@ -35,6 +35,8 @@ PLUGINS: dict[str, tuple[str, ...]] = {
 }
 """trtllm-build's plugin flags that may be set, with their values: those of every TensorRT-LLM that trtbench builds with."""
 
+_IN_FLIGHT = ("gpt_attention_plugin", "remove_input_padding")  # neither can be off for in-flight batching
+_SWIGLU = ("gemm_swiglu_plugin", "low_latency_gemm_swiglu_plugin")
 _OWN_KEYS = {"use_paged_context_fmha": "paged_context_fmha", "tokens_per_block": "kv_block_tokens"}
 _NOT_CONTENT = {"workers", "engine_dir", "calibration_dir"}
 
@@ -98,6 +100,17 @@ class BuildOptions(Part):
                 raise ValueError(f"plugins.{name} = {value!r}: give one of {', '.join(PLUGINS[name])}")
         if self.paged_context_fmha and self.plugins.get("context_fmha") == "disable":
             raise ValueError("paged_context_fmha needs plugins.context_fmha, which is disable: drop one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _plugins_together(self) -> BuildOptions:
+        """As tensorrt_llm/builder.py and the executor have it; the one raises in mid-build, the other when the engine is loaded."""
+        for name in _IN_FLIGHT:
+            if self.plugins.get(name) == "disable":
+                raise ValueError(f"plugins.{name} = disable: such an engine has no in-flight batching and does not load: leave it out")
+        for name in _SWIGLU:
+            if self.plugins.get(name) == "fp8" and self.plugins.get("use_fused_mlp") == "disable":
+                raise ValueError(f"plugins.{name} = fp8 needs plugins.use_fused_mlp, which is disable: drop one of them")
         return self
 
     @model_validator(mode="after")

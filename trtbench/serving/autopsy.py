@@ -15,6 +15,7 @@ LAST_LINES = 15
 _LINE_CHARACTERS = 400
 _UNKNOWN = "The log names no cause that trtbench knows."
 
+_TRT_LLM_ERROR = r"\[(?:TensorRT-LLM\]\[ERROR|TRT-LLM\] \[E)\]"  # of its C++ code, and of Python and later C++
 _NO_MEMORY = r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory"
 _KILLED: dict[OomKill, str] = {
     "certain": "Almost certain cause: the kernel killed it for want of memory: its control group's oom_kill count rose while it ran; "
@@ -57,7 +58,7 @@ _DEVICE_CAUSES = (
         "give the job more cores, or set oversubscribe: true beside launch",
     ),
     (
-        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,300}(?:no CUDA-capable device is detected|CUDA driver version is insufficient)",
+        _TRT_LLM_ERROR + r"[^\n]{0,300}(?:no CUDA-capable device is detected|CUDA driver version is insufficient)",
         "no usable GPU",
         "start the container with --gpus all, on a driver as new as its CUDA",
     ),
@@ -67,7 +68,7 @@ _DEVICE_CAUSES = (
         "raise the KV cache, or build with a lower max_num_tokens: its working memory comes first",
     ),
     (
-        r"\[TensorRT-LLM\]\[ERROR\][^\n]{0,200}?CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})",
+        _TRT_LLM_ERROR + r"[^\n]{0,200}?CUDA (?:runtime )?error[^\n]{0,200}?: ([^\n]{0,200})",
         "a CUDA call failed",
         "see the reason in the log",
     ),

@@ -77,6 +77,13 @@ def takes_text(deployment: Deployment, provider: str) -> bool:
     return provider == "llmapi" or (deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids")
 
 
+def check_reloaded_family(deployment: Deployment) -> None:
+    """ScenarioError where a reload of the model that clients speak to would leave the engine, which lies in another, as it is."""
+    family = deployment.tensorrt_llm.family if deployment.tensorrt_llm else "ids"
+    if family != "ids":
+        raise ScenarioError(f"tensorrt_llm.family is {family}, and hot_reload loads one model alone, not those around the engine: set ids")
+
+
 def check_reloads(repository: RenderedRepository, provider: str) -> None:
     """ScenarioError for a repository whose model cannot be loaded anew in a running server."""
     if repository.launch.ranks > 1:
