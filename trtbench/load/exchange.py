@@ -11,10 +11,10 @@ from trtbench.load.in_flight import InFlight
 from trtbench.load.messages import Response, decode_response
 from trtbench.load.take import keep_text
 from trtbench.load.token_template import TokenTemplate, token_template
+from trtbench.load.usual import LONGEST_LAG_NS, UsualRead
 from trtbench.load.wire import StreamEnded
 from trtbench.records import Outcome, RequestRecord
 
-_LONGEST_LAG_NS = 2**31 - 1  # of an array("i"): a lag of more than 2 s is given as that
 _NO_LIMIT = 1 << 62
 
 
@@ -71,11 +71,18 @@ class Exchange(InFlight):
                 self._count_changes.append((len(self._token_ns), tokens))
             self._token_ns.append(arrived_ns)
             if lag_ns is not None:
-                self._token_lag_ns.append(lag_ns if lag_ns < _LONGEST_LAG_NS else _LONGEST_LAG_NS)
+                self._token_lag_ns.append(lag_ns if lag_ns < LONGEST_LAG_NS else LONGEST_LAG_NS)
         if response is not None and (response.error or response.final):
             self._conclude(response, arrived_ns)
         elif (arrived := len(self._token_ids) + self._told_tokens) >= self._most_tokens:
             self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(arrived))
+
+    def usual(self) -> UsualRead | None:
+        """Takes further tokens like the last one, where no count of them ends the request."""
+        template = self._template
+        if template is None or not self._running or template.tokens != self._count or self._most_tokens != _NO_LIMIT:
+            return None
+        return UsualRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self.refused = stream_end.retry_safe and not self._token_ns

@@ -9,6 +9,7 @@ from trtbench.clock import NS_PER_S
 from trtbench.load.client import Limits
 from trtbench.load.errors import end
 from trtbench.load.pool import Stream
+from trtbench.load.usual import UsualRead
 from trtbench.load.wire import StreamEnded
 from trtbench.records import Outcome, RequestRecord
 
@@ -37,6 +38,9 @@ class InFlight(ABC):
 
     @abstractmethod
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None: ...
+
+    def usual(self) -> UsualRead | None:
+        return None
 
     @abstractmethod
     def stream_ended(self, end: StreamEnded) -> None: ...

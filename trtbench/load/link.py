@@ -11,9 +11,11 @@ from typing import Any
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.frames import error_name
 from trtbench.load.keepalive import Keepalive
+from trtbench.load.outflow import Outflow
 from trtbench.load.receiver import NOBODY, Receiver
 from trtbench.load.stamps import CONTROL_BYTES, KernelStamps
 from trtbench.load.tls import TlsSession
+from trtbench.load.usual import UsualRead
 from trtbench.load.wire import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 
 _BUFFER = bytearray(1 << 16)
@@ -39,6 +41,7 @@ class Link:
         "_keepalive",
         "_loop",
         "_on_free",
+        "_outflow",
         "_recv_into",
         "_recvmsg_into",
         "_retiring",
@@ -46,7 +49,7 @@ class Link:
         "_stamps",
         "_streams",
         "_tls",
-        "_unsent",
+        "_usual",
         "_wire",
         "cause",
         "ready",
@@ -70,7 +73,8 @@ class Link:
         self._streams: dict[int, Receiver | None] = {}  # None: idle
         self._retiring: set[int] = set()  # in use; to be closed with their request
         self._closing: set[int] = set()  # closed by us; the server has yet to end them
-        self._unsent = b""
+        self._outflow = Outflow(self._loop, connected, self._write_failed)
+        self._usual: UsualRead | None = None
         self._goaway = ""
         self._keepalive = Keepalive(silence_ns, now_ns())
         self.cause = ""
@@ -127,12 +131,14 @@ class Link:
         if self._streams.pop(stream_id, self) is self:
             return
         self._forget(stream_id)
+        self._settle()
         self._wire.reset(stream_id)
         self.flush()
         self._stream_gone()
 
     def check(self, instant_ns: int) -> None:
         """Ask a silent connection with requests in flight whether it lives, and give it up when it has not answered."""
+        self._settle()
         step = self._keepalive.check(instant_ns, any(self._streams.values()))
         if step == "ping":
             self._wire.ping(_PING)
@@ -145,12 +151,8 @@ class Link:
         output = self._wire.take_output()
         if self._tls:
             output = self._tls.encrypt(output)
-        if not output or self.cause:
-            return
-        if self._unsent:
-            self._unsent += output
-            return
-        self._write(output)
+        if output and not self.cause:
+            self._outflow.write(output)
 
     def lose(self, cause: str) -> None:
         """Close the connection; every request on it ends."""
@@ -158,7 +160,7 @@ class Link:
             return
         self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
         self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._outflow.close()
         self._socket.close()
         if not self.ready.done():
             self.ready.set_exception(LinkError(self.cause))
@@ -189,6 +191,10 @@ class Link:
             self.lose("connection closed by the server")
             return
         self._keepalive.heard_ns = read_ns
+        if self._usual is not None:
+            if self._usual.take(_BUFFER, size, arrived_ns, lag_ns):
+                return
+            self._settle()
         self._take(_VIEW[:size], arrived_ns, lag_ns)
 
     def _take(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
@@ -209,11 +215,19 @@ class Link:
             receiver = self._streams.get(stream_id)
             if receiver is not None:
                 receiver.take(message, arrived_ns, lag_ns, alone)
+                if alone and len(self._streams) == 1 and not self._tls and self._wire.between_messages(stream_id):
+                    self._usual = receiver.usual()
             else:  # nobody asked: the next request on this stream must not get it
                 self.reset(stream_id)
         self.flush()
         if fault:
             self.lose(fault)
+
+    def _settle(self) -> None:
+        """Let HTTP/2 know what was read past it; the next read is parsed."""
+        usual, self._usual = self._usual, None
+        if usual:
+            self._wire.took(usual.stream_id, usual.flow_bytes)
 
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):
@@ -250,22 +264,6 @@ class Link:
         if self._goaway and not self._streams:
             self.lose("connection closed")
         self._on_free(self)
-
-    def _write(self, output: bytes) -> None:
-        try:
-            sent = self._socket.send(output)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self._loop.call_soon(self._write_failed, error)
-            return
-        self._unsent = output[sent:]
-        if self._unsent:
-            self._loop.add_writer(self._socket, self._on_writable)
-
-    def _on_writable(self) -> None:
-        self._loop.remove_writer(self._socket)
-        self._write(self._unsent)
 
     def _write_failed(self, error: OSError) -> None:
         """What the server said before it went away may still wait to be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from trtbench.load.usual import UsualRead
 from trtbench.load.wire import StreamEnded
 
 
@@ -12,6 +13,9 @@ class Receiver(Protocol):
 
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
+
+    def usual(self) -> UsualRead | None:
+        """What takes reads that hold just its next message, in place of `take`; None: nothing can."""
 
     def stream_ended(self, end: StreamEnded) -> None: ...
 
@@ -23,6 +27,9 @@ class Nobody:
 
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         pass
+
+    def usual(self) -> None:
+        return None
 
     def stream_ended(self, end: StreamEnded) -> None:
         pass

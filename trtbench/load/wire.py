@@ -123,11 +123,26 @@ class WireConnection:
             self._outbox.write(frames.goaway(error.code, str(error).encode()))
             error.events = events
             raise
-        self._untopped_bytes += len(data)
+        self._count(len(data))
+        return events
+
+    def between_messages(self, stream_id: int) -> bool:
+        """Whether the next byte of the peer begins a frame, and the next of this stream a message."""
+        call = self._calls.open.get(stream_id)
+        return not self._part and call is not None and call.fresh
+
+    def took(self, stream_id: int, flow_bytes: int) -> None:
+        """Whole messages in DATA of their own were read past `receive`, which take so much of the windows. Only between messages."""
+        call = self._calls.open.get(stream_id)
+        if call is not None:
+            call.received_bytes += flow_bytes
+        self._count(flow_bytes)
+
+    def _count(self, read_bytes: int) -> None:
+        self._untopped_bytes += read_bytes
         if self._untopped_bytes >= TOP_UP_BYTES:
             self._untopped_bytes = 0
             self._calls.top_up()
-        return events
 
     def _check(self) -> None:
         if self._error is not None:
