@@ -259,7 +259,7 @@ def main() -> None:
     new = record(found, Places.found(asked.all_models, asked.triton), asked.metrics_url)
     path = asked.output / f"tensorrt_llm_{found}.json"
     path.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+    print(f"wrote {path}: the tests now hold all that trtbench writes against it too (make test, in a checkout that has the file)")
     for known in sorted(CONTRACTS.glob("tensorrt_llm_*.json")):
         if known != path:
             changed = list(differences(json.loads(known.read_text(encoding="utf-8")), new))

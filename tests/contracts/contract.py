@@ -9,8 +9,16 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-FILES = {"0.20": ("0.21",), "0.21": ("0.21",), "1.0": ("1.0",), "1.1": ("1.0", "1.2"), "1.2": ("1.2",)}
-"""Each line that trtbench claims, and the contracts it is held against: 1.1 lies between two."""
+_FROM_SOURCES = {"0.20": ("0.21",), "0.21": ("0.21",), "1.0": ("1.0",), "1.1": ("1.0", "1.2"), "1.2": ("1.2",)}
+
+
+def from_packages(line: str) -> tuple[str, ...]:
+    """Versions whose contract `make contracts` has recorded from the installed package."""
+    return tuple(path.stem.removeprefix("tensorrt_llm_") for path in sorted(HERE.glob(f"tensorrt_llm_{line}.*.json")))
+
+
+FILES = {line: (*names, *from_packages(line)) for line, names in _FROM_SOURCES.items()}
+"""Each line that trtbench claims, and the contracts it is held against: 1.1 lies between two. What a package told stands beside them."""
 
 CASES = [(line, name) for line, names in FILES.items() for name in names]
 
@@ -23,15 +31,27 @@ def contract(name: str) -> dict[str, Any]:
     return found
 
 
+CONTAINERS = tuple(version for line in _FROM_SOURCES for version in from_packages(line) if contract(version)["triton_models"])
+"""Versions recorded where Triton's models lay beside the package."""
+
+
 def llm_keywords(name: str) -> set[str]:
-    """What the engine LLM class takes: of 1.2 the strict set, the names in both of its texts."""
+    """What the engine LLM class takes: of 1.2 the strict set, the names in both of its texts; of a package, the class's own fields."""
     found = contract(name)
+    if "effective_keywords" not in found:
+        return set(fields(name, "TrtLlmArgs"))
     return set((found.get("effective_keywords_in_both_texts") or found["effective_keywords"])["TrtLlmArgs"])
 
 
 def class_of(name: str, kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = contract(name)["classes"].get(kind) or contract(_NEIGHBOUR)["classes"][kind]
+    """KeyError where a package's record lacks it: nothing stands in for what was not found there."""
+    classes = contract(name)["classes"]
+    found: dict[str, Any] = classes[kind] if kind in classes or "effective_keywords" not in contract(name) else _neighbours(kind)
     return found
+
+
+def _neighbours(kind: str) -> Any:
+    return contract(_NEIGHBOUR)["classes"][kind]
 
 
 def fields(name: str, kind: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import contracts.contract
 import pytest
-from contracts.contract import contract, fields
+from contracts.contract import contract, fields, from_packages, llm_keywords
 from contracts.stub import write_stub
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,13 @@ def test_the_stand_in_is_recorded_as_its_contract(
         assert set(new["classes"][kind]["fields"]) == set(fields(name, kind))
     assert list(recorder.differences(contract(name), new)) == []
     assert any(one.startswith("TorchLlmArgs: ") for one in new["unknown"])  # the stand-in has no such class
+    (tmp_path / f"tensorrt_llm_{version}.json").write_text(json.dumps(new))
+    monkeypatch.setattr(contracts.contract, "HERE", tmp_path)
+    assert from_packages(name) == (version,)  # tests find it by themselves
+    assert llm_keywords(version) == set(new["classes"]["TrtLlmArgs"]["fields"])
+    assert fields(version, "BuildConfig") == new["classes"]["BuildConfig"]["fields"]
+    with pytest.raises(KeyError):
+        fields(version, "TorchLlmArgs")
 
 
 def test_a_program_is_asked_for_its_flags_and_not_run(recorder: Any, tmp_path: Path) -> None:

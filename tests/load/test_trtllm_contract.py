@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contracts.contract import contract
+from contracts.contract import CONTAINERS, contract
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.messages import request_body
@@ -15,7 +15,7 @@ from trtbench.load.target import Target
 from trtbench.scenario import Sampling, Workload
 from trtbench.telemetry.exposition import _WANTED
 
-versions = pytest.mark.parametrize("name", ["0.19.0", "1.0", "1.2"])
+versions = pytest.mark.parametrize("name", ["0.19.0", "1.0", "1.2", *CONTAINERS])
 
 
 def model_of(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.contract import required_parameters
+from contracts.contract import CONTAINERS, required_parameters
 from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +36,7 @@ from trtbench.serving.trtllm.engine_limits import EngineLimits
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "fixtures" / "golden"
-CONTRACTS = {"0.19.0": "0.19.0", "1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"}
+CONTRACTS = {"0.19.0": "0.19.0", "1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"} | {version: version for version in CONTAINERS}
 """TensorRT-LLM's version: the contract that speaks for it."""
 
 PLAIN = TensorRtLlm()
