@@ -38,6 +38,14 @@ def test_every_shipped_scenario_can_be_run_dry(name: str) -> None:
 
 
 @needs_openvino
+@needs_openvino
+def test_a_directory_of_a_scenarios_name_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "load").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = invoke("serve-and-bench", "load", "--dry-run")
+    assert result.exit_code == 0, result.output
+
+
 def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     result = invoke("serve-and-bench", "quickstart", "--dry-run", "--runs", str(tmp_path / "runs"), "--set", "load.0.requests=7")
     assert result.exit_code == 0

@@ -150,7 +150,7 @@ def put_back_left_gpus() -> None:
 def find_scenario(path: Path) -> Path:
     """A file, or the name of a scenario that ships."""
     shipped = data.SCENARIOS / f"{path}.yaml"
-    return shipped if not path.suffix and not path.exists() and shipped.is_file() else path
+    return shipped if not path.suffix and not path.is_file() and shipped.is_file() else path
 
 
 @contextmanager

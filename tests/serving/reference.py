@@ -30,7 +30,8 @@ def main(engine: str) -> None:
     scheduler = genai.SchedulerConfig()
     scheduler.num_kv_blocks = 24
     scheduler.max_num_batched_tokens = 256
-    pipeline = genai.ContinuousBatchingPipeline(engine, scheduler, "CPU", {"KV_CACHE_PRECISION": "f16", "INFERENCE_NUM_THREADS": 1})
+    properties = {"KV_CACHE_PRECISION": "f16", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    pipeline = genai.ContinuousBatchingPipeline(engine, scheduler, "CPU", properties)
     print(json.dumps([generate(pipeline, number, *asked) for number, asked in enumerate(json.load(sys.stdin))]))
 
 

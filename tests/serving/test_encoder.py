@@ -33,6 +33,8 @@ Vector = npt.NDArray[np.float32]
 DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
 DEPLOYMENT = Deployment(max_batch_size=8, dynamic_batching=DynamicBatching(max_queue_delay_us=200_000), inference_threads=1)
 LEAST_COSINE = 0.99
+MOST_BY_BATCH: dict[Dtype, float] = {"fp16": 1e-5, "int8": 0.01}
+"""Of a value of an embedding of length 1. INT8 rounds activations too: a sum's last bit, turned by the batch's shape, moves a rounding."""
 MINI = {
     "name": "encoder-mini",
     "task": "embed",
@@ -111,7 +113,7 @@ def test_alone_and_in_a_batch_it_says_what_the_checkpoint_says(
     assert sum(n for size, n in batches.items() if size >= 2) >= 1, batches
     for one, batched, expected in zip(alone, together, truth, strict=True):
         assert float(one @ expected) > LEAST_COSINE
-        assert np.abs(one - batched).max() < 1e-4
+        assert np.abs(one - batched).max() < MOST_BY_BATCH[encoder.engine.dtype]
         assert float(np.linalg.norm(one)) == pytest.approx(1, abs=1e-3)
 
 

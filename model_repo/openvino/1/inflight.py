@@ -195,6 +195,8 @@ def _load_pipeline(settings):
     scheduler.enable_prefix_caching = settings["prefix_caching"] == "true"
     properties = {
         "KV_CACHE_PRECISION": _KV_PRECISION[settings["kv_dtype"]],
+        "INFERENCE_PRECISION_HINT": "f32",  # left to OpenVINO it is BF16 where the processor has it: other tokens on other machines
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,  # OpenVINO's default, said: activations of INT8 weights
         "INFERENCE_NUM_THREADS": int(settings["inference_threads"]),
         "ENABLE_CPU_PINNING": False,  # pinned, the first thread of every instance and server would sit on the same core
     }
