@@ -15,6 +15,8 @@ from trtbench.scenario import Deployment, ScenarioError, Workload
 from trtbench.serving.launch import DIRECT, Launch
 from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
 
+SHARED_FILES = ("metrics.py", "tensors.py")
+"""Of the decoders' model, which the encoders' takes too."""
 _CPU_KV_DTYPES = {"auto": "fp16", "fp16": "fp16", "int8": "int8"}
 
 
@@ -87,8 +89,8 @@ def _encoder_repository(engine: Engine, deployment: Deployment) -> RenderedRepos
     template = data.MODEL_REPO / f"encoder-{engine.provider}"
     parameters = {**_common_parameters(engine, deployment), "embedding_values": engine.model_facts.embedding_values}
     config = rendered_config(template, engine.model, deployment, parameters)
-    shared = data.MODEL_REPO / engine.provider / MODEL_VERSION / "tensors.py"
-    files = {shared.name: shared.read_text(encoding="utf-8")}
+    decoders = data.MODEL_REPO / engine.provider / MODEL_VERSION
+    files = {name: (decoders / name).read_text(encoding="utf-8") for name in SHARED_FILES}
     return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=files)
 
 

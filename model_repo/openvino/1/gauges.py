@@ -2,7 +2,7 @@
 
 import time
 
-import triton_python_backend_utils as pb_utils
+import metrics
 
 PUBLISH_INTERVAL_MS = 20  # every gauge that moves costs the stub a message; scrapes come ten times more rarely
 
@@ -46,14 +46,12 @@ class Gauges:
     def __init__(self, model, version, instances, interval_ms=PUBLISH_INTERVAL_MS):
         self._instances = instances
         self._interval_ns = interval_ms * 1_000_000
-        self._places = {}  # name -> (family, labels); Triton drops a family when its object goes
+        self._places = {}  # name -> (family, labels)
         self._metrics = {}
         self._shown = {}
         self._next_ns = 0
         for family_name, label, names in _FAMILIES:
-            family = pb_utils.MetricFamily(
-                name=family_name, description="As the TensorRT-LLM backend exports it", kind=pb_utils.MetricFamily.GAUGE
-            )
+            family = metrics.family(family_name, "As the TensorRT-LLM backend exports it", "GAUGE")
             for name, value in names.items():
                 self._places[name] = family, {"model": model, "version": version, label: value}
 
@@ -66,7 +64,7 @@ class Gauges:
         for name, value in values.items():
             if name not in self._metrics:
                 family, labels = self._places[name]
-                self._metrics[name] = family.Metric(labels=labels)
+                self._metrics[name] = metrics.metric(family, labels)
                 self._shown[name] = 0
             part = value / self._instances if name in _SHARED else value
             if part == self._shown[name]:

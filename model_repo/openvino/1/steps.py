@@ -5,7 +5,7 @@ TensorRT-LLM has no such counters: their names are ours, so that nobody takes th
 
 from collections import Counter
 
-import triton_python_backend_utils as pb_utils
+import metrics
 
 ALONE, IN_COMPANY = "alone", "in_company"
 
@@ -25,16 +25,8 @@ class StepCounters:
 
     def __init__(self, model, version):
         self._labels = {"model": model, "version": version}
-        self._steps = pb_utils.MetricFamily(
-            name="trtbench_engine_steps",
-            description="Engine steps, by the requests scheduled in them",
-            kind=pb_utils.MetricFamily.COUNTER,
-        )
-        self._tokens = pb_utils.MetricFamily(
-            name="trtbench_engine_tokens",
-            description="Output tokens, by whether their step ran one request or more",
-            kind=pb_utils.MetricFamily.COUNTER,
-        )
+        self._steps = metrics.family("trtbench_engine_steps", "Engine steps, by the requests scheduled in them", "COUNTER")
+        self._tokens = metrics.family("trtbench_engine_tokens", "Output tokens, by whether their step ran one request or more", "COUNTER")
         self._metrics = {}
         self._counted = Counter()
 
@@ -48,7 +40,7 @@ class StepCounters:
         for place, count in self._counted.items():
             if place not in self._metrics:
                 family, label, value = place
-                self._metrics[place] = family.Metric(labels={**self._labels, label: value})
+                self._metrics[place] = metrics.metric(family, {**self._labels, label: value})
             if count:
                 self._metrics[place].increment(count)
         self._counted = Counter()
