@@ -33,6 +33,7 @@ CLASSES = {
     "CalibConfig": ("tensorrt_llm.llmapi",),
     "KvCacheConfig": ("tensorrt_llm.llmapi",),
     "SchedulerConfig": ("tensorrt_llm.llmapi",),
+    "CudaGraphConfig": ("tensorrt_llm.llmapi",),
     "TrtLlmArgs": ("tensorrt_llm.llmapi.llm_args",),
     "TorchLlmArgs": ("tensorrt_llm.llmapi.llm_args",),
 }

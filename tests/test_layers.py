@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "override": {"errors"},
     "scenario": {"errors", "override", "records"},
     "engine": FOUNDATION,
-    "serving": FOUNDATION | {"engine.spec"},
+    "serving": FOUNDATION | {"engine.spec", "engine.trtllm_names"},
     "load": FOUNDATION,
     "telemetry": FOUNDATION | {"gpu.nvml"},
     "gpu": FOUNDATION,

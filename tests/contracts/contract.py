@@ -43,6 +43,12 @@ def llm_keywords(name: str) -> set[str]:
     return set((found.get("effective_keywords_in_both_texts") or found["effective_keywords"])["TrtLlmArgs"])
 
 
+def every_pytorch_keyword(name: str) -> set[str]:
+    """Of one text or both: what an installed class may turn out to take."""
+    found = contract(name)
+    return set(found["effective_keywords"]["TorchLlmArgs"] if "effective_keywords" in found else fields(name, "TorchLlmArgs"))
+
+
 def class_of(name: str, kind: str) -> dict[str, Any]:
     """KeyError where a package's record lacks it: nothing stands in for what was not found there."""
     classes = contract(name)["classes"]

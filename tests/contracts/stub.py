@@ -18,6 +18,8 @@ _BuildConfig = make_class("BuildConfig", {name!r}, {build_form!r})
 QuantConfig = make_class("QuantConfig", {name!r}, "dataclass")
 CalibConfig = make_class("CalibConfig", {name!r}, "pydantic")
 KvCacheConfig = make_class("KvCacheConfig", {name!r}, "pydantic")
+SchedulerConfig = make_class("SchedulerConfig", {name!r}, "pydantic")
+CudaGraphConfig = make_class("CudaGraphConfig", {name!r}, "pydantic")
 QuantAlgo = make_algorithms({name!r})
 
 
@@ -31,6 +33,7 @@ _ARGS = """
 from contracts.stub_runtime import make_args
 
 {kind} = make_args({name!r}, {kind!r})
+TorchLlmArgs = make_args({name!r}, "TorchLlmArgs")
 """
 
 _LLM = """

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from contracts.stub import environment, write_stub
 from google.protobuf import text_format
 from serving.trtllm_engines import FACTS, engine_of, write_templates
 from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
+from trtbench.engine.trtllm_names import installed_llm_names
 from trtbench.scenario import Deployment, KvCache, LlmApi, ScenarioError, Scheduler, TensorRtLlm, Workload
 from trtbench.serving.renderers import RENDERERS, check_reloads, kv_budget, render, takes_text
 
@@ -156,6 +158,23 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, deployment: dict[s
     with pytest.raises(ScenarioError) as refused:
         rendered(tmp_path, deployment, version)
     assert said in str(refused.value)
+
+
+def test_a_keyword_beyond_the_record_is_asked_of_the_installed_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1.2's record has names that only one of two texts had: not passed unless the class that is there has them."""
+    said = keywords("1.2")
+    unsure = sorted(set(said["effective_keywords"]["TorchLlmArgs"]) - set(said["effective_keywords_in_both_texts"]["TorchLlmArgs"]))[0]
+    with pytest.raises(ScenarioError, match="none is installed here to ask"):
+        rendered(tmp_path, {"llmapi": {"options": {unsure: 1}}})
+    write_stub(tmp_path / "stub", "1.2", "1.2.1")
+    monkeypatch.syspath_prepend(str(tmp_path / "stub"))
+    for name, value in environment(tmp_path / "stub").items():
+        monkeypatch.setenv(name, value)
+    installed_llm_names.cache_clear()
+    assert yaml.safe_load(rendered(tmp_path, {"llmapi": {"options": {unsure: 1}}}).files["model.yaml"])[unsure] == 1
+    with pytest.raises(ScenarioError, match=r"of_nobody is not known of TensorRT-LLM 1\.2\.1's LLM, nor has the installed class it"):
+        rendered(tmp_path, {"llmapi": {"options": {"of_nobody": 1}}})
+    installed_llm_names.cache_clear()
 
 
 def test_a_later_version_is_held_against_the_last_one_known(tmp_path: Path) -> None:

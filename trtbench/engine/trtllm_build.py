@@ -1,12 +1,11 @@
 """`python -m trtbench.engine.trtllm_build PLAN.json`: build one engine through TensorRT-LLM's LLM API, in a process of its own.
 
-The only file that imports tensorrt_llm. A name that the installed class lacks is an error here: some of its classes drop
+It and trtllm_names.py alone import tensorrt_llm. A name that the installed class lacks is an error here: some of its classes drop
 what they do not know without a word.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import shutil
@@ -15,19 +14,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from trtbench.engine.trtllm_names import engine_arguments, find, names_of
 from trtbench.engine.trtllm_versions import installed
 
 STATS_FILE = "llm_api_steps.json"
 ERROR_FILE = "llm_api_runtime_error.txt"
 _FRACTION = "free_gpu_memory_fraction"
-
-
-def find(name: str) -> Any:
-    """A class of TensorRT-LLM's public names: `tensorrt_llm.llmapi` has them in every release on record, the package itself in some."""
-    for module in ("tensorrt_llm.llmapi", "tensorrt_llm"):
-        if found := getattr(importlib.import_module(module), name, None):
-            return found
-    raise ImportError(f"{name} is in neither tensorrt_llm.llmapi nor tensorrt_llm")
 
 
 def construct(kind: Any, keywords: dict[str, Any]) -> Any:
@@ -41,21 +33,6 @@ def refuse_unknown(kind: Any, keywords: dict[str, Any]) -> None:
     if known is not None and (unknown := sorted(set(keywords) - known)):
         found = installed()
         raise TypeError(f"{kind.__name__} of TensorRT-LLM {found.text if found else '(not installed)'} has no {', '.join(unknown)}")
-
-
-def names_of(kind: Any) -> set[str] | None:
-    """The keywords of `kind`; None when it does not say."""
-    if (fields := getattr(kind, "model_fields", None)) is not None:
-        return {getattr(field, "alias", None) or name for name, field in fields.items()}
-    if dataclasses.is_dataclass(kind):
-        return {one.name.lstrip("_") for one in dataclasses.fields(kind)}  # slots forms store under _name
-    return None
-
-
-def args_class() -> Any:
-    """The class that the engine LLM hands its keywords to: LlmArgs in 0.20, from 0.21 on TrtLlmArgs."""
-    module = importlib.import_module("tensorrt_llm.llmapi.llm_args")
-    return getattr(module, "TrtLlmArgs", None) or module.LlmArgs
 
 
 def set_plugins(config: Any, plugins: dict[str, str]) -> None:
@@ -82,7 +59,7 @@ def build(plan: dict[str, Any]) -> None:
         keywords["quant_config"] = construct(find("QuantConfig"), named)
     if plan["calib_config"]:
         keywords["calib_config"] = construct(find("CalibConfig"), plan["calib_config"])
-    args = args_class()
+    args = engine_arguments()
     offered = names_of(args) or set()
     if "workspace" in offered:
         keywords["workspace"] = plan["workspace"]

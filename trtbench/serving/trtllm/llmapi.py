@@ -13,6 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from trtbench import data
 from trtbench.engine.spec import Engine, ModelFacts
+from trtbench.engine.trtllm_names import installed_llm_names
 from trtbench.scenario import Deployment, LlmApi, ScenarioError, Workload
 from trtbench.serving.launch import llmapi_launch
 from trtbench.serving.model_repository import KvBudget, RenderedRepository, check_positions
@@ -169,14 +170,22 @@ def _merged(keywords: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
 
 
 def check_keywords(keywords: Mapping[str, Any], version: str) -> None:
-    """ScenarioError for a keyword that this version of tensorrt_llm.LLM does not take."""
-    known = known_keywords(version)
+    """ScenarioError for a keyword that this version of tensorrt_llm.LLM does not take: by the record, else by the installed class."""
+    for key, inner in _unknown(keywords, known_keywords(version)):
+        offered = installed_llm_names()
+        if inner not in offered.get(key or "LLM", ()):
+            name, where = (f"{key}.{inner}", f"llmapi.options.{key}") if key else (f"{inner}", "llmapi.options")
+            asked = "nor has the installed class it" if offered else "and none is installed here to ask"
+            raise ScenarioError(f"llmapi: {name} is not known of TensorRT-LLM {version}'s LLM, {asked}: drop it from {where}")
+
+
+def _unknown(keywords: Mapping[str, Any], known: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """(configuration, its field), or ("", keyword)."""
     for key, value in keywords.items():
         if key not in known["LLM"]:
-            raise ScenarioError(f"llmapi: {key} is not known of TensorRT-LLM {version}'s LLM: drop it from llmapi.options")
-        for inner in value if isinstance(value, dict) and key in known else ():
-            if inner not in known[key]:
-                raise ScenarioError(f"llmapi: {key}.{inner} is not known of TensorRT-LLM {version}: drop it from llmapi.options.{key}")
+            yield "", key
+        if isinstance(value, dict) and key in known:
+            yield from ((key, inner) for inner in value if inner not in known[key])
 
 
 def known_keywords(version: str) -> dict[str, list[str]]:
