@@ -109,14 +109,14 @@ def test_the_client_speaks_the_tensors_of_the_backend(
     root = replace(backend, config=config, source=cpu.source).write(tmp_path / "models")
     with TritonServer(installation, root, tmp_path / "server.log", backend.server_flags) as server:
         command = ["bench", "--url", server.endpoints.grpc, "--model", "tensorrt_llm", "--tokenizer", str(engines["int8"].path)]
-        flags = ["--artifact-dir", str(tmp_path / "runs"), "--max-concurrency", "2", "--num-prompts", "4", "--isl", "8", "--osl", "4"]
+        flags = ["--artifact-dir", str(tmp_path / "runs"), "--max-concurrency", "2", "--num-prompts", "4", "--isl", "8", "--osl", "48"]
         flags += ["--metrics-url", f"http://{server.endpoints.metrics}/metrics"]
         done = CliRunner().invoke(main, [*command, *flags])
     assert done.exit_code == 0, done.output
     (run,) = (tmp_path / "runs").iterdir()
     (deployment,) = RunDirectory.open(run).deployments()
     records = deployment.requests()
-    assert [(record.outcome, record.output_tokens) for record in records] == [(Outcome.COMPLETED, 4)] * 4
+    assert [(record.outcome, record.output_tokens) for record in records] == [(Outcome.COMPLETED, 48)] * 4
     assert all(record.server for record in records)  # the backend's own instants, asked for and returned
     assert all(record.server.arrival_ns <= record.server.first_scheduled_ns <= record.server.first_token_ns for record in records)
     summary = summarise(RunDirectory.open(run))
@@ -127,4 +127,4 @@ def test_the_client_speaks_the_tensors_of_the_backend(
     assert stage.kv_cache and stage.kv_cache.used_ratio_peak and result.stale_pages, "whose gauges of an idle engine were left out"
     assert result.missing_metrics == () and result.kv_used_blocks and result.stages[0].latency.server_prefill_ns.count == 4
     told = deployment.samples().series("engine_output_tokens")[1]
-    assert told[-1] == 4 * 4, "the server counted the tokens that the client did"
+    assert told[-1] == 4 * 48, "the server counted the tokens that the client did"
