@@ -238,7 +238,15 @@ def test_an_encoder_field_by_field(tmp_path: Path) -> None:
     }
     assert repository.kv is None
     files = {path.name for path in (repository.write(tmp_path) / "encoder" / "1").iterdir()}
-    assert files == {"model.py", "encoder.py", "token_counters.py", "metrics.py", "tensors.py", "__pycache__"}  # the last: no bytecode
+    assert files == {
+        "model.py",
+        "encoder.py",
+        "token_counters.py",
+        "metrics.py",
+        "processor.py",
+        "tensors.py",
+        "__pycache__",
+    }  # the last: no bytecode
 
 
 def test_an_encoders_output_takes_no_position() -> None:

@@ -15,7 +15,7 @@ from trtbench.scenario import Deployment, ScenarioError, Workload
 from trtbench.serving.launch import DIRECT, Launch
 from trtbench.serving.rendered_model import MODEL_VERSION, RenderedModel
 
-SHARED_FILES = ("metrics.py", "tensors.py")
+SHARED_FILES = ("metrics.py", "processor.py", "tensors.py")
 """Of the decoders' model, which the encoders' takes too."""
 _CPU_KV_DTYPES = {"auto": "fp16", "fp16": "fp16", "int8": "int8"}
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from processor import PROPERTIES
 
 
 class RequestError(ValueError):
@@ -12,12 +13,7 @@ class RequestError(ValueError):
 
 class Encoder:
     def __init__(self, settings):
-        properties = {
-            "INFERENCE_NUM_THREADS": int(settings["inference_threads"]),
-            "INFERENCE_PRECISION_HINT": "f32",  # left to OpenVINO it is BF16 where the processor has it: other values on other machines
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,  # OpenVINO's default, said: activations of INT8 weights
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        properties = PROPERTIES | {"INFERENCE_NUM_THREADS": int(settings["inference_threads"]), "PERFORMANCE_HINT": "LATENCY"}
         model = ov.Core().compile_model(Path(settings["engine_dir"]) / "openvino_model.xml", "CPU", properties)
         self._names = {name for found in model.inputs for name in found.names}
         self._request = model.create_infer_request()

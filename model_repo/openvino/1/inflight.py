@@ -9,6 +9,7 @@ from contextlib import suppress
 import openvino as ov
 import openvino_genai as genai
 import triton_python_backend_utils as pb_utils
+from processor import PROPERTIES
 
 CANCEL_POLL_NS = 50_000_000  # asking Triton whether a client has gone costs a message each time
 _KV_PRECISION = {"fp16": "f16", "int8": "u8"}
@@ -193,11 +194,8 @@ def _load_pipeline(settings):
     scheduler.max_num_batched_tokens = int(settings["max_tokens_per_step"])
     scheduler.dynamic_split_fuse = settings["chunked_prefill"] == "true"
     scheduler.enable_prefix_caching = settings["prefix_caching"] == "true"
-    properties = {
+    properties = PROPERTIES | {
         "KV_CACHE_PRECISION": _KV_PRECISION[settings["kv_dtype"]],
-        "INFERENCE_PRECISION_HINT": "f32",  # left to OpenVINO it is BF16 where the processor has it: other tokens on other machines
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,  # OpenVINO's default, said: activations of INT8 weights
         "INFERENCE_NUM_THREADS": int(settings["inference_threads"]),
-        "ENABLE_CPU_PINNING": False,  # pinned, the first thread of every instance and server would sit on the same core
     }
     return genai.ContinuousBatchingPipeline(settings["engine_dir"], scheduler, "CPU", properties)
