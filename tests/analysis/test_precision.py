@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from trtbench.analysis.comparison import compare
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.summary import Agreement, Summary
 
@@ -19,6 +20,11 @@ def test_speed_is_the_median_of_the_closed_loop(summary: Summary, ratios: tuple[
     finding = next(precision_findings(replace(pair, stages=(*closed, open_loop))))
     assert (finding.code, finding.figures["speed_factor"]) == (code, sorted(ratios)[1])
     assert finding.figures["stages"] == 3
+
+
+def test_the_base_is_what_the_scenario_names_first_in_whatever_order_a_grid_served(summary: Summary) -> None:
+    (pair,) = compare(summary.deployments[::-1], ("fp16", "int8"), {}, False, 2)
+    assert (pair.base_dtype, pair.other_dtype) == ("fp16", "int8")
 
 
 def test_speed_is_withheld_where_no_stage_is_sound(summary: Summary) -> None:

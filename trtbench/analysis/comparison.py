@@ -47,16 +47,20 @@ class Comparison:
 
 def compare(
     results: Sequence[DeploymentResult],
+    engines: Sequence[str],
     outputs: Mapping[str, dict[Key, list[int]]],
     greedy: bool,
     cpu_count: int,
     vectors: Mapping[str, dict[Key, list[float]]] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Each later precision of a deployment against its first. `outputs` holds token ids by deployment directory and prompt, `vectors` the
-    embeddings of encoders."""
+    """Each further precision of a deployment against its first, in the order of `engines`: a grid serves them shuffled.
+
+    `outputs` holds token ids by deployment directory and prompt, `vectors` the embeddings of encoders.
+    """
+    places = {dtype: place for place, dtype in enumerate(engines)}
     bases: dict[str, DeploymentResult] = {}
     found = []
-    for result in results:
+    for result in sorted(results, key=lambda result: places.get(result.facts.dtype or "", len(places))):
         base = bases.setdefault(result.facts.deployment, result)
         if base is not result and base.facts.dtype and result.facts.dtype:
             pair = _pair(base, result, outputs, greedy, cpu_count)

@@ -188,7 +188,8 @@ def summarise(run: RunDirectory) -> Summary:
         reasons += mig_reasons(result.name, result.stages)
         reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
     reasons += held_reasons(held)
-    comparisons = compare(results, said, scenario.workload.sampling.temperature == 0, environment.cpu_count, vectors)
+    greedy = scenario.workload.sampling.temperature == 0
+    comparisons = compare(results, scenario.engines, said, greedy, environment.cpu_count, vectors)
     scalings = scaling_curves(results, scenario, environment.cpu_count)
     gains = cache_gains(results, scenario)
     interrupted = is_interrupted(events)
