@@ -3,8 +3,9 @@
     python benchmarks/client_cost.py [--perf-analyzer PATH] [--streams 16 64] [--rate 2000] [--rounds 3] [--seconds 8]
 
 All take turns on one server that streams the same responses to each, without a rate as fast as it can: what the machine does to one it
-does to all. CPU is of the whole client process, over the part of each turn in which its load was steady. perf_analyzer is no part of
-trtbench; the wheel `tritonclient==2.44.0` carries one.
+does to all. A bare loop of Python that only reads (bare_loop.py) takes its turn too: the floor of any client in Python. CPU is of the
+whole client process, over the part of each turn in which its load was steady. perf_analyzer is no part of trtbench; the wheel
+`tritonclient==2.44.0` carries one.
 
 Bounds: trtbench at most 1/2 of perf_analyzer's with the kernel's stamps, 1/3 without, and 1/4 of grpc.aio's.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from bare_loop import bare_cost_us
 
 from trtbench.calibration.description import MODEL
 from trtbench.calibration.drive import drive
@@ -41,6 +43,8 @@ BOUNDS = (
     ("wire, user stamps", "perf_analyzer", 1 / 3),
     ("wire, kernel stamps", "grpc.aio", 1 / 4),
     ("wire, user stamps", "grpc.aio", 1 / 4),
+    ("bare loop", "perf_analyzer", 1 / 3),
+    ("bare loop", "grpc.aio", 1 / 4),
 )
 _START_S = 2.0  # perf_analyzer reads its input and opens its streams
 _WINDOWS = 3  # perf_analyzer calls a measurement stable after three
@@ -90,6 +94,7 @@ def main() -> None:
             for _ in range(arguments.rounds):
                 for name, settings in CLIENTS.items():
                     costs.setdefault(name, []).append(our_cost_us(target, settings, streams, gap_us, arguments.seconds))
+                costs.setdefault("bare loop", []).append(bare_cost_us(target, streams, gap_us, RESPONSES, arguments.seconds))
                 if binary := arguments.perf_analyzer:
                     cost = perf_analyzer_cost_us(binary, target.url, streams, gap_us, arguments.seconds)
                     costs.setdefault("perf_analyzer", []).append(cost)
