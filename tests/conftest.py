@@ -63,6 +63,15 @@ def _needs_server(item: pytest.Item) -> bool:
     return item.get_closest_marker("triton") is not None
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What a crash of the engine may hang on."""
+    if terminalreporter.stats.get("failed"):
+        facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+        names = {key.strip(): value.strip() for key, value in facts.items()}
+        flags = sorted(flag for flag in names.get("flags", "").split() if flag.startswith(("amx", "avx")))
+        terminalreporter.write_line(f"processor: {names.get('model name', '-')}; {' '.join(flags)}")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the engines before the first test that needs them: minutes in a new checkout, for which no test's time limit allows.
 
