@@ -65,7 +65,7 @@ def _needs_server(item: pytest.Item) -> bool:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What a crash of the engine may hang on."""
-    if terminalreporter.stats.get("failed"):
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
         facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
         names = {key.strip(): value.strip() for key, value in facts.items()}
         flags = sorted(flag for flag in names.get("flags", "").split() if flag.startswith(("amx", "avx")))

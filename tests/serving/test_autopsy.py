@@ -23,7 +23,7 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
         ("failed to start HTTP service: Unavailable - Socket '127.0.0.1:8000' already in use\nAddress already in use", "a port was taken"),
         (
             "failed to load 'm' version 1: Internal: Stub process 'm_0_0' is not healthy.",
-            "the model's own Python process crashed while it loaded",
+            "the model's own Python process crashed",
         ),
         ("OSError: [Errno 28] No space left on device", "the disk, or /dev/shm, is full"),
         ("Unable to initialize shared memory key 'x' to requested size", "shared memory is too small"),

@@ -33,7 +33,7 @@ Vector = npt.NDArray[np.float32]
 DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
 DEPLOYMENT = Deployment(max_batch_size=8, dynamic_batching=DynamicBatching(max_queue_delay_us=200_000), inference_threads=1)
 LEAST_COSINE = 0.99
-MOST_BY_BATCH: dict[Dtype, float] = {"fp16": 1e-5, "int8": 0.01}
+MOST_BY_BATCH: dict[Dtype, float] = {"fp16": 1e-5, "int8": 0.005}
 """Of a value of an embedding of length 1. INT8 rounds activations too: a sum's last bit, turned by the batch's shape, moves a rounding."""
 MINI = {
     "name": "encoder-mini",

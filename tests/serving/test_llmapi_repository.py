@@ -164,7 +164,7 @@ def test_a_keyword_beyond_the_record_is_asked_of_the_installed_class(tmp_path: P
     """1.2's record has names that only one of two texts had: not passed unless the class that is there has them."""
     said = keywords("1.2")
     unsure = sorted(set(said["effective_keywords"]["TorchLlmArgs"]) - set(said["effective_keywords_in_both_texts"]["TorchLlmArgs"]))[0]
-    with pytest.raises(ScenarioError, match="none is installed here to ask"):
+    with pytest.raises(ScenarioError, match="no installed one could be asked"):
         rendered(tmp_path, {"llmapi": {"options": {unsure: 1}}})
     write_stub(tmp_path / "stub", "1.2", "1.2.1")
     monkeypatch.syspath_prepend(str(tmp_path / "stub"))

@@ -44,7 +44,7 @@ def engine_arguments() -> Any:
 
 @cache
 def installed_llm_names() -> Mapping[str, list[str]]:
-    """`LLM` and each configuration to its names; empty where none is installed or it does not say. Half a minute: a child imports it."""
+    """`LLM` and each configuration to its names; empty where none is installed, or its import fails. Half a minute: a child imports it."""
     if not installed():
         return {}
     command = [sys.executable, "-m", __name__]

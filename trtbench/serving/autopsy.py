@@ -93,8 +93,8 @@ _CAUSES = (
     ),
     (
         r"Stub process '[^']+' is not healthy",
-        "the model's own Python process crashed while it loaded",
-        "the kernel's log (dmesg) names the signal; an instruction that the processor has not, or has wrong, is usual",
+        "the model's own Python process crashed",
+        "the kernel's log (dmesg) names the signal",
     ),
     (r"failed to load '[^']+' version \d+: (.{0,300})", "the model did not load", "see the reason in the log"),
     (r"Unexpected argument|unrecognized option", "Triton does not know one of the flags", "use a Triton of 24.10 or later"),

@@ -1,8 +1,9 @@
-"""What OpenVINO computes with: the same on every processor. Left to it, tokens, embeddings and even crashes are the processor's."""
+"""What OpenVINO computes with: the same on every processor. Its own choice differs, and with it tokens, embeddings and faults."""
 
 import os
 
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")  # read at the first inference; of AMX, INT8 crashes (openvino#37577)
+# Read at the first inference. With AMX, INT8 is reported to crash (openvino#37577).
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
 PROPERTIES = {
     "INFERENCE_PRECISION_HINT": "f32",  # its own choice is BF16 where there is such
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,  # its default: activations that meet INT8 weights

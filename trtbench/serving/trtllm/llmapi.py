@@ -174,8 +174,8 @@ def check_keywords(keywords: Mapping[str, Any], version: str) -> None:
     for key, inner in _unknown(keywords, known_keywords(version)):
         offered = installed_llm_names()
         if inner not in offered.get(key or "LLM", ()):
-            name, where = (f"{key}.{inner}", f"llmapi.options.{key}") if key else (f"{inner}", "llmapi.options")
-            asked = "nor has the installed class it" if offered else "and none is installed here to ask"
+            name, where = (f"{key}.{inner}", f"llmapi.options.{key}") if key else (inner, "llmapi.options")
+            asked = "nor has the installed class it" if offered else "and no installed one could be asked"
             raise ScenarioError(f"llmapi: {name} is not known of TensorRT-LLM {version}'s LLM, {asked}: drop it from {where}")
 
 
