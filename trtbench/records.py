@@ -27,6 +27,7 @@ class Outcome(str, Enum):
     UNAVAILABLE = "unavailable"  # model unknown, not ready, or unloading
     OUT_OF_MEMORY = "out_of_memory"
     CONNECTION = "connection"  # the transport broke: server gone, reset
+    EMPTY = "empty"  # answered to the end without a token or a text, although output was asked for
     OTHER = "other"
 
     @property

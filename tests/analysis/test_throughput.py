@@ -55,6 +55,13 @@ def test_every_limit_that_is_set_must_hold(slo: dict[str, float], kept: bool) ->
     assert keeps(request_of(0, [10 * MS, 30 * MS, 60 * MS]), Slo(**slo)) is kept
 
 
+def test_without_a_first_token_no_limit_on_it_is_kept() -> None:
+    """A run directory of before the class `empty` may have such a completed request."""
+    silent = request_of(0, [], asked_output_tokens=8)
+    assert not keeps(silent, Slo(ttft_ms=1000)) and keeps(silent, Slo(e2e_latency_ms=1000))
+    assert not keeps(request_of(0, [], Outcome.EMPTY, asked_output_tokens=8), Slo(e2e_latency_ms=1000))
+
+
 def test_a_failed_request_keeps_no_slo_and_a_missing_figure_breaks_none() -> None:
     assert not keeps(request_of(0, [1], Outcome.OTHER), NO_SLO)
     assert keeps(request_of(0, [1 * MS]), Slo(tpot_ms=1, itl_ms=1))

@@ -108,7 +108,7 @@ def test_outputs_known_by_the_tokenizer_alone_are_an_estimate_and_say_so(planted
     plain, silent = planted("stop", lambda tokens: tokens // 2)
     (before, after) = (summary.deployments[0].stage("c4") for summary in (plain, silent))
     assert after.throughput.output_tokens == before.throughput.output_tokens // 2
-    assert after.throughput.tokens_estimated and after.wrong_length == 0
+    assert after.throughput.tokens_estimated and after.wrong_length == 0 and after.estimated_off == after.conservation.completed
     assert after.throughput.request_throughput == before.throughput.request_throughput
     assert after.latency.ttft_ns == before.latency.ttft_ns and after.latency.itl_ns == before.latency.itl_ns
     found = _codes(silent)

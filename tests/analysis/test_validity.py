@@ -27,6 +27,28 @@ def test_wrong_output_length_lost_records_and_ends(summary: Summary) -> None:
         assert reasons(summary, span=replace(stage.span, ended=ended))[ended].grade == grade
 
 
+def test_what_came_is_held_against_what_was_asked_however_the_outputs_end(summary: Summary) -> None:
+    lengths = {"wrong_length": 3, "over_length": 1, "estimated_off": 2}
+    assert reasons(summary, **lengths).keys() == {"output_length", "output_length_estimated"}
+    workload = summary.scenario.workload.model_copy(update={"ignore_eos": False})
+    ends = replace(summary, scenario=summary.scenario.model_copy(update={"workload": workload}))
+    found = reasons(ends, **lengths)
+    assert {code: (found[code].grade, found[code].figures["count"]) for code in found} == {
+        "output_beyond": ("suspect", 1),
+        "output_short": ("note", 2),
+    }
+
+
+def test_answers_without_output_are_a_doubt_with_their_share(summary: Summary) -> None:
+    stage = summary.deployments[0].stages[1]
+    found = reasons(summary, conservation=replace(stage.conservation, failed_by_class={"empty": 6}))["output_empty"]
+    assert found.grade == "suspect" and found.figures == {
+        "count": 6,
+        "planned": stage.conservation.planned,
+        "share_ratio": 6 / stage.conservation.planned,
+    }
+
+
 def test_throttled_gpu(summary: Summary) -> None:
     use = summary.deployments[0].stages[1].resources
     hot = replace(

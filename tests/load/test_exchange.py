@@ -69,6 +69,12 @@ def test_what_came_is_what_the_record_says() -> None:
     assert record.outcome is Outcome.COMPLETED and link.calls == ["release"]
 
 
+def test_an_answer_without_output_is_a_failure_of_its_own_and_its_stream_serves_on() -> None:
+    record, link, _ = exchange_with(lambda exchange: exchange.take(final_message(), 400, 1, True))
+    assert record.outcome is Outcome.EMPTY and record.outcome.is_failure and "no output" in record.error
+    assert (record.done_ns, record.token_ns, link.calls) == (400, [], ["release"])
+
+
 def test_counts_that_change() -> None:
     counts = [3, 3, 1, 1, 1, 4, 2, 3]
 

@@ -196,6 +196,11 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
         for share in (0.0, 1.0):
             stamps = replace(stage.stamps, lag_p99_ns=10**10, coalesced_ratio=share)
             yield from stage_reasons(result, replace(worst, sending=sending, stamps=stamps), summary.scenario, 2)
+    empty = replace(stage.conservation, failed_by_class={"empty": 1})
+    ended = replace(stage, conservation=empty, wrong_length=2, over_length=1, estimated_off=1)
+    for ignore_eos in (True, False):
+        workload = summary.scenario.workload.model_copy(update={"ignore_eos": ignore_eos})
+        yield from stage_reasons(result, ended, summary.scenario.model_copy(update={"workload": workload}), 2)
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
     for steps in (0, 1):
         yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps),)))

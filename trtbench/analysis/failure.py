@@ -41,6 +41,7 @@ _OUT_OF_MEMORY: dict[Memory | None, FailureClass] = {
 }
 _OF_OUTCOME: dict[Outcome, tuple[FailureClass, Basis]] = {
     Outcome.COMPLETED: ("shortened", "client"),
+    Outcome.EMPTY: ("shortened", "client"),
     Outcome.TOO_LONG: ("length_rule", "error"),
     Outcome.TIMEOUT: ("timeout", "client"),
     Outcome.REJECTED: ("rejected", "error"),

@@ -19,6 +19,7 @@ from trtbench.analysis.resources import Resources, resources
 from trtbench.analysis.sending import Sending, sending
 from trtbench.analysis.stamps import Stamps, stamps
 from trtbench.analysis.throughput import Throughput, throughput
+from trtbench.analysis.uncounted import is_estimated_off, is_exact
 from trtbench.records import Event, Outcome, RequestRecord, StageWindow
 from trtbench.rundir import Samples
 from trtbench.scenario import Ramp, Scenario, Stage
@@ -45,11 +46,11 @@ class StageSpan:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """`wrong_length` counts completed requests with other than the asked output tokens. `backlog_grew`: the last quarter's median
-    TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter. `foreign_cpu_cores` were in
-    use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where a ramp began; it ended at the
-    level asked.
-    `same_as` is the stage whose requests it sent again.
+    """`wrong_length` counts completed requests with other than the asked output tokens, `over_length` those of them with more;
+    `estimated_off` those whose text holds another number by our tokenizer, by more than it may be wrong. `backlog_grew`: the last
+    quarter's median TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter.
+    `foreign_cpu_cores` were in use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where
+    a ramp began; it ended at the level asked. `same_as` is the stage whose requests it sent again.
     `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
     """
 
@@ -64,6 +65,8 @@ class StageResult:
     input_tokens: Distribution
     output_tokens: Distribution
     wrong_length: int
+    over_length: int
+    estimated_off: int
     backlog_grew: bool | None
     triton_batching: TritonBatching | None
     inflight: InflightBatching | None
@@ -151,7 +154,9 @@ def measure(
         turns=by_turn(requests),
         input_tokens=Distribution.of(r.input_tokens for r in done),
         output_tokens=Distribution.of(r.output_tokens for r in done if r.counts_tokens),
-        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done if r.counts_tokens and not r.tokens_estimated),
+        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done if is_exact(r)),
+        over_length=sum(r.output_tokens > r.asked_output_tokens for r in done if is_exact(r)),
+        estimated_off=sum(map(is_estimated_off, done)),
         backlog_grew=backlog_grew([wait for r in sorted(done, key=lambda r: r.due_ns) if (wait := first_answer_ns(r)) is not None]),
         triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
         inflight=inflight_batching(samples, start, end),

@@ -68,8 +68,11 @@ def measured_window(requests: Sequence[RequestRecord], duration_s: float | None)
 
 
 def keeps(request: RequestRecord, slo: Slo) -> bool:
-    """Whether a request completed and kept every limit of `slo` that is set. A figure that does not exist breaks no limit."""
-    if request.outcome is not Outcome.COMPLETED or request.done_ns is None:
+    """Whether a request completed and kept every limit of `slo` that is set.
+
+    Without a first token it keeps no limit on one. A gap or a TPOT that does not exist, as with a single response, breaks no limit.
+    """
+    if request.outcome is not Outcome.COMPLETED or request.done_ns is None or (slo.ttft_ms is not None and not request.token_ns):
         return False
     limits = (
         (slo.ttft_ms, ttft_ns(request)),

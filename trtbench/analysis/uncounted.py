@@ -9,6 +9,8 @@ from trtbench.records import Outcome, RequestRecord
 
 _ENOUGH_COMPARED = 10
 _SURE_RATIO = 0.01
+_ESTIMATE_RATIO = 0.1
+"""An estimate by the tokenizer within this share of what was asked, and one token, is taken for as many as were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,19 @@ def with_counts(requests: Sequence[RequestRecord]) -> tuple[list[RequestRecord],
     counted = [request if request.counts_tokens else _counted(request) for request in requests]
     unknown = len(untold) - len(told) - len(estimated)
     return counted, TokenCounting(len(told), len(estimated), unknown, len(errors), error, _uncertain_ratio(counted, error))
+
+
+def is_exact(request: RequestRecord) -> bool:
+    """Whether its output tokens are counted, not estimated."""
+    return request.counts_tokens and not request.tokens_estimated
+
+
+def is_estimated_off(request: RequestRecord) -> bool:
+    """Whether the text of a request holds another number of tokens than asked, by more than our tokenizer may be wrong."""
+    if not request.tokens_estimated or request.text_tokens is None:
+        return False
+    asked = request.asked_output_tokens
+    return abs(request.text_tokens - asked) > 1 + _ESTIMATE_RATIO * asked
 
 
 def _uncertain_ratio(counted: Sequence[RequestRecord], error_ratio: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from trtbench.analysis.client_validity import client_reasons
 from trtbench.analysis.comparison import Comparison
@@ -12,6 +12,7 @@ from trtbench.analysis.percentile import PERMILLES, needed_samples
 from trtbench.analysis.stages import StageResult, is_disturbed
 from trtbench.analysis.verdict import Grade, Reason
 from trtbench.history import Resumption
+from trtbench.records import Outcome
 from trtbench.scenario import Scenario
 
 THROTTLED_RATIO = 0.01
@@ -77,8 +78,7 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
         yield reason("error_bound", "note", error_ratio=equation.error_ratio or 0.0)
     if not equation.holds and stage.span.ended != "broken_off":
         yield reason("equation", "invalid", planned=equation.planned, unrecorded=equation.unrecorded)
-    if scenario.workload.ignore_eos and stage.wrong_length:
-        yield reason("output_length", "suspect", count=stage.wrong_length, completed=equation.completed)
+    yield from _output_reasons(reason, stage, scenario.workload.ignore_eos)
     if is_disturbed(stage, cpu_count):
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
     yield from client_reasons(reason, stage)
@@ -86,6 +86,21 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
         for why, ratio in gpu.throttle_ratios.items():
             if ratio > THROTTLED_RATIO:
                 yield reason(f"gpu_{why}", "note" if why == "power_cap" else "suspect", gpu=label, share_ratio=ratio)
+
+
+def _output_reasons(reason: Callable[..., Reason], stage: StageResult, ignore_eos: bool) -> Iterator[Reason]:
+    """What came, held against what was asked."""
+    equation = stage.conservation
+    if empty := equation.failed_by_class.get(Outcome.EMPTY.value):
+        yield reason("output_empty", "suspect", count=empty, planned=equation.planned, share_ratio=empty / equation.planned)
+    if ignore_eos and stage.wrong_length:
+        yield reason("output_length", "suspect", count=stage.wrong_length, completed=equation.completed)
+    if ignore_eos and stage.estimated_off:
+        yield reason("output_length_estimated", "suspect", count=stage.estimated_off, completed=equation.completed)
+    if not ignore_eos and stage.over_length:
+        yield reason("output_beyond", "suspect", count=stage.over_length, completed=equation.completed)
+    if not ignore_eos and (short := stage.wrong_length - stage.over_length):
+        yield reason("output_short", "note", count=short, completed=equation.completed)
 
 
 def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.load.client import Client, Limits
+from trtbench.load.errors import ANSWERED
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.stop import StopSignal
 from trtbench.records import Outcome, RequestRecord
 
-_HOPELESS = (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG)
+_HOPELESS = (*ANSWERED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
 from trtbench.load.channel import open_channel
 from trtbench.load.embedding import MODEL_INFER
-from trtbench.load.errors import end, end_with_status
+from trtbench.load.errors import ANSWERED, end, end_with_status
 from trtbench.load.event_loop import loop_name
 from trtbench.load.grpc_calls import ask, ended, ended_by_server
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
@@ -169,7 +169,7 @@ class GrpcClient:
             patience.forgive()
         finally:
             patience.cancel()
-        if record.outcome is Outcome.COMPLETED:
+        if record.outcome in ANSWERED:
             if encoder:
                 return
             if self._served.replaced_by(record.model_version, record.sent_ns or 0):

@@ -10,6 +10,8 @@ import re
 from trtbench.clock import now_ns
 from trtbench.records import Outcome, RequestRecord
 
+ANSWERED = (Outcome.COMPLETED, Outcome.EMPTY)
+"""The server answered to the end: the stream can serve the next request, and to ask again would bring the same."""
 _LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
 
 _TEXTS: tuple[tuple[str, Outcome], ...] = (
@@ -54,6 +56,14 @@ def classify(code: str, text: str) -> Outcome:
 def end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
     """`done_ns`: when it was known, by default now."""
     record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()
+
+
+def end_with_final(record: RequestRecord, has_output: bool, done_ns: int) -> None:
+    """The request's final response has come: completed, unless output was asked for and none came."""
+    if record.asked_output_tokens and not has_output:
+        end(record, Outcome.EMPTY, "the answer has no output: its final response came without a token or a text before it", done_ns)
+    else:
+        end(record, Outcome.COMPLETED, "", done_ns)
 
 
 def end_with_status(record: RequestRecord, code: str, text: str) -> None:

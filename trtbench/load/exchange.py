@@ -6,7 +6,7 @@ from array import array
 
 from trtbench.load.client import Limits
 from trtbench.load.echo import without_echo
-from trtbench.load.errors import classify, end, end_with_status
+from trtbench.load.errors import classify, end, end_with_final, end_with_status
 from trtbench.load.in_flight import InFlight
 from trtbench.load.messages import Response, decode_response
 from trtbench.load.take import keep_text
@@ -113,7 +113,7 @@ class Exchange(InFlight):
             self._finish()
             self._link.reset(self._stream_id)
         else:
-            end(self._record, Outcome.COMPLETED, "", arrived_ns)
+            end_with_final(self._record, bool(self._token_ns), arrived_ns)
             self._finish()
             self._link.release(self._stream_id)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from trtbench.load.echo import without_echo
-from trtbench.load.errors import classify, end
+from trtbench.load.errors import classify, end, end_with_final
 from trtbench.load.messages import Response, decode_response
-from trtbench.records import Outcome, RequestRecord
+from trtbench.records import RequestRecord
 
 
 def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: bytes, accumulates: bool = False) -> None:
@@ -35,7 +35,7 @@ def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: 
     if response.error:
         end(record, classify("", response.error), response.error, arrived_ns)
     elif response.final:
-        end(record, Outcome.COMPLETED, "", arrived_ns)
+        end_with_final(record, bool(record.token_ns), arrived_ns)
 
 
 def keep_text(record: RequestRecord, response: Response, accumulates: bool) -> None:

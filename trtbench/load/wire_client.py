@@ -12,7 +12,7 @@ from trtbench.load.addressed import Addressed
 from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id
 from trtbench.load.dial import Dialer
 from trtbench.load.embedding import MODEL_INFER
-from trtbench.load.errors import end
+from trtbench.load.errors import ANSWERED, end
 from trtbench.load.event_loop import loop_name
 from trtbench.load.exchange import Exchange
 from trtbench.load.link import LinkError
@@ -80,7 +80,7 @@ class WireClient:
                 exchange.give_up(Outcome.CANCELLED, "cancelled by the client")
                 raise
             finally:
-                if record.outcome is Outcome.COMPLETED and not exchange.ends_stream:
+                if record.outcome in ANSWERED and not exchange.ends_stream:
                     self._pool.keep(stream, record.model_version, record.sent_ns or 0)
             if not exchange.refused:
                 return
