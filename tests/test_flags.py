@@ -8,7 +8,9 @@ from click.testing import CliRunner
 
 from trtbench import cli, commands
 from trtbench.errors import UserError
-from trtbench.flags import bench_address, bench_scenario
+from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
+from trtbench.flags_files import check_can_write, check_files
+from trtbench.flags_goodput import limits
 from trtbench.scenario import ClientSettings, Dataset, Normal, Prefix, Range, Scenario, Slo, Stage, Tls
 
 
@@ -118,6 +120,119 @@ def test_the_address_in_a_url() -> None:
         bench_address("http://h:8000")
 
 
+def test_levels_that_are_given_twice_are_measured_twice(scenario: Any) -> None:
+    assert [stage.label for stage in scenario("--concurrency", "4,8,4,4").load] == ["c4", "c8", "c4-2", "c4-3"]
+    assert [stage.label for stage in scenario("--request-rate", "2.5,2.5").load] == ["poisson-2.5", "poisson-2.5-2"]
+
+
+def test_rates_in_levels(scenario: Any) -> None:
+    made = scenario("--request-rate", "2,4.5", "--request-count", "9").load
+    assert made == (Stage(mode="poisson", rate=2, requests=9), Stage(mode="poisson", rate=4.5, requests=9))
+    (one, _) = scenario("--request-rate", "2,4", "--request-rate-ramp-duration", "3", "--benchmark-duration", "9").load
+    assert one == stage(mode="poisson", rate={"from": 0, "to": 2, "over_s": 3}, duration_s=9)
+
+
+def test_all_at_once(scenario: Any) -> None:
+    """vLLM's --request-rate inf: as many as may be in flight, the next as soon as one is done."""
+    assert scenario("--request-rate", "inf", "--request-count", "50").load == (Stage(concurrency=50, requests=50),)
+    capped = scenario("--request-rate", "inf", "--request-count", "50", "--max-concurrency", "8").load
+    assert capped == (Stage(concurrency=8, requests=50),)
+    assert scenario("--request-rate", "INF", "--max-concurrency", "8").load == (Stage(concurrency=8, duration_s=30),)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (("ttft:500 tpot:50",), {"ttft_ms": 500, "tpot_ms": 50}),
+        (("ttft:500", "tpot:50"), {"ttft_ms": 500, "tpot_ms": 50}),
+        (("ttft=500,tpot=50",), {"ttft_ms": 500, "tpot_ms": 50}),
+        (("TTFT:500",), {"ttft_ms": 500}),
+        (("ttft:0.5s",), {"ttft_ms": 500}),
+        (("ttft:.5s itl:900us",), {"ttft_ms": 500, "itl_ms": 0.9}),
+        (("ttft:500ms",), {"ttft_ms": 500}),
+        (("ttft : 500  tpot: 50",), {"ttft_ms": 500, "tpot_ms": 50}),
+        (("time_to_first_token:500 inter-token-latency:20",), {"ttft_ms": 500, "itl_ms": 20}),
+        (("request_latency:900 time_per_output_token:50",), {"e2e_latency_ms": 900, "tpot_ms": 50}),
+        (("e2el:900",), {"e2e_latency_ms": 900}),
+        (("ttft_ms:500 e2e_latency_ms:900",), {"ttft_ms": 500, "e2e_latency_ms": 900}),
+    ],
+)
+def test_limits_as_tools_write_them(given: tuple[str, ...], found: dict[str, float]) -> None:
+    assert limits(given) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("",), "--goodput '': has no limit; write NAME:MILLISECONDS, as ttft:500"),
+        (("  ",), "has no limit"),
+        (("ttft:500 ttft:300",), "--goodput: ttft has two limits, 500 and 300 ms; give one"),
+        (("ttft:500", "time_to_first_token:300"), "time_to_first_token has two limits"),
+        (("ttft:nan",), "--goodput ttft:nan: write NAME:MILLISECONDS"),
+        (("ttft:inf",), "write NAME:MILLISECONDS"),
+        (("ttft:-5",), "write NAME:MILLISECONDS"),
+        (("ttft:1e3",), "write NAME:MILLISECONDS"),
+        (("ttft:\u0661",), "write NAME:MILLISECONDS"),
+        (("ttft:5h",), "write NAME:MILLISECONDS"),
+        (("ttft:5:6",), "write NAME:MILLISECONDS"),
+        (("output_token_throughput_per_user:600",), "throughput is not a latency: a limit of N tokens/s is tpot:1000/N"),
+        (("x" * 10_000 + ":5",), "is none of ttft,"),
+    ],
+)
+def test_what_is_no_limit_is_refused(given: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        limits(given)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_the_address_of_a_metrics_page() -> None:
+    whole = "http://localhost:8002/metrics"
+    forms = (whole, "localhost:8002/metrics", "localhost:8002", "localhost", "http://localhost:8002", "http://localhost:8002/")
+    assert [metrics_address(form) for form in forms] == [whole] * len(forms)
+    assert metrics_address("gpu-7:9000/gpu/metrics") == "http://gpu-7:9000/gpu/metrics"
+    assert metrics_address("http://[::1]:8002/metrics") == "http://[::1]:8002/metrics"
+    assert metrics_address(None) is None
+
+
+@pytest.mark.parametrize("url", ["ftp://h/metrics", "http://", "http://h:x/metrics", "http://h:99999/metrics", "h h:8002", ":8002/metrics"])
+def test_what_is_no_metrics_page_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match=r"--metrics-url .*write http://HOST:8002/metrics"):
+        metrics_address(url)
+
+
+def test_a_version_is_a_number() -> None:
+    assert [model_version(text) for text in (None, "3", "9223372036854775807")] == ["", "3", "9223372036854775807"]
+    for text in ("latest", "0", "-1", "9223372036854775808", "\u0663", "1.0", "9" * 5000):
+        with pytest.raises(UserError, match=r"--model-version .*: give a number, as 3; left out, the server"):
+            model_version(text)
+
+
+def test_files_are_looked_at_before_a_server_is_asked(tmp_path: Path) -> None:
+    given = dict.fromkeys(("input_file", "tls_ca", "tls_cert", "tls_key", "tokenizer"))
+    check_files(given | {"artifact_dir": tmp_path / "new" / "runs"})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for name, path, says in (
+        ("input_file", "none.jsonl", "--input-file .*none.jsonl: cannot be read .No such file or directory."),
+        ("input_file", ".", "--input-file .*: is a directory; give a file"),
+        ("tls_ca", "none.pem", "--tls-ca .*none.pem: cannot be read"),
+        ("tokenizer", "gpt2", "--tokenizer .*gpt2: is not a directory; give one with tokenizer.json"),
+        ("tokenizer", ".", "--tokenizer .*: tokenizer.json: no such file"),
+        ("artifact_dir", "file/runs", "--artifact-dir .*runs cannot be written to .*file is not a directory"),
+    ):
+        with pytest.raises(UserError, match=says):
+            check_files(given | {"artifact_dir": tmp_path} | {name: tmp_path / path})
+
+
+def test_a_file_to_write_is_looked_at_before(tmp_path: Path) -> None:
+    check_can_write("--json", tmp_path / "new.json")
+    for path, says in ((tmp_path, "is a directory"), (tmp_path / "none" / "x.json", "there is no directory")):
+        with pytest.raises(UserError, match=f"--json .*{says}"):
+            check_can_write("--json", path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
     made = scenario(
         *("--isl", "64:256", "--osl", "16", "--random-seed", "7", "--eos-id", "2", "--request-timeout", "5", "--no-streaming"),
@@ -134,40 +249,53 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--request-rate", "2", "--concurrency", "4"), "--request-rate and --concurrency are two kinds of load"),
+        (("--request-rate", "2", "--concurrency", "4"), "--max-concurrency 4 and --request-rate are two kinds of load"),
+        (("--request-rate", "inf"), "--request-rate inf sends all requests at once: give --request-count, or --max-concurrency"),
+        (("--request-rate", "inf", "--request-count", "4", "--arrival-pattern", "gamma"), "leave out --arrival-pattern"),
         (("--request-rate", "0"), "--request-rate 0: give a rate above 0"),
+        (("--request-rate", "nan"), "--request-rate nan: not a number"),
+        (("--request-rate", "1e999"), "--request-rate 1e999: not a number"),
+        (("--request-rate", "true"), "--request-rate true: not a number"),
+        (("--concurrency", ",".join(["1"] * 65)), "65 levels, a stage each; at most 64 are possible"),
+        (("--isl", "1e3"), "--isl 1e3: not a whole number"),
+        (("--isl", "0x10"), "--isl 0x10: not a whole number"),
+        (("--isl", "9" * 5000), "not a whole number"),
+        (("--isl", "\u0661\u0662"), "not a whole number"),
+        (("--goodput", ""), "--goodput '': has no limit"),
         (("--request-rate", "-1"), "--request-rate -1: give a rate above 0"),
         (("--request-rate", "1", "--burstiness", "0"), "--burstiness 0: give a number above 0"),
         (("--request-rate", "2", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3"), "give a steady rate or a ramp"),
         (("--ramp-up-start-rps", "1"), "--ramp-up-start-rps and --ramp-up-end-rps go together"),
-        (("--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3", "--concurrency", "4"), "--ramp-up-end-rps and --concurrency are two"),
-        (("--ramp-up-start-rps", "3", "--ramp-up-end-rps", "3"), "load.0.rate: from and to are both 3"),
+        (("--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3", "--concurrency", "4"), "--max-concurrency 4 and --ramp-up-end-rps are two"),
+        (("--ramp-up-start-rps", "3", "--ramp-up-end-rps", "3"), "--ramp-up-start-rps and --ramp-up-end-rps are both 3: give two rates"),
         (("--request-rate-ramp-duration", "3"), "--request-rate-ramp-duration 3: give the --request-rate that it reaches"),
         (("--request-rate", "3", "--request-rate-ramp-duration", "3", "--request-count", "5"), "a ramp needs --benchmark-duration"),
         (("--concurrency", "4", "--concurrency-ramp-duration", "3", "--request-count", "5"), "a ramp needs --benchmark-duration"),
-        (("--request-rate", "3", "--request-rate-ramp-duration", "60"), "rate.over_s (60) goes over duration_s (30)"),
+        (
+            ("--request-rate", "3", "--request-rate-ramp-duration", "60"),
+            "--request-rate-ramp-duration 60 is longer than --benchmark-duration 30: lower it",
+        ),
         (("--request-rate", "3", "--arrival-pattern", "poisson", "--burstiness", "2"), "--arrival-pattern poisson has none"),
         (("--fixed-schedule",), "give it as --input-file"),
         (("--fixed-schedule", "--input-file", "t", "--request-rate", "2"), "--fixed-schedule and --request-rate are two kinds"),
-        (("--fixed-schedule", "--input-file", "t", "--speedup-ratio", "0"), "load.0.speed = 0"),
+        (("--fixed-schedule", "--input-file", "t", "--speedup-ratio", "0"), "--speedup-ratio 0: "),
         (("--url", "grpc://there:8001", "--tls"), "--url grpc://there:8001 is not encrypted"),
-        (("--tls-cert", "me.pem"), "client.tls: certificate and key go together"),
-        (("--workers", "65"), "client.workers = 65"),
+        (("--tls-cert", "me.pem"), "--tls-cert and --tls-key: certificate and key go together"),
+        (("--workers", "65"), "--workers 65: "),
         (("--concurrency", "four"), "--concurrency four: not a whole number"),
         (("--concurrency", "1,,4"), "--concurrency : not a whole number"),
-        (("--concurrency", "0"), "load.0.concurrency = 0"),
-        (("--concurrency", "4,4"), "c4 stands twice"),
+        (("--concurrency", "0"), "--concurrency 0: "),
         (("--isl", "12x"), "--isl 12x: not a whole number"),
         (("--isl", "9:5"), "max (5) is below min (9)"),
-        (("--osl", "0"), "workload.output_tokens"),
+        (("--osl", "0"), "--osl 0: "),
         (("--isl", "8:9", "--isl-stddev", "1"), "--isl-stddev 1 goes with a mean, --isl is 8:9"),
         (("--num-prefix-prompts", "3"), "--num-prefix-prompts 3 and --prefix-prompt-length 0 go together"),
         (("--goodput", "latency:5"), "--goodput latency:5: latency is none of ttft,"),
         (("--goodput", "ttft"), "write NAME:MILLISECONDS"),
         (("--goodput", "ttft:fast"), "write NAME:MILLISECONDS"),
-        (("--goodput", "ttft:0"), "slo.ttft_ms = 0"),
-        (("--benchmark-duration", "0"), "load.0.duration_s = 0"),
-        (("--request-timeout", "0"), "stop.timeout_s = 0"),
+        (("--goodput", "ttft:0"), "--goodput ttft 0: "),
+        (("--benchmark-duration", "0"), "--benchmark-duration 0: "),
+        (("--request-timeout", "0"), "--request-timeout 0: "),
     ],
 )
 def test_flags_that_make_no_load_are_named(scenario: Any, arguments: tuple[str, ...], says: str) -> None:

@@ -16,6 +16,8 @@ import click
 
 from trtbench import __version__
 from trtbench.errors import UserError
+from trtbench.flag_translation import TranslatedCommand, with_typed_names
+from trtbench.flag_types import Place, Real, Text, Whole
 from trtbench.options_bench import bench_options
 from trtbench.options_build import build_options
 
@@ -27,11 +29,14 @@ _LANGUAGES = click.Choice(["en", "zh"])
 
 
 class _Group(click.Group):
+    command_class = TranslatedCommand
+    group_class = type
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"trtbench: {error}", err=True)
+            click.echo(f"trtbench: {with_typed_names(str(error), ctx.meta)}", err=True)
             ctx.exit(2)
 
 
@@ -44,17 +49,17 @@ def main() -> None:
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key, as load.0.requests=20.")
 _quiet = click.option("--quiet", is_flag=True, help="No progress, only faults and the result.")
 _lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Language of the report and the table.")
-_runs = click.option("--runs", type=click.Path(path_type=Path), default=_RUNS, show_default=True, help="Where run directories go.")
+_runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, help="Where run directories go.")
 
 
 @main.command()
-@click.argument("spec")
+@click.argument("spec", type=Text())
 @click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
 @click.option(
     "--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]), help="Default: the spec's, else auto."
 )
 @build_options
-@click.option("--output", type=click.Path(path_type=Path), help="Cache of built engines; default: engines/built.")
+@click.option("--output", type=Place(), help="Cache of built engines; default: engines/built.")
 @click.option("--dry-run", is_flag=True, help="Print the memory that it would take and what is free, and stop.")
 @_quiet
 def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, dry_run: bool, quiet: bool, **flags: Any) -> None:
@@ -68,11 +73,11 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
 
 @main.command("serve-and-bench")
-@click.argument("scenario", type=click.Path(path_type=Path), required=False)
-@click.option("--resume", "run_dir", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Go on with a run that was broken off.")
+@click.argument("scenario", type=Place(), required=False)
+@click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
 @click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
-@click.option("--engine-dir", type=click.Path(path_type=Path), help="Serve this finished engine: --set build.engine_dir=DIR.")
+@click.option("--engine-dir", type=Place(), help="Serve this finished engine: --set build.engine_dir=DIR.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @_runs
 @_lang
@@ -109,13 +114,13 @@ def serve_and_bench(
 
 
 @main.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=Place())
 @_set
-@click.option("--engine", "dtype", help="Which of the scenario's engines; default: the first.")
-@click.option("--deployment", help="Which of the scenario's deployments; default: the first.")
-@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-@click.option("--http-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--engine", "dtype", type=Text(), help="Which of the scenario's engines; default: the first.")
+@click.option("--deployment", type=Text(), help="Which of the scenario's deployments; default: the first.")
+@click.option("--grpc-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
+@click.option("--http-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
+@click.option("--metrics-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
 @_quiet
 def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, quiet: bool, **ports: int) -> None:
     """Serve one engine of SCENARIO on loopback until Ctrl-C."""
@@ -136,9 +141,9 @@ def bench(**flags: Any) -> None:
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=Place())
 @_lang
-@click.option("--format", "formats", default="md,html,json", show_default=True, help="Any of md, html, json.")
+@click.option("--format", "formats", type=Text(), default="md,html,json", show_default=True, help="Any of md, html, json.")
 def report(run_dir: Path, lang: str, formats: str) -> None:
     """Make the report of RUN_DIR again, from its files alone."""
     from trtbench.reporting import report_run
@@ -147,11 +152,13 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
 
 
 @main.command()
-@click.option("--url", metavar="HOST:PORT", help="gRPC endpoint of a Triton that serves the calibration model; default: one is started.")
-@click.option("--streams", help="Streams at once, a row each, as 1,64. Default: 1,64,256,1024; with --quick 1,64.")
+@click.option(
+    "--url", type=Text(), metavar="HOST:PORT", help="gRPC endpoint of a Triton that serves the calibration model; default: one is started."
+)
+@click.option("--streams", type=Text(), help="Streams at once, a row each, as 1,64. Default: 1,64,256,1024; with --quick 1,64.")
 @click.option("--transport", type=click.Choice(["wire", "grpc"]), default="wire", show_default=True, help="The client to calibrate.")
 @click.option("--quick", is_flag=True, help="A second a row: about 15 s in all.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")
+@click.option("--json", "json_path", type=Place(), help="Write all figures here.")
 def calibrate(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> None:
     """How far trtbench's own numbers are from the truth on this machine."""
     from trtbench.calibrate import calibrate_command
@@ -198,15 +205,15 @@ def gpu_status(as_json: bool) -> None:
 
 
 @gpu.command("lock")
-@click.option("--device", "devices", multiple=True, metavar="INDEX|UUID", help="Default: every GPU.")
-@click.option("--sm-clock", metavar="MHZ", help="Also base or max.")
-@click.option("--memory-clock", metavar="MHZ", help="Also max.")
-@click.option("--power-limit", type=float, metavar="W")
+@click.option("--device", "devices", multiple=True, type=Text(), metavar="INDEX|UUID", help="Default: every GPU.")
+@click.option("--sm-clock", type=Text(), metavar="MHZ", help="Also base or max.")
+@click.option("--memory-clock", type=Text(), metavar="MHZ", help="Also max.")
+@click.option("--power-limit", type=Real(), metavar="W")
 @click.option("--persistence/--no-persistence", default=None, help="Persistence mode.")
 @click.option("--compute-mode", type=click.Choice(["default", "exclusive_process"]))
-@click.option("--ballast", type=float, metavar="GIB", help="Hold so much GPU memory.")
-@click.option("--leave-free", type=float, metavar="GIB", help="Hold all GPU memory but so much.")
-@click.option("--cool-down", type=int, metavar="CELSIUS", help="Wait before COMMAND until the GPUs are so cool.")
+@click.option("--ballast", type=Real(), metavar="GIB", help="Hold so much GPU memory.")
+@click.option("--leave-free", type=Real(), metavar="GIB", help="Hold all GPU memory but so much.")
+@click.option("--cool-down", type=Whole(), metavar="CELSIUS", help="Wait before COMMAND until the GPUs are so cool.")
 @click.option("--allow-busy", is_flag=True, help="Go on while other processes use the GPUs.")
 @click.argument("command", nargs=-1)
 def gpu_lock(command: tuple[str, ...], **flags: Any) -> None:

@@ -23,7 +23,8 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
-from trtbench.flags import bench_address, bench_scenario
+from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
+from trtbench.flags_files import check_files
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.interrupts import Ending, signals_end_in_their_codes, sigterm_raises
 from trtbench.load.member import WorkerError
@@ -58,16 +59,22 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
 
 
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
+    """Every flag is checked before the server is asked anything."""
     scenario = bench_scenario(flags)
-    put_back_left_gpus()
-    address, task = bench_address(flags["url"]), scenario.task
-    target = inspect_target(address, flags["model"], flags["model_version"], settings=scenario.client, task=task)
+    address, metrics_url, version = (
+        bench_address(flags["url"]),
+        metrics_address(flags["metrics_url"]),
+        model_version(flags["model_version"]),
+    )
+    check_files(flags | {"artifact_dir": artifact_dir})
     engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
-    tokenizer = flags["tokenizer"]
+    tokenizer, task = flags["tokenizer"], scenario.task
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
+    put_back_left_gpus()
+    target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
     progress = LoadProgress()
     with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
-        outcome = bench(scenario, target, prompts, flags["metrics_url"], flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
+        outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
 

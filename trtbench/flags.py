@@ -5,40 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from trtbench.errors import UserError
-from trtbench.scenario import Scenario, Seeds, parse_scenario
+from trtbench.flags_explained import BENCH_FLAGS, flag_error
+from trtbench.flags_goodput import limits
+from trtbench.flags_load import stages
+from trtbench.flags_numbers import whole_number
+from trtbench.scenario import Scenario, Seeds
 
-_DEFAULT_DURATION_S = 30.0
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
-_SLO_NAMES = {
-    "ttft": "ttft_ms",
-    "time_to_first_token": "ttft_ms",
-    "itl": "itl_ms",
-    "inter_token_latency": "itl_ms",
-    "tpot": "tpot_ms",
-    "e2e": "e2e_latency_ms",
-    "e2el": "e2e_latency_ms",
-    "request_latency": "e2e_latency_ms",
-}
+_METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
+_LATEST_VERSION = 2**63 - 1
 
 
 def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
-    """ScenarioError or UserError, naming the flag, when the flags do not make a load."""
+    """UserError, naming the flag, when the flags do not make a load."""
     seed = flags["random_seed"]
     tree = {
         "name": "bench",
         "purpose": "load on a running server",
         "model": flags["model"],
         "task": flags["task"],
-        "load": [_stage(flags, level) for level in _levels(flags)],
+        "load": stages(flags),
         "workload": _workload(flags),
-        "slo": dict(_limit(text) for group in flags["goodput"] for text in group.split()),
+        "slo": limits(flags["goodput"]),
         "stop": {"timeout_s": flags["request_timeout"]},
         "client": _client(flags),
         "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }
-    return parse_scenario(tree, "bench")
+    try:
+        return Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise flag_error(error, BENCH_FLAGS) from error
 
 
 def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,80 +53,6 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
         "streaming": flags["streaming"],
         "languages": flags["prompt_language"] or ("en", "zh"),
     }
-
-
-def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The level of each stage: a trace, a rate with its arrivals, or numbers of users."""
-    rate, users = _rate(flags), flags["concurrency"]
-    kinds = {"--fixed-schedule": flags["fixed_schedule"] or None, _rate_flag(flags): rate, "--concurrency": users}
-    given = [flag for flag, value in kinds.items() if value is not None]
-    if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} are two kinds of load: give one")
-    if flags["fixed_schedule"]:
-        return [_trace(flags)]
-    if rate is not None:
-        return [{"rate": rate} | _arrivals(flags)]
-    return [_users(flags, _integer("--concurrency", text)) for text in (users or "1").split(",")]
-
-
-def _rate_flag(flags: Mapping[str, Any]) -> str:
-    return "--request-rate" if flags["request_rate"] is not None else "--ramp-up-end-rps"
-
-
-def _rate(flags: Mapping[str, Any]) -> float | dict[str, Any] | None:
-    """Requests per second: steady, reached over the ramp's duration, or rising through the whole stage."""
-    rate, over_s = flags["request_rate"], flags["request_rate_ramp_duration"]
-    start, end = flags["ramp_up_start_rps"], flags["ramp_up_end_rps"]
-    if (start is None) != (end is None):
-        raise UserError("--ramp-up-start-rps and --ramp-up-end-rps go together: give both, in place of --request-rate")
-    if start is not None and rate is not None:
-        raise UserError(f"--request-rate {rate:g} and --ramp-up-start-rps {start:g}: give a steady rate or a ramp")
-    if rate is not None and rate <= 0:
-        raise UserError(f"--request-rate {rate:g}: give a rate above 0")
-    if over_s is not None and rate is None:
-        raise UserError(f"--request-rate-ramp-duration {over_s:g}: give the --request-rate that it reaches")
-    if start is None and over_s is None:
-        return None if rate is None else float(rate)
-    _needs_duration(flags, "--ramp-up-start-rps" if over_s is None else "--request-rate-ramp-duration")
-    return {"from": start, "to": end} if over_s is None else {"from": 0, "to": rate, "over_s": over_s}
-
-
-def _arrivals(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """As vLLM has it, a burstiness other than 1 makes the gaps gamma; a pattern that is named must agree."""
-    pattern, burstiness = flags["arrival_pattern"], flags["burstiness"]
-    if burstiness <= 0:
-        raise UserError(f"--burstiness {burstiness:g}: give a number above 0; 1 is Poisson")
-    if pattern in ("constant", "poisson") and burstiness != 1:
-        raise UserError(f"--burstiness {burstiness:g}: --arrival-pattern {pattern} has none; give gamma, or leave one out")
-    if pattern == "gamma" or burstiness != 1:
-        return {"mode": "gamma", "burstiness": burstiness}
-    return {"mode": pattern or "poisson"}
-
-
-def _users(flags: Mapping[str, Any], users: int) -> dict[str, Any]:
-    over_s = flags["concurrency_ramp_duration"]
-    if over_s is None or users < 2:
-        return {"mode": "concurrency", "concurrency": users}
-    _needs_duration(flags, "--concurrency-ramp-duration")
-    return {"mode": "concurrency", "concurrency": {"from": 1, "to": users, "over_s": over_s}}
-
-
-def _trace(flags: Mapping[str, Any]) -> dict[str, Any]:
-    if flags["input_file"] is None:
-        raise UserError("--fixed-schedule replays the timestamps of a trace: give it as --input-file TRACE.jsonl")
-    return {"mode": "trace", "trace": str(flags["input_file"]), "speed": flags["speedup_ratio"]}
-
-
-def _needs_duration(flags: Mapping[str, Any], flag: str) -> None:
-    if flags["request_count"] is not None and flags["benchmark_duration"] is None:
-        raise UserError(f"{flag}: a ramp needs --benchmark-duration; --request-count may stand beside it")
-
-
-def _stage(flags: Mapping[str, Any], level: dict[str, Any]) -> dict[str, Any]:
-    requests, duration_s = flags["request_count"], flags["benchmark_duration"]
-    if requests is None and duration_s is None and level["mode"] != "trace":
-        duration_s = _DEFAULT_DURATION_S
-    return level | {"requests": requests, "duration_s": duration_s, "warmup_requests": flags["warmup_request_count"]}
 
 
 def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,36 +73,47 @@ def bench_address(url: str) -> str:
     return address.rstrip("/")
 
 
+def metrics_address(url: str | None) -> str | None:
+    """http://HOST:PORT/PATH of a metrics page that may be written as perf_analyzer writes it, HOST:PORT/metrics."""
+    if url is None:
+        return None
+    whole = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(whole)
+        port = parts.port or _METRICS_PORT
+    except ValueError as error:
+        raise UserError(f"--metrics-url {url}: {error}; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}") from None
+    if parts.scheme != "http":
+        raise UserError(f"--metrics-url {url}: Triton serves this page over plain HTTP; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
+    if not parts.hostname or not whole.isascii() or not whole.isprintable() or " " in whole:
+        raise UserError(f"--metrics-url {url}: has no host; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"http://{host}:{port}{parts.path if parts.path not in ('', '/') else _METRICS_PATH}"
+
+
+def model_version(text: str | None) -> str:
+    """The version of the model's directory in digits; "" for the server's choice."""
+    if text is None:
+        return ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= _LATEST_VERSION):
+        raise UserError(f"--model-version {text[:60]}: give a number, as 3; left out, the server serves the version that it chooses")
+    return text
+
+
 def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:
     """`128`, the mean of a normal law where it has a deviation, or `64:256`."""
     low, separator, high = text.partition(":")
     if not separator and not stddev:
-        return _integer(flag, low)
+        return whole_number(flag, low)
     if not separator:
-        return {"mean": (mean := _integer(flag, low)), "stddev": stddev, "max": math.ceil(mean + _MOST_DEVIATIONS * stddev)}
+        mean = whole_number(flag, low)
+        return {"mean": mean, "stddev": stddev, "max": max(math.ceil(mean + _MOST_DEVIATIONS * stddev), 1)}
     if stddev:
         raise UserError(f"{flag}-stddev {stddev:g} goes with a mean, {flag} is {text}: give one number, or leave {flag}-stddev out")
-    return {"min": _integer(flag, low), "max": _integer(flag, high)}
+    return {"min": whole_number(flag, low), "max": whole_number(flag, high)}
 
 
 def _prefix(groups: int, tokens: int) -> dict[str, int] | None:
     if bool(groups) != bool(tokens):
         raise UserError(f"--num-prefix-prompts {groups} and --prefix-prompt-length {tokens} go together: give both, or neither")
     return {"groups": groups, "tokens": tokens} if groups else None
-
-
-def _integer(flag: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{flag} {text}: not a whole number") from None
-
-
-def _limit(text: str) -> tuple[str, float]:
-    name, _, limit = text.partition(":")
-    if name not in _SLO_NAMES:
-        raise UserError(f"--goodput {text}: {name} is none of {', '.join(_SLO_NAMES)}")
-    try:
-        return _SLO_NAMES[name], float(limit)
-    except ValueError:
-        raise UserError(f"--goodput {text}: write NAME:MILLISECONDS, as ttft:500") from None

@@ -1,0 +1,40 @@
+"""Numbers and lists of numbers in the text of a flag."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from trtbench.errors import UserError
+
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
+_SHOWN = 60
+_MOST_LEVELS = 64
+
+
+def whole_number(flag: str, text: str) -> int:
+    if not _WHOLE.fullmatch(text.strip()):
+        raise UserError(f"{flag} {text[:_SHOWN]}: not a whole number")
+    return int(text)
+
+
+def whole_numbers(flag: str, text: str) -> list[int]:
+    return [whole_number(flag, part) for part in _parts(flag, text)]
+
+
+def numbers(flag: str, text: str) -> list[float]:
+    return [_number(flag, part) for part in _parts(flag, text)]
+
+
+def _number(flag: str, text: str) -> float:
+    if not _REAL.fullmatch(text.strip()) or not math.isfinite(float(text)):
+        raise UserError(f"{flag} {text[:_SHOWN]}: not a number")
+    return float(text)
+
+
+def _parts(flag: str, text: str) -> list[str]:
+    parts = text.split(",")
+    if len(parts) > _MOST_LEVELS:
+        raise UserError(f"{flag}: {len(parts)} levels, a stage each; at most {_MOST_LEVELS} are possible")
+    return parts
