@@ -16,7 +16,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MAX_LINES = 280  # a file is meant to have at most about 250
 
-FOUNDATION = {"clock", "cuda", "data", "errors", "guarded", "history", "interrupts", "memory", "override", "records", "rundir", "scenario"}
+FOUNDATION = {
+    "clock",
+    "cuda",
+    "data",
+    "errors",
+    "guarded",
+    "history",
+    "interrupts",
+    "memory",
+    "override",
+    "records",
+    "rundir",
+    "scenario",
+    "strict_yaml",
+}
 FOUNDATION |= {"shortage"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
@@ -76,8 +90,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shortage": set(),
     "history": {"records"},
     "rundir": {"errors", "history", "records"},
-    "override": {"errors"},
-    "scenario": {"errors", "override", "records"},
+    "strict_yaml": {"errors"},
+    "override": {"errors", "strict_yaml"},
+    "scenario": {"errors", "override", "records", "strict_yaml"},
     "engine": FOUNDATION,
     "serving": FOUNDATION | {"engine.spec", "engine.trtllm_names"},
     "load": FOUNDATION,

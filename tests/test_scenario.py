@@ -127,18 +127,18 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
         ("engines", [], "at least 1 item"),
         ("engines", ["fp16", "fp16"], "stands twice"),
         ("load", [], "has no stage; give at least one"),
-        ("load.0.requests", 0, "greater than or equal to 1"),
-        ("load.0.duration_s", 0, "greater than 0"),
+        ("load.0.requests", 0, "must be a"),
+        ("load.0.duration_s", 0, "must be a"),
         ("slo.latency_ms", 5, "Extra inputs"),
-        ("slo.ttft_ms", 0, "greater than 0"),
-        ("stop.error_ratio", 2, "less than or equal to 1"),
-        ("telemetry.interval_ms", 1, "greater than or equal to 50"),
-        ("workload.input_tokens", {"min": 0, "max": 5}, "greater than or equal to 1"),
+        ("slo.ttft_ms", 0, "must be a"),
+        ("stop.error_ratio", 2, "must be a"),
+        ("telemetry.interval_ms", 1, "must be a"),
+        ("workload.input_tokens", {"min": 0, "max": 5}, "must be a"),
         ("workload.input_tokens", {"min": 5, "max": 2}, "max (2) is below min (5)"),
         ("workload.languages", [], "at least 1 item"),
-        ("workload.sampling.top_p", 0, "greater than 0"),
+        ("workload.sampling.top_p", 0, "must be a"),
         ("deployments", {}, "at least 1 item"),
-        ("deployments.d.max_batch_size", 0, "greater than or equal to 1"),
+        ("deployments.d.max_batch_size", 0, "must be a"),
         ("deployments.d.kv_cache", {"blocks": 4, "bytes": 4}, "blocks or bytes, not both"),
         ("deployments.d.dynamic_batching", {"priority_levels": 2}, "set both, or neither"),
         ("deployments.d.dynamic_batching", {"priority_levels": 2, "default_priority_level": 3}, "must lie in 1..priority_levels"),
@@ -204,7 +204,7 @@ def test_overrides(mini: Path) -> None:
         ("load.7.requests=5", "7 is no position of a list of 1"),
         ("load.x=5", "x is no position of a list of 1"),
         ("name.first=5", "name is 'mini', it has no keys"),
-        ("purpose=[", "the value is not YAML"),
+        ("purpose=[", "--set purpose=[: not YAML"),
         ("lod.0.requests=5", "lod"),
         ("load.0.requests=zero", "load.0.requests = 'zero'"),
     ],
@@ -220,7 +220,7 @@ def test_files_that_are_no_scenario(tmp_path: Path) -> None:
         load_scenario(tmp_path / "none.yaml")
     with pytest.raises(ScenarioError, match="cannot be read"):
         load_scenario(tmp_path)
-    for content, says in ((b"- a\n", "is a mapping"), (b"", "is a mapping"), (b"a: [", "not YAML"), (b"\xff\xfe", "not YAML")):
+    for content, says in ((b"- a\n", "is a mapping"), (b"", "is empty"), (b"a: [", "not YAML"), (b"\xff\xfe", "not UTF-8")):
         (tmp_path / "bad.yaml").write_bytes(content)
         with pytest.raises(ScenarioError, match=says):
             load_scenario(tmp_path / "bad.yaml")

@@ -26,7 +26,7 @@ from trtbench.scenario import BuildOptions, Scenario
         ({"kv_dtype": "fp8", "dummy_weights": True}, "dummy_weights has nothing to calibrate on"),
         ({"engine_dir": "e", "dummy_weights": True}, "drop one of them"),
         ({"max_batchsize": 3}, "Extra inputs"),
-        ({"tp": 0}, "greater than or equal to 1"),
+        ({"tp": 0}, "must be a"),
         ({"kv_dtype": "fp16"}, "'auto', 'int8' or 'fp8'"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import BlockTokens, Count, Ranks, Sequence
 from trtbench.scenario.part import Part
 
 Dtype = Literal["fp16", "bf16", "int8", "int8-sq", "fp8"]
@@ -45,23 +46,23 @@ class BuildOptions(Part):
     """How an engine is built; what is left out is the provider's default."""
 
     kv_dtype: Literal["auto", "int8", "fp8"] = Field("auto", description="Type of the KV cache that the engine is built for; auto: 16 bit.")
-    max_batch_size: int | None = Field(None, ge=1, description="Most sequences that the engine runs at once.")
-    max_input_len: int | None = Field(None, ge=1, description="Longest prompt, tokens. TensorRT-LLM ignores it with packed input.")
-    max_seq_len: int | None = Field(None, ge=2, description="Longest prompt and output together, tokens.")
-    max_num_tokens: int | None = Field(None, ge=1, description="Most tokens in one engine step.")
-    tp: int = Field(1, ge=1, description="Tensor parallelism: GPUs that share each layer.")
-    pp: int = Field(1, ge=1, description="Pipeline parallelism: groups of layers, a GPU (or tp of them) each.")
-    kv_block_tokens: int | None = Field(None, ge=8, le=256, description="Tokens of a KV block, a power of two (tokens_per_block).")
+    max_batch_size: Count | None = Field(None, description="Most sequences that the engine runs at once.")
+    max_input_len: Count | None = Field(None, description="Longest prompt, tokens. TensorRT-LLM ignores it with packed input.")
+    max_seq_len: Sequence | None = Field(None, description="Longest prompt and output together, tokens.")
+    max_num_tokens: Count | None = Field(None, description="Most tokens in one engine step.")
+    tp: Ranks = Field(1, description="Tensor parallelism: GPUs that share each layer.")
+    pp: Ranks = Field(1, description="Pipeline parallelism: groups of layers, a GPU (or tp of them) each.")
+    kv_block_tokens: BlockTokens | None = Field(None, description="Tokens of a KV block, a power of two (tokens_per_block).")
     paged_context_fmha: bool | None = Field(None, description="Attention over the paged KV cache in prefill: KV reuse, chunked prefill.")
     plugins: dict[str, str] = Field({}, description=f"Other plugin flags of trtllm-build: {', '.join(PLUGINS)}.")
-    workers: int | None = Field(None, ge=1, description="Ranks built at once; default: all.")
+    workers: Ranks | None = Field(None, description="Ranks built at once; default: all.")
     dummy_weights: bool = Field(
         False, description="An engine of random weights, from config.json and tokenizer alone: for speed, not text."
     )
     route: Literal["auto", "llm_api", "trtllm_build"] = Field("auto", description="auto: the LLM API for one GPU, trtllm-build for more.")
     smoothquant: Literal["modelopt", "plugin"] = Field("modelopt", description="int8-sq by ModelOpt, or by TensorRT-LLM's own plugins.")
     calibration_dir: Path | None = Field(None, description="Directory with train.jsonl, a text a line; default: trtbench's own texts.")
-    calibration_samples: int | None = Field(None, ge=1, description="Texts to calibrate on; default: all of trtbench's, else 512.")
+    calibration_samples: Count | None = Field(None, description="Texts to calibrate on; default: all of trtbench's, else 512.")
     engine_dir: Path | None = Field(None, description="Adopt this finished engine after checking it, and build nothing.")
 
     @property

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import Option, Retries, Seconds, SecondsOrNone, UserCount, Workers
 from trtbench.scenario.part import Part
 
 
@@ -30,21 +31,18 @@ class ClientSettings(Part):
         "wire",
         description="wire: trtbench's own HTTP/2, the lightest, with kernel stamps; grpc: grpc.aio, with compression and channel options.",
     )
-    workers: int | None = Field(None, ge=1, le=64, description="Processes that send the load; default: what it needs, by measurement.")
-    streams_per_connection: int | None = Field(
+    workers: Workers | None = Field(None, description="Processes that send the load; default: what it needs, by measurement.")
+    streams_per_connection: UserCount | None = Field(
         None,
-        ge=1,
         description="Streams that share a connection; default: 1, whose stamps are exact, 8 beyond 4,000 streams a worker.",
     )
     kernel_stamps: bool = Field(True, description="Stamp arrivals in the kernel; false: in user space only, which costs less.")
-    keepalive_s: float = Field(
-        20.0, gt=0, description="Silence of a connection with requests in flight before a PING asks whether it lives."
-    )
-    retries: int = Field(0, ge=0, le=10, description="Further attempts of a request that failed before its first token; each is counted.")
-    retry_delay_s: float = Field(0.1, ge=0, description="Pause before such an attempt.")
+    keepalive_s: Seconds = Field(20.0, description="Silence of a connection with requests in flight before a PING asks whether it lives.")
+    retries: Retries = Field(0, description="Further attempts of a request that failed before its first token; each is counted.")
+    retry_delay_s: SecondsOrNone = Field(0.1, description="Pause before such an attempt.")
     tls: Tls | None = Field(None, description="Encrypt the connections; null: plain.")
     compression: Literal["none", "gzip", "deflate"] = Field("none", description="Of messages; transport grpc only.")
-    channel_options: dict[str, int | str] = Field({}, description="gRPC channel arguments by name; transport grpc only.")
+    channel_options: dict[str, Option | str] = Field({}, description="gRPC channel arguments by name; transport grpc only.")
 
     @model_validator(mode="after")
     def _only_grpc(self) -> ClientSettings:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import Confirmations, RatioBelowOne, Tokens, UserCount
 from trtbench.scenario.part import Part
 
 
 class ContextLimit(Part):
     """Bisects the prompt length until one KV block lies between the last that completes and the first that fails."""
 
-    concurrency: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    concurrency: tuple[UserCount, ...] = Field(
         (1, 2, 4, 8), min_length=1, description="Prompts of the same length sent at once; one search each, in this order."
     )
-    output_tokens: int = Field(8, ge=1, description="Asked of each; a shorter answer counts as a failure.")
-    shortest_tokens: int = Field(64, ge=1, description="The first length tried; doubled until one fails.")
-    longest_tokens: int | None = Field(
-        None, ge=1, description="The search tries no longer one; null: one block over what the model, or the engine built of it, takes."
+    output_tokens: Tokens = Field(8, description="Asked of each; a shorter answer counts as a failure.")
+    shortest_tokens: Tokens = Field(64, description="The first length tried; doubled until one fails.")
+    longest_tokens: Tokens | None = Field(
+        None, description="The search tries no longer one; null: one block over what the model, or the engine built of it, takes."
     )
-    extreme_tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    extreme_tokens: tuple[Tokens, ...] = Field(
         (10_000,), description="Lengths sent once after the search, whatever it found: how are they refused, and does the server live on?"
     )
-    confirm: int = Field(3, ge=0, description="Further tries on each side of the limit that was found.")
-    min_available_memory_ratio: float = Field(
+    confirm: Confirmations = Field(3, description="Further tries on each side of the limit that was found.")
+    min_available_memory_ratio: RatioBelowOne = Field(
         0.1,
-        ge=0,
-        lt=1,
         description="Share that must stay available of the machine's memory, and of the container's; below it the search stops.",
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import Bytes, Count, CountOrNone, Instances, Microseconds, PriorityLevels, Threads
 from trtbench.scenario.part import Part
 from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.response_cache import ResponseCache
@@ -13,17 +14,17 @@ from trtbench.scenario.trtllm import LlmApi, TensorRtLlm
 
 
 class QueuePolicy(Part):
-    max_queue_size: int = Field(0, ge=0, description="Requests that may wait in Triton's queue; more are rejected. 0: no bound.")
-    timeout_us: int = Field(0, ge=0, description="Longest wait in Triton's queue, microseconds. 0: no limit.")
+    max_queue_size: CountOrNone = Field(0, description="Requests that may wait in Triton's queue; more are rejected. 0: no bound.")
+    timeout_us: Microseconds = Field(0, description="Longest wait in Triton's queue, microseconds. 0: no limit.")
     timeout_action: Literal["reject", "delay"] = Field("reject", description="What becomes of a request whose wait is over.")
 
 
 class DynamicBatching(Part):
-    preferred_batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="Sizes that Triton's batcher waits for.")
-    max_queue_delay_us: int = Field(0, ge=0, description="How long the batcher holds a request to make a batch, microseconds.")
+    preferred_batch_sizes: tuple[Count, ...] = Field((), description="Sizes that Triton's batcher waits for.")
+    max_queue_delay_us: Microseconds = Field(0, description="How long the batcher holds a request to make a batch, microseconds.")
     preserve_ordering: bool = Field(False, description="Responses leave in the order the requests came.")
-    priority_levels: int = Field(0, ge=0, description="Number of priority levels; 0: one queue, no priorities.")
-    default_priority_level: int = Field(0, ge=0, description="Level of a request that names none; 1 is the highest.")
+    priority_levels: PriorityLevels = Field(0, description="Number of priority levels; 0: one queue, no priorities.")
+    default_priority_level: PriorityLevels = Field(0, description="Level of a request that names none; 1 is the highest.")
     queue_policy: QueuePolicy = QueuePolicy()
 
     @model_validator(mode="after")
@@ -39,8 +40,8 @@ class DynamicBatching(Part):
 
 
 class KvCache(Part):
-    blocks: int | None = Field(None, ge=1, description="KV cache budget in blocks. Give blocks or bytes; neither: the provider's default.")
-    bytes: int | None = Field(None, ge=1, description="KV cache budget in bytes.")
+    blocks: Count | None = Field(None, description="KV cache budget in blocks. Give blocks or bytes; neither: the provider's default.")
+    bytes: Bytes | None = Field(None, description="KV cache budget in bytes.")
     dtype: Literal["auto", "fp16", "int8", "fp8"] = Field("auto", description="Type of the cached keys and values; auto: fp16.")
     prefix_caching: bool = Field(False, description="Keep and reuse KV blocks of common prompt prefixes.")
 
@@ -52,30 +53,30 @@ class KvCache(Part):
 
 
 class Scheduler(Part):
-    max_sequences: int = Field(32, ge=1, description="Most requests in the engine's running batch (in-flight batching).")
-    max_tokens_per_step: int = Field(1024, ge=1, description="Most tokens computed in one engine step.")
+    max_sequences: Count = Field(32, description="Most requests in the engine's running batch (in-flight batching).")
+    max_tokens_per_step: Count = Field(1024, description="Most tokens computed in one engine step.")
     chunked_prefill: bool = Field(True, description="Split a long prompt's prefill over several steps.")
 
 
 class Cpu(Part):
     """What a scenario says of the CPU engine without being the CPU's alone: on a GPU it is left aside."""
 
-    inference_threads: int | None = Field(None, ge=1, description="As the deployment's own inference_threads, where that is left out.")
+    inference_threads: Threads | None = Field(None, description="As the deployment's own inference_threads, where that is left out.")
 
 
 class Deployment(Part):
     """One named variant of how an engine is served."""
 
-    max_batch_size: int = Field(8, ge=1, description="Largest batch that Triton's batcher forms.")
+    max_batch_size: Count = Field(8, description="Largest batch that Triton's batcher forms.")
     dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
-    instances: int = Field(1, ge=1, description="Model instances.")
+    instances: Instances = Field(1, description="Model instances.")
     response_cache: ResponseCache | None = Field(
         None, description="Triton's response cache: {kind: local, size_mb}, or {kind: redis, host, port}; null: off."
     )
     kv_cache: KvCache = KvCache()
     scheduler: Scheduler = Scheduler()
-    inference_threads: int | None = Field(
-        None, ge=1, description="CPU threads of the engine; default: all cores but one, which is left to the client. Refused on GPUs."
+    inference_threads: Threads | None = Field(
+        None, description="CPU threads of the engine; default: all cores but one, which is left to the client. Refused on GPUs."
     )
     cpu: Cpu | None = Field(
         None, description="Holds where the provider is openvino and is left aside on GPUs, so that one scenario serves both."

@@ -6,18 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from trtbench.scenario.bounds import Celsius, ClockMhz, GpuIndex, MemoryGib, Seconds, Watts
 from trtbench.scenario.part import Part
 
 GpuUuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[0-9A-Fa-f-]{4,64}$")]
 """As `nvidia-smi -L` shows them."""
 
-GpuName = Annotated[int, Field(ge=0)] | GpuUuid
+GpuName = GpuIndex | GpuUuid
 """An index is nvidia-smi's."""
 
 
 class CoolDown(Part):
-    temperature_c: int = Field(ge=20, le=100, description="Every stage waits until each GPU is at most this warm.")
-    timeout_s: float = Field(300.0, gt=0, description="Longest wait before a stage; it then starts warm, and the verdict says so.")
+    temperature_c: Celsius = Field(description="Every stage waits until each GPU is at most this warm.")
+    timeout_s: Seconds = Field(300.0, description="Longest wait before a stage; it then starts warm, and the verdict says so.")
 
 
 class GpuControl(Part):
@@ -26,18 +27,18 @@ class GpuControl(Part):
     devices: tuple[GpuName, ...] | None = Field(
         None, min_length=1, description="GPU indices as nvidia-smi's, or UUIDs (GPU-... or MIG-...); null: every GPU there is."
     )
-    sm_clock_mhz: Annotated[int, Field(gt=0)] | Literal["base", "max"] | None = Field(
+    sm_clock_mhz: ClockMhz | Literal["base", "max"] | None = Field(
         None,
         description="Lock the SM clock at a supported one; base: what the GPU sustains at its power limit; max: the highest.",
     )
-    memory_clock_mhz: Annotated[int, Field(gt=0)] | Literal["max"] | None = Field(None, description="Lock the memory clock.")
-    power_limit_w: float | None = Field(None, gt=0, description="Power limit, within what the GPU allows.")
+    memory_clock_mhz: ClockMhz | Literal["max"] | None = Field(None, description="Lock the memory clock.")
+    power_limit_w: Watts | None = Field(None, description="Power limit, within what the GPU allows.")
     persistence_mode: bool | None = Field(None, description="Keep the driver loaded between processes.")
     compute_mode: Literal["default", "exclusive_process"] | None = Field(
         None, description="exclusive_process: one process may use the GPU, so nobody else can come in."
     )
-    memory_ballast_gib: float | None = Field(None, gt=0, description="GPU memory that is taken before the server starts and held.")
-    memory_leave_free_gib: float | None = Field(None, gt=0, description="The same by its rest: hold all but so much. Give one of the two.")
+    memory_ballast_gib: MemoryGib | None = Field(None, description="GPU memory that is taken before the server starts and held.")
+    memory_leave_free_gib: MemoryGib | None = Field(None, description="The same by its rest: hold all but so much. Give one of the two.")
     cool_down: CoolDown | None = Field(None, description="Wait before each stage; null: start as warm as it is.")
     require_idle: bool = Field(True, description="Refuse to start while other processes use the GPUs; false: only note them.")
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from trtbench.scenario.bounds import MOST_DEPLOYMENTS, Count, Instances, Microseconds
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.part import MOST_NAME_CHARACTERS, NAME_PATTERN
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.rounds import Rounds
-
-Positive = Annotated[int, Field(ge=1)]
 
 LEAST_SEARCH_REPEATS = 3
 
@@ -33,12 +33,12 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
 class Grid(Rounds):
     """Axes over the one deployment of the scenario; those left out stay as the deployment has them."""
 
-    max_batch_size: tuple[Positive, ...] = Field((), description="Triton's batcher: largest batch.")
-    preferred_batch_sizes: tuple[tuple[Positive, ...], ...] = Field((), description="Triton's batcher: lists of sizes it waits for.")
-    max_queue_delay_us: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="Triton's batcher: longest hold, microseconds.")
-    instances: tuple[Positive, ...] = Field((), description="Model instances.")
-    max_sequences: tuple[Positive, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
-    max_tokens_per_step: tuple[Positive, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
+    max_batch_size: tuple[Count, ...] = Field((), description="Triton's batcher: largest batch.")
+    preferred_batch_sizes: tuple[tuple[Count, ...], ...] = Field((), description="Triton's batcher: lists of sizes it waits for.")
+    max_queue_delay_us: tuple[Microseconds, ...] = Field((), description="Triton's batcher: longest hold, microseconds.")
+    instances: tuple[Instances, ...] = Field((), description="Model instances.")
+    max_sequences: tuple[Count, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
+    max_tokens_per_step: tuple[Count, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
     response_cache: tuple[ResponseCache | None, ...] = Field((), description="Triton's response cache: null is off.")
     search: bool = Field(
         False, description="Drop cells that cannot win from the third round on, so that fewer runs find the winner; needs 3 repeats."
@@ -55,6 +55,9 @@ class Grid(Rounds):
             raise ValueError(f"has no axis and one repeat, so nothing to compare: give one of {', '.join(_AXES)}")
         if self.search and self.repeats < LEAST_SEARCH_REPEATS:
             raise ValueError(f"search drops cells after two rounds, repeats is {self.repeats}: set repeats to 3 or more, or drop search")
+        runs = math.prod(map(len, self.axes.values())) * self.repeats
+        if runs > MOST_DEPLOYMENTS:
+            raise ValueError(f"makes {runs:,} deployments, the upper bound is {MOST_DEPLOYMENTS:,}: drop values, or lower repeats")
         for axis, values in self.axes.items():
             told = self.labels_of(axis)
             twice = [str(value) for value, label in zip(values, told, strict=True) if told.count(label) > 1]

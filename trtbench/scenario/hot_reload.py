@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import Factor, Microseconds, Repeats, Seconds, SecondsOrNone, WholeSeconds
 from trtbench.scenario.build_options import Dtype
 from trtbench.scenario.part import Part
 from trtbench.scenario.stage import Stage
@@ -17,7 +18,7 @@ _SWITCHES = ("new_version", "blue_green")
 class VersionPolicy(Part):
     """Triton's `version_policy` of the model. A reload makes new numbers, so `specific` ones would never serve what it brings."""
 
-    latest: int = Field(1, ge=1, description="So many versions are served, those with the highest numbers; the client gets the highest.")
+    latest: Repeats = Field(1, description="So many versions are served, those with the highest numbers; the client gets the highest.")
 
 
 class Reload(Part):
@@ -29,7 +30,7 @@ class Reload(Part):
         "the client switches to it when it is ready, and the first is unloaded when its requests are over."
     )
     to: Dtype | None = Field(None, description="Of new_version and blue_green: the engine that serves from then on; null: the same.")
-    max_queue_delay_us: int | None = Field(None, ge=0, description="Of changed_config: the batcher's new delay.")
+    max_queue_delay_us: Microseconds | None = Field(None, description="Of changed_config: the batcher's new delay.")
     broken: Literal["model", "engine"] | None = Field(
         None, description="Of broken: a model.py that raises (the default), or an engine whose weights are cut in half."
     )
@@ -64,24 +65,22 @@ class PlannedReload(NamedTuple):
 class HotReload(Part):
     """Reloads one after another, counted from the start of the one stage of load."""
 
-    before_s: float = Field(10.0, ge=0, description="Seconds of undisturbed load before the first reload.")
-    every_s: float = Field(15.0, gt=0, description="From one reload's start to the next one's; a longer reload delays the next.")
+    before_s: SecondsOrNone = Field(10.0, description="Seconds of undisturbed load before the first reload.")
+    every_s: Seconds = Field(15.0, description="From one reload's start to the next one's; a longer reload delays the next.")
     reloads: tuple[Reload, ...] = Field(min_length=1, description="In their order.")
-    repeats: int = Field(1, ge=1, description="How often the whole list is gone through; from 2 on the report shows the spread of each.")
+    repeats: Repeats = Field(1, description="How often the whole list is gone through; from 2 on the report shows the spread of each.")
     control: Literal["explicit", "poll"] = Field(
         "explicit",
         description="explicit: trtbench tells the server to load and unload. poll: it changes files alone, the server looks for itself.",
     )
-    poll_s: int = Field(1, ge=1, description="Of control poll: seconds between the server's looks.")
+    poll_s: WholeSeconds = Field(1, description="Of control poll: seconds between the server's looks.")
     version_policy: VersionPolicy = Field(VersionPolicy(), description="Which versions are served at a time.")
     model_warmup: bool | Literal["both"] = Field(
         False,
         description="Whether what a reload loads is warmed up by Triton before it serves (model_warmup in config.pbtxt); both: the list is "
         "gone through without and with it, by turns. The server's start is never warmed up.",
     )
-    max_spike: float = Field(
-        2.0, gt=1, description="A finding names reloads whose TTFT or ITL in the window is over so many times that before."
-    )
+    max_spike: Factor = Field(2.0, description="A finding names reloads whose TTFT or ITL in the window is over so many times that before.")
 
     @model_validator(mode="after")
     def _one_engine_of_several_versions(self) -> HotReload:

@@ -11,17 +11,19 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from trtbench.scenario.bounds import MOST_TOKENS, Between, LogDeviation, Tokens, TokensDeviation, TokensMean, Weight
 from trtbench.scenario.lengths_file import LengthsFile, count_lengths
 from trtbench.scenario.part import Part
 
+_ONE_LENGTH = Between(1, MOST_TOKENS)
 _LEAST_MASS = 0.01  # a law that is nearly all outside its bounds is a slip of the pen
 
 
 class Range(Part):
     """A uniform integer range, both ends included."""
 
-    min: int = Field(ge=1)
-    max: int = Field(ge=1)
+    min: Tokens
+    max: Tokens
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -37,8 +39,8 @@ class Range(Part):
 class _Truncated(Part):
     """A law of a normal variable, conditional on min..max and rounded: what falls outside is drawn again, not moved to the bound."""
 
-    min: int = Field(1, ge=1, description="What is shorter is drawn again.")
-    max: int = Field(ge=1, description="What is longer is drawn again; the model's positions and the KV cache are checked against it.")
+    min: Tokens = Field(1, description="What is shorter is drawn again.")
+    max: Tokens = Field(description="What is longer is drawn again; the model's positions and the KV cache are checked against it.")
 
     @model_validator(mode="after")
     def _mass(self) -> _Truncated:
@@ -78,8 +80,8 @@ class _Truncated(Part):
 class Normal(_Truncated):
     """Normal lengths, truncated."""
 
-    mean: float = Field(ge=1, description="Before truncation.")
-    stddev: float = Field(gt=0, description="Before truncation.")
+    mean: TokensMean = Field(description="Before truncation.")
+    stddev: TokensDeviation = Field(description="Before truncation.")
 
     @property
     def normal(self) -> NormalDist:
@@ -96,8 +98,8 @@ class Normal(_Truncated):
 class Lognormal(_Truncated):
     """Lengths whose logarithm is normal, truncated: the shape of most real traffic."""
 
-    median: float = Field(ge=1, description="Before truncation.")
-    sigma: float = Field(gt=0, description="Standard deviation of the natural logarithm.")
+    median: TokensMean = Field(description="Before truncation.")
+    sigma: LogDeviation = Field(description="Standard deviation of the natural logarithm.")
 
     @property
     def normal(self) -> NormalDist:
@@ -123,8 +125,8 @@ class Lognormal(_Truncated):
 class Empirical(Part):
     """Given lengths, each as likely as its weight."""
 
-    values: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field((), description="One a value; default: all alike.")
+    values: tuple[Tokens, ...] = Field(min_length=1)
+    weights: tuple[Weight, ...] = Field((), description="One a value; default: all alike.")
 
     @model_validator(mode="after")
     def _paired(self) -> Empirical:
@@ -154,7 +156,14 @@ class Empirical(Part):
         return math.fsum(value * share for value, share in zip(self.values, self.shares, strict=True))
 
 
-_KINDS = {"mean": "<normal>", "stddev": "<normal>", "median": "<lognormal>", "sigma": "<lognormal>", "values": "<empirical>"}
+_KINDS = {
+    "mean": "<normal>",
+    "stddev": "<normal>",
+    "median": "<lognormal>",
+    "sigma": "<lognormal>",
+    "values": "<empirical>",
+    "weights": "<empirical>",
+}
 _TAGS: dict[type, str] = {Range: "<uniform>", Normal: "<normal>", Lognormal: "<lognormal>", Empirical: "<empirical>"}
 
 
@@ -167,7 +176,8 @@ def _kind(lengths: object) -> str | None:
 
 def _as_law(lengths: object) -> Any:
     """A number is a range of one; a file becomes its values, so that the effective scenario needs the file no more."""
-    if isinstance(lengths, int):
+    if (isinstance(lengths, int) and not isinstance(lengths, bool)) or (isinstance(lengths, float) and lengths.is_integer()):
+        lengths = _ONE_LENGTH.whole(lengths)
         return {"min": lengths, "max": lengths}
     if isinstance(lengths, dict) and "file" in lengths:
         return count_lengths(LengthsFile.model_validate(lengths))
@@ -182,6 +192,6 @@ Lengths = Annotated[
     | Annotated[Lognormal, Tag("<lognormal>")]
     | Annotated[Empirical, Tag("<empirical>")],
     Discriminator(_kind, custom_error_type="lengths", custom_error_message=_WRITTEN),
-    BeforeValidator(_as_law, json_schema_input_type=int | Range | Normal | Lognormal | Empirical | LengthsFile),
+    BeforeValidator(_as_law, json_schema_input_type=Tokens | Range | Normal | Lognormal | Empirical | LengthsFile),
 ]
 """A number, or a law: uniform, normal, lognormal or empirical; always a law once read."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -14,8 +15,23 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Names become directory and model names, so only letters, digits, '.', '_' and '-'."""
 
 
+class Problem(NamedTuple):
+    """One fault of a scenario. `key`: the path to it, keys of mappings and positions in lists; `value`: what was written there."""
+
+    key: tuple[str | int, ...]
+    value: object
+    message: str
+
+
 class ScenarioError(UserError):
-    """A scenario that cannot be run; the message names the key, the value and the remedy."""
+    """A scenario that cannot be run; the message names the key, the value and the remedy.
+
+    `problems`: the same one by one, for a caller whose user wrote flags instead of keys; empty where it is not about single keys.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class Part(BaseModel):

@@ -6,18 +6,17 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
+from trtbench.scenario.bounds import RampSteps, RequestRate, RequestRateOrNone, Seconds, UserCount, UserCountOrNone
 from trtbench.scenario.part import Part
 
 
 class Ramp(Part):
     """From one level to another, then on at the other. `steps` levels, both ends among them, each as long; without, in a line."""
 
-    first: float = Field(alias="from", ge=0, description="Level at the start.")
-    to: float = Field(ge=0, description="Level at the end.")
-    steps: int | None = Field(None, ge=2, description="Levels held in turn, the first and the last included; null: a straight line.")
-    over_s: float | None = Field(
-        None, gt=0, description="Seconds from the first level to the last, held from there; null: the whole stage."
-    )
+    first: RequestRateOrNone = Field(alias="from", description="Level at the start.")
+    to: RequestRateOrNone = Field(description="Level at the end.")
+    steps: RampSteps | None = Field(None, description="Levels held in turn, the first and the last included; null: a straight line.")
+    over_s: Seconds | None = Field(None, description="Seconds from the first level to the last, held from there; null: the whole stage.")
 
     @model_validator(mode="after")
     def _two_levels(self) -> Ramp:
@@ -37,8 +36,8 @@ class Ramp(Part):
 class UserRamp(Ramp):
     """Users enter one by one; on the way down the last to come leave first, each after its request in flight."""
 
-    first: int = Field(alias="from", ge=0, description="Users at the start.")
-    to: int = Field(ge=1, description="Users at the end.")
+    first: UserCountOrNone = Field(alias="from", description="Users at the start.")
+    to: UserCount = Field(description="Users at the end.")
 
 
 def _kind(level: object) -> str:
@@ -46,12 +45,12 @@ def _kind(level: object) -> str:
 
 
 Rate = Annotated[
-    Annotated[float, Field(gt=0), Tag("<number>")] | Annotated[Ramp, Tag("<ramp>")],
+    Annotated[RequestRate, Tag("<number>")] | Annotated[Ramp, Tag("<ramp>")],
     Discriminator(_kind),
 ]
 """Requests per second, or a ramp of them."""
 
 Users = Annotated[
-    Annotated[int, Field(ge=1), Tag("<number>")] | Annotated[UserRamp, Tag("<ramp>")],
+    Annotated[UserCount, Tag("<number>")] | Annotated[UserRamp, Tag("<ramp>")],
     Discriminator(_kind),
 ]

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from trtbench.override import apply_override
-from trtbench.scenario.part import Part, ScenarioError
+from trtbench.scenario.part import Part, Problem, ScenarioError
 from trtbench.scenario.scenario import Scenario
+from trtbench.strict_yaml import YamlError, read_yaml
 
 PartType = TypeVar("PartType", bound=Part)
+
+_MOST_SHOWN = 200  # characters
+_MOST_SHOWN_BITS = 400  # 120 digits
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario file and apply `key.path=value` overrides; ScenarioError on anything that does not hold."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path)
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read ({error.strerror}); `trtbench scenarios` lists those that ship") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: not YAML: {error}") from error
+    except YamlError as error:
+        raise ScenarioError(str(error)) from error
     if not isinstance(tree, dict):
         raise ScenarioError(f"{path}: a scenario is a mapping with at least `name` and `load`")
     for override in overrides:
@@ -40,20 +43,49 @@ def parse_part(part: type[PartType], tree: dict[str, Any], where: str) -> PartTy
     try:
         return part.model_validate(tree)
     except ValidationError as error:
-        raise ScenarioError(_explain(error, where)) from error
+        problems = list(_problems(error, tree))
+        raise ScenarioError("\n".join(_line(problem, where) for problem in problems), problems) from error
 
 
-def _explain(error: ValidationError, where: str) -> str:
-    """One line a problem. pydantic calls a sequence with a bad item too short as well: said once is enough."""
-    problems = error.errors()
-    places = [problem["loc"] for problem in problems]
-    lines = []
-    for problem in problems:
+def _problems(error: ValidationError, tree: object) -> Iterator[Problem]:
+    """One a key. pydantic calls a sequence with a bad item too short as well: said once is enough. What the branches of a union say
+    of one value is one problem.
+    """
+    found = error.errors()
+    places = [problem["loc"] for problem in found]
+    by_key: dict[tuple[str | int, ...], tuple[object, list[str]]] = {}
+    for problem in found:
         place = problem["loc"]
         if problem["type"] == "too_short" and any(other[: len(place)] == place and len(other) > len(place) for other in places):
             continue
-        value = problem["input"]
-        shown = "" if isinstance(value, (dict, BaseModel)) else f" = {value!r}"
-        key = ".".join(str(part) for part in place if not str(part).startswith("<")) or "scenario"  # <kind>: of a union, no key
-        lines.append(f"{where}: {key}{shown}: {problem['msg'].removeprefix('Value error, ')}")
-    return "\n".join(lines)
+        message = problem["msg"].removeprefix("Value error, ")
+        _, messages = by_key.setdefault(_key(place, tree, problem["type"] == "missing"), (problem["input"], []))
+        messages += [message] if message not in messages else []
+    for key, (value, messages) in by_key.items():
+        yield Problem(key, value, "; or ".join(messages))
+
+
+def _key(place: tuple[str | int, ...], tree: object, missing: bool) -> tuple[str | int, ...]:
+    """The parts of pydantic's place that are keys of `tree`: names of a union's branches are not. A key that is missing ends it."""
+    key: list[str | int] = []
+    node: Any = tree
+    for number, part in enumerate(place):
+        inside = part in node if isinstance(node, Mapping) else isinstance(node, (list, tuple)) and part in range(len(node))
+        if inside or (missing and number == len(place) - 1):
+            key.append(part)
+        if inside:
+            node = node[part]
+    return tuple(key)
+
+
+def _line(problem: Problem, where: str) -> str:
+    shown = "" if isinstance(problem.value, (dict, BaseModel)) else f" = {_shown(problem.value)}"
+    return f"{where}: {'.'.join(map(str, problem.key)) or 'scenario'}{shown}: {problem.message}"
+
+
+def _shown(value: object) -> str:
+    """As Python writes it, cut: a number of thousands of digits, or a list of thousands, helps nobody."""
+    if isinstance(value, int) and value.bit_length() > _MOST_SHOWN_BITS:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value[:_MOST_SHOWN]) if isinstance(value, (str, list, tuple)) else repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 4]} ..."

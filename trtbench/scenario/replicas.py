@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import Servers
 from trtbench.scenario.gpu import GpuName
 from trtbench.scenario.part import Part
 
@@ -15,7 +16,7 @@ Balancer = Literal["client", "haproxy", "nginx"]
 class Replicas(Part):
     """Horizontal scaling of a deployment. One server and balancer client, the default, is Triton as it is."""
 
-    servers: int = Field(1, ge=1, le=64, description="Triton processes, each with the whole engine and its own ports and KV cache.")
+    servers: Servers = Field(1, description="Triton processes, each with the whole engine and its own ports and KV cache.")
     balancer: Balancer = Field(
         "client",
         description="Who spreads the requests: the load generator deals them in turn; haproxy or nginx, found on PATH, stands before "

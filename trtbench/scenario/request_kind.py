@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trtbench.scenario.bounds import Groups, PriorityKey, RatioAboveZero, Tokens, Weight, Zipf
 from trtbench.scenario.lengths import Lengths, Range
 from trtbench.scenario.part import Part
 from trtbench.scenario.think import Think, ThinkTime
@@ -15,10 +16,10 @@ from trtbench.scenario.think import Think, ThinkTime
 class Prefix(Part):
     """Beginnings that prompts have in common, as system prompts are; what a prefix cache lives on."""
 
-    groups: int = Field(1, ge=1, description="Different prefixes.")
-    tokens: int = Field(ge=1, description="Length of each, in front of input_tokens.")
-    share_ratio: float = Field(1.0, gt=0, le=1, description="Share of requests (of sessions) that begin with one.")
-    zipf: float | None = Field(None, gt=0, description="Popularity: prefix k is drawn as often as 1/k^zipf; null: all alike.")
+    groups: Groups = Field(1, description="Different prefixes.")
+    tokens: Tokens = Field(description="Length of each, in front of input_tokens.")
+    share_ratio: RatioAboveZero = Field(1.0, description="Share of requests (of sessions) that begin with one.")
+    zipf: Zipf | None = Field(None, description="Popularity: prefix k is drawn as often as 1/k^zipf; null: all alike.")
 
     @property
     def group_shares(self) -> tuple[float, ...]:
@@ -45,7 +46,7 @@ class Sessions(Part):
 class Cancel(Part):
     """Clients that go away before the end."""
 
-    ratio: float = Field(gt=0, le=1, description="Share of requests.")
+    ratio: RatioAboveZero = Field(description="Share of requests.")
     after_tokens: Lengths | None = Field(None, description="When so many output tokens have arrived.")
     after_s: ThinkTime | None = Field(None, description="So many seconds after it was sent: a number or {mean, distribution}.")
 
@@ -76,7 +77,7 @@ class RequestKind(Part):
     )
     sessions: Sessions | None = Field(None, description="Multi-turn conversations; null: single requests.")
     cancel: Cancel | None = Field(None, description="Requests that the client gives up; null: none.")
-    priorities: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0)]] = Field(
+    priorities: dict[PriorityKey, Weight] = Field(
         {}, description="Weight of each of Triton's priority levels, 1 the highest; empty: requests name none."
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from trtbench.scenario.bounds import CacheMb, Database, Port
 from trtbench.scenario.part import Part
 
 _BYTES_PER_MB = 1_000_000
@@ -17,7 +18,7 @@ class LocalCache(Part):
     """In the server's own memory, so every server of a deployment has one of its own. The least recently used answer goes first."""
 
     kind: Literal["local"]
-    size_mb: float = Field(gt=0, description="Memory of the cache, in megabytes (1,000,000 bytes).")
+    size_mb: CacheMb = Field(description="Memory of the cache, in megabytes (1,000,000 bytes).")
 
     @property
     def label(self) -> str:
@@ -36,8 +37,8 @@ class RedisCache(Part):
 
     kind: Literal["redis"]
     host: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=253, description="Name or address of the Redis server.")
-    port: int = Field(6379, ge=1, le=65535)
-    db: int | None = Field(None, ge=0, description="Number of the database there; null: the server's default.")
+    port: Port = 6379
+    db: Database | None = Field(None, description="Number of the database there; null: the server's default.")
 
     @property
     def label(self) -> str:

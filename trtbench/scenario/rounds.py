@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from trtbench.scenario.bounds import Repeats
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.part import Part
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 class Rounds(Part):
     """What a grid and a scaling have in common: one deployment becomes cells, each of them `repeats` deployments of the run."""
 
-    repeats: int = Field(1, ge=1, description="Times that each cell is served afresh; intervals need two.")
+    repeats: Repeats = Field(1, description="Times that each cell is served afresh; intervals need two.")
     order: Literal["random", "interleaved"] = Field(
         "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from trtbench.scenario.bounds import Instances, RatioInside, Servers, Threads
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.gpu import GpuName
 from trtbench.scenario.ramp import Ramp
 from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.stage import Stage
 
-Positive = Annotated[int, Field(ge=1)]
 Axis = Literal["instances", "inference_threads", "gpus", "servers"]
 
 _AXES: dict[Axis, str] = {"instances": "instances", "inference_threads": "threads", "gpus": "gpus", "servers": "servers"}
@@ -23,18 +23,18 @@ _AXES: dict[Axis, str] = {"instances": "instances", "inference_threads": "thread
 class Scaling(Rounds):
     """Each axis is a curve of its own from its smallest point; what an axis does not vary stays as the one deployment has it."""
 
-    instances: tuple[Positive, ...] = Field((), description="Vertical: model instances in one server.")
-    inference_threads: tuple[Positive, ...] = Field((), description="Vertical: CPU threads of the engine.")
+    instances: tuple[Instances, ...] = Field((), description="Vertical: model instances in one server.")
+    inference_threads: tuple[Threads, ...] = Field((), description="Vertical: CPU threads of the engine.")
     gpus: tuple[tuple[GpuName, ...], ...] = Field(
         (), description="Vertical: lists of GPUs, as [[0], [0, 1]], or of UUIDs; each GPU or MIG instance gets a server of its own."
     )
-    servers: tuple[Positive, ...] = Field((), description="Horizontal: Triton servers behind the deployment's replicas.balancer.")
+    servers: tuple[Servers, ...] = Field((), description="Horizontal: Triton servers behind the deployment's replicas.balancer.")
     load: Literal["per_unit", "fixed"] = Field(
         "per_unit",
         description="per_unit: users or rate, requests and warm-up are those of one unit and grow with their number, so that every point "
         "is as busy (weak scaling); fixed: the same load on every point (strong scaling).",
     )
-    efficiency_bound_ratio: float = Field(0.8, gt=0, lt=1, description="The curve bends at the first point whose efficiency is below it.")
+    efficiency_bound_ratio: RatioInside = Field(0.8, description="The curve bends at the first point whose efficiency is below it.")
 
     @property
     def axes(self) -> dict[Axis, tuple[Any, ...]]:
@@ -61,6 +61,20 @@ class Scaling(Rounds):
                     f"scaling compares one held level, stage {stage.label} changes it: give a number of users, or a constant, poisson or "
                     "gamma rate"
                 )
+
+    def check_points(self, stages: tuple[Stage, ...], deployments: Iterable[str]) -> None:
+        """ValueError for a stage that goes over an upper bound when it grows with a point."""
+        for units in sorted({self.point_of(name)[1] for name in deployments}):
+            for number, stage in enumerate(stages):
+                try:
+                    self.stage_at(stage, units)
+                except ValidationError as error:
+                    key = ".".join(map(str, error.errors()[0]["loc"][:1]))
+                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ValueError(
+                        f"load.{number}{'.' if key else ''}{key} of {stage.label} is multiplied by {units} (scaling.load per_unit): {why}; "
+                        "lower it, or set scaling.load: fixed"
+                    ) from error
 
     def point_of(self, deployment: str) -> tuple[Axis, int]:
         """(axis, units) of a deployment of this scaling."""

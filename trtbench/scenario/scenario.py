@@ -8,6 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import MOST_DEPLOYMENTS, IntervalMs, LimitMs, RatioAboveZero, Seconds, SecondsOrNone, Seed, Windows
 from trtbench.scenario.build_options import BuildOptions, Dtype
 from trtbench.scenario.client import ClientSettings
 from trtbench.scenario.context_limit import ContextLimit
@@ -29,54 +30,54 @@ ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
 class Slo(Part):
     """Limits that a request must keep for goodput, milliseconds; those left out do not count."""
 
-    ttft_ms: float | None = Field(None, gt=0)
-    itl_ms: float | None = Field(None, gt=0, description="On each gap between token responses.")
-    tpot_ms: float | None = Field(None, gt=0)
-    e2e_latency_ms: float | None = Field(None, gt=0)
+    ttft_ms: LimitMs | None = None
+    itl_ms: LimitMs | None = Field(None, description="On each gap between token responses.")
+    tpot_ms: LimitMs | None = None
+    e2e_latency_ms: LimitMs | None = None
 
 
 class Telemetry(Part):
-    interval_ms: int = Field(250, ge=50, description="Time between samples of Triton, processes and GPU.")
+    interval_ms: IntervalMs = Field(250, description="Time between samples of Triton, processes and GPU.")
 
 
 class Seeds(Part):
     """One seed a dimension, so that one thing changes at a time."""
 
-    arrivals: int = 1
-    lengths: int = 2
-    prompts: int = 3
-    sampling: int = 4
-    order: int = 5
+    arrivals: Seed = 1
+    lengths: Seed = 2
+    prompts: Seed = 3
+    sampling: Seed = 4
+    order: Seed = 5
 
 
 class Stability(Part):
     """Steady enough: in the last `windows` windows, request rate and p99 latency each stay within `ratio` of their mean."""
 
-    ratio: float = Field(0.05, gt=0, le=1)
-    windows: int = Field(3, ge=2)
-    window_s: float = Field(10.0, gt=0)
+    ratio: RatioAboveZero = 0.05
+    windows: Windows = 3
+    window_s: Seconds = 10.0
 
 
 class Stop(Part):
     stability: Stability | None = Field(None, description="End a stage as soon as its figures are steady; null: at its own bounds only.")
-    error_ratio: float | None = Field(
-        None, gt=0, le=1, description="End the deployment's load after a stage with a larger share of requests that did not complete."
+    error_ratio: RatioAboveZero | None = Field(
+        None, description="End the deployment's load after a stage with a larger share of requests that did not complete."
     )
-    timeout_s: float = Field(120.0, gt=0, description="A request's own time limit, from due.")
-    drain_s: float = Field(30.0, ge=0, description="After an interrupt: longest wait for what is in flight.")
+    timeout_s: Seconds = Field(120.0, description="A request's own time limit, from due.")
+    drain_s: SecondsOrNone = Field(30.0, description="After an interrupt: longest wait for what is in flight.")
 
 
 class Scenario(Part):
     """What is asked. The run is engines x deployments, each under every stage of load."""
 
     name: Name
-    purpose: str = Field("", description="One line: what this experiment is for.")
+    purpose: str = Field("", max_length=2000, description="One line: what this experiment is for.")
     task: Task = Field("generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.")
     model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
-    deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1)
+    deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1, max_length=MOST_DEPLOYMENTS)
     grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
     scaling: Scaling | None = Field(
         None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
@@ -185,6 +186,7 @@ class Scenario(Part):
     def _scaling_fits(self) -> Scenario:
         if self.scaling:
             self.scaling.check_load(self.load)
+            self.scaling.check_points(self.load, self.deployments)
         for name, deployment in self.deployments.items():
             replicas = deployment.replicas
             if replicas.count == 1 and replicas.balancer == "client":

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from trtbench.records import LoadMode
+from trtbench.scenario.bounds import MOST_DAYS, MOST_SECONDS, Burstiness, Ratio, RatioBelowOne, Requests, RequestsOrNone, Seconds, Speed
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.ramp import Ramp, Rate, Users
 from trtbench.scenario.think import ThinkTime
@@ -41,24 +42,24 @@ class Stage(Part):
     rate: Rate | None = Field(
         None, description="Requests per second of the open loop: a number, or a ramp {from, to, steps, over_s}; of bursts, while on."
     )
-    burstiness: float | None = Field(
-        None, gt=0, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
+    burstiness: Burstiness | None = Field(
+        None, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
     )
-    on_s: float | None = Field(None, gt=0, description="Seconds of each burst; the stage begins with one.")
-    off_s: float | None = Field(None, gt=0, description="Seconds without arrivals between bursts.")
+    on_s: Seconds | None = Field(None, description="Seconds of each burst; the stage begins with one.")
+    off_s: Seconds | None = Field(None, description="Seconds without arrivals between bursts.")
     gaps: Literal["poisson", "constant"] = Field("poisson", description="Arrivals inside bursts; drawn as if there were no pauses.")
     trace: Path | None = Field(
         None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
     )
-    speed: float = Field(1.0, gt=0, description="Of the trace: 2 replays it in half its time.")
-    requests: int | None = Field(None, ge=1, description="End after so many requests.")
-    duration_s: float | None = Field(None, gt=0, description="End after so many seconds; what is in flight is drained.")
-    warmup_requests: int = Field(0, ge=0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
-    cancel_ratio: float | None = Field(
-        None, ge=0, le=1, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
+    speed: Speed = Field(1.0, description="Of the trace: 2 replays it in half its time.")
+    requests: Requests | None = Field(None, description="End after so many requests.")
+    duration_s: Seconds | None = Field(None, description="End after so many seconds; what is in flight is drained.")
+    warmup_requests: RequestsOrNone = Field(0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
+    cancel_ratio: Ratio | None = Field(
+        None, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
     )
-    duplicate_ratio: float | None = Field(
-        None, ge=0, lt=1, description="Share of requests that repeat an earlier one of this stage, in place of workload.duplicate_ratio."
+    duplicate_ratio: RatioBelowOne | None = Field(
+        None, description="Share of requests that repeat an earlier one of this stage, in place of workload.duplicate_ratio."
     )
     same_as: Name | None = Field(
         None,
@@ -90,6 +91,12 @@ class Stage(Part):
     def _ends(self) -> Stage:
         if self.mode != "trace" and self.requests is None and self.duration_s is None:
             raise ValueError("a stage needs requests, duration_s, or both (it ends at the first)")
+        sent = max(self.requests or 0 if self.duration_s is None else 0, self.warmup_requests)
+        if self.mode not in ("trace", "concurrency") and not isinstance(self.rate, Ramp) and sent > self.level * MOST_SECONDS:
+            raise ValueError(
+                f"{sent:,} requests at {self.level:g} requests/s take {sent / self.level / 86_400:,.1f} days; the upper bound is "
+                f"{MOST_DAYS} days: raise the rate, or lower requests and warmup_requests"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,17 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from trtbench.scenario.bounds import SecondsOrNone
 from trtbench.scenario.part import Part
 
 
 class Think(Part):
-    mean: float = Field(ge=0, description="Mean pause, seconds.")
+    mean: SecondsOrNone = Field(description="Mean pause, seconds.")
     distribution: Literal["fixed", "exponential"] = Field("fixed", description="fixed: every pause is the mean; exponential: drawn.")
 
 
 def _as_think(seconds: object) -> object:
-    return {"mean": seconds} if isinstance(seconds, (int, float)) else seconds
+    return {"mean": seconds} if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else seconds
 
 
-ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=Think | float)]
+ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=Think | SecondsOrNone)]
 """Seconds, always the same, or {mean, distribution}; always a Think once read."""

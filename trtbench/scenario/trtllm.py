@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import (
+    Bytes,
+    BytesOrNone,
+    Count,
+    CountOrNone,
+    GpuIndex,
+    Instances,
+    PeriodMs,
+    PeriodMsOrNone,
+    RatioAboveZero,
+    finite,
+)
 from trtbench.scenario.part import Part
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Path = tuple[Annotated[int, Field(ge=0)], ...]
+Path = tuple[CountOrNone, ...]
 
 _ONLY_WITH = {  # parameter: (the mode that reads it)
     "lookahead_window_size": "lookahead",
@@ -31,24 +41,24 @@ class BackendParameters(Part):
     batch_scheduler_policy: Literal["guaranteed_no_evict", "max_utilization"] | None = Field(
         None, description="Admit only what can be ended without a pause, or pack and pause on shortage. Backend: guaranteed_no_evict."
     )
-    kv_cache_free_gpu_mem_fraction: Fraction | None = Field(
+    kv_cache_free_gpu_mem_fraction: RatioAboveZero | None = Field(
         None, description="Of the memory free after the load, for the KV cache; with a token budget the smaller wins. Backend: 0.9."
     )
     max_tokens_in_paged_kv_cache: Count | None = Field(None, description="KV cache budget, tokens; or kv_cache.blocks, kv_cache.bytes.")
     max_attention_window_size: tuple[Count, ...] = Field((), description="Attention window, one for all layers or one a layer.")
     sink_token_length: Count | None = Field(None, description="Sink tokens kept in every attention window.")
-    kv_cache_host_memory_bytes: int | None = Field(None, ge=0, description="Host memory that KV blocks are offloaded to. Backend: 0.")
+    kv_cache_host_memory_bytes: BytesOrNone | None = Field(None, description="Host memory that KV blocks are offloaded to. Backend: 0.")
     kv_cache_onboard_blocks: bool | None = Field(None, description="Copy offloaded blocks back before use. Backend: true.")
     max_beam_width: Count | None = Field(None, description="Widest beam search; not over the engine's. Backend: 1.")
     normalize_log_probs: bool | None = Field(None, description="Backend: true.")
-    iter_stats_max_iterations: int | None = Field(None, ge=0, description="Iterations whose statistics are kept. Backend: 1000.")
-    request_stats_max_iterations: int | None = Field(None, ge=0, description="The same for statistics of requests. Backend: 0.")
-    stats_check_period_ms: Count | None = Field(None, description="Between two looks at the statistics, which feed /metrics. Backend: 100.")
-    cancellation_check_period_ms: Count | None = Field(None, description="Between two looks for cancelled requests. Backend: 100.")
-    recv_poll_period_ms: int | None = Field(
-        None, ge=0, description="Sleep of the leader's receiving thread; needs launch orchestrator. Backend: 0, a busy loop on a core."
+    iter_stats_max_iterations: CountOrNone | None = Field(None, description="Iterations whose statistics are kept. Backend: 1000.")
+    request_stats_max_iterations: CountOrNone | None = Field(None, description="The same for statistics of requests. Backend: 0.")
+    stats_check_period_ms: PeriodMs | None = Field(None, description="Between two looks at the statistics of /metrics. Backend: 100.")
+    cancellation_check_period_ms: PeriodMs | None = Field(None, description="Between two looks for cancelled requests. Backend: 100.")
+    recv_poll_period_ms: PeriodMsOrNone | None = Field(
+        None, description="Sleep of the leader's receiving thread; needs launch orchestrator. Backend: 0, a busy loop on a core."
     )
-    gpu_device_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="GPUs of the model, one a rank. Backend: from 0 on.")
+    gpu_device_ids: tuple[GpuIndex, ...] = Field((), description="GPUs of the model, one a rank. Backend: from 0 on.")
     decoding_mode: Literal["top_k", "top_p", "top_k_top_p", "beam_search", "medusa", "redrafter", "lookahead", "eagle"] | None = Field(
         None, description="How tokens are chosen. Backend: by the engine and the beam width."
     )
@@ -58,17 +68,17 @@ class BackendParameters(Part):
     medusa_choices: tuple[Path, ...] = Field((), description="Medusa's tree, a list of paths.")
     eagle_choices: tuple[Path, ...] = Field((), description="EAGLE's tree, a list of paths.")
     speculative_decoding_fast_logits: bool | None = Field(None, description="Draft logits go from engine to engine. Backend: false.")
-    gpu_weights_percent: Fraction | None = Field(
+    gpu_weights_percent: RatioAboveZero | None = Field(
         None, description="Share of the weights kept on the GPU (0..1); needs an engine built with weight_streaming. Backend: 1."
     )
     multi_block_mode: bool | None = Field(None, description="Split long attention over thread blocks. Backend: true.")
     enable_context_fmha_fp32_acc: bool | None = Field(None, description="Accumulate context attention in FP32. Backend: false.")
     cuda_graph_mode: bool | None = Field(None, description="Replay generation steps as CUDA graphs. Backend: false.")
-    cuda_graph_cache_size: int | None = Field(None, ge=0, description="CUDA graphs kept; needs cuda_graph_mode. Backend: 0.")
+    cuda_graph_cache_size: CountOrNone | None = Field(None, description="CUDA graphs kept; needs cuda_graph_mode. Backend: 0.")
     lora_cache_optimal_adapter_size: Count | None = Field(None, description="Backend: 8.")
     lora_cache_max_adapter_size: Count | None = Field(None, description="Backend: 64.")
-    lora_cache_gpu_memory_fraction: Fraction | None = Field(None, description="Backend: 0.05.")
-    lora_cache_host_memory_bytes: Count | None = Field(None, description="Backend: 1 GiB.")
+    lora_cache_gpu_memory_fraction: RatioAboveZero | None = Field(None, description="Backend: 0.05.")
+    lora_cache_host_memory_bytes: Bytes | None = Field(None, description="Backend: 1 GiB.")
 
     @model_validator(mode="after")
     def _modes(self) -> BackendParameters:
@@ -108,9 +118,9 @@ class TensorRtLlm(Part):
         "inflight_fused_batching", description="gpt_model_type: in-flight batching, or V1, static batches."
     )
     parameters: BackendParameters = BackendParameters()
-    preprocessing_instances: int = Field(1, ge=1, description="Tokenizer instances (ensemble, bls).")
-    postprocessing_instances: int = Field(1, ge=1, description="Detokenizer instances (ensemble, bls).")
-    bls_instances: int = Field(1, ge=1, description="Instances of tensorrt_llm_bls; each holds one request: about the engine's batch size.")
+    preprocessing_instances: Instances = Field(1, description="Tokenizer instances (ensemble, bls).")
+    postprocessing_instances: Instances = Field(1, description="Detokenizer instances (ensemble, bls).")
+    bls_instances: Instances = Field(1, description="Instances of tensorrt_llm_bls; each holds one request: about the engine's batch size.")
     accumulate_tokens: bool = Field(False, description="bls: every streamed response carries all the text so far.")
     add_special_tokens: bool = Field(False, description="ensemble, bls: the tokenizer adds its special tokens.")
     skip_special_tokens: bool = Field(True, description="ensemble, bls: the text is without special tokens.")
@@ -137,13 +147,18 @@ class LlmApi(Part):
         description="auto: mpirun of one process, as NVIDIA's launcher. llmapi_launch: a process a rank under trtllm-llmapi-launch.",
     )
     oversubscribe: bool = Field(False, description="mpirun may start more ranks than it counts cores.")
-    free_gpu_memory_fraction: Fraction | None = Field(None, description="Of the memory free after the load, for the KV cache.")
-    host_cache_bytes: int | None = Field(None, ge=0, description="Host memory that KV blocks are offloaded to.")
+    free_gpu_memory_fraction: RatioAboveZero | None = Field(None, description="Of the memory free after the load, for the KV cache.")
+    host_cache_bytes: BytesOrNone | None = Field(None, description="Host memory that KV blocks are offloaded to.")
     capacity_scheduler_policy: Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"] | None = None
     context_chunking_policy: Literal["FIRST_COME_FIRST_SERVED", "EQUAL_PROGRESS"] | None = None
     cuda_graphs: bool | None = Field(None, description="false: off (cuda_graph_config: null); true: padded batch sizes.")
     disable_overlap_scheduler: bool | None = None
     attn_backend: str | None = Field(None, min_length=1, description="TRTLLM, FLASHINFER, VANILLA, as the version has them.")
     stream_interval: Count | None = Field(None, description="Tokens between two streamed responses.")
-    cancellation_check_period_ms: Count | None = Field(None, description="Between two looks for cancelled requests. Model: 100.")
+    cancellation_check_period_ms: PeriodMs | None = Field(None, description="Between two looks for cancelled requests. Model: 100.")
     options: dict[str, Any] = Field({}, description="Further keywords of tensorrt_llm.LLM; refused where the version does not know one.")
+
+    @model_validator(mode="after")
+    def _finite(self) -> LlmApi:
+        finite(self.options, "options")
+        return self

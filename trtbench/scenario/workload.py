@@ -8,30 +8,31 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from trtbench.scenario.bounds import CountOrNone, RatioAboveZero, RatioBelowOne, Requests, Temperature, WeightAboveZero
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.request_kind import RequestKind
 
 
 class Sampling(Part):
-    temperature: float = Field(0.0, ge=0, description="0: greedy decoding.")
-    top_k: int = Field(0, ge=0, description="0: no bound.")
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: Temperature = Field(0.0, description="0: greedy decoding.")
+    top_k: CountOrNone = Field(0, description="0: no bound.")
+    top_p: RatioAboveZero = 1.0
 
 
 class Component(RequestKind):
     """One kind among those of a mix. What it leaves out is as the workload has it."""
 
-    weight: float = Field(1.0, gt=0, description="Share of requests (of sessions), against the other components' weights.")
+    weight: WeightAboveZero = Field(1.0, description="Share of requests (of sessions), against the other components' weights.")
 
 
 class Workload(RequestKind):
     mix: dict[Name, Component] = Field({}, description="Kinds of requests by name, each drawn by its weight; empty: all of one kind.")
-    duplicate_ratio: float = Field(
-        0.0, ge=0, lt=1, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
+    duplicate_ratio: RatioBelowOne = Field(
+        0.0, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
     )
     ignore_eos: bool = Field(True, description="Generate exactly output_tokens, whatever the model would rather say.")
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
-    distinct_prompts: int = Field(256, ge=1, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
+    distinct_prompts: Requests = Field(256, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
     streaming: bool = Field(True, description="Tokens as they are made; false: one response with all of them.")
     sampling: Sampling = Sampling()
 
