@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -12,8 +13,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from trtbench import __version__, commands, data
+from trtbench.analysis.verdict import Reason, Status, Verdict
 from trtbench.cli import main
 from trtbench.engine.build import PROVIDERS
+from trtbench.run import RunOutcome
+from trtbench.rundir import RunDirectory
 from trtbench.scenario import Scenario
 from trtbench.serving.installation import InstallationError
 
@@ -37,7 +41,6 @@ def test_every_shipped_scenario_can_be_run_dry(name: str) -> None:
     assert ("KV cache" in result.stdout) == (scenario.task == "generate")
 
 
-@needs_openvino
 @needs_openvino
 def test_a_directory_of_a_scenarios_name_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "load").mkdir()
@@ -222,3 +225,27 @@ def test_doctor_says_what_this_machine_can_do() -> None:
     assert result.exit_code in (0, 1)
     assert "tritonserver" in result.stdout
     assert all(f"provider {name}" in result.stdout for name in PROVIDERS)
+
+
+@pytest.mark.parametrize(
+    ("status", "reasons", "lost", "interrupted_by", "code"),
+    [
+        ("VALID", (), (), None, 0),
+        ("SUSPECT", (), (), None, 0),
+        ("INVALID", (), (), None, commands.INVALID_RUN),
+        ("INVALID", (Reason("nothing_completed", "invalid"),), (), None, 1),
+        ("INVALID", (), ("default-fp16",), None, 1),
+        ("INVALID", (), (), 2, 130),
+    ],
+)
+def test_the_exit_code_follows_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    status: Status,
+    reasons: tuple[Reason, ...],
+    lost: tuple[str, ...],
+    interrupted_by: int | None,
+    code: int,
+) -> None:
+    monkeypatch.setattr(commands, "report_run", lambda path, language: SimpleNamespace(verdict=Verdict(status, reasons)))
+    assert commands._finish(RunOutcome(RunDirectory(tmp_path), interrupted_by, lost), "en") == code

@@ -13,7 +13,7 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.errors import UserError
 from trtbench.fitted import fitted
-from trtbench.preflight import check_open_files, check_run, check_scenario, check_writable
+from trtbench.preflight import check_levels, check_open_files, check_run, check_scenario, check_writable
 from trtbench.scenario import Scenario, ScenarioError, load_scenario, parse_scenario
 from trtbench.serving.installation import InstallationError
 
@@ -55,6 +55,31 @@ def test_what_cannot_be_run_is_said_before_anything_is_spent(more: dict[str, Any
         check_scenario(scenario(**more))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        ({"concurrency": 128, "requests": 24}, "load: stage c128 has 24 requests for 128 users"),
+        ({"concurrency": 2, "requests": 1, "duration_s": 60}, "give it at least 2 requests"),
+    ],
+)
+def test_a_level_that_cannot_be_reached_is_refused(stage: dict[str, Any], says: str) -> None:
+    with pytest.raises(ScenarioError, match=says):
+        check_scenario(scenario(load=[{"concurrency": 1, "requests": 1}, stage]))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"concurrency": 2, "requests": 2},
+        {"concurrency": 128, "duration_s": 1},
+        {"concurrency": {"from": 1, "to": 8}, "duration_s": 60, "requests": 4},
+        {"mode": "poisson", "rate": 8, "requests": 2},
+    ],
+)
+def test_a_level_that_can_be_reached_or_is_a_rate_is_not(stage: dict[str, Any]) -> None:
+    check_levels(scenario(load=[stage]))
 
 
 @pytest.fixture

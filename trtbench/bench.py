@@ -13,7 +13,7 @@ from trtbench.load.target import Target
 from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import PromptSource
 from trtbench.padding import padded
-from trtbench.preflight import check_open_files, check_writable
+from trtbench.preflight import check_levels, check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
 from trtbench.scenario import Scenario, ScenarioError
@@ -41,6 +41,7 @@ def bench(
     if scenario.gpu:
         raise ScenarioError("gpu: somebody else's server may run on other GPUs than this machine's; use `trtbench gpu lock` beside it")
     check_writable(runs)
+    check_levels(scenario)
     check_open_files(scenario)
     if target.family.name != "ids":
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)

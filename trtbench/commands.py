@@ -40,6 +40,9 @@ from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SamplerError
 
+INVALID_RUN = 4
+"""Exit code of a run that came to its end and whose figures cannot be used."""
+
 
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
     scenario = asked_for(path, overrides, search)
@@ -84,7 +87,9 @@ def _finish(outcome: RunOutcome, language: str) -> int:
     if outcome.interrupted_by is not None:
         return 128 + outcome.interrupted_by
     nothing_completed = any(reason.code == "nothing_completed" for reason in summary.verdict.reasons)
-    return 1 if outcome.lost or nothing_completed else 0
+    if outcome.lost or nothing_completed:
+        return 1
+    return INVALID_RUN if summary.verdict.status == "INVALID" else 0
 
 
 def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:

@@ -22,7 +22,7 @@ from trtbench.load.dataset_file import read_dataset
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
-from trtbench.scenario import Deployment, GpuControl, Scenario, ScenarioError, Stage
+from trtbench.scenario import Deployment, GpuControl, Ramp, Scenario, ScenarioError, Stage
 from trtbench.serving.balancer import find_balancer
 from trtbench.serving.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
@@ -56,6 +56,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         raise ScenarioError(
             f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
         )
+    check_levels(scenario)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
             read_dataset(kind.dataset.path)
@@ -164,6 +165,18 @@ def _check_gpus(asked: GpuControl) -> None:
     from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
 
     check_gpus(asked)
+
+
+def check_levels(scenario: Scenario) -> None:
+    """ScenarioError for a closed loop that has fewer requests than users: its level would never be reached."""
+    for name in scenario.deployments:
+        for stage in scenario.load_of(name):
+            users = stage.level if stage.mode == "concurrency" and not isinstance(stage.concurrency, Ramp) else 0
+            if stage.requests is not None and stage.requests < users:
+                raise ScenarioError(
+                    f"load: stage {stage.label} has {stage.requests} requests for {users:g} users, so that level is never reached: "
+                    f"give it at least {users:g} requests (several for each user show a steady state), or a duration_s instead"
+                )
 
 
 def check_open_files(scenario: Scenario) -> None:

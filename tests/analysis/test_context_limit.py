@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from synthetic_run import MS, S, request_of, samples_of
 
-from trtbench.analysis.context_limit import ContextLimits, context_limits
+from trtbench.analysis.context_limit import ContextLimits, Limit, PredictedBy, context_limits
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
-from trtbench.analysis.findings import Finding
+from trtbench.analysis.failure import FailureClass
+from trtbench.analysis.finding import Finding
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.trials import MemoryShort
 from trtbench.analysis.validity import limit_reasons
@@ -229,8 +231,38 @@ def findings(limits: ContextLimits) -> dict[str, Finding]:
     return {finding.code: finding for finding in limit_findings(result)}
 
 
-def test_a_search_as_predicted_has_no_finding() -> None:
-    assert findings(whole_search().found()) == {}
+def test_a_search_as_predicted_says_what_raises_its_limit_and_nothing_else() -> None:
+    found = findings(whole_search().found())
+    assert list(found) == ["limit_of_kv_budget"]
+    assert found["limit_of_kv_budget"].figures == {"users": 1, "passed_tokens": 1504, "failed_tokens": 1536, "failure": "kv_exhausted"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "rule", "theory", "code"),
+    [
+        ("length_rule", "positions", 1504, "limit_of_positions"),
+        ("length_rule", "prompt", 1510, "limit_of_max_input"),
+        ("length_rule", "kv_budget", 1535, "limit_of_kv_budget"),
+        ("length_rule", "kv_budget", 1536, "limit_of_a_length_rule"),  # theory puts it elsewhere: another rule
+        ("kv_exhausted", "positions", 9000, "limit_of_kv_budget"),
+        ("device_out_of_memory", "kv_budget", 1504, "limit_of_device_memory"),
+        ("oom_killed", None, None, "limit_of_host_memory"),
+        ("timeout", "positions", 1504, "limit_of_time"),
+        ("server_died", None, None, "limit_of_a_crash"),
+        ("other", None, None, "limit_of_another_kind"),
+    ],
+)
+def test_what_raises_a_limit_goes_by_the_class_of_its_failure(
+    failure: FailureClass, rule: PredictedBy | None, theory: int | None, code: str
+) -> None:
+    limit = Limit(1, 1504, 1536, failure, "", 3, 0, None)
+    limits = replace(whole_search().found(), limits=(limit,), predicted_by=rule, predicted_tokens=theory)
+    assert [one.code for one in findings(limits).values() if one.code.startswith("limit_of_")] == [code]
+
+
+def test_a_limit_that_was_cancelled_or_not_met_raises_nothing() -> None:
+    limits = (Limit(1, 1504, 1536, "cancelled", "", 0, 0, None), Limit(2, 1504, None, None, "", 0, 0, None))
+    assert not any(code.startswith("limit_of_") for code in findings(replace(whole_search().found(), limits=limits)))
 
 
 def test_what_is_wrong_is_a_finding() -> None:

@@ -10,7 +10,8 @@ import pytest
 from synthetic_run import write_synthetic_run
 
 from trtbench.analysis.drift import Drift
-from trtbench.analysis.findings import Finding, deployment_findings
+from trtbench.analysis.finding import Finding
+from trtbench.analysis.findings import deployment_findings
 from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Level, StageResult, Summary, Worker, summarise
 from trtbench.records import Event
 

@@ -40,15 +40,15 @@ def test_the_context_limit(tmp_path: Path) -> None:
     limits, found = searched(tmp_path / "run", whole_search())
     (limit,) = limits.limits
     assert (limit.passed_tokens, limit.failed_tokens, limit.failure, limit.confirmed) == (1504, 1536, "kv_exhausted", 6)
-    assert (limits.predicted_tokens, limits.agrees(limit), found) == (LIMIT, True, set())
+    assert (limits.predicted_tokens, limits.agrees(limit), found) == (LIMIT, True, {"limit_of_kv_budget"})
     assert next(trial.error for trial in limits.trials if not trial.passed) == NO_ROOM
 
 
 def test_a_context_limit_that_theory_did_not_give_and_a_server_that_is_ill(tmp_path: Path) -> None:
-    assert searched(tmp_path / "early", whole_search(), blocks=2 * BLOCKS)[1] == {"limit_not_as_predicted"}
+    assert searched(tmp_path / "early", whole_search(), blocks=2 * BLOCKS)[1] == {"limit_not_as_predicted", "limit_of_kv_budget"}
     search = whole_search()
     search.trial(1, 2048, healthy=False, blocks_left=3)
-    assert searched(tmp_path / "ill", search)[1] == {"limit_unhealthy", "limit_blocks_left"}
+    assert searched(tmp_path / "ill", search)[1] == {"limit_unhealthy", "limit_blocks_left", "limit_of_kv_budget"}
 
 
 def reloaded(path: Path, records: list[RequestRecord]) -> Summary:

@@ -9,7 +9,7 @@ import pytest
 from encoder_run import write_encoder_run
 from report.test_words import PLACE, every_finding, every_reason
 
-from trtbench.analysis.findings import Finding
+from trtbench.analysis.finding import Finding
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.core import core_table
 from trtbench.report.document import write_reports

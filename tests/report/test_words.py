@@ -16,8 +16,12 @@ import trtbench.report
 from trtbench.analysis.cache_findings import cache_findings, gain_findings
 from trtbench.analysis.cache_gain import CacheGain, StageGain
 from trtbench.analysis.client_validity import transport_reasons
+from trtbench.analysis.context_limit import PredictedBy
+from trtbench.analysis.doubts import Doubts
 from trtbench.analysis.drift import Drift
-from trtbench.analysis.findings import Finding, deployment_findings
+from trtbench.analysis.failure import FailureClass
+from trtbench.analysis.finding import Finding
+from trtbench.analysis.findings import deployment_findings
 from trtbench.analysis.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.limit_findings import limit_findings
 from trtbench.analysis.percentile import Distribution
@@ -155,6 +159,12 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
+    for failure in get_args(FailureClass):
+        for rule in get_args(PredictedBy):
+            for theory in (64, 4096):  # where the limit is, and elsewhere
+                limit = Limit(1, 64, 99, failure, "?", 1, 0, 64)
+                found = replace(BAD_LIMITS, limits=(limit,), predicted_by=rule, predicted_tokens=theory)
+                yield from limit_findings(replace(worst, context_limits=found))
     for found in bad_reloads():
         yield from reload_findings(replace(worst, reloads=found), planned_reloads())
     uneven = replace(c8, resources=replace(c8.resources, replicas=(Replica(900, None, None), Replica(100, None, None))))
@@ -191,7 +201,13 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     for ended in ("server_lost", "broken_off", "error_bound", "done"):
         lost = replace(stage.conservation, unrecorded=1)
         worst = replace(
-            stage, span=replace(stage.span, ended=ended), conservation=lost, wrong_length=1, resources=use, foreign_cpu_cores=1.0
+            stage,
+            span=replace(stage.span, ended=ended),
+            conservation=lost,
+            wrong_length=1,
+            resources=use,
+            foreign_cpu_cores=1.0,
+            users_reached=0.5,
         )
         for share in (0.0, 1.0):
             stamps = replace(stage.stamps, lag_p99_ns=10**10, coalesced_ratio=share)
@@ -253,3 +269,13 @@ def test_every_finding_and_reason_can_be_said(summary: Summary, language: Langua
     content = document(replace(summary, findings=findings, verdict=replace(summary.verdict, reasons=reasons)), Words(language), ())
     assert len(content.reasons) == len(reasons)
     assert not PLACE.search(str(content))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_doubt_of_a_stage_has_a_short_text(summary: Summary, language: Language) -> None:
+    doubts = Doubts(every_reason(summary))
+    places = [("default-fp16", "c1"), ("d", "c1")]
+    codes = {doubt.code for doubt in doubts.about(places)}
+    worded = {key.split(".")[1] for key in texts_of(language) if key.startswith("doubt.")}
+    assert codes <= worded, "a reason that can doubt a stage needs a short text under `doubt`"
+    assert worded - codes <= {"few_samples", "gpu_warm", "gpu_busy"} | codes

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+RAN = (0, 4)
+"""Exit codes of a run that came to its end: on a machine that is busy with something else its verdict may be INVALID."""
 ROOT = Path(__file__).parents[2]
 """The checkout: built engines are looked for below the working directory."""
 

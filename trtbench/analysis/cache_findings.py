@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trtbench.analysis.cache_gain import CacheGain
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.findings import Finding
+from trtbench.analysis.finding import Finding
 
 _LEAST_ANSWERED = 100
 _RARE_RATIO = 0.05
@@ -39,4 +39,4 @@ def gain_findings(pair: CacheGain) -> Iterator[Finding]:
         worst = min(losses, key=lambda stage: stage.gain.mean)
         figures: dict[str, float | str] = {"gain_ratio": worst.gain.mean - 1, "off": pair.off}
         figures |= {"hit_ratio": "-" if worst.hit_ratio is None else worst.hit_ratio}
-        yield Finding("cache_costs", "warning", f"{pair.on}-{pair.dtype}", worst.stage, figures=figures)
+        yield Finding("cache_costs", "warning", f"{pair.on}-{pair.dtype}", worst.stage, figures=figures, rests_on=worst.rests_on)

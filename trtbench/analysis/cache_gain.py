@@ -11,6 +11,7 @@ from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import main_rate
+from trtbench.analysis.verdict import Place
 from trtbench.scenario import Scenario
 
 Rounds = list[tuple[StageResult, StageResult, CachedStage]]
@@ -38,6 +39,7 @@ class StageGain:
     p50_on_ns: float | None
     p99_off_ns: float | None
     p99_on_ns: float | None
+    rests_on: tuple[Place, ...] = ()  # the stages of all repeats, without the cache and with it
 
     @property
     def clear(self) -> bool:
@@ -90,10 +92,12 @@ def _stages(served: Sequence[tuple[DeploymentResult, DeploymentResult]]) -> tupl
             without, having = off.stage(cached.stage), on.stage(cached.stage)
             if without and having and without.supports_rates and having.supports_rates:
                 rounds.setdefault(cached.stage, []).append((without, having, cached))
-    return tuple(gain for name, found in rounds.items() if (gain := _gain(name, found)))
+    names = [result.name for pair in served for result in pair]
+    gains = (_gain(name, found, tuple((deployment, name) for deployment in names)) for name, found in rounds.items())
+    return tuple(gain for gain in gains if gain)
 
 
-def _gain(name: str, rounds: Rounds) -> StageGain | None:
+def _gain(name: str, rounds: Rounds, rests_on: tuple[Place, ...]) -> StageGain | None:
     rates = [(main_rate(off.throughput), main_rate(on.throughput)) for off, on, _ in rounds]
     known = [(off, on) for off, on in rates if off and on]
     rate_off, rate_on = Estimate.of(off for off, _ in known), Estimate.of(on for _, on in known)
@@ -105,7 +109,7 @@ def _gain(name: str, rounds: Rounds) -> StageGain | None:
     return StageGain(
         stage=name,
         closed=rounds[0][1].is_closed_loop,
-        level=rounds[0][1].span.asked,
+        level=rounds[0][1].level,
         repeat_ratio=_mean([cached.repeat_ratio for *_, cached in rounds]),
         servable_ratio=_mean([cached.servable_ratio for *_, cached in rounds]),
         hit_ratio=_mean([cached.hit_ratio for *_, cached in rounds]),
@@ -116,6 +120,7 @@ def _gain(name: str, rounds: Rounds) -> StageGain | None:
         p50_on_ns=_mean([latency.p50 for latency in on_ns]),
         p99_off_ns=_mean([latency.p99 for latency in off_ns]),
         p99_on_ns=_mean([latency.p99 for latency in on_ns]),
+        rests_on=rests_on,
     )
 
 

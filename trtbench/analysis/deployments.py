@@ -145,10 +145,15 @@ def deployment_result(
     )
 
 
+def curve_stages(stages: Sequence[StageResult]) -> list[StageResult]:
+    """The stages that are points of throughput against users."""
+    return [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
+
+
 def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
     """(users, `main_rate`) of the closed-loop stages that held one level and whose rates hold."""
-    ran = [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
-    return [(s.span.asked, rate) for s in ran if (rate := main_rate(s.throughput))]
+    ran = curve_stages(stages)
+    return [(s.level, rate) for s in ran if (rate := main_rate(s.throughput))]
 
 
 def _facts_file(directory: DeploymentDirectory, name: str) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _pressures(
 ) -> tuple[KvPressure, ...]:
     found = []
     for stage in stages:
-        span, users = stage.span, stage.span.asked if stage.is_closed_loop and stage.held_level else None
+        span, users = stage.span, stage.level if stage.is_closed_loop and stage.held_level else None
         pressure = kv_pressure(span.name, users, records.get(span.name, []), samples, span.start_ns, span.end_ns, facts.may_cache_prefixes)
         if pressure:
             found.append(pressure)

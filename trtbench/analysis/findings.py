@@ -1,24 +1,21 @@
-"""Findings: what was seen, with its figures, as data; report/ puts them into words.
+"""The rules that make findings of one deployment's figures.
 
 A rule yields a finding only from figures that exist and are supported; without them it yields nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from trtbench.analysis.client_validity import CLIENT_CORES_SUSPECT
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployments import DeploymentResult, curve_stages
+from trtbench.analysis.finding import Finding
 from trtbench.analysis.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.workers import busiest
 from trtbench.records import Outcome
 from trtbench.scenario import Scenario
-
-Severity = Literal["critical", "warning", "info"]
-_ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
 
 SATURATED_RATIO = 0.9
 _BATCH_HIT_LOW_RATIO = 0.05
@@ -26,22 +23,6 @@ _LEAST_EXECUTIONS = 20
 _RATE_KEPT_RATIO = 0.9
 _SLO_KEPT_RATIO = 0.99
 _CREEP_RATIO = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`code` selects the text (seen, cause, remedy); `limits` says that this is what bounds throughput; `figures` are the evidence."""
-
-    code: str
-    severity: Severity
-    deployment: str = ""
-    stage: str = ""
-    limits: bool = False
-    figures: Mapping[str, float | str] = field(default_factory=dict)
-
-
-def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
 
 
 def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count: int) -> Iterator[Finding]:
@@ -76,7 +57,7 @@ def _first(result: DeploymentResult, rule: _Rule) -> Iterator[Finding]:
     for stage in result.stages:
         found = rule(stage)
         if found:
-            yield Finding(found.code, found.severity, result.name, stage.span.name, found.limits, found.figures)
+            yield replace(found, deployment=result.name, stage=stage.span.name)
             return
 
 
@@ -118,13 +99,14 @@ def _knee(result: DeploymentResult) -> Iterator[Finding]:
         return
     counted = any(stage.throughput.output_token_throughput is not None for stage in result.stages)
     unit = "tokens" if counted else "requests"
+    places = tuple((result.name, stage.span.name) for stage in curve_stages(result.stages))
     last: dict[str, float | str] = {"unit": unit, "top_users": knee.levels[-1], f"top_{unit}_per_s": knee.throughputs[-1]}
     if knee.level is None or knee.throughput is None:
         step = {"last_users": knee.levels[-2], "gain_ratio": knee.throughputs[-1] / knee.throughputs[-2] - 1}
-        yield Finding("no_knee", "info", result.name, figures={**last, **step})
+        yield Finding("no_knee", "info", result.name, figures={**last, **step}, rests_on=places)
     else:
         at = {"knee_users": knee.level, f"knee_{unit}_per_s": knee.throughput, "gain_ratio": knee.throughputs[-1] / knee.throughput - 1}
-        yield Finding("knee", "info", result.name, limits=True, figures={**last, **at})
+        yield Finding("knee", "info", result.name, limits=True, figures={**last, **at}, rests_on=places)
 
 
 def _cpu(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Finding | None:
@@ -188,10 +170,10 @@ def _client(stage: StageResult) -> Finding | None:
 
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
     """At the highest closed-loop load. TensorRT-LLM's C++ backend always reports batches of one, so there it says nothing."""
-    closed = [stage for stage in result.stages if stage.is_closed_loop and stage.span.asked >= 2]
+    closed = [stage for stage in result.stages if stage.is_closed_loop and stage.level >= 2]
     if not closed or not result.facts.dynamic_batching or result.facts.max_batch_size == 1 or result.facts.provider == "tensorrt_llm":
         return
-    stage = max(closed, key=lambda stage: stage.span.asked)
+    stage = max(closed, key=lambda stage: stage.level)
     triton, inflight = stage.triton_batching, stage.inflight
     if triton is None or triton.batch_hit_ratio is None or triton.executions < _LEAST_EXECUTIONS:
         return
@@ -241,9 +223,9 @@ def _slo(result: DeploymentResult) -> Iterator[Finding]:
         return
     stage, ratio = min(missed, key=lambda pair: pair[1])
     kept = ", ".join(kept.span.name for kept, good in judged if good >= _SLO_KEPT_RATIO) or "-"
-    yield Finding(
-        "slo_missed", "warning", result.name, stage.span.name, figures={"goodput_ratio": ratio, "kept": kept, "count": len(missed)}
-    )
+    figures: dict[str, float | str] = {"goodput_ratio": ratio, "kept": kept, "count": len(missed)}
+    places = tuple((result.name, stage.span.name) for stage, _ in judged)
+    yield Finding("slo_missed", "warning", result.name, stage.span.name, figures=figures, rests_on=places)
 
 
 def _creep(result: DeploymentResult) -> Iterator[Finding]:

@@ -9,10 +9,12 @@ from typing import Any
 
 from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, figure_by, percentile_of, with_pareto
 from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.doubts import Doubt
 from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.race import SLO_KEPT_RATIO, Drop
 from trtbench.analysis.scores import score
 from trtbench.analysis.stages import StageResult
+from trtbench.analysis.verdict import Place
 from trtbench.records import Event
 from trtbench.scenario import Grid, Scenario
 
@@ -56,6 +58,8 @@ class Frontier:
     percentiles: dict[str, Percentile]
     winner: Winner | None
     search: Spent | None = None
+    rests_on: tuple[Place, ...] = ()  # the stage on every deployment that was compared
+    doubts: tuple[Doubt, ...] = ()  # of the verdict, against any of these
 
 
 def frontiers(results: Sequence[DeploymentResult], scenario: Scenario, events: Sequence[Event] = ()) -> tuple[Frontier, ...]:
@@ -97,7 +101,8 @@ def _frontier(
         asked = _rounds_asked(name, served, drops) if grid.search else grid.repeats
         cells.append(cell_of(name, list(of_cell.values()), percentiles, asked, figures, drops.get(name)))
     spent = Spent(len(names) * grid.repeats, len(results)) if grid.search else None
-    return Frontier(label, dtype, with_pareto(cells), percentiles, winner(cells), spent)
+    places = tuple((result.name, label) for result in results)
+    return Frontier(label, dtype, with_pareto(cells), percentiles, winner(cells), spent, places)
 
 
 def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 
 from trtbench.analysis.comparison import Comparison
-from trtbench.analysis.findings import Finding, Severity
+from trtbench.analysis.finding import Finding, Severity
 
 CLEAR_RATIO = 1.05
 """A throughput ratio nearer to 1 than this is within what two runs of one engine differ by."""
@@ -33,7 +33,8 @@ def precision_findings(pair: Comparison) -> Iterator[Finding]:
             "stages": len(speeds),
             "size_factor": pair.engine_size_ratio if pair.engine_size_ratio is not None else "-",
         }
-        yield Finding(code, "warning" if code == "precision_slower" else "info", pair.other, figures=figures)
+        places = tuple((name, stage.stage) for stage in sound for name in (pair.base, pair.other))
+        yield Finding(code, "warning" if code == "precision_slower" else "info", pair.other, figures=figures, rests_on=places)
     said = pair.agreement
     if said is not None and said.prompts >= _LEAST_PROMPTS:
         early = said.mean_prefix_ratio < _EARLY_PREFIX_RATIO

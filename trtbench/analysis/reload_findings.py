@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.findings import Finding
+from trtbench.analysis.finding import Finding
 from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.verdict import Reason
 from trtbench.scenario import HotReload, Scenario
@@ -21,8 +22,9 @@ def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Fi
     finished = [one for one in found.reloads if one.end_ns is not None]
     yield from _as_meant(result, finished)
     yield from _lost(result, finished, found.lost)
-    yield from _spiked(result, finished, asked)
-    yield from _no_recovery(result, finished)
+    places = tuple((result.name, stage.span.name) for stage in result.stages)
+    for finding in (*_spiked(result, finished, asked), *_no_recovery(result, finished)):
+        yield replace(finding, rests_on=places)
     for series, rise in found.rises.items():
         if rise and rise.is_leak:
             unit = "bytes" if series.endswith("_bytes") else "count"

@@ -12,6 +12,7 @@ from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
 from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.analysis.stages import StageResult
 from trtbench.analysis.throughput import main_rate
+from trtbench.analysis.verdict import Place
 from trtbench.scenario import Axis, Scaling, Scenario
 
 Rounds = Mapping[int, Mapping[int, Measured]]
@@ -20,7 +21,8 @@ Rounds = Mapping[int, Mapping[int, Measured]]
 
 @dataclass(frozen=True, slots=True)
 class ScalingPoint:
-    """Means over the repeats whose rates hold; `complete`: that is all that were asked. `asked`: users or requests a second.
+    """Means over the repeats whose rates hold; `complete`: that is all that were asked. `asked`: users or requests a second;
+    `reached`: the least that a repeat reached of them.
 
     `speedup` is this `rate` over the smallest point's, `efficiency` the same a unit, both from pairs of one round, so that what
     drifts between rounds falls out; None without a pair. `requests` are those of each server, all repeats added; () where there is one.
@@ -39,6 +41,7 @@ class ScalingPoint:
     efficiency: Estimate | None
     requests: tuple[int | None, ...]
     usage: Usage
+    reached: float | None = None
 
     @property
     def rate(self) -> Estimate | None:
@@ -69,6 +72,7 @@ class ScalingCurve:
     coherency: Estimate | None
     balancer: str | None
     filled: bool | None
+    rests_on: tuple[Place, ...] = ()  # the stage on the deployments of all points and repeats
 
     @property
     def largest(self) -> ScalingPoint | None:
@@ -123,6 +127,7 @@ def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds,
         coherency=Estimate.of(law.coherency for law in laws),
         balancer=scaling.base.replicas.balancer if scaling.base and axis in ("servers", "gpus") else None,
         filled=is_filled(points[0].usage),
+        rests_on=tuple((result.name, label) for repeats in rounds.values() for result, _ in repeats.values()),
     )
 
 
@@ -149,6 +154,7 @@ def _point(name: str, units: int, rounds: Rounds, percentile: Percentile, repeat
         efficiency=Estimate.of(speedup * smallest / units for speedup in speedups),
         requests=_requests(stages),
         usage=usage(list(measured.values()), cpu_count),
+        reached=min((stage.level for stage in stages), default=None),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.findings import Finding
+from trtbench.analysis.finding import Finding
 from trtbench.analysis.replicas import imbalance
 from trtbench.analysis.scaling import ScalingCurve
 from trtbench.analysis.scaling_limits import UNEVEN_FACTOR
@@ -35,7 +35,8 @@ def scaling_findings(curve: ScalingCurve) -> Iterator[Finding]:
         "running": _known(use.running_per_engine),
         "running_before": _known(curve.points[0].usage.running_per_engine),
     }
-    yield Finding(f"scaling_{curve.limiters[0]}", "warning", f"{bend.name}-{curve.dtype}", curve.stage, True, figures)
+    where = f"{bend.name}-{curve.dtype}", curve.stage
+    yield Finding(f"scaling_{curve.limiters[0]}", "warning", *where, limits=True, figures=figures, rests_on=curve.rests_on)
 
 
 def replica_findings(result: DeploymentResult) -> Iterator[Finding]:

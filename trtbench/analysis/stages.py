@@ -12,6 +12,7 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.groups import Group, by_mix, by_turn
 from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
 from trtbench.analysis.latency import Latency, first_answer_ns, latency
+from trtbench.analysis.level import LEVEL_KEPT_RATIO, users_reached
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.padding import padding_ratio
 from trtbench.analysis.percentile import Distribution
@@ -51,6 +52,7 @@ class StageResult:
     quarter's median TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter.
     `foreign_cpu_cores` were in use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where
     a ramp began; it ended at the level asked. `same_as` is the stage whose requests it sent again.
+    `users_reached`: as `level.users_reached`; None where users think or come and go.
     `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
     """
 
@@ -81,6 +83,17 @@ class StageResult:
     duplicate_ratio: float | None = None
     reuse: ReuseByRequest | None = None  # as the engine told with each answer
     drafts: DraftsByRequest | None = None
+    users_reached: float | None = None
+
+    @property
+    def reaches_level(self) -> bool:
+        """Whether the users asked, or nearly, had a request in flight; True where that is not known, and of open loops."""
+        return self.users_reached is None or self.users_reached >= LEVEL_KEPT_RATIO * self.span.asked
+
+    @property
+    def level(self) -> float:
+        """Users, or requests a second, that its figures belong to: those asked, or the users that were reached where they are fewer."""
+        return self.span.asked if self.reaches_level or self.users_reached is None else self.users_reached
 
     @property
     def is_closed_loop(self) -> bool:
@@ -171,7 +184,16 @@ def measure(
         duplicate_ratio=stage.duplicate_ratio if stage else None,
         reuse=reuse_by_request(requests),
         drafts=drafts_by_request(requests),
+        users_reached=_users_reached(span, stage, requests, scenario),
     )
+
+
+def _users_reached(span: StageSpan, stage: Stage | None, requests: Sequence[RequestRecord], scenario: Scenario) -> float | None:
+    pauses = [stage.think_s] if stage and stage.think_s else []
+    pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
+    if span.mode != "concurrency" or stage is None or _ramp_from(stage) is not None or any(pause.mean for pause in pauses):
+        return None
+    return users_reached([(r.sent_ns, r.done_ns) for r in requests if r.sent_ns is not None], round(span.asked))
 
 
 def _ramp_from(stage: Stage) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -19,9 +19,11 @@ from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.doubts import Doubt, Doubts
 from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest
 from trtbench.analysis.estimate import Estimate
-from trtbench.analysis.findings import Finding, by_severity, deployment_findings
+from trtbench.analysis.finding import Finding, by_severity, with_doubts
+from trtbench.analysis.findings import deployment_findings
 from trtbench.analysis.frontier import Frontier, Winner, frontiers
 from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons, mig_reasons
 from trtbench.analysis.groups import Group
@@ -82,6 +84,7 @@ __all__ = [  # what report/ may know of analysis/
     "Curve",
     "DeploymentResult",
     "Distribution",
+    "Doubt",
     "DraftsByRequest",
     "Drop",
     "EmbeddingAgreement",
@@ -196,6 +199,12 @@ def summarise(run: RunDirectory) -> Summary:
     complete = run.is_complete() and not interrupted
     resumed = resumptions(events)
     reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *reasons, *sample_reasons(results)]
+    doubts = Doubts(reasons)
+    findings = [
+        *_findings(results, comparisons, scenario, environment.cpu_count),
+        *chain.from_iterable(map(scaling_findings, scalings)),
+        *chain.from_iterable(map(gain_findings, gains)),
+    ]
     return Summary(
         run=run.path.name,
         complete=complete,
@@ -207,15 +216,9 @@ def summarise(run: RunDirectory) -> Summary:
         verdict=verdict(reasons),
         deployments=tuple(results),
         comparisons=comparisons,
-        findings=by_severity(
-            [
-                *_findings(results, comparisons, scenario, environment.cpu_count),
-                *chain.from_iterable(map(scaling_findings, scalings)),
-                *chain.from_iterable(map(gain_findings, gains)),
-            ]
-        ),
+        findings=by_severity(with_doubts(findings, doubts)),
         prefix_reuse=prefix_reuse(results, scenario),
-        frontiers=frontiers(results, scenario, events),
+        frontiers=tuple(replace(one, doubts=doubts.about(one.rests_on)) for one in frontiers(results, scenario, events)),
         resumptions=resumed,
         held_gpus=held,
         scalings=scalings,

@@ -79,6 +79,8 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
     if not equation.holds and stage.span.ended != "broken_off":
         yield reason("equation", "invalid", planned=equation.planned, unrecorded=equation.unrecorded)
     yield from _output_reasons(reason, stage, scenario.workload.ignore_eos)
+    if not stage.reaches_level:
+        yield reason("level_not_reached", "suspect", asked_users=stage.span.asked, reached_users=stage.level)
     if is_disturbed(stage, cpu_count):
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
     yield from client_reasons(reason, stage)
@@ -116,4 +118,4 @@ def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:
         few_of = {s.span.name: n for s in result.stages if (n := s.latency.e2e_latency_ns.count) < needed}
         if few_of:
             listed = ", ".join(f"{name} ({count})" for name, count in few_of.items())
-            yield Reason("few_samples", "suspect", result.name, figures={"stages": listed, "needed": needed})
+            yield Reason("few_samples", "suspect", result.name, figures={"stages": listed, "needed": needed}, stages=tuple(few_of))

@@ -12,18 +12,21 @@ from typing import Literal
 Grade = Literal["note", "suspect", "invalid"]
 _ORDER: tuple[Grade, ...] = ("note", "suspect", "invalid")
 Status = Literal["VALID", "SUSPECT", "INVALID"]
+Place = tuple[str, str]
+"""A deployment and one of its stages, by name."""
 _STATUS: dict[Grade, Status] = {"note": "VALID", "suspect": "SUSPECT", "invalid": "INVALID"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`figures` are what the text in report/ may name; units are in their names."""
+    """`figures` are what the text in report/ may name; units are in their names. `stages`: the several that it is about."""
 
     code: str
     grade: Grade
     deployment: str = ""
     stage: str = ""
     figures: Mapping[str, float | str] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

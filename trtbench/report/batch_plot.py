@@ -15,7 +15,7 @@ _TICKS = 16
 def shares_of(result: DeploymentResult, inflight: bool) -> dict[int, float]:
     """At the highest closed-loop load where it was read; {} where it never was."""
     stages = [stage for stage in result.stages if stage.is_closed_loop and stage.held_level]
-    found = {stage.span.asked: shares for stage in stages if (shares := _inflight(stage) if inflight else _triton(stage))}
+    found = {stage.level: shares for stage in stages if (shares := _inflight(stage) if inflight else _triton(stage))}
     return found[max(found)] if found else {}
 
 

@@ -50,11 +50,13 @@ def load_label(stage: StageResult, words: Words) -> str:
 def _level(stage: StageResult, words: Words) -> str:
     """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
 
-    A ramp has both ends, bursts their mean rate, a trace its speed.
+    A level that was not reached stands beside the one that was. A ramp has both ends, bursts their mean rate, a trace its speed.
     """
     asked, mode = f"{stage.span.asked:g}", stage.span.mode
     if mode == "trace":
         return words("mode.trace_at", speed=asked)
+    if not stage.reaches_level:
+        asked = words("mode.reached", asked=asked, reached=number(stage.level))
     level = asked if stage.ramp_from is None else words("mode.ramp", first=f"{stage.ramp_from:g}", last=asked)
     return level if stage.is_closed_loop else words("mode.rate", rate=level, mode=words(f"mode.{mode}"))
 

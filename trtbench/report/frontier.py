@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trtbench.analysis.summary import Cell, Drop, Frontier, Summary, heat_maps
 from trtbench.report.blocks import Block, Bullets, Code, Figure, Paragraph, Table
+from trtbench.report.doubts import doubted
 from trtbench.report.format import NONE, estimate, ms, number, percent
 from trtbench.report.heat import caption, drawing_of, heat_table, note
 from trtbench.report.words import Words
@@ -111,7 +112,7 @@ def _basis(frontier: Frontier, words: Words) -> str:
 
 def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
     """One for each engine and stage of a grid."""
-    return tuple(_sentence(frontier, words) for frontier in summary.frontiers)
+    return tuple(doubted(_sentence(frontier, words), frontier.doubts, words) for frontier in summary.frontiers)
 
 
 def _sentence(frontier: Frontier, words: Words) -> str:

@@ -112,9 +112,9 @@ def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]
 def _throughput(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = _panels(1)
     for colour, result in _coloured(summary):
-        levels = [(s.span.asked, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens]
+        levels = [(s.level, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens]
         if words.task == "embed":
-            levels = [(s.span.asked, s.throughput.request_throughput) for s in _levels(result, True)]
+            levels = [(s.level, s.throughput.request_throughput) for s in _levels(result, True)]
         points = sorted((x, y) for x, y in levels if y)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
@@ -129,10 +129,10 @@ def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
         del shown["ttft_ns"]
     figure, panels = _panels(len(shown))
     for colour, result in _coloured(summary):
-        stages = sorted(_levels(result, closed), key=lambda stage: stage.span.asked)
+        stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
         for axes, pick in zip(panels, shown, strict=True):
             for percentile, line in (("p50", "o-"), ("p99", "o--")):
-                _line(axes, [(s.span.asked, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
+                _line(axes, [(s.level, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
     across = words("axis.users" if closed else "axis.rate")
     return _finish(figure, panels, across, [words(axis) for axis in shown.values()])
 
@@ -150,11 +150,11 @@ def _distributions(summary: Summary, words: Words) -> Figure | None:
         shown_by = {"e2e_curve_ns": "axis.e2e_ms"}
     figure, panels = _panels(len(shown_by))
     for colour, result in _coloured(summary):
-        stages = sorted(_levels(result, True), key=lambda stage: stage.span.asked)
+        stages = sorted(_levels(result, True), key=lambda stage: stage.level)
         shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
         for position, stage in enumerate(shown):
             strength = (position + 1) / len(shown)
-            label = f"{result.name}, {words('legend.users', users=stage.span.asked)}"
+            label = f"{result.name}, {words('legend.users', users=stage.level)}"
             for axes, name in zip(panels, shown_by, strict=True):
                 if curve := getattr(stage.latency, name):
                     share = [(i + 1) / len(curve) for i in range(len(curve))]

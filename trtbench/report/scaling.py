@@ -36,7 +36,7 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
     disturbed = [str(point.units) for point in curve.points if point.usage.disturbed]
     return [
         Paragraph(_sentence(curve, place, words), strong=True),
-        _table(_POINTS, [_row(point, first=point is curve.points[0]) for point in curve.points], caption, at, words),
+        _table(_POINTS, [_row(point, point is curve.points[0], words) for point in curve.points], caption, at, words),
         _table(_RESOURCES, [_resources(point) for point in curve.points], words("scaling.resources", **place), at, words),
         *([Paragraph(words("scaling.disturbed", points=words.listed(disturbed)))] if disturbed else []),
         *([Paragraph(words("scaling.not_filled"))] if curve.filled is False else []),
@@ -51,7 +51,7 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: s
     return Table(header, tuple(tuple(row[i] for i in kept) for row in rows), caption)
 
 
-def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:
+def _row(point: ScalingPoint, first: bool, words: Words) -> tuple[str, ...]:
     """The first point is what the others are held against: its speed-up is 1 by definition and has no interval."""
     rates = (estimate(point.output_token_throughput, number), estimate(point.request_throughput, number))
     latencies = (estimate(point.ttft_ns, ms), estimate(point.e2e_latency_ns, ms))
@@ -59,7 +59,13 @@ def _row(point: ScalingPoint, first: bool) -> tuple[str, ...]:
         shares = times(point.speedup.mean if point.speedup else None), percent(point.efficiency.mean if point.efficiency else None)
     else:
         shares = estimate(point.speedup, times), estimate(point.efficiency, percent)
-    return (str(point.units), str(point.repeats), number(point.asked), *rates, *latencies, *shares)
+    return (str(point.units), str(point.repeats), _asked(point, words), *rates, *latencies, *shares)
+
+
+def _asked(point: ScalingPoint, words: Words) -> str:
+    if point.reached == point.asked:
+        return number(point.asked)
+    return words("mode.reached", asked=number(point.asked), reached=number(point.reached))
 
 
 def _resources(point: ScalingPoint) -> tuple[str, ...]:

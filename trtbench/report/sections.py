@@ -12,6 +12,7 @@ from trtbench.report.client import client_tables
 from trtbench.report.comparison import comparison_section
 from trtbench.report.context_limit import limit_blocks, limit_sentences
 from trtbench.report.core import core_blocks
+from trtbench.report.doubts import doubted
 from trtbench.report.engine_counts import draft_acceptance, reuse_by_request
 from trtbench.report.facts import all_deployments, environment, formulas, parameters, settings, target
 from trtbench.report.format import seconds, utc
@@ -121,7 +122,7 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
     """What won of a grid; bottlenecks and advice, both from findings alone; each remedy once."""
     limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
-        words("conclusion.item", where=_everywhere(finding, more, words), title=_said(finding, "title", words))
+        words("conclusion.item", where=_everywhere(finding, more, words), title=_title(finding, more, words))
         for finding, *more in groups_of(limits, many)
     ]
     advice: dict[str, list[str]] = {}
@@ -151,7 +152,7 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
         Card(
             severity=finding.severity,
             severity_label=words(f"severity.{finding.severity}"),
-            title=_said(finding, "title", words),
+            title=_title(finding, more, words),
             where=_everywhere(finding, more, words),
             lines=tuple((words(f"finding.{part}"), _said(finding, part, words)) for part in ("seen", "cause", "remedy")),
         )
@@ -162,6 +163,11 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
 
 def _said(finding: Finding, part: str, words: Words) -> str:
     return words.finding(finding.code, part, finding.figures)
+
+
+def _title(finding: Finding, more: Sequence[Finding], words: Words) -> str:
+    """With the doubts of the verdict against what it rests on, and against what the others of its kind do."""
+    return doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts], words)
 
 
 def _everywhere(finding: Finding, more: Sequence[Finding], words: Words) -> str:

@@ -14,8 +14,8 @@ from trtbench.scenario import Task
 
 Language = Literal["en", "zh"]
 _KINDS = ("errors", "scaling")
-_NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_"}
-"""Figures of findings whose values are keys of a scenario, and where their words are."""
+_NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_", "failure": "failure."}
+"""Figures of findings whose values are keys of a scenario or classes of failure, and where their words are."""
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
