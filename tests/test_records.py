@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.records import EngineCounts, Event, Outcome, RequestRecord, ServerTimes
-from trtbench.rundir import _REQUEST_SCHEMA
+from trtbench.rundir.schema import REQUEST_SCHEMA
 
 instants = st.integers(0, 2**62)
 counts = st.none() | st.integers(0, 2**31 - 1)
@@ -56,12 +56,12 @@ def test_a_record_comes_back_from_json(record: RequestRecord) -> None:
 
 @given(st.lists(request_records(), max_size=5))
 def test_records_come_back_from_parquets_columns(records: list[RequestRecord]) -> None:
-    table = pa.Table.from_pylist([record.to_json() for record in records], schema=_REQUEST_SCHEMA)
+    table = pa.Table.from_pylist([record.to_json() for record in records], schema=REQUEST_SCHEMA)
     assert [RequestRecord.from_json(row) for row in table.to_pylist()] == records
 
 
 def test_every_field_has_its_column() -> None:
-    assert _REQUEST_SCHEMA.names == [field.name for field in fields(RequestRecord)]
+    assert REQUEST_SCHEMA.names == [field.name for field in fields(RequestRecord)]
 
 
 @given(request_records())

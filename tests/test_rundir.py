@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 from synthetic_run import request_of
 from test_records import request_records
 
-from trtbench import rundir
 from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, RunDirectoryError, read_json, read_lines, sample_row, write_json
+from trtbench.rundir import (
+    DeploymentDirectory,
+    LineWriter,
+    RunDirectory,
+    RunDirectoryError,
+    read_json,
+    read_lines,
+    sample_row,
+    sealing,
+    write_json,
+)
 
 samples = st.builds(
     Sample,
@@ -70,7 +79,8 @@ def test_workers_have_a_file_each_and_are_sealed_together(tmp_path: Path) -> Non
 
 
 def test_sealing_goes_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "_ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(sealing, "_ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(sealing, "_ROWS_PER_BATCH", 2)
     directory = DeploymentDirectory(tmp_path)
     readings = [Sample(number, "a", "", float(number)) for number in range(10)]
     write(directory, [], readings)

@@ -1,6 +1,6 @@
 """What crosses from measuring to reporting: the records of a run.
 
-Files are described in `rundir.py`. Instants are nanoseconds of the run's one monotonic clock (`clock.py`).
+Files are described in `rundir/directory.py`. Instants are nanoseconds of the run's one monotonic clock (`clock.py`).
 """
 
 from __future__ import annotations

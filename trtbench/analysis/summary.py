@@ -208,7 +208,7 @@ def summarise(run: RunDirectory) -> Summary:
     return Summary(
         run=run.path.name,
         complete=complete,
-        command=shlex.join(next((e.data["command"] for e in events if e.kind == "run_started"), [])),
+        command=shlex.join(next((e.data.get("command", []) for e in events if e.kind == "run_started"), [])),
         started_utc=environment.started_utc,
         wall_s=length_s(events),
         scenario=scenario,

@@ -1,0 +1,190 @@
+"""The run directory: the one thing that crosses from measuring to reporting.
+
+    runs/<UTC time>-<scenario>/
+      scenario.yaml  environment.json  events.jsonl  [summary.json report.md report.html plots/]
+      <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
+                     requests-<worker>.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
+                     client-<worker>.log, where a worker had something to say
+      set-aside/<deployment>-<number>/   an attempt that was broken off, of a run that was resumed: kept, and read by nothing
+
+Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
+`run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from trtbench.history import current, is_complete
+from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord
+from trtbench.rundir.events import read_events
+from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
+from trtbench.rundir.loading import load_requests
+from trtbench.rundir.losses import Losses
+from trtbench.rundir.request_file import RequestFile
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.sample_file import read_samples, read_unsealed_samples
+from trtbench.rundir.samples import Samples
+from trtbench.rundir.sealing import seal_requests, seal_samples
+
+ENVIRONMENT = "environment.json"
+
+
+class DeploymentDirectory:
+    """One engine on one deployment: `<run>/<deployment>/`."""
+
+    def __init__(self, path: Path, losses: Losses | None = None) -> None:
+        self.path = path
+        self.losses = Losses(path.parent) if losses is None else losses
+        self.name = path.name
+        self.requests_parquet = path / "requests.parquet"
+        self.samples_jsonl = path / "samples.jsonl"
+        self.samples_parquet = path / "samples.parquet"
+        self.plan_jsonl = path / "plan.jsonl"
+        self.server_log = path / "server.log"
+
+    def requests_jsonl(self, worker: int = 0) -> Path:
+        """Where a worker appends its records."""
+        return self.path / f"requests-{worker}.jsonl"
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_json(self.path / name, value)
+
+    def read_json(self, name: str) -> Any:
+        return read_json(self.path / name)
+
+    def read_facts(self, name: str) -> dict[str, Any]:
+        """A JSON object; empty, and noted, where the file is none, and empty where there is no file."""
+        path = self.path / name
+        try:
+            value = read_json(path)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            self.losses.note(path, "unreadable", 1, error)
+            return {}
+        if not isinstance(value, dict):
+            self.losses.note(path, "unreadable", 1, "no JSON object")
+            return {}
+        return value
+
+    def columns(self) -> Requests:
+        """All requests that can be read; what cannot is in `losses`."""
+        lines = self._request_files()
+        if self.requests_parquet.exists():
+            file = RequestFile(self.requests_parquet, self.requests_parquet, self.losses)
+            if file.is_readable or not lines:
+                return load_requests(file)
+        if not lines:
+            return load_requests(RequestFile.of_rows((), self.requests_parquet, self.losses))
+        return load_requests(RequestFile.of_rows(self._request_rows(self.losses), lines[0], self.losses))
+
+    def requests(self) -> list[RequestRecord]:
+        """As records, for few requests: they take a hundred times the memory of columns."""
+        return self.columns().records()
+
+    def samples(self) -> Samples:
+        if self.samples_parquet.exists():
+            return read_samples(self.samples_parquet, self.losses)
+        return read_unsealed_samples(self.samples_jsonl, self.losses)
+
+    def seal(self, revise: Callable[[Any], Any] = lambda row: row) -> None:
+        """Replace the JSON lines by Parquet, each request's revised; each file is renamed into place before its lines go."""
+        lost = Losses(self.path)
+        seal_requests(map(revise, self._request_rows(lost)), self.requests_parquet, lost)
+        seal_samples(read_lines(self.samples_jsonl, lost), self.samples_parquet, lost)
+        for path in (*self._request_files(), self.samples_jsonl):
+            path.unlink(missing_ok=True)
+
+    def _request_files(self) -> list[Path]:
+        """One a worker; format 1 had one in all."""
+        return sorted(self.path.glob("requests*.jsonl"))
+
+    def _request_rows(self, losses: Losses) -> Iterator[Any]:
+        return chain.from_iterable(read_lines(path, losses) for path in self._request_files())
+
+
+class RunDirectory:
+    """`runs/<UTC time>-<scenario>/`, being written or read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.losses = Losses(path)
+
+    @classmethod
+    def create(cls, path: Path) -> RunDirectory:
+        """Make the directory; FileExistsError if it is there."""
+        path.mkdir(parents=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A finished or broken-off run; RunDirectoryError when `path` is neither or is of another format."""
+        if not (path / ENVIRONMENT).is_file():
+            raise RunDirectoryError(f"{path} is not a run directory: it has no {ENVIRONMENT}")
+        version = _environment(path).get("format_version")
+        if type(version) is not int or version not in range(1, FORMAT_VERSION + 1):
+            raise RunDirectoryError(f"{path} has format {version}, this trtbench reads 1 to {FORMAT_VERSION}: use the one that wrote it")
+        return cls(path)
+
+    def deployment(self, name: str) -> DeploymentDirectory:
+        directory = DeploymentDirectory(self.path / name, self.losses)
+        directory.path.mkdir(exist_ok=True)
+        return directory
+
+    def deployments(self) -> list[DeploymentDirectory]:
+        """In the order in which they were run."""
+        names = [event.deployment for event in current(self.events()) if event.kind == "deployment_started"]
+        return [DeploymentDirectory(self.path / name, self.losses) for name in dict.fromkeys(names)]
+
+    def write_environment(self, environment: Environment) -> None:
+        write_json(self.path / ENVIRONMENT, {"format_version": FORMAT_VERSION} | asdict(environment))
+
+    def environment(self) -> Environment:
+        """RunDirectoryError where the file does not hold one."""
+        try:
+            return TypeAdapter(Environment).validate_python(_environment(self.path))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunDirectoryError(f"{self.path / ENVIRONMENT}: {where}: {first['msg']}: the file is damaged") from error
+
+    def append_event(self, event: Event) -> None:
+        self._event_lines.write(event.to_json())
+
+    def lock(self) -> None:
+        """Keep the run for this process as long as it lives; RunDirectoryError where another one runs it."""
+        try:
+            self._event_lines.lock()
+        except BlockingIOError as error:
+            raise RunDirectoryError(f"{self.path} is being run by another process: wait for its end, or end it") from error
+        except OSError:
+            return  # a file system without locks keeps nobody out, and a run can do without
+
+    @cached_property
+    def _event_lines(self) -> LineWriter:
+        return LineWriter(self.path / "events.jsonl")
+
+    def events(self) -> list[Event]:
+        """Those that can be read; what cannot is in `losses`."""
+        return read_events(self.path / "events.jsonl", self.losses)
+
+    def is_complete(self) -> bool:
+        return is_complete(self.events())
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path / ENVIRONMENT)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"{path / ENVIRONMENT} cannot be read ({error}): nothing can be said of a run without it") from error
+    if not isinstance(value, dict):
+        raise RunDirectoryError(f"{path / ENVIRONMENT} is no JSON object: nothing can be said of a run without it")
+    return value

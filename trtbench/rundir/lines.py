@@ -1,0 +1,77 @@
+"""JSON lines, appended and flushed as things happen, and whole JSON files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trtbench.errors import UserError
+from trtbench.records import Sample
+from trtbench.rundir.losses import Losses
+
+
+class RunDirectoryError(UserError):
+    """Not a run directory, of a format this version cannot read, or without a file that nothing can be read without."""
+
+
+class LineWriter:
+    """Appends JSON lines, each in one write: processes may share a file, and a kill loses at most the line being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, *rows: Any) -> None:
+        os.write(self._fd, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode())
+
+    def lock(self) -> None:
+        """Until this process ends or closes it; BlockingIOError where another holds it."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_lines(path: Path, losses: Losses | None = None) -> Iterator[Any]:
+    """The JSON values of a JSON-lines file; none if there is no file; a torn last line is dropped.
+
+    A line that is no JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none.
+    """
+    if not path.exists():
+        return
+    bad, first = 0, ""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                if losses is not None:
+                    losses.note(path, "torn", 1, f"line {number}")
+                break
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
+                if losses is None:
+                    raise RunDirectoryError(f"{path}, line {number} is no JSON ({error}): the file is damaged") from error
+                bad, first = bad + 1, first or f"line {number}: {error}"
+                continue
+            yield value
+    if bad and losses is not None:
+        losses.note(path, "lines", bad, first)
+
+
+def sample_row(sample: Sample) -> list[Any]:
+    """A sample as its line in samples.jsonl: [time_ns, name, label, value]."""
+    return [sample.time_ns, sample.name, sample.label, sample.value]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write and rename, so that a reader sees the whole file or none."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

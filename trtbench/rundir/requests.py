@@ -1,0 +1,204 @@
+"""The requests of a deployment as columns: what crosses from measuring to analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir.ragged import Ints, Mask, Ragged
+from trtbench.rundir.request_file import RequestFile, one_chunk
+from trtbench.rundir.schema import REQUEST_SCHEMA
+
+MISSING = np.iinfo(np.int64).min
+"""Stands in a column for an instant or a number that a request does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A column of texts that repeat: codes [n] into `values`."""
+
+    codes: npt.NDArray[np.int32]
+    values: tuple[str, ...]
+
+    def equal(self, value: str) -> Mask:
+        code = self.values.index(value) if value in self.values else -1
+        mask: Mask = self.codes == code
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token responses of some requests. `at`: which of the selection they are, ascending; `arrivals` in ns, with a count for each."""
+
+    at: Ints
+    arrivals: Ragged
+    counts: Ragged
+    lags: Ragged | None  # ns; empty for a request whose arrivals the kernel did not stamp
+    coalesced: Ragged | None  # positions in the list of arrivals
+
+
+class _Column:
+    """A column of int64 or bool, of the selected requests."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, requests: Requests, owner: type) -> Ints:
+        column: Ints = requests.column(self._name)
+        return column
+
+
+class _Flags(_Column):
+    def __get__(self, requests: Requests, owner: type) -> Mask:  # type: ignore[override]
+        column: Mask = requests.column(self._name)
+        return column
+
+
+class Requests:
+    """Some requests of one deployment, as arrays [n] in the order of the file; MISSING where one has no such instant or number.
+
+    Columns are those of RequestRecord. What follows from token responses is counted once: `responses` with tokens, the instants of the
+    `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token, `lag_count`
+    and `coalesced_count`. The responses themselves stay on disk, and `tokens()` reads them a part at a time.
+    """
+
+    index = _Column()
+    prompt = _Column()
+    input_tokens = _Column()
+    asked_output_tokens = _Column()
+    due_ns = _Column()
+    sent_ns = _Column()
+    done_ns = _Column()
+    done_lag_ns = _Column()
+    attempts = _Column()
+    session = _Column()
+    turn = _Column()
+    echoed_tokens = _Column()
+    text_tokens = _Column()
+    responses = _Column()
+    first_token_ns = _Column()
+    last_token_ns = _Column()
+    longest_gap_ns = _Column()
+    output_tokens = _Column()
+    lag_count = _Column()
+    coalesced_count = _Column()
+    warmup = _Flags()
+    planned_cancel = _Flags()
+    each_has_one = _Flags()
+    has_server = _Flags()
+
+    def __init__(self, columns: Mapping[str, Any], texts: Mapping[str, Texts], file: RequestFile, rows: Ints | None = None) -> None:
+        """`columns` and `texts` are those of all requests, `rows` the positions of the selected ones, ascending; None: all."""
+        self._columns, self._texts, self._file, self._rows = columns, texts, file, rows
+
+    def __len__(self) -> int:
+        return len(self._columns["index"]) if self._rows is None else len(self._rows)
+
+    def column(self, name: str) -> Any:
+        """By name; the server's instants are `server.arrival_ns` and so on, the engine's counts `engine.draft_tokens` and so on."""
+        column = self._columns[name]
+        return column if self._rows is None else column[self._rows]
+
+    def texts(self, name: str) -> Texts:
+        """stage, outcome, error, model_version, mix or finish_reason."""
+        texts = self._texts[name]
+        return texts if self._rows is None else Texts(texts.codes[self._rows], texts.values)
+
+    def select(self, kept: Mask) -> Requests:
+        """Those of a mask [n]."""
+        rows = np.flatnonzero(kept) if self._rows is None else self._rows[kept]
+        return Requests(self._columns, self._texts, self._file, rows)
+
+    def with_columns(self, columns: Mapping[str, Any]) -> Requests:
+        """The same with other columns, of all requests; of those selected none."""
+        assert self._rows is None
+        return Requests({**self._columns, **columns}, self._texts, self._file)
+
+    def ended(self, *outcomes: Outcome) -> Mask:
+        texts = self.texts("outcome")
+        return np.isin(texts.codes, [i for i, value in enumerate(texts.values) if value in outcomes])
+
+    @property
+    def completed(self) -> Requests:
+        return self.select(self.ended(Outcome.COMPLETED))
+
+    @property
+    def measured(self) -> Requests:
+        """Those that are not warm-up."""
+        return self.select(~self.warmup)
+
+    def stage(self, name: str) -> Requests:
+        """The measured requests of one stage."""
+        return self.select(self.texts("stage").equal(name) & ~self.warmup)
+
+    @property
+    def counts_tokens(self) -> Mask:
+        """False for output of an unknown number of tokens: a text whose server does not tell; its counts are zeros."""
+        known: Mask = (self.responses == 0) | (self.output_tokens > 0)
+        return known
+
+    @property
+    def tokens_estimated(self) -> Mask:
+        """Whose tokens are known by our tokenizer alone."""
+        told = self.texts("finish_reason").equal("length") & self.ended(Outcome.COMPLETED)
+        estimated: Mask = (self.text_tokens != MISSING) & ~told
+        return estimated
+
+    def tokens(self, lags: bool = False, coalesced: bool = False) -> Iterator[Tokens]:
+        """Token responses of the requests that have any, a row group at a time."""
+        names = ("token_ns", "token_counts", *(["token_lag_ns"] if lags else []), *(["coalesced"] if coalesced else []))
+        file_rows, filled = self.column("row"), self.responses > 0
+        chosen = np.flatnonzero(filled)
+        for start, end, table in self._groups(file_rows[chosen], names):
+            at = chosen[(file_rows[chosen] >= start) & (file_rows[chosen] < end)]
+            kept = np.zeros(end - start, np.bool_)
+            kept[file_rows[at] - start] = True
+            lists = {name: Ragged.of(one_chunk(table[name])).select(kept) for name in names}
+            arrivals = lists["token_ns"]
+            counts = _respread(lists["token_counts"], self.column("told_tokens")[at])
+            yield Tokens(at, arrivals, counts, lists.get("token_lag_ns"), lists.get("coalesced"))
+
+    def rows_of(self, *names: str) -> Iterator[tuple[Ints, list[dict[str, Any]]]]:
+        """(Which of the selection, their values of some columns as Python objects), a row group at a time: for few requests."""
+        file_rows = self.column("row")
+        for start, end, table in self._groups(file_rows, names):
+            at = np.flatnonzero((file_rows >= start) & (file_rows < end))
+            yield at, table.take(file_rows[at] - start).to_pylist()
+
+    def records(self) -> list[RequestRecord]:
+        """As records, every column read: for few requests."""
+        told = self.column("told_tokens")
+        found = []
+        for at, rows in self.rows_of(*REQUEST_SCHEMA.names):
+            records = [RequestRecord.from_json({name: value for name, value in row.items() if value is not None}) for row in rows]
+            for record, tokens in zip(records, told[at].tolist(), strict=True):
+                if tokens >= 0:
+                    record.token_counts = spread(tokens, len(record.token_ns))
+            found += records
+        return found
+
+    def _groups(self, file_rows: Ints, names: tuple[str, ...]) -> Iterator[tuple[int, int, Any]]:
+        """(First row, end, columns) of the row groups in which one of these rows is."""
+        wanted = np.unique(np.searchsorted(self._file.starts, file_rows, "right") - 1) if len(file_rows) else ()
+        for start, table in self._file.groups(names, map(int, wanted)):
+            yield start, start + table.num_rows, table
+
+
+def spread(tokens: int, responses: int) -> list[int]:
+    """So many tokens over so many responses, as evenly as can be: one each where there are as many."""
+    return [(i + 1) * tokens // responses - i * tokens // responses for i in range(responses)]
+
+
+def _respread(counts: Ragged, told: Ints) -> Ragged:
+    """The counts; of each request whose tokens are told otherwise (0 or more), those spread evenly over its responses."""
+    if (told < 0).all():
+        return counts
+    lengths, places = counts.lengths, counts.places()
+    tokens, responses = np.repeat(told, lengths), np.repeat(lengths, lengths)
+    even = (places + 1) * tokens // np.maximum(responses, 1) - places * tokens // np.maximum(responses, 1)
+    return counts.with_values(np.where(tokens < 0, counts.values, even))

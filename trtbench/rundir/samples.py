@@ -1,0 +1,64 @@
+"""Every sample of a deployment, as one pair of arrays a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+_Keys = tuple[str, str]
+
+
+class Samples:
+    """Series by name and label, each in time order. Readings come as tables of a bounded number of rows, and only arrays are kept."""
+
+    def __init__(self, tables: pa.Table | Iterable[pa.Table]) -> None:
+        parts: dict[_Keys, list[Series]] = {}
+        for table in [tables] if isinstance(tables, pa.Table) else tables:
+            for key, series in _split(table):
+                parts.setdefault(key, []).append(series)
+        self._by_series = {key: _joined(parts.pop(key)) for key in list(parts)}
+
+    def series(self, name: str, label: str = "") -> Series:
+        """(time_ns, value), both of shape [n] and in time order; n = 0 for a series that was never sampled."""
+        return self._by_series.get((name, label), (np.empty(0, np.int64), np.empty(0, np.float64)))
+
+    def labels(self, name: str) -> list[str]:
+        return sorted(label for other, label in self._by_series if other == name)
+
+    def without(self, names: Sequence[str], times_ns: npt.NDArray[np.int64]) -> Samples:
+        """All but the readings of these series at these instants."""
+        rest = Samples(())
+        for (name, label), (times, values) in self._by_series.items():
+            kept = ~np.isin(times, times_ns) if name in names and len(times_ns) else np.ones(len(times), np.bool_)
+            if kept.any():
+                rest._by_series[name, label] = (times[kept], values[kept])
+        return rest
+
+    def names(self) -> list[str]:
+        return sorted({name for name, _ in self._by_series})
+
+
+def _split(table: pa.Table) -> Iterable[tuple[_Keys, Series]]:
+    """The readings of a table by series, in the order in which they stand."""
+    table = table.drop_null()
+    names, labels = (table[name].combine_chunks().dictionary_encode() for name in ("name", "label"))
+    names, labels = (part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in (names, labels))
+    keys = names.indices.to_numpy().astype(np.int64) * max(len(labels.dictionary), 1) + labels.indices.to_numpy()
+    order = np.argsort(keys, kind="stable")
+    times, values = (table[name].to_numpy()[order] for name in ("time_ns", "value"))
+    found, starts = np.unique(keys[order], return_index=True)
+    for key, start, end in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=True):
+        name, label = divmod(key, max(len(labels.dictionary), 1))
+        yield (names.dictionary[name].as_py(), labels.dictionary[label].as_py()), (times[start:end], values[start:end])
+
+
+def _joined(parts: Sequence[Series]) -> Series:
+    times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    if len(times) and (np.diff(times) < 0).any():
+        order = np.argsort(times, kind="stable")
+        times, values = times[order], values[order]
+    return times, values
