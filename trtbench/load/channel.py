@@ -12,7 +12,7 @@ from trtbench.scenario import ClientSettings
 
 _OPTIONS: dict[str, int | str] = {
     "grpc.max_send_message_length": -1,
-    "grpc.max_receive_message_length": -1,
+    "grpc.max_receive_message_length": 1 << 26,
     "grpc.use_local_subchannel_pool": 1,  # a connection of its own for every channel
     "grpc.enable_retries": 0,  # a hidden second attempt would be measured as one slow request
     "grpc.enable_http_proxy": 0,  # a proxy of the environment is not what is under load

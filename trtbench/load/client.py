@@ -23,7 +23,7 @@ from trtbench.load.grpc_calls import ask, ended, ended_by_server
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.served_version import ServedVersion
-from trtbench.load.take import take_response
+from trtbench.load.take import take_response, whole_text
 from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
@@ -169,6 +169,7 @@ class GrpcClient:
             patience.forgive()
         finally:
             patience.cancel()
+            whole_text(record)
         if record.outcome in ANSWERED:
             if encoder:
                 return

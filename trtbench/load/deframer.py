@@ -51,7 +51,7 @@ class Deframer:
             end = start + _PREFIX.size + length
             if end > size:
                 break
-            events.append((stream_id, bytes(data[start + _PREFIX.size : end])))
+            events.append((stream_id, bytes(memoryview(data)[start + _PREFIX.size : end])))
             start = end
         self._keep(data, start)
 

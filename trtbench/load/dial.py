@@ -25,8 +25,10 @@ _T = TypeVar("_T")
 class Dialer:
     """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` does not do."""
 
-    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None) -> None:
+    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
+        """`max_message_bytes`: the longest message that the server may send."""
         self.url = url
+        self._max_message_bytes = max_message_bytes
         host, _, self._port = url.rpartition(":")
         self._host = host.strip("[]")
         self._stamps = kernel_stamps
@@ -48,7 +50,7 @@ class Dialer:
         except BaseException:
             connected.close()
             raise
-        wire = WireConnection(self._name or self.url, "https" if tls else "http")
+        wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes)
         link = Link(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
             await _in_time(link.ready, "HTTP/2 settings")

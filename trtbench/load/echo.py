@@ -9,7 +9,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.family import FAMILIES, Role, family_of
-from trtbench.load.messages import Response, text_of
+from trtbench.load.messages import Response
+from trtbench.load.response_tensors import text_of
 from trtbench.records import RequestRecord
 
 _SURE_TOKENS = 4

@@ -12,10 +12,14 @@ from tritonclient.grpc import service_pb2
 from trtbench.load.encoder_tensors import ATTENTION_MASK, INPUT_DATATYPES, INPUT_IDS, OUTPUT_BYTES, TOKEN_TYPE_IDS, EncoderTensors
 from trtbench.load.errors import classify, end
 from trtbench.load.plan import PlannedPrompt
+from trtbench.load.response_tensors import MOST_DIMENSIONS
 from trtbench.records import Outcome, RequestRecord
 
 KEPT_PROMPTS = 64
 """Of each stage: answers that are kept, for two precisions to be compared by."""
+KEPT_VALUES = 1 << 16
+"""The longest vector that is kept of an answer."""
+_LONGEST_WORD = 64
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _FLOATS = {"FP64": "<f8", "FP32": "<f4", "FP16": "<f2"}
 
@@ -50,7 +54,7 @@ def _values(message: bytes, tensors: EncoderTensors) -> list[float]:
     """Of an answer that `read_embedding` found right; [] of one that is no single vector of floats."""
     answer = service_pb2.ModelInferResponse.FromString(message)
     data = next(raw for tensor, raw in zip(answer.outputs, answer.raw_output_contents, strict=False) if tensor.name == tensors.output)
-    if tensors.values is None:
+    if tensors.values is None or tensors.values > KEPT_VALUES:
         return []
     values: list[float] = _floats(tensors.output_datatype, data).astype(np.float32).tolist()
     return values
@@ -69,10 +73,12 @@ def read_embedding(message: bytes, tensors: EncoderTensors) -> tuple[str, str]:
         answer = service_pb2.ModelInferResponse.FromString(message)
     except Exception as error:  # protobuf's DecodeError has moved between its releases
         return "", f"not a ModelInferResponse: {error}"
+    version = answer.model_version[:_LONGEST_WORD]
     for tensor, data in zip(answer.outputs, answer.raw_output_contents, strict=False):
         if tensor.name == tensors.output:
-            return answer.model_version, _fault(tensor.datatype, prod(tensor.shape), data, tensors)
-    return answer.model_version, f"the answer has no {tensors.output}"
+            values = prod(tensor.shape) if len(tensor.shape) <= MOST_DIMENSIONS else 0
+            return version, _fault(tensor.datatype[:_LONGEST_WORD], values, data, tensors)
+    return version, f"the answer has no {tensors.output}"
 
 
 def _fault(datatype: str, values: int, data: bytes, tensors: EncoderTensors) -> str:

@@ -58,9 +58,11 @@ def end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None
     record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()
 
 
-def end_with_final(record: RequestRecord, has_output: bool, done_ns: int) -> None:
-    """The request's final response has come: completed, unless output was asked for and none came."""
-    if record.asked_output_tokens and not has_output:
+def end_with_final(record: RequestRecord, has_output: bool, done_ns: int, fault: str = "") -> None:
+    """The request's final response has come: completed, unless output was asked for and none came, or it has a `fault`."""
+    if fault:
+        end(record, Outcome.OTHER, f"malformed response: {fault}", done_ns)
+    elif record.asked_output_tokens and not has_output:
         end(record, Outcome.EMPTY, "the answer has no output: its final response came without a token or a text before it", done_ns)
     else:
         end(record, Outcome.COMPLETED, "", done_ns)

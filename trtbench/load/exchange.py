@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 
+from trtbench.load.bounds import most_ids, most_responses, negative_id, too_many_responses
 from trtbench.load.client import Limits
-from trtbench.load.echo import without_echo
 from trtbench.load.errors import classify, end, end_with_final, end_with_status
 from trtbench.load.in_flight import InFlight
-from trtbench.load.messages import Response, decode_response
-from trtbench.load.take import keep_text
+from trtbench.load.messages import Response
+from trtbench.load.take import read_response, whole_text
 from trtbench.load.token_template import TokenTemplate, token_template
 from trtbench.load.usual import LONGEST_LAG_NS, UsualRead
 from trtbench.load.wire import StreamEnded
@@ -27,6 +27,8 @@ class Exchange(InFlight):
         "_coalesced",
         "_count",
         "_count_changes",
+        "_most_ids",
+        "_most_responses",
         "_most_tokens",
         "_template",
         "_token_ids",
@@ -38,6 +40,7 @@ class Exchange(InFlight):
     def __init__(self, record: RequestRecord, limits: Limits, body: bytes, accumulates: bool = False) -> None:
         """`body`: of the request, as `Client.encode` made it. `accumulates`: each response carries all the text so far."""
         super().__init__(record, limits)
+        self._most_responses, self._most_ids = most_responses(record.asked_output_tokens), most_ids(record.asked_output_tokens)
         self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._token_ns, self._token_lag_ns = array("q"), array("i")
         self._token_ids, self._coalesced = array("i"), array("i")
@@ -59,9 +62,10 @@ class Exchange(InFlight):
             carries, tokens = True, template.tokens
             self._token_ids.frombytes(message[template.start : template.stop])
         else:
-            response = self._decode(message)
-            carries, tokens = response.carries, response.new_tokens
-            self._token_ids.extend(response.tokens)
+            response, carries = read_response(self._record, message, self._body, bool(self._token_ns), self._accumulates)
+            tokens = response.new_tokens
+            self._template = token_template(message, response) or self._template
+            self._token_ids.extend(response.tokens[: max(0, self._most_ids - len(self._token_ids))])
             self._told_tokens += response.told_tokens or 0
         if carries:
             if not alone:
@@ -76,6 +80,8 @@ class Exchange(InFlight):
             self._conclude(response, arrived_ns)
         elif (arrived := len(self._token_ids) + self._told_tokens) >= self._most_tokens:
             self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(arrived))
+        elif len(self._token_ns) > self._most_responses:
+            self.give_up(Outcome.OTHER, too_many_responses(self._record.asked_output_tokens))
 
     def usual(self) -> UsualRead | None:
         """Takes further tokens like the last one, where no count of them ends the request."""
@@ -89,23 +95,6 @@ class Exchange(InFlight):
         end_with_status(self._record, stream_end.status, stream_end.message)
         self._finish()
 
-    def _decode(self, message: bytes) -> Response:
-        """A message of an unknown form: a request's first, its last, an error."""
-        try:
-            response = decode_response(message)
-        except ValueError as error:
-            return Response(error=str(error))
-        keep_text(self._record, response, self._accumulates)
-        if response.carries and not self._token_ns:
-            response = without_echo(response, self._body, self._record)
-        self._template = token_template(message, response) or self._template
-        self._record.finish_reason = response.finish_reason or self._record.finish_reason
-        self._record.input_tokens = response.input_tokens or self._record.input_tokens
-        self._record.server = response.times or self._record.server
-        self._record.engine = response.counts or self._record.engine
-        self._record.model_version = response.model_version or self._record.model_version
-        return response
-
     def _conclude(self, response: Response, arrived_ns: int) -> None:
         """The server's last word."""
         if response.error:
@@ -113,7 +102,7 @@ class Exchange(InFlight):
             self._finish()
             self._link.reset(self._stream_id)
         else:
-            end_with_final(self._record, bool(self._token_ns), arrived_ns)
+            end_with_final(self._record, bool(self._token_ns), arrived_ns, negative_id(self._token_ids))
             self._finish()
             self._link.release(self._stream_id)
 
@@ -121,8 +110,9 @@ class Exchange(InFlight):
         """Put what came into the record, which knows its outcome."""
         record = self._record
         record.token_ns, record.token_lag_ns = self._token_ns.tolist(), self._token_lag_ns.tolist()
-        record.output_ids, record.coalesced = self._token_ids.tolist(), self._coalesced.tolist()
+        record.output_ids, record.coalesced = self._token_ids[: self._most_ids].tolist(), self._coalesced.tolist()
         record.token_counts = []
         for response, tokens in reversed(self._count_changes):
             record.token_counts = [tokens] * (len(record.token_ns) - len(record.token_counts) - response) + record.token_counts
+        whole_text(record)
         super()._finish()

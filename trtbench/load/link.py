@@ -153,6 +153,8 @@ class Link:
             output = self._tls.encrypt(output)
         if output and not self.cause:
             self._outflow.write(output)
+            if not self._wire.replied(self._outflow.is_clear):
+                self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no answer")
 
     def lose(self, cause: str) -> None:
         """Close the connection; every request on it ends."""

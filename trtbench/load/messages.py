@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from tritonclient.grpc import service_pb2
 from trtbench.load.embedding import embedding_request
 from trtbench.load.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.load.plan import PlannedPrompt
+from trtbench.load.response_tensors import MOST_INSTANT_NS, MOST_TENSORS, Tensor, integer, output_text, token_ids, word_of
 from trtbench.load.target import Target
 from trtbench.records import EngineCounts, ServerTimes
 from trtbench.scenario import Sampling, Workload
@@ -23,9 +22,10 @@ NO_END_ID = -1  # no token has this id: the model generates to the asked length
 
 _ID_TAG = b"\x1a"  # ModelInferRequest.id: field 3, length-delimited
 _DTYPES = {"INT32": "<i4", "INT64": "<i8", "UINT64": "<u8", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
-_MOST = 2**31 - 1  # of what an engine counts, as INT32
 _COUNT_NAMES = frozenset(COUNT_OUTPUTS)
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
+_LONGEST_ERROR = 2000  # characters that are looked at for its class; a record keeps 500
+_LONGEST_VERSION = 64
 
 
 class Response(NamedTuple):
@@ -47,10 +47,13 @@ class Response(NamedTuple):
 
     @property
     def carries(self) -> bool:
-        """Whether it brings output. A piece of text may be empty, as in the midst of a character: it is still a token's."""
-        if self.text is None or self.told_tokens is not None:
-            return bool(self.tokens or self.told_tokens)
-        return bool(self.text) or not self.final
+        """Whether it brings a token or text."""
+        return bool(self.tokens or self.told_tokens or self.text)
+
+    @property
+    def is_empty_piece(self) -> bool:
+        """Whether it brings a text without a character, and no count: after the first text a token's, in the midst of a character."""
+        return self.text == b"" and self.told_tokens is None and not self.final
 
     @property
     def new_tokens(self) -> int:
@@ -96,17 +99,20 @@ def decode_response(message: bytes) -> Response:
         raise ValueError(f"not a ModelStreamInferResponse: {error}") from error
     infer = stream.infer_response
     parameters = infer.parameters
-    tensors = {tensor.name: (tensor.datatype, raw) for tensor, raw in zip(infer.outputs, infer.raw_output_contents, strict=False)}
+    contents = infer.raw_output_contents
+    if len(infer.outputs) > MOST_TENSORS:
+        raise ValueError(f"{len(infer.outputs)} tensors, where {MOST_TENSORS} are the most that are read")
+    tensors = {one.name: (one.datatype, one.shape, raw) for one, raw in zip(infer.outputs, contents, strict=False)}
     return Response(
-        tokens=_tokens(tensors) if "output_ids" in tensors else (),
+        tokens=token_ids("output_ids", tensors["output_ids"], tensors.get("sequence_length")) if "output_ids" in tensors else (),
         final="triton_final_response" in parameters and parameters["triton_final_response"].bool_param,
-        error=stream.error_message,
+        error=stream.error_message[:_LONGEST_ERROR],
         times=_times(tensors) if TIME_OUTPUTS[0] in tensors else None,
-        model_version=infer.model_version,
-        text=text_of(tensors[TEXT_OUTPUT][1]) if TEXT_OUTPUT in tensors else None,
-        told_tokens=_integer(*tensors[OUTPUT_COUNT]) if OUTPUT_COUNT in tensors else None,
-        input_tokens=_integer(*tensors[INPUT_COUNT]) if INPUT_COUNT in tensors else None,
-        finish_reason=_finish_reason(tensors[FINISH_OUTPUT][1]) if FINISH_OUTPUT in tensors else "",
+        model_version=infer.model_version[:_LONGEST_VERSION],
+        text=output_text(TEXT_OUTPUT, tensors[TEXT_OUTPUT]) if TEXT_OUTPUT in tensors else None,
+        told_tokens=_told(tensors, OUTPUT_COUNT),
+        input_tokens=_told(tensors, INPUT_COUNT),
+        finish_reason=word_of(tensors[FINISH_OUTPUT][2]) if FINISH_OUTPUT in tensors else "",
         counts=None if _COUNT_NAMES.isdisjoint(tensors) else _counts(tensors),
     )
 
@@ -154,62 +160,27 @@ def _raw(datatype: str, values: Any) -> tuple[bytes, int]:
     return data.tobytes(), data.size
 
 
-def _tokens(tensors: dict[str, tuple[str, bytes]]) -> list[int]:
-    """New tokens of a response: output_ids [1, beam = 1, n], of which the first `sequence_length` count."""
-    ids = array("i", tensors["output_ids"][1])
-    lengths = array("i", tensors["sequence_length"][1]) if "sequence_length" in tensors else None
-    return ids[: lengths[0]].tolist() if lengths else ids.tolist()
+def _told(tensors: dict[str, Tensor], name: str) -> int | None:
+    return integer(name, tensors[name]) if name in tensors else None
 
 
-def text_of(raw: bytes) -> bytes:
-    """The first element of a BYTES tensor: one beam, one sequence. ValueError when it is cut short."""
-    if not raw:
-        return b""
-    if len(raw) < _BYTES_LENGTH.size or len(raw) < _BYTES_LENGTH.size + (length := _BYTES_LENGTH.unpack_from(raw)[0]):
-        raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than it says")
-    return raw[_BYTES_LENGTH.size : _BYTES_LENGTH.size + length]
-
-
-def _finish_reason(raw: bytes) -> str:
-    """ "" while the request goes on: the server then sends Python's None as a text."""
-    reason = text_of(raw).decode("utf-8", "replace")
-    return "" if reason == "None" else reason
-
-
-def _integer(datatype: str, raw: bytes) -> int:
-    """One number, also as JSON in a string, as `llmapi` sends it. ValueError when it is none."""
-    value = json.loads(text_of(raw)) if datatype == "BYTES" else np.frombuffer(raw, _DTYPES.get(datatype, "<i8")).tolist()
-    if isinstance(value, list) and value:
-        value = value[0]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{raw[:40]!r} is no number")
-    try:
-        return int(value)
-    except OverflowError as error:
-        raise ValueError(f"{raw[:40]!r} is no number") from error
-
-
-def _counts(tensors: dict[str, tuple[str, bytes]]) -> EngineCounts | None:
+def _counts(tensors: dict[str, Tensor]) -> EngineCounts | None:
     """What can be read as a count; None where nothing can: then the engine did not tell."""
-    told = {field: _count(*tensors[name]) for name, field in COUNT_OUTPUTS.items() if name in tensors}
+    told = {field: _count(name, tensors[name]) for name, field in COUNT_OUTPUTS.items() if name in tensors}
     return EngineCounts(**told) if any(value is not None for value in told.values()) else None
 
 
-def _count(datatype: str, raw: bytes) -> int | None:
+def _count(name: str, tensor: Tensor) -> int | None:
     try:
-        value = _integer(datatype, raw)
-    except (ValueError, RecursionError):  # the latter of JSON without end
-        return None
-    return value if 0 <= value <= _MOST else None
-
-
-def _times(tensors: dict[str, tuple[str, bytes]]) -> ServerTimes | None:
-    """None unless all four are there and set: a server that takes no times may send zeros."""
-    raw = [tensors.get(name, ("INT64", b"")) for name in TIME_OUTPUTS]
-    if not all(data for _, data in raw):
-        return None
-    try:
-        values = [_integer(*one) for one in raw]
+        return integer(name, tensor)
     except ValueError:
+        return None
+
+
+def _times(tensors: dict[str, Tensor]) -> ServerTimes | None:
+    """None unless all four are there, in 64 bits and set: a server that takes no times may send zeros."""
+    try:
+        values = [integer(name, tensors[name], MOST_INSTANT_NS) for name in TIME_OUTPUTS]
+    except (KeyError, ValueError):
         return None
     return ServerTimes(*values) if min(values) > 0 else None

@@ -8,10 +8,11 @@ from trtbench.load.frames import DATA, DEFAULT_WINDOW_BYTES, END_STREAM, HEADER,
 class Outbox:
     """Frames go out in the order written; messages that a window holds back follow when it opens, each stream's in order."""
 
-    __slots__ = ("_connection_window", "_ending", "_held", "_initial_window", "_output", "_windows", "max_frame_bytes")
+    __slots__ = ("_connection_window", "_ending", "_held", "_initial_window", "_output", "_windows", "max_frame_bytes", "reply_bytes")
 
     def __init__(self) -> None:
         self.max_frame_bytes = MAX_FRAME_BYTES  # the peer's
+        self.reply_bytes = 0  # of answers to PING and SETTINGS, since the caller last set it to 0
         self._output = bytearray()
         self._connection_window = self._initial_window = DEFAULT_WINDOW_BYTES
         self._windows: dict[int, int] = {}  # of the streams whose end is not yet out; a setting can make one negative
@@ -23,6 +24,11 @@ class Outbox:
         return sum(map(len, self._held.values()))
 
     def write(self, frames: bytes) -> None:
+        self._output += frames
+
+    def reply(self, frames: bytes) -> None:
+        """Write what the peer has the right to be answered."""
+        self.reply_bytes += len(frames)
         self._output += frames
 
     def take(self) -> bytes:

@@ -16,6 +16,11 @@ class Outflow:
         self._loop, self._socket, self._on_broken = loop, connected, on_broken
         self._unsent = b""
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing waits."""
+        return not self._unsent
+
     def write(self, output: bytes) -> None:
         """Now, or after what waits."""
         if self._unsent:

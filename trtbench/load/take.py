@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from trtbench.load.bounds import most_ids, most_responses, most_text_bytes, negative_id, too_many_responses
 from trtbench.load.echo import without_echo
 from trtbench.load.errors import classify, end, end_with_final
 from trtbench.load.messages import Response, decode_response
-from trtbench.records import RequestRecord
+from trtbench.records import Outcome, RequestRecord
 
 
 def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: bytes, accumulates: bool = False) -> None:
@@ -16,30 +17,53 @@ def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: 
     Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
     loop just when the user's next request is due.
     """
+    response, carries = read_response(record, message, sent, bool(record.token_ns), accumulates)
+    if carries:
+        record.token_ns.append(arrived_ns)
+        record.token_counts.append(response.new_tokens)
+        record.output_ids += response.tokens[: max(0, most_ids(record.asked_output_tokens) - len(record.output_ids))]
+    if response.error:
+        end(record, classify("", response.error), response.error, arrived_ns)
+    elif response.final:
+        end_with_final(record, bool(record.token_ns), arrived_ns, negative_id(record.output_ids))
+    elif len(record.token_ns) > most_responses(record.asked_output_tokens):
+        end(record, Outcome.OTHER, too_many_responses(record.asked_output_tokens), arrived_ns)
+
+
+def read_response(record: RequestRecord, message: bytes, sent: bytes, started: bool, accumulates: bool) -> tuple[Response, bool]:
+    """(A message's response less the prompt, whether it brings output). What it says of the request as a whole goes into the record.
+
+    Output is a token or text of its own, or an empty piece of text once there was some (`started`).
+    """
     try:
         response = decode_response(message)
     except ValueError as error:
-        response = Response(error=str(error))
-    keep_text(record, response, accumulates)
-    if response.carries and not record.token_ns:
+        return Response(error=f"malformed response: {error}"), False
+    before = len(record.output_text)
+    keep_text(record, response, most_text_bytes(record.asked_output_tokens, len(sent)), accumulates)
+    if accumulates and response.text and len(record.output_text) == before:
+        response = response._replace(text=b"")  # nothing new
+    if response.carries and not started:
         response = without_echo(response, sent, record)
-    if response.carries:
-        record.token_ns.append(arrived_ns)
-        record.token_counts.append(response.new_tokens)
-        record.output_ids += response.tokens
     record.finish_reason = response.finish_reason or record.finish_reason
     record.input_tokens = response.input_tokens or record.input_tokens
     record.server = response.times or record.server
     record.engine = response.counts or record.engine
     record.model_version = response.model_version or record.model_version
-    if response.error:
-        end(record, classify("", response.error), response.error, arrived_ns)
-    elif response.final:
-        end_with_final(record, bool(record.token_ns), arrived_ns)
+    return response, response.carries or (started and response.is_empty_piece)
 
 
-def keep_text(record: RequestRecord, response: Response, accumulates: bool) -> None:
-    """Text of an unknown number of tokens is kept, to be counted when the load is over; where the server tells, it is not."""
+def keep_text(record: RequestRecord, response: Response, most_bytes: int, accumulates: bool) -> None:
+    """Text of an unknown number of tokens is kept, to be counted when the load is over; where the server tells, it is not.
+
+    A piece may end amid a character: bytes that are no UTF-8 yet are kept as they are until `whole_text`.
+    """
     if response.text and response.told_tokens is None:
-        text = response.text.decode("utf-8", "replace")
-        record.output_text = text if accumulates else record.output_text + text
+        text = response.text[:most_bytes].decode("utf-8", "surrogateescape")
+        record.output_text = text if accumulates else (record.output_text + text)[:most_bytes]
+
+
+def whole_text(record: RequestRecord) -> None:
+    """Once the request is over: what is no UTF-8 is replaced."""
+    if record.output_text:
+        record.output_text = record.output_text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -10,6 +10,7 @@ _INFER_RESPONSE = 2  # of ModelStreamInferResponse
 _OUTPUTS, _RAW_OUTPUT_CONTENTS = 5, 6  # of ModelInferResponse
 _NAME = 1  # of ModelInferResponse.InferOutputTensor
 _LENGTH_DELIMITED = 2
+_LONGEST_BYTES = 1024  # of a message; a request keeps its template
 _FIXED_BYTES = {1: 8, 5: 4}  # by wire type
 
 
@@ -30,7 +31,7 @@ class TokenTemplate:
 
 def token_template(message: bytes, response: Response) -> TokenTemplate | None:
     """From a token response and what it was decoded to; None for one with more to say, or whose ids lie otherwise."""
-    if response.final or response.error or response.times or not response.tokens:
+    if response.final or response.error or response.times or not response.tokens or len(message) > _LONGEST_BYTES:
         return None
     outer = list(_fields(message, 0, len(message)))
     if len(outer) != 1 or outer[0][0] != _INFER_RESPONSE:

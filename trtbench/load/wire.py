@@ -17,7 +17,9 @@ from trtbench.load.wire_events import Event, GoAway, Pong, SettingsReceived, Str
 __all__ = ["Event", "GoAway", "Pong", "SettingsReceived", "StreamEnded", "WireConnection", "WireError"]
 
 MAX_MESSAGE_BYTES = 1 << 26
+"""What an encoder's answer may be; a response of a stream is shorter, see wire_client.py."""
 TOP_UP_BYTES = 1 << 29  # read before receive windows of 2 GiB are opened again
+_MOST_UNREAD_BYTES = 1 << 20  # of answers that wait for a peer to read them: 60,000 PINGs
 _PREFIX_BYTES = 5  # of a message: compressed flag, length
 _WHOLE_MESSAGE = struct.Struct(">IBIBI")
 """A frame header (see frames.HEADER) and a message's prefix."""
@@ -72,6 +74,12 @@ class WireConnection:
     def pending_bytes(self) -> int:
         """What the peer's windows hold back."""
         return self._outbox.held_bytes
+
+    def replied(self, all_sent: bool) -> bool:
+        """After the output was handed over: False when the peer asks on (PING, SETTINGS) without reading the answers."""
+        if all_sent:
+            self._outbox.reply_bytes = 0
+        return self._outbox.reply_bytes <= _MOST_UNREAD_BYTES
 
     def open_stream(self, path: str) -> int:
         """Begin a call of /package.Service/Method; WireError when `can_open` is False."""
@@ -227,7 +235,7 @@ class WireConnection:
                 raise WireError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
             return
         self._settled = True
-        self._outbox.write(frames.frame(frames.SETTINGS, 0, flags=frames.ACK))  # before what the new values let go
+        self._outbox.reply(frames.frame(frames.SETTINGS, 0, flags=frames.ACK))  # before what the new values let go
         for name, value in values:
             if name == frames.MAX_CONCURRENT_STREAMS:
                 self._max_streams = value
@@ -243,7 +251,7 @@ class WireConnection:
         if flags & frames.ACK:
             events.append(Pong(payload))
         else:
-            self._outbox.write(frames.frame(frames.PING, 0, payload, frames.ACK))
+            self._outbox.reply(frames.frame(frames.PING, 0, payload, frames.ACK))
 
     def _take_goaway(self, flags: int, payload: bytes, events: list[Event]) -> None:
         last_stream_id, code, raw_debug = frames.read_goaway(payload)

@@ -22,11 +22,13 @@ from trtbench.load.pool import Pool, Stream
 from trtbench.load.stamps import KernelStamps, StampsUnavailable
 from trtbench.load.target import Target
 from trtbench.load.unary import UnaryExchange
+from trtbench.load.wire import MAX_MESSAGE_BYTES
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Workload
 
 _DEFAULTS = ClientSettings()
 _CHECK_S = 1.0
+_MAX_RESPONSE_BYTES = 1 << 24  # of a stream: four million tokens at once
 _MOST_REFUSALS = 5  # of one request; a server that refuses on is one that fails
 
 
@@ -43,9 +45,8 @@ class WireClient:
         """
         self._target, self._workload, self._end_id = target, workload, end_id
         self._stamps, self._why_user = _stamps(settings)
-        self._pool = Pool(
-            Dialer(target.url, settings, self._stamps), MODEL_INFER if target.encoder else STREAM_INFER, settings.streams_per_connection
-        )
+        path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
+        self._pool = Pool(Dialer(target.url, settings, self._stamps, longest_bytes), path, settings.streams_per_connection)
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
         self._resent = 0
         self._addressed = Addressed()

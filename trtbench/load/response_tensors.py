@@ -1,0 +1,96 @@
+"""Values of a response's tensors, each within bounds: what a server sends beyond them is refused here, by the tensor's name."""
+
+from __future__ import annotations
+
+import json
+import struct
+from array import array
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+MOST_COUNT = 2**31 - 1  # TensorRT-LLM counts in INT32
+MOST_INSTANT_NS = 2**63 - 1
+MOST_TENSORS = 64
+MOST_DIMENSIONS = 8
+INTEGERS = {f"{sign}INT{8 * size}": f"<{sign.lower() or 'i'}{size}" for sign in ("", "U") for size in (1, 2, 4, 8)}
+_NUMBERS = INTEGERS | {"FP32": "<f4", "FP64": "<f8"}
+_BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
+_LONGEST_NUMBER = 64  # characters of one that comes as text
+_LONGEST_WORD = 64
+_LONGEST_LIST = 1 << 16
+
+Tensor = tuple[str, Sequence[int], bytes]
+"""KServe's datatype, shape, contents."""
+
+
+def text_of(raw: bytes) -> bytes:
+    """The first element of a BYTES tensor: one beam, one sequence. ValueError when it is cut short."""
+    if not raw:
+        return b""
+    if len(raw) < _BYTES_LENGTH.size or len(raw) < _BYTES_LENGTH.size + (length := _BYTES_LENGTH.unpack_from(raw)[0]):
+        raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than it says")
+    return raw[_BYTES_LENGTH.size : _BYTES_LENGTH.size + length]
+
+
+def word_of(raw: bytes) -> str:
+    """A short text, its beginning of a long one; "" for Python's None as a text, which llmapi sends while a request goes on."""
+    word = text_of(raw)[: 4 * _LONGEST_WORD].decode("utf-8", "replace")[:_LONGEST_WORD]
+    return "" if word == "None" else word
+
+
+def output_text(name: str, tensor: Tensor) -> bytes:
+    """ValueError when it is no text."""
+    datatype, _, raw = tensor
+    if datatype != "BYTES":
+        raise ValueError(f"{name} is {datatype}: a text is BYTES")
+    return text_of(raw)
+
+
+def integer(name: str, tensor: Tensor, most: int = MOST_COUNT) -> int:
+    """One number from 0 to `most`, also as JSON in a string, as llmapi sends it. ValueError when it is none."""
+    datatype, _, raw = tensor
+    value = _number(datatype, raw)
+    if value is None:
+        raise ValueError(f"{name} is {datatype} {raw[:40]!r}: no number")
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} is {str(value)[:40]}: out of range, 0 to {most}")
+    return int(value)
+
+
+def _number(datatype: str, raw: bytes) -> int | float | None:
+    """The first one of a tensor; None where there is none."""
+    try:
+        if datatype == "BYTES":
+            text = text_of(raw)
+            value = json.loads(text) if len(text) <= _LONGEST_NUMBER else None
+        else:
+            value = np.frombuffer(raw, _NUMBERS[datatype]).flat[0].item()
+    except (KeyError, IndexError, ValueError, RecursionError):
+        return None
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value else None
+
+
+def token_ids(name: str, tensor: Tensor, length: Tensor | None) -> Sequence[int]:
+    """New tokens of a response: [1, beam = 1, n], of which the first `length` count. A list, of very many an array: a ninth of its memory.
+
+    ValueError: no integers, more than one sequence, or ids that INT32 does not hold.
+    """
+    datatype, shape, raw = tensor
+    if datatype not in INTEGERS:
+        raise ValueError(f"{name} is {datatype}: token ids are integers")
+    if len(shape) > MOST_DIMENSIONS or (len(shape) > 1 and len(raw) and prod(shape[:-1]) != 1):
+        raise ValueError(f"{name} is of shape {list(shape)[:8]}: one sequence is expected")
+    ids = array("i", raw) if datatype == "INT32" else _narrowed(name, datatype, raw)
+    if length is not None and length[2]:
+        ids = ids[: integer("sequence_length", length)]
+    return ids.tolist() if len(ids) <= _LONGEST_LIST else ids
+
+
+def _narrowed(name: str, datatype: str, raw: bytes) -> array[int]:
+    values = np.frombuffer(raw, INTEGERS[datatype])
+    if values.size and (values.min() < -MOST_COUNT - 1 or values.max() > MOST_COUNT):
+        raise ValueError(f"{name} has {values.max()}: token ids are 0 to {MOST_COUNT}")
+    return array("i", values.astype(np.int32).tobytes())
