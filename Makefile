@@ -4,6 +4,7 @@ SHELL := bash
 .PHONY: help setup bench report test test-gpu contracts check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
+SETTINGS ?= 1
 RUN ?= $(lastword $(sort $(wildcard runs/*/)))
 
 help: ## this list
@@ -22,8 +23,8 @@ report: setup ## write the report of RUN (the newest in runs/) again
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
 	.venv/bin/python -m pytest -m "not gpu"
 
-test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages
-	scripts/test_gpu.sh
+test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages. SETTINGS=0: those that write no GPU setting
+	SETTINGS="$(SETTINGS)" scripts/test_gpu.sh
 
 contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
 	python3 scripts/record_contract.py

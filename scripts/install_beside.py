@@ -1,26 +1,32 @@
 #!/usr/bin/env python3
 """Installs trtbench beside a container image's own Python packages: in a virtual environment that sees them and changes none.
 
-    python3 scripts/install_beside.py /opt/trtbench
+    python3 scripts/install_beside.py /opt/trtbench                       in an image with TensorRT-LLM
+    python3 scripts/install_beside.py /opt/trtbench --extra tensorrt      in Triton's -py3 image, for the TensorRT encoder
 
 NVIDIA's images hold torch, numpy and tensorrt_llm in versions that fit one another and nothing else. Every package that the image has
 is therefore a constraint for pip; what is missing comes in the version of constraints.txt, or, where that does not fit the image, in one
-that does. At the end every package of the image is looked up from inside the environment: one that would be another ends it with exit
-code 1, and nothing stays. Needs no ensurepip: it is the image's own pip that installs.
+that does. At the end every package of the image is looked up from inside the environment: if one would be another, the script ends with
+exit code 1, and nothing stays. The image's own pip installs; ensurepip is asked only where the image has none.
 
-Two packages are chosen by trial, since what they ask for is not what they need: tritonclient asks for far narrower gRPC and protobuf than
-its messages, all that is used of it, and pyarrow does not ask for the NumPy that it was built for. Last, every module of trtbench is
-imported, but for those of the CPU engines.
+The image's `python3` may itself be a virtual environment (/opt/venv-tritonserver since 26.03). The new environment is then made of the
+Python below it and adds the image's site-packages by a .pth file, so that pip calls them satisfied and leaves them alone.
+
+Some packages are chosen by trial, since what they ask for is not what they need: tritonclient asks for far narrower gRPC and protobuf than
+its messages, all that is used of it, pyarrow does not ask for the NumPy that it was built for, and TensorRT's bindings run on the libraries
+that the image's Triton has. Last, every module of trtbench is imported. A package of an optional group (pyproject.toml) may be missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from collections.abc import Sequence
@@ -38,20 +44,36 @@ TRIALS = {
     "tritonclient": "from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc",
     "pyarrow": "import pyarrow.parquet",
 }
+PIP_SETTINGS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV")
+"""Settings of an image for its own installs. What is installed in it is pinned here anyway; the rest would move or refuse ours."""
 TRITONCLIENT_NEEDS = ("python-rapidjson", "ml-dtypes", "urllib3")
 IMPORT_ALL = """
-import importlib, pkgutil, trtbench
-of_cpu_engines = {"torch", "openvino", "openvino_genai", "optimum", "nncf", "transformers", "gguf"}
+import importlib, importlib.metadata, pkgutil, re, traceback, trtbench
+lines = importlib.metadata.requires("trtbench") or ()
+named = [re.match("[A-Za-z0-9._-]+", line)[0] for line in lines if re.search("extra == .(?!dev.)", line)]
+optional = {re.sub("[-.]", "_", name).lower() for name in named}
+top = lambda name: (name or "").split(".")[0].lower()
 for module in pkgutil.walk_packages(trtbench.__path__, "trtbench."):
     try:
         module.name.endswith("__main__") or importlib.import_module(module.name)
-    except ModuleNotFoundError as error:
-        if error.name.split(".")[0] not in of_cpu_engines:
+    except (ImportError, OSError) as error:
+        passed = {top(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if not optional & ({top(getattr(error, "name", None))} | passed):
             raise
+        print(f"install_beside: {module.name} cannot be used here ({error})")
 """
 NEEDS = """
 import importlib.metadata, json
-print(json.dumps([line for line in importlib.metadata.requires("trtbench") or () if "extra ==" not in line]))
+print(json.dumps(importlib.metadata.requires("trtbench") or ()))
+"""
+TENSORRT_TRIAL = """
+import pathlib, sys
+import tensorrt
+from tensorrt import Builder, OnnxParser
+assert tensorrt.__version__.split(".")[:4] == sys.argv[1].split("."), f"tensorrt is {tensorrt.__version__}, not {sys.argv[1]}"
+found = {line.split()[-1] for line in open("/proc/self/maps") if "libnvinfer.so" in line}
+resources = [path for library in found for path in pathlib.Path(library).parent.glob("libnvinfer_builder_resource*")]
+assert resources, f"libnvinfer_builder_resource is not beside {found}, so no plan can be built"
 """
 LIST = """
 import importlib.metadata, json
@@ -67,35 +89,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Install trtbench into a virtual environment beside this Python's packages.")
     parser.add_argument("environment", type=Path, help="directory to make; must not exist")
     parser.add_argument("source", nargs="?", default=str(CHECKOUT), help="checkout or wheel; default: this checkout")
+    parser.add_argument("--extra", action="append", default=[], metavar="GROUP", help="optional group of pyproject.toml, as tensorrt")
     parser.add_argument("--with", dest="more", nargs="+", default=[], metavar="PACKAGE", help="further packages, under the same rules")
     arguments = parser.parse_args()
     if arguments.environment.exists():
         parser.error(f"{arguments.environment} exists: remove it, or name another directory")
-    if sys.prefix != sys.base_prefix:
-        parser.error(f"{sys.executable} is a virtual environment's, whose packages a second one does not see: run the image's own python3")
-    problem = install_beside(arguments.environment, arguments.source, arguments.more)
+    for name in PIP_SETTINGS:
+        os.environ.pop(name, None)
+    problem = install_beside(arguments.environment.absolute(), arguments.source, arguments.extra, arguments.more)
     if problem:
         shutil.rmtree(arguments.environment, ignore_errors=True)
         print(f"install_beside: {problem}", file=sys.stderr)
     return 1 if problem else 0
 
 
-def install_beside(environment: Path, source: str, more: Sequence[str] = ()) -> str | None:
+def install_beside(environment: Path, source: str, extras: Sequence[str] = (), more: Sequence[str] = ()) -> str | None:
     """None when all is installed and nothing of the image changed; else what is wrong, with the remedy."""
     image = installed(sys.executable)
-    venv.EnvBuilder(system_site_packages=True, symlinks=True).create(environment)
-    python = str(environment / "bin" / "python")
+    python = make_environment(environment)
+    if not (runs(python, "import pip") or runs(python, "import ensurepip; ensurepip.bootstrap()")):
+        return f"{sys.executable} has neither pip nor ensurepip; install python3-pip in the image"
     if not pip_install(python, ["--no-deps", source]):
         return f"{source} could not be installed; pip's message is above"
-    needs = [line for line in answer(python, NEEDS) if not line.startswith(tuple(TRIED))] + [*TRITONCLIENT_NEEDS, *more]
-    if not pip_install(python, needs, [*image_pins(image), *own_pins(image)]):
-        print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
-        if not pip_install(python, needs, image_pins(image)):
-            return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
-    for name, versions in TRIED.items():
-        choices = (image[name],) if name in image else versions
-        if not any(works(python, name, version) for version in choices):
-            return f"no {name} of {', '.join(choices)} works with the image's packages (above); take a newer image"
+    problem = add_packages(python, image, [*needed(python, extras), *TRITONCLIENT_NEEDS, *more])
+    if not problem and "tensorrt" in extras:
+        problem = add_tensorrt(python, image)
+    if problem:
+        return problem
     if not runs(python, IMPORT_ALL):
         return "trtbench cannot be imported beside the image's packages (above); take a newer image"
     after = installed(python)
@@ -107,12 +127,71 @@ def install_beside(environment: Path, source: str, more: Sequence[str] = ()) -> 
     return None
 
 
+def make_environment(environment: Path) -> str:
+    """The new environment's Python, which sees what this one sees; if this one is a virtual environment's, that by a .pth file."""
+    nested = sys.prefix != sys.base_prefix
+    system = not nested or "include-system-site-packages = true" in (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8").lower()
+    venv.EnvBuilder(system_site_packages=system, symlinks=True).create(environment)
+    python = str(environment / "bin" / "python")
+    if nested:
+        own = Path(answer(python, "import json, sysconfig; print(json.dumps(sysconfig.get_path('purelib')))"))
+        image = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        lines = "".join(f"import site; site.addsitedir({directory!r})\n" for directory in image)
+        (own / "image.pth").write_text(lines, encoding="utf-8")
+    return python
+
+
+def needed(python: str, extras: Sequence[str]) -> list[str]:
+    """What trtbench asks for, with these groups; less what is chosen by trial."""
+    groups = "|".join(re.escape(extra.replace("_", "-")) for extra in extras)
+    found = []
+    for line in answer(python, NEEDS):
+        requirement, _, marker = line.partition(";")
+        if "extra ==" not in marker or (groups and re.search(f"extra == .({groups}).", marker)):
+            found.append(requirement.strip())
+    return [requirement for requirement in found if not requirement.startswith((*TRIED, "tensorrt"))]
+
+
+def add_packages(python: str, image: dict[str, str], needs: Sequence[str]) -> str | None:
+    if not pip_install(python, needs, [*image_pins(image), *own_pins(image)]):
+        print("install_beside: the pins of constraints.txt do not all fit this image; once more with the image's alone", file=sys.stderr)
+        if not pip_install(python, needs, image_pins(image)):
+            return "pip found no versions that leave the image's packages as they are (its message is above); take a newer image"
+    for name, versions in TRIED.items():
+        choices = (image[name],) if name in image else versions
+        if not any(works(python, name, version) for version in choices):
+            return f"no {name} of {', '.join(choices)} works with the image's packages (above); take a newer image"
+    return None
+
+
+def add_tensorrt(python: str, image: dict[str, str]) -> str | None:
+    """TensorRT's Python in the version of this Triton's: its bindings over the image's own libraries, else with libraries of their own."""
+    if any(name in image for name in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")):
+        return None
+    version = re.match(r"\d+\.\d+\.\d+\.\d+", os.environ.get("TRT_VERSION", ""))
+    cuda = re.match(r"\d+", os.environ.get("CUDA_VERSION", ""))
+    if not version or not cuda:
+        return "TRT_VERSION and CUDA_VERSION do not say which TensorRT this Triton has; run in NVIDIA's -py3 image, or set both"
+    name = f"tensorrt-cu{cuda[0]}"
+    bindings = [f"{part}=={version[0]}.*" for part in (name, f"{name}-bindings")]  # .* takes a .post1 too, and never another build
+    libraries = f"{name}-libs=={version[0]}.*"
+    for packages in ([*bindings], [*bindings, libraries]):
+        if pip_install(python, ["--no-deps", *packages]) and runs(python, TENSORRT_TRIAL, version[0], LD_LIBRARY_PATH=library_path()):
+            return None
+    return f"no {name} {version[0]} works with this image (above); plans are read by that TensorRT alone, so take an image with another"
+
+
+def library_path() -> str:
+    """With the driver's library that CUDA images carry: while an image is built there is no driver."""
+    return ":".join(filter(None, (os.environ.get("LD_LIBRARY_PATH"), "/usr/local/cuda/compat/lib.real", "/usr/local/cuda/compat")))
+
+
 def works(python: str, name: str, version: str) -> bool:
     return pip_install(python, ["--no-deps", f"{name}=={version}"]) and runs(python, TRIALS[name])
 
 
-def runs(python: str, code: str) -> bool:
-    return subprocess.run([python, "-c", code], cwd="/", check=False).returncode == 0
+def runs(python: str, code: str, *arguments: str, **variables: str) -> bool:
+    return subprocess.run([python, "-c", code, *arguments], cwd="/", env=os.environ | variables, check=False).returncode == 0
 
 
 def installed(python: str) -> dict[str, str]:

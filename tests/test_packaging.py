@@ -95,6 +95,10 @@ def test_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     assert found == ["True True", "True True"]
 
 
+NVIDIAS = {"tensorrt", "tensorrt-llm"}
+"""Of optional groups: the container that serves decides their versions, and set-up never installs them."""
+
+
 def pins() -> dict[str, list[Requirement]]:
     """Every pin of constraints.txt and requirements-nodeps.txt, by package."""
     found: dict[str, list[Requirement]] = {}
@@ -118,12 +122,12 @@ def test_every_pin_is_exact_and_the_only_one(python: str) -> None:
 def test_everything_that_is_asked_for_is_pinned() -> None:
     asked = [Requirement(line) for line in requires("trtbench") or ()]
     assert asked
-    assert {canonicalize_name(requirement.name) for requirement in asked} - set(pins()) == set()
+    assert {canonicalize_name(requirement.name) for requirement in asked} - set(pins()) <= NVIDIAS
 
 
 def test_pins_satisfy_what_is_asked_for() -> None:
     for requirement in map(Requirement, requires("trtbench") or ()):
-        for pin in pins()[canonicalize_name(requirement.name)]:
+        for pin in pins().get(canonicalize_name(requirement.name), ()):
             version = str(pin.specifier).removeprefix("==")
             assert requirement.specifier.contains(version), f"{pin} does not satisfy {requirement}"
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from zipfile import ZipFile
 
-import pip
 import pytest
+from containers.made_image import SCRIPT, Image, write_wheel
 from containers.shown import ROOT
 
-SCRIPT = ROOT / "scripts" / "install_beside.py"
-BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 CARELESS_PIP = """
 import pathlib, sysconfig
 for name, version in (("trtbench", "1.0"), ("numpylike", "2.2.0")):
@@ -29,58 +23,6 @@ client.mkdir(parents=True, exist_ok=True)
 for module in ("model_config_pb2", "service_pb2", "service_pb2_grpc"):
     (client / f"{module}.py").touch()
 """
-
-
-def write_wheel(directory: Path, name: str, version: str, *needs: str, messages: str = "", code: str = "") -> Path:
-    path = directory / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
-    with ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n{code}\n")
-        wheel.writestr(f"{name}/parquet.py", "")
-        for module in ("__init__", "model_config_pb2", "service_pb2", "service_pb2_grpc"):
-            wheel.writestr(f"{name}/grpc/{module}.py", messages)
-        wheel.writestr(f"{info}/METADATA", metadata)
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    return path
-
-
-class Image:
-    """Packages in a user site, which comes after an environment's own as an image's do, and an index of wheels."""
-
-    def __init__(self, directory: Path) -> None:
-        self.user, self.index, self.environment = directory / "image", directory / "index", directory / "environment"
-        self.packages = self.user / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
-        self.index.mkdir()
-        self.packages.mkdir(parents=True)
-        (self.packages / "pip").symlink_to(Path(pip.__file__).parent)
-        for name, version in (
-            ("python_rapidjson", "1.25"),
-            ("ml_dtypes", "0.5.4"),
-            ("urllib3", "2.8.0"),
-            ("tritonclient", "2.73.0"),
-            ("pyarrow", "26.0.1"),
-        ):
-            write_wheel(self.index, name, version)
-        for name, version in (("torchlike", "2.9.0a0+nv25.10"), ("numpylike", "1.26.4"), ("distrolike", "0.1-3ubuntu2")):
-            with ZipFile(write_wheel(directory, name, version)) as wheel:
-                wheel.extractall(self.packages)
-
-    def install(self, source: Path) -> subprocess.CompletedProcess[str]:
-        variables = {
-            "PYTHONUSERBASE": str(self.user),
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.index),
-            "PIP_CONFIG_FILE": os.devnull,
-        }
-        command = [BASE_PYTHON, str(SCRIPT), str(self.environment), str(source)]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
-
-    def version_of(self, package: str) -> str:
-        code = f"import {package}; print({package}.version)"
-        python = self.environment / "bin" / "python"
-        return subprocess.check_output([python, "-c", code], env={"PYTHONUSERBASE": str(self.user)}, cwd="/", text=True).strip()
 
 
 @pytest.fixture
@@ -132,8 +74,7 @@ def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Imag
 
 
 def test_the_images_own_tritonclient_is_used(image: Image, tmp_path: Path) -> None:
-    with ZipFile(write_wheel(tmp_path, "tritonclient", "2.60.0")) as wheel:
-        wheel.extractall(image.packages)
+    image.add(write_wheel(tmp_path, "tritonclient", "2.60.0"))
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
     assert done.returncode == 0, done.stderr
     assert image.version_of("tritonclient") == "2.60.0"
@@ -193,11 +134,3 @@ def test_an_environment_that_is_there_is_left_alone(image: Image) -> None:
     image.environment.mkdir()
     assert image.install(image.index).returncode == 2
     assert list(image.environment.iterdir()) == []
-
-
-def test_it_must_not_be_run_from_an_environment(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path / "environment")], capture_output=True, text=True, check=False)
-    if sys.prefix == sys.base_prefix:
-        pytest.skip("these tests do not run in a virtual environment")
-    assert done.returncode == 2
-    assert "run the image's own python3" in done.stderr

@@ -44,6 +44,7 @@ def test_status_tells_every_fact_of_a_data_centre_gpu() -> None:
     assert trtbench("status").returncode == 0
 
 
+@pytest.mark.settings
 def test_a_locked_clock_is_run_at_and_put_back_after_kill_9() -> None:
     if os.geteuid() != 0:
         pytest.skip("clocks are root's to lock")
@@ -64,6 +65,7 @@ def test_a_locked_clock_is_run_at_and_put_back_after_kill_9() -> None:
     assert {key: after.get(key) for key in kept} == {key: before.get(key) for key in kept}
 
 
+@pytest.mark.settings
 def test_the_power_limit_is_put_back() -> None:
     if os.geteuid() != 0:
         pytest.skip("power limits are root's to set")

@@ -1,0 +1,125 @@
+"""install_beside.py where the image's python3 is a virtual environment (NVIDIA's since 26.03), and TensorRT's Python in a -py3 image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from containers.made_image import Image, write_wheel
+
+VERSION, CUDA = "11.1.0.106", {"TRT_VERSION": "11.1.0.106", "CUDA_VERSION": "13.4.1.012"}
+MAPPED = """
+import mmap, pathlib
+opened = open(pathlib.Path(__file__).parent / {library!r})
+kept = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
+"""
+"""In a stand-in of TensorRT's Python: it maps the library, as the real bindings do by loading it."""
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    return Image(tmp_path, nested=True)
+
+
+def test_the_packages_of_a_virtual_environment_are_used_and_left_as_they_are(image: Image) -> None:
+    write_wheel(image.index, "numpylike", "2.2.0")
+    write_wheel(image.index, "helperlike", "3.0", "numpylike>=2")
+    write_wheel(image.index, "helperlike", "2.0", "numpylike>=1")
+    before = image.files()
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=1.20", "torchlike", "helperlike"))
+    assert done.returncode == 0, done.stderr
+    assert "numpylike" not in done.stdout.partition("added:")[2]
+    assert [image.version_of(name) for name in ("numpylike", "torchlike", "helperlike")] == ["1.26.4", "2.9.0a0+nv25.10", "2.0"]
+    assert image.run("import numpylike; print(numpylike.__file__)").startswith(str(image.packages))
+    assert image.files() == before
+
+
+def test_the_environment_is_one_of_the_python_below_and_sees_no_other_site(image: Image) -> None:
+    """A child that is started with our sys.executable is ours, not the image's; the image's venv here has no system site."""
+    assert image.install(write_wheel(image.index, "trtbench", "1.0")).returncode == 0
+    assert image.run("import sys; print(sys.prefix)") == str(image.environment)
+    assert image.run("import sys; print(sys.base_prefix)") == sys.base_prefix
+    assert "include-system-site-packages = false" in (image.environment / "pyvenv.cfg").read_text("utf-8")
+
+
+def test_a_change_of_the_venvs_packages_is_refused_and_nothing_stays(image: Image) -> None:
+    write_wheel(image.index, "numpylike", "2.2.0")
+    before = image.files()
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=2"))
+    assert done.returncode == 1
+    assert "leave the image's packages as they are" in done.stderr
+    assert not image.environment.exists()
+    assert image.files() == before
+
+
+def test_constraints_and_places_that_the_image_sets_for_its_own_pip_do_not_count(image: Image, tmp_path: Path) -> None:
+    """NVIDIA's images set PIP_CONSTRAINT; it would hold back what the image lacks, and what a build of the checkout needs."""
+    constraint = tmp_path / "constraint.txt"
+    constraint.write_text("helperlike==1.0\n", encoding="utf-8")
+    write_wheel(image.index, "helperlike", "2.0")
+    source = write_wheel(image.index, "trtbench", "1.0", "helperlike>=2")
+    done = image.install(source, PIP_CONSTRAINT=str(constraint), PIP_USER="1", PIP_TARGET=str(tmp_path / "elsewhere"))
+    assert done.returncode == 0, done.stderr
+    assert image.version_of("helperlike") == "2.0"
+
+
+def test_an_image_without_pip_gets_ensurepips(image: Image) -> None:
+    (image.packages / "pip").unlink()
+    done = image.install(write_wheel(image.index, "trtbench", "1.0"))
+    assert done.returncode == 0, done.stderr
+    assert "pip" in done.stdout.partition("added:")[2]
+
+
+def tensorrt(image: Image, version: str, library: Path | None) -> None:
+    """Wheels of tensorrt-cu13 by their real names, on the image's library, or on that of the third wheel."""
+    loaded = MAPPED.format(library=str(library)) if library else "import tensorrt_libs"
+    needs = [f"tensorrt_cu13_{part}=={version}" for part in ("libs", "bindings")]
+    package = f"from tensorrt_bindings import Builder, OnnxParser\n__version__ = {version!r}"
+    write_wheel(image.index, "tensorrt_cu13", version, *needs, files={"tensorrt/__init__.py": package})
+    bindings = f"{loaded}\nclass Builder: ...\nclass OnnxParser: ..."
+    write_wheel(image.index, "tensorrt_cu13_bindings", version, files={"tensorrt_bindings/__init__.py": bindings})
+    libraries = {f"tensorrt_libs/{name}.so.11": "x" for name in ("libnvinfer", "libnvinfer_builder_resource")}
+    libraries["tensorrt_libs/__init__.py"] = MAPPED.format(library="libnvinfer.so.11")
+    write_wheel(image.index, "tensorrt_cu13_libs", version, files=libraries)
+
+
+def test_tensorrts_bindings_in_the_images_version_run_on_its_own_libraries(image: Image, tmp_path: Path) -> None:
+    library = tmp_path / "libnvinfer.so.11"
+    for path in (library, tmp_path / "libnvinfer_builder_resource.so.11"):
+        path.write_text("x", encoding="utf-8")
+    tensorrt(image, VERSION, library)
+    tensorrt(image, "11.4.0.106", library)  # the newest, which pip would take
+    write_wheel(image.index, "onnx", "1.23.2")
+    source = write_wheel(image.index, "trtbench", "1.0", 'onnx>=1.17; extra == "tensorrt"', 'tensorrt>=10; extra == "tensorrt"')
+    done = image.install(source, "--extra", "tensorrt", **CUDA)
+    assert done.returncode == 0, done.stderr
+    added = done.stdout.partition("added:")[2]
+    assert all(found in added for found in ("onnx 1.23.2", f"tensorrt-cu13 {VERSION}", f"tensorrt-cu13-bindings {VERSION}"))
+    assert "tensorrt-cu13-libs" not in added
+
+
+def test_libraries_of_their_own_come_where_the_image_cannot_build(image: Image, tmp_path: Path) -> None:
+    tensorrt(image, VERSION, None)
+    done = image.install(write_wheel(image.index, "trtbench", "1.0"), "--extra", "tensorrt", **CUDA)
+    assert done.returncode == 0, done.stderr
+    assert f"tensorrt-cu13-libs {VERSION}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [({}, "TRT_VERSION and CUDA_VERSION"), (CUDA | {"TRT_VERSION": "11.5.0.1"}, "no tensorrt-cu13 11.5.0.1 works")],
+)
+def test_a_tensorrt_that_is_unknown_or_not_to_be_had_is_said(image: Image, variables: dict[str, str], said: str) -> None:
+    tensorrt(image, VERSION, None)
+    done = image.install(write_wheel(image.index, "trtbench", "1.0"), "--extra", "tensorrt", **variables)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not image.environment.exists()
+
+
+def test_the_images_own_tensorrt_is_taken(image: Image, tmp_path: Path) -> None:
+    image.add(write_wheel(tmp_path, "tensorrt", "10.14.1.48"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0"), "--extra", "tensorrt")
+    assert done.returncode == 0, done.stderr
+    assert image.version_of("tensorrt") == "10.14.1.48"
