@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.draw import draw_plan
 from trtbench.load.progress import LoadProgress
+from trtbench.load.questions import notes
 from trtbench.load.target import Target
 from trtbench.load.text_plan import check_text, counting, in_text
 from trtbench.load.workload import PromptSource
@@ -16,8 +18,11 @@ from trtbench.padding import padded
 from trtbench.preflight import check_levels, check_open_files, check_writable
 from trtbench.run import RunOutcome
 from trtbench.runlog import Listener, start_run
-from trtbench.scenario import Scenario, ScenarioError
+from trtbench.scenario import NAME_PATTERN, Scenario, ScenarioError
 from trtbench.telemetry.sampler import SampledServer
+
+_DIRECTORY_CHARACTERS = 64
+_TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots")
 
 
 def bench(
@@ -50,8 +55,8 @@ def bench(
         plan = in_text(plan, prompts)
     target, note = padded(target, plan)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=plan.sha256, notes=[*plan.notes, *([note] if note else [])])
-    directory = log.run.deployment(target.model)
+    log.event("plan_drawn", sha256=plan.sha256, notes=[*plan.notes, *([note] if note else []), *notes(target.unanswered)])
+    directory = log.run.deployment(_directory_name(target.model))
     log.event("deployment_started", directory.name)
     facts = {
         "name": directory.name,
@@ -59,8 +64,10 @@ def bench(
         "url": target.url,
         "model_name": target.model,
         "model_version": target.version or None,
-        "max_batch_size": target.max_batch_size,
-        "triton_version": target.triton_version,
+        "max_batch_size": None if "ModelConfig" in target.unanswered else target.max_batch_size,
+        "triton_version": target.triton_version or None,
+        "server_name": target.server_name or None,
+        "unanswered_calls": dict(target.unanswered),
         "plan_sha256": plan.sha256,
         "padded_to_tokens": (target.encoder.pad_tokens or None) if target.encoder else None,
         "tokens": target.facts(),
@@ -76,6 +83,13 @@ def bench(
     if signum is None:
         log.event("run_finished")
     return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+
+
+def _directory_name(model: str) -> str:
+    """The model's name where it can name a directory of the run, else what of it can."""
+    name = "".join(character if re.fullmatch("[A-Za-z0-9._-]", character) else "_" for character in model[:_DIRECTORY_CHARACTERS])
+    usable = re.fullmatch(NAME_PATTERN, name) and name not in _TAKEN
+    return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]
 
 
 def _of_engine(engine: Engine) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Our own modules are imported inside the commands, so that `trtbench report` star
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from trtbench.flag_translation import TranslatedCommand, with_typed_names
 from trtbench.flag_types import Place, Real, Text, Whole
 from trtbench.options_bench import bench_options
 from trtbench.options_build import build_options
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: it says on the console what our own errors say
 
 _RUNS = Path("runs")
 _NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}

@@ -25,6 +25,7 @@ from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
 from trtbench.flags_files import check_files
+from trtbench.flags_headers import without_values
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.interrupts import Ending, signals_end_in_their_codes, sigterm_raises
 from trtbench.load.member import WorkerError
@@ -76,8 +77,9 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     put_back_left_gpus()
     target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
     progress = LoadProgress()
+    command = without_values(sys.argv)
     with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
-        outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, sys.argv, console, progress, engine)
+        outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, command, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
 

@@ -79,6 +79,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
         interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
         gpu=any(one.pid is not None for one in server.sampled),
         tls=scenario.client.tls,
+        headers=scenario.client.headers,
         balancer_pid=server.balancer_pid,
         engine_model=server.target.engine_model if server.target.family.name == "text" else None,  # the metrics are of a model inside
     )

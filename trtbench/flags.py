@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from trtbench.errors import UserError
 from trtbench.flags_explained import BENCH_FLAGS, flag_error
 from trtbench.flags_goodput import limits
+from trtbench.flags_headers import headers_of
 from trtbench.flags_load import stages
 from trtbench.flags_numbers import whole_number
 from trtbench.scenario import Scenario, Seeds
@@ -62,6 +63,7 @@ def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags["url"].startswith("grpc://") and (tls or flags["tls"]):
         raise UserError(f"--url {flags['url']} is not encrypted, the --tls flags are for grpcs://: give one of them")
     settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "retries")}
+    settings["headers"] = headers_of(flags["header"], flags["header_env"])
     return settings | {"tls": tls if tls or flags["tls"] or flags["url"].startswith("grpcs://") else None}
 
 

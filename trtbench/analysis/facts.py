@@ -44,6 +44,7 @@ class DeploymentFacts:
     engine: dict[str, Any]
     log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
     tokens: dict[str, Any] = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
+    unanswered: dict[str, Any] = field(default_factory=dict)  # calls that somebody else's server did not answer, and why
 
     @property
     def engines(self) -> int:
@@ -108,4 +109,5 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         engine=dict(engine),
         log=dict(deployment.get("log") or {}),
         tokens=dict(deployment.get("tokens") or {}),
+        unanswered=dict(deployment.get("unanswered_calls") or {}),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from hpack import Decoder, Encoder, HPACKError
+from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
 from trtbench import __version__
 from trtbench.load import frames
@@ -14,6 +14,7 @@ from trtbench.load.grpc_status import StreamFault, header_status, is_grpc, reset
 from trtbench.load.outbox import Outbox
 from trtbench.load.wire_events import Event, StreamEnded
 
+Metadata = tuple[tuple[str, str], ...]
 LAST_STREAM_ID = (1 << 31) - 1
 
 
@@ -30,12 +31,12 @@ class Calls:
         self._decoder = Decoder(frames.MAX_HEADER_BLOCK_BYTES)
         self._closed_bytes = 0  # flow-controlled ones that came for streams no longer open, not yet granted again
 
-    def begin(self, scheme: str, authority: str, path: str) -> int:
+    def begin(self, scheme: str, authority: str, path: str, metadata: Metadata) -> int:
         stream_id = self.next_id
         self.next_id += 2
         self.open[stream_id] = Deframer()
         self._outbox.open(stream_id)
-        block = _request_block(scheme, authority, path)
+        block = _request_block(scheme, authority, path, metadata)
         self._outbox.write(frames.frame(frames.HEADERS, stream_id, block, frames.END_HEADERS))
         return stream_id
 
@@ -130,8 +131,11 @@ class Calls:
 
 
 @lru_cache(maxsize=256)
-def _request_block(scheme: str, authority: str, path: str) -> bytes:
-    """The header block of a request, right wherever it stands: it first sets the dynamic table to size 0, so that it leaves no state."""
+def _request_block(scheme: str, authority: str, path: str, metadata: Metadata) -> bytes:
+    """The header block of a request, right wherever it stands: it first sets the dynamic table to size 0, so that it leaves no state.
+
+    `metadata` may be secret: proxies are told not to put it into their tables.
+    """
     encoder = Encoder()
     encoder.header_table_size = 0
     return encoder.encode(
@@ -144,5 +148,6 @@ def _request_block(scheme: str, authority: str, path: str) -> bytes:
             ("content-type", "application/grpc"),
             ("user-agent", f"trtbench/{__version__}"),
             ("grpc-accept-encoding", "identity"),
+            *(NeverIndexedHeaderTuple(name, value) for name, value in metadata),
         ]
     )

@@ -19,6 +19,7 @@ from trtbench.load.channel import open_channel
 from trtbench.load.embedding import MODEL_INFER
 from trtbench.load.errors import ANSWERED, end, end_with_status
 from trtbench.load.event_loop import loop_name
+from trtbench.load.greeting import explain
 from trtbench.load.grpc_calls import ask, ended, ended_by_server
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
@@ -26,7 +27,7 @@ from trtbench.load.served_version import ServedVersion
 from trtbench.load.take import take_response, whole_text
 from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import ClientSettings, Workload
+from trtbench.scenario import ClientSettings, Workload, metadata_of
 
 _CONNECTIONS = 4
 _CONNECT_S = 5.0
@@ -56,6 +57,12 @@ class Limits:
 
 class ConnectError(Exception):
     """The server cannot be reached; the message says where and why."""
+
+
+async def unreachable(url: str, settings: ClientSettings, fault: str) -> ConnectError:
+    """The error of a server that was not reached: what answers at its address now, or `fault` where nothing is wrong with that."""
+    found = await asyncio.to_thread(explain, url, settings)
+    return ConnectError(found or f"{url}: {fault}")
 
 
 class Client(Protocol):
@@ -100,10 +107,11 @@ class GrpcClient:
 
         UserError when a file of `settings.tls` cannot be read.
         """
-        self._target, self._workload, self._end_id = target, workload, end_id
+        self._target, self._workload, self._settings, self._end_id = target, workload, settings, end_id
         self._channels = [open_channel(target.url, settings, asynchronous=True) for _ in range(_CONNECTIONS)]
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._callers = itertools.cycle([channel.unary_unary(MODEL_INFER) for channel in self._channels])
+        self._metadata = metadata_of(settings.headers)
         self._idle: list[Any] = []
         self._closing: set[asyncio.Future[None]] = set()
         self._renewals = 0
@@ -117,7 +125,7 @@ class GrpcClient:
         try:
             await asyncio.wait_for(ready, _CONNECT_S)
         except asyncio.TimeoutError as error:  # no OSError before Python 3.11
-            raise ConnectError(f"the server at {self._target.url} does not answer") from error
+            raise await unreachable(self._target.url, self._settings, f"no answer within {_CONNECT_S:g} s") from error
 
     def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
         return request_body(self._target, prompt, self._workload, self._end_id, context)
@@ -153,7 +161,7 @@ class GrpcClient:
             end(record, Outcome.TIMEOUT, TOO_LATE)
             return
         encoder = self._target.encoder
-        call = next(self._callers)(message) if encoder else self._stream()
+        call = next(self._callers)(message, metadata=self._metadata) if encoder else self._stream()
         renewals = self._renewals
         patience = _Patience(call, limits, record.sent_ns)
         code, text = "", ""
@@ -203,7 +211,7 @@ class GrpcClient:
             call = self._idle.pop()
             if not call.done():
                 return call
-        return next(self._openers)()
+        return next(self._openers)(metadata=self._metadata)
 
 
 class _Patience:

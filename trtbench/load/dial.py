@@ -15,7 +15,7 @@ from trtbench.load.link import Link, LinkError
 from trtbench.load.stamps import KernelStamps
 from trtbench.load.tls import TlsSession, client_context
 from trtbench.load.wire import WireConnection
-from trtbench.scenario import ClientSettings
+from trtbench.scenario import ClientSettings, metadata_of
 
 _STEP_S = 5.0  # longest wait in each step
 _READ_BYTES = 1 << 16
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class Dialer:
-    """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` does not do."""
+    """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` or a header does not do."""
 
     def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
         """`max_message_bytes`: the longest message that the server may send."""
@@ -33,6 +33,7 @@ class Dialer:
         self._host = host.strip("[]")
         self._stamps = kernel_stamps
         self._silence_ns = seconds_ns(settings.keepalive_s)
+        self._metadata = metadata_of(settings.headers)
         self._context = client_context(settings.tls) if settings.tls else None
         self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
         self._addresses: list[tuple[int, Any]] = []
@@ -50,7 +51,7 @@ class Dialer:
         except BaseException:
             connected.close()
             raise
-        wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes)
+        wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes, self._metadata)
         link = Link(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
             await _in_time(link.ready, "HTTP/2 settings")

@@ -8,6 +8,8 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2
 
+from trtbench.foreign_text import names, shown
+
 INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS = "input_ids", "attention_mask", "token_type_ids"
 ENCODER_INPUTS = frozenset({INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS})
 _OUTPUTS = ("embedding", "sentence_embedding", "embeddings", "pooler_output", "last_hidden_state")
@@ -47,17 +49,17 @@ def read_tensors(config: Any) -> EncoderTensors:
         raise ValueError("is decoupled: it streams, an encoder gives one answer; leave out --task embed (task: generate)")
     inputs = {tensor.name: datatype_of(tensor) for tensor in config.input if not tensor.optional or tensor.name in ENCODER_INPUTS}
     if INPUT_IDS not in inputs:
-        raise ValueError(f"has no input_ids (it takes {', '.join(sorted(inputs)) or 'nothing'}): name a model that takes token ids")
+        raise ValueError(f"has no input_ids (it takes {names(inputs)}): name a model that takes token ids")
     if unknown := sorted(set(inputs) - ENCODER_INPUTS):
-        raise ValueError(f"needs {', '.join(unknown)} too: of an encoder {', '.join(sorted(ENCODER_INPUTS))} are known")
+        raise ValueError(f"needs {names(unknown)} too: of an encoder {', '.join(sorted(ENCODER_INPUTS))} are known")
     if wrong := [f"{name} {datatype}" for name, datatype in inputs.items() if datatype not in INPUT_DATATYPES]:
-        raise ValueError(f"takes {', '.join(wrong)}: token ids are {' or '.join(INPUT_DATATYPES)}")
+        raise ValueError(f"takes {names(wrong)}: token ids are {' or '.join(INPUT_DATATYPES)}")
     if not config.output:
         raise ValueError("has no output: there is no embedding to receive")
     by_name = {tensor.name: tensor for tensor in config.output}
     output = by_name[next((name for name in _OUTPUTS if name in by_name), config.output[0].name)]
     if datatype_of(output) not in OUTPUT_BYTES:
-        raise ValueError(f"answers with {output.name} {datatype_of(output)}: an embedding is {', '.join(OUTPUT_BYTES)}")
+        raise ValueError(f"answers with {shown(output.name)} {datatype_of(output)}: an embedding is {', '.join(OUTPUT_BYTES)}")
     return EncoderTensors(
         inputs=inputs,
         output=output.name,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
 from trtbench.errors import UserError
+from trtbench.foreign_text import names, shown
 from trtbench.load.channel import open_channel
 from trtbench.load.encoder_tensors import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
 from trtbench.load.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
-from trtbench.load.tls import client_context
-from trtbench.scenario import ClientSettings, Task
+from trtbench.load.greeting import check_address
+from trtbench.load.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, remedy
+from trtbench.scenario import ClientSettings, Task, metadata_of
 
 _DEFAULTS = ClientSettings()
+_VERSION_DIGITS = 19  # a version is a 64-bit number
+_VERSION_CHARACTERS = 100  # kept of the server's name and version
 _DECOUPLED = "model_transaction_policy { decoupled: true } in its config.pbtxt"
 _FAMILY_WORDS = {
     "ids": "a tensorrt_llm model of TensorRT-LLM's Triton backend",
@@ -37,7 +39,7 @@ class Target:
     `inputs` and `outputs` are the names that the model has: releases differ. `others`: further servers of the same model, as `url`,
     among which the client deals the requests in turn. `encoder`: of a model that embeds, in one answer a
     request. `engine_model`: the model inside that runs the engine, where this one is around it and says which. `accumulates`: each
-    response carries all the text so far.
+    response carries all the text so far. `unanswered`: the calls about it that the server did not answer, and why (see Questions).
     """
 
     url: str
@@ -51,6 +53,8 @@ class Target:
     encoder: EncoderTensors | None = None
     engine_model: str = ""
     accumulates: bool = False
+    server_name: str = ""
+    unanswered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def batched(self) -> bool:
@@ -126,31 +130,62 @@ def inspect_target(
 ) -> Target:
     """Ask a running server about a model, the way `settings` say; TargetError when it cannot be put under this load.
 
-    UserError when a file of `settings.tls` does not do. Blocks up to about 3 x `timeout_s`.
+    AddressError when no gRPC server answers at `url`, UserError when a file or a header of `settings` cannot be used. What the server
+    refuses to answer is left out where the load can do without. Blocks up to about `timeout_s` a call.
     """
-    if settings.tls:
-        client_context(settings.tls)
-    with open_channel(url, settings, asynchronous=False) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        _check_ready(stub, url, model, version, timeout_s)
-        config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=model, version=version), timeout=timeout_s).config
-        triton_version = stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s).version
+    if version and not (version.isascii() and version.isdigit() and len(version) <= _VERSION_DIGITS):
+        raise TargetError(
+            f"--model-version {shown(version, 40)}: versions are whole numbers; leave it out for the one that the server chooses, "
+            "by default the latest"
+        )
+    metadata = metadata_of(settings.headers)
+    check_address(url, settings, timeout_s)
+    with open_channel(url, settings, asynchronous=False, most_bytes=MOST_ANSWER_BYTES) as channel:
+        questions = Questions(channel, metadata, timeout_s)
+        _check_ready(questions, url, model, version)
+        config = questions.config(model, version)
+        if config is None:
+            raise TargetError(f"{url}: {_silence(questions, model)}")
+        server = questions.ask("ServerMetadata")
+        questions.ask("ModelStatistics", name=model, version=version)
     target = Target(
         url=url,
         model=model,
         version=version,
         max_batch_size=config.max_batch_size,
-        triton_version=triton_version,
+        triton_version=server.version[:_VERSION_CHARACTERS] if server else "",
+        server_name=server.name[:_VERSION_CHARACTERS] if server else "",
         inputs=frozenset(tensor.name for tensor in config.input),
         outputs=frozenset(tensor.name for tensor in config.output),
         engine_model=_engine_model(config),
         accumulates="sampling_param_max_tokens" in {tensor.name for tensor in config.input}
         or _parameter(config, "accumulate_tokens") == "true",
+        unanswered=questions.unanswered,
     )
     if task == "embed":
+        if "ModelConfig" in questions.unanswered:
+            config.model_transaction_policy.decoupled = False
         return replace(target, encoder=_encoder(target, config))
     _check_fit(target, config)
     return target
+
+
+def _check_ready(questions: Questions, url: str, model: str, version: str) -> None:
+    """Of this model alone: others of the server may be broken."""
+    answer = questions.ask("ModelReady", name=model, version=version)
+    if answer is None or answer.ready:
+        return
+    try:
+        state = questions.state(model, version)
+    except UnknownModelError as error:
+        raise TargetError(f"{url}: {error}") from error
+    where = f"{shown(model)!r} version {version}" if version else repr(shown(model))
+    raise TargetError(f"{url}: model {where} is {state}")
+
+
+def _silence(questions: Questions, model: str) -> str:
+    said = "; ".join(f"{call}: {why}" for call, why in questions.unanswered.items())
+    return f"the server does not say which tensors model {shown(model)!r} takes ({said}): {remedy(questions.unanswered)}"
 
 
 def _engine_model(config: Any) -> str:
@@ -167,34 +202,15 @@ def _encoder(target: Target, config: Any) -> EncoderTensors:
     try:
         return read_tensors(config)
     except ValueError as error:
-        raise TargetError(f"{target.url}: model {target.model!r} {error}") from error
-
-
-def _check_ready(stub: Any, url: str, model: str, version: str, timeout_s: float) -> None:
-    try:
-        if not stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=timeout_s, wait_for_ready=True).ready:
-            raise TargetError(f"{url}: the server is up but not ready; wait until its models are loaded, its log says which is not")
-        known = {found.name: found for found in stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout_s).models}
-        ready = stub.ModelReady(service_pb2.ModelReadyRequest(name=model, version=version), timeout=timeout_s).ready
-    except grpc.RpcError as error:
-        raise TargetError(
-            f"{url}: no Triton gRPC endpoint answers there ({error.code().name}: {error.details()}); "
-            "check host and port (gRPC is 8001 by default, 8000 is HTTP) and that the server runs"
-        ) from error
-    if ready:
-        return
-    if model not in known:
-        raise TargetError(f"{url}: no model {model!r} there; it has {', '.join(sorted(known)) or 'none'}")
-    where = f"{model!r} version {version}" if version else repr(model)
-    raise TargetError(f"{url}: model {where} is not ready (state {known[model].state}: {known[model].reason}); load it first")
+        raise TargetError(f"{target.url}: model {shown(target.model)!r} {error}") from error
 
 
 def _check_fit(target: Target, config: Any) -> None:
-    name = f"{target.url}: model {target.model!r}"
+    name = f"{target.url}: model {shown(target.model)!r}"
     if set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
-        raise TargetError(f"{name} embeds, it generates nothing (it takes {', '.join(sorted(target.inputs))}): give --task embed")
+        raise TargetError(f"{name} embeds, it generates nothing (it takes {names(target.inputs)}): give --task embed")
     if family_of(target.inputs) is None:
-        takes = ", ".join(sorted(target.inputs))
+        takes = names(target.inputs)
         raise TargetError(
             f"{name} takes neither input_ids nor text_input (it takes {takes}): name the tensorrt_llm model, the ensemble, "
             "tensorrt_llm_bls or the llmapi model, not one of the models around them"
@@ -216,4 +232,4 @@ def _check_fit(target: Target, config: Any) -> None:
 def _check_type(name: str, datatype: str, tensor: Any) -> None:
     found = tensor and datatype_of(tensor)
     if found not in (None, datatype, "INVALID"):  # invalid: not said
-        raise TargetError(f"{name} takes {tensor.name} as {found}, TensorRT-LLM's models as {datatype}: a model of another make")
+        raise TargetError(f"{name} takes {shown(tensor.name)} as {found}, TensorRT-LLM's models as {datatype}: a model of another make")

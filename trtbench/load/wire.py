@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 from trtbench.load import frames
-from trtbench.load.calls import LAST_STREAM_ID, Calls
+from trtbench.load.calls import LAST_STREAM_ID, Calls, Metadata
 from trtbench.load.frames import ErrorCode, WireError
 from trtbench.load.grpc_status import StreamFault
 from trtbench.load.outbox import Outbox
@@ -38,6 +38,7 @@ class WireConnection:
         "_going_away",
         "_longest_bytes",
         "_max_streams",
+        "_metadata",
         "_needed_bytes",
         "_outbox",
         "_part",
@@ -46,9 +47,12 @@ class WireConnection:
         "_untopped_bytes",
     )
 
-    def __init__(self, authority: str, scheme: str = "http", max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        """`authority`: host:port as the server is called. A longer message than `max_message_bytes` ends its stream."""
-        self._authority, self._scheme = authority, scheme
+    def __init__(self, authority: str, scheme: str = "http", max_message_bytes: int = MAX_MESSAGE_BYTES, metadata: Metadata = ()) -> None:
+        """`authority`: host:port as the server is called. A longer message than `max_message_bytes` ends its stream.
+
+        `metadata`: further headers of every call, names in lower case.
+        """
+        self._authority, self._scheme, self._metadata = authority, scheme, metadata
         self._outbox = Outbox()
         self._outbox.write(frames.OPENING)
         self._calls = Calls(self._outbox, max_message_bytes)
@@ -86,7 +90,7 @@ class WireConnection:
         self._check()
         if not self.can_open:
             raise WireError(ErrorCode.REFUSED_STREAM, "the connection takes no further stream")
-        return self._calls.begin(self._scheme, self._authority, path)
+        return self._calls.begin(self._scheme, self._authority, path, self._metadata)
 
     def send_message(self, stream_id: int, message: bytes, end_stream: bool = False) -> None:
         """WireError when the stream is over or its last message has been sent."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
-from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id
+from trtbench.load.client import TOO_LATE, Limits, request_id, unreachable
 from trtbench.load.dial import Dialer
 from trtbench.load.embedding import MODEL_INFER
 from trtbench.load.errors import ANSWERED, end
@@ -43,7 +43,7 @@ class WireClient:
 
         UserError when a file of `settings.tls` does not do.
         """
-        self._target, self._workload, self._end_id = target, workload, end_id
+        self._target, self._workload, self._settings, self._end_id = target, workload, settings, end_id
         self._stamps, self._why_user = _stamps(settings)
         path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
         self._pool = Pool(Dialer(target.url, settings, self._stamps, longest_bytes), path, settings.streams_per_connection)
@@ -61,7 +61,7 @@ class WireClient:
         try:
             await self._pool.prepare(streams)
         except LinkError as error:
-            raise ConnectError(f"the server at {self._target.url}: {error}") from error
+            raise await unreachable(self._target.url, self._settings, str(error)) from error
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         encoder = self._target.encoder

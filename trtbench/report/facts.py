@@ -118,6 +118,8 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         found[words("target.loaded")] = _loaded(facts.log, words)
     if facts.provider == "llmapi":
         found[words("target.backend")] = words("target.pytorch")
+    if facts.unanswered:
+        found[words("target.unanswered")] = words.listed([f"{call} ({why})" for call, why in facts.unanswered.items()])
     if facts.padded_to_tokens:
         found[words("target.padding")] = words("target.padding_value", tokens=whole(facts.padded_to_tokens))
     return found

@@ -9,6 +9,7 @@ from trtbench.scenario.context_limit import ContextLimit
 from trtbench.scenario.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.gpu import CoolDown, GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of
+from trtbench.scenario.headers import FromEnvironment, Headers, check_headers, metadata_of
 from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload, VersionPolicy
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
@@ -44,8 +45,10 @@ __all__ = [
     "Dtype",
     "DynamicBatching",
     "Empirical",
+    "FromEnvironment",
     "GpuControl",
     "Grid",
+    "Headers",
     "HotReload",
     "KvCache",
     "Lengths",
@@ -86,8 +89,10 @@ __all__ = [
     "VersionPolicy",
     "Workload",
     "cells_of",
+    "check_headers",
     "expected_hit_ratio",
     "load_scenario",
+    "metadata_of",
     "parse_part",
     "parse_scenario",
     "run_order",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trtbench.scenario.bounds import Option, Retries, Seconds, SecondsOrNone, UserCount, Workers
+from trtbench.scenario.headers import Headers, check_headers
 from trtbench.scenario.part import Part
 
 
@@ -41,8 +42,17 @@ class ClientSettings(Part):
     retries: Retries = Field(0, description="Further attempts of a request that failed before its first token; each is counted.")
     retry_delay_s: SecondsOrNone = Field(0.1, description="Pause before such an attempt.")
     tls: Tls | None = Field(None, description="Encrypt the connections; null: plain.")
+    headers: Headers = Field(
+        {},
+        description="gRPC metadata by name, sent with every call: a text, or {env: NAME} for a secret, which no file of the run holds.",
+    )
     compression: Literal["none", "gzip", "deflate"] = Field("none", description="Of messages; transport grpc only.")
     channel_options: dict[str, Option | str] = Field({}, description="gRPC channel arguments by name; transport grpc only.")
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: Headers) -> Headers:
+        return check_headers(headers)
 
     @model_validator(mode="after")
     def _only_grpc(self) -> ClientSettings:

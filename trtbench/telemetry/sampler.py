@@ -13,14 +13,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
-from trtbench.scenario import Tls
+from trtbench.scenario import ClientSettings, Headers, Tls, metadata_of
 from trtbench.telemetry.ticker import Source, Tally
 from trtbench.telemetry.together import together
 from trtbench.telemetry.triton import MetricsPage, Statistics
@@ -58,6 +58,7 @@ class SamplerConfig:
     gpu: bool
     tls: Tls | None = None
     balancer_pid: int | None = None
+    headers: Headers = field(default_factory=dict)
     engine_model: str | None = None  # whose the engine's metrics are, where it is another than `model`; "": any
 
     @property
@@ -66,11 +67,16 @@ class SamplerConfig:
         return [server.pid for server in self.servers if server.pid is not None]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json")})
+        return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json"), "headers": self._settings()})
+
+    def _settings(self) -> dict[str, Any]:
+        dumped: dict[str, Any] = ClientSettings(headers=self.headers).model_dump(mode="json")["headers"]
+        return dumped
 
     @classmethod
     def from_json(cls, text: str) -> SamplerConfig:
         row = json.loads(text)
+        row["headers"] = ClientSettings(headers=row["headers"]).headers
         servers = tuple(SampledServer(**server) for server in row["servers"])
         return cls(**row | {"servers": servers, "tls": row["tls"] and Tls.model_validate(row["tls"])})
 
@@ -78,8 +84,11 @@ class SamplerConfig:
 def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
     """How to open each source that asks Triton, by name."""
     servers, model, tls, engine = config.servers, config.model, config.tls, config.engine_model
+    metadata = metadata_of(config.headers)
     sources: dict[str, Callable[[], Source]] = {
-        "triton_statistics": lambda: together([Statistics(server.grpc_address, engine or model, timeout_s, tls) for server in servers])
+        "triton_statistics": lambda: together(
+            [Statistics(server.grpc_address, engine or model, timeout_s, tls, metadata) for server in servers]
+        )
     }
     if urls := [server.metrics_url for server in servers if server.metrics_url is not None]:
         sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s, engine) for url in urls])

@@ -26,13 +26,15 @@ _CHANNEL_OPTIONS = (
 class Statistics:
     """Triton's ModelStatistics of one model, the connection kept open."""
 
-    def __init__(self, grpc_address: str, model: str, timeout_s: float, tls: Tls | None = None) -> None:
+    def __init__(
+        self, grpc_address: str, model: str, timeout_s: float, tls: Tls | None = None, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         # Imported at first use: 0.16 s that a command which asks no server must not pay.
         import grpc
         from tritonclient.grpc import service_pb2
 
         self._request = service_pb2.ModelStatisticsRequest(name=model)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._metadata = timeout_s, metadata
         if tls is None:
             self._channel = grpc.insecure_channel(grpc_address, options=_CHANNEL_OPTIONS)
         else:
@@ -50,7 +52,7 @@ class Statistics:
     def read(self) -> list[Sample]:
         """One reading; grpc.RpcError when there is no answer or no such model."""
         asked_ns = now_ns()
-        reply = self._ask(self._request, timeout=self._timeout_s)
+        reply = self._ask(self._request, timeout=self._timeout_s, metadata=self._metadata)
         return statistics_samples(reply, (asked_ns + now_ns()) // 2)
 
     def close(self) -> None:
