@@ -111,11 +111,11 @@ def test_a_version_that_is_not_there(int8_server: Serving, tmp_path: Path) -> No
 
 def test_the_http_port_instead_of_grpcs(int8_server: Serving, tmp_path: Path) -> None:
     done = bench(int8_server.server.endpoints.http, int8_server.engine.model, tmp_path / "runs")
-    refused(done, tmp_path, "gRPC is 8001 by default, 8000 is HTTP")
+    refused(done, tmp_path, "an HTTP/1 server answers there (HTTP/1.1 400 Bad Request), not gRPC: give the gRPC port")
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    refused(bench(f"127.0.0.1:{free_ports(1)[0]}", "m", tmp_path / "runs"), tmp_path, "no Triton gRPC endpoint answers there")
+    refused(bench(f"127.0.0.1:{free_ports(1)[0]}", "m", tmp_path / "runs"), tmp_path, "connection refused, no program listens on this port")
 
 
 def test_a_tokenizer_that_is_none(int8_server: Serving, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: 
     arguments = ("--url", int8_server.url, "--model", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs"))
     result = CliRunner().invoke(main, ["bench", *arguments, "--request-count", "1"])
     assert result.exit_code == 1
-    assert f"trtbench: the server at 127.0.0.1:{closed}: failed to connect" in result.stderr
+    assert f"trtbench: 127.0.0.1:{closed}: connection refused" in result.stderr
     assert not the_run(tmp_path / "runs").is_complete()
 
 

@@ -36,6 +36,7 @@ _ADDRESS = "give --url HOST:PORT, the gRPC endpoint (8001 by default)"
 _SHM = "requests carry their tensors over gRPC; shared memory is not used"
 
 BENCH: tuple[Foreign, ...] = (
+    Foreign("-H", _PGA, "--header={}"),
     Foreign("-m", _PGA, "--model={}"),
     Foreign("--model-name", "many", "--model={}"),
     Foreign("--model-names", _A, "--model={}"),

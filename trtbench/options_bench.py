@@ -88,14 +88,14 @@ _OPTIONS = (
     click.option("--tls-key", type=Place(), help="Its private key."),
     click.option("--tls-server-name", type=Text(), help="Name in the server's certificate. Default: the host of --url."),
     click.option(
-        *("--header", "-H", "header"),
+        "--header",
         multiple=True,
         type=Text(),
         metavar="NAME:VALUE",
         help="gRPC metadata of every call; may be repeated. No file of the run holds the value.",
     ),
     click.option(
-        "--header-env", type=Text(), multiple=True, metavar="NAME:VARIABLE", help="The same with the value of an environment variable."
+        "--header-env", type=Text(), multiple=True, metavar="NAME:VARIABLE", help="The same with an environment variable's value."
     ),
     click.option("--random-seed", type=Whole(), default=1, show_default=True),
     click.option(

@@ -21,6 +21,10 @@ _DIALS_AT_ONCE = 32
 SPARE_FILES = 64  # for all else that a process opens
 
 
+class TooManyFilesError(LinkError):
+    """A limit of this machine, whatever the server is."""
+
+
 class Pool:
     """A stream whose request completed serves the next one, the last used first; after any other end it is dropped.
 
@@ -181,11 +185,11 @@ def streams_per_connection(asked: int | None, streams: int) -> int:
 
 
 def _check_files(connections: int) -> None:
-    """LinkError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
+    """TooManyFilesError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = len(list(Path("/dev/fd").iterdir())) + connections + SPARE_FILES
     if resource.RLIM_INFINITY != hard < needed:
-        raise LinkError(
+        raise TooManyFilesError(
             f"{connections} more connections need {needed} open files, the limit is {hard} (RLIMIT_NOFILE): "
             f"raise it (`ulimit -n {needed}`), set client.streams_per_connection higher, or use more client.workers"
         )

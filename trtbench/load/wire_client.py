@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbench.clock import NS_PER_S, now_ns
 from trtbench.load.addressed import Addressed
-from trtbench.load.client import TOO_LATE, Limits, request_id, unreachable
+from trtbench.load.client import TOO_LATE, ConnectError, Limits, request_id, unreachable
 from trtbench.load.dial import Dialer
 from trtbench.load.embedding import MODEL_INFER
 from trtbench.load.errors import ANSWERED, end
@@ -18,7 +18,7 @@ from trtbench.load.exchange import Exchange
 from trtbench.load.link import LinkError
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
-from trtbench.load.pool import Pool, Stream
+from trtbench.load.pool import Pool, Stream, TooManyFilesError
 from trtbench.load.stamps import KernelStamps, StampsUnavailable
 from trtbench.load.target import Target
 from trtbench.load.unary import UnaryExchange
@@ -60,6 +60,8 @@ class WireClient:
     async def prepare(self, streams: int) -> None:
         try:
             await self._pool.prepare(streams)
+        except TooManyFilesError as error:
+            raise ConnectError(f"{self._target.url}: {error}") from error
         except LinkError as error:
             raise await unreachable(self._target.url, self._settings, str(error)) from error
 
