@@ -132,6 +132,15 @@ def test_rates_in_levels(scenario: Any) -> None:
     assert one == stage(mode="poisson", rate={"from": 0, "to": 2, "over_s": 3}, duration_s=9)
 
 
+def test_a_rate_with_a_bound_on_what_is_in_flight(scenario: Any) -> None:
+    """As vLLM and aiperf do it."""
+    made = scenario("--request-rate", "2,4", "--max-concurrency", "8", "--request-count", "9").load
+    assert made == tuple(Stage(mode="poisson", rate=rate, max_in_flight=8, requests=9) for rate in (2, 4))
+    assert [stage.label for stage in made] == ["poisson-2-max8", "poisson-4-max8"]
+    (ramp,) = scenario("--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3", "--concurrency", "4").load
+    assert ramp.max_in_flight == 4
+
+
 def test_all_at_once(scenario: Any) -> None:
     """vLLM's --request-rate inf: as many as may be in flight, the next as soon as one is done."""
     assert scenario("--request-rate", "inf", "--request-count", "50").load == (Stage(concurrency=50, requests=50),)
@@ -249,7 +258,9 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--request-rate", "2", "--concurrency", "4"), "--max-concurrency 4 and --request-rate are two kinds of load"),
+        (("--request-rate", "2", "--concurrency", "4,8"), "--max-concurrency 4,8: with --request-rate it is the most requests in flight"),
+        (("--request-rate", "2", "--max-concurrency", "0"), "--max-concurrency 0: "),
+        (("--fixed-schedule", "--input-file", "t", "--concurrency", "4"), "--fixed-schedule and --concurrency are two kinds of load"),
         (("--request-rate", "inf"), "--request-rate inf sends all requests at once: give --request-count, or --max-concurrency"),
         (("--request-rate", "inf", "--request-count", "4", "--arrival-pattern", "gamma"), "leave out --arrival-pattern"),
         (("--request-rate", "0"), "--request-rate 0: give a rate above 0"),
@@ -266,7 +277,6 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--request-rate", "1", "--burstiness", "0"), "--burstiness 0: give a number above 0"),
         (("--request-rate", "2", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3"), "give a steady rate or a ramp"),
         (("--ramp-up-start-rps", "1"), "--ramp-up-start-rps and --ramp-up-end-rps go together"),
-        (("--ramp-up-start-rps", "1", "--ramp-up-end-rps", "3", "--concurrency", "4"), "--max-concurrency 4 and --ramp-up-end-rps are two"),
         (("--ramp-up-start-rps", "3", "--ramp-up-end-rps", "3"), "--ramp-up-start-rps and --ramp-up-end-rps are both 3: give two rates"),
         (("--request-rate-ramp-duration", "3"), "--request-rate-ramp-duration 3: give the --request-rate that it reaches"),
         (("--request-rate", "3", "--request-rate-ramp-duration", "3", "--request-count", "5"), "a ramp needs --benchmark-duration"),

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from trtbench.errors import UserError
 from trtbench.flags_explained import BENCH_FLAGS, flag_error
 from trtbench.flags_goodput import limits
 from trtbench.flags_headers import headers_of
 from trtbench.flags_load import stages
 from trtbench.flags_numbers import whole_number
-from trtbench.scenario import Scenario, Seeds
+from trtbench.scenario import Scenario, ScenarioError, Seeds, parse_scenario
 
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
 _METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
@@ -38,9 +36,9 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }
     try:
-        return Scenario.model_validate(tree)
-    except ValidationError as error:
-        raise flag_error(error, BENCH_FLAGS) from error
+        return parse_scenario(tree, "bench")
+    except ScenarioError as error:
+        raise flag_error(error.problems, BENCH_FLAGS) from error
 
 
 def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:

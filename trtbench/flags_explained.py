@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from trtbench.errors import UserError
+from trtbench.scenario import Problem
 
 _SHOWN = 60
 
@@ -48,36 +48,23 @@ BENCH_FLAGS = {
 """Flag of each key, or of all below it; * is the number of a stage."""
 
 
-def flag_error(error: ValidationError, flags: Mapping[str, str]) -> UserError:
+def flag_error(problems: Sequence[Problem], flags: Mapping[str, str]) -> UserError:
     """One line a problem, each with its flag, the value and the bound; keys without a flag keep their names."""
-    problems = error.errors(include_url=False)
-    lines = dict.fromkeys(_line(problem, flags) for problem in problems if not _said_below(problem, problems))
-    return UserError("\n".join(lines))
+    return UserError("\n".join(dict.fromkeys(_line(problem, flags) for problem in problems)))
 
 
-def _line(problem: Any, flags: Mapping[str, str]) -> str:
-    value = problem["input"]
-    shown = (
-        ""
-        if isinstance(value, (dict, list, tuple, BaseModel)) or value is None
-        else f" {value:g}"
-        if isinstance(value, float)
-        else f" {str(value)[:_SHOWN]}"
-    )
-    return f"{_flag(_key(problem['loc']), flags)}{shown}: {problem['msg'].removeprefix('Value error, ')}"
+def _line(problem: Problem, flags: Mapping[str, str]) -> str:
+    value = problem.value
+    shown = "" if isinstance(value, (dict, list, tuple, BaseModel)) or value is None else f" {_shown(value)}"
+    key = ".".join("*" if isinstance(part, int) else part for part in problem.key)
+    return f"{_flag(key, flags)}{shown}: {problem.message}"
 
 
-def _key(place: Sequence[int | str]) -> str:
-    return ".".join("*" if isinstance(part, int) else part for part in place if not str(part).startswith("<"))  # <kind> of a union
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)[:_SHOWN]
 
 
 def _flag(key: str, flags: Mapping[str, str]) -> str:
     parts = key.split(".")
     above = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((flags[name] for name in above if name in flags), key or "the flags")
-
-
-def _said_below(problem: Any, problems: Sequence[Any]) -> bool:
-    """pydantic calls a sequence with a bad item too short as well."""
-    place = problem["loc"]
-    return problem["type"] == "too_short" and any(o["loc"][: len(place)] == place and len(o["loc"]) > len(place) for o in problems)

@@ -30,9 +30,8 @@ def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [_users(flags, level) for level in _numbers_of_users(users or "1")]
     if rates == _ALL_AT_ONCE:
         return [_all_at_once(flags, users)]
-    if users is not None:
-        raise UserError(f"--max-concurrency {users} and {flag} are two kinds of load: give one")
-    return [{"rate": rate} | _arrivals(flags) for rate in rates]
+    bound = {} if users is None else {"max_in_flight": _in_flight(flag, users)}
+    return [{"rate": rate} | _arrivals(flags) | bound for rate in rates]
 
 
 def _numbers_of_users(text: str) -> list[int]:
@@ -55,7 +54,8 @@ def _all_at_once(flags: Mapping[str, Any], users: str | None) -> dict[str, Any]:
     for flag in ("request_rate_ramp_duration", "arrival_pattern"):
         if flags[flag] is not None:
             raise UserError(f"--request-rate inf has no times between requests: leave out --{flag.replace('_', '-')}")
-    return _users(flags, requests if users is None else _in_flight("--request-rate", users))
+    bound = requests if users is None else _in_flight("--request-rate", users)
+    return _users(flags, bound if requests is None else min(bound, requests))
 
 
 def _rates(flags: Mapping[str, Any]) -> Sequence[Any] | None:
@@ -121,6 +121,12 @@ def _stage(flags: Mapping[str, Any], level: dict[str, Any]) -> dict[str, Any]:
     requests, duration_s = flags["request_count"], flags["benchmark_duration"]
     if requests is None and duration_s is None and level["mode"] != "trace":
         duration_s = _DEFAULT_DURATION_S
+    users = level.get("concurrency")
+    if isinstance(users, int) and requests is not None and requests < users:
+        raise UserError(
+            f"--request-count {requests} is fewer than --concurrency {users}, so that so many are never in flight: "
+            f"give at least {users} requests (several for each user show a steady state), or --benchmark-duration instead"
+        )
     return level | {"requests": requests, "duration_s": duration_s, "warmup_requests": flags["warmup_request_count"]}
 
 
@@ -138,4 +144,5 @@ def _named(load: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _label(stage: Mapping[str, Any]) -> str:
     level = stage.get("rate") if stage["mode"] != "concurrency" else stage["concurrency"]
     shown = f"{level['from']:g}-{level['to']:g}" if isinstance(level, dict) else f"{level:g}"
-    return f"c{shown}" if stage["mode"] == "concurrency" else f"{stage['mode']}-{shown}"
+    bound = f"-max{stage['max_in_flight']}" if "max_in_flight" in stage else ""
+    return f"c{shown}" if stage["mode"] == "concurrency" else f"{stage['mode']}-{shown}{bound}"

@@ -135,6 +135,45 @@ def test_a_closed_loop_keeps_its_users_busy_and_no_more(tmp_path: Path) -> None:
     )
 
 
+def test_an_open_loop_with_a_bound_on_what_is_in_flight(tmp_path: Path) -> None:
+    """A request that finds no free place is due when one becomes free; no lag of the client's is hidden or made up by that."""
+    load = Load(tmp_path, {"mode": "constant", "rate": 1000, "requests": 40, "max_in_flight": 4})
+    assert load.run().completed == 40
+    assert load.client.most_in_flight == 4
+    assert load.client.prepared == [4]
+    dues = sorted(record.due_ns for record in load.records)
+    dones = sorted(record.done_ns or 0 for record in load.records)
+    assert all(due >= done for due, done in zip(dues[4:], dones, strict=False))
+    assert all((record.sent_ns or 0) >= record.due_ns for record in load.records)
+
+
+def test_a_bound_that_is_not_reached_changes_nothing(tmp_path: Path) -> None:
+    dues = []
+    for bound in ({}, {"max_in_flight": 50}):
+        load = Load(tmp_path, {"mode": "constant", "rate": 200, "requests": 10} | bound, FakeClient(0.001))
+        load.path = tmp_path / f"{len(dues)}.jsonl"
+        start_ns = load.run().start_ns
+        dues.append([record.due_ns - start_ns for record in load.records])
+    assert dues[0] == dues[1]
+
+
+def test_workers_share_the_places(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"mode": "constant", "rate": 1000, "requests": 20, "max_in_flight": 3})
+    for worker, places in ((0, 2), (1, 1)):
+        load.client.most_in_flight = 0
+        assert load.run(share=Share(worker, 2)).completed == 10
+        assert load.client.most_in_flight == places
+    assert Share(3, 8).of(load.part.measured) is None
+
+
+def test_an_interrupt_while_requests_wait_for_a_place(tmp_path: Path) -> None:
+    load = Load(tmp_path, {"mode": "constant", "rate": 1000, "requests": 40, "max_in_flight": 2}, FakeClient(0.05))
+    result = load.run(None, load.later(0.08, lambda: load.stop.interrupt()))
+    assert result.ended == "interrupted" and result.planned == 40
+    found = load.outcomes()
+    assert set(found) == {Outcome.COMPLETED, Outcome.NEVER_SENT} and sum(found.values()) == 40
+
+
 def test_more_users_than_requests(tmp_path: Path) -> None:
     load = Load(tmp_path, {"concurrency": 50, "requests": 3})
     assert load.run().planned == 3 and load.client.most_in_flight == 3

@@ -217,6 +217,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     for ignore_eos in (True, False):
         workload = summary.scenario.workload.model_copy(update={"ignore_eos": ignore_eos})
         yield from stage_reasons(result, ended, summary.scenario.model_copy(update={"workload": workload}), 2)
+    bounded = tuple(one.model_copy(update={"max_in_flight": 8, "name": stage.span.name}) for one in summary.scenario.load)
+    yield from stage_reasons(result, stage, summary.scenario.model_copy(update={"load": bounded}), 2)
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
     for steps in (0, 1):
         yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps),)))

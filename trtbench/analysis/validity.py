@@ -84,6 +84,10 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
     if is_disturbed(stage, cpu_count):
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
     yield from client_reasons(reason, stage)
+    asked = next((one for one in scenario.load_of(result.name) if one.label == stage.span.name), None)
+    if asked and asked.max_in_flight and asked.mode != "trace":
+        offered = stage.throughput.offered_rate or 0.0
+        yield reason("in_flight_bound", "note", most=asked.max_in_flight, offered_rate=offered, asked_rate=asked.level)
     for label, gpu in stage.resources.gpus.items():
         for why, ratio in gpu.throttle_ratios.items():
             if ratio > THROTTLED_RATIO:

@@ -77,6 +77,7 @@ class PhaseRun:
         encode = generator.attempts.client.encode
         self._bodies = {position: encode(phase.prompts[position]) for position in (share.prompts(phase) if share else ())}
         self._units: Iterator[int] = share.units(phase) if share else iter(())
+        self._places = asyncio.Semaphore(places) if share and (places := share.places(phase)) else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._fault: BaseException | None = None
@@ -89,7 +90,8 @@ class PhaseRun:
             return 0
         if self._phase.due_offsets_ns is None:
             return len(self._share.of_range(users(self._phase)))
-        return min(len(self._share.of_range(len(self._phase.due_offsets_ns))), _MOST_PREPARED)
+        places = self._share.places(self._phase) or _MOST_PREPARED
+        return min(len(self._share.of_range(len(self._phase.due_offsets_ns))), places, _MOST_PREPARED)
 
     async def run(self, start_ns: int) -> PhaseResult:
         """Send everything from the instant `start_ns` on and wait for it.
@@ -183,7 +185,11 @@ class PhaseRun:
             if until_ns is not None and due_ns >= until_ns:
                 return due_ns
             await self._generator.alarm.until(due_ns)
+            if self._places:
+                due_ns = await _place(self._places, due_ns)
             if self._stop.is_set:
+                if self._places:
+                    self._places.release()
                 return due_ns
             record = self._account.begin(unit, turn, due_ns, len(context))
             await self._send(record, position, context)
@@ -202,7 +208,16 @@ class PhaseRun:
         try:
             await attempts.send(record, body, prompt, self._stop)
         finally:
+            if self._places:
+                self._places.release()
             self._account.finish(record)
+
+
+async def _place(places: asyncio.Semaphore, due_ns: int) -> int:
+    """Take a place in flight. (When the request is due: then, or as soon as a place was free)."""
+    waits = places.locked()
+    await places.acquire()
+    return now_ns() if waits else due_ns
 
 
 async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:

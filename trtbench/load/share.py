@@ -11,18 +11,24 @@ from trtbench.load.plan import Phase
 
 @dataclass(frozen=True)
 class Share:
-    """Every `workers`-th unit, and in a closed loop every `workers`-th user, from number `worker` on."""
+    """Every `workers`-th unit, and every `workers`-th user or place of a bounded open loop, from number `worker` on."""
 
     worker: int = 0
     workers: int = 1
 
     def of(self, phase: Phase) -> Share | None:
-        """This worker's share of `phase`; None where there are fewer users than workers and none is left for it."""
-        workers = self.workers if phase.due_offsets_ns is not None else min(self.workers, users(phase))
+        """This worker's share of `phase`; None where there are fewer users, or places, than workers and none is left for it."""
+        most = users(phase) if phase.due_offsets_ns is None else phase.stage.max_in_flight
+        workers = self.workers if most is None else min(self.workers, most)
         return Share(self.worker, workers) if self.worker < workers else None
 
     def of_range(self, number: int) -> range:
         return range(self.worker, number, self.workers)
+
+    def places(self, phase: Phase) -> int | None:
+        """Requests of this share that may be in flight at once; None without a bound."""
+        most = None if phase.due_offsets_ns is None else phase.stage.max_in_flight
+        return None if most is None else len(self.of_range(most))
 
     def units(self, phase: Phase) -> Iterator[int]:
         """Numbers of this share's units, without end where only time bounds the phase."""

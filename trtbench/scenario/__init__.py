@@ -12,7 +12,7 @@ from trtbench.scenario.grid import Cells, Grid, cells_of
 from trtbench.scenario.headers import FromEnvironment, Headers, check_headers, metadata_of
 from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload, VersionPolicy
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
-from trtbench.scenario.part import NAME_PATTERN, Name, ScenarioError
+from trtbench.scenario.part import NAME_PATTERN, Name, Problem, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
 from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
 from trtbench.scenario.replicas import Replicas
@@ -59,6 +59,7 @@ __all__ = [
     "Normal",
     "PlannedReload",
     "Prefix",
+    "Problem",
     "ProviderName",
     "QueuePolicy",
     "Ramp",

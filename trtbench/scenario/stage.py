@@ -9,7 +9,18 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from trtbench.records import LoadMode
-from trtbench.scenario.bounds import MOST_DAYS, MOST_SECONDS, Burstiness, Ratio, RatioBelowOne, Requests, RequestsOrNone, Seconds, Speed
+from trtbench.scenario.bounds import (
+    MOST_DAYS,
+    MOST_SECONDS,
+    Burstiness,
+    Ratio,
+    RatioBelowOne,
+    Requests,
+    RequestsOrNone,
+    Seconds,
+    Speed,
+    UserCount,
+)
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.ramp import Ramp, Rate, Users
 from trtbench.scenario.think import ThinkTime
@@ -22,7 +33,14 @@ _NEEDS: dict[LoadMode, tuple[str, ...]] = {
     "burst": ("rate", "on_s", "off_s"),
     "trace": ("trace",),
 }
-_MAY_HAVE: dict[LoadMode, tuple[str, ...]] = {"concurrency": ("think_s",), "burst": ("gaps",), "trace": ("speed",)}
+_MAY_HAVE: dict[LoadMode, tuple[str, ...]] = {
+    "concurrency": ("think_s",),
+    "constant": ("max_in_flight",),
+    "poisson": ("max_in_flight",),
+    "gamma": ("max_in_flight",),
+    "burst": ("gaps", "max_in_flight"),
+    "trace": ("speed", "max_in_flight"),
+}
 
 
 class Stage(Part):
@@ -41,6 +59,11 @@ class Stage(Part):
     )
     rate: Rate | None = Field(
         None, description="Requests per second of the open loop: a number, or a ramp {from, to, steps, over_s}; of bursts, while on."
+    )
+    max_in_flight: UserCount | None = Field(
+        None,
+        description="Of an open loop: most requests in flight. One that is due while all places are taken is scheduled anew, "
+        "at the instant when a place becomes free.",
     )
     burstiness: Burstiness | None = Field(
         None, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
@@ -129,7 +152,8 @@ class Stage(Part):
         if self.name:
             return self.name
         cancels = "" if self.cancel_ratio is None else f"-cancel{self.cancel_ratio:g}"
-        return f"{self._load_label}{cancels}{'' if self.duplicate_ratio is None else f'-dup{self.duplicate_ratio:g}'}"
+        bound = "" if self.max_in_flight is None else f"-max{self.max_in_flight}"
+        return f"{self._load_label}{bound}{cancels}{'' if self.duplicate_ratio is None else f'-dup{self.duplicate_ratio:g}'}"
 
     @property
     def drawn_as(self) -> str:
