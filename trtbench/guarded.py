@@ -17,16 +17,23 @@ STOP_GRACE_S = 8.0
 class Guarded:
     """`command` under guard.py, started at once, its output in `log`, after what is there with `append`.
 
-    What it leaves in /dev/shm under `shm_prefix` is removed; nothing for an empty one.
+    What it leaves in /dev/shm under `shm_prefix` is removed; nothing for an empty one. `directory`: its working directory; default: ours.
     """
 
     def __init__(
-        self, command: Sequence[str], log: Path, environment: Mapping[str, str], shm_prefix: str = "", append: bool = False
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        shm_prefix: str = "",
+        append: bool = False,
+        directory: Path | None = None,
     ) -> None:
         with log.open("ab" if append else "wb") as output:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *command],
                 env=dict(environment),
+                cwd=directory,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

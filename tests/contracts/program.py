@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.contract import flags
+from contracts.stub_runtime import write_timing_cache
 from engine.engine_directory import of_checkpoint, write_engine
 
 LOGS = Path(__file__).parents[1] / "engine" / "logs"
@@ -49,7 +50,10 @@ def main(program: str, contract_name: str) -> None:
     if os.environ.get("TRTLLM_STUB_FAILS") == program:
         print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", flush=True)
         sys.exit(1)
-    (_build if program == "trtllm-build" else _convert)(found)
+    if program == "trtllm-build":
+        _build(found, contract_name)
+    else:
+        _convert(found)
 
 
 def _convert(found: dict[str, Any]) -> None:
@@ -66,9 +70,10 @@ def _convert(found: dict[str, Any]) -> None:
 ALGORITHMS = {"int8_wo": "W8A16", "int8_sq": "W8A8_SQ_PER_CHANNEL", "fp8": "FP8", "full_prec": None}
 
 
-def _build(found: dict[str, Any]) -> None:
+def _build(found: dict[str, Any], contract_name: str) -> None:
     source = Path(found["model_config"]) if "model_config" in found else Path(found["checkpoint_dir"]) / "config.json"
     converted = json.loads(source.read_text())
+    write_timing_cache(found.get("output_timing_cache", flags(contract_name, "trtllm-build")["--output_timing_cache"]["default"]))
     algorithm = ALGORITHMS.get(converted.get("qformat", "full_prec"))
     if converted.get("use_weight_only"):
         algorithm = "W8A16"

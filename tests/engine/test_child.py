@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,30 +10,62 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trtbench.engine.child import run_logged, run_module
-from trtbench.engine.spec import EngineError
+from trtbench.engine.child import environment, run_logged, run_module, scratch_beside
+from trtbench.engine.spec import BUILDING, EngineError
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_a_child_that_fails_is_quoted() -> None:
+def test_a_child_that_fails_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"json\.tool failed \(exit code \d+\):\n(.|\n)*no-such-file"):
-        run_module("json.tool", "no-such-file")
+        run_module("json.tool", "no-such-file", scratch=tmp_path)
 
 
-def test_a_child_that_is_no_module() -> None:
+def test_a_child_that_is_no_module(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="No module named"):
-        run_module("no_such_module_at_all")
+        run_module("no_such_module_at_all", scratch=tmp_path)
 
 
-def test_a_child_that_succeeds_says_nothing() -> None:
-    run_module("platform")
+def test_a_child_that_succeeds_says_nothing(tmp_path: Path) -> None:
+    run_module("platform", scratch=tmp_path)
 
 
 def test_all_it_printed_is_kept_and_the_end_of_it_shown(tmp_path: Path) -> None:
     log = tmp_path / "build.log"
-    run_logged([sys.executable, "-c", "print('first')"], log)
+    run_logged([sys.executable, "-c", "print('first')"], log, tmp_path)
     with pytest.raises(EngineError, match=r"exit code 3\); all it printed is in .*build\.log:(.|\n)*no more memory"):
-        run_logged([sys.executable, "-c", "import sys; print('no more memory'); sys.exit(3)"], log)
+        run_logged([sys.executable, "-c", "import sys; print('no more memory'); sys.exit(3)"], log, tmp_path)
     assert log.read_text() == "first\nno more memory\n"
+
+
+def test_what_a_child_writes_into_its_working_directory_goes_with_the_scratch_directory(tmp_path: Path) -> None:
+    output, log = tmp_path / ".building-1-engine", tmp_path / "build.log"
+    with scratch_beside(output) as scratch:
+        assert scratch.parent == tmp_path and scratch.name.startswith(f"{BUILDING}{os.getpid()}-")
+        run_logged([sys.executable, "-c", "open('model.cache', 'w')"], log, scratch)
+        assert (scratch / "model.cache").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["build.log"]
+
+
+@pytest.mark.parametrize("asked", [None, "relative:/absolute"])
+def test_a_child_elsewhere_finds_what_we_find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: str | None) -> None:
+    """A checkout that is not installed is found by the working directory alone, and PYTHONPATH may be relative to it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if asked:
+        monkeypatch.setenv("PYTHONPATH", asked)
+    there = [str(tmp_path / "relative"), "/absolute"] if asked else []
+    assert environment().get("PYTHONPATH", "").split(os.pathsep) == (there or [""])
+    monkeypatch.chdir(ROOT)
+    assert environment()["PYTHONPATH"].split(os.pathsep)[-1] == str(ROOT)
+
+
+def test_a_users_files_are_no_modules_of_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "platform.py").write_text("raise SystemExit('the wrong module')")
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run_module("platform", scratch=tmp_path / "scratch")
 
 
 INTERRUPTED = """
@@ -40,7 +73,7 @@ import sys
 from pathlib import Path
 from trtbench.engine.child import run_logged
 script = "setsid sleep 60 & echo $! > pid.tmp; mv pid.tmp pid; wait"  # MPI's workers have a group of their own
-run_logged(["sh", "-c", script], Path("log"))
+run_logged(["sh", "-c", script], Path("log"), Path())
 """
 
 

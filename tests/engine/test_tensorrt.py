@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
-from contracts.stub import environment
+from contracts.stub import UNWRITABLE, environment
 from contracts.tensorrt_stub import members, write_tensorrt
 from encoder_run import engine as encoder_engine
 from engine.encoders import write_encoder
@@ -70,6 +70,7 @@ def node(tmp_path: Path, fake_cuda: Path, version: str, monkeypatch: pytest.Monk
     for name, value in (paths | {"LD_LIBRARY_PATH": str(fake_cuda)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tensorrt, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.chdir(UNWRITABLE)
     asked_once = (tensorrt._gpus, cuda.visible_gpus)  # answers that are kept for the process, an earlier test's too
     for ask in asked_once:
         ask.cache_clear()
@@ -108,7 +109,7 @@ def test_fp16_and_int8(node: Node, version: str) -> None:
 def test_what_tensorrt_refuses_is_told(node: Node, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORRT_STUB_FAILS", fails)
     said = node.refusal()
-    assert {"parse": "does not read model.onnx: error 0 of the parser", "build": "TensorRT built no plan"}[fails] in said
+    assert {"parse": "does not read model.onnx: MatMul /a/MatMul: error 0 of the parser", "build": "TensorRT built no plan"}[fails] in said
     assert not list((node.root / "built").iterdir())
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
-from contracts.stub import environment, write_stub
+from contracts.stub import UNWRITABLE, environment, write_stub
 from engine.test_weights import write_safetensors
 
 from trtbench import cli, cuda
@@ -80,6 +80,7 @@ def node(tmp_path: Path, checkpoint: Path, fake_cuda: Path, monkeypatch: pytest.
     for name, value in (environment(tmp_path / "stub") | {"LD_LIBRARY_PATH": str(fake_cuda)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tensorrt_llm, "ctypes", SimpleNamespace(CDLL=lambda name: None))  # the loader read LD_LIBRARY_PATH at our start
+    monkeypatch.chdir(UNWRITABLE)
     monkeypatch.setattr(tensorrt_llm, "memory_bounds", lambda: (MemoryBound("machine", 64 << 30, 64 << 30),))
     yield Node(tmp_path, checkpoint, monkeypatch)
     cuda.visible_gpus.cache_clear()

@@ -61,6 +61,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         write_stub(tmp_path / "stub", contract, version or f"{line}.1")
         monkeypatch.syspath_prepend(str(tmp_path / "stub"))
         monkeypatch.setenv("TRTLLM_STUB_RECORD", str(tmp_path / "record.jsonl"))
+        monkeypatch.chdir(tmp_path)  # the timing cache is written there
         forget()
         return tmp_path / "record.jsonl"
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts.stub import environment, write_stub
+from contracts.stub import UNWRITABLE, environment, write_stub
 from fake_gpu import ROOT, FakeGpus, compile_fakes
 from on_gpu.tiny import write_checkpoint
 from serving.command import RAN
 from serving.trtllm_engines import write_templates
 
 from trtbench.cuda import visible_gpus
+from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm import nvidia_stack_missing
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed
@@ -45,16 +46,22 @@ class Node:
     timeout_s: float
     templates: str | None = None
 
-    def trtbench(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def trtbench(self, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "trtbench.cli", *arguments]
+        environment = self.environment | variables
         return subprocess.run(
-            command, cwd=self.root, env=self.environment | variables, capture_output=True, text=True, timeout=self.timeout_s, check=False
+            command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=self.timeout_s, check=False
         )
 
-    def build(self, dtype: str) -> Engine:
-        done = self.trtbench("build", str(self.checkpoint), "--provider", "tensorrt_llm", "--dtype", dtype, *FLAGS)
+    def built(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """`trtbench build` from a working directory in which nothing can be written, as a container's often is."""
+        output = str(self.root / DEFAULT_OUTPUT)
+        done = self.trtbench("build", str(self.checkpoint), "--provider", "tensorrt_llm", "--output", output, *flags, cwd=UNWRITABLE)
         assert done.returncode == 0, done.stdout + done.stderr
-        return Engine.load(self.root / done.stdout.splitlines()[0])
+        return done
+
+    def build(self, *flags: str) -> Engine:
+        return Engine.load(Path(self.built(*FLAGS, *flags).stdout.splitlines()[0]))
 
     def serve_and_bench(self, scenario: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
         path = self.root / f"{scenario['name']}.yaml"

@@ -8,7 +8,7 @@ import pytest
 from on_gpu.nodes import BUILD, FLAGS, Node
 from on_gpu.tiny import LAYERS
 
-from trtbench.engine.spec import Engine, EngineSpec
+from trtbench.engine.spec import EngineSpec
 from trtbench.engine.tensorrt_llm import examples
 from trtbench.engine.trtllm_engine import differences, read_engine
 from trtbench.engine.weights import parameter_count
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.mark.parametrize(("dtype", "weights"), [("fp16", "fp16"), ("int8", "int8")])
 def test_an_engine_is_built_and_is_what_was_asked(node: Node, dtype: str, weights: str) -> None:
-    engine = node.build(dtype)
+    engine = node.build("--dtype", dtype)
     assert (engine.provider, engine.dtype, engine.weights_dtype, engine.kv_dtype) == ("tensorrt_llm", dtype, weights, "fp16")
     assert engine.options["limits"].items() >= BUILD.items()
     assert engine.model_facts.layers == LAYERS
@@ -34,14 +34,11 @@ def test_two_steps_by_the_programs_build_it_too(node: Node) -> None:
     """convert_checkpoint.py or quantize.py, then trtllm-build: the way of every engine of several ranks."""
     if node.real and not (examples() and shutil.which("trtllm-build")):
         pytest.skip("trtllm-build or TensorRT-LLM's examples are not here (TRTLLM_EXAMPLES)")
-    done = node.trtbench("build", str(node.checkpoint), "--provider", "tensorrt_llm", "--route", "trtllm_build", "--dtype", "int8", *FLAGS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    engine = Engine.load(node.root / done.stdout.splitlines()[0])
+    engine = node.build("--route", "trtllm_build", "--dtype", "int8")
     assert (engine.options["route"], engine.options["quant_algo"]) == ("trtllm_build", "W8A16")
     assert "build engines, total" in [step["label"] for step in engine.options["log_steps"]]  # its log is read as it is written
 
 
 def test_it_comes_from_the_cache_the_second_time(node: Node) -> None:
-    node.build("fp16")
-    done = node.trtbench("build", str(node.checkpoint), "--provider", "tensorrt_llm", *FLAGS)
-    assert "from the cache: nothing was built" in done.stdout
+    node.build()
+    assert "from the cache: nothing was built" in node.built(*FLAGS).stdout

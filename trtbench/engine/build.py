@@ -19,7 +19,7 @@ from trtbench import data
 from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.llmapi import LlmApiProvider
 from trtbench.engine.openvino import OpenVinoProvider
-from trtbench.engine.spec import BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
+from trtbench.engine.spec import BUILDING, BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt import TensorRtProvider
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
 from trtbench.engine.trtllm_adopt import AdoptedEngine
@@ -34,7 +34,6 @@ _EMBED = ("tensorrt", "openvino")  # providers that build encoders
 _ONLY_EMBED = ("tensorrt",)
 
 DEFAULT_OUTPUT = Path("engines/built")
-_BUILDING = ".building-"
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _building(path: Path) -> Iterator[Path]:
     """A temporary directory beside `path` that becomes `path` if the block succeeds, and goes if it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    temporary = path.parent / f"{_BUILDING}{os.getpid()}-{path.name}"
+    temporary = path.parent / f"{BUILDING}{os.getpid()}-{path.name}"
     temporary.mkdir()
     try:
         yield temporary
@@ -180,7 +179,7 @@ def _building(path: Path) -> Iterator[Path]:
 
 def _sweep(directory: Path) -> None:
     """Remove what builds that were killed left behind; in containers the dead one often had our own process id."""
-    for leftover in directory.glob(f"{_BUILDING}*"):
-        pid = int(leftover.name.removeprefix(_BUILDING).split("-")[0])
+    for leftover in directory.glob(f"{BUILDING}*"):
+        pid = int(leftover.name.removeprefix(BUILDING).split("-")[0])
         if pid == os.getpid() or not Path(f"/proc/{pid}").exists():
             shutil.rmtree(leftover, ignore_errors=True)

@@ -89,7 +89,26 @@ class Checkpoint:
 
 
 def cache_directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtbench"
+    """EngineError where no variable names one and this user has no home directory, as user ids without an entry in /etc/passwd."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(named) if named else Path.home() / ".cache").absolute() / "trtbench"
+    except RuntimeError as error:
+        raise EngineError(
+            "this user has no home directory to keep a cache in: set XDG_CACHE_HOME to a directory that can be written"
+        ) from error
+
+
+def cache_folder(name: str) -> Path:
+    """`name` in the cache, made if it is missing; EngineError where it cannot be."""
+    path = cache_directory() / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"the cache directory {path} cannot be made ({error.strerror}): set XDG_CACHE_HOME to one that can be written"
+        ) from error
+    return path
 
 
 def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Checkpoint:
@@ -98,7 +117,7 @@ def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Check
     EngineError when it is neither, lacks a part, or cannot be fetched.
     """
     if model in DEMOS:
-        path = cache_directory() / "checkpoints" / f"{model}-{DEMOS[model].identity}-{_CONVERSION}"
+        path = cache_folder("checkpoints") / f"{model}-{DEMOS[model].identity}-{_CONVERSION}"
         if not path.is_dir():
             _fetch_demo(DEMOS[model], path, log)
         return Checkpoint(model, path)
@@ -170,7 +189,6 @@ def _encoder_facts(config: Mapping[str, Any]) -> ModelFacts:
 
 
 def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as temporary:
         fetched = Path(temporary) / "fetched"
         fetched.mkdir()
@@ -181,7 +199,7 @@ def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
             return
         converted = Path(temporary) / "checkpoint"
         with log.step("convert GGUF to a Hugging Face checkpoint"):
-            run_module("trtbench.engine.gguf", str(fetched / demo.weights), str(converted))
+            run_module("trtbench.engine.gguf", str(fetched / demo.weights), str(converted), scratch=Path(temporary))
         publish(converted, path)
 
 

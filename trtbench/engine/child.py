@@ -1,25 +1,43 @@
-"""Build steps run in a child process: its memory goes when it ends, and nothing it imports stays in ours."""
+"""Build steps run in a child process: its memory goes when it ends, and nothing it imports stays in ours.
+
+A step runs in a scratch directory. TensorRT-LLM writes its timing cache into the working directory and fails where it cannot, after
+the engine was built; and Python imports from the working directory of `python -m` first, whatever lies there.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from trtbench.engine.spec import EngineError
+import trtbench
+from trtbench.engine.spec import BUILDING, EngineError
 from trtbench.guarded import Guarded
 
 _LAST_LINES = 12
 _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def run_module(module: str, *arguments: str) -> None:
-    """Run `python -m module arguments`; EngineError with the last lines it printed when it fails."""
+@contextmanager
+def scratch_beside(output: Path) -> Iterator[Path]:
+    """A directory of one build beside its output: writable as that is, on its file system, and removed with it if the build is killed.
+
+    Two builds side by side have one each, so neither reads a half-written timing cache of the other.
+    """
+    with TemporaryDirectory(dir=output.parent, prefix=f"{BUILDING}{os.getpid()}-scratch-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory).absolute()
+
+
+def run_module(module: str, *arguments: str, scratch: Path) -> None:
+    """Run `python -m module arguments` in `scratch`; EngineError with the last lines it printed when it fails."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env=os.environ | _QUIET,
+        env=environment(),
+        cwd=scratch,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -31,13 +49,15 @@ def run_module(module: str, *arguments: str) -> None:
         raise EngineError(f"{module} failed (exit code {done.returncode}):\n  {_tail(done.stdout)}")
 
 
-def run_logged(command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
-    """Run `command`, its output appended to `log` as it comes; EngineError with its last lines when it fails. `variables`: of its alone.
+def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapping[str, str] | None = None) -> None:
+    """Run `command` in `scratch`, its output appended to `log` as it comes; EngineError with its last lines when it fails.
+
+    `variables`: environment variables of this child alone.
 
     If we are interrupted or killed, all it started ends with it: a worker that stays would keep the GPU's memory, and MPI's leave
     their parent's process group.
     """
-    child = Guarded(command, log, os.environ | _QUIET | dict(variables or {}), append=True)
+    child = Guarded(command, log, environment() | dict(variables or {}), append=True, directory=scratch)
     try:
         code = child.wait()
     except BaseException:
@@ -47,6 +67,16 @@ def run_logged(command: Sequence[str], log: Path, variables: Mapping[str, str] |
         text = log.read_text(encoding="utf-8", errors="replace")
         program = " ".join(Path(word).name for word in command[:3])
         raise EngineError(f"{program} failed (exit code {code}); all it printed is in {log}:\n  {_tail(text)}")
+
+
+def environment() -> dict[str, str]:
+    """Environment of a child that runs in another directory: it imports what this process imports."""
+    found = dict(os.environ) | _QUIET
+    asked = found.get("PYTHONPATH")
+    places = [str(Path(place).absolute()) for place in asked.split(os.pathsep)] if asked else []
+    if (root := Path(trtbench.__file__).parents[1]) == Path.cwd():  # a checkout that is not installed is found by the working directory
+        places.append(str(root))
+    return found | ({"PYTHONPATH": os.pathsep.join(places)} if places else {})
 
 
 def _tail(output: str) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from trtbench.engine.child import run_module
+from trtbench.engine.child import run_module, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 
 _MODULES = {"openvino": "openvino", "openvino_genai": "openvino-genai", "optimum.intel": "optimum-intel", "nncf": "nncf", "torch": "torch"}
@@ -47,8 +47,8 @@ class OpenVinoProvider:
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
         dtype = job.spec.dtype
-        with log.step(_EXPORTS[dtype]):
-            run_module("trtbench.engine.openvino_export", str(job.checkpoint), dtype, str(job.output))
+        with log.step(_EXPORTS[dtype]), scratch_beside(job.output) as scratch:
+            run_module("trtbench.engine.openvino_export", str(job.checkpoint), dtype, str(job.output), scratch=scratch)
         return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens if job.facts.task == "generate" else 0)
 
 

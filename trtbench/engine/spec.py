@@ -16,6 +16,8 @@ from trtbench.rundir import read_json, write_json
 from trtbench.scenario import BuildOptions, Dtype, ProviderName, Task
 
 ENGINE_JSON = "engine.json"
+BUILDING = ".building-"
+"""Name prefix, before the process id, of all that a build keeps beside the engine's final place; the next build removes leftovers."""
 
 _DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 

@@ -15,7 +15,7 @@ from typing import Any
 from trtbench.cuda import CudaGpu, visible_gpus
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
-from trtbench.engine.child import run_logged
+from trtbench.engine.child import run_logged, scratch_beside
 from trtbench.engine.sentence_modules import sentence_modules
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
 from trtbench.engine.trtllm_adopt import copy_tokenizer
@@ -119,13 +119,12 @@ class TensorRtProvider:
 
 def _run(module: str, plan: dict[str, Any], output: Path) -> dict[str, Any]:
     """A build step in a process of its own, told by a file, its output in build.log; the facts that it tells."""
-    told, facts = output / f"{module}.json", output / f"{module}.facts.json"
-    write_json(told, plan | {"facts": str(facts)})
-    run_logged([sys.executable, "-m", f"trtbench.engine.{module}", str(told)], output / BUILD_LOG)
-    found: dict[str, Any] = read_json(facts) if facts.is_file() else {}
-    for file in (told, facts):
-        file.unlink(missing_ok=True)
-    return found
+    with scratch_beside(output) as scratch:
+        told, facts = scratch / "plan.json", scratch / "facts.json"
+        write_json(told, plan | {"facts": str(facts)})
+        run_logged([sys.executable, "-m", f"trtbench.engine.{module}", str(told)], output / BUILD_LOG, scratch)
+        found: dict[str, Any] = read_json(facts) if facts.is_file() else {}
+        return found
 
 
 def _build_plan(limits: PlanLimits, onnx: Path, output: Path) -> dict[str, Any]:

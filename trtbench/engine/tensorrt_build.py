@@ -24,9 +24,15 @@ def parse(builder: Any, onnx: str, logger: Any) -> Any:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
-        errors = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        errors = "; ".join(parse_error(parser.get_error(index)) for index in range(parser.num_errors))
         raise TensorRtError(f"TensorRT {trt.__version__} does not read {Path(onnx).name}: {errors}")
     return network, parser
+
+
+def parse_error(error: Any) -> str:
+    """With its operator and node, which TensorRT's own description often leaves out."""
+    where = " ".join(filter(None, (error.node_operator(), error.node_name())))
+    return f"{where}: {error.desc()}" if where else str(error.desc())
 
 
 def configure(builder: Any, plan: dict[str, Any]) -> Any:
@@ -37,17 +43,28 @@ def configure(builder: Any, plan: dict[str, Any]) -> Any:
     for name in plan["inputs"]:
         profile.set_shape(name, *map(tuple, plan["shapes"]))
     config.add_optimization_profile(profile)
-    kept = Path(plan["timing_cache"])
-    cache = config.create_timing_cache(kept.read_bytes() if kept.is_file() else b"")
+    cache = config.create_timing_cache(kept_timings(Path(plan["timing_cache"])))
     config.set_timing_cache(cache, ignore_mismatch=False)  # one of another machine is not taken; then all is timed anew
     return config
 
 
+def kept_timings(path: Path) -> bytes:
+    """Of earlier builds; empty where there are none, or they cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def keep_timings(config: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """For later builds. A cache that cannot be written costs them time, not this build its plan."""
     written = path.with_name(f"{path.name}.{os.getpid()}")
-    written.write_bytes(config.get_timing_cache().serialize())
-    written.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written.write_bytes(config.get_timing_cache().serialize())
+        written.replace(path)  # at once: a build beside this one reads a whole file
+    except OSError as error:
+        print(f"the timing cache {path} is not kept: {error}", file=sys.stderr)
 
 
 def describe(serialized: Any, logger: Any, layers: Path) -> dict[str, Any]:

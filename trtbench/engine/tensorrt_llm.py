@@ -97,7 +97,7 @@ def machine(spec: EngineSpec) -> Machine:
 def examples() -> Path | None:
     """TensorRT-LLM's examples directory; TRTLLM_EXAMPLES names another place."""
     named = os.environ.get("TRTLLM_EXAMPLES")
-    return next((path for place in ([named] if named else _EXAMPLES) if (path := Path(place)).is_dir()), None)
+    return next((path for place in ([named] if named else _EXAMPLES) if (path := Path(place).absolute()).is_dir()), None)
 
 
 def _of_build(job: BuildJob) -> dict[str, Any]:

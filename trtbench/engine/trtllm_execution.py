@@ -9,11 +9,10 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from trtbench.engine.calibration import misread_as, read_texts, texts_sha256, write_texts
-from trtbench.engine.checkpoint import cache_directory, publish
-from trtbench.engine.child import run_logged
+from trtbench.engine.checkpoint import cache_folder, publish
+from trtbench.engine.child import run_logged, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, EngineError
 from trtbench.engine.trtllm_adopt import copy_tokenizer
 from trtbench.engine.trtllm_plan import llm_api_build, llm_api_variables, route, trtllm_build_command
@@ -35,16 +34,14 @@ class Execution:
 
     def run(self) -> None:
         """Fill the job's output; EngineError when a step fails: its log stays in the cache, and so do the steps before it."""
-        logs = cache_directory() / "build-logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        printed = logs / f"{self.job.output.name.lstrip('.')}.log"
+        printed = cache_folder("build-logs") / f"{self.job.output.name.lstrip('.')}.log"
         printed.unlink(missing_ok=True)  # of a build that failed under our process id, which in a container is often the same
-        with TemporaryDirectory(prefix="trtbench-build-") as scratch:
-            calibration = self._calibration(Path(scratch))
+        with scratch_beside(self.job.output) as scratch:
+            calibration = self._calibration(scratch)
             if route(self.job.spec.dtype, self.job.spec.build, self.architecture) == "llm_api":
-                self._by_llm_api(Path(scratch) / "plan.json", calibration, printed)
+                self._by_llm_api(scratch, calibration, printed)
             else:
-                self._by_programs(calibration, printed)
+                self._by_programs(scratch, calibration, printed)
         copy_tokenizer(self.job.checkpoint, self.job.output)
         shutil.move(printed, self.job.output / BUILD_LOG)
 
@@ -53,43 +50,44 @@ class Execution:
             return None
         if word := misread_as(scratch):
             raise EngineError(
-                f"the path {scratch} has {word!r} in it, by which TensorRT-LLM would take our texts for that data set: set TMPDIR"
+                f"the path {scratch} has {word!r} in it, by which TensorRT-LLM would take the calibration texts for that data set: "
+                "name another directory for engines with --output"
             )
         texts = read_texts(self.job.spec.build)
         return write_texts(texts, scratch), len(texts)
 
-    def _by_llm_api(self, plan: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
+    def _by_llm_api(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
         build = llm_api_build(self.job.spec, self.release, self.job.checkpoint, self.job.output, calibration)
-        workspace = plan.parent / "workspace"
+        plan, workspace = scratch / "plan.json", scratch / "workspace"
         workspace.mkdir()
         build = replace(build, workspace=str(workspace))
         plan.write_text(json.dumps(build.as_json()), encoding="utf-8")
         with self.log.step(f"build by TensorRT-LLM {self.release.text}'s LLM API ({self._what()})"):
             command = [sys.executable, "-m", "trtbench.engine.trtllm_build", str(plan)]
-            run_logged(command, printed, llm_api_variables(self.job.spec.build))
+            run_logged(command, printed, scratch, llm_api_variables(self.job.spec.build))
 
-    def _by_programs(self, calibration: tuple[Path, int] | None, printed: Path) -> None:
-        converted = self._converted(calibration, printed)
+    def _by_programs(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
+        converted = self._converted(scratch, calibration, printed)
         program = shutil.which("trtllm-build")
         if not program:
             raise EngineError("trtllm-build is not on PATH")
         with self.log.step(f"trtllm-build {self.release.text} ({self._what()})"):
-            run_logged(trtllm_build_command(self.job.spec, program, converted, self.job.output), printed)
+            command = trtllm_build_command(self.job.spec, str(Path(program).absolute()), converted, self.job.output)
+            run_logged(command, printed, scratch)
 
-    def _converted(self, calibration: tuple[Path, int] | None, printed: Path) -> Path:
+    def _converted(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> Path:
         """The TensorRT-LLM checkpoint, from the cache or made: hours of calibration are not lost when the build after it fails."""
-        path = cache_directory() / "trtllm-checkpoints" / f"{self.job.spec.dtype}-{self._converted_key()}"
+        path = cache_folder("trtllm-checkpoints") / f"{self.job.spec.dtype}-{self._converted_key()}"
         if path.is_dir():
             return path
         if not self.examples:
             raise EngineError("TensorRT-LLM's examples are not found; name their directory in TRTLLM_EXAMPLES")
-        path.parent.mkdir(parents=True, exist_ok=True)
         spec = self.job.spec
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as making:
             made = Path(making) / "checkpoint"
             command = checkpoint_command(spec.dtype, spec.build, self.architecture, self.examples, self.job.checkpoint, made, calibration)
             with self.log.step(f"make a TensorRT-LLM checkpoint ({self._what()})"):
-                run_logged(command, printed)
+                run_logged(command, printed, scratch)
             publish(made, path)
         return path
 
