@@ -124,7 +124,7 @@ class _Parser(_Plain):
         return True
 
     def get_error(self, index: int) -> Any:
-        return SimpleNamespace(desc=lambda: f"error {index} of the parser")
+        return SimpleNamespace(desc=lambda: f"error {index} of the parser", node_operator=lambda: "MatMul", node_name=lambda: "/a/MatMul")
 
 
 class _Config(_Plain):
