@@ -5,12 +5,12 @@ import signal
 
 import pytest
 
-from trtbench.interrupts import Terminated, interrupts_call, sigterm_raises
+from trtbench.interrupts import Terminated, interrupts_call, signals_end_in_their_codes, signals_raise, signals_wait
 
 
 def test_sigterm_raises_and_what_was_set_before_is_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), sigterm_raises():
+    with pytest.raises(Terminated), signals_raise():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -27,7 +27,27 @@ async def _signalled(taken: list[int]) -> list[int]:
 @pytest.mark.timeout(30)
 def test_both_signals_go_to_the_loop_and_then_raise_again() -> None:
     taken: list[int] = []
-    with sigterm_raises():
+    with signals_raise():
         assert asyncio.run(_signalled(taken)) == taken == [signal.SIGINT, signal.SIGTERM]
         with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_signal_does_not_raise_while_the_first_unwinds() -> None:
+    unwound = []
+    with signals_end_in_their_codes() as ending:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.raise_signal(signum)
+            unwound.append(True)
+    assert (ending.code, unwound) == (143, [True])
+
+
+def test_a_signal_waits_for_what_must_not_be_left_half_done() -> None:
+    done = []
+    with signals_end_in_their_codes() as ending, signals_wait():
+        signal.raise_signal(signal.SIGINT)
+        done.append(True)
+    assert (ending.code, done) == (130, [True])

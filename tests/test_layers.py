@@ -32,7 +32,7 @@ FOUNDATION = {
     "scenario",
     "strict_yaml",
 }
-FOUNDATION |= {"shortage"}
+FOUNDATION |= {"leftovers", "shortage"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {
@@ -86,8 +86,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "foreign_text": set(),
     "guard": set(),
-    "guarded": {"guard"},
+    "guarded": {"guard", "interrupts", "leftovers"},
     "interrupts": set(),
+    "leftovers": {"guard"},
+    "output": {"interrupts"},
+    "__main__": {"cli", "interrupts", "output"},
     "memory": set(),
     "records": set(),
     "shortage": set(),
@@ -145,6 +148,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock",
 """The homes and what stands on them: imported at the top of one another only."""
 
 LATE = {
+    "__main__": {"cli", "output"},
     "cli": {"build_command", "calibrate", "commands", "dry_run", "gpu_commands", "reporting"},
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},

@@ -11,7 +11,6 @@ from trtbench.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
 from trtbench.flags_build import flagged_spec
-from trtbench.interrupts import sigterm_raises
 
 
 def build_command(
@@ -23,7 +22,7 @@ def build_command(
         return 0
     show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
     log = BuildLog(show)
-    with faults_end_in_one_line() as fault, sigterm_raises():
+    with faults_end_in_one_line() as fault:
         try:
             _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
         except OSError as error:

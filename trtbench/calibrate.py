@@ -17,6 +17,7 @@ from trtbench.calibration.calibrator import FULL, QUICK, Calibrator
 from trtbench.calibration.figures import Calibration, Ceiling, SendLag, StreamFigures
 from trtbench.calibration.stamp import StampError
 from trtbench.errors import UserError
+from trtbench.interrupts import signals_end_in_their_codes
 from trtbench.load.client import ConnectError
 from trtbench.load.member import WorkerError
 from trtbench.rundir import write_json
@@ -33,10 +34,13 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
     settings = ClientSettings.model_validate({"transport": transport})
     calibrator = Calibrator(settings, counts, QUICK if quick else FULL, lambda step: print(f"{step} ...", file=sys.stderr))
     try:
-        calibration = asyncio.run(calibrator.run(url))
+        with signals_end_in_their_codes() as ending:
+            calibration = asyncio.run(calibrator.run(url))
     except (ServerError, ConnectError, WorkerError, StampError, OSError) as error:
         print(f"trtbench: {error}", file=sys.stderr)
         return 1
+    if ending.code:
+        return ending.code
     if json_path:
         write_json(json_path, asdict(calibration))
     out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)

@@ -19,6 +19,7 @@ from trtbench import __version__
 from trtbench.errors import UserError
 from trtbench.flag_translation import TranslatedCommand, with_typed_names
 from trtbench.flag_types import Place, Real, Text, Whole
+from trtbench.leftovers import sweep
 from trtbench.options_bench import bench_options
 from trtbench.options_build import build_options
 
@@ -36,10 +37,11 @@ class _Group(click.Group):
     group_class = type
 
     def invoke(self, ctx: click.Context) -> Any:
+        sweep()
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"trtbench: {with_typed_names(str(error), ctx.meta)}", err=True)
+            print(f"trtbench: {with_typed_names(str(error), ctx.meta)}", file=sys.stderr)
             ctx.exit(2)
 
 

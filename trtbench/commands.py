@@ -27,7 +27,7 @@ from trtbench.flags import bench_address, bench_scenario, metrics_address, model
 from trtbench.flags_files import check_files
 from trtbench.flags_headers import without_values
 from trtbench.gpu.journal import journals, state_directory
-from trtbench.interrupts import Ending, signals_end_in_their_codes, sigterm_raises
+from trtbench.interrupts import Ending, came, exit_code, signals_end_in_their_codes
 from trtbench.load.member import WorkerError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.target import inspect_target
@@ -49,7 +49,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
     scenario = asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -57,7 +57,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
 def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = resume(run_dir, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -78,7 +78,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -
     target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
     progress = LoadProgress()
     command = without_values(sys.argv)
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console, sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, command, console, progress, engine)
     return fault.code or _finish(outcome, lang)
 
@@ -114,7 +114,7 @@ def serve_command(
 ) -> int:
     scenario = load_scenario(find_scenario(path), overrides)
     put_back_left_gpus()
-    with faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console, sigterm_raises():
+    with faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console:
         serve(scenario, dtype, deployment, ports, console)
     return fault.code
 
@@ -177,6 +177,9 @@ def faults_end_in_one_line() -> Iterator[Ending]:
             raise
         except (ServerError, SamplerError, WorkerError, OSError) as error:
             print(f"trtbench: {error}", file=sys.stderr)
+            if signum := came():  # an interrupt in an import can end it by another error
+                fault.code = exit_code(signum)
+                return
             if isinstance(error, (WorkerError, OSError)):
                 print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
             fault.code = 1

@@ -17,6 +17,7 @@ from trtbench.experiment.load import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.interrupts import interrupts_call
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
+from trtbench.load.member import WorkerError
 from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
@@ -99,24 +100,29 @@ async def _load(
     signals = count(1)
 
     def interrupt(signum: int) -> None:
-        """The second interrupt of the crew does not wait for what is in flight."""
+        """The second interrupt of the crew does not wait for what is in flight; those after it change nothing."""
         nth = next(signals)
         crew.interrupt()
         if signum == signal.SIGTERM:
             crew.interrupt()
-        log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else min(nth, 2))
+        if nth <= 2:
+            log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else nth)
 
-    try:
-        with interrupts_call(interrupt) as caught:
+    with interrupts_call(interrupt) as caught:
+        try:
             async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
                 hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=before_stage)
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
-    except ConnectError as error:
-        raise ServerError(str(error)) from error
-    finally:
-        watch.cancel()
-        log.event("load_client", directory.name, workers=await crew.close())
+        except ConnectError as error:
+            raise ServerError(str(error)) from error
+        except WorkerError:
+            if not caught:
+                raise
+            ended = "interrupted"  # a worker was too busy to obey
+        finally:
+            watch.cancel()
+            log.event("load_client", directory.name, workers=await crew.close())
     if ended == "server_lost" and server.death and (death := server.death()):
         log.event("server_lost", directory.name, **death.facts())
     return ended, caught[0] if caught else None

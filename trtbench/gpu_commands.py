@@ -20,7 +20,7 @@ from trtbench.gpu.control import check_gpus, held, restore_left
 from trtbench.gpu.journal import state_directory
 from trtbench.gpu.lock import Tell
 from trtbench.gpu.status import status
-from trtbench.interrupts import Terminated, signals_end_in_their_codes, sigterm_raises
+from trtbench.interrupts import Terminated, signals_end_in_their_codes
 from trtbench.scenario import GpuControl, parse_part
 
 _GIB = 1 << 30
@@ -122,7 +122,7 @@ def lock_command(command: tuple[str, ...], **flags: Any) -> int:
 
 def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int:
     tell = _teller(failed)
-    with signals_end_in_their_codes() as ending, sigterm_raises(), held(asked, tell) as gpus:
+    with signals_end_in_their_codes() as ending, held(asked, tell) as gpus:
         asyncio.run(gpus.before_stage(tell, "lock", lambda: False))
         if not command:
             print("held until Ctrl-C", file=sys.stderr, flush=True)
@@ -158,10 +158,10 @@ def _run(command: tuple[str, ...]) -> int:
         while True:
             try:
                 code = process.wait()
-            except KeyboardInterrupt:
-                continue
             except Terminated:
                 process.terminate()
+                continue
+            except KeyboardInterrupt:
                 continue
             return 128 - code if code < 0 else code
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trtbench import guard
+from trtbench.interrupts import signals_wait
+from trtbench.leftovers import OWNER, owner
 
 STOP_GRACE_S = 8.0
 
@@ -29,10 +31,10 @@ class Guarded:
         append: bool = False,
         directory: Path | None = None,
     ) -> None:
-        with log.open("ab" if append else "wb") as output:
+        with signals_wait(), log.open("ab" if append else "wb") as output:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(STOP_GRACE_S), shm_prefix, *command],
-                env=dict(environment),
+                env=dict(environment) | {OWNER: owner()},
                 cwd=directory,
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -56,9 +58,10 @@ class Guarded:
     def stop(self) -> None:
         """End it and all it started; returns when they are gone. Safe to call twice."""
         assert self._guard.stdin
-        self._guard.stdin.close()
-        try:
-            self._guard.wait(STOP_GRACE_S + 4)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._guard.pid, signal.SIGKILL)
-            self._guard.wait()
+        with signals_wait():
+            self._guard.stdin.close()
+            try:
+                self._guard.wait(STOP_GRACE_S + 4)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._guard.pid, signal.SIGKILL)
+                self._guard.wait()

@@ -128,7 +128,7 @@ def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: Load
                     lost += [directory] if ended == "server_lost" else []
                 else:
                     log.event("deployment_skipped", directory, reason="interrupted")
-    except (KeyboardInterrupt, Terminated) as error:
+    except KeyboardInterrupt as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.event("interrupted", level=2)
     if interrupted_by is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engines import build, specs_of
 from trtbench.errors import UserError
 from trtbench.fitted import fitted
+from trtbench.leftovers import temporary_directory
 from trtbench.preflight import check_run
 from trtbench.run import held_gpus
 from trtbench.runlog import Listener, start_run
@@ -31,7 +31,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     preflight = check_run(scenario, DEFAULT_OUTPUT)
     served = f"{name}-{engine_dtype}"
     engine = build({served: specs_of(scenario, preflight.provider.name)[served]}, DEFAULT_OUTPUT, listener)[served]
-    with tempfile.TemporaryDirectory(prefix="trtbench-serve-") as runs:
+    with temporary_directory() as runs:
         log = start_run(Path(runs), scenario, [], listener)
         directory = log.run.deployment(served)
         with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, directory, log, ports) as fleet:

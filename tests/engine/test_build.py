@@ -17,6 +17,7 @@ from trtbench import data
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, check_spec, choose_provider, load_spec
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
+from trtbench.leftovers import owner
 from trtbench.scenario import Dtype
 
 pytestmark = pytest.mark.timeout(60)
@@ -128,8 +129,8 @@ def test_a_killed_build_leaves_no_engine_and_the_next_one_sweeps(fake_provider: 
 
 def test_a_leftover_of_our_own_process_id_is_swept_too(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
     """In a container each run is often process 1."""
-    name = make(checkpoint, tmp_path / "elsewhere").engine.path.name
-    (tmp_path / "built" / f".building-{os.getpid()}-{name}").mkdir(parents=True)
+    name, machine = make(checkpoint, tmp_path / "elsewhere").engine.path.name, owner().split("-")[0]
+    (tmp_path / "built" / f".building-{machine}-{os.getpid()}-1-{name}").mkdir(parents=True)
     engine = make(checkpoint, tmp_path / "built").engine
     assert [path.name for path in (tmp_path / "built").iterdir()] == [engine.path.name]
 

@@ -30,7 +30,7 @@ class Command:
         self._out, self._err = (directory / name for name in ("stdout", "stderr"))
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trtbench.cli", *arguments],
+                [sys.executable, "-m", "trtbench", *arguments],
                 cwd=ROOT,
                 env=os.environ | {"TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,
@@ -77,13 +77,17 @@ class Command:
                 found.append(process)
         return found
 
-    def assert_nothing_left(self) -> None:
-        """No process, no shared memory, no temporary file; what dies of its own accord gets a moment."""
+    def assert_nothing_left(self, but_files: bool = False) -> None:
+        """No process, no shared memory, no temporary file; what dies of its own accord gets a moment.
+
+        `but_files`: of a command that was killed, whose files the next one removes.
+        """
         deadline = time.monotonic() + 20
         while (left := self.children()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not left
-        assert not list(Path("/dev/shm").glob(f"trtbench_{self.process.pid}_*"))
+        assert not list(Path("/dev/shm").glob(f"trtbench_*-{self.process.pid}-*"))
+        assert but_files or not list(self.temporary.iterdir())
 
     def end(self) -> None:
         """For a fixture's end: whatever became of the test, nothing goes on."""

@@ -19,6 +19,7 @@ import pytest
 from trtbench import guard
 from trtbench.engine.spec import Engine
 from trtbench.errors import UserError
+from trtbench.leftovers import shared_memory_prefix
 from trtbench.scenario import Deployment, Dtype, KvCache, Workload
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.model_repository import render
@@ -50,7 +51,7 @@ def _shared_memory_is_given_back() -> Iterator[None]:
 
 def segments() -> set[Path]:
     """Shared memory of the servers that this process started."""
-    return set(Path("/dev/shm").glob(f"trtbench_{os.getpid()}_*"))
+    return set(Path("/dev/shm").glob(f"{shared_memory_prefix('')[:-1]}*"))
 
 
 @pytest.fixture

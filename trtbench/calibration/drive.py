@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from trtbench.calibration.trial import Trial
 from trtbench.clock import NS_PER_S
+from trtbench.leftovers import temporary_directory
 from trtbench.load.crew import Crew
 from trtbench.load.messages import NO_END_ID
 from trtbench.load.plan import Plan
@@ -23,7 +23,7 @@ _TIMEOUT_S = 60.0
 async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
     """The one stage of `plan`, warm-up first, by `settings.workers` processes or one. ConnectError when the server is not reached."""
     (stage,) = plan.stages
-    with tempfile.TemporaryDirectory(prefix="trtbench-") as name:
+    with temporary_directory() as name:
         directory = Path(name)
         plan.save(directory / "plan.jsonl")
         config = WorkerConfig(

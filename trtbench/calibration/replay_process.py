@@ -6,6 +6,8 @@ import subprocess
 import sys
 from types import TracebackType
 
+from trtbench.interrupts import signals_wait
+
 _STOP_S = 5.0
 
 
@@ -14,7 +16,7 @@ class ReplayProcess:
 
     def __enter__(self) -> ReplayProcess:
         command = [sys.executable, "-m", "trtbench.calibration.replay"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self._process.stdout
         port = self._process.stdout.readline().strip()
         if not port:
@@ -25,10 +27,11 @@ class ReplayProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with signals_wait():
+            self._process.stdin.close()
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._process.stdout.close()

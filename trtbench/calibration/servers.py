@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trtbench.calibration.description import DIRECTORY, MODEL
+from trtbench.leftovers import temporary_directory
 from trtbench.load.target import Target, TargetError, inspect_target
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.server import TritonServer
@@ -17,7 +17,7 @@ from trtbench.serving.server import TritonServer
 @contextmanager
 def calibration_triton(installation: TritonInstallation) -> Iterator[TritonServer]:
     """A Triton that serves the calibration model and nothing else. ServerError when it does not start."""
-    with tempfile.TemporaryDirectory(prefix="trtbench-") as directory:
+    with temporary_directory() as directory:
         repository = Path(directory) / "model_repository"
         shutil.copytree(DIRECTORY, repository / MODEL, ignore=shutil.ignore_patterns("__pycache__"))
         flags = ("--disable-auto-complete-config",)

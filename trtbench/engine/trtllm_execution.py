@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from trtbench.engine.trtllm_adopt import copy_tokenizer
 from trtbench.engine.trtllm_plan import llm_api_build, llm_api_variables, route, trtllm_build_command
 from trtbench.engine.trtllm_quantisation import SMOOTHQUANT_ALPHA, algorithm, calibrates, checkpoint_command
 from trtbench.engine.trtllm_versions import TensorRtLlm
+from trtbench.leftovers import sweep_directory, temporary_directory
 
 BUILD_LOG = "build.log"
 STEPS_FILE = "llm_api_steps.json"
@@ -83,7 +83,8 @@ class Execution:
         if not self.examples:
             raise EngineError("TensorRT-LLM's examples are not found; name their directory in TRTLLM_EXAMPLES")
         spec = self.job.spec
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as making:
+        sweep_directory(path.parent)
+        with temporary_directory(".making-", path.parent) as making:
             made = Path(making) / "checkpoint"
             command = checkpoint_command(spec.dtype, spec.build, self.architecture, self.examples, self.job.checkpoint, made, calibration)
             with self.log.step(f"make a TensorRT-LLM checkpoint ({self._what()})"):

@@ -16,6 +16,7 @@ from trtbench.gpu.nvml import Gpu, GpuError
 from trtbench.gpu.settings import read as read_setting
 from trtbench.gpu.settings import restore, write
 from trtbench.gpu.wish import Wish
+from trtbench.interrupts import signals_wait
 
 Tell = Callable[[str, dict[str, Any]], None]
 """Takes an event's kind and data: gpu_locked (gpu, settings, previous), gpu_restored (gpu, settings, left_by: the pid of a dead run),
@@ -59,7 +60,7 @@ def _held(wish: Wish, directory: Path, tell: Tell) -> Iterator[None]:
         tell("gpu_locked", {"gpu": gpu.index, "settings": dict(wish.settings), "previous": {one.kind: one.previous for one in held}})
         yield
     finally:
-        with _signals_wait():
+        with signals_wait():
             _put_back(gpu, replace(journal, held=tuple(begun)), directory, tell)
 
 
@@ -111,24 +112,6 @@ def _put_back(gpu: Gpu, journal: Journal, directory: Path, tell: Tell) -> bool:
     if left:
         tell("gpu_not_restored", {"gpu": gpu.index, "cause": "; ".join(causes)})
     return not left
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """A Ctrl-C while things are put back takes effect after that. By handlers, for a blocked signal would reach another thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before: dict[int, Any] = {signum: signal.signal(signum, lambda number, frame: caught.append(number)) for signum in signals}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-        if caught:
-            signal.raise_signal(caught[0])
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from trtbench.load.worker import WorkerConfig
 
 _HEAD_START_S = 0.02  # from the order to the common instant: every worker has read it by then
 _WATCH_S = 0.25
+_STARTS_AT_ONCE, _FIRST_S = 16, 5.0
+_OBEY_S = 20.0  # of a worker that was told to cancel: to record some hundred thousand requests that were never sent takes seconds
 
 
 LoadEnd = Literal["interrupted", "server_lost"]
@@ -33,15 +35,35 @@ class Crew:
         self._members: list[Member] = []
         self._numbers = count()
         self._stops: list[str] = []
+        self._stopped = asyncio.Event()
 
     async def grow(self, workers: int) -> None:
-        """Have at least so many. ConnectError when not even the first reaches the server; later ones that do not are done without."""
+        """Have at least so many, some started at a time; after `interrupt` or `server_lost` no more are started.
+
+        ConnectError when not even the first reaches the server; later ones that do not are done without.
+        """
         numbers = [next(self._numbers) for _ in range(len(self._members), workers)]
-        starts = [Member.start(self._config_of(number), self._finished) for number in numbers]
+        for first in range(0, len(numbers), _STARTS_AT_ONCE):
+            if self._stopped.is_set():
+                return
+            await self._start(numbers[first : first + _STARTS_AT_ONCE])
+
+    async def _start(self, numbers: list[int]) -> None:
+        starts = [asyncio.create_task(Member.start(self._config_of(number), self._finished)) for number in numbers]
+        stopped = asyncio.create_task(self._stopped.wait())
+        everyone = asyncio.gather(*starts, return_exceptions=True)
+        either: list[asyncio.Future[Any]] = [everyone, stopped]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not everyone.done() and not self._members:  # one is needed to account for what is not run
+            await asyncio.wait(starts[:1], timeout=_FIRST_S)
+        for task in (stopped, *starts):
+            task.cancel()
         started = await asyncio.gather(*starts, return_exceptions=True)
         self._members += [member for member in started if isinstance(member, Member)]
         for fault in started:
-            if isinstance(fault, BaseException) and not (self._members and isinstance(fault, ConnectError)):
+            if isinstance(fault, asyncio.CancelledError) or (self._members and isinstance(fault, ConnectError)):
+                continue
+            if isinstance(fault, BaseException):
                 raise fault
 
     @property
@@ -103,7 +125,16 @@ class Crew:
 
     def _stop(self, how: str) -> None:
         self._stops.append(how)
+        self._stopped.set()
         self._order("stop", how=how)
+        if how == "server_lost" or len(self._stops) > 1:
+            asyncio.get_running_loop().call_later(_OBEY_S, self._end_deaf)
+
+    def _end_deaf(self) -> None:
+        """A worker that is busy with something else than its orders would hold up the end for ever; what it recorded is on file."""
+        for member in self._members:
+            if member.owes:
+                member.kill()
 
     def _order(self, do: str, **details: Any) -> None:
         for place, member in enumerate(self._members):

@@ -52,11 +52,14 @@ class Generator:
     worker: int = 0
 
     async def prepare(self, phase: Phase, share: Share, stop: StopSignal) -> PhaseRun:
-        """Serialise the share's requests and open its connections."""
+        """Serialise the share's requests and open its connections; a stop ends the opening."""
         run = PhaseRun(self, phase, share.of(phase), stop)
         if streams := run.streams():
-            with suppress(ConnectError):  # each request will find out for itself, and be recorded
-                await self.attempts.client.prepare(streams)
+            opening = asyncio.create_task(self.attempts.client.prepare(streams))
+            await _first(asyncio.wait([opening]), stop.wait_draining())
+            opening.cancel()
+            with suppress(ConnectError, asyncio.CancelledError):  # each request will find out for itself, and be recorded
+                await opening
         return run
 
     def skip(self, phase: Phase, share: Share) -> None:

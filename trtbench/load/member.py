@@ -32,6 +32,8 @@ class Member:
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
         self.counts = Counts()
+        self.owes = False
+        """Whether an answer to an order is outstanding."""
         self._process, self._log, self._on_finished = process, log, on_finished
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._switched: asyncio.Queue[str] = asyncio.Queue()
@@ -44,16 +46,32 @@ class Member:
         pipe = asyncio.subprocess.PIPE
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "trtbench.load.worker", stdin=pipe, stdout=pipe, stderr=errors, limit=_LINE_BYTES
+                sys.executable,
+                "-m",
+                "trtbench.load.worker",
+                stdin=pipe,
+                stdout=pipe,
+                stderr=errors,
+                limit=_LINE_BYTES,
+                start_new_session=True,  # Ctrl-C goes to the foreground process group: not to this one
             )
         member = cls(process, log, on_finished)
         member._write(config.to_line())
         try:
             await member._answer()
+        except asyncio.CancelledError:
+            member.kill()
+            await member.close()
+            raise
         except BaseException:
             await member.close()
             raise
         return member
+
+    def kill(self) -> None:
+        """End the process without asking it."""
+        if self._process.returncode is None:
+            self._process.kill()
 
     def order(self, do: str, **details: Any) -> None:
         self._write(json.dumps({"do": do, **details}).encode() + b"\n")
@@ -61,7 +79,11 @@ class Member:
     async def ask(self, do: str, **details: Any) -> dict[str, Any]:
         """Give an order and wait for its report; raises what the worker could not go on for."""
         self.order(do, **details)
-        return await self._answer()
+        self.owes = True
+        try:
+            return await self._answer()
+        finally:
+            self.owes = False
 
     async def switch(self, model: str) -> None:
         """Have what is sent from now on go to another model; returns when what was sent before is over, or the worker has ended."""
@@ -78,8 +100,7 @@ class Member:
             facts: dict[str, Any] = (await asyncio.wait_for(self._answer(), _CLOSE_S)).get("closed", {})
         except (WorkerError, ConnectError, OSError, asyncio.TimeoutError):
             facts = {}
-        if self._process.returncode is None:
-            self._process.kill()
+        self.kill()
         await self._process.wait()
         await self._reading
         if not self._log.stat().st_size:

@@ -6,15 +6,17 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from trtbench.clock import now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
 from trtbench.guarded import Guarded
+from trtbench.interrupts import signals_wait
+from trtbench.leftovers import shared_memory_prefix, temporary_directory
 from trtbench.scenario import Replicas
 from trtbench.serving.autopsy import Death, examine
 from trtbench.serving.balancer_config import haproxy_config, nginx_config
@@ -44,14 +46,15 @@ class LoadBalancer:
         self._replicas, self._directory = replicas, directory
         self._servers = [(server.grpc, server.http) for server in servers]
         self._log = directory / "balancer.log"
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: TemporaryDirectory[str] | None = None
         self._process: Guarded | None = None
 
     def __enter__(self) -> LoadBalancer:
         self.address = f"{LOOPBACK}:{free_ports(1)[0]}"
-        self._temporary = tempfile.TemporaryDirectory(prefix="trtbench-balancer-")
         try:
-            prefix = f"trtbench_{os.getpid()}_{self.address.rpartition(':')[2]}_"
+            with signals_wait():
+                self._temporary = temporary_directory()
+            prefix = shared_memory_prefix(self.address.rpartition(":")[2])
             self._process = Guarded(self._command(), self._log, os.environ, prefix)
             self._wait()
         except BaseException:
@@ -82,10 +85,11 @@ class LoadBalancer:
         return (done.stdout or done.stderr).partition("\n")[0].strip()
 
     def stop(self) -> None:
-        if self._process:
-            self._process.stop()
-        if self._temporary:
-            self._temporary.cleanup()
+        with signals_wait():
+            if self._process:
+                self._process.stop()
+            if self._temporary:
+                self._temporary.cleanup()
 
     def _command(self) -> list[str]:
         """After its configuration is written."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType, TracebackType
 
 from trtbench.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.errors import UserError
 from trtbench.guarded import Guarded
+from trtbench.interrupts import signals_wait
+from trtbench.leftovers import shared_memory_prefix, temporary_directory
 from trtbench.memory import oom_kills
 from trtbench.serving.autopsy import Death, examine
 from trtbench.serving.installation import TritonInstallation
@@ -68,11 +69,12 @@ class TritonServer:
         self._oom_kills = oom_kills()
         self._variables = dict(variables)
         self._process: Guarded | None = None
-        self._staged: tempfile.TemporaryDirectory[str] | None = None
+        self._staged: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> TritonServer:
-        self._staged = tempfile.TemporaryDirectory(prefix="trtbench-")
         try:
+            with signals_wait():
+                self._staged = temporary_directory()
             backends = self._installation.stage(Path(self._staged.name) / "backends")
             start_ns = now_ns()
             for last in (False,) * (_TRIES - 1) + (True,):
@@ -112,15 +114,16 @@ class TritonServer:
 
     def stop(self) -> None:
         """End the server and all it started; returns when they are gone. Safe to call twice."""
-        if self._process:
-            self._process.stop()
-        if self._staged:
-            self._staged.cleanup()
+        with signals_wait():
+            if self._process:
+                self._process.stop()
+            if self._staged:
+                self._staged.cleanup()
 
     def _start(self, backends: Path) -> None:
         ports = [asked or free for asked, free in zip(self._asked_ports, free_ports(3), strict=True)]
         self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
-        shm_prefix = f"trtbench_{os.getpid()}_{ports[0]}_"
+        shm_prefix = shared_memory_prefix(str(ports[0]))
         self.command = self._launch.command(lambda rank: self._server(backends, ports, f"{shm_prefix}{f'{rank}_' if rank else ''}"))
         environment = {**self._installation.environment(), **self._launch.environment, **self._variables}
         self._process = Guarded(self.command, self.log, environment, shm_prefix)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from trtbench.interrupts import signals_wait
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.scenario import ClientSettings, Headers, Tls, metadata_of
@@ -127,8 +128,9 @@ class Sampler:
         self._last_words: IO[bytes]
 
     def __enter__(self) -> Sampler:
-        self._last_words = tempfile.TemporaryFile()
-        self._process = self._start()
+        with signals_wait():
+            self._last_words = tempfile.TemporaryFile()
+            self._process = self._start()
         return self
 
     def wait_ready(self) -> None:
@@ -142,6 +144,10 @@ class Sampler:
         self._ready = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with signals_wait():
+            self._end()
+
+    def _end(self) -> None:
         how = "broke off"
         try:
             output, _ = self._process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, which asks it to end
