@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,36 @@ def test_version_and_help() -> None:
         result = invoke(command, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.output
+
+
+def shown_examples() -> list[str]:
+    """Every command that a --help shows as an example."""
+    helps = (invoke(command, "--help").output for command in main.commands)
+    return [line.strip() for text in helps for line in text.splitlines() if line.startswith("    trtbench ")]
+
+
+def test_helps_show_examples() -> None:
+    assert len(shown_examples()) > 7
+
+
+@needs_openvino
+@pytest.mark.parametrize("example", shown_examples())
+def test_an_example_of_the_help_runs(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*shlex.split(example)[1:], "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_bench_asks_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    load = ("--request-rate", "2,4", "--max-concurrency", "3", "--request-count", "20", "--warmup-request-count", "2")
+    result = invoke("bench", "--url", "127.0.0.1:1", "--model", "m", *load, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "model m at 127.0.0.1:1, which is not asked yet" in result.stdout
+    assert "poisson-2-max3" in result.stdout and "poisson-4-max3" in result.stdout
+    assert "15 s of load in all" in result.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 MINI: dict[str, Any] = {"name": "mini", "provider": "openvino", "load": [{"concurrency": 1, "requests": 1}]}

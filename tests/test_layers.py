@@ -59,6 +59,7 @@ COMMAND_LINE = {
     "cli",
     "commands",
     "dry_run",
+    "examples",
     "gpu_commands",
     "console",
     "flags",

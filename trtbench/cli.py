@@ -17,6 +17,7 @@ import click
 
 from trtbench import __version__
 from trtbench.errors import UserError
+from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
 from trtbench.flag_translation import TranslatedCommand, with_typed_names
 from trtbench.flag_types import Place, Real, Text, Whole
 from trtbench.leftovers import sweep
@@ -57,7 +58,7 @@ _lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True,
 _runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, help="Where run directories go.")
 
 
-@main.command()
+@main.command(epilog=BUILD_EXAMPLES)
 @click.argument("spec", type=Text())
 @click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
 @click.option(
@@ -77,7 +78,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
     sys.exit(build_command(spec, dtype, provider, output, dry_run, quiet, flags))
 
 
-@main.command("serve-and-bench")
+@main.command("serve-and-bench", epilog=RUN_EXAMPLES)
 @click.argument("scenario", type=Place(), required=False)
 @click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Go on with a run that was broken off.")
 @_set
@@ -134,8 +135,9 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
     sys.exit(serve_command(scenario, overrides, dtype, deployment, (ports["grpc_port"], ports["http_port"], ports["metrics_port"]), quiet))
 
 
-@main.command()
+@main.command(epilog=BENCH_EXAMPLES)
 @bench_options
+@click.option("--dry-run", is_flag=True, help="Print the load that would be sent, and stop; the server is not asked anything.")
 @_lang
 @_quiet
 def bench(**flags: Any) -> None:

@@ -18,7 +18,7 @@ from trtbench import data
 from trtbench.bench import bench
 from trtbench.console import Console, gpu_line
 from trtbench.doctor import examine
-from trtbench.dry_run import about
+from trtbench.dry_run import about, dry_bench
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
@@ -62,18 +62,18 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
 
-def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, **flags: Any) -> int:
+def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
     """Every flag is checked before the server is asked anything."""
     scenario = bench_scenario(flags)
-    address, metrics_url, version = (
-        bench_address(flags["url"]),
-        metrics_address(flags["metrics_url"]),
-        model_version(flags["model_version"]),
-    )
+    address, version = bench_address(flags["url"]), model_version(flags["model_version"])
+    metrics_url = metrics_address(flags["metrics_url"])
     check_files(flags | {"artifact_dir": artifact_dir})
     engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
     tokenizer, task = flags["tokenizer"], scenario.task
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
+    if dry_run:
+        dry_bench(scenario, address)
+        return 0
     put_back_left_gpus()
     target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
     progress = LoadProgress()

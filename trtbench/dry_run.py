@@ -59,6 +59,17 @@ def dry_run(scenario: Scenario) -> None:
         print(f"~ assumes {assumed} in all, the demo on one CPU core")
 
 
+def dry_bench(scenario: Scenario, address: str) -> None:
+    """What `trtbench bench` would send, printed; the server is not asked anything."""
+    plan = preview(scenario, {})
+    print(f"model {scenario.model} at {address}, which is not asked yet")
+    RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
+    estimated = any(stage.estimated for stage in plan.stages)
+    print(f"{about(plan.duration_s, estimated)} of load in all")
+    if estimated:
+        print("~ assumes the demo on one CPU core")
+
+
 def dry_build(spec: EngineSpec) -> None:
     """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
     provider = check_spec(spec)

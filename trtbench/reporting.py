@@ -13,6 +13,8 @@ from rich.text import Text
 
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
+from trtbench.foreign_text import harmless
+from trtbench.report.console_reasons import invalid_because
 from trtbench.report.context_limit import limit_sentences
 from trtbench.report.core import core_table
 from trtbench.report.document import FORMATS, Format, write_reports
@@ -47,7 +49,7 @@ def show(summary: Summary, language: Language) -> None:
     if found := limit_sentences(summary, Words(language)):
         for sentence in found.items:
             console.print(sentence, markup=False, soft_wrap=True)
-        _show_verdict(summary, console)
+        _show_verdict(summary, language, console)
         return
     if not console.is_terminal:
         console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
@@ -58,14 +60,16 @@ def show(summary: Summary, language: Language) -> None:
     for row in rows:
         table.add_row(*map(Text, row[:fitting]))
     console.print(table)
-    _show_verdict(summary, console)
+    _show_verdict(summary, language, console)
     if left_out := header[fitting:]:
         console.print(f"({', '.join(left_out)}: see the report)", style="dim")
 
 
-def _show_verdict(summary: Summary, console: Console) -> None:
+def _show_verdict(summary: Summary, language: Language, console: Console) -> None:
     reasons = len(summary.verdict.reasons)
     console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
+    for sentence in invalid_because(summary, Words(language, summary.scenario.task)):
+        console.print(Text(harmless(sentence)), soft_wrap=True)
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
