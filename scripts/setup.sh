@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-wheelhouses="${XDG_CACHE_HOME:-$HOME/.cache}/trtbench/wheels"
+home=~ # also where HOME is not set
+wheelhouses="${XDG_CACHE_HOME:-$home/.cache}/trtbench/wheels"
 stamp=.venv/.set-up
 pip_flags=(--quiet --quiet --disable-pip-version-check)
 [ ! -t 1 ] || pip_flags=(--disable-pip-version-check)

@@ -40,7 +40,7 @@ def test_it_runs_as_the_caller_without_rights_and_with_a_process_that_reaps(tmp_
     user = "10001:10001" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
     assert option(words, "--user") == [user]
     assert option(words, "--shm-size") == ["2g"]
-    assert option(words, "--ulimit") == ["memlock=-1", "stack=67108864"]
+    assert option(words, "--ulimit") == ["stack=67108864", "memlock=-1"]
     assert words[-2:] == ["trtbench:gpu", "doctor"]
 
 
@@ -53,6 +53,38 @@ def test_every_volume_of_the_image_and_tmp_is_a_directory_of_the_callers(tmp_pat
 def test_the_cpu_image_asks_for_no_gpu(tmp_path: Path) -> None:
     assert "--gpus" not in line(tmp_path, "cpu", "doctor")
     assert option(line(tmp_path, "gpu", "doctor", GPUS='"device=0,1"'), "--gpus") == ['"device=0,1"']
+
+
+def test_the_encoder_image_gets_gpus_as_the_other_does(tmp_path: Path) -> None:
+    words, other = line(tmp_path, "encoder", "doctor"), line(tmp_path, "gpu", "doctor")
+    assert [word.replace("trtbench:encoder", "trtbench:gpu") for word in words] == other
+    assert words[-2:] == ["trtbench:encoder", "doctor"]
+
+
+ROOTLESS = {"docker": "[name=seccomp,profile=builtin name=rootless name=cgroupns]", "podman": "rootless=true"}
+
+
+def daemon(directory: Path, kind: str) -> dict[str, str]:
+    """A docker whose daemon runs as the caller; Podman's knows no SecurityOptions."""
+    fails = "*SecurityOptions*) exit 125 ;;" if kind == "podman" else ""
+    (directory / "bin").mkdir()
+    (directory / "bin" / "docker").write_text(f'#!/bin/sh\ncase "$*" in {fails} info*) echo "{ROOTLESS[kind]}" ;; esac\n', encoding="utf-8")
+    (directory / "bin" / "docker").chmod(0o755)
+    return {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}", "DRY_RUN": "1"}
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_under_a_rootless_daemon_the_caller_is_the_containers_root(tmp_path: Path, kind: str) -> None:
+    """Any other user of the container is a stranger to the caller's directories; and no limit can be raised over the caller's."""
+    variables = daemon(tmp_path, kind)
+    done = subprocess.run(["bash", "-c", f"ulimit -l 64; {SCRIPT} gpu doctor"], env=os.environ | variables, capture_output=True, text=True)
+    words = shlex.split(done.stdout)
+    assert option(words, "--user") == ["0:0"]
+    assert option(words, "--cap-drop") == ["ALL"]
+    assert option(words, "--ulimit") == ["stack=67108864"]
+    refused = run(tmp_path, "gpu", "--gpu-control", "doctor", **variables)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "root on the node" in refused.stderr
 
 
 def test_control_of_gpus_is_root_with_two_capabilities(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from containers.shown import ROOT, Stage, environment_of, stages, tracked, volumes_of
 
 STAGES = stages()
-SHIPPED = [STAGES["cpu"], STAGES["gpu"]]
+SHIPPED = [STAGES[name] for name in ("cpu", "encoder", "gpu")]
 by_name = pytest.mark.parametrize("stage", SHIPPED, ids=lambda stage: stage.name)
 
 
@@ -38,8 +38,17 @@ def is_sent(path: str) -> bool:
 
 
 def test_the_gpu_image_is_the_default_and_each_target_needs_one_base() -> None:
-    assert list(STAGES) == ["cpu-packages", "cpu", "gpu-packages", "gpu"]
-    assert [stage.base for stage in STAGES.values()] == ["${CPU_BASE}", "${CPU_BASE}", "${BASE}", "${BASE}"]
+    assert list(STAGES) == [name for target in ("cpu", "encoder", "gpu") for name in (f"{target}-packages", target)]
+    assert [stage.base for stage in STAGES.values()] == ["${CPU_BASE}"] * 2 + ["${ENCODER_BASE}"] * 2 + ["${BASE}"] * 2
+
+
+def test_the_two_gpu_images_differ_in_base_and_tensorrt_alone() -> None:
+    pairs = zip(STAGES["encoder-packages"].instructions, STAGES["gpu-packages"].instructions, strict=True)
+    differing = [(one[1], other[1]) for one, other in pairs if one != other]
+    assert len(differing) == 1
+    assert differing[0][0].replace(" --extra tensorrt", "") == differing[0][1]
+    encoder = [(keyword, text.replace("encoder-packages", "gpu-packages")) for keyword, text in STAGES["encoder"].instructions]
+    assert tuple(encoder) == STAGES["gpu"].instructions
 
 
 @pytest.mark.parametrize(("stage", "source"), copied())
@@ -75,7 +84,7 @@ def test_secrets_weights_and_results_stay_out_of_the_builder(path: str) -> None:
 def test_each_package_stage_has_all_that_the_wheel_is_made_of() -> None:
     listed = re.search(r"only-include = \[(.*?)\]", (ROOT / "pyproject.toml").read_text("utf-8"))
     assert listed
-    for name in ("cpu-packages", "gpu-packages"):
+    for name in (f"{stage.name}-packages" for stage in SHIPPED):
         assert {source for stage, source in copied() if stage == name} >= set(json.loads(f"[{listed[1]}]")) | {
             "pyproject.toml",
             "README.md",
@@ -91,7 +100,9 @@ def test_nothing_but_the_environment_comes_out_of_the_package_stage(stage: Stage
 @by_name
 def test_it_runs_as_nobody_known_and_signals_reach_trtbench(stage: Stage) -> None:
     assert stage.of("USER")[-1] == "10001:10001"  # a number: Kubernetes' runAsNonRoot can judge no name
-    assert stage.of("ENTRYPOINT") == ['["/opt/trtbench/bin/trtbench"]']  # the exec form: no shell between
+    entry = "/opt/trtbench/bin/trtbench" + ("" if stage.name == "cpu" else "-gpu")  # gpu_entry.sh, which exec's it
+    assert stage.of("ENTRYPOINT") == [f'["{entry}"]']  # the exec form: no shell between
+    assert stage.of("RUN")[-1].endswith(f"ln -s {entry} /usr/local/bin/trtbench")
     assert "--uid 10001" in stage.of("RUN")[-1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -88,6 +89,12 @@ def test_what_reaps_and_what_stops() -> None:
     assert POD["shareProcessNamespace"] is True
     assert POD["terminationGracePeriodSeconds"] >= 60
     assert "command" not in CONTAINER  # the image's entry point, in the exec form
+
+
+def test_the_encoders_args_that_the_jobs_head_names_are_taken() -> None:
+    head = (ROOT / MANIFESTS[0]).read_text("utf-8").partition("apiVersion")[0]
+    (shown,) = re.findall(r"^#   (\[.*\])$", head, re.MULTILINE)
+    check_trtbench(yaml.safe_load(shown))
 
 
 def test_the_command_is_one_of_trtbench_and_reads_a_mounted_checkpoint() -> None:

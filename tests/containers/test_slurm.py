@@ -31,7 +31,7 @@ SRUN = """#!{python}
 import json, os, pathlib, subprocess, sys
 arguments = sys.argv[1:]
 pathlib.Path({noted!r}).write_text(json.dumps(arguments))
-started = [word.replace("/opt/trtbench/bin/trtbench", {trtbench!r}) for word in arguments[arguments.index("bash"):]]
+started = [word.replace("/opt/trtbench/bin/trtbench-gpu", {trtbench!r}) for word in arguments[arguments.index("bash"):]]
 sys.exit(subprocess.run(started).returncode)
 """
 TRTBENCH = """#!{python}
@@ -98,6 +98,9 @@ def test_the_gpus_of_the_job_are_the_engines_ranks_unless_asked_otherwise(cluste
     done = cluster.submit("serve-and-bench", "load", "--set", "build.tp=2", SLURM_GPUS_ON_NODE="4")
     assert json.loads(done.stdout)[0] == ["serve-and-bench", "load", "--set", "build.tp=4", "--set", "build.tp=2"]
     assert json.loads(cluster.submit("doctor", SLURM_GPUS_ON_NODE="4").stdout)[0] == ["doctor"]
+    for encoder in (["encoder"], ["load", "--set", "provider=tensorrt"], ["encoder", "--set", "provider=tensorrt", "--lang", "zh"]):
+        asked = ["serve-and-bench", *encoder]
+        assert json.loads(cluster.submit(*asked, SLURM_GPUS_ON_NODE="4").stdout)[0] == asked
     assert json.loads(cluster.submit(SLURM_GPUS_ON_NODE="4").stdout)[0] == ["doctor"]
 
 

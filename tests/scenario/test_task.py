@@ -99,3 +99,9 @@ def test_the_task_is_held_against_the_checkpoint(tree: dict[str, Any], message: 
 def test_an_encoder_has_no_kv_budget_to_check() -> None:
     _, facts, budgets = check_scenario(parse())
     assert (facts.task, budgets) == ("embed", {})
+
+
+def test_the_limits_of_an_encoders_engine_are_asked_for_and_kept() -> None:
+    """A TensorRT plan has a largest batch and a longest input; each provider refuses the `build` keys that it does not take."""
+    scenario = parse(provider="tensorrt", build={"max_batch_size": 16, "max_input_len": 200})
+    assert parse_scenario(yaml.safe_load(scenario.dump()), "again").build.asked == {"max_batch_size": 16, "max_input_len": 200}

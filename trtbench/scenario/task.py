@@ -16,7 +16,7 @@ Task = Literal["generate", "embed"]
 
 _LEAST_INPUT_TOKENS = 3  # a beginning, one token of text, an end
 _OF_GENERATION: Mapping[str, tuple[str, ...]] = {
-    "scenario": ("build", "context_limit"),
+    "scenario": ("context_limit",),
     "deployment": ("kv_cache", "scheduler", "tensorrt_llm", "llmapi"),
     "grid": ("max_sequences", "max_tokens_per_step"),
     "kind": ("output_tokens", "sessions", "prefix"),
