@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from trtbench.rundir import (
     LineWriter,
     RunDirectory,
     RunDirectoryError,
+    directory,
     read_json,
     read_lines,
     sample_row,
     sealing,
     write_json,
 )
+from trtbench.scenario.part import RUN_FILES
 
 samples = st.builds(
     Sample,
@@ -189,3 +192,10 @@ def test_json_files_are_whole_or_absent(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"bad": object()})
     assert read_json(path) == {"text": "中文"}
+
+
+def test_no_deployment_is_named_like_a_file_of_the_run_directory() -> None:
+    """The names that the module's own description lists."""
+    named = set(re.findall(r"[\w-]+\.(?:yaml|jsonl?|md|html|log|pbtxt|parquet)|plots|set-aside", directory.__doc__ or ""))
+    assert len(named) > 12
+    assert named - RUN_FILES <= {"worker.jsonl", "worker.log", "-worker.log", "-.jsonl"}

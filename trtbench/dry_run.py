@@ -41,6 +41,7 @@ def dry_run(scenario: Scenario) -> None:
     out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
     for cell, stages in plan.loads.items():
         out.print(_stages(stages, f"Load of {cell}"))
+    print(_size(plan))
     if plan.kv:
         out.print(_kv(plan))
     for name, deployment in scenario.deployments.items():
@@ -167,6 +168,18 @@ def _kv(plan: Preview) -> Table:
             str(kv.max_sequences),
         )
     return table
+
+
+def _size(plan: Preview) -> str:
+    size = plan.size
+    return (
+        f"plan: {size.requests:,} requests of {size.prompts:,} prompts with about {size.prompt_tokens:,} tokens, warm-ups included; about "
+        f"{_mib(size.memory_bytes)} MiB in memory of each process that has it, {_mib(size.disk_bytes)} MiB on disk for each of the runs"
+    )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{max(1, round(size_bytes / 2**20)):,}"
 
 
 def _known(value: int | None) -> str:

@@ -19,6 +19,7 @@ from trtbench.engine.trtllm_refusals import no_paged_context
 from trtbench.engines import spec_of
 from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
+from trtbench.load.plan_size import check_plan_size, plan_size
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
@@ -57,6 +58,8 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
             f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
         )
     check_levels(scenario)
+    for load in dict.fromkeys(scenario.load_of(name) for name in scenario.deployments):
+        check_plan_size(scenario, load)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
             read_dataset(kind.dataset.path)
@@ -158,6 +161,7 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
         RENDERERS[provider.name].check_installed(deployment)
     for directory in directories:
         check_writable(directory)
+    check_plan_fits(scenario, directories[0])
     return Preflight(provider, installation, facts, budgets, named_devices(scenario)[0])
 
 
@@ -191,6 +195,18 @@ def check_open_files(scenario: Scenario) -> None:
         raise ScenarioError(
             f"load: {users} users need {files} open files in each of {workers} workers, the limit is {hard} (RLIMIT_NOFILE): "
             f"raise it (`ulimit -n {files}`), set client.streams_per_connection higher, or use more client.workers"
+        )
+
+
+def check_plan_fits(scenario: Scenario, runs: Path) -> None:
+    """ScenarioError when the plans that a run saves, one for each deployment on each engine, find no room in `runs`."""
+    of_load = {load: plan_size(scenario, load).disk_bytes for load in {scenario.load_of(name) for name in scenario.deployments}}
+    needed = len(scenario.engines) * sum(of_load[scenario.load_of(name)] for name in scenario.deployments) + MIN_FREE_BYTES
+    free = shutil.disk_usage(runs).free
+    if needed > free:
+        raise ScenarioError(
+            f"load: the plans of {len(scenario.deployments) * len(scenario.engines)} deployments and what a run needs besides take "
+            f"{needed >> 20:,} MiB, {runs} has {free >> 20:,} MiB free: lower requests, use fewer deployments, or choose another directory"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from trtbench.clock import NS_PER_S
 from trtbench.load.arrivals import mean_rate
 from trtbench.load.phases import rate_profile
+from trtbench.load.plan_size import PlanSize, plan_size
 from trtbench.load.rates import RateProfile
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.scenario import Scenario, Stage, Workload, expected_hit_ratio
@@ -57,6 +58,7 @@ class KvPreview:
 class Preview:
     """Stages are run on each of `runs` (deployment-engine pairs). `loads`: those of every cell whose load is not the first one's.
 
+    `size`: that of the largest plan.
     `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; none where that is not by design.
     """
 
@@ -66,6 +68,7 @@ class Preview:
     prefix_hit_ratios: dict[str, float]
     loads: dict[str, tuple[StagePreview, ...]]
     duration_s: float
+    size: PlanSize
 
     @property
     def requests(self) -> int:
@@ -93,8 +96,9 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
     first = next(iter(shown))
     stages, duration_s = shown[first], len(runs) / len(cells) * sum(stage.duration_s for load in cells.values() for stage in shown[load])
     hits = {stage.label: _hit_ratio(stage, foreseen.requests, scenario.workload) for stage, foreseen in zip(first, stages, strict=True)}
+    size = max((plan_size(scenario, load) for load in shown), key=lambda one: one.memory_bytes)
     known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None and scenario.task == "generate"}
-    return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s)
+    return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s, size)
 
 
 def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:

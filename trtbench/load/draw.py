@@ -11,6 +11,7 @@ from dataclasses import replace
 from trtbench.load.datasets import Datasets, open_datasets
 from trtbench.load.phases import draw_offsets, draw_users, fit_units, with_think_times
 from trtbench.load.plan import Phase, Plan, StagePlan
+from trtbench.load.plan_size import check_plan_size
 from trtbench.load.prompts import StagePrompts
 from trtbench.load.replay import draw_replay
 from trtbench.load.trace import read_trace
@@ -21,8 +22,9 @@ from trtbench.scenario import Scenario, Stage
 def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
     """Draw every stage of `scenario` with prompts from `source`, or from the workload's datasets in the tokens of `source`.
 
-    UserError when a dataset or a trace cannot be read, or has a text that `source` cannot encode.
+    UserError when a dataset or a trace cannot be read, or has a text that `source` cannot encode, and when the plan would be too large.
     """
+    check_plan_size(scenario, scenario.load)
     datasets = open_datasets(scenario.workload, source)
     stages = tuple(_draw_stage(scenario, stage, source, datasets) for stage in scenario.load)
     return Plan(stages, notes=tuple(rows.note for rows in datasets.values() if rows.note))

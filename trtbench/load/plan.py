@@ -162,20 +162,18 @@ def _read_prompt(row: dict[str, Any]) -> PlannedPrompt:
 
 
 def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
-    lines = list(rows)
+    """A line is gone from memory once it is read: as JSON values, token ids take nine times what they take in arrays."""
     prompts: dict[tuple[str, bool], list[PlannedPrompt]] = {}
-    for row in lines:
+    asked: list[tuple[str, Stage, Offsets | None, Offsets | None, Offsets | None]] = []
+    for row in rows:
         if "prompt" in row:
             prompts.setdefault((row["stage"], row["warmup"]), []).append(_read_prompt(row))
-    for row in lines:
         if "asked" in row:
-            stage = Stage.model_validate(row["asked"])
-            measured, warmup = (tuple(prompts.get((row["stage"], warm), [])) for warm in (False, True))
-            yield StagePlan(
-                stage,
-                Phase(stage, True, warmup, len(measured), _array(row["warmup_offsets_ns"])),
-                Phase(stage, False, measured, 0, _array(row["due_offsets_ns"]), _array(row["users_ns"])),
-            )
+            offsets = (_array(row[key]) for key in ("warmup_offsets_ns", "due_offsets_ns", "users_ns"))
+            asked.append((row["stage"], Stage.model_validate(row["asked"]), *offsets))
+    for label, stage, warmup_ns, due_ns, users_ns in asked:
+        measured, warmup = (tuple(prompts.pop((label, warm), [])) for warm in (False, True))
+        yield StagePlan(stage, Phase(stage, True, warmup, len(measured), warmup_ns), Phase(stage, False, measured, 0, due_ns, users_ns))
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -15,6 +15,13 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Names become directory and model names, so only letters, digits, '.', '_' and '-'."""
 
 
+_OF_RUN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots", "set-aside")
+_OF_DEPLOYMENT = ("deployment.json", "engine.json", "config.pbtxt", "server.log", "plan.jsonl", "model_repository")
+_OF_RECORDS = ("requests.parquet", "requests.jsonl", "samples.parquet", "samples.jsonl")
+RUN_FILES = frozenset((*_OF_RUN, *_OF_DEPLOYMENT, *_OF_RECORDS))
+"""What a run directory, and a deployment's in it, names its own: no name of a deployment."""
+
+
 class Problem(NamedTuple):
     """One fault of a scenario. `key`: the path to it, keys of mappings and positions in lists; `value`: what was written there."""
 

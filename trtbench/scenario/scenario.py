@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,7 +17,7 @@ from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.gpu import GpuControl
 from trtbench.scenario.grid import Cells, Grid, cells_of, expand
 from trtbench.scenario.hot_reload import HotReload
-from trtbench.scenario.part import Name, Part
+from trtbench.scenario.part import RUN_FILES, Name, Part
 from trtbench.scenario.response_cache import DECOUPLED_REASON
 from trtbench.scenario.rounds import Rounds
 from trtbench.scenario.scaling import Scaling, expand_scaling
@@ -136,6 +137,20 @@ class Scenario(Part):
                 raise ValueError(
                     f"load: duplicate_ratio of {stage.label} and workload.sessions exclude each other: a turn goes with its own session"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _directories_are_distinct(self) -> Scenario:
+        """A deployment's directory in the run is <name>-<engine>."""
+        for name in self.deployments:
+            if name in RUN_FILES or re.fullmatch(r"(requests|client)-\d+(\.\w+)?", name):
+                raise ValueError(f"deployments.{name}: the run directory has a file or directory of this name: choose another name")
+            for dtype in self.dtypes:
+                if f"{name}-{dtype}" in self.deployments:
+                    raise ValueError(
+                        f"deployments: the run directory of {name} with engine {dtype} is {name}-{dtype}, and another deployment has "
+                        "that name: rename one of them"
+                    )
         return self
 
     @model_validator(mode="after")
