@@ -33,6 +33,9 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    if (argument := _no_text(sys.argv[1:])) is not None:
+        print(f"trtbench: argument {argument}: not valid UTF-8; give another value, or rename the file", file=sys.stderr)
+        return 2
     try:
         from trtbench.cli import main as command
 
@@ -50,6 +53,16 @@ def _run() -> int:
             interrupts.say(signum)
         return interrupts.exit_code(signum)
     return 0
+
+
+def _no_text(arguments: list[str]) -> str | None:
+    """The first argument that no file, log and report of ours could hold; what follows `--` is another program's."""
+    for argument in arguments:
+        if argument == "--":
+            break
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            return argument
+    return None
 
 
 if __name__ == "__main__":

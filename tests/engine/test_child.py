@@ -12,6 +12,7 @@ import pytest
 
 from trtbench.engine.child import environment, run_logged, run_module, scratch_beside
 from trtbench.engine.spec import BUILDING, EngineError
+from trtbench.leftovers import owner
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,7 @@ def test_all_it_printed_is_kept_and_the_end_of_it_shown(tmp_path: Path) -> None:
 def test_what_a_child_writes_into_its_working_directory_goes_with_the_scratch_directory(tmp_path: Path) -> None:
     output, log = tmp_path / ".building-1-engine", tmp_path / "build.log"
     with scratch_beside(output) as scratch:
-        assert scratch.parent == tmp_path and scratch.name.startswith(f"{BUILDING}{os.getpid()}-")
+        assert scratch.parent == tmp_path and scratch.name.startswith(f"{BUILDING}{owner()}-")
         run_logged([sys.executable, "-c", "open('model.cache', 'w')"], log, scratch)
         assert (scratch / "model.cache").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["build.log"]
