@@ -150,6 +150,58 @@ def test_all_at_once(scenario: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--osl", "3000000000"), "--osl 3000000000: must be a whole number from 1 to 10,000,000"),
+        (("--isl", "3000000000"), "--isl 3000000000: must be a whole number from 1 to 10,000,000"),
+        (("--isl", "1:3000000000"), "--isl 3000000000: must be a whole number from 1 to 10,000,000"),
+        (("--concurrency", "1000000000"), "--concurrency 1000000000: must be a whole number from 1 to 100,000"),
+        (
+            ("--request-rate", "2", "--max-concurrency", "1000000000"),
+            "--max-concurrency 1000000000: must be a whole number from 1 to 100,000",
+        ),
+        (("--request-rate", "1e9"), "--request-rate 1e+09: must be a number from 0.0001 to 1,000,000"),
+        (("--request-count", "1000000000000"), "--request-count 1000000000000: must be a whole number from 1 to 100,000,000"),
+        (("--warmup-request-count", "1000000000000"), "--warmup-request-count 1000000000000: must be a whole number from 0 to 100,000,000"),
+        (("--benchmark-duration", "1e9"), "--benchmark-duration 1e+09: must be a number from 0.001 to 2,592,000"),
+        (("--request-timeout", "1e300"), "--request-timeout 1e+300: must be a number from 0.001 to 2,592,000"),
+        (("--workers", "1000000"), "--workers 1000000: must be a whole number from 1 to 64"),
+        (("--retries", "-1"), "--retries -1: must be a whole number from 0 to 10"),
+        (("--goodput", "ttft:99999999999999"), "--goodput ttft 1e+14: must be a number from 0.001 to"),
+        (
+            ("--num-prefix-prompts", "99999999", "--prefix-prompt-length", "8"),
+            "--num-prefix-prompts 99999999: must be a whole number from 1",
+        ),
+        (("--request-rate", "2", "--burstiness", "1e300"), "--burstiness 1e+300: must be a number from"),
+    ],
+)
+def test_a_number_beyond_its_bound_is_refused_by_the_name_of_its_flag(scenario: Any, arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        scenario(*arguments)
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--eos-id", "3000000000"), "3000000000 is above 2147483647, the upper bound"),
+        (("--eos-id", "-2"), "-2 is below -1, the lower bound"),
+        (("--vocab-size", "1"), "1 is below 2, the lower bound"),
+        (("--isl-stddev", "1e300"), "1e300 is above 2147483647, the upper bound"),
+        (("--workers", "1e3"), "'1e3' is not a whole number"),
+        (("--benchmark-duration", "nan"), "'nan' is not a finite number"),
+        (("--random-seed", "9" * 5000), "is not a whole number of at most 18 digits"),
+    ],
+)
+def test_a_number_that_is_no_key_of_a_scenario_has_its_bounds_at_the_flag(arguments: tuple[str, ...], says: str) -> None:
+    result = CliRunner().invoke(cli.main, ["bench", "--url", "127.0.0.1:8001", "--model", "m", *arguments])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[0]}" in result.stderr
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize(
     ("given", "found"),
     [
         (("ttft:500 tpot:50",), {"ttft_ms": 500, "tpot_ms": 50}),

@@ -17,6 +17,9 @@ from trtbench.calibration.calibrator import FULL, QUICK, Calibrator
 from trtbench.calibration.figures import Calibration, Ceiling, SendLag, StreamFigures
 from trtbench.calibration.stamp import StampError
 from trtbench.errors import UserError
+from trtbench.flags import bench_address
+from trtbench.flags_files import check_can_write
+from trtbench.flags_numbers import whole_numbers
 from trtbench.interrupts import signals_end_in_their_codes
 from trtbench.load.client import ConnectError
 from trtbench.load.member import WorkerError
@@ -26,12 +29,17 @@ from trtbench.serving.server import ServerError
 
 _STREAMS, _QUICK_STREAMS = (1, 64, 256, 1024), (1, 64)
 _PIPE_COLUMNS = 180
+_MOST_STREAMS = 100_000
 
 
 def calibrate_command(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> int:
     """1 when a server did not start or was lost, and when what was recorded is not what was sent."""
     counts = _counts(streams) if streams is not None else _QUICK_STREAMS if quick else _STREAMS
     settings = ClientSettings.model_validate({"transport": transport})
+    if json_path:
+        check_can_write("--json", json_path)
+    if url:
+        url = bench_address(url)
     calibrator = Calibrator(settings, counts, QUICK if quick else FULL, lambda step: print(f"{step} ...", file=sys.stderr))
     try:
         with signals_end_in_their_codes() as ending:
@@ -53,12 +61,9 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
 
 
 def _counts(streams: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(count) for count in streams.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise UserError(f"--streams {streams}: give whole numbers above 0, as 1,64,256")
+    counts = tuple(whole_numbers("--streams", streams))
+    if not all(1 <= count <= _MOST_STREAMS for count in counts):
+        raise UserError(f"--streams {streams[:60]}: give whole numbers from 1 to {_MOST_STREAMS}, as 1,64,256")
     return counts
 
 

@@ -19,7 +19,8 @@ from trtbench import __version__
 from trtbench.errors import UserError
 from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
 from trtbench.flag_translation import TranslatedCommand, with_typed_names
-from trtbench.flag_types import Place, Real, Text, Whole
+from trtbench.flag_types import Place, PlaceName, Real, Text, Whole
+from trtbench.foreign_text import harmless
 from trtbench.leftovers import sweep
 from trtbench.options_bench import bench_options
 from trtbench.options_build import build_options
@@ -42,8 +43,10 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            print(f"trtbench: {with_typed_names(str(error), ctx.meta)}", file=sys.stderr)
+            print(f"trtbench: {harmless(with_typed_names(str(error), ctx.meta))}", file=sys.stderr)
             ctx.exit(2)
+        except click.UsageError as error:
+            raise click.UsageError(harmless(error.format_message()), error.ctx) from error
 
 
 @click.group(cls=_Group)
@@ -59,7 +62,7 @@ _runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, h
 
 
 @main.command(epilog=BUILD_EXAMPLES)
-@click.argument("spec", type=Text())
+@click.argument("spec", type=PlaceName())
 @click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
 @click.option(
     "--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]), help="Default: the spec's, else auto."

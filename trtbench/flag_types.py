@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ INT32_MAX = 2**31 - 1
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 _SHOWN = 60
+_NAME_BYTES = 240
+"""Of one name in a path: file systems take 255, and suffixes are added to some."""
 
 
 class _Bounded(click.ParamType):  # type: ignore[type-arg]
@@ -84,11 +85,21 @@ class Place(click.ParamType):  # type: ignore[type-arg]
             self.fail("the path is empty; give a path, or leave the flag out.", param, ctx)
         if "\0" in value:
             self.fail("the path has a NUL character.", param, ctx)
+        longest = max(len(name.encode("utf-8", "replace")) for name in value.split("/"))
+        if longest > _NAME_BYTES:
+            self.fail(f"{value[:_SHOWN]!r}... has a name of {longest} bytes; at most {_NAME_BYTES} are possible.", param, ctx)
         try:
-            os.lstat(value)
+            Path(value).stat()
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self.fail(f"{value[:_SHOWN]!r} cannot be looked up ({error.strerror}).", param, ctx)
         except ValueError as error:
             self.fail(f"{value[:_SHOWN]!r} is not a path ({error}).", param, ctx)
         return Path(value)
+
+
+class PlaceName(Place):
+    """A path, or a name that stands for one, as it was typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return str(value) if super().convert(value, param, ctx) else value

@@ -13,6 +13,7 @@ from trtbench.flags_goodput import limits
 from trtbench.flags_headers import headers_of
 from trtbench.flags_load import stages
 from trtbench.flags_numbers import whole_number
+from trtbench.load.address import host_and_port
 from trtbench.scenario import Scenario, ScenarioError, Seeds, parse_scenario
 
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
@@ -70,7 +71,9 @@ def bench_address(url: str) -> str:
     scheme, separator, address = url.rpartition("://")
     if separator and scheme not in ("grpc", "grpcs"):
         raise UserError(f"--url {url}: {scheme} is not gRPC; give HOST:PORT of the gRPC endpoint (8001 by default), or grpcs:// for TLS")
-    return address.rstrip("/")
+    address = address.rstrip("/")
+    host_and_port(address)
+    return address
 
 
 def metrics_address(url: str | None) -> str | None:

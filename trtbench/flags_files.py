@@ -27,8 +27,10 @@ def check_readable(flag: str, path: Path) -> None:
     """UserError when `path` is not a file that can be opened."""
     if path.is_dir():
         raise UserError(f"{flag} {path}: is a directory; give a file")
-    if path.exists() and not path.is_file():
-        return  # a pipe or a device: opening it would take from it, or wait
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{flag} {path}: is a device; give a file")
+    if path.is_fifo():
+        return  # of a shell's <(...): opening it would take from it
     try:
         path.open("rb").close()
     except OSError as error:

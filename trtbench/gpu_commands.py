@@ -24,6 +24,7 @@ from trtbench.interrupts import Terminated, signals_end_in_their_codes
 from trtbench.scenario import GpuControl, parse_part
 
 _GIB = 1 << 30
+_MOST_DIGITS = 18
 _NONE = "-"
 _MODES = ("persistence_mode", "compute_mode", "ecc", "mig")
 
@@ -134,9 +135,9 @@ def _held(asked: GpuControl, command: tuple[str, ...], failed: list[str]) -> int
 
 def _asked(devices: tuple[str, ...], allow_busy: bool, cool_down: int | None, **flags: Any) -> GpuControl:
     keys = {
-        "devices": [int(name) if name.isdecimal() else name for name in devices] or None,
-        "sm_clock_mhz": _clock(flags["sm_clock"]),
-        "memory_clock_mhz": _clock(flags["memory_clock"]),
+        "devices": [_number(name) for name in devices] or None,
+        "sm_clock_mhz": _number(flags["sm_clock"]),
+        "memory_clock_mhz": _number(flags["memory_clock"]),
         "power_limit_w": flags["power_limit"],
         "persistence_mode": flags["persistence"],
         "compute_mode": flags["compute_mode"],
@@ -148,8 +149,9 @@ def _asked(devices: tuple[str, ...], allow_busy: bool, cool_down: int | None, **
     return parse_part(GpuControl, keys, "gpu lock")
 
 
-def _clock(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.isdecimal() else text
+def _number(text: str | None) -> int | str | None:
+    """What is no number in ASCII digits stays a name, which the bounds then refuse."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else text
 
 
 def _run(command: tuple[str, ...]) -> int:
