@@ -114,7 +114,7 @@ def refused_or_begun(result: Result, *typed: str) -> None:
 
 
 @needs_openvino
-@pytest.mark.parametrize(("command", "flag"), options())
+@pytest.mark.parametrize(("command", "flag"), list(options()))
 def test_no_value_of_a_flag_ends_in_a_traceback(command: str, flag: str, tmp_path: Path) -> None:
     for value in ODD.values():
         before = sorted(path.name for path in tmp_path.iterdir())

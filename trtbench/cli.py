@@ -1,8 +1,7 @@
 """The command line: parse, call, print, exit code.
 
-Exit codes: 0 done, the verdict is VALID or SUSPECT; 1 a lost server, nothing completed, or another fault of the run; 2 bad input,
-nothing was started; 4 the run came to its end and its verdict is INVALID; 130 and 143 interrupted.
-Our own modules are imported inside the commands, so that `trtbench report` starts fast and needs nothing but itself.
+docs/exit-codes.md has the exit codes. Our own modules are imported inside the commands, so that `trtbench report` starts fast and
+needs nothing but itself.
 """
 
 from __future__ import annotations
