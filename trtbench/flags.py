@@ -61,7 +61,7 @@ def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
     tls = {key: str(flags[flag]) for key, flag in names.items() if flags[flag] is not None}
     if flags["url"].startswith("grpc://") and (tls or flags["tls"]):
         raise UserError(f"--url {flags['url']} is not encrypted, the --tls flags are for grpcs://: give one of them")
-    settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "retries")}
+    settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "requests_per_stream", "retries")}
     settings["headers"] = headers_of(flags["header"], flags["header_env"])
     return settings | {"tls": tls if tls or flags["tls"] or flags["url"].startswith("grpcs://") else None}
 

@@ -40,6 +40,7 @@ BENCH_FLAGS = {
     "stop.timeout_s": "--request-timeout",
     "client.workers": "--workers",
     "client.streams_per_connection": "--streams-per-connection",
+    "client.requests_per_stream": "--requests-per-stream",
     "client.retries": "--retries",
     "client.tls.server_name": "--tls-server-name",
     "client.tls": "--tls-cert and --tls-key",

@@ -81,6 +81,7 @@ _OPTIONS = (
     ),
     click.option("--workers", type=Whole(), help="Processes that send. Default: what the load needs."),
     click.option("--streams-per-connection", type=Whole(), help="Default: 1, more beyond 4,000 streams a worker."),
+    click.option("--requests-per-stream", type=Whole(), help="1: a stream each. Default: up to 1 MB of requests, 15 s."),
     click.option("--retries", type=Whole(), default=0, show_default=True, help="Of a request that failed before its first token."),
     click.option("--tls", is_flag=True, help="Encrypt; also by grpcs:// and by any of the four below. Files are PEM."),
     click.option("--tls-ca", type=Place(), help="Certificates to trust. Default: the system's."),

@@ -5,6 +5,7 @@ A rule yields a finding only from figures that exist and are supported; without 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from trtbench.records import Outcome
 from trtbench.scenario import Scenario
 
 SATURATED_RATIO = 0.9
+_OF_A_PROXY = re.compile("RST_STREAM with|of a stream that had served|HTTP status (408|413|502|503|504) ")
 _BATCH_HIT_LOW_RATIO = 0.05
 _LEAST_EXECUTIONS = 20
 _RATE_KEPT_RATIO = 0.9
@@ -90,7 +92,10 @@ def _errors(result: DeploymentResult) -> Iterator[Finding]:
             "share_ratio": share,
             "message": stage.conservation.messages.get(outcome, ""),
         }
-        yield Finding(f"errors_{outcome}", "critical" if share > 0.05 else "warning", result.name, stage.span.name, False, figures)
+        code = f"errors_{outcome}"
+        if _OF_A_PROXY.search(str(figures["message"])):
+            code, figures["class"] = "errors_proxy", outcome
+        yield Finding(code, "critical" if share > 0.05 else "warning", result.name, stage.span.name, False, figures)
 
 
 def _knee(result: DeploymentResult) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trtbench.analysis.error_shapes import commonest
 from trtbench.records import Outcome, RequestRecord
 
 _MESSAGE_CHARACTERS = 300
@@ -17,7 +18,7 @@ class Conservation:
 
     Some of the `cancelled` were so as planned: their user goes away, and they are no errors. `retries` are sendings beyond each
     request's first, `completed_by_retry` the requests that would have failed without. `failed_by_class` adds up to `failed`;
-    `messages` holds the commonest error text of each class.
+    `messages` holds the commonest error text of each class, with "…" for ids and numbers that differ.
     """
 
     planned: int
@@ -74,4 +75,4 @@ def _messages(requests: Sequence[RequestRecord]) -> dict[str, str]:
     for request in requests:
         if request.error:
             texts.setdefault(request.outcome.value, Counter())[request.error[:_MESSAGE_CHARACTERS]] += 1
-    return {outcome: counter.most_common(1)[0][0] for outcome, counter in sorted(texts.items())}
+    return {outcome: commonest(counter.items()) for outcome, counter in sorted(texts.items())}

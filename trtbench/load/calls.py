@@ -91,9 +91,10 @@ class Calls:
     def reset(self, stream_id: int, code: int, events: list[Event]) -> None:
         """The peer's RST_STREAM."""
         if self.find(stream_id) is not None:
+            unsent = self._outbox.holds(stream_id)
             self.forget(stream_id, None)
             status, message = reset_status(code)
-            events.append(StreamEnded(stream_id, status, message, retry_safe=code == ErrorCode.REFUSED_STREAM))
+            events.append(StreamEnded(stream_id, status, message, code == ErrorCode.REFUSED_STREAM, unsent))
 
     def grant(self, stream_id: int, increment: int) -> None:
         """The peer's WINDOW_UPDATE; stream 0 is the connection."""
@@ -125,9 +126,10 @@ class Calls:
 
     def _end(self, stream_id: int, status: str, message: str, events: list[Event]) -> None:
         """The peer's last frame of a call. When ours was still to come, the peer is told that none will."""
+        unsent = self._outbox.holds(stream_id)
         unfinished = self._outbox.close(stream_id)
         self.forget(stream_id, ErrorCode.NO_ERROR if unfinished else None)
-        events.append(StreamEnded(stream_id, status, message))
+        events.append(StreamEnded(stream_id, status, message, unsent=unsent))
 
 
 @lru_cache(maxsize=256)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from trtbench.clock import NS_PER_S, now_ns
+from trtbench.clock import now_ns
 from trtbench.load.addressed import Addressed
 from trtbench.load.channel import open_channel
 from trtbench.load.embedding import MODEL_INFER
@@ -21,9 +19,12 @@ from trtbench.load.errors import ANSWERED, end, end_with_status
 from trtbench.load.event_loop import loop_name
 from trtbench.load.greeting import explain
 from trtbench.load.grpc_calls import ask, ended, ended_by_server
+from trtbench.load.limits import Limits as Limits
+from trtbench.load.limits import Patience
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.served_version import ServedVersion
+from trtbench.load.stream import Wear
 from trtbench.load.take import take_response, whole_text
 from trtbench.load.target import Target
 from trtbench.records import Outcome, RequestRecord
@@ -31,28 +32,9 @@ from trtbench.scenario import ClientSettings, Workload, metadata_of
 
 _CONNECTIONS = 4
 _CONNECT_S = 5.0
+_MOST_SENDINGS = 5  # of one request
 _DEFAULTS = ClientSettings()
 TOO_LATE = "its time limit had passed before it could be sent"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a request is given up: past its time limit, and where the plan has its user go away."""
-
-    deadline_ns: int
-    cancel_after_tokens: int | None = None
-    cancel_after_ns: int | None = None  # from its sending
-
-    def end_of_patience(self, sent_ns: int) -> tuple[int, Outcome, str]:
-        """(instant, outcome, error) of the first limit that time alone reaches."""
-        if self.cancel_after_ns is not None and sent_ns + self.cancel_after_ns < self.deadline_ns:
-            return sent_ns + self.cancel_after_ns, Outcome.CANCELLED, f"planned: after {self.cancel_after_ns / NS_PER_S:g} s"
-        return self.deadline_ns, Outcome.TIMEOUT, "its time limit has passed"
-
-    def tokens_reached(self, tokens: int) -> str:
-        """The error of a request that the plan cancels after as many tokens as have come; "" while it goes on."""
-        asked = self.cancel_after_tokens
-        return f"planned: after {asked} tokens" if asked is not None and tokens >= asked else ""
 
 
 class ConnectError(Exception):
@@ -112,9 +94,10 @@ class GrpcClient:
         self._openers = itertools.cycle([channel.stream_stream(STREAM_INFER) for channel in self._channels])
         self._callers = itertools.cycle([channel.unary_unary(MODEL_INFER) for channel in self._channels])
         self._metadata = metadata_of(settings.headers)
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Any, Wear]] = []
         self._closing: set[asyncio.Future[None]] = set()
-        self._renewals = 0
+        self._renewals = self._resent = 0
+        self._requests_per_stream = settings.requests_per_stream
         self._served = ServedVersion()
         self._addressed = Addressed()
         self._compression = settings.compression
@@ -139,6 +122,7 @@ class GrpcClient:
             "connections": _CONNECTIONS,
             "compression": self._compression,
             "streams_renewed": self._renewals,
+            "requests_resent": self._resent,
         }
 
     async def switch(self, model: str) -> None:
@@ -146,7 +130,7 @@ class GrpcClient:
 
     def renew(self) -> None:
         self._renewals += 1
-        for call in self._idle:
+        for call, _ in self._idle:
             self._close_stream(call)
         self._idle = []
 
@@ -160,10 +144,19 @@ class GrpcClient:
             record.sent_ns = None
             end(record, Outcome.TIMEOUT, TOO_LATE)
             return
-        encoder = self._target.encoder
-        call = next(self._callers)(message, metadata=self._metadata) if encoder else self._stream()
-        renewals = self._renewals
-        patience = _Patience(call, limits, record.sent_ns)
+        for left in reversed(range(_MOST_SENDINGS)):
+            call, wear = self._call(message)
+            if await self._over(record, call, wear, message, limits) or not left:
+                return
+            record.attempts += 1  # the caller counts the last one
+            record.done_ns, record.outcome, record.error = None, Outcome.NEVER_SENT, ""
+            self._resent += 1
+
+    async def _over(self, record: RequestRecord, call: Any, wear: Wear, message: bytes, limits: Limits) -> bool:
+        """False when it is to be sent again: its stream, which had served others, was ended by a server that went away, with no answer."""
+        encoder, renewals = self._target.encoder, self._renewals
+        assert record.sent_ns is not None
+        patience = Patience(call, limits, record.sent_ns)
         code, text = "", ""
         try:
             code, text = await (
@@ -179,20 +172,26 @@ class GrpcClient:
             patience.cancel()
             whole_text(record)
         if record.outcome in ANSWERED:
-            if encoder:
-                return
-            if self._served.replaced_by(record.model_version, record.sent_ns or 0):
-                self.renew()
-            if renewals == self._renewals:
-                self._idle.append(call)
-            else:
-                self._close_stream(call)
-            return
+            if not encoder:
+                self._keep(record, call, wear, len(message), renewals)
+            return True
         call.cancel()
         if patience.over:
             end(record, patience.outcome, patience.error)
         elif record.done_ns is None:
             end_with_status(record, code, text)
+            return not (wear.served and record.outcome is Outcome.CONNECTION and not record.token_ns)
+        return True
+
+    def _keep(self, record: RequestRecord, call: Any, wear: Wear, request_bytes: int, renewals: int) -> None:
+        """For the next request, unless it has served its time."""
+        wear.answered(request_bytes)
+        if self._served.replaced_by(record.model_version, record.sent_ns or 0):
+            self.renew()
+        if renewals == self._renewals and wear.allows(request_bytes, self._requests_per_stream):
+            self._idle.append((call, wear))
+        else:
+            self._close_stream(call)
 
     async def close(self) -> None:
         for closing in self._closing:
@@ -205,37 +204,17 @@ class GrpcClient:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def _stream(self) -> Any:
-        """The stream used last, while the server keeps it open; else a new one."""
+    def _call(self, message: bytes) -> tuple[Any, Wear]:
+        """A unary call of an encoder; else the stream used last, while the server keeps it open and it may serve on, or a new one."""
+        if self._target.encoder:
+            return next(self._callers)(message, metadata=self._metadata), Wear()
         while self._idle:
-            call = self._idle.pop()
+            call, wear = self._idle.pop()
             if not call.done():
-                return call
-        return next(self._openers)(metadata=self._metadata)
-
-
-class _Patience:
-    """Cancels the running task's call at the first limit of time; `over` says that it did."""
-
-    def __init__(self, call: Any, limits: Limits, sent_ns: int) -> None:
-        self.over = False
-        self._call, self._task = call, asyncio.current_task()
-        until_ns, self.outcome, self.error = limits.end_of_patience(sent_ns)
-        self._timer = asyncio.get_running_loop().call_later((until_ns - sent_ns) / NS_PER_S, self._end)
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-
-    def forgive(self) -> None:
-        """The task goes on as if it had never been cancelled."""
-        if sys.version_info >= (3, 11) and self._task:
-            self._task.uncancel()
-
-    def _end(self) -> None:
-        self.over = True
-        self._call.cancel()
-        if self._task:  # one that waits for a call that has not begun to be sent is told nothing by grpc.aio
-            self._task.cancel()
+                if wear.allows(len(message), self._requests_per_stream):
+                    return call, wear
+                self._close_stream(call)
+        return next(self._openers)(metadata=self._metadata), Wear()
 
 
 def request_id(run_id: str, record: RequestRecord) -> str:

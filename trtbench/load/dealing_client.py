@@ -26,6 +26,7 @@ _ADDED = (
     "stamp_fallbacks",
     "clock_steps",
     "streams_renewed",
+    "streams_retired",
 )
 _WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
 

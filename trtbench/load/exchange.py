@@ -6,7 +6,7 @@ from array import array
 
 from trtbench.load.bounds import most_ids, most_responses, negative_id, too_many_responses
 from trtbench.load.client import Limits
-from trtbench.load.errors import classify, end, end_with_final, end_with_status
+from trtbench.load.errors import classify, end, end_with_final
 from trtbench.load.in_flight import InFlight
 from trtbench.load.messages import Response
 from trtbench.load.take import read_response, whole_text
@@ -91,8 +91,7 @@ class Exchange(InFlight):
         return UsualRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
-        self.refused = stream_end.retry_safe and not self._token_ns
-        end_with_status(self._record, stream_end.status, stream_end.message)
+        self._end_unanswered(stream_end, bool(self._token_ns))
         self._finish()
 
     def _conclude(self, response: Response, arrived_ns: int) -> None:

@@ -7,28 +7,34 @@ from abc import ABC, abstractmethod
 
 from trtbench.clock import NS_PER_S
 from trtbench.load.client import Limits
-from trtbench.load.errors import end
-from trtbench.load.pool import Stream
+from trtbench.load.errors import end, end_with_status
+from trtbench.load.link import Link
 from trtbench.load.usual import UsualRead
 from trtbench.load.wire import StreamEnded
 from trtbench.records import Outcome, RequestRecord
 
 
 class InFlight(ABC):
-    """`over` is done at the end. `refused`: the server surely never saw the request, which can be sent again as if nothing had been."""
+    """`over` is done at the end. `refused`: the server surely never saw the request, which can be sent again as if nothing had been.
 
-    __slots__ = ("_limits", "_link", "_record", "_running", "_stream_id", "_timer", "over", "refused")
+    `cut_off`: its stream, which had `served` others, was ended without an answer. `unsent`: before the request was sent whole, so that the
+    server cannot have begun it.
+    """
+
+    __slots__ = ("_limits", "_link", "_record", "_running", "_stream_id", "_timer", "cut_off", "over", "refused", "served", "unsent")
 
     ends_stream = False  # whether the request's one message is the last on its stream
 
     def __init__(self, record: RequestRecord, limits: Limits) -> None:
         self._record, self._limits = record, limits
         self.over: asyncio.Future[None]
-        self.refused = False
+        self.refused = self.cut_off = self.unsent = False
+        self.served = 0
 
-    def send(self, stream: Stream, message: bytes) -> None:
+    def send(self, stream: tuple[Link, int], message: bytes) -> None:
         loop = asyncio.get_running_loop()
-        self.over, self.refused, self._running = loop.create_future(), False, True
+        self.over, self._running = loop.create_future(), True
+        self.refused = self.cut_off = self.unsent = False
         self._link, self._stream_id = stream
         sent_ns = self._link.send(self._stream_id, message, self, self.ends_stream)
         if self._record.sent_ns is None:  # one that was refused has been under way since its first sending
@@ -44,6 +50,15 @@ class InFlight(ABC):
 
     @abstractmethod
     def stream_ended(self, end: StreamEnded) -> None: ...
+
+    def _end_unanswered(self, stream_end: StreamEnded, answered: bool) -> None:
+        """The stream has ended without the request's last word. `answered`: something of an answer came."""
+        told = stream_end.message
+        if self.served and not answered:
+            self.cut_off, self.unsent = True, stream_end.unsent
+            told += f" (of a stream that had served {self.served} requests before)"
+        self.refused = stream_end.retry_safe and not answered
+        end_with_status(self._record, stream_end.status, told)
 
     def connection_lost(self, cause: str) -> None:
         end(self._record, Outcome.CONNECTION, cause)

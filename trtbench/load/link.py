@@ -116,13 +116,13 @@ class Link:
             if self._goaway:
                 self.reset(stream_id)
             elif stream_id in self._retiring:
-                self._close_stream(stream_id)
+                self.close_stream(stream_id)
 
     def retire_streams(self) -> None:
         """Close those that are idle now, the others when their receiver is through."""
         for stream_id, receiver in list(self._streams.items()):
             if receiver is None:
-                self._close_stream(stream_id)
+                self.close_stream(stream_id)
             elif stream_id not in self._closing:
                 self._retiring.add(stream_id)
 
@@ -249,8 +249,11 @@ class Link:
         else:  # a Pong
             self._keepalive.ponged()
 
-    def _close_stream(self, stream_id: int) -> None:
-        """Not by a reset: Triton was seen to keep a model for good when one came just as a request of it ended."""
+    def close_stream(self, stream_id: int) -> None:
+        """Say that an idle stream gets no further request.
+
+        Not by a reset: Triton was seen to keep a model for good when one came just as a request of it ended.
+        """
         self._retiring.discard(stream_id)
         self._closing.add(stream_id)
         self._streams[stream_id] = NOBODY

@@ -45,6 +45,10 @@ class Outbox:
         """Whether more can be sent on a stream."""
         return stream_id in self._windows and stream_id not in self._ending
 
+    def holds(self, stream_id: int) -> bool:
+        """Whether part of a message is held back."""
+        return stream_id in self._held
+
     def close(self, stream_id: int) -> bool:
         """Forget a stream and what it holds back; whether its end was still to be sent."""
         self._held.pop(stream_id, None)

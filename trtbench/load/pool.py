@@ -11,8 +11,7 @@ from typing import Any
 from trtbench.load.dial import Dialer
 from trtbench.load.link import Link, LinkError
 from trtbench.load.served_version import ServedVersion
-
-Stream = tuple[Link, int]
+from trtbench.load.stream import MOST_BYTES, Stream
 
 _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
@@ -26,7 +25,8 @@ class TooManyFilesError(LinkError):
 
 
 class Pool:
-    """A stream whose request completed serves the next one, the last used first; after any other end it is dropped.
+    """A stream whose request completed serves the next one, the last used first, until it has carried as much as a proxy may allow
+    (stream.py) or `requests_per_stream`; after any other end it is dropped.
 
     To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
     would show it as latency of the server.
@@ -34,9 +34,10 @@ class Pool:
     A stream serves one version of a model: Triton keeps a replaced version, with its memory, while a stream that used it stays open.
     """
 
-    def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None) -> None:
+    def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None, requests_per_stream: int | None = None) -> None:
         """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
         self._dialer, self._path, self._asked = dialer, path, streams_per_connection
+        self._requests_per_stream, self._most_bytes = requests_per_stream, MOST_BYTES
         self._links: set[Link] = set()
         self._roomy: dict[Link, None] = {}  # ordered: may have room, the newest last
         self._idle: list[Stream] = []
@@ -44,14 +45,19 @@ class Pool:
         self._dial: asyncio.Task[None] | None = None
         self._claims = 0  # of those who wait for `_dial`
         self._prepared = 0
-        self._opened = self._lost = self._renewals = 0
+        self._opened = self._lost = self._renewals = self._retired = 0
         self._served = ServedVersion()
         self._last_loss = ""
         self._closed = False
 
-    def stream_at_hand(self) -> Stream | None:
-        """An idle stream on a connection that stands, to be sent on at once; None where a connection is wanting."""
-        return self._idle_stream() or self._new_stream()
+    def stream_at_hand(self, request_bytes: int = 0, fresh: bool = False) -> Stream | None:
+        """An idle stream on a connection that stands, to be sent on at once; None where a connection is wanting.
+
+        `fresh`: one that has served no request, where there can be one.
+        """
+        if fresh:
+            return self._new_stream() or self._idle_stream(request_bytes)
+        return self._idle_stream(request_bytes) or self._new_stream()
 
     async def more_room(self) -> None:
         """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. LinkError."""
@@ -62,11 +68,22 @@ class Pool:
         self._claims += 1
         await asyncio.shield(self._dial)
 
-    def keep(self, stream: Stream, version: str, sent_ns: int) -> None:
-        """Its request, sent at `sent_ns`, was completed by a `version` of the model."""
-        self._idle.append(stream)
+    def keep(self, stream: Stream, version: str, sent_ns: int, request_bytes: int = 0) -> None:
+        """Its request of so many bytes, sent at `sent_ns`, was completed by a `version` of the model."""
+        stream.wear.answered(request_bytes)
+        if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
+            self._idle.append(stream)
+        else:
+            self._retire(stream)
+            if successor := self._new_stream():
+                successor[0].flush()  # opened ahead of the next request
+                self._idle.append(successor)
         if self._served.replaced_by(version, sent_ns):
             self.renew()
+
+    def cut_off(self, stream: Stream) -> None:
+        """It was ended from afar as it carried a further request: no other is to carry as much."""
+        self._most_bytes = min(self._most_bytes, stream.wear.sent_bytes)
 
     def renew(self) -> None:
         """Close every stream, those in use with their request, and open as many anew."""
@@ -108,6 +125,7 @@ class Pool:
             "connections_lost": self._lost,
             "last_loss": self._last_loss,
             "streams_renewed": self._renewals,
+            "streams_retired": self._retired,
             "streams_per_connection": self._per_connection,
         }
 
@@ -115,13 +133,22 @@ class Pool:
     def _per_connection(self) -> int:
         return streams_per_connection(self._asked, max(self._prepared, len(self._links)))
 
-    def _idle_stream(self) -> Stream | None:
-        """The one used last, while the server keeps it open."""
+    def _idle_stream(self, request_bytes: int) -> Stream | None:
+        """The one used last, while the server keeps it open and it may carry the request."""
         while self._idle:
-            link, stream_id = self._idle.pop()
+            stream = self._idle.pop()
+            link, stream_id = stream
             if link.is_idle(stream_id):
-                return link, stream_id
+                if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
+                    return stream
+                self._retire(stream)
         return None
+
+    def _retire(self, stream: Stream) -> None:
+        link, stream_id = stream
+        if link.is_idle(stream_id):
+            link.close_stream(stream_id)
+            self._retired += 1
 
     def _new_stream(self) -> Stream | None:
         """On a connection with room."""
@@ -129,7 +156,7 @@ class Pool:
         while self._roomy:
             link = next(reversed(self._roomy))
             if link.room(most):
-                return link, link.open_stream(self._path)
+                return Stream.opened(link, link.open_stream(self._path))
             del self._roomy[link]
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from trtbench.load.client import Limits
 from trtbench.load.embedding import take_answer
 from trtbench.load.encoder_tensors import EncoderTensors
-from trtbench.load.errors import end_with_status
 from trtbench.load.in_flight import InFlight
 from trtbench.load.wire import StreamEnded
 from trtbench.records import RequestRecord
@@ -29,10 +28,9 @@ class UnaryExchange(InFlight):
         self._message, self._arrived_ns, self._lag_ns = message, arrived_ns, lag_ns
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
-        self.refused = stream_end.retry_safe and self._message is None
         if stream_end.status == "OK" and self._message is not None:
             self._record.done_lag_ns = self._lag_ns
             take_answer(self._record, self._message, self._tensors, self._arrived_ns)
         else:
-            end_with_status(self._record, stream_end.status, stream_end.message)
+            self._end_unanswered(stream_end, self._message is not None)
         self._finish()

@@ -18,8 +18,9 @@ from trtbench.load.exchange import Exchange
 from trtbench.load.link import LinkError
 from trtbench.load.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.load.plan import PlannedPrompt
-from trtbench.load.pool import Pool, Stream, TooManyFilesError
+from trtbench.load.pool import Pool, TooManyFilesError
 from trtbench.load.stamps import KernelStamps, StampsUnavailable
+from trtbench.load.stream import Stream
 from trtbench.load.target import Target
 from trtbench.load.unary import UnaryExchange
 from trtbench.load.wire import MAX_MESSAGE_BYTES
@@ -46,7 +47,9 @@ class WireClient:
         self._target, self._workload, self._settings, self._end_id = target, workload, settings, end_id
         self._stamps, self._why_user = _stamps(settings)
         path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
-        self._pool = Pool(Dialer(target.url, settings, self._stamps, longest_bytes), path, settings.streams_per_connection)
+        self._pool = Pool(
+            Dialer(target.url, settings, self._stamps, longest_bytes), path, settings.streams_per_connection, settings.requests_per_stream
+        )
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
         self._resent = 0
         self._addressed = Addressed()
@@ -73,9 +76,10 @@ class WireClient:
 
     async def _send(self, record: RequestRecord, message: bytes, limits: Limits, exchange: Exchange | UnaryExchange) -> None:
         for _ in range(_MOST_REFUSALS):
-            stream = await self._stream(record, limits)
+            stream = await self._stream(record, limits, len(message), exchange.unsent)
             if stream is None:
                 return
+            exchange.served = stream.wear.served
             exchange.send(stream, message)
             try:
                 await exchange.over
@@ -84,10 +88,13 @@ class WireClient:
                 raise
             finally:
                 if record.outcome in ANSWERED and not exchange.ends_stream:
-                    self._pool.keep(stream, record.model_version, record.sent_ns or 0)
-            if not exchange.refused:
+                    self._pool.keep(stream, record.model_version, record.sent_ns or 0, len(message))
+            if exchange.cut_off:
+                self._pool.cut_off(stream)
+            if not exchange.refused and not exchange.unsent:
                 return
             self._resent += 1
+            record.attempts += exchange.unsent  # the caller counts the last one
 
     async def switch(self, model: str) -> None:
         await self._addressed.switch(model)
@@ -111,11 +118,11 @@ class WireClient:
         if self._stamps:
             self._stamps.close()
 
-    async def _stream(self, record: RequestRecord, limits: Limits) -> Stream | None:
-        """A stream to send on; None, and the record says why, when there is none in time."""
+    async def _stream(self, record: RequestRecord, limits: Limits, request_bytes: int, fresh: bool) -> Stream | None:
+        """A stream to send on, a `fresh` one where it is wanted; None, and the record says why, when there is none in time."""
         try:
             while (left_ns := limits.deadline_ns - now_ns()) > 0:
-                if stream := self._pool.stream_at_hand():
+                if stream := self._pool.stream_at_hand(request_bytes, fresh):
                     return stream
                 await asyncio.wait_for(self._pool.more_room(), left_ns / NS_PER_S)
             end(record, Outcome.TIMEOUT, TOO_LATE)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """The last event of a stream. `status`: the name of the gRPC code. `retry_safe`: the server surely never processed the call."""
+    """The last event of a stream. `status`: the name of the gRPC code. `retry_safe`: the server surely never processed the call.
+
+    `unsent`: part of a message to it was still held back by the peer's windows.
+    """
 
     stream_id: int
     status: str
     message: str
     retry_safe: bool = False
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

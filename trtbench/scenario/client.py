@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trtbench.scenario.bounds import Option, Retries, Seconds, SecondsOrNone, UserCount, Workers
+from trtbench.scenario.bounds import Count, Option, Retries, Seconds, SecondsOrNone, UserCount, Workers
 from trtbench.scenario.headers import Headers, check_headers
 from trtbench.scenario.part import Part
 
@@ -36,6 +36,10 @@ class ClientSettings(Part):
     streams_per_connection: UserCount | None = Field(
         None,
         description="Streams that share a connection; default: 1, whose stamps are exact, 8 beyond 4,000 streams a worker.",
+    )
+    requests_per_stream: Count | None = Field(
+        None,
+        description="Requests that one stream serves, 1: a stream each; default: as many as proxies allow (1 MB of requests, 15 s).",
     )
     kernel_stamps: bool = Field(True, description="Stamp arrivals in the kernel; false: in user space only, which costs less.")
     keepalive_s: Seconds = Field(20.0, description="Silence of a connection with requests in flight before a PING asks whether it lives.")
