@@ -38,6 +38,7 @@ class Peer:
         self._requests: deque[tuple[int, Any]] = deque()
         self._parts: dict[int, bytes] = {}
         self._answered: set[int] = set()
+        self._unacknowledged = 0
 
     def begin(self, settings: dict[int, int] | None = None) -> None:
         """Say our settings."""
@@ -76,16 +77,26 @@ class Peer:
             while True:
                 self.read()
 
-    def read(self) -> None:
+    def read(self, acknowledge: bool = True) -> None:
+        """`acknowledge`: open the windows again by what came; else `acknowledge` opens the connection's."""
         data = self.socket.recv(65536)
         if not data:
             raise PeerGone
         for event in self.h2.receive_data(data):
             self.events.append(event)
             if isinstance(event, h2.events.DataReceived):
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                if acknowledge:
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                else:
+                    self._unacknowledged += event.flow_controlled_length
                 self._collect(event.stream_id, event.data)
         self.flush()
+
+    def acknowledge(self) -> None:
+        if self._unacknowledged:
+            self.h2.increment_flow_control_window(self._unacknowledged)
+            self._unacknowledged = 0
+            self.flush()
 
     def _collect(self, stream_id: int, data: bytes) -> None:
         part = self._parts.pop(stream_id, b"") + data

@@ -230,8 +230,9 @@ def _credentials(tls: list[Path]) -> Any:
     return grpc.ssl_server_credentials([(key, certificate)], ca[0] if ca else None, bool(ca))
 
 
-async def main(ttft_ms: float, itl_ms: float, life_s: float, tls: list[Path]) -> None:
-    server = grpc.aio.server()
+async def main(ttft_ms: float, itl_ms: float, life_s: float, tls: list[Path], connection_age_ms: int) -> None:
+    ages = {"grpc.max_connection_age_ms": connection_age_ms, "grpc.max_connection_age_grace_ms": 50} if connection_age_ms else {}
+    server = grpc.aio.server(options=tuple(ages.items()))
     handlers = _handlers(FakeTriton(ttft_ms / 1e3, itl_ms / 1e3))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
     address = "127.0.0.1:0"
@@ -246,5 +247,6 @@ if __name__ == "__main__":
     parser.add_argument("--ttft-ms", type=float, default=10)
     parser.add_argument("--itl-ms", type=float, default=2)
     parser.add_argument("--life-s", type=float, default=120, help="it never outlives a test run that was killed")
+    parser.add_argument("--connection-age-ms", type=int, default=0, help="after which a connection is told to go away; 0: never")
     parser.add_argument("--tls", type=Path, nargs="*", default=[], help="key, certificate, and for mutual TLS the clients' CA")
     asyncio.run(main(**vars(parser.parse_args())))

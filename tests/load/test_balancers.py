@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import os
 import signal
@@ -9,16 +10,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
-from load.asking import ask_all, target_of
+from load.asking import LATER_NS, ask_all, new_record, target_of, with_client
 from load.conftest import FakeServer, start
 
-from trtbench.clock import sleep_s
+from trtbench.clock import now_ns, sleep_s
 from trtbench.errors import UserError
+from trtbench.load.client import Limits
+from trtbench.load.plan import PlannedPrompt
 from trtbench.records import Outcome
 from trtbench.scenario import ClientSettings, Replicas
+from trtbench.serving import balancer as balancer_module
 from trtbench.serving.balancer import LoadBalancer, find_balancer
 from trtbench.serving.balancer_config import haproxy_config, nginx_config
 from trtbench.serving.server import Endpoints
@@ -79,6 +85,39 @@ def test_streams_are_shared_out(balancer: str, algorithm: str, health: str, fake
     assert sum(completed) == 40
     assert min(completed) >= (20 if balancer == "haproxy" and algorithm == "round_robin" else 10)
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("transport", ["wire", "grpc"])
+@pytest.mark.parametrize(
+    ("limit", "ids", "resent"),
+    [("1m", 60_000, 0), ("100k", 20_000, 2)],
+    ids=["by default", "lower than any that is known"],
+)
+def test_no_request_fails_by_what_its_stream_has_carried_before(
+    limit: str, ids: int, resent: int, transport: str, health: str, fakes: list[FakeServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx resets a stream as its requests together pass client_max_body_size; each of these fits alone."""
+
+    def limited(*arguments: Any) -> str:
+        return nginx_config(*arguments).replace("client_max_body_size 0;", f"client_max_body_size {limit};")
+
+    monkeypatch.setattr(balancer_module, "nginx_config", limited)
+    records = [new_record(index=index) for index in range(20)]
+
+    async def body(client: Any) -> None:
+        request = client.encode(PlannedPrompt(np.zeros(ids, np.int32), 8, 5))
+
+        async def user(number: int) -> None:
+            for record in records[number::2]:
+                await client.send(record, request, Limits(now_ns() + LATER_NS))
+
+        await asyncio.gather(user(0), user(1))
+
+    with LoadBalancer(replicas("nginx"), [Endpoints(fake.url, health, "") for fake in fakes], tmp_path) as before:
+        facts = with_client(target_of(before.address, "tensorrt_llm"), transport, True, body)
+    assert {(record.outcome, record.output_tokens) for record in records} == {(Outcome.COMPLETED, 8)}
+    assert facts["requests_resent"] <= resent if transport == "wire" else facts["requests_resent"] <= 20
+    assert sum(record.attempts for record in records) == facts["requests_resent"]
 
 
 @pytest.mark.parametrize("balancer", ["haproxy", "nginx"])

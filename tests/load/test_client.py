@@ -168,3 +168,20 @@ def test_a_session_reads_its_context_first(fake_server: Any, transport: str, fas
         assert b"\x08\0\0\0\x01\0\0\0" not in client.encode(prompt())
 
     with_client(BARE, transport, fast_loop, body)
+
+
+def test_no_request_fails_where_the_server_ends_connections_by_their_age(transport: str, fast_loop: bool, start_fake_server: Any) -> None:
+    server = start_fake_server(5, 1, "--connection-age-ms", "200")
+    records = [new_record(index=index) for index in range(160)]
+
+    async def body(client: Any) -> None:
+        await client.prepare(4)
+
+        async def user(number: int) -> None:
+            for record in records[number::4]:
+                await send(client, record)
+
+        await asyncio.gather(*map(user, range(4)))
+
+    with_client(target_of(server.url, "tensorrt_llm"), transport, fast_loop, body)
+    assert {(record.outcome, record.error) for record in records} == {(Outcome.COMPLETED, "")}

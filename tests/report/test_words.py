@@ -221,7 +221,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from stage_reasons(result, stage, summary.scenario.model_copy(update={"load": bounded}), 2)
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
     for steps in (0, 1):
-        yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps),)))
+        yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps, resent=steps),)))
     few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))
     yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
     unplanned = [replace(pair, same_plan=False) for pair in summary.comparisons]

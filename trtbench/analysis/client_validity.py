@@ -50,7 +50,7 @@ def client_reasons(reason: MakeReason, stage: StageResult) -> Iterator[Reason]:
 
 
 def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
-    """What holds of the arrival stamps of a deployment, by what the workers told; each at most once, of the worst worker."""
+    """What holds of the arrival stamps and streams of a deployment, as its workers said; each at most once, of the worst worker."""
 
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
         return Reason(code, grade, result.name, figures=figures)
@@ -68,6 +68,8 @@ def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
     fallbacks, stamped = (sum(getattr(t, name) for t in told) for name in ("stamp_fallbacks", "stamped_reads"))
     if fallbacks and fallbacks / (fallbacks + stamped) > FALLBACK_NOTE_RATIO:
         yield reason("stamp_fallbacks", "note", share_ratio=fallbacks / (fallbacks + stamped))
+    if resent := sum(transport.resent for transport in told):
+        yield reason("requests_resent", "note", count=resent)
 
 
 def _send_lag(reason: MakeReason, stage: StageResult) -> Reason | None:

@@ -28,6 +28,7 @@ class Transport:
     stamp_fallbacks: int
     clock_drift_ratio: float
     clock_steps: int
+    resent: int = 0  # requests sent again on another stream, for the server cannot have begun them
 
 
 def transports(events: Sequence[Event]) -> tuple[Transport, ...]:
@@ -54,4 +55,5 @@ def _transport(facts: dict[str, Any], length_ns: int) -> Transport:
         stamp_fallbacks=facts.get("stamp_fallbacks", 0),
         clock_drift_ratio=facts.get("clock_offset_drift_ns", 0) / max(length_ns, 1),
         clock_steps=facts.get("clock_steps", 0),
+        resent=facts.get("requests_resent", 0),
     )

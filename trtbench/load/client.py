@@ -96,6 +96,7 @@ class GrpcClient:
         self._metadata = metadata_of(settings.headers)
         self._idle: list[tuple[Any, Wear]] = []
         self._closing: set[asyncio.Future[None]] = set()
+        self._watches = [asyncio.ensure_future(self._watch(channel)) for channel in self._channels]
         self._renewals = self._resent = 0
         self._requests_per_stream = settings.requests_per_stream
         self._served = ServedVersion()
@@ -194,9 +195,17 @@ class GrpcClient:
             self._close_stream(call)
 
     async def close(self) -> None:
-        for closing in self._closing:
-            closing.cancel()
+        for task in (*self._closing, *self._watches):
+            task.cancel()
         await asyncio.gather(*(channel.close() for channel in self._channels))
+
+    async def _watch(self, channel: Any) -> None:
+        """Use no stream again once a connection goes away: grpc.aio keeps the streams of one that a GOAWAY has ended."""
+        while True:
+            state = channel.get_state()
+            await channel.wait_for_state_change(state)
+            if state is grpc.ChannelConnectivity.READY:
+                self.renew()
 
     def _close_stream(self, call: Any) -> None:
         """Not by cancelling it, for the reason given in `link.py`."""
