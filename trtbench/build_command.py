@@ -11,6 +11,7 @@ from trtbench.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
 from trtbench.flags_build import flagged_spec
+from trtbench.foreign_text import harmless
 
 
 def build_command(
@@ -20,13 +21,13 @@ def build_command(
     if dry_run:
         dry_build(spec)
         return 0
-    show = (lambda step: None) if quiet else (lambda step: print(f"{step} ...", file=sys.stderr))
+    show = (lambda step: None) if quiet else (lambda step: print(harmless(f"{step} ..."), file=sys.stderr))
     log = BuildLog(show)
     with faults_end_in_one_line() as fault:
         try:
             _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
         except OSError as error:
-            print(f"trtbench: {error}", file=sys.stderr)
+            print(harmless(f"trtbench: {error}"), file=sys.stderr)
             return 1
     return fault.code
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from trtbench.analysis.percentile import Distribution
 from trtbench.calibration.accuracy import StampErrors
@@ -20,6 +21,7 @@ from trtbench.errors import UserError
 from trtbench.flags import bench_address
 from trtbench.flags_files import check_can_write
 from trtbench.flags_numbers import whole_numbers
+from trtbench.foreign_text import harmless
 from trtbench.interrupts import signals_end_in_their_codes
 from trtbench.load.client import ConnectError
 from trtbench.load.member import WorkerError
@@ -45,7 +47,7 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
         with signals_end_in_their_codes() as ending:
             calibration = asyncio.run(calibrator.run(url))
     except (ServerError, ConnectError, WorkerError, StampError, OSError) as error:
-        print(f"trtbench: {error}", file=sys.stderr)
+        print(harmless(f"trtbench: {error}"), file=sys.stderr)
         return 1
     if ending.code:
         return ending.code
@@ -54,7 +56,7 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
     out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
     out.print(_stream_table(calibration.streams))
     for line in _remarks(calibration):
-        out.print(line)
+        out.print(Text(harmless(line)))
     out.print(_ceiling(calibration.ceiling))
     out.print(_send_lag_table(calibration.send_lag))
     return 0

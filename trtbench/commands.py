@@ -26,6 +26,7 @@ from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
 from trtbench.flags_files import check_files
 from trtbench.flags_headers import without_values
+from trtbench.foreign_text import harmless
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.interrupts import Ending, came, exit_code, signals_end_in_their_codes
 from trtbench.load.member import WorkerError
@@ -39,6 +40,7 @@ from trtbench.scenario import Scenario, load_scenario
 from trtbench.serve import serve
 from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
+from trtbench.telemetry.page_check import check_page
 from trtbench.telemetry.sampler import SamplerError
 
 INVALID_RUN = 4
@@ -76,6 +78,8 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
         return 0
     put_back_left_gpus()
     target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
+    if metrics_url:
+        check_page(metrics_url)
     progress = LoadProgress()
     command = without_values(sys.argv)
     with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
@@ -146,7 +150,7 @@ def doctor_command() -> int:
         output=Path("runs"),
     )
     for check in checks:
-        print(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else ""))
+        print(harmless(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else "")))
     return int(any(check.status == "fail" for check in checks))
 
 
@@ -176,7 +180,7 @@ def faults_end_in_one_line() -> Iterator[Ending]:
         except UserError:
             raise
         except (ServerError, SamplerError, WorkerError, OSError) as error:
-            print(f"trtbench: {error}", file=sys.stderr)
+            print(harmless(f"trtbench: {error}"), file=sys.stderr)
             if signum := came():  # an interrupt in an import can end it by another error
                 fault.code = exit_code(signum)
                 return

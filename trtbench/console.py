@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from trtbench.clock import NS_PER_S, now_ns
+from trtbench.foreign_text import harmless, shown
 from trtbench.load.progress import LoadProgress
 from trtbench.records import Event
 
@@ -55,7 +56,7 @@ class Console:
     def __call__(self, event: Event) -> None:
         line = _line(event)
         if line and (not self._quiet or event.kind in _FAULTS):
-            self._out.print(Text(line), soft_wrap=True)
+            self._out.print(Text(harmless(line)), soft_wrap=True)
         if event.kind == "build_step":
             self._begin(f"{event.data['dtype']}: {event.data['step']}")
         elif event.kind == "server_starting":
@@ -69,7 +70,7 @@ class Console:
         self._activity, self._loading, self._since_ns = activity, loading, now_ns()
 
     def _render(self) -> Text:
-        return Text(self._live_line(), no_wrap=True, overflow="ellipsis")
+        return Text(harmless(self._live_line()), no_wrap=True, overflow="ellipsis")
 
     def _live_line(self) -> str:
         if not self._activity:
@@ -81,7 +82,7 @@ class Console:
     def _print_plain(self) -> None:
         while not self._ended.wait(_PLAIN_INTERVAL_S):
             if line := self._live_line():
-                self._out.print(Text(line), soft_wrap=True)
+                self._out.print(Text(harmless(line)), soft_wrap=True)
 
 
 def load_line(progress: LoadProgress, instant_ns: int) -> str:
@@ -130,7 +131,7 @@ def _line(event: Event) -> str:
         seconds = (data["end_ns"] - data["start_ns"]) / NS_PER_S
         return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
     if event.kind == "reload_finished":
-        said = f" ({' '.join(data['error'].split())[:100]})" if data["error"] else ""
+        said = f" ({shown(data['error'], 100)})" if data["error"] else ""
         how = "did not load" if not data["ok"] else "loaded, but did not end as asked" if said else "loaded"
         return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how}{said} after {data['seconds']:.1f} s"
     if event.kind == "server_lost":

@@ -15,6 +15,7 @@ from trtbench.clock import seconds_ns, sleep_s
 from trtbench.experiment.hot_reload import EmitEvent, Reloader
 from trtbench.experiment.load import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.interrupts import interrupts_call
+from trtbench.left_behind import within_interrupt
 from trtbench.load.client import ConnectError
 from trtbench.load.crew import Crew
 from trtbench.load.member import WorkerError
@@ -31,6 +32,7 @@ from trtbench.serving.server import ServerError
 from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
 
 _WATCH_S = 0.1
+_LAST_SNAPSHOT_S = 1.0  # from an interrupt on; a server that answers does so in milliseconds
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ async def _load(
         try:
             async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
-                hooks = LoadHooks(event=event, snapshot=lambda: _snapshot(sampler), before_stage=before_stage)
+                hooks = LoadHooks(
+                    event=event, snapshot=lambda: _snapshot(sampler, lambda: crew.reason is not None), before_stage=before_stage
+                )
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
         except ConnectError as error:
             raise ServerError(str(error)) from error
@@ -161,9 +165,11 @@ def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
     return before_stage
 
 
-async def _snapshot(sampler: Sampler) -> None:
-    """In a thread: the loop goes on stamping what an earlier stage may still receive."""
-    await asyncio.to_thread(sampler.snapshot)
+async def _snapshot(sampler: Sampler, interrupted: Callable[[], bool]) -> None:
+    """In a thread: the loop goes on with what an earlier stage may still receive. After an interrupt it is not waited for long."""
+    samples = await within_interrupt(sampler.read, interrupted, _LAST_SNAPSHOT_S)
+    if samples:
+        sampler.write(samples)
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> S
     show(summary, cast(Language, language))
     for path in written:
         if path.suffix != ".png":
-            print(f"{path}")
+            print(harmless(f"{path}"))
     return summary
 
 
@@ -48,7 +48,7 @@ def show(summary: Summary, language: Language) -> None:
     console = Console(highlight=False)
     if found := limit_sentences(summary, Words(language)):
         for sentence in found.items:
-            console.print(sentence, markup=False, soft_wrap=True)
+            console.print(harmless(sentence), markup=False, soft_wrap=True)
         _show_verdict(summary, language, console)
         return
     if not console.is_terminal:
@@ -58,7 +58,7 @@ def show(summary: Summary, language: Language) -> None:
     for number, name in enumerate(header[:fitting]):
         table.add_column(Text(name), justify="right" if number > 1 else "left")
     for row in rows:
-        table.add_row(*map(Text, row[:fitting]))
+        table.add_row(*(Text(harmless(cell)) for cell in row[:fitting]))
     console.print(table)
     _show_verdict(summary, language, console)
     if left_out := header[fitting:]:

@@ -243,6 +243,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     tight = replace(tight, counting=TokenCounting(by_length=1, estimated=1, unknown=1, compared=1, error_ratio=0.02, uncertain_ratio=0.02))
     for reads in (False, True):
         yield from told_reasons(replace(tight, reads_metrics=reads), summary.scenario)
+    yield from told_reasons(replace(tight, page_fault="OSError: 404"), summary.scenario)
 
 
 def gpu_reasons(stage: StageResult) -> Iterator[Reason]:

@@ -24,6 +24,7 @@ from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
 from trtbench.analysis.uncounted import TokenCounting, with_counts
 from trtbench.analysis.window import gpu_memory
+from trtbench.foreign_text import shown
 from trtbench.records import Event, RequestRecord
 from trtbench.rundir import DeploymentDirectory, Samples, Series
 from trtbench.scenario import Scenario
@@ -76,6 +77,7 @@ class DeploymentResult:
     stale_pages: int = 0  # pages of metrics whose gauges were those of an engine at rest
     missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
     reads_metrics: bool = True  # whether a page was asked for
+    page_fault: str = ""  # why a page that was asked for could not be read once
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
     cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
     counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
@@ -134,6 +136,7 @@ def deployment_result(
         if scenario.hot_reload
         else tokens_beyond_ours(samples, recorded, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
         reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
+        page_fault=_page_fault(events),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,
@@ -196,6 +199,11 @@ def _cached(
     spans = [stage.span for stage in stages]
     found = (cached_stage(span.name, span.start_ns, span.end_ns, requests, repeats, samples) for span in spans)
     return tuple(stage for stage in found if stage)
+
+
+def _page_fault(events: Sequence[Event]) -> str:
+    tally = (_data_of(events, "telemetry_finished") or {}).get("sources", {}).get("triton_metrics", {})
+    return "" if tally.get("readings", 1) else shown(str(tally.get("last_error") or "no answer"))
 
 
 def _not_told(events: Sequence[Event]) -> tuple[str, ...]:

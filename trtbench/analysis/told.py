@@ -36,5 +36,6 @@ def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reaso
     if result.stale_pages:
         yield Reason("stale_gauges", "note", result.name, figures={"count": result.stale_pages})
     if result.missing_metrics and result.stages and scenario.task == "generate":
-        code = "metrics_missing" if result.reads_metrics else "metrics_not_read"
-        yield Reason(code, "note", result.name, figures={"families": ", ".join(result.missing_metrics)})
+        code = "metrics_unreadable" if result.page_fault else "metrics_missing" if result.reads_metrics else "metrics_not_read"
+        fault = {"error": result.page_fault} if result.page_fault else {}
+        yield Reason(code, "note", result.name, figures={"families": ", ".join(result.missing_metrics), **fault})

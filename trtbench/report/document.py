@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from trtbench.analysis.summary import Summary
+from trtbench.foreign_text import harmless
 from trtbench.report.sections import document
 from trtbench.report.words import Language, Words
 from trtbench.rundir import RunDirectory, write_json
@@ -48,14 +49,23 @@ def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequen
 
 
 def _html() -> jinja2.Environment:
-    return jinja2.Environment(loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja2.Environment(
+        loader=_loader(), autoescape=True, finalize=_visible, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def _markdown() -> jinja2.Environment:
     """Every expression is escaped by `finalize`, so that no place in the template can forget to."""
-    return jinja2.Environment(  # noqa: S701 - Markdown is escaped by finalize, HTML escapes would show in it
+    environment = jinja2.Environment(  # noqa: S701 - Markdown is escaped by finalize, HTML escapes would show in it
         loader=_loader(), finalize=escape_markdown, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["visible"] = harmless
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    """Text without what is not seen, so that HTML's own escapes are all that is left to do."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _loader() -> jinja2.BaseLoader:
@@ -66,10 +76,18 @@ def escape_markdown(value: Any) -> Any:
     """Text that renders as itself in Markdown, in a table cell too: no markup, HTML, link or line break of its own comes through."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(value.split()))
+    text = harmless(" ".join(value.split()))
     text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
+    text = re.sub(r"(?i)\b(https?|ftp)://", r"\1\\://", re.sub(r"(?i)\bwww\.", r"www\\.", text))  # else a link by itself
+    text = re.sub(
+        r"^(?:(?:#{1,6}|=+|--+)(?=\s|$)|[-+](?=\s)|\d{1,9}(?=[.)](?:\s|$)))", _escaped_marker, text
+    )  # else a heading, a list, a rule
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _escaped_marker(found: re.Match[str]) -> str:
+    return f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}"
 
 
 def _write(path: Path, text: str) -> Path:

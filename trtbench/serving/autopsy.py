@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trtbench.foreign_text import shown
 from trtbench.memory import OomKill
 from trtbench.shortage import Memory, short_memory
 
@@ -133,7 +134,7 @@ class Death:
 def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> Death:
     """How it ended and why, with the remedy; `oom_kill`: whether the kernel killed one of its kind for want of memory while it ran."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    tail = "\n".join(line[:_LINE_CHARACTERS] for line in text.rstrip().splitlines()[-LAST_LINES:])
+    tail = "\n".join(shown(line, _LINE_CHARACTERS) for line in text.rstrip().splitlines()[-LAST_LINES:])
     killed = exit_code == 128 + signal.SIGKILL
     by_kernel = killed and oom_kill == "certain"
     cause = "" if by_kernel else _cause(text)
@@ -148,7 +149,7 @@ def fault_while_running(log: Path) -> str | None:
     """Why a server that is up serves no more, or not as it should: a fault of a GPU, an engine or a rank that its log tells."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     step = re.search(_FATAL, text)
-    return _first(_DEVICE_CAUSES, text) or (f"A step of the engine failed ({step.group(1).strip()})." if step else None)
+    return _first(_DEVICE_CAUSES, text) or (f"A step of the engine failed ({shown(step.group(1))})." if step else None)
 
 
 def _ending(exit_code: int | None) -> str:
@@ -172,5 +173,5 @@ def _first(causes: tuple[tuple[str, str, str], ...], text: str) -> str | None:
     for pattern, cause, remedy in causes:
         if match := re.search(pattern, text):
             told = next((group.strip() for group in match.groups() if group), "")
-            return f"{cause}{f' ({told})' if told else ''}; {remedy}."
+            return f"{cause}{f' ({shown(told, _LINE_CHARACTERS)})' if told else ''}; {remedy}."
     return None

@@ -22,6 +22,7 @@ class Reading(NamedTuple):
 
 
 _ANY = "*"
+_VERSION_DIGITS = 19  # a version is a 64-bit number
 _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     # family: (the label that tells its series apart, {that label's value: (name, label) in docs/telemetry.md}); `_ANY`: each value a label
     "nv_inference_pending_request_count": ("", {"": ("triton_pending_requests", "")}),
@@ -109,7 +110,7 @@ def _collect(line: str, model: str, by_version: dict[int, list[Reading]]) -> Non
     told_apart_by = labels.get(key, "")
     series = (names[_ANY][0], told_apart_by) if _ANY in names else names.get(told_apart_by)
     version = labels.get("version", "")
-    if (model and labels.get("model") != model) or series is None or not version.isdecimal():
+    if (model and labels.get("model") != model) or series is None or not version.isdecimal() or len(version) > _VERSION_DIGITS:
         return
     value = number(value_text)
     if math.isfinite(value):

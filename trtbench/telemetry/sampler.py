@@ -11,7 +11,8 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,14 +102,24 @@ def snapshot(config: SamplerConfig) -> list[Sample]:
 
     For stage borders: it takes some milliseconds and blocks, so it belongs outside the measured window.
     """
-    samples: list[Sample] = []
-    for open_source in triton_sources(config, _BORDER_TIMEOUT_S).values():
-        with closing(open_source()) as source:
-            try:
-                samples += source.read()
-            except Exception:  # noqa: S112 - a lost server has no reading; that it is lost is known from its process and the requests
-                continue
-    return samples
+    readings: list[list[Sample]] = []
+    threads = [
+        threading.Thread(target=lambda source=source: readings.append(_read_once(source)), daemon=True)
+        for source in triton_sources(config, _BORDER_TIMEOUT_S).values()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [sample for samples in readings for sample in samples]
+
+
+def _read_once(open_source: Callable[[], Source]) -> list[Sample]:
+    with closing(open_source()) as source:
+        try:
+            return source.read()
+        except Exception:  # a lost server has no reading; that it is lost is known from its process and the requests
+            return []
 
 
 class Sampler:
@@ -164,10 +175,17 @@ class Sampler:
 
     def snapshot(self) -> list[Sample]:
         """Append a reading for a stage border to the file, and return it; see `snapshot` of this module."""
-        samples = snapshot(self._config)
+        samples = self.read()
+        self.write(samples)
+        return samples
+
+    def read(self) -> list[Sample]:
+        """See `snapshot` of this module."""
+        return snapshot(self._config)
+
+    def write(self, samples: Sequence[Sample]) -> None:
         with closing(LineWriter(self._samples_jsonl)) as writer:
             writer.write(*map(sample_row, samples))
-        return samples
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

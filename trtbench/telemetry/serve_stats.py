@@ -14,6 +14,7 @@ from typing import Any
 from trtbench.records import Sample
 from trtbench.telemetry.exposition import Reading, number
 
+_HIGHEST = 1e300
 _TIMESTAMP = "%m-%d-%Y %H:%M:%S.%f"
 _ITERATION: Mapping[tuple[str, ...], tuple[str, str]] = {
     # the place of a value in an iteration: (name, label) in docs/telemetry.md
@@ -95,7 +96,7 @@ def _readings(iteration: Mapping[str, Any]) -> Iterator[Reading]:
         value: Any = iteration
         for key in place:
             value = value.get(key) if isinstance(value, dict) else None  # a section that does not apply is null
-        if isinstance(value, (int, float)) and math.isfinite(value):
+        if isinstance(value, (int, float)) and abs(value) < _HIGHEST:  # neither infinite nor beyond a float
             values[name] = float(value)
             yield Reading(name, label, float(value))
     if {"inflight_active_requests", "inflight_scheduled_requests"} <= values.keys():  # as the C++ backend counts those that wait

@@ -5,20 +5,21 @@ A reading is stamped with the middle between question and answer, so it is at mo
 
 from __future__ import annotations
 
-import http.client
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit
 
 from trtbench.clock import now_ns
 from trtbench.records import Sample
 from trtbench.scenario import Tls
 from trtbench.telemetry.exposition import engine_readings
+from trtbench.telemetry.page import Page, PageError
 from trtbench.telemetry.serve_stats import is_iterations, iteration_samples, serve_readings
 
 _STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
+_MOST_SAMPLES = 20_000  # of one reading: an iteration has a dozen, and a page of trtllm-serve up to a thousand iterations
 _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_reconnect_backoff_ms", 1000),  # else a server that was away is asked again only after up to two minutes
 )
 
@@ -89,34 +90,25 @@ class MetricsPage:
     """A server's page of metrics, the connection kept open: Triton's, or one of trtllm-serve's two."""
 
     def __init__(self, url: str, model: str, timeout_s: float, engine_model: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"metrics URL {url}: write http://HOST:PORT/metrics; Triton serves this page over plain HTTP only")
-        self._path = parts.path or "/metrics"
+        """ValueError for a `url` that is none. `timeout_s`: longest time of one reading."""
+        self._page = Page(url, timeout_s)
         self._model, self._engine_model = model, engine_model
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 8002, timeout=timeout_s)
 
     def read(self) -> list[Sample]:
         """One reading; OSError or http.client.HTTPException when the page cannot be had (the next reading connects anew)."""
         asked_ns = now_ns()
-        page = self._fetch()
+        page = self._page.read()
         time_ns = (asked_ns + now_ns()) // 2
+        samples = self._samples(page, time_ns)
+        if len(samples) > _MOST_SAMPLES:
+            raise PageError(f"the page has {len(samples)} series, the upper bound is {_MOST_SAMPLES}")
+        return samples
+
+    def close(self) -> None:
+        self._page.close()
+
+    def _samples(self, page: str, time_ns: int) -> list[Sample]:
         if is_iterations(page):
             return iteration_samples(page, time_ns)
         readings = engine_readings(page, self._model, self._engine_model) or serve_readings(page)
         return [Sample(time_ns, *reading) for reading in readings]
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _fetch(self) -> str:
-        try:
-            self._connection.request("GET", self._path)
-            response = self._connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        if response.status != http.client.OK:
-            raise http.client.HTTPException(f"{self._path} answered {response.status} {response.reason}")
-        return body.decode("utf-8", errors="replace")
