@@ -16,7 +16,7 @@ WORD_CHARACTERS = 1_000
 """Longest run without a blank that a place of output lets through; sentences of Chinese text stay below it."""
 LISTED_NAMES = 10
 
-_ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})  # controls, formats (bidi, zero width), separators, surrogates
+_ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})  # controls, formats (bidi, zero width), separators, surrogates
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # drawn as nothing, though they are no format characters
 _SUSPECT = re.compile(r"[^\x20-\x7e\n]")
 _LONG_WORD = re.compile(rf"\S{{{WORD_CHARACTERS + 1},}}")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from synthetic_run import SyntheticRun, write_synthetic_run
 
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.foreign_text import harmless
 from trtbench.report.document import escape_markdown, write_reports
 from trtbench.report.words import Language
 from trtbench.rundir import RunDirectory
@@ -131,7 +132,8 @@ def test_json_is_the_summary(written: tuple[Language, Path], summary: Summary) -
 def test_json_alone_draws_nothing(synthetic: SyntheticRun) -> None:
     program = (
         "import sys; from pathlib import Path; from trtbench.rundir import RunDirectory;"
-        "from trtbench.analysis.summary import summarise; from trtbench.report.document import write_reports;"
+        "from trtbench.analysis.summary import summarise; from trtbench.foreign_text import harmless
+from trtbench.report.document import write_reports;"
         "run = RunDirectory.open(Path(sys.argv[1])); print(write_reports(run, summarise(run), 'en', ['json']));"
         "assert 'matplotlib' not in sys.modules"
     )
@@ -156,11 +158,11 @@ def test_escaped_markdown_renders_as_the_text_itself(text: str) -> None:
     tags.handle_data = words.append  # type: ignore[method-assign]
     tags.feed(rendered)
     assert {tag for tag, _ in tags.seen} == {"table", "thead", "tbody", "tr", "th", "td"}
-    assert "".join("".join(words).split()) == "".join(f"ax{text}x".split())
+    assert "".join("".join(words).split()) == "".join(f"ax{harmless(text)}x".split())
 
 
 def test_control_characters_do_not_reach_a_terminal() -> None:
-    assert escape_markdown("a\x1b[31mb\x00c\nd") == "a�\\[31mb�c d"
+    assert escape_markdown("a\x1b[31mb\x00c\nd") == r"a\\x1b\[31mb\\x00c d"
 
 
 def test_planned_cancellations_and_parts_of_a_mixed_workload_are_shown(tmp_path: Path) -> None:

@@ -167,4 +167,4 @@ def test_the_tail_is_the_last_lines_cut_to_a_readable_width(tmp_path: Path) -> N
     path.write_text("".join(f"line {number} {'x' * 1000}\n" for number in range(100)))
     lines = examine(path, 1).log_tail.splitlines()
     assert [line.split()[1] for line in lines] == [str(number) for number in range(100 - LAST_LINES, 100)]
-    assert max(map(len, lines)) <= 400
+    assert max(map(len, lines)) <= 430

@@ -45,6 +45,8 @@ class Samples:
 def _split(table: pa.Table) -> Iterable[tuple[_Keys, Series]]:
     """The readings of a table by series, in the order in which they stand."""
     table = table.drop_null()
+    if not table.num_rows:
+        return
     names, labels = (table[name].combine_chunks().dictionary_encode() for name in ("name", "label"))
     names, labels = (part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in (names, labels))
     keys = names.indices.to_numpy().astype(np.int64) * max(len(labels.dictionary), 1) + labels.indices.to_numpy()
