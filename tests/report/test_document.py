@@ -132,8 +132,7 @@ def test_json_is_the_summary(written: tuple[Language, Path], summary: Summary) -
 def test_json_alone_draws_nothing(synthetic: SyntheticRun) -> None:
     program = (
         "import sys; from pathlib import Path; from trtbench.rundir import RunDirectory;"
-        "from trtbench.analysis.summary import summarise; from trtbench.foreign_text import harmless
-from trtbench.report.document import write_reports;"
+        "from trtbench.analysis.summary import summarise; from trtbench.report.document import write_reports;"
         "run = RunDirectory.open(Path(sys.argv[1])); print(write_reports(run, summarise(run), 'en', ['json']));"
         "assert 'matplotlib' not in sys.modules"
     )
