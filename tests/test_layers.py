@@ -103,7 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "override": {"errors", "strict_yaml"},
     "scenario": {"errors", "override", "records", "strict_yaml"},
     "engine": FOUNDATION,
-    "serving": FOUNDATION | {"engine.spec", "engine.trtllm_names"},
+    "serving": FOUNDATION | {"engine.spec", "engine.tensorrt_runtime", "engine.trtllm_names"},
     "load": FOUNDATION,
     "telemetry": FOUNDATION | {"gpu.nvml"},
     "gpu": FOUNDATION,

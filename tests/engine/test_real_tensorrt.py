@@ -183,6 +183,13 @@ def test_the_whole_build_of_the_provider(real_tensorrt: dict[str, str], tmp_path
     assert [path.name for path in (tmp_path / "built").iterdir()] == [engine.path.name]
 
 
+def test_the_version_of_a_real_library_is_read(real_tensorrt: dict[str, str]) -> None:
+    """By its own functions; they are TensorRT-RTX's numbers, which has others than the bindings."""
+    command, variables = [sys.executable, "-m", "trtbench.engine.tensorrt_runtime"], os.environ | real_tensorrt
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True)
+    assert re.fullmatch(r"1\.7\.1\.\d+", done.stdout.strip())
+
+
 def altered(source: Path, change: Callable[[Any], None]) -> Path:
     model = onnx.load(source)
     change(model.graph)

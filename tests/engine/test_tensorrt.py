@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from trtbench import cli, cuda
-from trtbench.engine import tensorrt
+from trtbench.engine import tensorrt, tensorrt_runtime
 from trtbench.engine.build import choose_provider
 from trtbench.engine.spec import Engine, EngineError, EngineSpec
 from trtbench.engine.tensorrt import PlanLimits, TensorRtProvider
+from trtbench.engine.tensorrt_runtime import other_version
 from trtbench.engine.trtllm_versions import tensorrt_version
 from trtbench.scenario import BuildOptions, Deployment, DynamicBatching, LocalCache, ScenarioError, Workload
 from trtbench.serving import tensorrt as serving
@@ -130,6 +132,13 @@ def test_a_decoder_is_refused() -> None:
     assert "encoders alone" in str(TensorRtProvider().refusal(EngineSpec(model="smollm2-135m")))
 
 
+def test_volta_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "_gpus", lambda: (cuda.CudaGpu("V100", 70, 1, 1),))
+    assert "SM 75 (Turing) and newer, V100 is SM 70" in str(TensorRtProvider().refusal(EngineSpec(model=str(node.checkpoint))))
+    monkeypatch.setattr(tensorrt, "_gpus", lambda: (cuda.CudaGpu("T4", 75, 1, 1),))
+    assert TensorRtProvider().refusal(EngineSpec(model=str(node.checkpoint))) is None
+
+
 def test_unlike_gpus_are_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     two = tuple(cuda.CudaGpu(name, 90, 1, 1) for name in ("A", "B"))
     monkeypatch.setattr(tensorrt, "_gpus", lambda: two)
@@ -224,8 +233,58 @@ def test_the_containers_tensorrt_must_be_the_plans(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TRT_VERSION", "10.16.1.11+cuda13.0")
     render(a_plan(tmp_path), Deployment(), Workload())
     monkeypatch.setenv("TRT_VERSION", "10.9.0.34")
-    with pytest.raises(ScenarioError, match=r"built by TensorRT 10\.16\.1\.11, this container's Triton has 10\.9\.0\.34"):
+    with pytest.raises(ScenarioError, match=r"cannot read a plan of TensorRT 10\.16\.1\.11: its own is 10\.9\.0\.34"):
         render(a_plan(tmp_path), Deployment(), Workload())
+
+
+def test_another_tensorrt_than_tritons_is_refused_before_anything_is_built(
+    node: Node, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the fourth number."""
+    another = f"{version.rpartition('.')[0]}.999"
+    monkeypatch.setenv("TRT_VERSION", another)
+    said = node.refusal("--provider", "tensorrt")
+    assert f"cannot read a plan of TensorRT {version}: its own is {another}" in said and f"install tensorrt {another}" in said
+    assert not (node.root / "built").exists()
+
+
+@pytest.mark.parametrize(
+    ("built", "serves", "fits"),
+    [
+        ("10.14.1.48", "10.14.1.48+cuda13.0", True),
+        ("10.14.1.48.post1", "10.14.1.48", True),
+        ("10.14.1.48", "10.14.1.49", False),
+        ("10.14.1.48", "10.14.1", True),  # what is not said is not judged
+        ("11.4.0.106", "10.14.1.48", False),
+        ("10.14.1.48", "unknown", True),
+        ("10.14.1.48", "", True),
+    ],
+)
+def test_four_numbers_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, built: str, serves: str, fits: bool) -> None:
+    monkeypatch.setattr(tensorrt_runtime, "BACKEND", tmp_path / "none")
+    monkeypatch.setenv("TRT_VERSION", serves)
+    assert (other_version(built) is None) == fits
+
+
+def test_without_the_variable_the_backends_library_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for libnvinfer; test_real_tensorrt.py asks a real one."""
+    parts = enumerate(("Major", "Minor", "Patch", "Build"), 7)
+    functions = "".join(f"int getInferLib{part}Version(void) {{ return {number}; }}\n" for number, part in parts)
+    (tmp_path / "nvinfer.c").write_text(functions)
+    library = tmp_path / "libnvinfer.so.10"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "nvinfer.c")], check=True, timeout=60)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.delenv("TRT_VERSION", raising=False)
+    monkeypatch.setattr(tensorrt_runtime, "BACKEND", library)
+    tensorrt_runtime._library_version.cache_clear()
+    assert tensorrt_runtime.served_version() == "7.8.9.10"
+    monkeypatch.setattr(tensorrt_runtime, "BACKEND", tmp_path / "none")
+    assert tensorrt_runtime.served_version() is None
+    monkeypatch.setattr(tensorrt_runtime, "BACKEND", library)
+    library.write_bytes(b"no library")
+    tensorrt_runtime._library_version.cache_clear()
+    assert tensorrt_runtime.served_version() is None
+    tensorrt_runtime._library_version.cache_clear()
 
 
 def test_a_triton_without_the_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

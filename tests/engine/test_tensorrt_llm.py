@@ -193,6 +193,7 @@ def test_dummy_weights_need_no_weights(node: Node) -> None:
     [
         (("--dtype", "int8"), {"FAKE_CUDA_SM": "100"}, "cannot build .* int8: int8: TensorRT-LLM refuses INT8 on Fake GPU 0"),
         (("--dtype", "fp8"), {"FAKE_CUDA_SM": "86"}, r"fp8: Fake GPU 0 \(SM 86\) has no FP8"),
+        ((), {"FAKE_CUDA_SM": "75"}, r"Fake GPU 0 is SM 75, TensorRT-LLM begins with SM 80 \(Ampere\)"),
         ((), {"FAKE_CUDA_GPUS": "0"}, "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"),
         ((), {"FAKE_CUDA_FAILS": "cuInit"}, "CUDA shows no GPU"),
         ((), {"FAKE_CUDA_FREE_GIB": "1"}, r"takes about 2\.0 GiB of GPU memory a rank, 1\.0 GiB are free"),
@@ -224,6 +225,7 @@ def test_a_version_without_engines_leads_to_the_llm_api(node: Node, tmp_path: Pa
     assert engine.size_bytes == (node.checkpoint / "model.safetensors").stat().st_size
     assert {path.name for path in engine.path.iterdir()} == {"engine.json", "tokenizer.json"}
     assert "the checkpoint is not quantised (fp16, says config.json), asked is int8" in node.refusal("--dtype", "int8")
+    assert "Fake GPU 0 is SM 75, TensorRT-LLM begins with SM 80" in node.refusal("--provider", "llmapi", FAKE_CUDA_SM="75")
     assert "build.plugins is of TensorRT engines" in node.refusal("--plugin", "gemm_plugin=auto")
     (node.checkpoint / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}))
     served = node.engine("--dtype", "fp8")

@@ -16,7 +16,7 @@ from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import BuildLog, EngineError, EngineSpec
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.engine.trtllm_engine import differences, read_engine
-from trtbench.engine.trtllm_versions import TensorRtLlm
+from trtbench.engine.trtllm_versions import TensorRtLlm, release
 
 KEYS = ["version", "pretrained_config", "build_config", "plugin_config", "mapping", "tp_size", "dtype", "vocab_size", "num_attention_heads"]
 KEYS += ["hidden_size", "head_size", "quantization", "quant_algo", "kv_cache_type", "tokens_per_block", "world_size", "max_batch_size"]
@@ -68,6 +68,21 @@ def test_managed_weights_count_and_are_linked(tmp_path: Path) -> None:
     engine = read_engine(tmp_path)
     assert engine.size_bytes == 4196
     assert "rank0_managed_weights.safetensors" in {file.name for file in engine.files}
+
+
+@pytest.mark.parametrize(
+    ("engine", "runtime", "same"),
+    [
+        ("1.0.3", "1.0.3.2510", True),  # as the container of 25.11 calls itself
+        ("1.2.1", "1.2.1+cu130", True),
+        ("1.2.1", "1.2.0", False),
+        ("1.2.0rc2", "1.2.0", False),
+        ("1.2.0rc2", "1.2.0rc2.post1", True),
+        ("dev", "1.2.1", False),
+    ],
+)
+def test_three_numbers_and_a_candidate_decide_which_release_reads_an_engine(engine: str, runtime: str, same: bool) -> None:
+    assert (release(engine) == release(runtime)) == same
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "0.8", "builder_config": {}}', '{"version": 1, "pretrained_config": []}'])

@@ -45,7 +45,9 @@ def test_nothing_is_refused_where_all_is_there(dtype: str, build: dict[str, Any]
         (119, {"dtype": "fp16", "build": {"kv_dtype": "int8"}}, "build.kv_dtype int8: TensorRT-LLM refuses INT8"),
         (80, {"dtype": "fp8"}, "fp8: GPU (SM 80) has no FP8"),
         (86, {"dtype": "int8", "build": {"kv_dtype": "fp8"}}, "build.kv_dtype fp8: GPU (SM 86) has no FP8"),
-        (75, {"dtype": "bf16"}, "bf16: GPU (SM 75) has no BF16"),
+        (75, {}, "GPU is SM 75, TensorRT-LLM begins with SM 80 (Ampere)"),
+        (75, {"dtype": "bf16"}, "GPU is SM 75, TensorRT-LLM begins with SM 80"),
+        (70, {"dtype": "fp8"}, "GPU is SM 70, TensorRT-LLM begins with SM 80"),
         (90, {"build": {"kv_dtype": "fp8", "paged_context_fmha": True}}, "turns it off under build.kv_dtype fp8 with fp16 weights"),
         (90, {"build": {"plugins": {"low_latency_gemm_swiglu_plugin": "fp8"}}}, "is of FP8 weights, these are fp16"),
         (90, {"dtype": "int8-sq", "build": {"dummy_weights": True}}, "random weights answer nothing"),
@@ -58,7 +60,7 @@ def test_each_reason_stands_alone(sm: int, keys: dict[str, Any], says: str) -> N
     assert ";" in one  # cause, then remedy
 
 
-@pytest.mark.parametrize(("sm", "dtype"), [(90, "int8"), (89, "fp8"), (120, "int8"), (100, "fp8"), (80, "bf16"), (75, "fp16")])
+@pytest.mark.parametrize(("sm", "dtype"), [(90, "int8"), (89, "fp8"), (120, "int8"), (100, "fp8"), (80, "bf16"), (80, "fp16")])
 def test_what_stands_beside_the_bounds_is_not_refused(sm: int, dtype: str) -> None:
     assert reasons(on(sm), dtype=dtype) == []
 

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from trtbench.gpu import nvml
+from trtbench.telemetry.nvml import Gpus
 
 pytestmark = pytest.mark.gpu
 
@@ -16,7 +17,7 @@ def test_a_real_gpu_gives_every_series_within_its_range() -> None:
     gpus = nvml.describe()
     if not gpus:
         pytest.skip(reason)
-    with closing(nvml.Gpus()) as source:
+    with closing(Gpus()) as source:
         samples = {(sample.name, sample.label): sample.value for sample in source.read()}
     for number in range(len(gpus)):
         label = str(number)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trtbench.cuda import visible_gpus
 from trtbench.engine.hf_quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.tensorrt_llm import architecture, nvidia_stack_missing
 from trtbench.engine.trtllm_adopt import copy_tokenizer
-from trtbench.engine.trtllm_refusals import no_decoder
+from trtbench.engine.trtllm_refusals import no_decoder, too_old
 from trtbench.engine.trtllm_versions import TensorRtLlm, installed
 from trtbench.engine.weights import parameter_count
 
@@ -28,6 +29,8 @@ class LlmApiProvider:
             return reason
         if extra := next((key for key in spec.build.asked if key not in _TAKES), None):
             return f"build.{extra} is of TensorRT engines, the PyTorch backend has no engine; leave it out, or use provider tensorrt_llm"
+        if reason := next(too_old(visible_gpus()), None):
+            return reason
         found = read_quantisation(Path(spec.model)) if Path(spec.model).is_dir() else HfQuantisation("demo", "fp16", None, "fp16")
         return _mismatch(found, spec)
 

@@ -18,6 +18,7 @@ from trtbench.engine.checkpoint import cache_directory, first_position, model_fa
 from trtbench.engine.child import run_logged, scratch_beside
 from trtbench.engine.sentence_modules import sentence_modules
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
+from trtbench.engine.tensorrt_runtime import other_version
 from trtbench.engine.trtllm_adopt import copy_tokenizer
 from trtbench.engine.trtllm_versions import package_version, tensorrt_version
 from trtbench.rundir import read_json, write_json
@@ -35,6 +36,7 @@ _SAMPLES = 64
 _MAX_BATCH_SIZE, _MAX_INPUT_LEN = 32, 512
 _WORKSPACE_RATIO = 0.5  # of the GPU's free memory, what TensorRT may try tactics in
 _DTYPES = ("fp16", "int8")
+_FIRST_SM = 75
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ class TensorRtProvider:
             return f"plans of encoders are {' or '.join(_DTYPES)}, not {spec.dtype}"
         if extra := next((key for key in spec.build.asked if key not in _TAKES), None):
             return f"build.{extra} is of TensorRT-LLM's engines, a plan of an encoder has no such thing; leave it out"
-        return _too_long(spec) or _unlike_gpus(_gpus()) or _cannot_pool(spec)
+        return (
+            _too_long(spec) or _unlike_gpus(_gpus()) or _too_old(_gpus()) or _cannot_pool(spec) or other_version(tensorrt_version() or "-")
+        )
 
     def shortage(self, spec: EngineSpec) -> str | None:
         missing = [package for package in _needed(spec) if find_spec(package) is None]
@@ -172,6 +176,14 @@ def _unlike_gpus(gpus: tuple[CudaGpu, ...]) -> str | None:
     if len(names) > 1:
         return f"a plan is for one model of GPU, visible are {', '.join(names)}: choose with CUDA_VISIBLE_DEVICES"
     return None
+
+
+def _too_old(gpus: tuple[CudaGpu, ...]) -> str | None:
+    """TensorRT 10.5 removed Volta, by its release notes."""
+    found = next((gpu for gpu in gpus if gpu.sm < _FIRST_SM), None)
+    if found is None:
+        return None
+    return f"TensorRT from 10.5 on takes GPUs of SM {_FIRST_SM} (Turing) and newer, {found.name} is SM {found.sm}; use one of those"
 
 
 def _cannot_pool(spec: EngineSpec) -> str | None:

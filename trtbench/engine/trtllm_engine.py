@@ -12,6 +12,7 @@ from trtbench.engine.spec import EngineError, EngineSpec, ModelFacts
 from trtbench.engine.trtllm_memory import engine_bytes
 from trtbench.engine.trtllm_plan import LIMITS
 from trtbench.engine.trtllm_quantisation import dtype_of
+from trtbench.engine.trtllm_versions import release
 from trtbench.rundir import read_json
 from trtbench.scenario import Dtype
 
@@ -129,7 +130,7 @@ def differences(engine: TrtLlmEngine, spec: EngineSpec, facts: ModelFacts, param
     return [
         *of_files(engine, spec.dtype, parameters),
         *([f"built by TensorRT-LLM {engine.version}, {runtime} is installed: engines serve in their own version only"]
-          if runtime and engine.version != runtime else []),
+          if runtime and release(engine.version) != release(runtime) else []),
         *_of_model(engine, facts),
         *_of_spec(engine, spec),
     ]  # fmt: skip

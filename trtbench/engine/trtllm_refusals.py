@@ -16,7 +16,7 @@ from trtbench.scenario import BuildOptions, Dtype
 _GIB = 1 << 30
 _NO_INT8 = range(100, 120)  # data-centre Blackwell: TensorRT-LLM's builder raises for INT8 weights, activations and KV cache
 _FIRST_FP8 = 89
-_FIRST_BF16 = 80
+_FIRST_SM = 80
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ def no_decoder(architecture: str) -> str | None:
     return f"the checkpoint's config.json names architecture {architecture}, engines are of decoder-only language models; use openvino"
 
 
+def too_old(gpus: Sequence[CudaGpu]) -> Iterator[str]:
+    """GPUs that TensorRT-LLM gave up in 0.14, with Volta and Turing; its builder ends in SIGABRT on them, so it is asked before."""
+    for gpu in gpus:
+        if gpu.sm < _FIRST_SM:
+            yield (
+                f"{gpu.name} is SM {gpu.sm}, TensorRT-LLM begins with SM {_FIRST_SM} (Ampere); use a newer GPU, "
+                "choose one with CUDA_VISIBLE_DEVICES, or serve an encoder by provider tensorrt"
+            )
+
+
 def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
     """Why an engine will neither reuse KV blocks nor chunk its prefill; None when it can do both."""
     if options.kv_dtype == "int8":
@@ -65,14 +75,13 @@ def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
 def _of_gpus(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> Iterator[str]:
     int8 = dtype if dtype.startswith("int8") else "build.kv_dtype int8" if options.kv_dtype == "int8" else None
     fp8 = dtype if dtype == "fp8" else "build.kv_dtype fp8" if options.kv_dtype == "fp8" else None
+    yield from too_old(gpus)
     for gpu in gpus:
         where = f"{gpu.name} (SM {gpu.sm})"
         if int8 and gpu.sm in _NO_INT8:
             yield f"{int8}: TensorRT-LLM refuses INT8 on {where}; take fp8, or a GPU of SM 80 to 90"
-        if fp8 and gpu.sm < _FIRST_FP8:
+        if fp8 and _FIRST_SM <= gpu.sm < _FIRST_FP8:
             yield f"{fp8}: {where} has no FP8, which begins with SM {_FIRST_FP8} (Ada, Hopper); take int8"
-        if dtype == "bf16" and gpu.sm < _FIRST_BF16:
-            yield f"bf16: {where} has no BF16, which begins with SM {_FIRST_BF16} (Ampere); take fp16"
     if options.route == "llm_api" and options.ranks > len(gpus):
         yield f"build.route llm_api starts all {options.ranks} ranks, {len(gpus)} GPUs are visible; take route trtllm_build, or fewer ranks"
 

@@ -50,6 +50,12 @@ class TensorRtLlm:
         return None
 
 
+def release(text: str) -> tuple[str, ...]:
+    """Three numbers and a pre-release, which decide whether an engine is read: 1.2.0rc2 is none of 1.2.0, 25.11's 1.0.3.2510 is 1.0.3."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:\.?(rc|a|b)(\d+))?", text)
+    return tuple(part or "" for part in found.groups()) if found else (text,)
+
+
 def installed() -> TensorRtLlm | None:
     return TensorRtLlm(found) if (found := package_version("tensorrt_llm")) else None
 

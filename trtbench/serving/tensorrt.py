@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from trtbench import data
 from trtbench.engine.spec import Engine
+from trtbench.engine.tensorrt_runtime import other_version
 from trtbench.scenario import Deployment, ScenarioError, Workload
 from trtbench.serving.installation import find_tritonserver
 from trtbench.serving.model_repository import RenderedRepository, rendered_config
@@ -14,13 +14,13 @@ from trtbench.serving.rendered_model import MODEL_VERSION
 
 PLAN = "model.plan"
 _LIBRARY = "libtriton_tensorrt.so"
-_VERSION_NUMBERS = 3
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """ScenarioError when the two do not go together."""
     check_profile(engine.options["max_batch_size"], engine.options["max_input_len"], deployment, workload)
-    _check_version(engine.provider_versions["tensorrt"])
+    if reason := other_version(engine.provider_versions["tensorrt"]):
+        raise ScenarioError(reason)
     template = data.MODEL_REPO / "encoder-tensorrt"
     config = rendered_config(template, engine.model, deployment, {"embedding_values": engine.model_facts.embedding_values})
     longest = engine.options["max_input_len"]
@@ -59,14 +59,3 @@ def _problems(max_batch_size: int, max_input_len: int, deployment: Deployment, w
         )
     if deployment.inference_threads is not None:
         yield f"inference_threads = {deployment.inference_threads} is a setting of the CPU engine alone: drop it"
-
-
-def _check_version(built: str) -> None:
-    """Plans are read by the TensorRT that built them. NVIDIA's containers name theirs in a variable; elsewhere Triton says it."""
-    there = os.environ.get("TRT_VERSION") or os.environ.get("NVIDIA_TENSORRT_VERSION")
-    if there and _numbers(built) != _numbers(there):
-        raise ScenarioError(f"the plan was built by TensorRT {built}, this container's Triton has {there}: build with the same")
-
-
-def _numbers(version: str) -> list[str]:
-    return version.partition("+")[0].split(".")[:_VERSION_NUMBERS]
