@@ -18,23 +18,31 @@ from trtbench.scenario.reading import load_scenario
 
 PAGES = ("docs/containers.md", "docs/gpu-quickstart.md")
 COMMANDS = [(page, words) for page in PAGES for words in shown_in(page)]
-IMAGES = {  # NVIDIA's compatibility matrix, as the project's facts have it: first and last image, TensorRT-LLM, TensorRT
-    ("26.04", "26.07"): ("1.2.1", "10.14.1.48"),
-    ("26.03", "26.03"): ("1.2.0", "10.14.1.48"),
-    ("25.12", "26.02"): ("1.1.0", "10.13.3.9"),
-    ("25.11", "25.11"): ("1.0.3", "10.13.3.9"),
-    ("25.09", "25.10"): ("1.0.0", "10.11.0.33"),
-    ("25.08", "25.08"): ("0.21.0", "-"),
-    ("25.06", "25.07"): ("0.20.0", "-"),
-    ("25.05", "25.05"): ("0.19.0", "-"),
-    ("25.04", "25.04"): ("0.18.2", "-"),
-    ("25.01", "25.01"): ("0.17.0", "-"),
-    ("24.12", "24.12"): ("0.16.0", "-"),
-    ("24.08", "24.08"): ("0.12.0", "-"),
+IMAGES = {  # TensorRT-LLM, TensorRT, CUDA, driver, size: NVIDIA's matrix, triton-inference-server/server docs/introduction/compatibility.md
+    "26.07": ("1.2.1", "10.14.1.48", "13.1.0.036", "590.44.01", "14.20 GB"),
+    "26.06": ("1.2.1", "10.14.1.48", "13.1.0.036", "590.44.01", "14.24 GB"),
+    "26.05": ("1.2.1", "10.14.1.48", "13.1.0.036", "590.44.01", "14.22 GB"),
+    "26.04": ("1.2.1", "10.14.1.48", "13.1.0.036", "590.44.01", "14.22 GB"),
+    "26.03": ("1.2.0", "10.14.1.48", "13.1.0.036", "590.44.01", "14.18 GB"),
+    "26.02": ("1.1.0", "10.13.3.9", "13.0.2.006", "580.95.05", "16.17 GB"),
+    "26.01": ("1.1.0", "10.13.3.9", "13.0.2.006", "580.95.05", "16.17 GB"),
+    "25.12": ("1.1.0", "10.13.3.9", "13.0.2.006", "580.95.05", "16.04 GB"),
+    "25.11": ("1.0.3.2510", "10.13.3.9", "13.0.2.006", "580.95.05", "12.25 GB"),
+    "25.10": ("1.0.0", "10.11.0.33", "12.9.1.010", "575.57.08", "16.21 GB"),
+    "25.09": ("1.0.0", "10.11.0.33", "12.9.1.010", "575.57.08", "16.25 GB"),
+    "25.08": ("0.21.0", "10.11.0.33", "12.9.0.043", "575.51.03", "20.49 GB"),
+    "25.07": ("0.20.0", "10.10.0.31", "12.9.0.036", "575.51.03", "18.3 GB"),
+    "25.06": ("0.20.0", "10.10.0.31", "12.9.0.036", "575.51.03", "18.3 GB"),
+    "25.05": ("0.19.0", "10.9.0.34", "12.8.1.012", "570.124.06", "17 GB"),
+    "25.04": ("0.18.2", "10.9.0.34", "12.8.1.012", "570.124.06", "17 GB"),
+    "25.01": ("0.17.0", "10.8.0.43", "12.8.0.038", "570.86.10", "30 GB"),
+    "24.12": ("0.16.0", "10.7.0", "12.6.3", "560.35.05", "22 GB"),
+    "24.08": ("0.12.0", "10.3.0", "12.5.1.007", "555.42.06", "21 GB"),
 }
 OURS = {
     "it would change the image's": "scripts/install_beside.py",
     "pip found no versions": "scripts/install_beside.py",
+    "works with this image": "scripts/install_beside.py",
     "no NVIDIA driver on this machine (libcuda.so.1 is not found)": "trtbench/engine/tensorrt_llm.py",
     "has no TensorRT engines any more": "trtbench/engine/trtllm_versions.py",
 }
@@ -117,24 +125,26 @@ def test_the_commands_in_the_scripts_heads_are_trtbenchs() -> None:
 def test_the_table_of_images_is_the_facts() -> None:
     text = (ROOT / "docs" / "containers.md").read_text("utf-8")
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\| \d\d\.\d\d.*\|$", text, re.MULTILINE)]
-    found = {}
-    for images, trtllm, tensorrt, engines, llmapi in rows:
-        span = re.findall(r"\d\d\.\d\d", images)
-        found[span[0], span[-1]] = (trtllm, tensorrt)
+    for image, trtllm, *rest, engines, llmapi in rows:
         line = tuple(map(int, trtllm.split(".")[:2]))
+        assert (trtllm, *rest) == IMAGES[image]
         assert engines == ("yes" if line in ENGINE_LLM else "`bench` only" if line == (0, 19) else "-")
         assert llmapi == ("yes" if line >= (1, 0) else "no")
-    assert found == IMAGES
+    assert [row[0] for row in rows] == list(IMAGES)
 
 
-def test_the_image_that_is_built_on_by_default_is_the_last_with_engines() -> None:
-    last = max(last for _, last in IMAGES)
-    assert f"ARG BASE=tritonserver:{last}-trtllm-python-py3\n" in (ROOT / "Dockerfile").read_text("utf-8")
-    assert f"nvidia/tritonserver:{last}-trtllm-python-py3" in (ROOT / "docs" / "gpu-quickstart.md").read_text("utf-8")
+def test_the_images_that_are_built_on_by_default_are_the_documents() -> None:
+    """The last image with engines, and the newest that encoders were checked for."""
+    dockerfile, start = ((ROOT / name).read_text("utf-8") for name in ("Dockerfile", "docs/gpu-quickstart.md"))
+    for argument, tag in (("BASE", f"{max(IMAGES)}-trtllm-python-py3"), ("ENCODER_BASE", "26.10-py3")):
+        assert f"ARG {argument}=tritonserver:{tag}\n" in dockerfile
+        assert f"nvidia/tritonserver:{tag}" in start
 
 
-def test_the_quick_start_is_four_commands() -> None:
-    assert len(shown_in("docs/gpu-quickstart.md")) == 4
+def test_the_quick_start_is_four_commands_and_the_encoders_too() -> None:
+    shown = shown_in("docs/gpu-quickstart.md")
+    assert len(shown) == 4 + 4
+    assert [words[0] for words in shown[:4]] == [words[0] for words in shown[4:]]
 
 
 def test_every_setting_that_a_remedy_names_is_one() -> None:
