@@ -10,6 +10,7 @@ from trtbench.commands import faults_end_in_one_line
 from trtbench.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
+from trtbench.errors import in_one_line
 from trtbench.flags_build import flagged_spec
 from trtbench.foreign_text import harmless
 
@@ -27,7 +28,7 @@ def build_command(
         try:
             _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
         except OSError as error:
-            print(harmless(f"trtbench: {error}"), file=sys.stderr)
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
             return 1
     return fault.code
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from trtbench import __version__
-from trtbench.errors import UserError
+from trtbench.errors import UserError, in_one_line
 from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
 from trtbench.flag_translation import TranslatedCommand, with_typed_names
 from trtbench.flag_types import Place, PlaceName, Real, Text, Whole
@@ -46,6 +46,9 @@ class _Group(click.Group):
             ctx.exit(2)
         except click.UsageError as error:
             raise click.UsageError(harmless(error.format_message()), error.ctx) from error
+        except OSError as error:  # of a report that cannot be written, say
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
+            ctx.exit(1)
 
 
 @click.group(cls=_Group)

@@ -22,7 +22,7 @@ from trtbench.dry_run import about, dry_bench
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
-from trtbench.errors import UserError
+from trtbench.errors import UserError, in_one_line
 from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
 from trtbench.flags_files import check_files
 from trtbench.flags_headers import without_values
@@ -180,7 +180,7 @@ def faults_end_in_one_line() -> Iterator[Ending]:
         except UserError:
             raise
         except (ServerError, SamplerError, WorkerError, OSError) as error:
-            print(harmless(f"trtbench: {error}"), file=sys.stderr)
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
             if signum := came():  # an interrupt in an import can end it by another error
                 fault.code = exit_code(signum)
                 return

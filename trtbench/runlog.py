@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timezone
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 from trtbench.clock import NS_PER_S, WallAnchor, now_ns
 from trtbench.environment import capture
+from trtbench.errors import UserError, in_one_line
 from trtbench.history import sessions
 from trtbench.records import Event
-from trtbench.rundir import RunDirectory
+from trtbench.rundir import RunDirectory, write_whole
 from trtbench.scenario import Scenario
 
 Listener = Callable[[Event], None]
@@ -33,13 +35,17 @@ class RunLog:
 
 
 def start_run(runs: Path, scenario: Scenario, command: list[str], listener: Listener) -> RunLog:
-    """Make the run directory with its scenario and environment, and open its log."""
+    """Make the run directory with its scenario and environment, and open its log; UserError where that cannot be."""
     anchor = WallAnchor.read()
     stem = f"{anchor.utc(anchor.monotonic_ns).astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario.name}"
     run = _create(runs, stem)
-    (run.path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
-    run.write_environment(capture(anchor))
-    run.lock()
+    try:
+        write_whole(run.path / "scenario.yaml", scenario.dump().encode())
+        run.write_environment(capture(anchor))
+        run.lock()
+    except OSError as error:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise UserError(f"{in_one_line(error)}: free space, or choose another directory for the run") from error
     log = RunLog(run, listener)
     log.event("run_started", scenario=scenario.name, command=command, path=str(run.path))
     return log

@@ -116,7 +116,7 @@ class Member:
         if row.get("kind") == "ConnectError":
             raise ConnectError(row["fault"])
         if row.get("errno"):
-            raise OSError(row["errno"], row["fault"])
+            raise OSError(row["errno"], row["fault"], row["file"])
         if "fault" in row:
             raise WorkerError(row["fault"])
         return row

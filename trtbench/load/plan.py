@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from trtbench.errors import UserError
+from trtbench.errors import UserError, naming
 from trtbench.load.arrivals import Offsets
 from trtbench.load.workload import TokenIds
 from trtbench.rundir import read_lines
@@ -118,7 +118,7 @@ class Plan:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        with path.open("wb") as file:
+        with naming(path), path.open("wb") as file:
             file.writelines(chain([_line({"plan_sha256": self.sha256})], self._lines()))
 
     @classmethod

@@ -216,7 +216,9 @@ def main() -> int:
     try:
         loop.run_until_complete(serve(config))
     except (ConnectError, UserError, OSError) as error:
-        report({"fault": str(error), "kind": type(error).__name__, "errno": getattr(error, "errno", None)})
+        number, file = getattr(error, "errno", None), getattr(error, "filename", None)
+        said = (number and getattr(error, "strerror", None)) or str(error)
+        report({"fault": said, "kind": type(error).__name__, "errno": number, "file": file})
         return 1
     finally:
         loop.close()

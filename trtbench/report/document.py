@@ -14,7 +14,7 @@ from trtbench.analysis.summary import Summary
 from trtbench.foreign_text import harmless
 from trtbench.report.sections import document
 from trtbench.report.words import Language, Words
-from trtbench.rundir import RunDirectory, write_json
+from trtbench.rundir import RunDirectory, write_json, write_whole
 
 if TYPE_CHECKING:
     from trtbench.report.plots import Drawing
@@ -91,9 +91,7 @@ def _escaped_marker(found: re.Match[str]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
     return path
 
 
@@ -103,5 +101,5 @@ def _write_png(drawings: Mapping[str, Drawing], directory: Path) -> list[Path]:
     for old in directory.glob("*.png"):
         old.unlink()
     for name, drawing in drawings.items():
-        (directory / f"{name}.png").write_bytes(drawing.png)
+        write_whole(directory / f"{name}.png", drawing.png)
     return [directory / f"{name}.png" for name in drawings]

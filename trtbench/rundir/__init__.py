@@ -1,7 +1,7 @@
 """The border between measuring and reporting: run directories, written by the one and read by the other."""
 
 from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
-from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json
+from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json, write_whole
 from trtbench.rundir.losses import Loss, Losses
 from trtbench.rundir.ragged import Ints, Mask, Ragged
 from trtbench.rundir.requests import MISSING, Requests, Tokens, spread
@@ -27,4 +27,5 @@ __all__ = [
     "sample_row",
     "spread",
     "write_json",
+    "write_whole",
 ]

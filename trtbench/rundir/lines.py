@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtbench.errors import UserError
+from trtbench.errors import UserError, naming
 from trtbench.records import Sample
 from trtbench.rundir.losses import Losses
 
@@ -22,10 +22,17 @@ class LineWriter:
     """Appends JSON lines, each in one write: processes may share a file, and a kill loses at most the line being written."""
 
     def __init__(self, path: Path) -> None:
+        self._path, self._torn = path, False
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, *rows: Any) -> None:
-        os.write(self._fd, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode())
+        """OSError, which names the file, when not all of it is written; a line that was cut is not continued by the next one."""
+        lines = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()
+        left = memoryview(b"\n" + lines if self._torn else lines)
+        with naming(self._path):
+            while left:
+                written = os.write(self._fd, left)
+                left, self._torn = left[written:], written < len(left)
 
     def lock(self) -> None:
         """Until this process ends or closes it; BlockingIOError where another holds it."""
@@ -68,9 +75,18 @@ def sample_row(sample: Sample) -> list[Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write and rename, so that a reader sees the whole file or none."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file appears when it is whole; an OSError names it and leaves nothing."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with naming(path):
+            temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

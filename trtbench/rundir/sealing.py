@@ -12,6 +12,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trtbench.errors import naming
 from trtbench.rundir.losses import Losses
 from trtbench.rundir.schema import REQUEST_SCHEMA, SAMPLE_SCHEMA, request_table, sample_table
 
@@ -101,7 +102,8 @@ def _in_place(path: Path) -> Iterator[Path]:
     """Where to write what is to be whole or absent at `path`."""
     temporary = path.with_suffix(".tmp")
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
