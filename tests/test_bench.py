@@ -175,3 +175,30 @@ def test_gamma_arrivals(int8_server: Serving, tmp_path: Path) -> None:
     run = the_run(tmp_path / "runs")
     (stage,) = [event.data for event in run.events() if event.kind == "stage_finished"]
     assert (stage["mode"], stage["asked"], stage["planned"]) == ("gamma", 8, 8)
+
+
+def test_a_rate_with_a_bound_by_the_flags_of_other_tools(int8_server: Serving, tmp_path: Path) -> None:
+    flags = (
+        "--request-rate",
+        "200",
+        "--max-concurrency",
+        "2",
+        "--num-prompts",
+        "12",
+        "--random-input-len",
+        "8",
+        "--random-output-len",
+        "3",
+    )
+    command = [sys.executable, "-m", "trtbench.cli", "bench", "-u", int8_server.url, "-m", int8_server.engine.model]
+    command += ["--result-dir", str(tmp_path / "runs"), *flags, "--goodput", "ttft:60000", "e2el:60s", "--disable-tqdm"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert done.returncode == 0, done.stderr
+    run = the_run(tmp_path / "runs")
+    (deployment,) = run.deployments()
+    records = sorted(deployment.requests(), key=lambda record: record.sent_ns or 0)
+    assert [(record.stage, record.outcome) for record in records] == [("poisson-200-max2", Outcome.COMPLETED)] * 12
+    for record in records:
+        assert sum((other.sent_ns or 0) <= (record.sent_ns or 0) < (other.done_ns or 0) for other in records) <= 2
+    assert max((record.sent_ns or 0) - record.due_ns for record in records) < 50_000_000  # the wait for a place is no lag of the client's
+    assert "At most 2 requests were in flight" in (run.path / "report.md").read_text()
