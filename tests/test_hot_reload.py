@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from columns import columns
 from serving.command import RAN
 from serving.runs import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 
@@ -22,7 +23,7 @@ RELOADED: dict[str, Any] = MINI | {
 
 def found_in(run: RunDirectory) -> Reloads:
     deployment = the_deployment(run)
-    found = reloads([e for e in run.events() if e.deployment == deployment.name], deployment.requests(), deployment.samples())
+    found = reloads([e for e in run.events() if e.deployment == deployment.name], columns(deployment.requests()), deployment.samples())
     assert found
     return found
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import request_of
@@ -35,12 +36,14 @@ def test_pairs_are_of_the_same_prompt_stage_and_length() -> None:
 
 def test_outputs_are_of_completed_requests_and_the_first_of_a_repeated_prompt() -> None:
     said = outputs(
-        [
-            request_of(0, [1], Outcome.TIMEOUT, output_ids=[9]),
-            request_of(0, [1], output_ids=[1]),
-            request_of(0, [1], output_ids=[2]),
-            request_of(0, [1], output_ids=[], prompt=3),
-        ]
+        columns(
+            [
+                request_of(0, [1], Outcome.TIMEOUT, output_ids=[9]),
+                request_of(0, [1], output_ids=[1]),
+                request_of(0, [1], output_ids=[2]),
+                request_of(0, [1], output_ids=[], prompt=3),
+            ]
+        )
     )
     assert said == {("c1", 0, 1): [1]}
 
@@ -65,4 +68,4 @@ def test_a_cosine_knows_no_length(values: list[float], factor: float) -> None:
 def test_embeddings_are_of_completed_requests() -> None:
     kept = request_of(0, [], embedding=[1.0], asked_output_tokens=0)
     lost = request_of(0, [], Outcome.OTHER, embedding=[2.0], prompt=1)
-    assert embeddings([kept, lost, request_of(0, [], prompt=2)]) == {("c1", 0, 0): [1.0]}
+    assert embeddings(columns([kept, lost, request_of(0, [], prompt=2)])) == {("c1", 0, 0): [1.0]}

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from columns import columns
 from synthetic_run import MS, request_of
 
 from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.stages import StageResult
 from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import Requests
 from trtbench.scenario import Scenario, parse_scenario
 
 COUNT, TOKENS, EVERY = 40, 11, 4
@@ -55,10 +57,14 @@ def stage(name: str, ended: str = "done", foreign_cores: float = 0.1) -> StageRe
     return cast(StageResult, SimpleNamespace(span=SimpleNamespace(name=name, ended=ended), foreign_cpu_cores=foreign_cores))
 
 
+def by_name(records: dict[str, list[RequestRecord]]) -> dict[str, Requests]:
+    return {name: columns(of_stage) for name, of_stage in records.items()}
+
+
 def controls(*loops: Loop, asked: Scenario | None = None, ended: str = "done", prefix_caching: bool = False) -> tuple[CancelControl, ...]:
     records = {loop.stage: loop.requests() for loop in loops}
     facts = deployment_facts("d", {"config": {"kv_cache": {"prefix_caching": prefix_caching}}}, {})
-    return cancel_controls([stage(loop.stage, ended) for loop in loops], records, asked or scenario(), facts, 2)
+    return cancel_controls([stage(loop.stage, ended) for loop in loops], by_name(records), asked or scenario(), facts, 2)
 
 
 def test_the_planted_difference_is_found() -> None:
@@ -77,7 +83,7 @@ def test_the_planted_difference_is_found() -> None:
 def test_only_requests_that_completed_in_both_are_compared() -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     records["c1-cancel0"][1].outcome = Outcome.TIMEOUT
-    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], records, scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
     assert found.compared == found.beside.ttft_ns.count == found.without.ttft_ns.count == 29
 
 
@@ -85,7 +91,7 @@ def test_tokens_that_nobody_counts_are_no_rate_of_zero() -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     for request in records["c1-cancel0"]:
         request.token_counts = [0] * len(request.token_counts)
-    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], records, scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
     assert found.without.tokens_per_s is None and found.beside.tokens_per_s
     assert found.without.ttft_ns.p50 == 200 * MS
 
@@ -94,7 +100,7 @@ def test_tokens_that_nobody_counts_are_no_rate_of_zero() -> None:
 def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     stages = [stage("c1"), stage("c1-cancel0", foreign_cores=cores)]
-    [found] = cancel_controls(stages, records, scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls(stages, by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
     assert found.disturbed is disturbed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from columns import columns
 from synthetic_run import MS, S, request_of, samples_of
 
 from trtbench.analysis.cancellation import Cancellation, cancellation
@@ -42,9 +43,15 @@ def facts(prefix_caching: bool = False, **more: object) -> DeploymentFacts:
     return deployment_facts("d", {"provider": "openvino", "config": config, **more}, {})
 
 
+def audited(of_stage: list[RequestRecord], of_all: list[RequestRecord], samples: Samples, told: DeploymentFacts) -> Cancellation | None:
+    everything = columns(of_all)
+    residency = Residency(everything, samples.series("kv_blocks_used")[0])
+    return cancellation("c2", columns(of_stage), everything, residency, samples, INTERVAL_NS, None, told)
+
+
 def audit(samples: Samples, prefix_caching: bool = False) -> Cancellation:
     records = requests()
-    found = cancellation("c2", records, records, Residency(records), samples, INTERVAL_NS, None, facts(prefix_caching))
+    found = audited(records, records, samples, facts(prefix_caching))
     assert found is not None
     return found
 
@@ -62,7 +69,7 @@ def test_blocks_that_come_back_late_and_never() -> None:
     records, times = requests(), range(0, 4 * S, INTERVAL_NS)
     late = [(t, 9.0 if t < 700 * MS else 5.0) for t in times]
     samples = samples_of({("kv_blocks_used", ""): late, ("kv_block_tokens", ""): [(0, 16)]})
-    found = cancellation("c2", records, records, Residency(records), samples, INTERVAL_NS, None, facts())
+    found = audited(records, records, samples, facts())
     assert found and (found.blocks_back, found.blocks_back_max_ns, found.blocks_beyond) == (1, 400 * MS, 0)
     never = audit(readings(active_after=1, used=9))
     assert (never.blocks_back, never.blocks_back_median_ns, never.blocks_back_max_ns) == (0, None, None)
@@ -84,7 +91,7 @@ def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_fresh() -> None:
     goes = requests()[1]
 
     def beyond(**more: object) -> int | None:
-        found = cancellation("c2", [goes], [goes], Residency([goes]), readings(0, 4), INTERVAL_NS, None, facts(**more))  # type: ignore[arg-type]
+        found = audited([goes], [goes], readings(0, 4), facts(**more))  # type: ignore[arg-type]
         assert found is not None
         return found.blocks_beyond
 
@@ -97,14 +104,14 @@ def test_nothing_is_told_of_a_time_with_a_prefill_or_without_readings() -> None:
     records = requests()
     late = request_of(S, [20 * S], input_tokens=10)
     samples = readings(active_after=1, used=9)
-    found = cancellation("c2", records, [*records, late], Residency([*records, late]), samples, INTERVAL_NS, None, facts())
+    found = audited(records, [*records, late], samples, facts())
     assert found is not None and found.blocks_beyond is None
-    none = cancellation("c2", records, records, Residency(records), samples_of({}), INTERVAL_NS, None, facts())
+    none = audited(records, records, samples_of({}), facts())
     assert none is not None and (none.let_go, none.let_go_max_ns, none.blocks_beyond) == (None, None, None)
 
 
 def test_no_audit_without_planned_cancellations() -> None:
     stays, goes = requests()
-    assert cancellation("c2", [stays], [stays, goes], Residency([stays, goes]), readings(1, 5), INTERVAL_NS, None, facts()) is None
+    assert audited([stays], [stays, goes], readings(1, 5), facts()) is None
     goes.planned_cancel = False
-    assert cancellation("c2", [stays, goes], [stays, goes], Residency([stays, goes]), readings(1, 5), INTERVAL_NS, None, facts()) is None
+    assert audited([stays, goes], [stays, goes], readings(1, 5), facts()) is None

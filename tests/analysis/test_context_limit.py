@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from columns import columns
 from synthetic_run import MS, S, request_of, samples_of
 
 from trtbench.analysis.context_limit import ContextLimits, Limit, PredictedBy, context_limits
@@ -57,7 +58,7 @@ class Search:
     def found(self, ended: str | None = "done", samples: Samples | None = None) -> ContextLimits:
         if ended:
             self.event("context_search_finished", ended=ended)
-        limits = context_limits(self.events, self.requests, samples or samples_of({("kv_blocks_used", ""): self.kv}), FACTS)
+        limits = context_limits(self.events, columns(self.requests), samples or samples_of({("kv_blocks_used", ""): self.kv}), FACTS)
         assert limits
         return limits
 
@@ -209,12 +210,12 @@ def test_blocks_are_fitted_only_below_all_there_are() -> None:
 def test_an_answer_shorter_than_asked_is_a_failure_of_its_own_class() -> None:
     search = Search()
     search.trial(1, 1024, passed=False)
-    search.requests[-1].token_counts.pop()
+    search.requests[-1].token_counts[-1] = 0
     assert search.found().trials[-1].failure == "shortened"
 
 
 def test_what_was_not_searched_has_no_limits() -> None:
-    assert context_limits([Event(0, "stage_started", "d", {})], [], samples_of({}), FACTS) is None
+    assert context_limits([Event(0, "stage_started", "d", {})], columns([]), samples_of({}), FACTS) is None
 
 
 def test_a_search_without_samples_or_end_says_so() -> None:
@@ -330,7 +331,7 @@ def timed_out(waiting: list[float], used: list[float], users: int = 2, **facts: 
     }
     samples = samples_of({name: [(start + i * 100 * MS, v) for i, v in enumerate(values)] for name, values in series.items()})
     deployed = deployment_facts("d", {"kv_blocks": 48, **facts}, {})
-    limits = context_limits(search.events, search.requests, samples, deployed)
+    limits = context_limits(search.events, columns(search.requests), samples, deployed)
     assert limits
     trial = limits.trials[0]
     assert (limits.limits[0].failure, limits.limits[0].basis) == (trial.failure, trial.basis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from columns import columns
 from encoder_run import BASE_MS, DELAYS_MS, EACH_MS, INPUT_TOKENS, LAG_NS, QUEUE_MS, REJECTED, ROUNDS, SINGLES, batch_ms, write_encoder_run
 from synthetic_run import MS, request_of, samples_of
 
@@ -60,9 +61,9 @@ def test_padding(encoder: Summary, users: int) -> None:
 
 def test_padding_by_the_client() -> None:
     lengths = [request_of(0, [], input_tokens=n) for n in (10, 30)]
-    assert padding_ratio(samples_of({}), 0, 1, lengths, 40) == 0.5
-    assert padding_ratio(samples_of({}), 0, 1, lengths, None) is None
-    assert padding_ratio(samples_of({}), 0, 1, [], 40) is None
+    assert padding_ratio(samples_of({}), 0, 1, columns(lengths), 40) == 0.5
+    assert padding_ratio(samples_of({}), 0, 1, columns(lengths), None) is None
+    assert padding_ratio(samples_of({}), 0, 1, columns([]), 40) is None
 
 
 def test_stamps_of_answers(encoder: Summary) -> None:

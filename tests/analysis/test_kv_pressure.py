@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from columns import columns
 from synthetic_run import request_of, samples_of
 
 from trtbench.analysis.kv_pressure import Held, KvCapacity, KvPressure, kv_capacity, kv_pressure
@@ -24,7 +25,7 @@ LONG = request_of(0, [5], input_tokens=40, asked_output_tokens=9)  # 49 tokens: 
 
 
 def pressure(samples: Samples, may_cache: bool = False, end_ns: int = 30) -> KvPressure:
-    found = kv_pressure("c4", 4.0, [SHORT, LONG], samples, 0, end_ns, may_cache)
+    found = kv_pressure("c4", 4.0, columns([SHORT, LONG]), samples, 0, end_ns, may_cache)
     assert found is not None
     return found
 
@@ -46,8 +47,8 @@ def test_waiting_counts_as_held_back_only_where_the_longest_does_not_fit() -> No
 def test_what_was_not_read_is_not_known() -> None:
     found = pressure(gauges([9, 9, 9, 9], [1, 1, 1]))
     assert found.paused is None and found.held_back_ratio is None
-    assert kv_pressure("c4", 4.0, [SHORT], samples_of({}), 0, 30, False) is None
-    assert kv_pressure("c4", 4.0, [], gauges([1], [0]), 0, 30, False) is None
+    assert kv_pressure("c4", 4.0, columns([SHORT]), samples_of({}), 0, 30, False) is None
+    assert kv_pressure("c4", 4.0, columns([]), gauges([1], [0]), 0, 30, False) is None
 
 
 def test_hits_only_from_the_engines_own_count_of_reused_blocks() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import request_of
@@ -11,7 +12,7 @@ from trtbench.records import Outcome
 
 @given(st.lists(st.sampled_from(list(Outcome)), max_size=60), st.integers(0, 5))
 def test_the_equation_holds_over_any_mix(outcomes: list[Outcome], lost: int) -> None:
-    e = conservation([request_of(0, [], outcome) for outcome in outcomes], len(outcomes) + lost)
+    e = conservation(columns([request_of(0, [], outcome) for outcome in outcomes]), len(outcomes) + lost)
     assert e.planned == e.completed + e.failed + e.cancelled + e.timed_out + e.never_sent + e.unrecorded
     assert e.failed == sum(e.failed_by_class.values())
     assert e.holds is (lost == 0)
@@ -22,22 +23,22 @@ def test_what_was_cancelled_as_planned_is_no_error_and_stays_in_the_equation() -
     planned = [request_of(0, [1], Outcome.CANCELLED, planned_cancel=True)] * 3
     before_it = request_of(0, [1], planned_cancel=True)  # it was quicker than its user's patience
     stopped = request_of(0, [1], Outcome.CANCELLED)
-    e = conservation([*planned, before_it, stopped], 5)
+    e = conservation(columns([*planned, before_it, stopped]), 5)
     assert (e.completed, e.cancelled, e.cancelled_as_planned) == (1, 4, 3)
     assert e.error_ratio == pytest.approx(1 / 5)
 
 
 def test_retries_are_the_sendings_beyond_the_first() -> None:
-    e = conservation([request_of(0, [1], attempts=n) for n in (0, 1, 2)] + [request_of(0, [], Outcome.CONNECTION, attempts=3)], 4)
+    e = conservation(columns([request_of(0, [1], attempts=n) for n in (0, 1, 2)] + [request_of(0, [], Outcome.CONNECTION, attempts=3)]), 4)
     assert (e.retries, e.completed_by_retry) == (3, 1)
 
 
 def test_one_record_too_many_is_seen() -> None:
-    assert not conservation([request_of(0, [1])] * 3, 2).holds
+    assert not conservation(columns([request_of(0, [1])] * 3), 2).holds
 
 
 def test_the_commonest_message_of_each_class_is_kept_short() -> None:
     rejected = [request_of(0, [], Outcome.REJECTED, error=text) for text in ("full", "full", "odd")]
     other = request_of(0, [], Outcome.OTHER, error="x" * 1000)
-    messages = conservation([*rejected, other], 4).messages
+    messages = conservation(columns([*rejected, other]), 4).messages
     assert messages == {"rejected": "full", "other": "x" * 300}

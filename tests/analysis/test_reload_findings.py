@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_reloads import NO_SAMPLES, S, events, planned_reloads, requests
@@ -20,7 +21,7 @@ from trtbench.analysis.summary import Summary
 
 def clean() -> Reloads:
     """Its one spike is the planted one of 8 times."""
-    found = reloads(events(), requests(), NO_SAMPLES)
+    found = reloads(events(), columns(requests()), NO_SAMPLES)
     assert found
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from columns import columns
 from synthetic_reloads import NO_SAMPLES, START, TTFT, event, reload_events
 from synthetic_run import MS, S, request_of
 
@@ -28,7 +29,7 @@ def happened(kinds: tuple[str, ...] = ("changed_config",) * 3) -> list[Event]:
 
 
 def pooled(records: list[RequestRecord], told: list[Event]) -> list[Pool]:
-    result = reloads(told, records, NO_SAMPLES)
+    result = reloads(told, columns(records), NO_SAMPLES)
     assert result
     return [group.pool for group in result.groups]
 
@@ -56,7 +57,7 @@ def test_each_kind_has_a_pool_of_its_own_and_no_p99_of_too_few() -> None:
 def test_a_calm_that_stands_in_for_two_reloads_counts_once() -> None:
     """The first never recovers: what was calm before it is what the second is held against."""
     slow = [request_of(r.due_ns, [at + 300 * MS for at in r.token_ns]) if BEGINS[0] <= r.due_ns < BEGINS[1] else r for r in records()]
-    result = reloads(happened(), slow, NO_SAMPLES)
+    result = reloads(happened(), columns(slow), NO_SAMPLES)
     assert result and result.reloads[0].recovery_ns is None
     (pool,) = (group.pool for group in result.groups)
     calms = {one.before for one in result.reloads}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from columns import columns
 from synthetic_reloads import END, FIRST, LOADED, NO_SAMPLES, RECOVERED, SECOND, START, THIRD, TTFT, event, events, requests
 from synthetic_run import MS, S, request_of, samples_of
 
@@ -13,13 +14,13 @@ from trtbench.records import Event, Outcome, RequestRecord
 
 
 def found(records: list[RequestRecord] | None = None, happened: list[Event] | None = None) -> Reloads:
-    result = reloads(happened or events(), records or requests(), NO_SAMPLES)
+    result = reloads(happened or events(), columns(records or requests()), NO_SAMPLES)
     assert result
     return result
 
 
 def test_nothing_is_said_where_nothing_was_reloaded() -> None:
-    assert reloads([event(START, "stage_started")], requests(), NO_SAMPLES) is None
+    assert reloads([event(START, "stage_started")], columns(requests()), NO_SAMPLES) is None
 
 
 def test_the_spike_and_when_it_was_over() -> None:
@@ -92,7 +93,7 @@ def test_a_request_in_flight_when_the_reload_begins_is_in_its_window() -> None:
 def test_rises_per_reload(per_reload: float, expected: float) -> None:
     fds = [(at - 1, 30 + per_reload * i) for i, at in enumerate((FIRST, SECOND, THIRD, END - S))]
     gpu = {("gpu_memory_used_bytes", gpu): [(at, 5.0 * value) for at, value in fds] for gpu in "01"}
-    result = reloads(events(), requests(), samples_of({("server_fds", ""): fds, **gpu}))
+    result = reloads(events(), columns(requests()), samples_of({("server_fds", ""): fds, **gpu}))
     assert result and result.rises["server_threads"] is None
     fds_rise, gpu_rise = result.rises["server_fds"], result.rises["gpu_memory_used_bytes"]
     assert fds_rise and fds_rise.per_reload == pytest.approx(expected, abs=1e-9) and fds_rise.readings == 4
@@ -103,7 +104,7 @@ def test_memory_before_and_at_its_highest_until_the_next_reload() -> None:
     """What was replaced may go when the latency has long recovered."""
     rss = [(FIRST - S, 100.0), (FIRST + S, 200.0), (RECOVERED + S, 250.0), (SECOND + S, 400.0)]
     gpu = {("gpu_memory_used_bytes", gpu): [(at, 2 * value) for at, value in rss] for gpu in "01"}
-    result = reloads(events(), requests(), samples_of({("server_rss_bytes", ""): rss, **gpu}))
+    result = reloads(events(), columns(requests()), samples_of({("server_rss_bytes", ""): rss, **gpu}))
     assert result and (result.reloads[0].rss_before_bytes, result.reloads[0].rss_peak_bytes) == (100.0, 250.0)
     assert (result.reloads[0].gpu_before_bytes, result.reloads[0].gpu_peak_bytes) == (400.0, 1000.0)
 
@@ -210,7 +211,7 @@ def test_what_is_open_while_requests_pile_up_is_no_leak() -> None:
     """The second reload begins before the load is calm again: what is open then is not the first one's."""
     fds = [(FIRST - 1, 30.0), (SECOND - 1, 900.0), (THIRD - 1, 30.0), (END - S, 30.0)]
     slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
-    result = reloads(events(), slow, samples_of({("server_fds", ""): fds}))
+    result = reloads(events(), columns(slow), samples_of({("server_fds", ""): fds}))
     assert result and result.reloads[0].recovery_ns is None
     rise = result.rises["server_fds"]
     assert rise and (rise.readings, rise.per_reload) == (3, pytest.approx(0, abs=1e-9))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import MS, request_of, samples_of
@@ -108,22 +109,22 @@ def test_the_stanza_has_the_cache_and_how_the_server_is_told() -> None:
 
 def test_no_plan_no_repeats(tmp_path: Path) -> None:
     assert read_prompts(tmp_path / "plan.jsonl") == {}
-    assert find_repeats([request_of(0, [])], {}).repeated == frozenset()
+    assert find_repeats(columns([request_of(0, [])]), {}).repeated.tolist() == [False]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.integers(1, 20), st.booleans()), max_size=30))
 def test_repeats_against_the_definition(drawn: list[tuple[int, int, int, bool]]) -> None:
     outcomes = {True: Outcome.COMPLETED, False: Outcome.REJECTED}
     requests = [request_of(due, [due + took], outcomes[good], prompt=prompt) for prompt, due, took, good in drawn]
-    found = find_repeats(requests, {("c1", n): bytes([n]) for n in range(4)})
+    found = find_repeats(columns(requests), {("c1", str(n)): bytes([n]) for n in range(4)})
     order = sorted(range(len(requests)), key=lambda at: (requests[at].sent_ns, at))
     for place, at in enumerate(order):
         earlier = [requests[other] for other in order[:place] if requests[other].prompt == requests[at].prompt]
-        assert (at in found.repeated) == bool(earlier)
+        assert found.repeated[at] == bool(earlier)
         same = [r for r in requests if r.prompt == requests[at].prompt and r.outcome is Outcome.COMPLETED and r is not requests[at]]
         sent_ns = requests[at].sent_ns
         assert sent_ns is not None
-        assert not (at in found.servable and not any((r.done_ns or 0) <= sent_ns for r in same))
+        assert not (found.servable[at] and not any((r.done_ns or 0) <= sent_ns for r in same))
 
 
 @pytest.mark.parametrize(("read_after_warmup", "hits"), [(True, 3), (False, None)])
@@ -131,7 +132,7 @@ def test_hits_of_the_warm_up_are_not_the_stages(read_after_warmup: bool, hits: i
     """5 warm-up requests, 4 of them hits, until 50 ms; the stage of 6 requests, 3 hits, from 60 ms. Broken off, its span begins at 0."""
     warm = [request_of(i * 10 * MS, [i * 10 * MS + 9 * MS], prompt=0, warmup=True) for i in range(5)]
     own = [request_of((60 + i * 10) * MS, [(69 + i * 10) * MS], prompt=1 + i // 2) for i in range(6)]
-    prompts = {("c1", n): bytes([n]) for n in range(4)}
+    prompts = {("c1", str(n)): bytes([n]) for n in range(4)}
     readings = {0: (0, 0, 0, 0), 55: (5, 4, 1, 2), 130: (11, 7, 4, 2)}
     if not read_after_warmup:
         del readings[55]
@@ -139,7 +140,7 @@ def test_hits_of_the_warm_up_are_not_the_stages(read_after_warmup: bool, hits: i
     series = {(name, ""): [(at * MS, float(row[i])) for at, row in readings.items()] for i, name in enumerate(names)}
     samples = samples_of(series | {("response_cache_entries", ""): [(at * MS, 2.0) for at in readings]})
     requests = [*warm, *own]
-    stage = cached_stage("c1", 0, 125 * MS, requests, find_repeats(requests, prompts), samples)
+    stage = cached_stage("c1", 0, 125 * MS, columns(requests), find_repeats(columns(requests), prompts), samples)
     found = stage and (stage.answered, stage.hits, stage.misses, stage.evictions)
     assert found == (None if hits is None else (6, hits, 3, 0))
 
@@ -152,4 +153,4 @@ def test_requests_of_another_client_are_not_taken_for_the_stages() -> None:
             for name in ("triton_success_count", "response_cache_hit_count", "response_cache_miss_count")
         }
     )
-    assert cached_stage("c1", 0, 30 * MS, own, find_repeats(own, {}), samples) is None
+    assert cached_stage("c1", 0, 30 * MS, columns(own), find_repeats(columns(own), {}), samples) is None

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+from columns import columns
 from synthetic_run import request_of, samples_of
 
 from trtbench.analysis.deployments import throughput_curve
@@ -16,17 +18,17 @@ STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "
 
 def test_a_window_replaces_what_its_start_told() -> None:
     window = StageWindow("c1", "concurrency", 1, 5, 80, 9, "done")
-    assert stage_spans([STARTED, Event(80, "stage_finished", "d", asdict(window))], []) == [StageSpan(**asdict(window))]
+    assert stage_spans([STARTED, Event(80, "stage_finished", "d", asdict(window))], columns([])) == [StageSpan(**asdict(window))]
 
 
 def test_a_stage_without_a_window_ends_with_its_last_known_instant() -> None:
     records = [request_of(6, [20, 30]), request_of(7, [50], done_ns=None), request_of(1, [2], warmup=True)]
-    assert stage_spans([STARTED], records) == [StageSpan("c1", "concurrency", 1, 5, 50, 9, "broken_off")]
-    assert stage_spans([STARTED], []) == [StageSpan("c1", "concurrency", 1, 5, 5, 9, "broken_off")]
+    assert stage_spans([STARTED], columns(records)) == [StageSpan("c1", "concurrency", 1, 5, 50, 9, "broken_off")]
+    assert stage_spans([STARTED], columns([])) == [StageSpan("c1", "concurrency", 1, 5, 5, 9, "broken_off")]
 
 
 def test_warm_up_is_not_measured() -> None:
-    assert {name: len(rows) for name, rows in by_stage([request_of(0, [1]), request_of(0, [1], warmup=True)]).items()} == {"c1": 1}
+    assert {name: len(rows) for name, rows in by_stage(columns([request_of(0, [1]), request_of(0, [1], warmup=True)])).items()} == {"c1": 1}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_stage_that_ended_because_it_was_steady_supports_its_rates(summary: Su
     ("ttfts", "grew"), [([10] * 80, False), ([10] * 20 + [15] * 40 + [21] * 20, True), ([10] * 20 + [20] * 60, False), ([1] * 79, None)]
 )
 def test_backlog(ttfts: list[int], grew: bool | None) -> None:
-    assert backlog_grew(ttfts) is grew
+    assert backlog_grew(np.array(ttfts)) is grew
 
 
 def test_cpu_that_is_neither_the_servers_nor_the_clients() -> None:

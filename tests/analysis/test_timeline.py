@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import MS, S, request_of, samples_of
@@ -49,7 +50,7 @@ def test_the_course_of_a_deployment() -> None:
             ("inflight_scheduled_requests", ""): [*every, (9 * S, 0)],
         }
     )
-    found = timeline(samples, [gone(3 * S), gone(S), gone(2 * S, planned=False), request_of(0, [S])])
+    found = timeline(samples, columns([gone(3 * S), gone(S), gone(2 * S, planned=False), request_of(0, [S])]))
     assert found.kv_blocks_max == 60
     assert found.free_blocks.low == (60, 59, 58, 57, 56)
     assert found.reused_blocks == found.paused == Curve((), (), ())
@@ -58,7 +59,7 @@ def test_the_course_of_a_deployment() -> None:
 
 
 def test_many_cancels_are_thinned_from_end_to_end() -> None:
-    found = timeline(samples_of({}), [gone(i * MS + 1) for i in range(5000)])
+    found = timeline(samples_of({}), columns([gone(i * MS + 1) for i in range(5000)]))
     assert len(found.cancels_ns) == 400
     assert (found.cancels_ns[0], found.cancels_ns[-1]) == (1, 4999 * MS + 1)
     assert found.kv_blocks_max is None

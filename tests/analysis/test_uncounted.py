@@ -10,15 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import OUTPUT_TOKENS, request_of, write_synthetic_run
 
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.analysis.uncounted import TokenCounting, spread, with_counts
+from trtbench.analysis.uncounted import TokenCounting, with_counts
 from trtbench.records import Outcome
 from trtbench.report.core import core_table
-from trtbench.rundir import RunDirectory
+from trtbench.rundir import RunDirectory, spread
 
 LLMAPI = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
 STAGES = ("c1", "c4")  # where every request completed
@@ -46,8 +47,8 @@ def test_what_each_request_is_known_by() -> None:
         _silent(),
         request_of(0, [], outcome=Outcome.UNAVAILABLE, asked_output_tokens=4),  # no output, nothing to count
     ]
-    counted, counting = with_counts(requests)
-    assert [r.token_counts for r in counted] == [[1, 1], [1] * 4, [2, 3, 2, 3], [0, 1, 1, 1], [1] * 4, [0, 1, 0, 1], [0] * 4, []]
+    counted, counting = with_counts(columns(requests))
+    assert [r.token_counts for r in counted.records()] == [[1, 1], [1] * 4, [2, 3, 2, 3], [0, 1, 1, 1], [1] * 4, [0, 1, 0, 1], [0] * 4, []]
     assert counting == TokenCounting(by_length=2, estimated=3, unknown=1, compared=1, error_ratio=0.25, uncertain_ratio=(9 * 0.25 + 3) / 25)
     assert not counting.is_sure
     assert requests[1].token_counts == [0] * 4, "the records stay as they were written"
@@ -55,10 +56,12 @@ def test_what_each_request_is_known_by() -> None:
 
 def test_a_few_short_estimates_among_many_told_do_not_matter() -> None:
     told = [_silent(finish_reason="length", text_tokens=4) for _ in range(40)]
-    assert with_counts([*told, _silent(finish_reason="stop", text_tokens=2)])[1].is_sure, "one end token of 162 tokens"
-    assert not with_counts([*told[:9], _silent(finish_reason="stop", text_tokens=2)])[1].is_sure, "too few to hold the tokenizer against"
+    assert with_counts(columns([*told, _silent(finish_reason="stop", text_tokens=2)]))[1].is_sure, "one end token of 162 tokens"
+    assert not with_counts(columns([*told[:9], _silent(finish_reason="stop", text_tokens=2)]))[1].is_sure, (
+        "too few to hold the tokenizer against"
+    )
     off = [_silent(finish_reason="length", text_tokens=3) for _ in range(40)]
-    assert not with_counts([*off, *[_silent(finish_reason="stop", text_tokens=2)] * 20])[1].is_sure
+    assert not with_counts(columns([*off, *[_silent(finish_reason="stop", text_tokens=2)] * 20]))[1].is_sure
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from columns import columns
 from report.test_encoder import FOREIGN
 from synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
 from synthetic_run import samples_of
@@ -35,7 +36,7 @@ def alike() -> list[Event]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figure_shows_versions_memory_and_instants(summary: Summary, language: Language) -> None:
-    drawings = plots.draw(with_reloads(summary, reloads(events(), requests(), samples_of(MEMORY))), Words(language))
+    drawings = plots.draw(with_reloads(summary, reloads(events(), columns(requests()), samples_of(MEMORY))), Words(language))
     svg = drawings["reloads-default-fp16"].svg
     words = Words(language if plots._cjk_font() else "en")
     shown = ("version 1", "version 2") if words.language == "en" else ()
@@ -45,12 +46,12 @@ def test_the_figure_shows_versions_memory_and_instants(summary: Summary, languag
 
 def test_no_figure_of_a_load_without_answers_or_reloads(summary: Summary) -> None:
     nothing = replace(requests()[0], token_ns=[], token_counts=[])
-    assert "reloads-default-fp16" not in plots.draw(with_reloads(summary, reloads(events(), [nothing], NO_SAMPLES)), Words("en"))
+    assert "reloads-default-fp16" not in plots.draw(with_reloads(summary, reloads(events(), columns([nothing]), NO_SAMPLES)), Words("en"))
     assert "reloads-default-fp16" not in plots.draw(summary, Words("en"))
 
 
 def test_repeats_stand_as_a_median_and_its_range(summary: Summary) -> None:
-    found = reloads(alike(), requests(), NO_SAMPLES)
+    found = reloads(alike(), columns(requests()), NO_SAMPLES)
     (spread,) = [
         block
         for block in reload_blocks(with_reloads(summary, found), Words("en"), ())
@@ -65,7 +66,7 @@ def test_repeats_stand_as_a_median_and_its_range(summary: Summary) -> None:
 
 
 def test_repeats_are_pooled_with_the_count_that_a_p99_lacks(summary: Summary) -> None:
-    blocks = reload_blocks(with_reloads(summary, reloads(alike(), requests(), NO_SAMPLES)), Words("en"), ())
+    blocks = reload_blocks(with_reloads(summary, reloads(alike(), columns(requests()), NO_SAMPLES)), Words("en"), ())
     (pool,) = [block for block in blocks if isinstance(block, Table) and "all windows" in block.caption]
     (row,) = pool.rows
     assert row[:2] == ("changed configuration", "3") and row[3] == "- (51)" and row[4] == "-" and row[5] == "50.0 … 400"
@@ -78,7 +79,7 @@ def of_encoder() -> list[RequestRecord]:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_of_an_encoder_nothing_is_said_of_tokens(summary: Summary, language: Language) -> None:
     words = Words(language, "embed")
-    with_them = with_reloads(summary, reloads(alike(), of_encoder(), NO_SAMPLES))
+    with_them = with_reloads(summary, reloads(alike(), columns(of_encoder()), NO_SAMPLES))
     blocks = reload_blocks(with_them, words, ("reloads-default-fp16",))
     assert not FOREIGN.findall(str(blocks))
     assert all(len(row) == len(block.header) for block in blocks if isinstance(block, Table) for row in block.rows)
@@ -88,12 +89,12 @@ def test_of_an_encoder_nothing_is_said_of_tokens(summary: Summary, language: Lan
 def test_a_reload_that_did_not_end_as_asked_says_so(summary: Summary) -> None:
     happened = events()
     next(e for e in happened if e.kind == "reload_finished").data["error"] = "m is still served"
-    blocks = reload_blocks(with_reloads(summary, reloads(happened, requests(), NO_SAMPLES)), Words("en"), ())
+    blocks = reload_blocks(with_reloads(summary, reloads(happened, columns(requests()), NO_SAMPLES)), Words("en"), ())
     (done,) = [block for block in blocks if isinstance(block, Table) and "what each reload did" in block.caption]
     assert done.rows[0][2] == "loaded, but not all that was asked was done"
 
 
 def test_a_single_round_has_no_table_of_repeats(summary: Summary) -> None:
-    found = reloads(events(), requests(), NO_SAMPLES)
+    found = reloads(events(), columns(requests()), NO_SAMPLES)
     captions = [block.caption for block in reload_blocks(with_reloads(summary, found), Words("en"), ()) if isinstance(block, Table)]
     assert len(captions) == 5 and not any("repeats" in caption for caption in captions)

@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 import yaml
+from columns import columns
 from synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 
 import trtbench.report
@@ -116,7 +117,7 @@ BAD_LIMITS = ContextLimits("low_memory", 8, 32, 4096, "positions", (Limit(1, 64,
 
 
 def bad_reloads() -> Iterator[Reloads]:
-    found = reloads(events(), requests(), NO_SAMPLES)
+    found = reloads(events(), columns(requests()), NO_SAMPLES)
     assert found
     first, *others = found.reloads
     leaks: dict[str, Rise | None] = {"server_rss_bytes": Rise(5e6, 1e6, 6, 1e8), "server_fds": Rise(2.0, 0.5, 6, 40.0)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from columns import columns
 from conftest import SMALL
 from load.asking import LATER_NS, with_client
 from serving.command import RAN
@@ -81,7 +82,8 @@ def _bench(server: TritonServer, engine: Path, model: str, runs: Path) -> Benche
 @pytest.mark.parametrize("model", MODELS)
 def test_every_family_counts_the_tokens_that_were_made(benched: Any, model: str) -> None:
     result, records, _ = benched[model]
-    counted, counting = with_counts(records)
+    requests, counting = with_counts(columns(records))
+    counted = requests.records()
     assert [(r.outcome, r.token_counts, r.echoed_tokens) for r in counted] == [(Outcome.COMPLETED, [1] * OUTPUT_TOKENS, 0)] * REQUESTS
     assert result.stages[0].throughput.output_tokens == REQUESTS * OUTPUT_TOKENS and not result.stages[0].throughput.tokens_estimated
     if model == "llmapi":  # by the server's own word for how each ended; what our tokenizer would have said is held against it

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trtbench.records import Outcome, RequestRecord
+from trtbench.records import Outcome
+from trtbench.rundir import Requests
 
-T = TypeVar("T")
+_FIRST_PROMPTS = 10_000
+"""Of each stage, by their place in the plan, so that two engines are compared on the same ones."""
+Values = npt.NDArray[Any]
 Key = tuple[str, int, int]
 """(stage, prompt, asked output tokens): the same plan gives the same prompt under the same key."""
+Answers = dict[Key, Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ class EmbeddingAgreement:
     least_cosine: float
 
 
-def embeddings(requests: Iterable[RequestRecord]) -> dict[Key, list[float]]:
+def embeddings(requests: Requests) -> Answers:
     """Embeddings by key, where they were kept; the first completed request of each."""
-    return _answers(requests, lambda request: request.embedding)
+    return _answers(requests, "embedding", np.float64)
 
 
-def embedding_agreement(base: dict[Key, list[float]], other: dict[Key, list[float]]) -> EmbeddingAgreement | None:
+def embedding_agreement(base: Answers, other: Answers) -> EmbeddingAgreement | None:
     """None when the two have no prompt in common, or vectors of different lengths."""
     pairs = [(np.asarray(base[key]), np.asarray(other[key])) for key in base if key in other]
     if not pairs or any(left.shape != right.shape for left, right in pairs):
@@ -56,20 +58,25 @@ def cosine(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> flo
     return float((left / lengths[0]) @ (right / lengths[1])) if all(lengths) else 0.0
 
 
-def outputs(requests: Iterable[RequestRecord]) -> dict[Key, list[int]]:
+def outputs(requests: Requests) -> Answers:
     """Token ids by key, the first completed request of each."""
-    return _answers(requests, lambda request: request.output_ids)
+    return _answers(requests, "output_ids", np.int64)
 
 
-def _answers(requests: Iterable[RequestRecord], answer: Callable[[RequestRecord], list[T] | None]) -> dict[Key, list[T]]:
-    found: dict[Key, list[T]] = {}
-    for request in requests:
-        if request.outcome is Outcome.COMPLETED and (values := answer(request)):
-            found.setdefault((request.stage, request.prompt, request.asked_output_tokens), values)
+def _answers(requests: Requests, column: str, dtype: type[np.generic]) -> Answers:
+    """Of the first prompts of each stage: as many as tell how two engines differ, whatever the length of the run."""
+    chosen = requests.select(requests.ended(Outcome.COMPLETED) & (requests.prompt < _FIRST_PROMPTS))
+    stages, prompts, asked = chosen.texts("stage"), chosen.prompt.tolist(), chosen.asked_output_tokens.tolist()
+    found: Answers = {}
+    for at, values in chosen.lists(column):
+        for i, place in enumerate(at.tolist()):
+            of_request = values.values[values.offsets[i] : values.offsets[i + 1]]
+            if len(of_request):
+                found.setdefault((stages.values[stages.codes[place]], prompts[place], asked[place]), of_request.astype(dtype))
     return found
 
 
-def agreement(base: dict[Key, list[int]], other: dict[Key, list[int]]) -> Agreement | None:
+def agreement(base: Answers, other: Answers) -> Agreement | None:
     """None when the two have no prompt in common."""
     pairs = [(base[key], other[key]) for key in base if key in other]
     if not pairs:
@@ -77,14 +84,15 @@ def agreement(base: dict[Key, list[int]], other: dict[Key, list[int]]) -> Agreem
     prefixes = [prefix_ratio(left, right) for left, right in pairs]
     return Agreement(
         prompts=len(pairs),
-        identical_ratio=sum(left == right for left, right in pairs) / len(pairs),
+        identical_ratio=sum(np.array_equal(left, right) for left, right in pairs) / len(pairs),
         mean_prefix_ratio=sum(prefixes) / len(pairs),
-        first_token_ratio=sum(left[0] == right[0] for left, right in pairs) / len(pairs),
+        first_token_ratio=sum(int(left[0] == right[0]) for left, right in pairs) / len(pairs),
     )
 
 
-def prefix_ratio(left: Sequence[int], right: Sequence[int]) -> float:
+def prefix_ratio(left: Values, right: Values) -> float:
     """Length of the common prefix / length of the longer; 1 for two empty outputs."""
-    longer = max(len(left), len(right))
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+    longer, shorter = max(len(left), len(right)), min(len(left), len(right))
+    differs = np.flatnonzero(np.asarray(left[:shorter]) != np.asarray(right[:shorter]))
+    common = int(differs[0]) if len(differs) else shorter
     return common / longer if longer else 1.0

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from trtbench.analysis.facts import DeploymentFacts
-from trtbench.analysis.latency import tpot_ns, ttft_ns
-from trtbench.analysis.outcomes import is_cancelled_as_planned
+from trtbench.analysis.latency import e2e_latency_ns, tpot_ns, ttft_ns
+from trtbench.analysis.outcomes import cancelled_as_planned
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.stages import StageResult, is_disturbed
-from trtbench.analysis.throughput import keeps, measured_window
-from trtbench.records import Outcome, RequestRecord
+from trtbench.analysis.throughput import keeps, measured_window, tokens_inside
+from trtbench.rundir import Ints, Requests
 from trtbench.scenario import Scenario, Slo, Stage
 
-Records = Mapping[str, Sequence[RequestRecord]]
+Records = Mapping[str, Requests]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +62,37 @@ def cancel_controls(
     whole = [stage for stage in scenario.load if stage.label in ran and not (stage.mode == "concurrency" and stage.duration_s)]
     if facts.may_cache_prefixes:
         return ()
-    calm = {stage.drawn_as: stage for stage in reversed(whole) if not any(r.planned_cancel for r in records.get(stage.label, ()))}
+    calm = {s.drawn_as: s for s in reversed(whole) if not (s.label in records and records[s.label].planned_cancel.any())}
     disturbed = {stage.span.name for stage in stages if is_disturbed(stage, cpu_count)}
     found = (_control(stage, calm.get(stage.drawn_as), records, scenario.slo, disturbed) for stage in whole)
     return tuple(one for one in found if one)
 
 
 def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo, disturbed: set[str]) -> CancelControl | None:
-    of_stage, of_control = records.get(stage.label, ()), records.get(calm.label, ()) if calm else ()
-    cancelled = sum(map(is_cancelled_as_planned, of_stage))
-    both = _completed(of_stage) & _completed(of_control)
-    again = not any(request.planned_cancel for request in of_stage)
-    if calm is None or calm is stage or not both or not (cancelled or again):
+    if calm is None or calm is stage or stage.label not in records or calm.label not in records:
+        return None
+    of_stage, of_control = records[stage.label], records[calm.label]
+    cancelled = int(cancelled_as_planned(of_stage).sum())
+    both = np.intersect1d(of_stage.completed.index, of_control.completed.index)
+    again = not of_stage.planned_cancel.any()
+    if not len(both) or not (cancelled or again):
         return None
     beside, without = (_survivors(r, both, slo, stage.duration_s) for r in (of_stage, of_control))
     doubtful = bool({stage.label, calm.label} & disturbed)
     return CancelControl(stage.label, calm.label, cancelled / len(of_stage), len(both), doubtful, beside, without)
 
 
-def _completed(requests: Sequence[RequestRecord]) -> set[int]:
-    return {request.index for request in requests if request.outcome is Outcome.COMPLETED}
-
-
-def _survivors(requests: Sequence[RequestRecord], indices: set[int], slo: Slo, duration_s: float | None) -> Survivors:
-    chosen = [request for request in requests if request.index in indices]
+def _survivors(requests: Requests, indices: Ints, slo: Slo, duration_s: float | None) -> Survivors:
+    chosen = requests.select(np.isin(requests.index, indices))
     window = measured_window(requests, duration_s)
     assert window  # some of them are done
-    tokens = sum(n for r in chosen for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
-    counted = all(r.counts_tokens for r in chosen) and any(r.asked_output_tokens for r in chosen)
-    good = sum(keeps(r, slo) and window.holds(r.done_ns) for r in chosen) if slo.model_dump(exclude_none=True) else None
+    tokens = tokens_inside(chosen, window)
+    counted = bool(chosen.counts_tokens.all() and chosen.asked_output_tokens.any())
+    good = int((keeps(chosen, slo) & window.holds(chosen.done_ns)).sum()) if slo.model_dump(exclude_none=True) else None
     return Survivors(
         tokens_per_s=tokens / window.seconds if window.seconds > 0 and counted else None,
         goodput=good / window.seconds if good is not None and window.seconds > 0 else None,
-        ttft_ns=Distribution.of(ttft for r in chosen if (ttft := ttft_ns(r)) is not None),
-        tpot_ns=Distribution.of(tpot for r in chosen if (tpot := tpot_ns(r)) is not None),
-        e2e_latency_ns=Distribution.of(r.done_ns - r.due_ns for r in chosen if r.done_ns is not None),
+        ttft_ns=Distribution.of(ttft_ns(chosen)),
+        tpot_ns=Distribution.of(tpot_ns(chosen)),
+        e2e_latency_ns=Distribution.of(e2e_latency_ns(chosen)),
     )

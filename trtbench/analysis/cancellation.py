@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.engine_gauges import sent_and_done_ns
 from trtbench.analysis.facts import DeploymentFacts
-from trtbench.analysis.kv_cache import Residency, RunningSum
-from trtbench.analysis.outcomes import is_cancelled_as_planned
-from trtbench.analysis.throughput import measured_window
-from trtbench.records import Outcome, RequestRecord
-from trtbench.rundir import Samples
+from trtbench.analysis.kv_cache import Residency, SumAt
+from trtbench.analysis.outcomes import cancelled_as_planned
+from trtbench.analysis.throughput import measured_window, tokens_inside
+from trtbench.rundir import MISSING, Ints, Requests, Samples
 
 SETTLE_NS = 1_000_000_000
 _LOOK_NS = 10_000_000_000
@@ -56,8 +55,8 @@ class Cancellation:
 
 def cancellation(
     name: str,
-    of_stage: Sequence[RequestRecord],
-    of_deployment: Sequence[RequestRecord],
+    of_stage: Requests,
+    of_deployment: Requests,
     residency: Residency,
     samples: Samples,
     interval_ns: int,
@@ -65,51 +64,52 @@ def cancellation(
     facts: DeploymentFacts,
 ) -> Cancellation | None:
     """None for a stage without requests that were cancelled as planned. `residency` is that of all the deployment's requests."""
-    cancelled = [r for r in of_stage if is_cancelled_as_planned(r) and r.done_ns is not None]
-    if not cancelled:
+    cancelled = of_stage.select(cancelled_as_planned(of_stage) & (of_stage.done_ns != MISSING))
+    if not len(cancelled):
         return None
-    survivors = [r for r in of_stage if r.outcome is Outcome.COMPLETED]
+    survivors = of_stage.completed
     window = measured_window(of_stage, duration_s)
-    tokens = sum(n for r in survivors for at, n in zip(r.token_ns, r.token_counts, strict=True) if window and window.holds(at))
-    counted = all(r.counts_tokens for r in of_stage) and any(r.asked_output_tokens for r in of_stage)
-    ends = [r.done_ns for r in cancelled if r.done_ns is not None]
-    waits = _let_go_ns(ends, of_deployment, samples, interval_ns)
-    known = None if waits is None else [wait for wait in waits if wait is not None]
-    until_ns = max(ends) + SETTLE_NS + _LOOK_NS
+    tokens = tokens_inside(survivors, window) if window else 0
+    counted = bool(of_stage.counts_tokens.all() and of_stage.asked_output_tokens.any())
+    ends = cancelled.done_ns
+    known = _let_go_ns(ends, of_deployment, samples, interval_ns)
+    until_ns = int(ends.max()) + SETTLE_NS + _LOOK_NS
     account = None
     if not facts.may_cache_prefixes:
-        account = _account(of_deployment, residency, samples, (min(ends), until_ns), interval_ns, facts.provider == "openvino")
-    back = account.back_ns(ends, interval_ns) if account else []
+        account = _account(of_deployment, residency, samples, (int(ends.min()), until_ns), interval_ns, facts.provider == "openvino")
+    back = account.back_ns(ends, interval_ns) if account else np.empty(0, np.int64)
     return Cancellation(
         stage=name,
         cancelled=len(cancelled),
         survivors=len(survivors),
         survivor_tokens_per_s=tokens / window.seconds if window and window.seconds > 0 and counted else None,
-        wasted_tokens=sum(r.output_tokens for r in cancelled) if counted else None,
+        wasted_tokens=int(cancelled.output_tokens.sum()) if counted else None,
         let_go=None if known is None else len(known),
-        let_go_max_ns=max(known) if known and len(known) == len(ends) else None,
-        blocks_beyond=account.beyond(max(ends) + SETTLE_NS, until_ns) if account else None,
-        let_go_median_ns=float(np.median(known)) if known else None,
+        let_go_max_ns=int(known.max()) if known is not None and len(known) == len(ends) else None,
+        blocks_beyond=account.beyond(int(ends.max()) + SETTLE_NS, until_ns) if account else None,
+        let_go_median_ns=float(np.median(known)) if known is not None and len(known) else None,
         blocks_back=len(back) if account else None,
-        blocks_back_median_ns=float(np.median(back)) if back else None,
-        blocks_back_max_ns=max(back) if len(back) == len(ends) else None,
+        blocks_back_median_ns=float(np.median(back)) if len(back) else None,
+        blocks_back_max_ns=int(back.max()) if len(back) == len(ends) else None,
     )
 
 
-def _let_go_ns(cancels_ns: Sequence[int], requests: Sequence[RequestRecord], samples: Samples, interval_ns: int) -> list[int | None] | None:
-    """For each cancel, the time to the first reading that shows no more active requests than are in flight; None without the gauge."""
+def _let_go_ns(cancels_ns: Ints, requests: Requests, samples: Samples, interval_ns: int) -> Ints | None:
+    """Of the cancels after which a reading shows no more active requests than are in flight, the times to it; None without the gauge."""
     times, active = samples.series("inflight_active_requests")
     if not len(times):
         return None
-    sent = np.sort(np.array([r.sent_ns for r in requests if r.sent_ns is not None], np.int64))
-    done = np.sort(np.array([r.done_ns for r in requests if r.sent_ns is not None and r.done_ns is not None], np.int64))
+    sent, done = sent_and_done_ns(requests)
     in_flight = np.searchsorted(sent, times, "right") - np.searchsorted(done, times, "right")
-    calm = times[active <= in_flight]
-    found: list[int | None] = []
-    for cancel_ns in cancels_ns:
-        at = int(np.searchsorted(calm, cancel_ns + interval_ns, "left"))
-        found.append(int(calm[at]) - cancel_ns if at < len(calm) else None)
-    return found
+    return _until(times[active <= in_flight], cancels_ns, interval_ns)
+
+
+def _until(readings_ns: Ints, cancels_ns: Ints, interval_ns: int) -> Ints:
+    """From each cancel to the first of these readings an interval after it or later; of those that have one."""
+    at = np.searchsorted(readings_ns, cancels_ns + interval_ns, "left")
+    seen = at < len(readings_ns)
+    waits: Ints = readings_ns[at[seen]] - cancels_ns[seen]
+    return waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +128,13 @@ class _Account:
         at = int(np.searchsorted(self.times_ns, from_ns, "left"))
         return max(0, int(self.used[at]) - int(self.most[at])) if at < len(self.times_ns) and self.times_ns[at] <= until_ns else None
 
-    def back_ns(self, cancels_ns: Sequence[int], interval_ns: int) -> list[int]:
+    def back_ns(self, cancels_ns: Ints, interval_ns: int) -> Ints:
         """Times from cancels until one of them showed no block beyond; of those that have one."""
-        clear = self.times_ns[self.used <= self.most]
-        firsts = ((cancel_ns, int(np.searchsorted(clear, cancel_ns + interval_ns, "left"))) for cancel_ns in cancels_ns)
-        return [int(clear[at]) - cancel_ns for cancel_ns, at in firsts if at < len(clear)]
+        return _until(self.times_ns[self.used <= self.most], cancels_ns, interval_ns)
 
 
 def _account(
-    requests: Sequence[RequestRecord], residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, idles: bool
+    requests: Requests, residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, idles: bool
 ) -> _Account | None:
     """In `span_ns`. `idles`: whether the gauge is fresh without any request; TensorRT-LLM's stands still while it idles."""
     times, used = samples.series("kv_blocks_used")
@@ -145,21 +143,24 @@ def _account(
         return None
     chosen = (times >= span_ns[0]) & (times <= span_ns[1])
     times, used = times[chosen], used[chosen]
-    held = RunningSum(step for request in requests for step in _most_blocks(request, interval_ns, int(block_tokens[-1])))
-    most = held.at(times)
+    most = _most_blocks(requests, times, interval_ns, int(block_tokens[-1]))
     known = ~residency.in_prefill(times, interval_ns) & ((most > 0) | idles)
     return _Account(times[known], used[known], most[known])
 
 
-def _most_blocks(request: RequestRecord, interval_ns: int, block_tokens: int) -> list[tuple[int, int]]:
-    """Changes of the most blocks that it can hold, from its first token until an interval after its end: a token may be made that has
-    not arrived."""
-    if not request.token_ns or request.done_ns is None:
-        return []
-    steps, held, made = [], 0, 0
-    for at, count in zip(request.token_ns, request.token_counts, strict=True):
-        made += count
-        blocks = -(-(request.input_tokens + min(made + 1, request.asked_output_tokens)) // block_tokens)
-        steps.append((at, blocks - held))
-        held = blocks
-    return [*steps, (request.done_ns + interval_ns, -held)]
+def _most_blocks(requests: Requests, times: Ints, interval_ns: int, block_tokens: int) -> Ints:
+    """The most blocks that they can hold at `times`, each request from its first token until an interval after its end: a token may be
+    made that has not arrived."""
+    total = SumAt(times)
+    held = requests.select((requests.responses > 0) & (requests.done_ns != MISSING))
+    for tokens in held.tokens():
+        counts, rows = tokens.counts, tokens.counts.rows()
+        running = np.cumsum(counts.values, dtype=np.int64)
+        before = np.concatenate([[0], running])[counts.offsets[:-1]]
+        made = np.minimum(running - before[rows] + 1, held.asked_output_tokens[tokens.at][rows])
+        blocks = counts.with_values(-(-(held.input_tokens[tokens.at][rows] + made) // block_tokens))
+        steps = np.diff(blocks.values, prepend=0)
+        steps[blocks.offsets[:-1]] = blocks.values[blocks.offsets[:-1]]
+        total.add(tokens.arrivals.values, steps)
+        total.add(held.done_ns[tokens.at] + interval_ns, -blocks.lasts(0))
+    return total.sums()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trtbench.analysis.agreement import Agreement, EmbeddingAgreement, Key, agreement, embedding_agreement
+from trtbench.analysis.agreement import Agreement, Answers, EmbeddingAgreement, agreement, embedding_agreement
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.stages import StageResult, is_disturbed
@@ -48,10 +48,10 @@ class Comparison:
 def compare(
     results: Sequence[DeploymentResult],
     engines: Sequence[str],
-    outputs: Mapping[str, dict[Key, list[int]]],
+    outputs: Mapping[str, Answers],
     greedy: bool,
     cpu_count: int,
-    vectors: Mapping[str, dict[Key, list[float]]] | None = None,
+    vectors: Mapping[str, Answers] | None = None,
 ) -> tuple[Comparison, ...]:
     """Each further precision of a deployment against its first, in the order of `engines`: a grid serves them shuffled.
 
@@ -70,9 +70,7 @@ def compare(
     return tuple(found)
 
 
-def _pair(
-    base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, dict[Key, list[int]]], greedy: bool, cpu_count: int
-) -> Comparison:
+def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, Answers], greedy: bool, cpu_count: int) -> Comparison:
     same = base.facts.plan_sha256 is not None and base.facts.plan_sha256 == other.facts.plan_sha256
     pairs = [(left, right) for left in base.stages if (right := other.stage(left.span.name))] if same else []
     return Comparison(

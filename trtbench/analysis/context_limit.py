@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
+import numpy as np
+
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.failure import Basis, FailureClass
 from trtbench.analysis.growth import CostFigure, Growth, linear_growth, power_growth
 from trtbench.analysis.trials import MemoryShort, TrialResult, trial_result
 from trtbench.records import Event, RequestRecord
-from trtbench.rundir import Samples
+from trtbench.rundir import Requests, Samples
 
 PredictedBy = Literal["positions", "prompt", "kv_budget"]
 """prompt: the longest that the engine takes, whatever its positions (TensorRT-LLM without chunked context: what one step holds)."""
@@ -76,20 +78,20 @@ class ContextLimits:
         return limit.passed_tokens <= self.predicted_tokens < limit.failed_tokens
 
 
-def context_limits(
-    events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples, facts: DeploymentFacts
-) -> ContextLimits | None:
+def context_limits(events: Sequence[Event], requests: Requests, samples: Samples, facts: DeploymentFacts) -> ContextLimits | None:
     """None for a deployment that no search was run on. `events` are its own."""
     asked = next((event.data for event in events if event.kind == "context_search_started"), None)
     if asked is None:
         return None
+    tried = [event.data for event in events if event.kind == "context_trial"]
     by_stage: dict[str, list[RequestRecord]] = {}
-    for request in requests:
+    stages = requests.texts("stage")
+    of_trials = np.isin(stages.codes, [code for code, name in enumerate(stages.values) if name in {data["stage"] for data in tried}])
+    for request in requests.select(of_trials).records():  # a search sends few
         by_stage.setdefault(request.stage, []).append(request)
     death = next((event.data for event in events if event.kind == "server_lost"), {})
     trials: list[TrialResult] = []
     most = 0
-    tried = [event.data for event in events if event.kind == "context_trial"]
     for data, following in zip_longest(tried, tried[1:]):
         until_ns = following["start_ns"] if following else None
         trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.counts_cached_blocks, until_ns))

@@ -25,8 +25,8 @@ from trtbench.analysis.transport import Transport, transports
 from trtbench.analysis.uncounted import TokenCounting, with_counts
 from trtbench.analysis.window import gpu_memory
 from trtbench.foreign_text import shown
-from trtbench.records import Event, RequestRecord
-from trtbench.rundir import DeploymentDirectory, Samples, Series
+from trtbench.records import Event
+from trtbench.rundir import MISSING, DeploymentDirectory, Requests, Samples, Series
 from trtbench.scenario import Scenario
 
 _NS_PER_MS = 1_000_000
@@ -91,24 +91,24 @@ class DeploymentResult:
 
 
 def deployment_result(
-    directory: DeploymentDirectory, requests: Sequence[RequestRecord], events: Sequence[Event], scenario: Scenario, cpu_count: int
+    directory: DeploymentDirectory, requests: Requests, events: Sequence[Event], scenario: Scenario, cpu_count: int
 ) -> DeploymentResult:
     """`events` are this deployment's own."""
     recorded, (requests, counting) = requests, with_counts(requests)
-    facts = deployment_facts(directory.name, _facts_file(directory, "deployment.json"), _facts_file(directory, "engine.json"))
+    facts = deployment_facts(directory.name, directory.read_facts("deployment.json"), directory.read_facts("engine.json"))
     samples = directory.samples()
     missing_metrics, stale_pages = missing_families(samples), 0
     if facts.provider != "openvino":  # whose gauges are right at rest too
         samples, stale_pages = without_stale(samples, requests)
-    records, residency = by_stage(requests), Residency(requests)
+    residency = Residency(requests, samples.series("kv_blocks_used")[0])
     stages = tuple(
-        measure(span, records.get(span.name, []), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
+        measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
     )
     opened = {stage.span.name for stage in stages}
     why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
-    missing = {stage.label: records.get(stage.label, []) for stage in scenario.load if stage.label not in opened}
+    missing = {stage.label: requests.stage(stage.label) for stage in scenario.load if stage.label not in opened}
     ready = _data_of(events, "server_ready")
-    pressures = _pressures(stages, records, samples, facts)
+    pressures = _pressures(stages, requests, samples, facts)
     return DeploymentResult(
         name=directory.name,
         facts=facts,
@@ -129,7 +129,7 @@ def deployment_result(
         gpu_health=gpu_health(samples),
         not_told=_not_told(events),
         counting=counting,
-        echoed=sum(request.echoed_tokens > 0 for request in requests),
+        echoed=int((requests.echoed_tokens > 0).sum()),
         stale_pages=stale_pages,
         missing_metrics=missing_metrics,
         tokens_beyond_ours=None  # a model that is replaced takes its last counts with it
@@ -142,7 +142,7 @@ def deployment_result(
         kv_pressures=pressures,
         kv_capacity=kv_capacity(pressures),
         cancellations=_cancellations(stages, requests, residency, samples, facts, scenario),
-        cancel_controls=cancel_controls(stages, records, scenario, facts, cpu_count),
+        cancel_controls=cancel_controls(stages, by_stage(requests), scenario, facts, cpu_count),
         cached_stages=_cached(directory, stages, requests, samples),
         server_fault=(_data_of(events, "server_fault") or {}).get("cause"),
     )
@@ -159,13 +159,6 @@ def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]
     return [(s.level, rate) for s in ran if (rate := main_rate(s.throughput))]
 
 
-def _facts_file(directory: DeploymentDirectory, name: str) -> dict[str, Any]:
-    if not (directory.path / name).is_file():
-        return {}
-    value: dict[str, Any] = directory.read_json(name)
-    return value
-
-
 def _data_of(events: Sequence[Event], kind: str) -> dict[str, Any] | None:
     return next((event.data for event in events if event.kind == kind), None)
 
@@ -177,25 +170,21 @@ def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "br
     return "finished" if "deployment_finished" in kinds else "broken_off"
 
 
-def _pressures(
-    stages: Sequence[StageResult], records: Mapping[str, Sequence[RequestRecord]], samples: Samples, facts: DeploymentFacts
-) -> tuple[KvPressure, ...]:
+def _pressures(stages: Sequence[StageResult], requests: Requests, samples: Samples, facts: DeploymentFacts) -> tuple[KvPressure, ...]:
     found = []
     for stage in stages:
         span, users = stage.span, stage.level if stage.is_closed_loop and stage.held_level else None
-        pressure = kv_pressure(span.name, users, records.get(span.name, []), samples, span.start_ns, span.end_ns, facts.may_cache_prefixes)
+        pressure = kv_pressure(span.name, users, requests.stage(span.name), samples, span.start_ns, span.end_ns, facts.may_cache_prefixes)
         if pressure:
             found.append(pressure)
     return tuple(found)
 
 
-def _cached(
-    directory: DeploymentDirectory, stages: Sequence[StageResult], requests: Sequence[RequestRecord], samples: Samples
-) -> tuple[CachedStage, ...]:
+def _cached(directory: DeploymentDirectory, stages: Sequence[StageResult], requests: Requests, samples: Samples) -> tuple[CachedStage, ...]:
     """The plan is read only where a cache was asked."""
     if not len(samples.series("response_cache_miss_count")[0]):
         return ()
-    repeats = find_repeats(requests, read_prompts(directory.plan_jsonl))
+    repeats = find_repeats(requests, read_prompts(directory.plan_jsonl, directory.losses))
     spans = [stage.span for stage in stages]
     found = (cached_stage(span.name, span.start_ns, span.end_ns, requests, repeats, samples) for span in spans)
     return tuple(stage for stage in found if stage)
@@ -214,40 +203,40 @@ def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
 
 def _cancellations(
     stages: Sequence[StageResult],
-    requests: Sequence[RequestRecord],
+    requests: Requests,
     residency: Residency,
     samples: Samples,
     facts: DeploymentFacts,
     scenario: Scenario,
 ) -> tuple[Cancellation, ...]:
-    records, interval_ns = by_stage(requests), scenario.telemetry.interval_ms * _NS_PER_MS
+    interval_ns = scenario.telemetry.interval_ms * _NS_PER_MS
     lengths_s = {stage.label: stage.duration_s for stage in scenario.load}
     found = (
-        cancellation(name, records.get(name, []), requests, residency, samples, interval_ns, lengths_s.get(name), facts)
+        cancellation(name, requests.stage(name), requests, residency, samples, interval_ns, lengths_s.get(name), facts)
         for name in (stage.span.name for stage in stages)
     )
     return tuple(audit for audit in found if audit)
 
 
 def _blocks_left(
-    samples: Samples, stages: Sequence[StageResult], requests: Sequence[RequestRecord], facts: DeploymentFacts, interval_ns: int
+    samples: Samples, stages: Sequence[StageResult], requests: Requests, facts: DeploymentFacts, interval_ns: int
 ) -> int | None:
     """None also where a gauge stands still while the engine idles (TensorRT-LLM), or may count cached blocks.
 
     Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
     in use before its first reading.
     """
-    ends = [request.done_ns for request in requests if request.done_ns is not None]
+    ends = requests.done_ns[requests.done_ns != MISSING]
     if (
         not stages
-        or not ends
+        or not len(ends)
         or facts.provider != "openvino"
         or facts.counts_cached_blocks
         or stages[-1].span.ended not in ("done", "steady")
     ):
         return None
-    first_ns = min(request.due_ns for request in requests)
-    return blocks_left(samples, max(ends) + 2 * interval_ns, first_ns, 0 if facts.mode == "own" else None)
+    first_ns = int(requests.due_ns.min())
+    return blocks_left(samples, int(ends.max()) + 2 * interval_ns, first_ns, 0 if facts.mode == "own" else None)
 
 
 def _peak(series: Series) -> float | None:

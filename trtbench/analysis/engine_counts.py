@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trtbench.records import EngineCounts, RequestRecord
+from trtbench.rundir import MISSING, Ints, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +34,25 @@ class DraftsByRequest:
     acceptance_ratio: float
 
 
-def reuse_by_request(requests: Iterable[RequestRecord]) -> ReuseByRequest | None:
+def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
     """None where no request tells of reused blocks and of others."""
-    told = [counts for counts in _counts(requests) if counts.kv_reused_blocks is not None]
-    missed = [counts for counts in told if counts.kv_missed_blocks is not None]
-    allocated = [counts for counts in told if counts.kv_allocated_blocks is not None]
-    if missed and len(missed) >= len(allocated):
-        return _reuse(missed, [counts.kv_missed_blocks or 0 for counts in missed], "missed")
-    return _reuse(allocated, [counts.kv_allocated_blocks or 0 for counts in allocated], "allocated") if allocated else None
+    reused, missed, allocated = (requests.column(f"engine.kv_{name}_blocks") for name in ("reused", "missed", "allocated"))
+    with_missed, with_allocated = ((reused != MISSING) & (others != MISSING) for others in (missed, allocated))
+    if with_missed.any() and with_missed.sum() >= with_allocated.sum():
+        return _reuse(reused[with_missed], missed[with_missed], "missed")
+    return _reuse(reused[with_allocated], allocated[with_allocated], "allocated") if with_allocated.any() else None
 
 
-def drafts_by_request(requests: Iterable[RequestRecord]) -> DraftsByRequest | None:
+def drafts_by_request(requests: Requests) -> DraftsByRequest | None:
     """None where no request had a draft token: an engine that does not speculate tells zeros."""
-    drafted = [counts for counts in _counts(requests) if counts.draft_tokens and counts.accepted_draft_tokens is not None]
-    if not drafted:
+    drafts, accepted = (requests.column(f"engine.{name}draft_tokens") for name in ("", "accepted_"))
+    drafted = (drafts != MISSING) & (drafts != 0) & (accepted != MISSING)
+    if not drafted.any():
         return None
-    proposed, accepted = (
-        sum(values) for values in zip(*((c.draft_tokens or 0, c.accepted_draft_tokens or 0) for c in drafted), strict=True)
-    )
-    return DraftsByRequest(len(drafted), proposed, accepted, accepted / proposed)
+    proposed, taken = int(drafts[drafted].sum()), int(accepted[drafted].sum())
+    return DraftsByRequest(int(drafted.sum()), proposed, taken, taken / proposed)
 
 
-def _reuse(counts: Sequence[EngineCounts], others: Sequence[int], basis: Literal["missed", "allocated"]) -> ReuseByRequest:
-    reused, other = sum(one.kv_reused_blocks or 0 for one in counts), sum(others)
-    return ReuseByRequest(len(counts), reused, other, basis, reused / (reused + other) if reused + other else None)
-
-
-def _counts(requests: Iterable[RequestRecord]) -> list[EngineCounts]:
-    return [request.engine for request in requests if request.engine]
+def _reuse(reused_blocks: Ints, other_blocks: Ints, basis: Literal["missed", "allocated"]) -> ReuseByRequest:
+    reused, other = int(reused_blocks.sum()), int(other_blocks.sum())
+    return ReuseByRequest(len(reused_blocks), reused, other, basis, reused / (reused + other) if reused + other else None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from trtbench.analysis.window import increase
-from trtbench.records import Outcome, RequestRecord
-from trtbench.rundir import Samples
+from trtbench.records import Outcome
+from trtbench.rundir import MISSING, Ints, Requests, Samples
 
 ENGINE_GAUGES = (
     "inflight_active_requests",
@@ -34,24 +34,25 @@ def missing_families(samples: Samples) -> tuple[str, ...]:
     return tuple(family for series, family in FAMILIES.items() if series not in names)
 
 
-def tokens_beyond_ours(samples: Samples, requests: Sequence[RequestRecord], margin_ns: int) -> int | None:
+def tokens_beyond_ours(samples: Samples, requests: Requests, margin_ns: int) -> int | None:
     """Output tokens that the server counted over the whole run, less those that arrived: 0 where both counted the same.
 
     The C++ backend counts an echoed prompt as output. None without its counter, without readings on both sides of the load (the last
     `margin_ns` after the last answer), or unless every request that was sent completed: what is counted of others is not known.
     """
-    sent = [r for r in requests if r.sent_ns is not None]
-    if not sent or any(r.outcome is not Outcome.COMPLETED or not r.counts_tokens or r.attempts > 1 for r in sent):
+    sent = requests.select(requests.sent_ns != MISSING)
+    known = sent.ended(Outcome.COMPLETED) & sent.counts_tokens & (sent.attempts <= 1)
+    if not len(sent) or not known.all():
         return None
     series = samples.series("engine_output_tokens")
-    start_ns, end_ns = min(r.sent_ns or 0 for r in sent), max(r.done_ns or 0 for r in sent) + margin_ns
+    start_ns, end_ns = int(sent.sent_ns.min()), max(0, int(sent.done_ns.max())) + margin_ns
     if not len(series[0]) or series[0][-1] < end_ns:
         return None
     counted = increase(series, start_ns, end_ns)
-    return None if counted is None else round(counted) - sum(r.output_tokens + r.echoed_tokens for r in sent)
+    return None if counted is None else round(counted) - int((sent.output_tokens + sent.echoed_tokens).sum())
 
 
-def without_stale(samples: Samples, requests: Sequence[RequestRecord]) -> tuple[Samples, int]:
+def without_stale(samples: Samples, requests: Requests) -> tuple[Samples, int]:
     """The samples less the engine's gauges of every page that was stale, and how many pages were.
 
     Stale: the iteration counter stands where the page before had it, and none of our requests was in flight from that page to this one.
@@ -61,8 +62,14 @@ def without_stale(samples: Samples, requests: Sequence[RequestRecord]) -> tuple[
     times, counter = samples.series("engine_iterations")
     if len(times) < 2:
         return samples, 0
-    sent = np.sort(np.array([r.sent_ns for r in requests if r.sent_ns is not None], np.int64))
-    done = np.sort(np.array([r.done_ns for r in requests if r.sent_ns is not None and r.done_ns is not None], np.int64))
+    sent, done = sent_and_done_ns(requests)
     in_flight = np.searchsorted(sent, times[1:], "right") - np.searchsorted(done, times[:-1], "left")
     stale = times[1:][(np.diff(counter) == 0) & (in_flight == 0)]
     return samples.without(ENGINE_GAUGES, stale), len(stale)
+
+
+def sent_and_done_ns(requests: Requests) -> tuple[Ints, Ints]:
+    """When requests were sent, and when those that were sent were done; each sorted."""
+    sent, done = requests.sent_ns, requests.done_ns
+    was_sent = sent != MISSING
+    return np.sort(sent[was_sent]), np.sort(done[was_sent & (done != MISSING)])

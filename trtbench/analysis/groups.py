@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trtbench.analysis.latency import tpot_ns, ttft_ns
+from trtbench.analysis.latency import e2e_latency_ns, tpot_ns, ttft_ns
 from trtbench.analysis.percentile import Distribution
-from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import MISSING, Mask, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +23,32 @@ class Group:
     e2e_latency_ns: Distribution
 
 
-def by_mix(requests: Sequence[RequestRecord]) -> dict[str, Group]:
+def by_mix(requests: Requests) -> dict[str, Group]:
     """By component of a mixed workload; empty where there are not two of them."""
-    return _groups(requests, lambda request: request.mix)
+    mix = requests.texts("mix")
+    return _groups(requests, {name: mix.equal(name) for name in mix.values})
 
 
-def by_turn(requests: Sequence[RequestRecord]) -> dict[str, Group]:
+def by_turn(requests: Requests) -> dict[str, Group]:
     """`first` and `later` turns of sessions: a later one's prompt holds all that was said before. Empty without later turns."""
-    of_sessions = [request for request in requests if request.session is not None]
-    return _groups(of_sessions, lambda request: "later" if request.turn else "first")
+    of_sessions = requests.select(requests.session != MISSING)
+    return _groups(of_sessions, {"first": of_sessions.turn == 0, "later": of_sessions.turn != 0})
 
 
-def _groups(requests: Sequence[RequestRecord], name_of: Callable[[RequestRecord], str]) -> dict[str, Group]:
-    """In the order of the names; empty for fewer than two of them."""
-    members: dict[str, list[RequestRecord]] = {}
-    for request in requests:
-        members.setdefault(name_of(request), []).append(request)
-    return {name: _group(members[name]) for name in sorted(members)} if len(members) > 1 else {}
+def _groups(requests: Requests, masks: Mapping[str, Mask]) -> dict[str, Group]:
+    """In the order of the names, of those that have members; empty for fewer than two of them."""
+    filled = {name: mask for name, mask in sorted(masks.items()) if mask.any()}
+    return {name: _group(requests.select(mask)) for name, mask in filled.items()} if len(filled) > 1 else {}
 
 
-def _group(requests: Sequence[RequestRecord]) -> Group:
-    done = [request for request in requests if request.outcome is Outcome.COMPLETED]
+def _group(requests: Requests) -> Group:
+    done = requests.completed
     return Group(
         requests=len(requests),
         completed=len(done),
-        input_tokens=Distribution.of(request.input_tokens for request in done),
-        output_tokens=Distribution.of(request.output_tokens for request in done if request.counts_tokens),
-        ttft_ns=Distribution.of(ttft for request in done if (ttft := ttft_ns(request)) is not None),
-        tpot_ns=Distribution.of(tpot for request in done if (tpot := tpot_ns(request)) is not None),
-        e2e_latency_ns=Distribution.of(request.done_ns - request.due_ns for request in done if request.done_ns is not None),
+        input_tokens=Distribution.of(done.input_tokens),
+        output_tokens=Distribution.of(done.output_tokens[done.counts_tokens]),
+        ttft_ns=Distribution.of(ttft_ns(done)),
+        tpot_ns=Distribution.of(tpot_ns(done)),
+        e2e_latency_ns=Distribution.of(e2e_latency_ns(done)),
     )

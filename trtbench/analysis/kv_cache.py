@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trtbench.analysis.window import inside
-from trtbench.records import RequestRecord
-from trtbench.rundir import Samples
+from trtbench.rundir import MISSING, Ints, Mask, Requests, Samples
 
 NEAR_FULL_RATIO = 0.9
 LEAST_READINGS = 5
@@ -32,55 +32,58 @@ class KvCache:
 
 
 class Residency:
-    """Tokens whose keys and values the engine holds, at any instant, told from the requests' own instants.
+    """Tokens whose keys and values the engine holds, at any instant, from the requests' own instants.
 
     A request is resident with its prompt from its first token until it is done, and grows by each token that arrives. Before its
     first token it is in prefill (from its first scheduling by the server's stamp, else from when it was sent), and how much of its
     prompt the engine's gauges show already is not known. One whose tokens nobody counts is as little known until it is done.
     """
 
-    def __init__(self, requests: Sequence[RequestRecord]) -> None:
-        self._resident = RunningSum(step for request in requests for step in _growth(request))
-        self._in_prefill = RunningSum(step for request in requests for step in _prefill(request))
+    def __init__(self, requests: Requests, times: Ints) -> None:
+        """`times`, ascending: the readings that it is asked of."""
+        self._requests, self._times = requests, times
+        stamped, known = requests.column("server.first_scheduled_ns"), requests.counts_tokens & (requests.responses > 0)
+        starts = np.where(requests.has_server, stamped, requests.sent_ns)
+        ends = np.where(known, requests.first_token_ns, requests.done_ns)
+        waited = (starts != MISSING) & (ends != MISSING) & (starts < ends)
+        self._starts, self._ends = np.sort(starts[waited]), np.sort(ends[waited])
 
-    def tokens(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Resident tokens [n] at times [n]; 0 where a request is in prefill, for there the sum is not known."""
-        return np.where(self._in_prefill.at(times) > 0, 0, self._resident.at(times))
+    def tokens(self, start_ns: int, end_ns: int) -> Ints:
+        """Resident tokens at the readings at start <= time <= end; 0 where a request is in prefill, for there the sum is not known."""
+        chosen = (self._times >= start_ns) & (self._times <= end_ns)
+        return np.where(self.in_prefill(self._times[chosen], 0), 0, self._resident[chosen])
 
-    def in_prefill(self, times: npt.NDArray[np.int64], within_ns: int) -> npt.NDArray[np.bool_]:
+    def in_prefill(self, times: Ints, within_ns: int) -> Mask:
         """Whether any request was in prefill at times [n], or at some instant within `within_ns` before."""
-        return np.array([self._in_prefill.most(time_ns - within_ns, time_ns) > 0 for time_ns in times.tolist()], np.bool_)
+        begun = np.searchsorted(self._starts, times, "right")
+        waiting: Mask = begun > np.searchsorted(self._ends, times - within_ns, "right")
+        return waiting
+
+    @cached_property
+    def _resident(self) -> Ints:
+        """At each reading. The responses are read once, whatever the number of stages."""
+        held = self._requests.select((self._requests.responses > 0) & (self._requests.done_ns != MISSING))
+        total = SumAt(self._times)
+        total.add(held.first_token_ns, held.input_tokens)
+        total.add(held.done_ns, -(held.input_tokens + held.output_tokens))
+        for tokens in held.tokens():
+            total.add(tokens.arrivals.values, tokens.counts.values)
+        return total.sums()
 
 
-class RunningSum:
-    """A running sum over (time, change) steps."""
+class SumAt:
+    """A sum of changes, each from its instant on, at given times [n] in ascending order."""
 
-    def __init__(self, steps: Iterable[tuple[int, int]]) -> None:
-        ordered = sorted(steps)
-        self._times = np.array([time for time, _ in ordered], np.int64)
-        self._sums = np.cumsum(np.array([0, *(change for _, change in ordered)], np.int64))
+    def __init__(self, times: Ints) -> None:
+        self._times = times
+        self._changes = np.zeros(len(times) + 1)  # whole numbers, exact below 2**53
 
-    def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        found: npt.NDArray[np.int64] = self._sums[np.searchsorted(self._times, times, "right")]
-        return found
+    def add(self, instants: Ints, changes: npt.NDArray[Any]) -> None:
+        first = np.searchsorted(self._times, instants, "left")
+        self._changes += np.bincount(first, changes, len(self._changes))
 
-    def most(self, from_ns: int, to_ns: int) -> int:
-        first, last = np.searchsorted(self._times, [from_ns, to_ns], "right")
-        return int(self._sums[first : last + 1].max())
-
-
-def _growth(request: RequestRecord) -> list[tuple[int, int]]:
-    if not request.token_ns or request.done_ns is None:
-        return []
-    growth = list(zip(request.token_ns, request.token_counts, strict=True))
-    held = request.input_tokens + request.output_tokens
-    return [(request.token_ns[0], request.input_tokens), *growth, (request.done_ns, -held)]
-
-
-def _prefill(request: RequestRecord) -> list[tuple[int, int]]:
-    start_ns = request.server.first_scheduled_ns if request.server else request.sent_ns
-    end_ns = request.token_ns[0] if request.token_ns and request.counts_tokens else request.done_ns
-    return [(start_ns, 1), (end_ns, -1)] if start_ns is not None and end_ns is not None and start_ns < end_ns else []
+    def sums(self) -> Ints:
+        return np.cumsum(self._changes[:-1]).astype(np.int64)
 
 
 def kv_cache(
@@ -98,11 +101,12 @@ def kv_cache(
         return None
     ratio = used / blocks[-1]
     block_tokens = samples.series("kv_block_tokens")[1]
-    resident = residency.tokens(times[(times >= start_ns) & (times <= end_ns)])
     measured = None
-    told = resident > 0
-    if bytes_per_token and len(block_tokens) and np.count_nonzero(told) >= LEAST_READINGS and used[told].any():
-        measured = float(used[told].sum() * block_tokens[-1] * bytes_per_token / resident[told].sum())
+    if bytes_per_token and len(block_tokens):
+        resident = residency.tokens(start_ns, end_ns)
+        told = resident > 0
+        if np.count_nonzero(told) >= LEAST_READINGS and used[told].any():
+            measured = float(used[told].sum() * block_tokens[-1] * bytes_per_token / resident[told].sum())
     return KvCache(
         blocks_max=int(blocks[-1]),
         block_tokens=int(block_tokens[-1]) if len(block_tokens) else None,

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trtbench.analysis.window import increase, inside
-from trtbench.records import RequestRecord
-from trtbench.rundir import Samples
+from trtbench.rundir import Requests, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +70,20 @@ class KvCapacity:
 
 
 def kv_pressure(
-    name: str, users: float | None, requests: Sequence[RequestRecord], samples: Samples, start_ns: int, end_ns: int, may_cache: bool
+    name: str, users: float | None, requests: Requests, samples: Samples, start_ns: int, end_ns: int, may_cache: bool
 ) -> KvPressure | None:
     """None where the engine shows no KV blocks or the stage has no requests."""
     used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
     blocks, block_tokens = (samples.series(series)[1] for series in ("kv_blocks_max", "kv_block_tokens"))
-    if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not requests:
+    if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not len(requests):
         return None
-    lengths = [request.input_tokens + request.asked_output_tokens for request in requests]
-    mean, longest = sum(lengths) / len(lengths), max(lengths)
+    lengths = requests.input_tokens + requests.asked_output_tokens
+    mean, longest = int(lengths.sum()) / len(lengths), int(lengths.max())
     need_longest = math.ceil(longest / block_tokens[-1])
     waiting = inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)
     paused = inside(samples.series("inflight_paused_requests"), start_ns, end_ns)
     reused = increase(samples.series("kv_blocks_reused"), start_ns, end_ns)
-    sent_tokens = sum(request.input_tokens for request in requests if request.token_ns)
+    sent_tokens = int(requests.input_tokens[requests.responses > 0].sum())
     return KvPressure(
         stage=name,
         users=users,

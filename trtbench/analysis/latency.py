@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from trtbench.analysis.percentile import Distribution, quantile_curve
+import numpy as np
+
+from trtbench.analysis.gaps import Floats, as_floats, gaps_ns, gaps_per_token_ns
+from trtbench.analysis.percentile import Distribution, curve_of_sorted, quantile_curve
 from trtbench.analysis.sending import send_lags_ns
-from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir import MISSING, Ints, Requests
 
 NS_PER_S = 1_000_000_000
 
@@ -45,62 +46,75 @@ class Latency:
         return self.ttft_ns if self.ttft_ns.count or not self.e2e_curve_ns else self.e2e_latency_ns
 
 
-def ttft_ns(request: RequestRecord) -> int | None:
-    """First response with at least one token - due."""
-    return request.token_ns[0] - request.due_ns if request.token_ns else None
+def ttft_ns(requests: Requests) -> Ints:
+    """First response with at least one token - due, of those that have one."""
+    first = requests.select(requests.responses > 0)
+    return first.first_token_ns - first.due_ns
 
 
-def first_answer_ns(request: RequestRecord) -> int | None:
-    """TTFT; of a request whose answer is one response without tokens, its end to end latency."""
-    if request.token_ns or request.asked_output_tokens or request.done_ns is None:
-        return ttft_ns(request)
-    return request.done_ns - request.due_ns
+def first_answers_ns(requests: Requests) -> Ints:
+    """[n] TTFT; of a request whose answer is one response without tokens, its end to end latency. MISSING where there is neither."""
+    due, done = requests.due_ns, requests.done_ns
+    whole = (requests.asked_output_tokens == 0) & (done != MISSING)
+    return np.where(requests.responses > 0, requests.first_token_ns - due, np.where(whole, done - due, MISSING))
 
 
-def gaps_ns(request: RequestRecord) -> list[int]:
-    """Between consecutive token responses: one fewer than there were responses."""
-    return [later - earlier for earlier, later in pairwise(request.token_ns)]
+def tpot_ns(requests: Requests) -> Floats:
+    """(last token - first token) / (output tokens - 1), of those whose tokens did not all come at once: there nothing was seen to pass."""
+    seen = requests.select((requests.responses > 1) & (requests.output_tokens > 1))
+    tpot: Floats = (seen.last_token_ns - seen.first_token_ns) / (seen.output_tokens - 1)
+    return tpot
 
 
-def tpot_ns(request: RequestRecord) -> float | None:
-    """(last token - first token) / (output tokens - 1); None when all tokens came at once, for then nothing was seen to pass."""
-    if len(request.token_ns) < 2 or request.output_tokens < 2:
-        return None
-    return (request.token_ns[-1] - request.token_ns[0]) / (request.output_tokens - 1)
+def e2e_latency_ns(requests: Requests) -> Ints:
+    """Done - due, of those that are done."""
+    return between(requests, "due_ns", "done_ns")
 
 
-def _engine_ns(request: RequestRecord) -> int:
-    """The engine's own time for what came first: a token, or of a request that does not stream all of them."""
-    assert request.server
-    ready_ns = request.server.first_token_ns if len(request.token_ns) > 1 else request.server.last_token_ns
-    return ready_ns - request.server.arrival_ns
+def between(requests: Requests, start: str, end: str) -> Ints:
+    """From one instant to another, of the requests that have both."""
+    starts, ends = requests.column(start), requests.column(end)
+    known = (starts != MISSING) & (ends != MISSING)
+    lengths: Ints = ends[known] - starts[known]
+    return lengths
 
 
-def latency(requests: Sequence[RequestRecord]) -> Latency:
+def latency(requests: Requests) -> Latency:
     """The figures of one stage's measured requests."""
-    done = [request for request in requests if request.outcome is Outcome.COMPLETED]
-    first = [request for request in done if request.token_ns]
-    ttft = [request.token_ns[0] - request.due_ns for request in first]
-    itl = [gap for request in done for gap in gaps_ns(request)]
-    tpot = [value for request in done if (value := tpot_ns(request)) is not None]
-    served = [request.server for request in done if request.server]
+    done = requests.completed
+    ttft, tpot = ttft_ns(done), tpot_ns(done)
+    gaps = gaps_ns(done)
+    gaps.sort()
+    itl, itl_curve = Distribution.of_sorted(gaps), curve_of_sorted(gaps)
+    # In place where it can be: of a day's run the gaps alone are most of a GB.
+    per_token = as_floats(gaps) if done.each_has_one.all() else gaps_per_token_ns(done)
+    del gaps
+    per_token.sort()
     return Latency(
         ttft_ns=Distribution.of(ttft),
-        ttft_from_sent_ns=Distribution.of(r.token_ns[0] - r.sent_ns for r in first if r.sent_ns is not None),
-        itl_ns=Distribution.of(itl),
-        itl_per_token_ns=Distribution.of(
-            gap / count for r in done for gap, count in zip(gaps_ns(r), r.token_counts[1:], strict=True) if count
-        ),
+        ttft_from_sent_ns=Distribution.of(between(done, "sent_ns", "first_token_ns")),
+        itl_ns=itl,
+        itl_per_token_ns=Distribution.of_sorted(per_token),
         tpot_ns=Distribution.of(tpot),
-        e2e_latency_ns=Distribution.of(r.done_ns - r.due_ns for r in done if r.done_ns is not None),
-        e2e_latency_from_sent_ns=Distribution.of(r.done_ns - r.sent_ns for r in done if r.done_ns is not None and r.sent_ns is not None),
+        e2e_latency_ns=Distribution.of(e2e_latency_ns(done)),
+        e2e_latency_from_sent_ns=Distribution.of(between(done, "sent_ns", "done_ns")),
         send_lag_ns=Distribution.of(send_lags_ns(requests)),
-        token_rate_per_user=Distribution.of(NS_PER_S / value for value in tpot if value > 0),
-        server_queue_ns=Distribution.of(s.first_scheduled_ns - s.arrival_ns for s in served),
-        server_prefill_ns=Distribution.of(s.first_token_ns - s.first_scheduled_ns for s in served),
-        server_decode_ns=Distribution.of(s.last_token_ns - s.first_token_ns for s in served),
+        token_rate_per_user=Distribution.of(NS_PER_S / tpot[tpot > 0]),
+        server_queue_ns=Distribution.of(between(done, "server.arrival_ns", "server.first_scheduled_ns")),
+        server_prefill_ns=Distribution.of(between(done, "server.first_scheduled_ns", "server.first_token_ns")),
+        server_decode_ns=Distribution.of(between(done, "server.first_token_ns", "server.last_token_ns")),
         ttft_curve_ns=quantile_curve(ttft),
-        itl_curve_ns=quantile_curve(itl),
-        outside_engine_ns=Distribution.of(r.token_ns[0] - r.sent_ns - _engine_ns(r) for r in first if r.server and r.sent_ns is not None),
-        e2e_curve_ns=() if first else quantile_curve([r.done_ns - r.due_ns for r in done if r.done_ns is not None]),
+        itl_curve_ns=itl_curve,
+        outside_engine_ns=Distribution.of(_outside_engine_ns(done)),
+        e2e_curve_ns=() if len(ttft) else quantile_curve(e2e_latency_ns(done)),
     )
+
+
+def _outside_engine_ns(done: Requests) -> Ints:
+    """First token - sent, less the engine's own time for what came first: a token, or of a request that does not stream all of them."""
+    served = done.select((done.responses > 0) & done.has_server & (done.sent_ns != MISSING))
+    ready = np.where(served.responses > 1, served.column("server.first_token_ns"), served.column("server.last_token_ns"))
+    arrival = served.column("server.arrival_ns")
+    known = (ready != MISSING) & (arrival != MISSING)
+    outside: Ints = (served.first_token_ns - served.sent_ns - (ready - arrival))[known]
+    return outside

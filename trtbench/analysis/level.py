@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+
+from trtbench.rundir import MISSING, Requests
 
 LEVEL_KEPT_RATIO = 0.8
 """Users in flight over users asked. Below this the figures are those of a smaller load. The client's own time between an answer and its
 next request is in it too, which beside answers of a few milliseconds is some per cent."""
 
 
-def users_reached(spans_ns: Sequence[tuple[int, int | None]], asked: int) -> float | None:
+def users_reached(requests: Requests, asked: int) -> float | None:
     """Mean number of requests in flight once every user could have sent its first request, until the last request is sent.
 
-    `spans_ns`: (sent, done) of every request that was sent, done None where it never ended. A closed loop of `asked` users that do not
+    Of all requests of a stage that were sent. A closed loop of `asked` users that do not
     think has exactly `asked` requests in flight in that time; ramp-up and drain are left out. With no more requests than users that
     time does not exist, and it is the most that were in flight at once. None without requests.
     """
-    if not spans_ns:
+    were_sent = requests.select(requests.sent_ns != MISSING)
+    if not len(were_sent):
         return None
-    sent = np.sort(np.fromiter((sent for sent, _ in spans_ns), np.int64, len(spans_ns)))
-    never = np.iinfo(np.int64).max
-    done = np.sort(np.fromiter((never if done is None else done for _, done in spans_ns), np.int64, len(spans_ns)))
+    sent = np.sort(were_sent.sent_ns)
+    done = np.sort(np.where(were_sent.done_ns == MISSING, np.iinfo(np.int64).max, were_sent.done_ns))
     start, end = sent[min(asked, len(sent)) - 1], sent[-1]
     if end <= start:
         return float((np.arange(1, len(sent) + 1) - np.searchsorted(done, sent, side="right")).max())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from trtbench.analysis.error_shapes import commonest
-from trtbench.records import Outcome, RequestRecord
+from trtbench.records import Outcome
+from trtbench.rundir import Mask, Requests
 
 _MESSAGE_CHARACTERS = 300
 
@@ -45,34 +46,45 @@ class Conservation:
         return 1 - (self.completed + self.cancelled_as_planned) / self.planned if self.planned else None
 
 
-def conservation(requests: Sequence[RequestRecord], planned: int) -> Conservation:
+def conservation(requests: Requests, planned: int) -> Conservation:
     """Count one stage's measured requests against what was planned."""
-    counts = Counter(request.outcome for request in requests)
+    outcomes = requests.texts("outcome")
+    numbers = np.bincount(outcomes.codes, minlength=len(outcomes.values)).tolist()
+    counts = {Outcome(value): number for value, number in zip(outcomes.values, numbers, strict=True) if number}
     failed = {outcome.value: n for outcome, n in sorted(counts.items()) if outcome.is_failure}
+    attempts = requests.attempts
     return Conservation(
         planned=planned,
-        completed=counts[Outcome.COMPLETED],
+        completed=counts.get(Outcome.COMPLETED, 0),
         failed=sum(failed.values()),
-        cancelled=counts[Outcome.CANCELLED],
-        timed_out=counts[Outcome.TIMEOUT],
-        never_sent=counts[Outcome.NEVER_SENT],
+        cancelled=counts.get(Outcome.CANCELLED, 0),
+        timed_out=counts.get(Outcome.TIMEOUT, 0),
+        never_sent=counts.get(Outcome.NEVER_SENT, 0),
         unrecorded=planned - len(requests),
         failed_by_class=failed,
         messages=_messages(requests),
-        cancelled_as_planned=sum(map(is_cancelled_as_planned, requests)),
-        retries=sum(max(request.attempts - 1, 0) for request in requests),
-        completed_by_retry=sum(request.attempts > 1 and request.outcome is Outcome.COMPLETED for request in requests),
+        cancelled_as_planned=int(cancelled_as_planned(requests).sum()),
+        retries=int(np.maximum(attempts - 1, 0).sum()),
+        completed_by_retry=int(((attempts > 1) & requests.ended(Outcome.COMPLETED)).sum()),
     )
 
 
-def is_cancelled_as_planned(request: RequestRecord) -> bool:
-    """A stop that came before the plan's own cancellation is counted as the plan's: the user was to go away in any case."""
-    return request.planned_cancel and request.outcome is Outcome.CANCELLED
+def cancelled_as_planned(requests: Requests) -> Mask:
+    """[n] A stop that came before the plan's own cancellation is counted as the plan's: the user was to go away in any case."""
+    return requests.planned_cancel & requests.ended(Outcome.CANCELLED)
 
 
-def _messages(requests: Sequence[RequestRecord]) -> dict[str, str]:
-    texts: dict[str, Counter[str]] = {}
-    for request in requests:
-        if request.error:
-            texts.setdefault(request.outcome.value, Counter())[request.error[:_MESSAGE_CHARACTERS]] += 1
-    return {outcome: commonest(counter.items()) for outcome, counter in sorted(texts.items())}
+def _messages(requests: Requests) -> dict[str, str]:
+    """The commonest by outcome; of errors whose beginnings are alike as one, in the order in which they came."""
+    outcomes, errors = requests.texts("outcome"), requests.texts("error")
+    shown = [text[:_MESSAGE_CHARACTERS] for text in errors.values]
+    number = {text: i for i, text in enumerate(dict.fromkeys(shown))}
+    texts = list(number)
+    alike = np.array([number[text] for text in shown], np.int64)[errors.codes]
+    found = {}
+    for outcome in np.unique(outcomes.codes).tolist():
+        values, firsts, counts = np.unique(alike[outcomes.codes == outcome], return_index=True, return_counts=True)
+        messages = [(texts[values[i]], int(counts[i])) for i in np.argsort(firsts) if texts[values[i]]]
+        if messages:
+            found[outcomes.values[outcome]] = commonest(messages)
+    return dict(sorted(found.items()))

@@ -46,7 +46,11 @@ class Distribution:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Distribution:
-        ordered = np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values)))
+        return cls.of_sorted(np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values))))
+
+    @classmethod
+    def of_sorted(cls, ordered: Values) -> Distribution:
+        """Of values [n] in ascending order."""
         n = len(ordered)
         if not n:
             return cls(0)
@@ -58,7 +62,10 @@ class Distribution:
 
 def quantile_curve(values: Iterable[float], points: int = 101) -> tuple[float, ...]:
     """At most `points` of the sorted values, evenly by rank, both ends kept: enough to draw the distribution; () for none."""
-    ordered = np.sort(np.asarray(list(values)))
+    return curve_of_sorted(np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values))), points)
+
+
+def curve_of_sorted(ordered: Values, points: int = 101) -> tuple[float, ...]:
     if not len(ordered):
         return ()
     ranks = np.unique(np.linspace(0, len(ordered) - 1, points).round().astype(int))

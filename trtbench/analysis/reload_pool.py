@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from trtbench.analysis.percentile import PERMILLES, Distribution, nearest_rank
 from trtbench.analysis.reload_result import ReloadResult
-from trtbench.analysis.reload_windows import disturbed, gaps_inside, met, says_little, undisturbed, wait_ns
-from trtbench.records import RequestRecord
+from trtbench.analysis.reload_windows import Measured, disturbed, met, says_little, undisturbed
+from trtbench.rundir import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +33,48 @@ class Pool:
     ttft_p99_without_one_ns: tuple[float, float] | None
 
 
-def pool(ones: Sequence[ReloadResult], measured: Sequence[RequestRecord]) -> Pool:
-    """`measured` is in the order of being due."""
+def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
     windows = [met(measured, one.start_ns, one.window_end_ns) for one in ones]
-    hit = {id(r): r for one in ones for r in disturbed(measured, one.start_ns, one.window_end_ns)}
+    hit = _union([disturbed(measured, one.start_ns, one.window_end_ns) for one in ones])
     calms = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
     before = [undisturbed(measured, *span) for span in calms]
-    before_ttft, ttft = _waits(before), _waits(windows)
-    before_itl = Distribution.of(gap for span, done in zip(calms, before, strict=True) for gap in gaps_inside(done, *span))
-    itl = Distribution.of(gap for one in ones for gap in gaps_inside(measured, one.start_ns, one.window_end_ns))
+    before_ttft, ttft = _waits(measured, before), _waits(measured, windows)
+    before_gaps = [measured.gaps(*span, done)[1] for span, done in zip(calms, before, strict=True)]
+    gaps = [measured.gaps(one.start_ns, one.window_end_ns)[1] for one in ones]
+    before_itl, itl = (Distribution.of(np.concatenate([np.empty(0, np.int64), *parts])) for parts in (before_gaps, gaps))
     return Pool(
         windows=len(ones),
         before_ttft_ns=before_ttft,
         ttft_ns=ttft,
         before_itl_ns=before_itl,
         itl_ns=itl,
-        ttft_spike_ratio=None if says_little(list(hit.values())) else _ratio(ttft, before_ttft),
+        ttft_spike_ratio=None if says_little(measured, hit) else _ratio(ttft, before_ttft),
         itl_spike_ratio=_ratio(itl, before_itl),
-        ttft_p99_without_one_ns=_without_one(windows),
+        ttft_p99_without_one_ns=_without_one(measured, windows),
     )
 
 
-def _waits(windows: Iterable[Sequence[RequestRecord]]) -> Distribution:
-    return Distribution.of({id(r): wait_ns(r) for r in chain.from_iterable(windows)}.values())
+def _union(windows: Sequence[Ints]) -> Ints:
+    """Each request once."""
+    each: Ints = np.unique(np.concatenate([np.empty(0, np.int64), *windows]))
+    return each
+
+
+def _waits(measured: Measured, windows: Sequence[Ints]) -> Distribution:
+    return Distribution.of(measured.wait_ns[_union(windows)])
 
 
 def _ratio(during: Distribution, before: Distribution) -> float | None:
     return during.p99 / before.p99 if during.p99 is not None and before.p99 else None
 
 
-def _without_one(windows: Sequence[Sequence[RequestRecord]]) -> tuple[float, float] | None:
-    found = list(_p99s(windows)) if len(windows) > 1 else []
+def _without_one(measured: Measured, windows: Sequence[Ints]) -> tuple[float, float] | None:
+    found = list(_p99s(measured, windows)) if len(windows) > 1 else []
     return (min(found), max(found)) if found else None
 
 
-def _p99s(windows: Sequence[Sequence[RequestRecord]]) -> Iterator[float]:
+def _p99s(measured: Measured, windows: Sequence[Ints]) -> Iterator[float]:
     for i in range(len(windows)):
-        rest = {id(r): wait_ns(r) for r in chain.from_iterable((*windows[:i], *windows[i + 1 :]))}
-        if rest:
-            yield nearest_rank(np.sort(np.array(list(rest.values()))), PERMILLES["p99"])
+        rest = _union([*windows[:i], *windows[i + 1 :]])
+        if len(rest):
+            yield nearest_rank(np.sort(measured.wait_ns[rest]), PERMILLES["p99"])

@@ -8,7 +8,7 @@ from statistics import median
 
 from trtbench.analysis.reload_pool import Pool, pool
 from trtbench.analysis.reload_result import ReloadResult
-from trtbench.records import RequestRecord
+from trtbench.analysis.reload_windows import Measured
 
 FIGURES: dict[str, Callable[[ReloadResult], float | None]] = {
     "ttft_spike_ratio": lambda one: one.ttft_spike_ratio,
@@ -48,7 +48,7 @@ class ReloadGroup:
     pool: Pool
 
 
-def groups(results: Sequence[ReloadResult], measured: Sequence[RequestRecord]) -> tuple[ReloadGroup, ...]:
+def groups(results: Sequence[ReloadResult], measured: Measured) -> tuple[ReloadGroup, ...]:
     """In the order in which they were first asked for; reloads that were broken off are left out."""
     alike: dict[tuple[object, ...], list[ReloadResult]] = {}
     for one in results:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.reload_course import Course, course
@@ -15,19 +16,17 @@ from trtbench.analysis.reload_spread import ReloadGroup, groups
 from trtbench.analysis.reload_windows import (
     NS_PER_S,
     Calm,
-    answered_ns,
+    Measured,
     calm,
     disturbed,
-    gaps_inside,
     met,
     recovery_ns,
     says_little,
-    wait_ns,
     worst,
 )
 from trtbench.analysis.window import gpu_memory, last_before, peak
-from trtbench.records import Event, Outcome, RequestRecord
-from trtbench.rundir import Samples, Series
+from trtbench.records import Event, Outcome
+from trtbench.rundir import MISSING, Requests, Samples, Series
 
 _LIVE = ("READY", "UNLOADING")
 
@@ -68,15 +67,15 @@ class Reloads:
         return lost_of(self.failed)
 
 
-def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples: Samples) -> Reloads | None:
+def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Reloads | None:
     """Of one deployment's own events and records; None when nothing was reloaded."""
     started = [event for event in events if event.kind == "reload_started"]
     if not started:
         return None
-    measured = sorted((r for r in requests if not r.warmup and not r.planned_cancel), key=lambda r: r.due_ns)
+    measured = Measured(requests.select(~requests.warmup & ~requests.planned_cancel))
     finished = {event.data["number"]: event for event in events if event.kind == "reload_finished"}
     opened_ns = next((e.time_ns for e in events if e.kind == "stage_started"), started[0].time_ns)
-    closed_ns = max([started[-1].time_ns, *(r.done_ns for r in measured if r.done_ns is not None)])
+    closed_ns = max([started[-1].time_ns, *measured.done_ns.max(initial=MISSING, keepdims=True).tolist()])
     rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
     results: list[ReloadResult] = []
     for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
@@ -88,7 +87,7 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
     return Reloads(
         opened_ns=opened_ns,
         reloads=tuple(results),
-        failed=_failed({id(r): r for one in results for r in disturbed(measured, one.start_ns, one.window_end_ns)}.values()),
+        failed=measured.failed(np.unique(np.concatenate([disturbed(measured, one.start_ns, one.window_end_ns) for one in results]))),
         groups=groups(results, measured),
         versions=_versions(measured),
         rises={name: rise(one, borders) for name, one in series.items()},
@@ -96,7 +95,7 @@ def reloads(events: Sequence[Event], requests: Sequence[RequestRecord], samples:
     )
 
 
-def _before(measured: Sequence[RequestRecord], results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
+def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
     """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was before that one."""
     if not results:
         return calm(measured, opened_ns, start_ns)
@@ -109,7 +108,7 @@ def _reload(
     finished: Event | None,
     until_ns: int,
     before: Calm | None,
-    measured: Sequence[RequestRecord],
+    measured: Measured,
     events: Sequence[Event],
     memory: tuple[Series, Series],
 ) -> ReloadResult:
@@ -119,8 +118,8 @@ def _reload(
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
     hit = disturbed(measured, start_ns, end_ns)
-    ttft = Distribution.of(map(wait_ns, met(measured, start_ns, end_ns)))
-    itl = Distribution.of(gaps_inside(measured, start_ns, end_ns))
+    ttft = Distribution.of(measured.wait_ns[met(measured, start_ns, end_ns)])
+    itl = Distribution.of(measured.gaps(start_ns, end_ns)[1])
     told = _told(data, start_ns, done_ns)
     answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
     rss, gpu = memory
@@ -133,11 +132,11 @@ def _reload(
         after=None if recovery is None else calm(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
-        ttft_spike_ratio=None if says_little(hit) else _spike(ttft, before.ttft_ns if before else None),
+        ttft_spike_ratio=None if says_little(measured, hit) else _spike(ttft, before.ttft_ns if before else None),
         itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
         recovery_ns=recovery,
         requests=len(hit),
-        failed=_failed(hit),
+        failed=measured.failed(hit),
         overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
@@ -146,10 +145,6 @@ def _reload(
         gpu_before_bytes=last_before(gpu, start_ns),
         gpu_peak_bytes=peak(gpu, start_ns, until_ns),
     )
-
-
-def _failed(hit: Iterable[RequestRecord]) -> dict[str, int]:
-    return dict(sorted(Counter(r.outcome.value for r in hit if r.outcome is not Outcome.COMPLETED).items()))
 
 
 def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
@@ -204,33 +199,29 @@ def _live(states: dict[str, str]) -> int:
 
 
 def _first_answer(
-    measured: Sequence[RequestRecord], version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
+    measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
 ) -> tuple[int | None, float | None]:
     """(Instant of its first token, its penalty) of the first request completed by what was loaded.
 
     Of a version that keeps its number, the first request sent after the load stands for it.
     """
-    firsts = [
-        (r.sent_ns, at, wait_ns(r))
-        for r in measured
-        if (at := answered_ns(r)) is not None
-        and r.sent_ns is not None
-        and done_ns is not None
-        and (r.model_version == version if version else done_ns <= r.sent_ns < until_ns)
-    ]
-    if not firsts:
+    if done_ns is None:
         return None, None
-    _, answer_ns, ttft_ns = min(firsts)
+    own = measured.versions.equal(version) if version else (measured.sent_ns >= done_ns) & (measured.sent_ns < until_ns)
+    at = np.flatnonzero(own & measured.was_answered & (measured.sent_ns != MISSING))
+    if not len(at):
+        return None, None
+    first = at[np.lexsort((measured.wait_ns[at], measured.answered_ns[at], measured.sent_ns[at]))[0]]
+    answer_ns, ttft_ns = int(measured.answered_ns[first]), int(measured.wait_ns[first])
     median_ns = before.ttft_ns.p50 if before else None
     return answer_ns, None if median_ns is None else ttft_ns - median_ns
 
 
-def _versions(measured: Sequence[RequestRecord]) -> dict[str, VersionUse]:
-    spans: dict[str, list[tuple[int, int]]] = {}
-    for r in measured:
-        if r.outcome is Outcome.COMPLETED and r.model_version and r.sent_ns is not None and r.done_ns is not None:
-            spans.setdefault(r.model_version, []).append((r.sent_ns, r.done_ns))
-    return {
-        version: VersionUse(len(span), min(sent for sent, _ in span), max(done for _, done in span))
-        for version, span in sorted(spans.items(), key=lambda item: (len(item[0]), item[0]))
-    }
+def _versions(measured: Measured) -> dict[str, VersionUse]:
+    known = measured.ended(Outcome.COMPLETED) & (measured.sent_ns != MISSING) & (measured.done_ns != MISSING)
+    spans = {}
+    for code in np.unique(measured.versions.codes[known]).tolist():
+        of_version = known & (measured.versions.codes == code)
+        sent, done = int(measured.sent_ns[of_version].min()), int(measured.done_ns[of_version].max())
+        spans[measured.versions.values[code]] = VersionUse(int(of_version.sum()), sent, done)
+    return {version: spans[version] for version in sorted(spans, key=lambda name: (len(name), name)) if version}

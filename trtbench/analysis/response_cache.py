@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trtbench.analysis.latency import e2e_latency_ns
 from trtbench.analysis.percentile import Distribution
 from trtbench.analysis.window import Level, border_readings, rise
-from trtbench.records import Outcome, RequestRecord
-from trtbench.rundir import Samples, read_lines
+from trtbench.records import Outcome
+from trtbench.rundir import MISSING, Ints, Losses, Mask, Requests, Samples, read_lines
 
-Prompts = Mapping[tuple[str, int], bytes]
+_NEVER_NS = 2**63 - 1
+Prompts = Mapping[tuple[str, str], bytes]
 """(Stage, number of the prompt): a digest of the input that it sends. Equal inputs have equal digests."""
 
 
@@ -60,53 +62,64 @@ class CachedStage:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Positions in a deployment's records: of requests that repeat an earlier one, and of those it had been answered for."""
+    """Of a deployment's requests [n]: which repeat an earlier one, and which of them it had been answered for."""
 
-    repeated: frozenset[int]
-    servable: frozenset[int]
+    repeated: Mask
+    servable: Mask
 
 
-def read_prompts(plan_jsonl: Path) -> Prompts:
+def read_prompts(plan_jsonl: Path, losses: Losses | None = None) -> Prompts:
     """Of a saved plan; empty where there is none."""
-    rows = (row for row in read_lines(plan_jsonl) if "input_ids" in row)
-    return {(row["stage"], row["prompt"]): hashlib.blake2b(repr(row["input_ids"]).encode(), digest_size=16).digest() for row in rows}
+    rows = (row for row in read_lines(plan_jsonl, losses) if isinstance(row, dict) and row.keys() >= {"input_ids", "stage", "prompt"})
+    return {(str(row["stage"]), str(row["prompt"])): _digest(row["input_ids"]) for row in rows}
 
 
-def find_repeats(requests: Sequence[RequestRecord], prompts: Prompts) -> Repeats:
+def _digest(input_ids: object) -> bytes:
+    return hashlib.blake2b(repr(input_ids).encode(), digest_size=16).digest()
+
+
+def find_repeats(requests: Requests, prompts: Prompts) -> Repeats:
     """Over all requests of one deployment that were sent; a prompt that is not known repeats nothing."""
-    asked = [(r.sent_ns, at, digest) for at, r in enumerate(requests) if r.sent_ns is not None and (digest := _digest(r, prompts))]
-    answered: dict[bytes, int] = {}
-    for request in requests:
-        digest = _digest(request, prompts)
-        if digest and request.outcome is Outcome.COMPLETED and request.done_ns is not None:
-            answered[digest] = min(answered.get(digest, request.done_ns), request.done_ns)
-    seen: set[bytes] = set()
-    repeated, servable = set(), set()
-    for sent_ns, at, digest in sorted(asked):
-        if digest in seen:
-            repeated.add(at)
-        if digest in answered and answered[digest] <= sent_ns:
-            servable.add(at)
-        seen.add(digest)
-    return Repeats(frozenset(repeated), frozenset(servable))
+    inputs, kinds = _inputs(requests, prompts)
+    sent, done = requests.sent_ns, requests.done_ns
+    answered = np.full(kinds, _NEVER_NS)
+    done_well = (inputs >= 0) & requests.ended(Outcome.COMPLETED) & (done != MISSING)
+    np.minimum.at(answered, inputs[done_well], done[done_well])
+    asked = np.flatnonzero((inputs >= 0) & (sent != MISSING))
+    asked = asked[np.argsort(sent[asked], kind="stable")]
+    repeated, servable = np.zeros(len(requests), np.bool_), np.zeros(len(requests), np.bool_)
+    repeated[asked] = True
+    repeated[asked[np.unique(inputs[asked], return_index=True)[1]]] = False
+    servable[asked] = answered[inputs[asked]] <= sent[asked]
+    return Repeats(repeated, servable)
 
 
-def cached_stage(
-    name: str, start_ns: int, end_ns: int, requests: Sequence[RequestRecord], repeats: Repeats, samples: Samples
-) -> CachedStage | None:
+def _inputs(requests: Requests, prompts: Prompts) -> tuple[Ints, int]:
+    """(For each request a number that those with equal inputs share, -1 where it is not known; how many numbers there are.)"""
+    stages, numbers = requests.texts("stage"), {digest: i for i, digest in enumerate(dict.fromkeys(prompts.values()))}
+    inputs = np.full(len(requests), -1, np.int64)
+    for code, stage in enumerate(stages.values):
+        own = stages.codes == code
+        asked, places = np.unique(requests.prompt[own], return_inverse=True)
+        known = [numbers.get(prompts.get((stage, str(prompt)), b""), -1) for prompt in asked.tolist()]
+        inputs[own] = np.array(known, np.int64)[places]
+    return inputs, len(numbers)
+
+
+def cached_stage(name: str, start_ns: int, end_ns: int, requests: Requests, repeats: Repeats, samples: Samples) -> CachedStage | None:
     """`requests` are all of the deployment's. None where Triton counted no look-up in the stage, or counted others' with it: requests
     of a warm-up that no reading parts from the stage's, or of clients that are not ours.
     """
-    own = [at for at, r in enumerate(requests) if r.stage == name and not r.warmup and r.sent_ns is not None]
-    start_ns = min((sent for at in own if (sent := requests[at].sent_ns) is not None), default=start_ns)
+    own = requests.texts("stage").equal(name) & ~requests.warmup & (requests.sent_ns != MISSING)
+    start_ns = int(requests.sent_ns[own].min()) if own.any() else start_ns
     borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
-    if borders is None or _counts_others(requests, set(own), *borders):
+    if borders is None or _counts_others(requests.select(~own), *borders):
         return None
     kinds = ("hit_count", "miss_count", "hit_ns", "miss_ns")
     counted = {kind: round(rise(samples.series(f"response_cache_{kind}"), *borders)) for kind in kinds}
     hits, misses = counted["hit_count"], counted["miss_count"]
     answered = round(rise(samples.series("triton_success_count"), *borders))
-    if not hits + misses or answered > sum(max(1, requests[at].attempts) for at in own):
+    if not hits + misses or answered > int(np.maximum(1, requests.attempts[own]).sum()):
         return None
     page = border_readings(samples.series("response_cache_entries"), start_ns, end_ns) or borders  # evictions are read with the entries
     entries, used = (_level(samples, f"response_cache_{kind}", start_ns, end_ns) for kind in ("entries", "used_ratio"))
@@ -118,30 +131,21 @@ def cached_stage(
         hit_ratio=hits / answered if answered else None,
         hit_mean_ns=round(counted["hit_ns"] / hits) if hits else None,
         miss_mean_ns=round(counted["miss_ns"] / misses) if misses else None,
-        sent=len(own),
-        repeats=len(repeats.repeated.intersection(own)),
-        servable=len(repeats.servable.intersection(own)),
-        servable_e2e_ns=_latency(requests[at] for at in own if at in repeats.servable),
-        other_e2e_ns=_latency(requests[at] for at in own if at not in repeats.servable),
+        sent=int(own.sum()),
+        repeats=int((repeats.repeated & own).sum()),
+        servable=int((repeats.servable & own).sum()),
+        servable_e2e_ns=Distribution.of(e2e_latency_ns(requests.select(own & repeats.servable).completed)),
+        other_e2e_ns=Distribution.of(e2e_latency_ns(requests.select(own & ~repeats.servable).completed)),
         evictions=round(rise(samples.series("response_cache_evictions"), *page)) if entries else None,
         entries=round(entries.max) if entries else None,
         used_ratio=used.max if used else None,
     )
 
 
-def _digest(request: RequestRecord, prompts: Prompts) -> bytes | None:
-    return prompts.get((request.stage, request.prompt))
-
-
-def _latency(requests: Iterable[RequestRecord]) -> Distribution:
-    done = [r for r in requests if r.outcome is Outcome.COMPLETED and r.done_ns is not None]
-    return Distribution.of(r.done_ns - r.due_ns for r in done if r.done_ns is not None)
-
-
-def _counts_others(requests: Sequence[RequestRecord], own: set[int], from_ns: int, to_ns: int) -> bool:
+def _counts_others(others: Requests, from_ns: int, to_ns: int) -> bool:
     """Whether a request that is not the stage's may have been counted between the two readings."""
-    others = (r for at, r in enumerate(requests) if at not in own and r.sent_ns is not None and r.sent_ns < to_ns)
-    return any(r.done_ns is None or r.done_ns > from_ns for r in others)
+    sent, done = others.sent_ns, others.done_ns
+    return bool(((sent != MISSING) & (sent < to_ns) & ((done == MISSING) | (done > from_ns))).any())
 
 
 def _level(samples: Samples, name: str, start_ns: int, end_ns: int) -> Level | None:

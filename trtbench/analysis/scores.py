@@ -24,5 +24,5 @@ def score(stage: StageResult | None, scenario: Scenario) -> Score:
 def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[str, Score]:
     """By stage, of the deployment directory `name`."""
     directory, events = run.deployment(name), [event for event in current(run.events()) if event.deployment == name]
-    result = deployment_result(directory, directory.requests(), events, scenario, run.environment().cpu_count)
+    result = deployment_result(directory, directory.columns(), events, scenario, run.environment().cpu_count)
     return {stage.label: score(result.stage(stage.label), scenario) for stage in scenario.load}

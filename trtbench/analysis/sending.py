@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trtbench.analysis.percentile import PERMILLES, nearest_rank
-from trtbench.records import RequestRecord
+from trtbench.rundir import MISSING, Ints, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +19,29 @@ class Sending:
     rate_ratio: float | None  # requests a second sent / due; None for a closed loop, and with fewer than two instants
 
 
-def sending(requests: Sequence[RequestRecord], open_loop: bool) -> Sending:
+def sending(requests: Requests, open_loop: bool) -> Sending:
     """The sending of one stage's measured requests."""
-    lags = send_lags_ns(requests)
+    lags = np.sort(send_lags_ns(requests))
     return Sending(
         count=len(lags),
-        lag_p99_ns=nearest_rank(np.sort(np.asarray(lags)), PERMILLES["p99"]) if lags else None,
+        lag_p99_ns=nearest_rank(lags, PERMILLES["p99"]) if len(lags) else None,
         rate_ratio=_rate_ratio(requests) if open_loop else None,
     )
 
 
-def send_lags_ns(requests: Sequence[RequestRecord]) -> list[int]:
+def send_lags_ns(requests: Requests) -> Ints:
     """sent - due of every request that was sent once, whatever became of it."""
-    return [sent_ns - due_ns for due_ns, sent_ns in _sent_once(requests)]
+    once = _sent_once(requests)
+    return once.sent_ns - once.due_ns
 
 
-def _rate_ratio(requests: Sequence[RequestRecord]) -> float | None:
+def _rate_ratio(requests: Requests) -> float | None:
     """Both rates are (n - 1) / (last - first) over the same requests, so their ratio is that of the two spans."""
-    instants = _sent_once(requests)
-    due, sent = [due_ns for due_ns, _ in instants], [sent_ns for _, sent_ns in instants]
-    if len(instants) < 2 or max(sent) == min(sent):
+    once = _sent_once(requests)
+    if len(once) < 2 or not np.ptp(once.sent_ns):
         return None
-    return (max(due) - min(due)) / (max(sent) - min(sent))
+    return int(np.ptp(once.due_ns)) / int(np.ptp(once.sent_ns))
 
 
-def _sent_once(requests: Sequence[RequestRecord]) -> list[tuple[int, int]]:
-    return [(request.due_ns, request.sent_ns) for request in requests if request.sent_ns is not None and request.attempts <= 1]
+def _sent_once(requests: Requests) -> Requests:
+    return requests.select((requests.sent_ns != MISSING) & (requests.attempts <= 1))

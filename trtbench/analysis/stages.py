@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from trtbench.analysis.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
 from trtbench.analysis.drift import Drift, drift
@@ -11,7 +13,7 @@ from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest, dra
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.groups import Group, by_mix, by_turn
 from trtbench.analysis.kv_cache import KvCache, Residency, kv_cache
-from trtbench.analysis.latency import Latency, first_answer_ns, latency
+from trtbench.analysis.latency import Latency, first_answers_ns, latency
 from trtbench.analysis.level import LEVEL_KEPT_RATIO, users_reached
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.padding import padding_ratio
@@ -20,9 +22,9 @@ from trtbench.analysis.resources import Resources, resources
 from trtbench.analysis.sending import Sending, sending
 from trtbench.analysis.stamps import Stamps, stamps
 from trtbench.analysis.throughput import Throughput, throughput
-from trtbench.analysis.uncounted import is_estimated_off, is_exact
-from trtbench.records import Event, Outcome, RequestRecord, StageWindow
-from trtbench.rundir import Samples
+from trtbench.analysis.uncounted import estimated_off, is_exact
+from trtbench.records import Event, StageWindow
+from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.scenario import Ramp, Scenario, Stage
 
 _DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
@@ -112,38 +114,36 @@ class StageResult:
         return self.span.ended in ("done", "steady") and self.latency.e2e_latency_ns.p50 is not None
 
 
-def stage_spans(events: Iterable[Event], requests: Sequence[RequestRecord]) -> list[StageSpan]:
+def stage_spans(events: Iterable[Event], requests: Requests) -> list[StageSpan]:
     """The stages of one deployment whose measured phase was opened, in order of time."""
     spans: dict[str, StageSpan] = {}
-    records = by_stage(requests)
     for event in events:
         if event.kind == "stage_started":
-            spans[event.data["name"]] = _broken_off(event, records.get(event.data["name"], []))
+            spans[event.data["name"]] = _broken_off(event, requests.stage(event.data["name"]))
         elif event.kind == "stage_finished":
-            spans[event.data["name"]] = StageSpan(**asdict(StageWindow(**event.data)))
+            spans[event.data["name"]] = StageSpan(**{field.name: event.data[field.name] for field in fields(StageWindow)})
     return sorted(spans.values(), key=lambda span: span.start_ns)
 
 
-def by_stage(requests: Sequence[RequestRecord]) -> dict[str, list[RequestRecord]]:
-    """The measured requests (no warm-up) of each stage."""
-    stages: dict[str, list[RequestRecord]] = {}
-    for request in requests:
-        if not request.warmup:
-            stages.setdefault(request.stage, []).append(request)
-    return stages
+def by_stage(requests: Requests) -> dict[str, Requests]:
+    """The measured requests (no warm-up) of each stage that has any."""
+    stages = {name: requests.stage(name) for name in requests.texts("stage").values}
+    return {name: chosen for name, chosen in stages.items() if len(chosen)}
 
 
-def _broken_off(started: Event, records: Sequence[RequestRecord]) -> StageSpan:
+def _broken_off(started: Event, requests: Requests) -> StageSpan:
     """What a stage is until its window says more. A stage that ends by time plans as it goes, so `planned` may be too low."""
-    known = [instant for r in records for instant in (r.due_ns, r.sent_ns, r.done_ns, *r.token_ns[-1:]) if instant is not None]
+    instants = [started.time_ns]  # MISSING is before them all
+    for column in (requests.due_ns, requests.sent_ns, requests.done_ns, requests.last_token_ns):
+        instants += [int(column.max())] if len(column) else []
     data = started.data
-    planned = max(data.get("planned") or 0, len(records))
-    return StageSpan(data["name"], data["mode"], data["asked"], started.time_ns, max([started.time_ns, *known]), planned, "broken_off")
+    planned = max(data.get("planned") or 0, len(requests))
+    return StageSpan(data["name"], data["mode"], data["asked"], started.time_ns, max(instants), planned, "broken_off")
 
 
 def measure(
     span: StageSpan,
-    requests: Sequence[RequestRecord],
+    requests: Requests,
     samples: Samples,
     residency: Residency,
     facts: DeploymentFacts,
@@ -153,7 +153,8 @@ def measure(
     """All figures of one stage from its measured requests and the deployment's samples."""
     start, end = span.start_ns, span.end_ns
     stage = next((stage for stage in scenario.load if stage.label == span.name), None)
-    done = [request for request in requests if request.outcome is Outcome.COMPLETED]
+    done = requests.completed
+    exact = is_exact(done)
     rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None)
     use = resources(samples, start, end)
     return StageResult(
@@ -165,12 +166,12 @@ def measure(
         stamps=stamps(requests),
         mixes=by_mix(requests),
         turns=by_turn(requests),
-        input_tokens=Distribution.of(r.input_tokens for r in done),
-        output_tokens=Distribution.of(r.output_tokens for r in done if r.counts_tokens),
-        wrong_length=sum(r.output_tokens != r.asked_output_tokens for r in done if is_exact(r)),
-        over_length=sum(r.output_tokens > r.asked_output_tokens for r in done if is_exact(r)),
-        estimated_off=sum(map(is_estimated_off, done)),
-        backlog_grew=backlog_grew([wait for r in sorted(done, key=lambda r: r.due_ns) if (wait := first_answer_ns(r)) is not None]),
+        input_tokens=Distribution.of(done.input_tokens),
+        output_tokens=Distribution.of(done.output_tokens[done.counts_tokens]),
+        wrong_length=int((exact & (done.output_tokens != done.asked_output_tokens)).sum()),
+        over_length=int((exact & (done.output_tokens > done.asked_output_tokens)).sum()),
+        estimated_off=int(estimated_off(done).sum()),
+        backlog_grew=backlog_grew(_waits_in_order_ns(done)),
         triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
         inflight=inflight_batching(samples, start, end),
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
@@ -188,12 +189,12 @@ def measure(
     )
 
 
-def _users_reached(span: StageSpan, stage: Stage | None, requests: Sequence[RequestRecord], scenario: Scenario) -> float | None:
+def _users_reached(span: StageSpan, stage: Stage | None, requests: Requests, scenario: Scenario) -> float | None:
     pauses = [stage.think_s] if stage and stage.think_s else []
     pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
     if span.mode != "concurrency" or stage is None or _ramp_from(stage) is not None or any(pause.mean for pause in pauses):
         return None
-    return users_reached([(r.sent_ns, r.done_ns) for r in requests if r.sent_ns is not None], round(span.asked))
+    return users_reached(requests, round(span.asked))
 
 
 def _ramp_from(stage: Stage) -> float | None:
@@ -201,7 +202,13 @@ def _ramp_from(stage: Stage) -> float | None:
     return float(level.first) if isinstance(level, Ramp) else None
 
 
-def backlog_grew(waits_in_order_ns: Sequence[int]) -> bool | None:
+def _waits_in_order_ns(done: Requests) -> Ints:
+    waits: Ints = first_answers_ns(done)[np.argsort(done.due_ns, kind="stable")]
+    answered: Ints = waits[waits != MISSING]
+    return answered
+
+
+def backlog_grew(waits_in_order_ns: Ints) -> bool | None:
     """Whether waiting kept growing, from the waits for a first answer in the order they fell due."""
     quarter = len(waits_in_order_ns) // 4
     first, last = Distribution.of(waits_in_order_ns[:quarter]).p50, Distribution.of(waits_in_order_ns[-quarter:] if quarter else ()).p50

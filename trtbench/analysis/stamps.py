@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 
-from trtbench.analysis.percentile import PERMILLES, Distribution, Values, nearest_rank
-from trtbench.records import Outcome, RequestRecord
+from trtbench.analysis.gaps import gap_count, gathered
+from trtbench.analysis.percentile import PERMILLES, Distribution, nearest_rank
+from trtbench.records import Outcome
+from trtbench.rundir import MISSING, Ints, Requests, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +35,72 @@ class Stamps:
     itl_exact_ns: Distribution
 
 
-def stamps(requests: Sequence[RequestRecord]) -> Stamps:
+def stamps(requests: Requests) -> Stamps:
     """The stamps of one stage's measured requests."""
-    answers = [request for request in requests if not request.asked_output_tokens and request.outcome is Outcome.COMPLETED]
-    responses = sum(len(request.token_ns) for request in requests) + len(answers)
-    coalesced = sum(len(request.coalesced) for request in requests)
-    of_answers = (request.done_lag_ns for request in answers if request.done_lag_ns is not None)
-    lags = _sorted(chain(chain.from_iterable(request.token_lag_ns for request in requests), of_answers))
-    done = [request for request in requests if request.outcome is Outcome.COMPLETED]
-    reads = [(request, instants) for request in done if (instants := read_ns(request))]
+    answers = requests.select((requests.asked_output_tokens == 0) & requests.ended(Outcome.COMPLETED))
+    responses = int(requests.responses.sum()) + len(answers)
+    coalesced = int(requests.coalesced_count.sum())
+    lags = _lags_ns(requests, answers)
+    figures, lag_p99_ns, count = Distribution.of_sorted(lags), nearest_rank(lags, PERMILLES["p99"]) if len(lags) else None, len(lags)
+    del lags  # one array of all responses at a time: of a day's run it is most of a GB
+    done = requests.completed
+    reads = _Reads(done.select((done.responses > 0) & (done.lag_count == done.responses)))
+    exact = _exact_gaps_ns(done) if coalesced else np.empty(0, np.int64)
+    exact.sort()
     return Stamps(
         responses=responses,
-        kernel_ratio=len(lags) / responses if responses else None,
+        kernel_ratio=count / responses if responses else None,
         coalesced_ratio=coalesced / responses if responses else None,
-        lag_ns=Distribution.of(lags),
-        lag_p99_ns=nearest_rank(lags, PERMILLES["p99"]) if len(lags) else None,
-        ttft_from_read_ns=Distribution.of(instants[0] - request.due_ns for request, instants in reads),
-        itl_from_read_ns=Distribution.of(later - earlier for _, instants in reads for earlier, later in pairwise(instants)),
-        tpot_from_read_ns=Distribution.of(
-            (instants[-1] - instants[0]) / (request.output_tokens - 1)
-            for request, instants in reads
-            if len(instants) > 1 and request.output_tokens > 1
-        ),
-        itl_exact_ns=Distribution.of(chain.from_iterable(map(exact_gaps_ns, done)) if coalesced else ()),
+        lag_ns=figures,
+        lag_p99_ns=lag_p99_ns,
+        ttft_from_read_ns=reads.ttft_ns,
+        itl_from_read_ns=reads.itl_ns,
+        tpot_from_read_ns=reads.tpot_ns,
+        itl_exact_ns=Distribution.of_sorted(exact),
     )
 
 
-def read_ns(request: RequestRecord) -> list[int]:
-    """When this process read each token response; empty where the kernel did not stamp them all, for then the stamps say it."""
-    if len(request.token_lag_ns) != len(request.token_ns):
-        return []
-    return [arrival + lag for arrival, lag in zip(request.token_ns, request.token_lag_ns, strict=True)]
+class _Reads:
+    """Figures by when this process read each token response, of requests whose arrivals the kernel stamped all: the stamp and its lag."""
+
+    def __init__(self, requests: Requests) -> None:
+        first, last = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
+        gaps = gathered(self._gaps(requests, first, last), gap_count(requests), np.int64)
+        gaps.sort()
+        self.itl_ns = Distribution.of_sorted(gaps)
+        del gaps
+        self.ttft_ns = Distribution.of(first - requests.due_ns)
+        seen = (requests.responses > 1) & (requests.output_tokens > 1)
+        self.tpot_ns = Distribution.of((last - first)[seen] / (requests.output_tokens[seen] - 1))
+
+    def _gaps(self, requests: Requests, first: Ints, last: Ints) -> Iterator[Ints]:
+        for tokens in requests.tokens(lags=True):
+            assert tokens.lags
+            reads = tokens.arrivals.with_values(tokens.arrivals.values + tokens.lags.values)
+            first[tokens.at], last[tokens.at] = reads.firsts(0), reads.lasts(0)
+            yield reads.gaps().values
 
 
-def exact_gaps_ns(request: RequestRecord) -> list[int]:
+def _lags_ns(requests: Requests, answers: Requests) -> Ints:
+    """Of every token response, and of every answer without tokens; sorted."""
+    of_answers = answers.done_lag_ns[answers.done_lag_ns != MISSING]
+    of_tokens = (tokens.lags.values for tokens in requests.select(requests.lag_count > 0).tokens(lags=True) if tokens.lags)
+    lags: Ints = gathered(chain([of_answers], of_tokens), len(of_answers) + int(requests.lag_count.sum()), np.int64)
+    lags.sort()
+    return lags
+
+
+def _exact_gaps_ns(requests: Requests) -> Ints:
     """Gaps between consecutive token responses of which neither was read together with others."""
-    inexact = set(request.coalesced)
-    pairs = enumerate(pairwise(request.token_ns))
-    return [later - earlier for at, (earlier, later) in pairs if at not in inexact and at + 1 not in inexact]
+    exact: Ints = gathered(map(_exact, requests.tokens(coalesced=True)), gap_count(requests), np.int64)
+    return exact
 
 
-def _sorted(values: chain[int]) -> Values:
-    return np.sort(np.fromiter(values, np.int64))
+def _exact(tokens: Tokens) -> Ints:
+    assert tokens.coalesced
+    arrivals, inexact = tokens.arrivals, np.zeros(len(tokens.arrivals.values), np.bool_)
+    rows, places = tokens.coalesced.rows(), tokens.coalesced.values
+    there = (places >= 0) & (places < arrivals.lengths[rows])
+    inexact[arrivals.offsets[rows[there]] + places[there]] = True
+    kept = arrivals.inner() & ~inexact[:-1] & ~inexact[1:]
+    return np.diff(arrivals.values)[kept]

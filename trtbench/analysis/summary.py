@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
-from trtbench.analysis.agreement import Agreement, EmbeddingAgreement, Key, embeddings, outputs
+from trtbench.analysis.agreement import Agreement, Answers, EmbeddingAgreement, embeddings, outputs
 from trtbench.analysis.batching import InflightBatching, TritonBatching
 from trtbench.analysis.cache_findings import cache_findings, gain_findings
 from trtbench.analysis.cache_gain import CacheGain, StageGain, cache_gains
@@ -174,8 +174,8 @@ def summarise(run: RunDirectory) -> Summary:
     scenario, environment, events = load_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
     of_attempts = current(events)
     results: list[DeploymentResult] = []
-    said: dict[str, dict[Key, list[int]]] = {}
-    vectors: dict[str, dict[Key, list[float]]] = {}
+    said: dict[str, Answers] = {}
+    vectors: dict[str, Answers] = {}
     reasons: list[Reason] = []
     for directory in run.deployments():
         result, found, texts, vectors[directory.name] = _deployment(
@@ -228,9 +228,9 @@ def summarise(run: RunDirectory) -> Summary:
 
 def _deployment(
     directory: DeploymentDirectory, events: Sequence[Event], scenario: Scenario, cpu_count: int
-) -> tuple[DeploymentResult, list[Reason], dict[Key, list[int]], dict[Key, list[float]]]:
+) -> tuple[DeploymentResult, list[Reason], Answers, Answers]:
     """One deployment's records are held only in here: a day's run has millions."""
-    requests = directory.requests()
+    requests = directory.columns()
     result = deployment_result(directory, requests, events, scenario, cpu_count)
     reasons = [*transport_reasons(result), *reload_reasons(result, scenario), *told_reasons(result, scenario)]
     for stage in result.stages:

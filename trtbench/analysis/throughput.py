@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.latency import NS_PER_S, gaps_ns, tpot_ns, ttft_ns
-from trtbench.analysis.outcomes import is_cancelled_as_planned
-from trtbench.records import Outcome, RequestRecord
+import numpy as np
+
+from trtbench.analysis.latency import NS_PER_S
+from trtbench.analysis.outcomes import cancelled_as_planned
+from trtbench.records import Outcome
+from trtbench.rundir import MISSING, Ints, Mask, Requests
 from trtbench.scenario import Slo
 
 _NS_PER_MS = 1_000_000
@@ -24,8 +26,9 @@ class Window:
     def seconds(self) -> float:
         return (self.end_ns - self.start_ns) / NS_PER_S
 
-    def holds(self, instant_ns: int | None) -> bool:
-        return instant_ns is not None and self.start_ns <= instant_ns <= self.end_ns
+    def holds(self, instants_ns: Ints) -> Mask:
+        """MISSING is before every window."""
+        return (self.start_ns <= instants_ns) & (instants_ns <= self.end_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,62 +55,77 @@ def main_rate(rates: Throughput) -> float | None:
     return rates.request_throughput if rates.output_token_throughput is None else rates.output_token_throughput
 
 
-def measured_window(requests: Sequence[RequestRecord], duration_s: float | None) -> Window | None:
+def measured_window(requests: Requests, duration_s: float | None) -> Window | None:
     """First due to last done; None when nothing was done.
 
     Of a stage that ends by time, what is done after its time is drain and left out, unless nothing at all was done before.
     """
-    done = [request.done_ns for request in requests if request.done_ns is not None]
-    if not done:
+    done = requests.done_ns[requests.done_ns != MISSING]
+    if not len(done):
         return None
-    start_ns = min(request.due_ns for request in requests)
+    start_ns = int(requests.due_ns.min())
     if duration_s is not None:
-        close_ns = start_ns + round(duration_s * NS_PER_S)
-        done = [instant for instant in done if instant <= close_ns] or done
-    return Window(start_ns, max(done))
+        in_time = done[done <= start_ns + round(duration_s * NS_PER_S)]
+        done = in_time if len(in_time) else done
+    return Window(start_ns, int(done.max()))
 
 
-def keeps(request: RequestRecord, slo: Slo) -> bool:
-    """Whether a request completed and kept every limit of `slo` that is set.
+def keeps(requests: Requests, slo: Slo) -> Mask:
+    """[n] Whether a request completed and kept every limit of `slo` that is set.
 
-    Without a first token it keeps no limit on one. A gap or a TPOT that does not exist, as with a single response, breaks no limit.
+    A figure that does not exist breaks no limit, but for the TTFT of a request that was asked for output: it never had a first token.
     """
-    if request.outcome is not Outcome.COMPLETED or request.done_ns is None or (slo.ttft_ms is not None and not request.token_ns):
-        return False
-    limits = (
-        (slo.ttft_ms, ttft_ns(request)),
-        (slo.itl_ms, max(gaps_ns(request), default=None)),
-        (slo.tpot_ms, tpot_ns(request)),
-        (slo.e2e_latency_ms, request.done_ns - request.due_ns),
-    )
-    return all(limit is None or value is None or value <= limit * _NS_PER_MS for limit, value in limits)
+    due, done, responses = requests.due_ns, requests.done_ns, requests.responses
+    kept: Mask = requests.ended(Outcome.COMPLETED) & (done != MISSING)
+    if slo.ttft_ms is not None:
+        ttft = requests.first_token_ns - due
+        kept &= np.where(responses > 0, ttft <= slo.ttft_ms * _NS_PER_MS, requests.asked_output_tokens == 0)
+    if slo.itl_ms is not None:
+        kept &= (responses < 2) | (requests.longest_gap_ns <= slo.itl_ms * _NS_PER_MS)
+    if slo.tpot_ms is not None:
+        seen = (responses > 1) & (requests.output_tokens > 1)
+        spent, steps = requests.last_token_ns - requests.first_token_ns, np.where(seen, requests.output_tokens - 1, 1)
+        kept &= ~seen | (spent / steps <= slo.tpot_ms * _NS_PER_MS)
+    if slo.e2e_latency_ms is not None:
+        kept &= done - due <= slo.e2e_latency_ms * _NS_PER_MS
+    return kept
 
 
-def throughput(requests: Sequence[RequestRecord], planned: int, slo: Slo, duration_s: float | None) -> Throughput:
+def tokens_inside(requests: Requests, window: Window) -> int:
+    """Output tokens that arrived inside the window. Only of requests that reach over its border are the responses read."""
+    whole = window.holds(requests.first_token_ns) & window.holds(requests.last_token_ns) & requests.in_order
+    apart = (requests.last_token_ns < window.start_ns) | (requests.first_token_ns > window.end_ns)
+    partly = requests.select(~whole & ~(apart & requests.in_order))
+    inside = sum(int(tokens.counts.values[window.holds(tokens.arrivals.values)].sum()) for tokens in partly.tokens())
+    return int(requests.output_tokens[whole].sum()) + inside
+
+
+def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | None) -> Throughput:
     """The rates of one stage's measured requests."""
     window = measured_window(requests, duration_s)
     if window is None or window.seconds <= 0:
         return Throughput(0.0, 0, 0, None, None, None, None, None)
-    done = [r for r in requests if r.outcome is Outcome.COMPLETED and window.holds(r.done_ns)]
-    tokens = sum(n for r in requests for at, n in zip(r.token_ns, r.token_counts, strict=True) if window.holds(at))
-    counted = all(request.counts_tokens for request in requests)
-    judged = planned - sum(map(is_cancelled_as_planned, requests))
-    good = [r for r in requests if keeps(r, slo)] if slo.model_dump(exclude_none=True) else None
+    in_time = window.holds(requests.done_ns)
+    done = requests.ended(Outcome.COMPLETED) & in_time
+    completed = int(done.sum())
+    tokens = tokens_inside(requests, window)
+    counted = bool(requests.counts_tokens.all())
+    judged = planned - int(cancelled_as_planned(requests).sum())
+    good = keeps(requests, slo) if slo.model_dump(exclude_none=True) else None
     return Throughput(
         window_s=window.seconds,
-        completed=len(done),
+        completed=completed,
         output_tokens=tokens if counted else 0,
-        request_throughput=len(done) / window.seconds,
-        output_token_throughput=tokens / window.seconds if counted and any(r.asked_output_tokens for r in requests) else None,
+        request_throughput=completed / window.seconds,
+        output_token_throughput=tokens / window.seconds if counted and requests.asked_output_tokens.any() else None,
         offered_rate=_offered_rate(requests),
-        goodput=None if good is None else sum(window.holds(r.done_ns) for r in good) / window.seconds,
-        goodput_ratio=None if good is None or not judged else len(good) / judged,
-        input_token_throughput=sum(r.input_tokens for r in done) / window.seconds,
-        tokens_estimated=any(request.tokens_estimated for request in requests),
+        goodput=None if good is None else int((good & in_time).sum()) / window.seconds,
+        goodput_ratio=None if good is None or not judged else int(good.sum()) / judged,
+        input_token_throughput=int(requests.input_tokens[done].sum()) / window.seconds,
+        tokens_estimated=bool(requests.tokens_estimated.any()),
     )
 
 
-def _offered_rate(requests: Sequence[RequestRecord]) -> float | None:
-    due = [request.due_ns for request in requests]
-    span_ns = max(due) - min(due)
-    return (len(due) - 1) * NS_PER_S / span_ns if span_ns else None
+def _offered_rate(requests: Requests) -> float | None:
+    span_ns = int(np.ptp(requests.due_ns))
+    return (len(requests) - 1) * NS_PER_S / span_ns if span_ns else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trtbench.analysis.outcomes import is_cancelled_as_planned
-from trtbench.records import RequestRecord
-from trtbench.rundir import Samples, Series
+from trtbench.analysis.outcomes import cancelled_as_planned
+from trtbench.rundir import MISSING, Requests, Samples, Series
 
 _POINTS = 400
 
@@ -51,10 +49,10 @@ class Timeline:
     end_ns: int
 
 
-def timeline(samples: Samples, requests: Sequence[RequestRecord]) -> Timeline:
+def timeline(samples: Samples, requests: Requests) -> Timeline:
     """Of one deployment, warm-ups and the time between stages and after them included."""
     blocks = samples.series("kv_blocks_max")[1]
-    gone = np.sort([r.done_ns for r in requests if r.done_ns is not None and is_cancelled_as_planned(r)])
+    gone = np.sort(requests.done_ns[(requests.done_ns != MISSING) & cancelled_as_planned(requests)])
     shown = gone[np.unique(np.linspace(0, len(gone) - 1, _POINTS).round().astype(int))] if len(gone) else gone
     readings = [samples.series(name)[0] for name in ("kv_blocks_used", "inflight_scheduled_requests")]
     return Timeline(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trtbench.analysis.failure import Basis, Failure, FailureClass, failure_of
-from trtbench.analysis.latency import ttft_ns
 from trtbench.analysis.window import gpu_memory, inside, peak
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import Samples
@@ -72,7 +71,7 @@ def trial_result(
     start, end = data["start_ns"], data["end_ns"]
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
     failure = None if data["passed"] else failure_of(data, failed, death, samples, may_cache_blocks)
-    ttfts = [ttft for r in requests if (ttft := ttft_ns(r)) is not None]
+    ttfts = [r.token_ns[0] - r.due_ns for r in requests if r.token_ns]
     return TrialResult(
         users=data["users"],
         input_tokens=data["input_tokens"],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from trtbench.records import Outcome, RequestRecord
+import numpy as np
+
+from trtbench.records import Outcome
+from trtbench.rundir import MISSING, Ints, Mask, Requests
 
 _ENOUGH_COMPARED = 10
 _SURE_RATIO = 0.01
@@ -36,51 +38,37 @@ class TokenCounting:
         return self.compared >= _ENOUGH_COMPARED and self.uncertain_ratio is not None and self.uncertain_ratio < _SURE_RATIO
 
 
-def with_counts(requests: Sequence[RequestRecord]) -> tuple[list[RequestRecord], TokenCounting]:
-    """The requests, with a count at each response wherever one can be had; those that the server counted as they were."""
-    untold = [request for request in requests if not request.counts_tokens]
-    told = [request for request in untold if _ended_by_length(request)]
-    estimated = [request for request in untold if request.tokens_estimated]
-    errors = [abs(r.text_tokens / r.asked_output_tokens - 1) for r in told if r.text_tokens is not None]
-    error = max(errors, default=None)
-    counted = [request if request.counts_tokens else _counted(request) for request in requests]
-    unknown = len(untold) - len(told) - len(estimated)
-    return counted, TokenCounting(len(told), len(estimated), unknown, len(errors), error, _uncertain_ratio(counted, error))
+def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
+    """All requests, with a count at each response wherever one can be had; those that the server counted as they were."""
+    asked, text, output = requests.asked_output_tokens, requests.text_tokens, requests.output_tokens
+    untold, by_text = ~requests.counts_tokens, text != MISSING
+    by_length = untold & requests.texts("finish_reason").equal("length") & requests.ended(Outcome.COMPLETED)
+    estimated = requests.tokens_estimated
+    compared = by_length & by_text & (asked > 0)
+    error = float(np.abs(text[compared] / asked[compared] - 1).max()) if compared.any() else None
+    # What was sent is a token at least; no model makes more than was asked.
+    told = np.where(by_length, asked, np.where(untold & by_text, np.minimum(np.maximum(1, text), asked), -1))
+    output = np.where(told >= 0, told, output)
+    single = np.where(told >= 0, told == requests.responses, requests.each_has_one)
+    counted = requests.with_columns({"told_tokens": told, "output_tokens": output, "each_has_one": single})
+    lengths, texts, unknown, both = (int(mask.sum()) for mask in (by_length, untold & estimated, untold, compared))
+    return counted, TokenCounting(lengths, texts, unknown - lengths - texts, both, error, _uncertain_ratio(output, estimated, error))
 
 
-def is_exact(request: RequestRecord) -> bool:
-    """Whether its output tokens are counted, not estimated."""
-    return request.counts_tokens and not request.tokens_estimated
+def is_exact(requests: Requests) -> Mask:
+    """[n] Whether output tokens are counted, not estimated."""
+    return requests.counts_tokens & ~requests.tokens_estimated
 
 
-def is_estimated_off(request: RequestRecord) -> bool:
-    """Whether the text of a request holds another number of tokens than asked, by more than our tokenizer may be wrong."""
-    if not request.tokens_estimated or request.text_tokens is None:
-        return False
-    asked = request.asked_output_tokens
-    return abs(request.text_tokens - asked) > 1 + _ESTIMATE_RATIO * asked
+def estimated_off(requests: Requests) -> Mask:
+    """[n] Whether the text of a request holds another number of tokens than asked, by more than our tokenizer may be wrong."""
+    asked = requests.asked_output_tokens
+    off: Mask = requests.tokens_estimated & (np.abs(requests.text_tokens - asked) > 1 + _ESTIMATE_RATIO * asked)
+    return off
 
 
-def _uncertain_ratio(counted: Sequence[RequestRecord], error_ratio: float | None) -> float | None:
-    tokens = sum(request.output_tokens for request in counted)
+def _uncertain_ratio(output: Ints, estimated: Mask, error_ratio: float | None) -> float | None:
+    tokens = int(output.sum())
     if error_ratio is None or not tokens:
         return None
-    return sum(request.output_tokens * error_ratio + 1 for request in counted if request.tokens_estimated) / tokens
-
-
-def _ended_by_length(request: RequestRecord) -> bool:
-    return request.finish_reason == "length" and request.outcome is Outcome.COMPLETED
-
-
-def _counted(request: RequestRecord) -> RequestRecord:
-    if _ended_by_length(request):
-        return replace(request, token_counts=spread(request.asked_output_tokens, len(request.token_ns)))
-    if request.text_tokens is None:
-        return request
-    tokens = min(max(1, request.text_tokens), request.asked_output_tokens)  # what was sent is a token at least; no model makes more
-    return replace(request, token_counts=spread(tokens, len(request.token_ns)))
-
-
-def spread(tokens: int, responses: int) -> list[int]:
-    """So many tokens over so many responses, as evenly as can be: one each where there are as many."""
-    return [(i + 1) * tokens // responses - i * tokens // responses for i in range(responses)]
+    return (int(output[estimated].sum()) * error_ratio + int(estimated.sum())) / tokens

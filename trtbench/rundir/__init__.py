@@ -4,7 +4,7 @@ from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json, write_whole
 from trtbench.rundir.losses import Loss, Losses
 from trtbench.rundir.ragged import Ints, Mask, Ragged
-from trtbench.rundir.requests import MISSING, Requests, Tokens, spread
+from trtbench.rundir.requests import MISSING, Requests, Texts, Tokens, spread
 from trtbench.rundir.samples import Samples, Series
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "RunDirectoryError",
     "Samples",
     "Series",
+    "Texts",
     "Tokens",
     "read_json",
     "read_lines",

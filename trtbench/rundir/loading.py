@@ -105,12 +105,13 @@ def _good(arrays: dict[str, Any], lists: dict[str, Ragged], outcomes: Any) -> Ma
 
 def _token_facts(lists: dict[str, Ragged]) -> dict[str, Any]:
     arrivals, counts = lists["token_ns"], lists["token_counts"]
-    responses = arrivals.lengths
+    responses, gaps = arrivals.lengths, arrivals.gaps()
     return {
         "responses": responses,
         "first_token_ns": arrivals.firsts(MISSING),
         "last_token_ns": arrivals.lasts(MISSING),
-        "longest_gap_ns": arrivals.gaps().most(MISSING),
+        "longest_gap_ns": gaps.most(MISSING),
+        "in_order": gaps.with_values(-gaps.values).most(0) <= 0,
         "output_tokens": counts.sums(),
         "each_has_one": (counts.most(1) == 1) & (counts.sums() == counts.lengths),
         "lag_count": lists["token_lag_ns"].lengths,

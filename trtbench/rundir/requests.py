@@ -63,8 +63,8 @@ class Requests:
     """Some requests of one deployment, as arrays [n] in the order of the file; MISSING where one has no such instant or number.
 
     Columns are those of RequestRecord. What follows from token responses is counted once: `responses` with tokens, the instants of the
-    `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token, `lag_count`
-    and `coalesced_count`. The responses themselves stay on disk, and `tokens()` reads them a part at a time.
+    `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token and they
+    arrived `in_order`, `lag_count` and `coalesced_count`. The responses themselves stay on disk: `tokens()` reads them in parts.
     """
 
     index = _Column()
@@ -90,6 +90,7 @@ class Requests:
     warmup = _Flags()
     planned_cancel = _Flags()
     each_has_one = _Flags()
+    in_order = _Flags()
     has_server = _Flags()
 
     def __init__(self, columns: Mapping[str, Any], texts: Mapping[str, Texts], file: RequestFile, rows: Ints | None = None) -> None:
@@ -162,6 +163,15 @@ class Requests:
             arrivals = lists["token_ns"]
             counts = _respread(lists["token_counts"], self.column("told_tokens")[at])
             yield Tokens(at, arrivals, counts, lists.get("token_lag_ns"), lists.get("coalesced"))
+
+    def lists(self, name: str) -> Iterator[tuple[Ints, Ragged]]:
+        """(Which of the selection, their lists of a column), a row group at a time."""
+        file_rows = self.column("row")
+        for start, end, table in self._groups(file_rows, (name,)):
+            kept = np.zeros(end - start, np.bool_)
+            at = np.flatnonzero((file_rows >= start) & (file_rows < end))
+            kept[file_rows[at] - start] = True
+            yield at, Ragged.of(one_chunk(table[name])).select(kept)
 
     def rows_of(self, *names: str) -> Iterator[tuple[Ints, list[dict[str, Any]]]]:
         """(Which of the selection, their values of some columns as Python objects), a row group at a time: for few requests."""
