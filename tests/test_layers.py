@@ -33,12 +33,13 @@ FOUNDATION = {
     "scenario",
     "strict_yaml",
 }
-FOUNDATION |= {"leftovers", "shortage"}
+FOUNDATION |= {"input_file", "leftovers", "shortage", "strict_yaml"}
 SEARCHES = {"analysis.knee", "analysis.bisection"}  # pure; an experiment steers by them
 DEVICES = {"engine", "serving", "load", "telemetry", "gpu"}
 MEASURING = {
     "preflight",
     "preview",
+    "dataset_bounds",
     "devices",
     "engines",
     "fitted",
@@ -99,9 +100,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shortage": set(),
     "history": {"records"},
     "rundir": {"errors", "history", "records"},
+    "input_file": {"errors"},
     "strict_yaml": {"errors"},
     "override": {"errors", "strict_yaml"},
-    "scenario": {"errors", "override", "records", "strict_yaml"},
+    "scenario": {"errors", "input_file", "override", "records", "strict_yaml"},
     "engine": FOUNDATION,
     "serving": FOUNDATION | {"engine.spec", "engine.tensorrt_runtime", "engine.trtllm_names"},
     "load": FOUNDATION,

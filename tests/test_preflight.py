@@ -44,7 +44,7 @@ def test_what_a_run_will_use() -> None:
         ({"provider": "tensorrt_llm"}, EngineError, "provider tensorrt_llm cannot run here"),
         ({"engines": ["fp16", "fp8"]}, EngineError, "OpenVINO engines are fp16 or int8, not fp8"),
         ({"build": {"tp": 2}}, EngineError, "build.tp is an option of TensorRT-LLM's engines"),
-        ({"workload": {"dataset": "none.json"}}, UserError, "workload.dataset none.json cannot be read"),
+        ({"workload": {"dataset": "none.json"}}, UserError, "workload.dataset: none.json cannot be read"),
         ({"workload": {"input_tokens": 8192}}, ScenarioError, "deployments.default: workload.input_tokens + workload.output_tokens"),
         ({"deployments": {"a": {}, "b": {"kv_cache": {"blocks": 4}}}}, ScenarioError, "deployments.b: kv_cache budget of 4 blocks"),
         ({"deployments": {"a": {"kv_cache": {"dtype": "fp8"}}}}, ScenarioError, "deployments.a: kv_cache.dtype = 'fp8'"),

@@ -55,7 +55,7 @@ def bench(
         plan = in_text(plan, prompts)
     target, note = padded(target, plan)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", sha256=plan.sha256, notes=[*plan.notes, *([note] if note else []), *notes(target.unanswered)])
+    log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
     directory = log.run.deployment(_directory_name(target.model))
     log.event("deployment_started", directory.name)
     facts = {

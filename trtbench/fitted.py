@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from trtbench.dataset_bounds import bounded
 from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.scenario import Scenario, ScenarioError, parse_scenario
@@ -26,13 +27,13 @@ def fitted(scenario: Scenario) -> Scenario:
     left_out = dict(_left_out(scenario, provider))
     every = [*scenario.deployments.values(), *([scenario.rounds.base] if scenario.rounds and scenario.rounds.base else [])]
     if not left_out and not any(deployment.cpu for deployment in every):
-        return scenario
+        return bounded(scenario)
     tree = yaml.safe_load(scenario.dump())
     if scenario.rounds:
         _shorten(tree, scenario, provider, left_out)
     for deployment in tree["deployments"].values():
         _settle_cpu(deployment, provider.name)
-    return parse_scenario(tree, scenario.name)
+    return bounded(parse_scenario(tree, scenario.name))
 
 
 def _left_out(scenario: Scenario, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:

@@ -131,7 +131,7 @@ def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
 
 
 def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
-    trace = read_trace(path)
+    trace = read_trace(path, stage.trace_block_tokens)
     replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
     longest = max(request.input_tokens + (request.output_tokens if facts.task == "generate" else 0) for request in replayed)
     if longest > facts.max_positions:

@@ -91,8 +91,8 @@ class _Prepared:
         return {plan.sha256: plan for plan in self.plans.values()}
 
     def tell_plans(self, log: RunLog) -> None:
-        for sha256, plan in self.drawn.items():
-            log.event("plan_drawn", sha256=sha256, notes=list(plan.notes))
+        for plan in self.drawn.values():
+            log.event("plan_drawn", **plan.facts())
 
 
 def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:

@@ -73,11 +73,26 @@ def test_what_is_out_of_bounds_is_dropped_and_counted(tmp_path: Path) -> None:
     ]
     bounds = {"input_tokens": {"min": 2, "max": 9}, "output_tokens": {"min": 3, "max": 8}}
     made = DatasetRows(dataset(tmp_path / "d", rows, **bounds), FakeWordPrompts(), False)
-    assert made.note == ""
+    assert made.left_out.count == 1  # the empty prompt
     assert Counter(map(tuple, map(shape, drawn(made, 8)))) == {((size, out),): 2 for size, out in ((2, 5), (9, 5), (5, 3), (5, 8))}
-    assert made.note == (
-        f"{tmp_path / 'd'}: 5 of the 9 rows drawn were dropped, not within dataset.input_tokens 2 to 9 and dataset.output_tokens 3 to 8"
+    assert made.left_out.text == (
+        f"{tmp_path / 'd'}: 5 of 9 rows were left out: 1: prompt is empty (first: {tmp_path / 'd'}:9); "
+        "4: not within dataset.input_tokens 2 to 9 and dataset.output_tokens 3 to 8 (4 of the 8 rows drawn)"
     )
+
+
+def test_every_length_is_kept_unless_it_is_limited(tmp_path: Path) -> None:
+    rows = [{"prompt": words(size), "output_tokens": out} for size, out in ((1, 1), (3000, 2000), (5, 4000))]
+    made = DatasetRows(dataset(tmp_path / "d", rows), FakeWordPrompts(), False)
+    assert sorted(map(shape, drawn(made, 3))) == [[(1, 1)], [(5, 4000)], [(3000, 2000)]]
+    assert made.left_out.count == 0
+
+
+def test_prompt_and_answer_together_are_bounded_by_most_tokens(tmp_path: Path) -> None:
+    rows = [{"prompt": words(size), "output_tokens": out} for size, out in ((4, 6), (5, 6))] + [{"prompt": words(3)}, {"prompt": words(2)}]
+    made = DatasetRows(dataset(tmp_path / "d", rows, most_tokens=10), FakeWordPrompts(), False, output_tokens=8)
+    assert sorted(map(shape, drawn(made, 2)), key=str) == [[(2, None)], [(4, 6)]]
+    assert "not within dataset.most_tokens 10" in made.left_out.text
 
 
 def test_a_conversation_ends_before_the_turn_that_goes_over(tmp_path: Path) -> None:
@@ -90,7 +105,7 @@ def test_a_conversation_ends_before_the_turn_that_goes_over(tmp_path: Path) -> N
 
 def test_no_row_within_the_bounds_is_an_error(tmp_path: Path) -> None:
     spec = dataset(tmp_path / "d", [{"prompt": "w1"}], input_tokens={"min": 2, "max": 3})
-    with pytest.raises(WorkloadError, match=r"none of its 1 rows is within dataset\.input_tokens 2 to 3 and .*: widen them"):
+    with pytest.raises(WorkloadError, match=r"none of its 1 rows is within dataset\.input_tokens 2 to 3: widen them"):
         drawn(DatasetRows(spec, FakeWordPrompts(), False), 1)
 
 

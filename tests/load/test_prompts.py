@@ -208,8 +208,23 @@ def test_a_datasets_conversations_are_sessions(tmp_path: Path) -> None:
 def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n{"prompt": ""}\n')
     plan = drawn({"dataset": str(tmp_path / "d.jsonl")}, source=FakeWordPrompts())
-    assert len(plan.notes) == 1 and "1 of the 2 rows drawn were dropped" in plan.notes[0]
-    assert drawn({}).notes == ()
+    (told,) = plan.facts()["notes"]
+    assert "1 of 2 rows were left out: 1: prompt is empty" in told
+    assert plan.facts()["inputs"] == [
+        {
+            "path": str(tmp_path / "d.jsonl"),
+            "rows": 2,
+            "left_out": 1,
+            "reasons": [{"reason": "prompt is empty", "rows": 1, "first": [f"{tmp_path / 'd.jsonl'}:2"]}],
+        }
+    ]
+    assert (drawn({}).notes, drawn({}).facts()["inputs"]) == ((), [])
+
+
+def test_lengths_beside_a_dataset_are_told_to_be_unused(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n')
+    plan = drawn({"dataset": str(tmp_path / "d.jsonl"), "input_tokens": 2000}, source=FakeWordPrompts())
+    assert "workload.input_tokens is not used" in plan.notes[0]
 
 
 def test_extreme_prompts_are_exact() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.load.trace import TracedRequest, TraceError, read_trace, trace_offsets
+from trtbench.load.trace import TracedRequest, TraceError, load_trace, read_trace, trace_offsets
 
 MOONCAKE = [
     {"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": list(range(46, 60))},
@@ -62,15 +62,15 @@ def test_a_replay_keeps_the_gaps_over_its_speed(times_ns: list[int], speed: floa
         ({"timestamp": "now", "input_length": 1, "output_length": 1}, 'timestamp = "now"'),
         ({"timestamp_s": float("nan"), "input_length": 1, "output_length": 1}, "timestamp_s = NaN"),
         ({"timestamp": True, "input_length": 1, "output_length": 1}, "timestamp = true"),
-        ({"timestamp": 1, "input_length": 0, "output_length": 1}, "input_length = 0: give a whole number of tokens from 1 up"),
+        ({"timestamp": 1, "input_length": -1, "output_length": 1}, "input_length = -1: give a whole number of tokens from 1 to 10,000,000"),
         ({"timestamp": 1, "input_length": 1}, "output_length = null"),
         ({"timestamp": 1, "input_length": 1.5, "output_length": 1}, "input_length = 1.5"),
-        ({"timestamp": 1, "input_length": 513, "output_length": 1, "hash_ids": [1]}, "makes 2 blocks of 512 tokens"),
         ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": ["a"]}, 'hash_ids = ["a"]'),
         ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": 7}, "hash_ids = 7"),
         ({"timestamp": 1, "output_length": 1, "input_ids": []}, "input_ids = []: give a list of token ids"),
         ({"timestamp": 1, "output_length": 1, "input_ids": [-1]}, "input_ids = [-1]"),
         ({"timestamp": 1, "output_length": 1, "input_ids": [1] * 99 + [2**31]}, "1,...: give a list"),
+        ('{"timestamp": 1, "input_length": ' + "9" * 5000 + "}", "not JSON (a number of thousands of digits)"),
     ],
 )
 def test_a_line_that_cannot_be_replayed_is_named(tmp_path: Path, row: Any, says: str) -> None:
@@ -84,10 +84,10 @@ def test_a_line_that_cannot_be_replayed_is_named(tmp_path: Path, row: Any, says:
 def test_files_that_are_no_trace(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="cannot be read"):
         read_trace(tmp_path / "none.jsonl")
-    with pytest.raises(TraceError, match="has no lines"):
+    with pytest.raises(TraceError, match="has no lines that can be replayed"):
         read_trace(write(tmp_path / "t.jsonl", ""))
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(TraceError, match="cannot be read"):
+    with pytest.raises(TraceError, match="is UTF-16 text"):
         read_trace(tmp_path / "bytes.jsonl")
 
 
@@ -113,3 +113,59 @@ def test_any_object_is_a_request_or_refused(tmp_path_factory: pytest.TempPathFac
     else:
         assert request.input_tokens >= 1 and request.output_tokens >= 1
         trace_offsets([request], 1.0, None, None)
+
+
+def row(tokens: int, ids: int, time: float = 1) -> dict[str, Any]:
+    return {"timestamp": time, "input_length": tokens, "output_length": 1, "hash_ids": list(range(ids))}
+
+
+@pytest.mark.parametrize(
+    ("rows", "block_tokens"),
+    [
+        ([row(6955, 14), row(513, 2)], 512),
+        ([row(521, 33), row(160, 10), row(5, 1)], 16),
+        ([row(521, 32), row(160, 10)], 16),  # no id for the partial block
+        ([row(300, 5), row(64, 1), row(65, 2)], 64),
+        ([row(5, 1)], 512),  # several fit
+    ],
+)
+def test_the_block_size_follows_from_the_lengths(tmp_path: Path, rows: list[dict[str, Any]], block_tokens: int) -> None:
+    found, left_out = load_trace(write(tmp_path / "t.jsonl", *rows))
+    assert {request.block_tokens for request in found} == {block_tokens}
+    assert left_out.count == 0
+
+
+def test_a_block_size_that_is_given_counts_and_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", row(100, 4), row(75, 3), row(75, 9))
+    found, left_out = load_trace(path, 25)
+    assert [len(request.hash_ids) for request in found] == [4, 3]
+    assert left_out.facts["reasons"] == [
+        {"reason": "hash_ids do not fit input_length in blocks of 25 tokens", "rows": 1, "first": [f"{path}:3"]}
+    ]
+    with pytest.raises(TraceError, match=r"hash_ids fit no block size: .*trace_block_tokens"):
+        read_trace(path)
+
+
+def test_rows_of_no_tokens_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [row(5, 1), {"timestamp": 2, "input_length": 5, "output_length": 0}, {"timestamp": 3, "input_length": 0, "output_length": 5}]
+    path = write(tmp_path / "t.jsonl", *rows)
+    found, left_out = load_trace(path)
+    assert len(found) == 1
+    assert left_out.text == (
+        f"{path}: 2 of 3 rows were left out: 1: output_length is 0 (first: {path}:2); 1: input_length is 0 (first: {path}:3)"
+    )
+
+
+def test_alibabas_timestamps_are_seconds(tmp_path: Path) -> None:
+    bailian = {"chat_id": 159, "parent_chat_id": -1, "type": "text", "turn": 1}
+    first, second = read_trace(write(tmp_path / "t.jsonl", row(521, 33, 61.114) | bailian, row(400, 25, 62.5) | bailian))
+    assert (first.time_ns, second.time_ns, second.block_tokens) == (61_114_000_000, 62_500_000_000, 16)
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    assert len(read_trace(write(tmp_path / "t.jsonl", "\ufeff" + json.dumps(MOONCAKE[0])))) == 1
+
+
+def test_a_replay_of_months_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"takes 4,629\.6 days at speed 0\.001; the upper bound is 30 days"):
+        trace_offsets([TracedRequest(0, 1, 1), TracedRequest(4 * 10**14, 1, 1)], 0.001, None, None)

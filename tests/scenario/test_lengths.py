@@ -121,15 +121,19 @@ def test_lengths_of_a_file_are_counted(tmp_path: Path, name: str, text: str, key
     ("name", "text", "key", "says"),
     [
         ("a.csv", "", None, "holds no lengths"),
-        ("a.csv", "5\nx\n", None, "a.csv:2: 'x' is no whole number"),
-        ("a.csv", "5\n0\n", None, "a.csv:2: '0' is no length"),
+        ("a.csv", "5\nx\n", None, 'a.csv:2: "x" is not a whole number'),
+        ("a.csv", "5\n-1\n", None, 'a.csv:2: "-1" is not a length'),
+        ("a.csv", "0\n0\n", None, "holds no lengths"),
+        ("a.csv", "9" * 5000, None, "is not a whole number"),
+        ("a.jsonl", "true", None, "true is not a length"),
+        ("a.jsonl", "9" * 5000, None, "not JSON"),
         ("a.csv", "a,b\n1,2\n", None, "a.csv:2: several columns (a, b): say which with key"),
         ("a.csv", "a,b\n1,2\n", "c", "a.csv:2: no 'c' there, only a, b: correct key"),
         ("a.jsonl", "5\n{\n", None, "a.jsonl:2: not JSON"),
-        ("a.jsonl", "5.5\n", None, "a.jsonl:1: 5.5 is no length"),
-        ("a.jsonl", "null\n", None, "a.jsonl:1: None is no whole number"),
-        ("a.jsonl", "[1]\n", None, "a.jsonl:1: [1] is no whole number"),
-        ("a.jsonl", "\ud800", None, "cannot be read"),
+        ("a.jsonl", "5.5\n", None, "a.jsonl:1: 5.5 is not a length"),
+        ("a.jsonl", "null\n", None, "a.jsonl:1: null is not a whole number"),
+        ("a.jsonl", "[[1]]\n", None, "a.jsonl, row 1: [1] is not a whole number"),
+        ("a.jsonl", "\ud800", None, "a.jsonl:1: not UTF-8"),
     ],
 )
 def test_a_file_that_holds_something_else_is_told_by_its_line(tmp_path: Path, name: str, text: str, key: str | None, says: str) -> None:
@@ -143,3 +147,9 @@ def test_a_file_that_holds_something_else_is_told_by_its_line(tmp_path: Path, na
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"none\.csv cannot be read"):
         LENGTHS.validate_python({"file": str(tmp_path / "none.csv")})
+
+
+def test_rows_of_no_tokens_are_left_out_and_counted(tmp_path: Path) -> None:
+    """As BurstGPT has them, of requests that failed."""
+    law = counted(tmp_path / "a.csv", "Timestamp,Response tokens\n1,5\n2,0\n3,9\n4,0\n", "Response tokens")
+    assert (law.values, law.weights, law.left_out) == ((5, 9), (1, 1), 2)

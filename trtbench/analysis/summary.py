@@ -45,6 +45,7 @@ from trtbench.analysis.reload_result import ReloadResult
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reload_spread import ReloadGroup, Spread
 from trtbench.analysis.reloads import Reloads
+from trtbench.analysis.request_data import RequestData, input_reasons, request_data
 from trtbench.analysis.resources import GpuUse, Resources
 from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.scalability_law import LEAST_POINTS, ScalabilityLaw
@@ -111,6 +112,7 @@ __all__ = [  # what report/ may know of analysis/
     "ReloadGroup",
     "ReloadResult",
     "Reloads",
+    "RequestData",
     "Resources",
     "ReuseByRequest",
     "Rise",
@@ -161,6 +163,7 @@ class Summary:
     held_gpus: tuple[HeldGpu, ...] = ()
     scalings: tuple[ScalingCurve, ...] = ()
     cache_gains: tuple[CacheGain, ...] = ()
+    request_data: tuple[RequestData, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
@@ -198,7 +201,9 @@ def summarise(run: RunDirectory) -> Summary:
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
     resumed = resumptions(events)
-    reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *reasons, *sample_reasons(results)]
+    inputs = request_data(events, scenario)
+    of_run = (*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario))
+    reasons = [*of_run, *reasons, *sample_reasons(results)]
     doubts = Doubts(reasons)
     findings = [
         *_findings(results, comparisons, scenario, environment.cpu_count),
@@ -223,6 +228,7 @@ def summarise(run: RunDirectory) -> Summary:
         held_gpus=held,
         scalings=scalings,
         cache_gains=gains,
+        request_data=inputs,
     )
 
 

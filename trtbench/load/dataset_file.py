@@ -1,94 +1,56 @@
-"""Reading a dataset: ShareGPT-format JSON, or JSON lines of prompts or token ids, as docs/workloads.md shows them."""
+"""Reading a dataset: every row that can be sent, and what was left out with the reason."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from trtbench.input_file import InputFileError, read_rows
+from trtbench.load.dataset_row import RawConversation, RowError, conversation_of, unwrapped
+from trtbench.load.left_out import LeftOut
 from trtbench.load.workload import WorkloadError
 
-_PROMPT_KEYS = ("prompt", "text", "text_input")
-_LENGTH_KEYS = ("output_tokens", "output_length")
-_USER = ("human", "user")
-_MODEL = ("gpt", "assistant", "chatgpt")
+
+@dataclass(frozen=True)
+class RawDataset:
+    """`rows` in file order, none of them empty."""
+
+    rows: tuple[RawConversation, ...]
+    left_out: LeftOut
+
+    def longest(self, whole: bool) -> tuple[int, int]:
+        """Upper bounds of the tokens of a prompt and of an answer, known without a tokenizer: of a text, its bytes in UTF-8.
+
+        `whole`: of conversations with all their turns, else of first turns alone.
+        """
+        rows = self.rows if whole else [row[:1] for row in self.rows]
+        prompts = [
+            sum(_most_tokens(turn.prompt) + _most_tokens(turn.answer) for turn in row) - _most_tokens(row[-1].answer) for row in rows
+        ]
+        return max(prompts), max(_most_tokens(turn.answer) for row in rows for turn in row)
 
 
-class RawTurn(NamedTuple):
-    """As the file has it: text or token ids, and the answer's text or length; None: it does not say."""
-
-    prompt: str | list[int]
-    answer: str | int | None = None
-
-
-RawConversation = tuple[RawTurn, ...]
-"""A single prompt is a conversation of one turn; one without a user's turn is empty."""
-
-
-def read_dataset(path: Path) -> list[RawConversation]:
-    """Every row, in file order. WorkloadError, with file, line or row, and remedy, when one cannot be understood."""
+def read_dataset(path: Path) -> RawDataset:
+    """WorkloadError, with file, line or row, and remedy, when it is not JSON, or no row of it holds a prompt."""
+    left_out = LeftOut(str(path))
+    rows = []
     try:
-        rows = [_conversation(row, where) for where, row in _rows(path)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkloadError(f"workload.dataset {path} cannot be read ({error}): give a JSON or JSON-lines file in UTF-8") from error
-    if not any(rows):
-        raise WorkloadError(f"workload.dataset {path} holds no prompt: give at least one row with a user's turn")
-    return rows
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """(Where, row): the items of a JSON array, or the lines."""
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.read(1)
-        while first.isspace():
-            first = file.read(1)
-        file.seek(0)
-        if first == "[":
-            try:
-                rows = json.load(file)
-            except json.JSONDecodeError as error:
-                raise WorkloadError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file or take it whole") from error
-            yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-            return
-        for number, line in enumerate(file, 1):
-            if line.strip():
+        for where, row in read_rows(path):
+            for one in unwrapped(row):
+                left_out.rows += 1
                 try:
-                    yield f"{path}:{number}", json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise WorkloadError(f"{path}:{number}: not JSON ({error.msg}); write one object a line") from error
+                    rows.append(conversation_of(one))
+                except RowError as error:
+                    left_out.add(str(error), where)
+    except InputFileError as error:
+        raise WorkloadError(f"workload.dataset: {error}") from error
+    if not rows:
+        why = f": {left_out.text.partition('left out: ')[2]}" if left_out.count else ": give at least one row with a prompt"
+        raise WorkloadError(f"workload.dataset {path} holds no prompt{why}")
+    return RawDataset(tuple(rows), left_out)
 
 
-def _conversation(row: Any, where: str) -> RawConversation:
-    if isinstance(row, dict) and "conversations" in row:
-        return _turns(row["conversations"], where)
-    if isinstance(row, dict) and "input_ids" in row:
-        ids = row["input_ids"]
-        if not isinstance(ids, list) or not ids or not all(type(token) is int and token >= 0 for token in ids):
-            raise WorkloadError(f"{where}: input_ids must be a list of token ids, whole numbers from 0 up")
-        return (RawTurn(ids, _output_tokens(row, where)),)
-    key = next((key for key in _PROMPT_KEYS if isinstance(row, dict) and key in row), None)
-    if key is None or not isinstance(row[key], str):
-        raise WorkloadError(f"{where}: no prompt; give a text as {', '.join(_PROMPT_KEYS)}, token ids as input_ids, or conversations")
-    return (RawTurn(row[key], _output_tokens(row, where)),)
-
-
-def _output_tokens(row: dict[str, Any], where: str) -> int | None:
-    key = next((key for key in _LENGTH_KEYS if row.get(key) is not None), None)
-    if key is None:
-        return None
-    if type(row[key]) is not int or row[key] < 1:
-        raise WorkloadError(f"{where}: {key} = {row[key]!r}: give a whole number of tokens from 1 up, or leave it out")
-    length: int = row[key]
-    return length
-
-
-def _turns(messages: Any, where: str) -> RawConversation:
-    """A user's message and the answer right after it make a turn; what else is said between (system, tools) is left out."""
-    try:
-        said = [(message["from"], str(message["value"])) for message in messages]
-    except (TypeError, KeyError) as error:
-        raise WorkloadError(f'{where}: conversations must be a list of {{"from": "human" or "gpt", "value": text}}') from error
-    said = [(speaker, text) for speaker, text in said if speaker in _USER + _MODEL]
-    pairs = zip(said, [*said[1:], ("", "")], strict=False)  # each message and the next
-    return tuple(RawTurn(text, answer if who in _MODEL else None) for (speaker, text), (who, answer) in pairs if speaker in _USER)
+def _most_tokens(part: str | list[int] | int | None) -> int:
+    if part is None or isinstance(part, int):
+        return part or 0
+    return len(part.encode()) if isinstance(part, str) else len(part)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trtbench.load.dataset_file import RawTurn, read_dataset
+from trtbench.load.dataset_file import read_dataset
+from trtbench.load.dataset_row import RawTurn
+from trtbench.load.left_out import LeftOut
 from trtbench.load.workload import PromptSource, TokenIds, WorkloadError
-from trtbench.scenario import Dataset, Workload
+from trtbench.scenario import Dataset, Range, RequestKind, Workload
 
 
 class Turn(NamedTuple):
@@ -22,11 +24,17 @@ class Turn(NamedTuple):
 class DatasetRows:
     """Rows are tokenised when they are first drawn: of a file with a million, a short run pays for its own."""
 
-    def __init__(self, spec: Dataset, source: PromptSource, whole: bool) -> None:
-        """`whole`: conversations with all their turns, else the first turn alone. WorkloadError for a file that is no dataset."""
+    def __init__(self, spec: Dataset, source: PromptSource, whole: bool, output_tokens: int = 0) -> None:
+        """`whole`: conversations with all their turns, else the first turn alone. `output_tokens`: the longest where a row does not say.
+
+        WorkloadError for a file that is no dataset.
+        """
         self._spec = spec
         self._source = source
-        self._raw = [row if whole else row[:1] for row in read_dataset(spec.path)]
+        self._output_tokens = output_tokens
+        file = read_dataset(spec.path)
+        self._raw = [row if whole else row[:1] for row in file.rows]
+        self._unread = file.left_out
         self._rows: dict[int, tuple[Turn, ...]] = {}
 
     def draw(self, random: np.random.Generator, backwards: bool) -> Iterator[tuple[Turn, ...]]:
@@ -45,16 +53,23 @@ class DatasetRows:
                 raise WorkloadError(f"{none} {self._bounds}: widen them")
 
     @property
-    def note(self) -> str:
-        """How many rows were left out of those that were looked at; "" for none."""
+    def left_out(self) -> LeftOut:
+        """Rows that cannot be sent, of all; those out of bounds, of the rows drawn, which are all that were tokenised."""
+        found = LeftOut(self._unread.path, self._unread.rows, dict(self._unread.reasons), dict(self._unread.counts))
         dropped = sum(not row for row in self._rows.values())
-        drawn = f"{self._spec.path}: {dropped} of the {len(self._rows)} rows drawn"
-        return f"{drawn} were dropped, not within {self._bounds}" if dropped else ""
+        if dropped:
+            drawn = len(self._rows)
+            share = round(dropped / drawn * len(self._raw))
+            found.add_many(f"not within {self._bounds} ({dropped} of the {drawn} rows drawn)", share)
+        return found
 
     @property
     def _bounds(self) -> str:
-        prompt, answer = self._spec.input_tokens, self._spec.output_tokens
-        return f"dataset.input_tokens {prompt.min} to {prompt.max} and dataset.output_tokens {answer.min} to {answer.max}"
+        spec, parts = self._spec, []
+        for name, bounds in (("input_tokens", spec.input_tokens), ("output_tokens", spec.output_tokens)):
+            parts += [f"dataset.{name} {bounds.min} to {bounds.max}"] if bounds else []
+        parts += [f"dataset.most_tokens {spec.most_tokens}"] if spec.most_tokens else []
+        return " and ".join(parts) or "any bounds"
 
     def _row(self, number: int) -> tuple[Turn, ...]:
         if number not in self._rows:
@@ -63,16 +78,18 @@ class DatasetRows:
 
     def _within_bounds(self, row: tuple[RawTurn, ...]) -> Iterator[Turn]:
         """The turns before the first that is out of bounds."""
-        prompt_tokens = 0
+        spec, prompt_tokens = self._spec, 0
         for raw in row:
             turn = self._turn(raw)
             prompt_tokens += len(turn.input_ids)
-            if not self._spec.input_tokens.min <= prompt_tokens <= self._spec.input_tokens.max or not len(turn.input_ids):
+            answer = turn.output_tokens
+            if not len(turn.input_ids) or answer == 0 or not _within(spec.input_tokens, prompt_tokens):
                 return
-            if turn.output_tokens is not None:
-                if not self._spec.output_tokens.min <= turn.output_tokens <= self._spec.output_tokens.max:
-                    return
-                prompt_tokens += turn.output_tokens
+            if answer is not None and not _within(spec.output_tokens, answer):
+                return
+            if spec.most_tokens and prompt_tokens + (answer or self._output_tokens) > spec.most_tokens:
+                return
+            prompt_tokens += answer or 0
             yield turn
 
     def _turn(self, raw: RawTurn) -> Turn:
@@ -88,11 +105,21 @@ class DatasetRows:
         return Turn(np.array(raw.prompt, np.int32), answer)
 
 
-Datasets = Mapping[tuple[Dataset, bool], DatasetRows]
-"""By what is asked of the file, and whether conversations are taken whole."""
+def _within(bounds: Range | None, tokens: int) -> bool:
+    return bounds is None or bounds.min <= tokens <= bounds.max
+
+
+DatasetKey = tuple[Dataset, bool, int]
+"""What is asked of the file, whether conversations are taken whole, and the longest output where a row does not say."""
+
+Datasets = Mapping[DatasetKey, DatasetRows]
+
+
+def dataset_key(kind: RequestKind, dataset: Dataset) -> DatasetKey:
+    return dataset, kind.sessions is not None, kind.output_tokens.max
 
 
 def open_datasets(workload: Workload, source: PromptSource) -> Datasets:
     """Those that the workload's kinds name. WorkloadError for a file that is no dataset."""
-    asked = {(kind.dataset, kind.sessions is not None) for kind in workload.kinds.values() if kind.dataset}
-    return {(spec, whole): DatasetRows(spec, source, whole) for spec, whole in asked}
+    asked = {dataset_key(kind, kind.dataset) for kind in workload.kinds.values() if kind.dataset}
+    return {key: DatasetRows(key[0], source, *key[1:]) for key in asked}

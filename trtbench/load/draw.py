@@ -6,17 +6,23 @@ or adding a stage leaves the rest as it was, and a longer stage begins like the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from trtbench.load.datasets import Datasets, open_datasets
+from trtbench.load.left_out import LeftOut
 from trtbench.load.phases import draw_offsets, draw_users, fit_units, with_think_times
 from trtbench.load.plan import Phase, Plan, StagePlan
 from trtbench.load.plan_size import check_plan_size
 from trtbench.load.prompts import StagePrompts
 from trtbench.load.replay import draw_replay
-from trtbench.load.trace import read_trace
+from trtbench.load.trace import TracedRequest, load_trace
 from trtbench.load.workload import PromptSource
 from trtbench.scenario import Scenario, Stage
+
+Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
+"""By file and block size."""
 
 
 def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
@@ -26,13 +32,19 @@ def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
     """
     check_plan_size(scenario, scenario.load)
     datasets = open_datasets(scenario.workload, source)
-    stages = tuple(_draw_stage(scenario, stage, source, datasets) for stage in scenario.load)
-    return Plan(stages, notes=tuple(rows.note for rows in datasets.values() if rows.note))
+    traces: Traces = {}
+    stages = tuple(_draw_stage(scenario, stage, source, datasets, traces) for stage in scenario.load)
+    return Plan(
+        stages,
+        notes=tuple(_notes(scenario)),
+        left_out=(*(rows.left_out for rows in datasets.values()), *(trace[1] for trace in traces.values())),
+    )
 
 
-def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets) -> StagePlan:
+def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, traces: Traces) -> StagePlan:
     if stage.trace is not None:
-        trace = read_trace(stage.trace)
+        key = (stage.trace, stage.trace_block_tokens)
+        trace, _ = traces.setdefault(key, traces.get(key) or load_trace(*key))
         measured, warmup = (draw_replay(stage, warm, trace, scenario.seeds, source) for warm in (False, True))
     else:
         prompts = StagePrompts(scenario, stage, source, datasets)
@@ -59,3 +71,13 @@ def _draw_phase(scenario: Scenario, stage: Stage, warmup: bool, source: StagePro
         prompts, offsets = fit_units(prompts, offsets, counted=warmup or stage.requests is not None)
     users_ns = None if warmup else draw_users(stage)
     return Phase(stage, warmup, with_think_times(prompts, stage, warmup, seed), 0, offsets, users_ns)
+
+
+def _notes(scenario: Scenario) -> Iterator[str]:
+    for name, kind in scenario.workload.kinds.items():
+        if kind.dataset and kind.ignores_input_tokens:
+            key = f"workload.mix.{name}" if name else "workload"
+            yield (
+                f"{key}.input_tokens is not used: the prompts are those of {kind.dataset.path}, with their own lengths; limit them with "
+                f"{key}.dataset.input_tokens"
+            )

@@ -19,12 +19,16 @@ import numpy as np
 
 from trtbench.errors import UserError, naming
 from trtbench.load.arrivals import Offsets
+from trtbench.load.left_out import LeftOut
 from trtbench.load.workload import TokenIds
 from trtbench.rundir import read_lines
 from trtbench.scenario import Stage
 
 _SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
 """Fields of a prompt that its line has only where they say something."""
+
+
+_LATER_KEYS = {"trace_block_tokens"}
 
 
 class PlanError(UserError):
@@ -107,7 +111,13 @@ class StagePlan:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[StagePlan, ...]
-    notes: tuple[str, ...] = field(default=(), compare=False)  # what the draw left out; not in the file, nor in the hash
+    notes: tuple[str, ...] = field(default=(), compare=False)  # neither these nor what follows are in the file, or in the hash
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # one an input file
+
+    def facts(self, *notes: str) -> dict[str, Any]:
+        """As the run's events hold it; `notes` come after the plan's own."""
+        told = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
+        return {"sha256": self.sha256, "notes": told, "inputs": [one.facts for one in self.left_out]}
 
     @cached_property
     def sha256(self) -> str:
@@ -139,7 +149,7 @@ class Plan:
             yield _line(
                 {
                     "stage": part.stage.label,
-                    "asked": part.stage.model_dump(mode="json"),
+                    "asked": _asked(part.stage),
                     "due_offsets_ns": _listed(part.measured.due_offsets_ns),
                     "warmup_offsets_ns": _listed(part.warmup.due_offsets_ns),
                     "users_ns": _listed(part.measured.users_ns),
@@ -148,6 +158,12 @@ class Plan:
             for phase in (part.measured, part.warmup):
                 for number, prompt in enumerate(phase.prompts, phase.first_prompt):
                     yield _line(_prompt_row(phase, number, prompt))
+
+
+def _asked(stage: Stage) -> dict[str, Any]:
+    """The stage; a key that came later is not there where it says nothing, so that plans keep their hashes."""
+    asked = stage.model_dump(mode="json")
+    return {key: value for key, value in asked.items() if key not in _LATER_KEYS or value is not None}
 
 
 def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:

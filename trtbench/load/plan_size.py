@@ -134,7 +134,7 @@ def _prompt_tokens(kind: RequestKind) -> float:
 
 def _replayed(number: int, stage: Stage) -> StageSize:
     assert stage.trace is not None
-    trace = read_trace(stage.trace)
+    trace = read_trace(stage.trace, stage.trace_block_tokens)
     due = len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))
     warmup = min(stage.warmup_requests, len(trace))
     tokens = sum(request.input_tokens for request in (*trace[:due], *trace[:warmup]))

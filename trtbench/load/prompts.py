@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from trtbench.load.datasets import Datasets
+from trtbench.load.datasets import Datasets, dataset_key
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.streams import MAX_SEED, random_stream
 from trtbench.load.units import KindDraw, NewPrompts, SeedName, new_turns
@@ -45,7 +45,7 @@ class StagePrompts:
         random = partial(self._random, name, warmup)
         if kind.dataset:
             order = self._random(name, False, "dataset", "prompts")
-            contents = self._datasets[kind.dataset, kind.sessions is not None].draw(order, backwards=warmup)
+            contents = self._datasets[dataset_key(kind, kind.dataset)].draw(order, backwards=warmup)
         else:
             contents = new_turns(kind, count, self._source, random)
         return KindDraw(name, kind, count, contents, self._prefixes[name], random)

@@ -8,7 +8,7 @@ import numpy as np
 
 from trtbench.load.plan import Phase, PlannedPrompt
 from trtbench.load.streams import MAX_SEED, random_stream
-from trtbench.load.trace import BLOCK_TOKENS, TracedRequest, trace_offsets
+from trtbench.load.trace import TracedRequest, trace_offsets
 from trtbench.load.workload import PromptSource, TokenIds
 from trtbench.scenario import Seeds, Stage
 
@@ -27,9 +27,9 @@ def _draw_prompts(
     random = random_stream("prompts", seeds.prompts, stage, warmup)
     blocks: dict[int, TokenIds] = {}
 
-    def block(hash_id: int) -> TokenIds:
+    def block(hash_id: int, tokens: int) -> TokenIds:
         if hash_id not in blocks:
-            blocks[hash_id] = source.draw(BLOCK_TOKENS, random_stream(f"block {hash_id}", seeds.prompts, stage, warmup))
+            blocks[hash_id] = source.draw(tokens, random_stream(f"block {hash_id}", seeds.prompts, stage, warmup))
         return blocks[hash_id]
 
     def ids(request: TracedRequest) -> TokenIds:
@@ -37,7 +37,9 @@ def _draw_prompts(
             return request.input_ids
         if not request.hash_ids:
             return source.draw(request.input_tokens, random)
-        return np.concatenate([block(hash_id) for hash_id in request.hash_ids])[: request.input_tokens]
+        own_tokens = max(0, request.input_tokens - len(request.hash_ids) * request.block_tokens)
+        own = [source.draw(own_tokens, random)] if own_tokens else []
+        return np.concatenate([*(block(one, request.block_tokens) for one in request.hash_ids), *own])[: request.input_tokens]
 
     sampling = random_stream("sampling", seeds.sampling, stage, warmup).integers(MAX_SEED, size=len(trace)).tolist()
     return tuple(PlannedPrompt(ids(request), request.output_tokens, seed) for request, seed in zip(trace, sampling, strict=True))

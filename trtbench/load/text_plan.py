@@ -38,7 +38,7 @@ def in_text(plan: Plan, source: PromptSource) -> Plan:
         replace(stage, warmup=_phase_in_text(stage.warmup, source), measured=_phase_in_text(stage.measured, source))
         for stage in plan.stages
     )
-    return Plan(stages, notes=(*plan.notes, *_note(plan, stages)))
+    return replace(plan, stages=stages, notes=(*plan.notes, *_note(plan, stages)))
 
 
 def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:

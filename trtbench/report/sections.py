@@ -22,6 +22,7 @@ from trtbench.report.groups import group_tables
 from trtbench.report.kv_detail import kv_detail
 from trtbench.report.many import alike, groups_of, is_many, shown
 from trtbench.report.reloads import reload_blocks
+from trtbench.report.request_data import request_data_tables
 from trtbench.report.response_cache import cache_blocks
 from trtbench.report.scaling import scaling_blocks
 from trtbench.report.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
@@ -67,7 +68,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
     ]
     return [
         section("target", *target(summary, words)),
-        section("parameters", *parameters(summary, words)),
+        section("parameters", *parameters(summary, words), *request_data_tables(summary, words)),
         section("conclusion", *_conclusion(summary, words)),
         section("findings", *_cards(summary, words)),
         section("limit", *limit_blocks(summary, words, drawings)),

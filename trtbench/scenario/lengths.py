@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from trtbench.scenario.bounds import MOST_TOKENS, Between, LogDeviation, Tokens, TokensDeviation, TokensMean, Weight
+from trtbench.scenario.bounds import MOST_TOKENS, Between, CountOrNone, LogDeviation, Tokens, TokensDeviation, TokensMean, Weight
 from trtbench.scenario.lengths_file import LengthsFile, count_lengths
 from trtbench.scenario.part import Part
 
@@ -127,6 +127,7 @@ class Empirical(Part):
 
     values: tuple[Tokens, ...] = Field(min_length=1)
     weights: tuple[Weight, ...] = Field((), description="One a value; default: all alike.")
+    left_out: CountOrNone = Field(0, description="Filled in, never by hand: rows of the file that have a length of 0.")
 
     @model_validator(mode="after")
     def _paired(self) -> Empirical:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
+from trtbench.input_file import InputFileError, Row, read_lines_of, read_rows, shown
+from trtbench.scenario.bounds import MOST_TOKENS
 from trtbench.scenario.part import Part
 
 
@@ -21,41 +22,41 @@ class LengthsFile(Part):
     key: str | None = Field(None, description="Key of the JSON lines, or column of a CSV with a header; default: the only one.")
 
 
-def count_lengths(spec: LengthsFile) -> dict[str, list[Any]]:
-    """{values, weights} of a file. ValueError, with file and line, where a line holds no length."""
-    rows = _json_rows(spec.file) if spec.file.suffix == ".jsonl" else _csv_rows(spec.file)
+def count_lengths(spec: LengthsFile) -> dict[str, Any]:
+    """{values, weights, left_out} of a file. ValueError, with file and line, where a line holds no length; zeros are left out."""
     try:
-        counts = Counter(_length(row, spec.key, f"{spec.file}:{line}") for line, row in rows)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"file {spec.file} cannot be read ({error}): give a CSV or .jsonl file of lengths") from error
+        rows = read_rows(spec.file) if spec.file.suffix == ".jsonl" else _csv_rows(spec.file)
+        counts = Counter(_length(row, spec.key, where) for where, row in rows)
+    except InputFileError as error:
+        raise ValueError(f"file {error}") from error
+    empty = counts.pop(0, 0)
     if not counts:
         raise ValueError(f"file {spec.file} holds no lengths: give one a line")
-    return {"values": sorted(counts), "weights": [counts[value] for value in sorted(counts)]}
+    return {"values": sorted(counts), "weights": [counts[value] for value in sorted(counts)], "left_out": empty}
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{path}:{number}: not JSON ({error}); write one number or object a line") from error
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
+def _csv_rows(path: Path) -> Iterator[Row]:
     """Cells by the header's names; of a file without one, by their position."""
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines)
-        names: list[str] | None = None
-        for row in reader:
+    lines = [0]
+    names: list[str] | None = None
+    try:
+        for row in csv.reader(_counted(path, lines)):
             if names is None:
                 names = [name.strip() for name in row]
                 if not any(name.isdigit() for name in names):
                     continue
                 names = [str(position) for position in range(len(row))]
             if row:
-                yield reader.line_num, dict(zip(names, row, strict=False))
+                yield Row(f"{path}:{lines[-1]}", dict(zip(names, row, strict=False)))
+    except csv.Error as error:
+        raise ValueError(f"{path}: not CSV ({error}): give one length a line") from error
+
+
+def _counted(path: Path, last: list[int]) -> Iterator[str]:
+    """The lines of a file; `last` has the number of the one that was read last."""
+    for number, text in read_lines_of(path):
+        last[0] = number
+        yield text
 
 
 def _length(row: Any, key: str | None, where: str) -> int:
@@ -67,8 +68,9 @@ def _length(row: Any, key: str | None, where: str) -> int:
         row = row[key] if key is not None else next(iter(row.values()))
     try:
         length = int(row)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {row!r} is no whole number of tokens") from None
-    if length < 1 or length != float(row):
-        raise ValueError(f"{where}: {row!r} is no length: whole numbers from 1 up")
+        whole = length == float(row)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: {shown(row)} is not a whole number of tokens") from None
+    if isinstance(row, bool) or not whole or not 0 <= length <= MOST_TOKENS:
+        raise ValueError(f"{where}: {shown(row)} is not a length: whole numbers from 1 to {MOST_TOKENS:,}")
     return length

@@ -29,11 +29,22 @@ class Prefix(Part):
 
 
 class Dataset(Part):
-    """Prompts from a file: ShareGPT JSON, or JSON lines of prompts or token ids. What is outside the bounds is dropped and told."""
+    """Prompts from a file, as docs/workloads.md has the formats. Rows that are left out are counted and named in the report."""
 
     path: Path = Field(description="File; docs/workloads.md has the formats.")
-    input_tokens: Range = Field(Range(min=1, max=1024), description="Keep rows whose prompt is so long; of a session, with all before it.")
-    output_tokens: Range = Field(Range(min=1, max=1024), description="Keep rows whose answer is so long.")
+    input_tokens: Range | None = Field(
+        None, description="Keep rows whose prompt is so long; of a session, with all before it. null: of every length that the model reads."
+    )
+    output_tokens: Range | None = Field(None, description="Keep rows whose answer is so long; null: of every length.")
+    most_tokens: Tokens | None = Field(
+        None,
+        description="Keep rows whose prompt, with all before it, and answer are together no longer; null: the model's positions.",
+    )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it says how long its longest request is: what positions and KV cache are checked against."""
+        return None not in (self.input_tokens, self.output_tokens)
 
 
 class Sessions(Part):
@@ -101,14 +112,28 @@ class RequestKind(Part):
         return self.model_copy(update={"cancel": self.cancel.model_copy(update={"ratio": ratio}) if ratio else None})
 
     @property
+    def ignores_input_tokens(self) -> bool:
+        """Whether lengths are asked for that a dataset's prompts do not have."""
+        return self.dataset is not None and self.input_tokens != type(self).model_fields["input_tokens"].default
+
+    @property
     def longest_prompt_tokens(self) -> int:
         """Everything the model may have to read for one request: prefix, earlier turns with their answers, the new tokens."""
         prefix = self.prefix.tokens if self.prefix else 0
         if self.dataset:
-            return prefix + self.dataset.input_tokens.max
+            return prefix + (self.dataset.input_tokens.max if self.dataset.input_tokens else 0)
         turns = self.sessions.turns.max if self.sessions and self.sessions.turns else 1
         return prefix + turns * self.input_tokens.max + (turns - 1) * self.output_tokens.max
 
     @property
     def longest_output_tokens(self) -> int:
-        return max(self.output_tokens.max, self.dataset.output_tokens.max if self.dataset else 0)
+        asked = self.dataset.output_tokens if self.dataset else None
+        return max(self.output_tokens.max, asked.max if asked else 0)
+
+    @property
+    def longest_tokens(self) -> int:
+        """Prompt and output together."""
+        longest = self.longest_prompt_tokens + self.longest_output_tokens
+        if self.dataset is None or self.dataset.most_tokens is None:
+            return longest
+        return min(longest, self.dataset.most_tokens + (self.prefix.tokens if self.prefix else 0))

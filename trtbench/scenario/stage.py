@@ -19,6 +19,7 @@ from trtbench.scenario.bounds import (
     RequestsOrNone,
     Seconds,
     Speed,
+    TraceBlockTokens,
     UserCount,
 )
 from trtbench.scenario.part import Name, Part
@@ -73,6 +74,9 @@ class Stage(Part):
     gaps: Literal["poisson", "constant"] = Field("poisson", description="Arrivals inside bursts; drawn as if there were no pauses.")
     trace: Path | None = Field(
         None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
+    )
+    trace_block_tokens: TraceBlockTokens | None = Field(
+        None, description="Prompt tokens that each of a trace's hash_ids stands for; null: what fits its lengths, 512 where several do."
     )
     speed: Speed = Field(1.0, description="Of the trace: 2 replays it in half its time.")
     requests: Requests | None = Field(None, description="End after so many requests.")

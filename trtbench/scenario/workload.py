@@ -67,7 +67,7 @@ class Workload(RequestKind):
     @property
     def longest_request_tokens(self) -> int:
         """Prompt and output of the longest request that can be drawn: what the positions and the KV cache must hold."""
-        return max(kind.longest_prompt_tokens + kind.longest_output_tokens for kind in self.kinds.values())
+        return max(kind.longest_tokens for kind in self.kinds.values())
 
     @property
     def expected_output_tokens(self) -> float:

@@ -1,0 +1,86 @@
+"""What the files of requests held (datasets, traces, measured lengths), and what of them was not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from trtbench.analysis.verdict import Reason
+from trtbench.records import Event
+from trtbench.scenario import Empirical, Scenario
+
+MUCH_RATIO = 0.1
+"""Above it the load is another one than the file's, and the verdict says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutRows:
+    """`first`: places of the first few."""
+
+    reason: str
+    rows: int
+    first: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestData:
+    """One file. `rows`: all that it has; `left_out`: those that were not used, for rows that are drawn estimated from the drawn ones."""
+
+    path: str
+    rows: int
+    left_out: int
+    reasons: tuple[LeftOutRows, ...] = ()
+
+    @property
+    def left_out_ratio(self) -> float:
+        return self.left_out / self.rows if self.rows else 0.0
+
+
+def request_data(events: Iterable[Event], scenario: Scenario) -> tuple[RequestData, ...]:
+    """Each file once: of several plans, the one that left out most."""
+    found: dict[str, RequestData] = {}
+    for event in events:
+        for facts in event.data.get("inputs", ()) if event.kind == "plan_drawn" else ():
+            one = _of_facts(facts)
+            found[one.path] = max(one, found.get(one.path, one), key=lambda data: data.left_out)
+    return (*found.values(), *_lengths(scenario))
+
+
+def input_reasons(found: Sequence[RequestData], scenario: Scenario) -> Iterator[Reason]:
+    """Of the run: files of which much was left out, and lengths that are asked beside a dataset."""
+    for one in found:
+        if one.left_out:
+            figures: dict[str, float | str] = {
+                "file": PurePath(one.path).name,
+                "count": one.left_out,
+                "rows": one.rows,
+                "left_out_ratio": one.left_out_ratio,
+                "why": "; ".join(reason.reason for reason in one.reasons),
+            }
+            grade = one.left_out_ratio > MUCH_RATIO
+            yield Reason("input_left_out_much" if grade else "input_left_out", "suspect" if grade else "note", figures=figures)
+    for name, kind in scenario.workload.kinds.items():
+        if kind.dataset and kind.ignores_input_tokens:
+            key = f"workload.mix.{name}" if name else "workload"
+            yield Reason("input_tokens_unused", "note", figures={"key": key, "file": kind.dataset.path.name})
+
+
+def _of_facts(facts: dict[str, object]) -> RequestData:
+    reasons = facts.get("reasons")
+    rows = tuple(
+        LeftOutRows(str(one["reason"]), int(one["rows"]), tuple(map(str, one.get("first", ()))))
+        for one in (reasons if isinstance(reasons, list) else ())
+    )
+    return RequestData(str(facts.get("path")), int(str(facts.get("rows", 0))), int(str(facts.get("left_out", 0))), rows)
+
+
+def _lengths(scenario: Scenario) -> Iterator[RequestData]:
+    """Files of lengths: the effective scenario holds their values, and how many rows had a length of 0."""
+    for name, kind in scenario.workload.kinds.items():
+        for key in ("input_tokens", "output_tokens"):
+            law = getattr(kind, key)
+            if isinstance(law, Empirical) and law.left_out:
+                path = f"workload.mix.{name}.{key}" if name else f"workload.{key}"
+                rows = round(sum(law.weights)) + law.left_out
+                yield RequestData(path, rows, law.left_out, (LeftOutRows("length is 0", law.left_out),))

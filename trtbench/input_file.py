@@ -1,0 +1,223 @@
+"""One reader for files that people bring: JSON lines, JSON arrays, and objects with a `data` array, in bounded memory.
+
+UTF-8, with or without a byte order mark. A row is at most `MOST_ROW_BYTES`, so that a file of one endless line is refused after that much.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+from trtbench.errors import UserError
+
+MOST_ROW_BYTES = 32 << 20
+_CHUNK_BYTES = 1 << 20
+_NEAR_END = 16  # characters: JSON that is cut off is found to be wrong no further from its end, unless a text is not closed
+_BINARY = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip file",
+    b"(\xb5/\xfd": "a zstd file",
+}
+
+
+class InputFileError(UserError):
+    """A file that is not read; the message names the file, the line or row, and the remedy."""
+
+
+class Row(NamedTuple):
+    """`where`: the file with the line, or with the position in its array."""
+
+    where: str
+    value: Any
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Lines, or items of an array or of the array `data` of one object. InputFileError when it cannot be read or is not JSON."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            for magic, what in _BINARY.items():
+                if start.startswith(magic):
+                    raise InputFileError(f"{path} is {what}: convert it to JSON lines in UTF-8")
+            if start.startswith(codecs.BOM_UTF8):
+                file.seek(len(codecs.BOM_UTF8))
+            yield from _items(path, file) if _first_byte(file) == b"[" else _objects(path, file)
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
+
+
+def read_lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(Number, text) of every line that is not blank, in UTF-8. InputFileError as above."""
+    try:
+        with path.open("rb") as file:
+            yield from _lines(path, file)
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read ({error.strerror}): give a text file") from error
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """As JSON, cut."""
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError):
+        return "a value too large to show"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def parsed(text: str) -> Any:
+    """JSON; ValueError, with a short reason, for what is none: a number of thousands of digits and endless nesting are none either."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except ValueError:
+        raise ValueError("a number of thousands of digits") from None
+
+
+def _first_byte(file: BinaryIO) -> bytes:
+    """The first that is no white space; the file stays where it was."""
+    at = file.tell()
+    while (byte := file.read(1)).isspace():
+        pass
+    file.seek(at)
+    return byte
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
+    number = 0
+    while line := file.readline(MOST_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MOST_ROW_BYTES:
+            raise InputFileError(f"{path}:{number}: a line of over {MOST_ROW_BYTES >> 20} MiB, which is the upper bound: shorten it")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputFileError(f"{path}:{number}: not UTF-8 ({error.reason}): save the file in UTF-8") from error
+        if text.strip():
+            yield number, text
+
+
+def _objects(path: Path, file: BinaryIO) -> Iterator[Row]:
+    """JSON lines; or one object over several lines, or with a `data` array, as perf_analyzer and aiperf write them."""
+    start = file.tell()
+    for number, text in _lines(path, file):
+        where = f"{path}:{number}"
+        try:
+            row = parsed(text)
+        except ValueError as error:
+            whole = _whole(file, start) if number == 1 or not text.startswith(("{", "[")) else None
+            if whole is None:
+                why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                raise InputFileError(f"{where}: not JSON ({why}); write one object a line") from error
+            yield from _data(path, f"{path}", whole)
+            return
+        yield from _data(path, where, row)
+
+
+def _data(path: Path, where: str, row: Any) -> Iterator[Row]:
+    if isinstance(row, dict) and isinstance(row.get("data"), list):
+        for number, item in enumerate(row["data"], 1):
+            yield Row(f"{path}, data row {number}", item)
+    else:
+        yield Row(where, row)
+
+
+def _whole(file: BinaryIO, start: int) -> Any:
+    """The one object that the file is; None for any other file."""
+    file.seek(start)
+    data = file.read(MOST_ROW_BYTES + 1)
+    try:
+        return parsed(data.decode()) if len(data) <= MOST_ROW_BYTES else None
+    except ValueError:
+        return None
+
+
+def _items(path: Path, file: BinaryIO) -> Iterator[Row]:
+    """The items of one array, decoded as they come."""
+    text = _Text(path, file)
+    text.take("[")
+    number = 0
+    while not text.next_is("]"):
+        if number:
+            text.take(",")
+        number += 1
+        yield Row(f"{path}, row {number}", text.value())
+
+
+class _Text:
+    """Characters of a JSON file, as far as they are needed at once."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._buffer = ""
+        self._at = 0
+        self._line = 1
+        self._ended = False
+
+    def next_is(self, character: str) -> bool:
+        self._skip_space()
+        return self._buffer[self._at : self._at + 1] == character
+
+    def take(self, character: str) -> None:
+        if not self.next_is(character):
+            self._refuse(f"{character} is missing")
+        self._at += 1
+
+    def value(self) -> Any:
+        """The next JSON value, whole. A number is one only when what follows it is there too."""
+        self._skip_space()
+        size = _CHUNK_BYTES
+        while True:
+            try:
+                value, end = self._scan(self._buffer, self._at)
+            except json.JSONDecodeError as error:
+                cut = error.pos >= len(self._buffer) - _NEAR_END or error.msg.startswith("Unterminated string")
+                if self._ended or not cut:
+                    self._refuse(error.msg, error.pos)
+            except RecursionError:
+                self._refuse("nested too deep")
+            except ValueError:
+                self._refuse("a number of thousands of digits")
+            else:
+                if end < len(self._buffer) or self._ended:
+                    self._line += self._buffer.count("\n", self._at, end)
+                    self._at = end
+                    return value
+            if len(self._buffer) - self._at > MOST_ROW_BYTES:
+                self._refuse(f"a row of over {MOST_ROW_BYTES >> 20} MiB, which is the upper bound", self._at)
+            self._more(size)
+            size *= 2
+
+    def _skip_space(self) -> None:
+        while True:
+            while self._at < len(self._buffer) and self._buffer[self._at] in " \t\r\n":
+                self._line += self._buffer[self._at] == "\n"
+                self._at += 1
+            if self._at < len(self._buffer) or self._ended:
+                return
+            self._more(_CHUNK_BYTES)
+
+    def _more(self, size: int) -> None:
+        data = self._file.read(size)
+        self._ended = not data
+        try:
+            self._buffer = self._buffer[self._at :] + self._decode(data, final=self._ended)
+        except UnicodeDecodeError as error:
+            raise InputFileError(f"{self._path}: not UTF-8 ({error.reason}): save the file in UTF-8") from error
+        self._at = 0
+
+    def _refuse(self, why: str, at: int | None = None) -> NoReturn:
+        line = self._line + self._buffer.count("\n", self._at, self._at if at is None else at)
+        raise InputFileError(f"{self._path}:{line}: not JSON ({why}); correct the file, or download it again")

@@ -1,0 +1,51 @@
+"""Rows of an input file that are not sent: how many, why, and where the first of them are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_PLACES = 5
+"""Named for each reason."""
+
+
+@dataclass
+class LeftOut:
+    """`rows`: those looked at, the ones left out among them."""
+
+    path: str
+    rows: int = 0
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reason: str, where: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        places = self.reasons.setdefault(reason, [])
+        if len(places) < MOST_PLACES:
+            places.append(where)
+
+    def add_many(self, reason: str, rows: int) -> None:
+        """Rows whose places are not kept."""
+        self.counts[reason] = self.counts.get(reason, 0) + rows
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As the run's events hold it."""
+        reasons = [{"reason": reason, "rows": count, "first": self.reasons.get(reason, [])} for reason, count in self.counts.items()]
+        return {"path": self.path, "rows": self.rows, "left_out": self.count, "reasons": reasons}
+
+    @property
+    def text(self) -> str:
+        """One line, "" where every row was used."""
+        if not self.count:
+            return ""
+        reasons = "; ".join(f"{count}: {reason}{self._first(reason)}" for reason, count in self.counts.items())
+        return f"{self.path}: {self.count} of {self.rows} rows were left out: {reasons}"
+
+    def _first(self, reason: str) -> str:
+        places = self.reasons.get(reason)
+        return f" (first: {places[0]})" if places else ""
