@@ -23,7 +23,7 @@ from trtbench.load.plan_size import check_plan_size, plan_size
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
-from trtbench.scenario import Deployment, GpuControl, Ramp, Scenario, ScenarioError, Stage
+from trtbench.scenario import Deployment, GpuControl, Ramp, Scenario, ScenarioError, Stage, metadata_of
 from trtbench.serving.balancer import find_balancer
 from trtbench.serving.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.serving.installation import TritonInstallation, find_tritonserver
@@ -145,6 +145,7 @@ def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
     if scenario.client.tls:
         raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
+    metadata_of(scenario.client.headers)
     check_open_files(scenario)
     if scenario.gpu:
         _check_gpus(scenario.gpu)

@@ -19,6 +19,12 @@ def http1(connected: socket.socket) -> None:
     connected.recv(100)
 
 
+def http1_alone(connected: socket.socket) -> None:
+    """Closes on anything else."""
+    if connected.recv(1000).startswith(b"HEAD / HTTP/1.0"):
+        connected.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+
 def says(first: bytes) -> Answer:
     def answer(connected: socket.socket) -> None:
         connected.sendall(first)

@@ -102,6 +102,7 @@ def test_what_is_no_host_and_port(url: str) -> None:
     [
         (first.http1, r"an HTTP/1 server answers there \(HTTP/1.1 400 Bad Request\), not gRPC: give the gRPC port in --url"),
         (first.closes, "the server closes the connection at once"),
+        (first.http1_alone, r"an HTTP/1 server answers there \(HTTP/1.0 400 Bad Request\)"),  # as Triton's HTTP port does
         (first.says(b"SSH-2.0-OpenSSH_9.6\r\n"), r"the server's first bytes are not HTTP/2 \(SSH-2.0-OpenSSH_9.6\)"),
         (first.says(b"\x1b]0;title\x07\xff\xfe" * 100), r"are not HTTP/2 \(\\x1b\]0;title"),
         (first.says(b"\0\0\x06\x01\0\0\0\0\0" + bytes(6)), "are not HTTP/2"),  # HEADERS come first

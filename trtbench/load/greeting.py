@@ -70,7 +70,7 @@ def _plain_fault(url: str, greeting: Greeting, limit: TimeLimit) -> str:
         return ""
     if greeting.kind == "tls" or (greeting.kind in ("http1", "closed", "reset") and _speaks_tls(url)):
         return f"the server speaks TLS and the connection is not encrypted: add {_ANY_TLS}"
-    return _not_grpc(greeting, limit)
+    return _not_grpc(_asked_in_http1(url) if greeting.kind in ("closed", "reset") else greeting, limit)
 
 
 def _encrypted_fault(url: str, connected: socket.socket, context: ssl.SSLContext, tls: Tls, limit: TimeLimit) -> str:
@@ -115,6 +115,8 @@ def _no_tls(url: str, error: OSError, limit: TimeLimit) -> str:
             greeting = _greet(connected, second)
     except AddressError:
         greeting = Greeting("closed")
+    if greeting.kind in ("closed", "reset"):
+        greeting = _asked_in_http1(url)
     if greeting.kind == "http2":
         return f"the server speaks gRPC without TLS, and TLS was asked for: {_NO_TLS}"
     if greeting.kind in ("http1", "other"):
@@ -139,6 +141,19 @@ def _speaks_tls(url: str) -> bool:
     except (AddressError, OSError):
         return False
     return True
+
+
+def _asked_in_http1(url: str) -> Greeting:
+    """What a server that closes on HTTP/2, as Triton's HTTP port does, says to a question of HTTP/1."""
+    limit = TimeLimit(_SECOND_LOOK_S)
+    try:
+        with closing(connect(url, limit)) as connected:
+            connected.settimeout(limit.left_s)
+            connected.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            received = connected.recv(_READ_BYTES)
+    except (AddressError, OSError):
+        received = b""
+    return Greeting("http1", _first(received)) if received[:5] == b"HTTP/" else Greeting("closed")
 
 
 def _greet(connected: socket.socket, limit: TimeLimit) -> Greeting:
@@ -191,8 +206,7 @@ def _not_grpc(greeting: Greeting, limit: TimeLimit) -> str:
             f"the server accepts the connection and sends nothing in {limit.limit_s:g} s, so it is no gRPC server, or hangs: {_GRPC_PORT}"
         )
     if greeting.kind in ("closed", "reset"):
-        how = "closes" if greeting.kind == "closed" else "resets"
-        return f"the server {how} the connection at once, as a proxy without a server behind it does: {_GRPC_PORT}"
+        return f"the server closes the connection at once, as a proxy without a server behind it does: {_GRPC_PORT}"
     return f"the server's first bytes are not HTTP/2 ({greeting.text}): {_GRPC_PORT}"
 
 

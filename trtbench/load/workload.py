@@ -58,11 +58,16 @@ class CorpusPrompts:
         """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError when it is missing or cannot spell the corpus."""
         path = directory / TOKENIZER_JSON
         if not path.is_file():
-            raise WorkloadError(f"{path}: no such file; build the engine again, or give a vocabulary size to draw random ids")
+            raise WorkloadError(
+                f"{path}: no such file; give a directory that holds {TOKENIZER_JSON}, of an engine or a downloaded checkpoint "
+                "(names such as gpt2 are not looked up), or leave the tokenizer out to draw random ids"
+            )
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
-            raise WorkloadError(f"{path} is not a tokenizer of the `tokenizers` library ({error}); build the engine again") from error
+            raise WorkloadError(
+                f"{path} is not a tokenizer of the `tokenizers` library ({error}); give the directory of one, as a checkpoint has it"
+            ) from error
         tokenizer.no_truncation()  # a checkpoint may have saved both, and would cut or fill every text
         tokenizer.no_padding()
         texts = [paragraph + "\n" for paragraph in read_corpus(languages)]

@@ -14,6 +14,7 @@ from trtbench.serving.live_repository import REVISION, Change
 
 _INDEX_TIMEOUT_S = 5.0
 _LOOK_S = 0.02
+_MOST_BYTES = 16 << 20  # of an answer: an index of thousands of models has less than 1 MiB
 LONGEST_S = 120.0
 
 
@@ -128,7 +129,7 @@ class Http:
                 else:
                     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
                 response = connection.getresponse()
-                status, text = response.status, response.read().decode("utf-8", errors="replace")
+                status, text = response.status, response.read(_MOST_BYTES).decode("utf-8", errors="replace")
             except (OSError, http.client.HTTPException) as error:
                 raise ControlError(f"{path} on {self._address}: {error or type(error).__name__}") from error
         try:
