@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from trtbench import cli, commands
 from trtbench.errors import UserError
-from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
+from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.flags_files import check_can_write, check_files
 from trtbench.flags_goodput import limits
 from trtbench.scenario import ClientSettings, Dataset, Normal, Prefix, Range, Scenario, Slo, Stage, Tls
@@ -253,13 +253,34 @@ def test_the_address_of_a_metrics_page() -> None:
     assert [metrics_address(form) for form in forms] == [whole] * len(forms)
     assert metrics_address("gpu-7:9000/gpu/metrics") == "http://gpu-7:9000/gpu/metrics"
     assert metrics_address("http://[::1]:8002/metrics") == "http://[::1]:8002/metrics"
+    assert metrics_address("h/metrics?name=nv_trt_llm") == "http://h:8002/metrics?name=nv_trt_llm"
     assert metrics_address(None) is None
+    with pytest.raises(UserError, match="--metrics-url: a user name and a password cannot be sent with it"):
+        metrics_address("http://me:secret@h:8002/metrics")
 
 
 @pytest.mark.parametrize("url", ["ftp://h/metrics", "http://", "http://h:x/metrics", "http://h:99999/metrics", "h h:8002", ":8002/metrics"])
 def test_what_is_no_metrics_page_is_refused(url: str) -> None:
     with pytest.raises(UserError, match=r"--metrics-url .*write http://HOST:8002/metrics"):
         metrics_address(url)
+
+
+def test_requests_over_the_positions_of_the_engine_are_refused(scenario: Any) -> None:
+    check_positions(scenario("--isl", "4000", "--osl", "96"), 4096)
+    check_positions(scenario("--input-file", "chats.json"), 128)
+    check_positions(scenario("--input-file", "t.jsonl", "--fixed-schedule"), 128)
+    with pytest.raises(
+        UserError, match="--isl 4000 and --osl 97 make requests of 4097 tokens, the engine of --engine-dir has 4096 positions"
+    ):
+        check_positions(scenario("--isl", "1:4000", "--osl", "97"), 4096)
+
+
+def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, who may write anywhere."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    given = dict.fromkeys(("input_file", "tls_ca", "tls_cert", "tls_key", "tokenizer"))
+    with pytest.raises(UserError, match=r"--artifact-dir .*runs cannot be written to .no permission for "):
+        check_files(given | {"artifact_dir": tmp_path / "runs"})
 
 
 def test_a_version_is_a_number() -> None:

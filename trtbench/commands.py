@@ -23,7 +23,7 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError, in_one_line
-from trtbench.flags import bench_address, bench_scenario, metrics_address, model_version
+from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.flags_files import check_files
 from trtbench.flags_headers import without_values
 from trtbench.foreign_text import harmless
@@ -71,6 +71,8 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
     metrics_url = metrics_address(flags["metrics_url"])
     check_files(flags | {"artifact_dir": artifact_dir})
     engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
+    if engine:
+        check_positions(scenario, engine.model_facts.max_positions)
     tokenizer, task = flags["tokenizer"], scenario.task
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
     if dry_run:

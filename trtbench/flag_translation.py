@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -92,6 +91,8 @@ class Words:
             yield from self._own(*_split(word), rest) if "=" in word else [word]
 
     def _unknown(self, flag: str) -> str:
+        from difflib import get_close_matches  # needed for no other command line
+
         asked = flag.replace("_", "-")
         known = [name for name in (*self._options, *self._foreign) if name.startswith("--")]
         longer = [name for name in known if len(asked) > 3 and name.startswith(asked)]

@@ -88,10 +88,13 @@ def metrics_address(url: str | None) -> str | None:
         raise UserError(f"--metrics-url {url}: {error}; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}") from None
     if parts.scheme != "http":
         raise UserError(f"--metrics-url {url}: Triton serves this page over plain HTTP; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
+    if parts.username is not None:
+        raise UserError("--metrics-url: a user name and a password cannot be sent with it; leave them out")
     if not parts.hostname or not whole.isascii() or not whole.isprintable() or " " in whole:
         raise UserError(f"--metrics-url {url}: has no host; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"http://{host}:{port}{parts.path if parts.path not in ('', '/') else _METRICS_PATH}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"http://{host}:{port}{parts.path if parts.path not in ('', '/') else _METRICS_PATH}{query}"
 
 
 def model_version(text: str | None) -> str:
@@ -101,6 +104,18 @@ def model_version(text: str | None) -> str:
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= _LATEST_VERSION):
         raise UserError(f"--model-version {text[:60]}: give a number, as 3; left out, the server serves the version that it chooses")
     return text
+
+
+def check_positions(scenario: Scenario, positions: int) -> None:
+    """UserError when the longest request that the flags draw is over the `positions` of the engine that --engine-dir names."""
+    workload = scenario.workload
+    if scenario.task != "generate" or workload.dataset or any(stage.trace for stage in scenario.load):
+        return
+    if (longest := workload.longest_request_tokens) > positions:
+        raise UserError(
+            f"--isl {workload.input_tokens.max} and --osl {workload.output_tokens.max} make requests of {longest} tokens, "
+            f"the engine of --engine-dir has {positions} positions: lower one of them"
+        )
 
 
 def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:
