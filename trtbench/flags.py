@@ -20,6 +20,8 @@ _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 3
 _METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
 _LATEST_VERSION = 2**63 - 1
 
+_DEFAULT_ISL = "128"
+
 
 def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
     """UserError, naming the flag, when the flags do not make a load."""
@@ -44,6 +46,9 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
 
 def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
+    if flags["input_file"] is not None and (flags["isl"] != _DEFAULT_ISL or flags["isl_stddev"]):
+        what = "a trace has its own lengths" if flags["fixed_schedule"] else "its prompts have their own lengths"
+        raise UserError(f"--isl {flags['isl']} beside --input-file {flags['input_file']}: {what}; leave --isl out")
     return {
         "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
         "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
