@@ -73,3 +73,12 @@ def test_the_state_directory_is_xdgs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert state_directory() == tmp_path / "trtbench" / "gpu"
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     assert state_directory() == Path.home() / ".local" / "state" / "trtbench" / "gpu"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker run --user 4711` where the image has no such user and sets no HOME."""
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it gives for a user id that /etc/passwd does not have
+    with pytest.raises(JournalError, match="set XDG_STATE_HOME"):
+        state_directory()

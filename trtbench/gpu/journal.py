@@ -83,9 +83,15 @@ class Journal:
 
 
 def state_directory() -> Path:
-    """`trtbench/gpu` in $XDG_STATE_HOME, which must be absolute to count, else in ~/.local/state."""
+    """`trtbench/gpu` in $XDG_STATE_HOME, which must be absolute to count, else in ~/.local/state. JournalError where this user has no
+    home directory, as a user id without an entry in /etc/passwd and without HOME."""
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".local" / "state") / "trtbench" / "gpu"
+    try:
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "trtbench" / "gpu"
+    except RuntimeError as error:
+        raise JournalError(
+            "this user has no home directory to keep GPU settings in: set XDG_STATE_HOME to an absolute path that can be written"
+        ) from error
 
 
 @contextmanager
