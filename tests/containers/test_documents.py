@@ -174,6 +174,9 @@ def test_the_estimates_are_what_their_formulas_give() -> None:
     assert f"| {2.6 * fp16 / gib + 8:.1f} GiB | {2.6 * parameters / gib + 8:.1f} GiB |" in page
     assert f"| {(fp16 + fp16 + int8 + fp16) / 1e9:.0f} GB |" in page
     assert f"| {fp16 * 8 / 1e9 / 60:.1f} min at 1 Gbit/s |" in page
+    image_gb = IMAGES[max(IMAGES)][-1].removesuffix(" GB")
+    assert f"| 1, image | {float(image_gb) * 8 / 60:.1f} min at 1 Gbit/s" in page
+    assert f"| {image_gb} GB ([NVIDIA's matrix]" in page
     assert f"over {2 * fp16 / 1e9 / 60:.1f} and {(fp16 + int8) / 1e9 / 60:.1f} min at 1 GB/s" in page
     for name, bytes_per_s in (("H100 SXM, 3.35", 3.35e12), ("A100 80 GB SXM, 2.04", 2.04e12), ("L40S, 0.864", 0.864e12)):
         assert f"| {name} TB/s | {fp16 / bytes_per_s * 1e3:.1f} ms | {int8 / bytes_per_s * 1e3:.1f} ms |" in page

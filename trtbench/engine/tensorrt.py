@@ -85,7 +85,7 @@ class TensorRtProvider:
 
     def shortage(self, spec: EngineSpec) -> str | None:
         missing = [package for package in _needed(spec) if find_spec(package) is None]
-        return f"not installed: {', '.join(missing)}; `pip install 'trtbench[tensorrt]'` brings them" if missing else None
+        return f"not installed: {', '.join(missing)}; run `pip install {' '.join(missing)}`" if missing else None
 
     def versions(self) -> dict[str, str]:
         """A plan is bound to all of it: TensorRT's exact version, and the model of the GPU."""
