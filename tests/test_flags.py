@@ -11,6 +11,7 @@ from trtbench.errors import UserError
 from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.flags_files import check_can_write, check_files
 from trtbench.flags_goodput import limits
+from trtbench.flags_plan import check_plan
 from trtbench.scenario import ClientSettings, Dataset, Normal, Prefix, Range, Scenario, Slo, Stage, Tls
 
 
@@ -273,6 +274,26 @@ def test_requests_over_the_positions_of_the_engine_are_refused(scenario: Any) ->
         UserError, match="--isl 4000 and --osl 97 make requests of 4097 tokens, the engine of --engine-dir has 4096 positions"
     ):
         check_positions(scenario("--isl", "1:4000", "--osl", "97"), 4096)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--request-rate", "1e6", "--benchmark-duration", "100000"), "--request-rate x --benchmark-duration = "),
+        (("--concurrency", "8", "--request-count", "100000000", "--isl", "10000000"), "--request-count = 100,000,000: the plan would have"),
+        (("--concurrency", "8", "--request-count", "100000000", "--isl", "10000000"), "lower it, or ask for shorter prompts (--isl"),
+    ],
+)
+def test_a_plan_that_is_too_large_is_refused_by_the_names_of_the_flags(scenario: Any, arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_plan(scenario(*arguments))
+    assert says in str(caught.value)
+
+
+def test_an_input_file_that_is_none_is_said_before_the_server_is_asked(scenario: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        check_plan(scenario("--input-file", str(tmp_path / "notes.txt")))
 
 
 def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,7 @@ COMMAND_LINE = {
     "flags_goodput",
     "flags_load",
     "flags_numbers",
+    "flags_plan",
     "flag_translation",
     "flag_types",
     "foreign_flags",

@@ -26,6 +26,7 @@ from trtbench.errors import UserError, in_one_line
 from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.flags_files import check_files
 from trtbench.flags_headers import without_values
+from trtbench.flags_plan import check_plan
 from trtbench.foreign_text import harmless
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.interrupts import Ending, came, exit_code, signals_end_in_their_codes
@@ -75,6 +76,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
         check_positions(scenario, engine.model_facts.max_positions)
     tokenizer, task = flags["tokenizer"], scenario.task
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
+    check_plan(scenario)
     if dry_run:
         dry_bench(scenario, address)
         return 0

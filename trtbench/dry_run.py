@@ -65,6 +65,7 @@ def dry_bench(scenario: Scenario, address: str) -> None:
     plan = preview(scenario, {})
     print(f"model {scenario.model} at {address}, which is not asked yet")
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
+    print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)
     print(f"{about(plan.duration_s, estimated)} of load in all")
     if estimated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from trtbench.errors import UserError
 from trtbench.scenario import Problem
 
 _SHOWN = 60
+_KEY = re.compile(r"\b(?:load|workload|slo|stop|client|seeds)(?:\.\w+)+")
 
 BENCH_FLAGS = {
     "model": "--model",
@@ -52,6 +54,11 @@ BENCH_FLAGS = {
 def flag_error(problems: Sequence[Problem], flags: Mapping[str, str]) -> UserError:
     """One line a problem, each with its flag, the value and the bound; keys without a flag keep their names."""
     return UserError("\n".join(dict.fromkeys(_line(problem, flags) for problem in problems)))
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """`message` with flags in place of the keys that it names."""
+    return _KEY.sub(lambda found: _flag(re.sub(r"\d+", "*", found[0]), flags), message)
 
 
 def _line(problem: Problem, flags: Mapping[str, str]) -> str:
