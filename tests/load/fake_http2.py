@@ -60,6 +60,16 @@ class Peer:
         stream_id, self.last_request = self._requests.popleft()
         return stream_id
 
+    def opened(self) -> list[int]:
+        """Streams that the client has opened."""
+        return [event.stream_id for event in self.events if isinstance(event, h2.events.RequestReceived)]
+
+    def forget(self, stream_id: int) -> None:
+        """Its answer went out past h2, which is to know that it is over."""
+        with suppress(h2.exceptions.ProtocolError):
+            self.h2.reset_stream(stream_id)
+            self.h2.data_to_send()
+
     def wait_reset(self, stream_id: int) -> None:
         """Until the client has reset a stream."""
         while not any(isinstance(event, h2.events.StreamReset) and event.stream_id == stream_id for event in self.events):
