@@ -60,8 +60,8 @@ class Node:
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def build(self, *flags: str) -> Engine:
-        return Engine.load(Path(self.built(*FLAGS, *flags).stdout.splitlines()[0]))
+    def build(self, dtype: str = "fp16", *flags: str) -> Engine:
+        return Engine.load(Path(self.built("--dtype", dtype, *FLAGS, *flags).stdout.splitlines()[0]))
 
     def serve_and_bench(self, scenario: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
         path = self.root / f"{scenario['name']}.yaml"

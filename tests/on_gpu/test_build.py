@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.mark.parametrize(("dtype", "weights"), [("fp16", "fp16"), ("int8", "int8")])
 def test_an_engine_is_built_and_is_what_was_asked(node: Node, dtype: str, weights: str) -> None:
-    engine = node.build("--dtype", dtype)
+    engine = node.build(dtype)
     assert (engine.provider, engine.dtype, engine.weights_dtype, engine.kv_dtype) == ("tensorrt_llm", dtype, weights, "fp16")
     assert engine.options["limits"].items() >= BUILD.items()
     assert engine.model_facts.layers == LAYERS
@@ -34,7 +34,7 @@ def test_two_steps_by_the_programs_build_it_too(node: Node) -> None:
     """convert_checkpoint.py or quantize.py, then trtllm-build: the way of every engine of several ranks."""
     if node.real and not (examples() and shutil.which("trtllm-build")):
         pytest.skip("trtllm-build or TensorRT-LLM's examples are not here (TRTLLM_EXAMPLES)")
-    engine = node.build("--route", "trtllm_build", "--dtype", "int8")
+    engine = node.build("int8", "--route", "trtllm_build")
     assert (engine.options["route"], engine.options["quant_algo"]) == ("trtllm_build", "W8A16")
     assert "build engines, total" in [step["label"] for step in engine.options["log_steps"]]  # its log is read as it is written
 
