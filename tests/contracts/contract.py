@@ -36,17 +36,17 @@ CONTAINERS = tuple(version for line in _FROM_SOURCES for version in from_package
 
 
 def llm_keywords(name: str) -> set[str]:
-    """What the engine LLM class takes: of 1.2 the strict set, the names in both of its texts; of a package, the class's own fields."""
-    found = contract(name)
-    if "effective_keywords" not in found:
-        return set(fields(name, "TrtLlmArgs"))
-    return set((found.get("effective_keywords_in_both_texts") or found["effective_keywords"])["TrtLlmArgs"])
+    """What the engine LLM class takes: its own names and its base's; of a package, the class's own fields."""
+    return _keywords(name, "TrtLlmArgs")
 
 
-def every_pytorch_keyword(name: str) -> set[str]:
-    """Of one text or both: what an installed class may turn out to take."""
+def pytorch_keywords(name: str) -> set[str]:
+    return _keywords(name, "TorchLlmArgs")
+
+
+def _keywords(name: str, kind: str) -> set[str]:
     found = contract(name)
-    return set(found["effective_keywords"]["TorchLlmArgs"] if "effective_keywords" in found else fields(name, "TorchLlmArgs"))
+    return set(found["effective_keywords"][kind] if "effective_keywords" in found else fields(name, kind))
 
 
 def class_of(name: str, kind: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _neighbours(kind: str) -> Any:
 
 
 def fields(name: str, kind: str) -> dict[str, Any]:
-    """Strict where the contract brackets: a field seen in one of two texts only may not exist."""
+    """Strict where a class is still bracketed by two texts: a field seen in one of them only may not exist."""
     found = class_of(name, kind)["fields"]
     return {field: facts for field, facts in found.items() if len(facts.get("seen_in") or "both") > 1}
 

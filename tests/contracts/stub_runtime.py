@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from contracts.contract import all_llm_fields, every_pytorch_keyword, fields, llm_keywords
+from contracts.contract import all_llm_fields, fields, llm_keywords, pytorch_keywords
 from contracts.contract import enum as algorithms
 from engine.engine_directory import of_checkpoint, write_engine
 
@@ -76,7 +76,7 @@ def given(value: Any) -> Any:
 
 def make_args(name: str, kind: str) -> type:
     """Only asked for its names: the LLM checks the values."""
-    known = llm_keywords(name) if kind != "TorchLlmArgs" else every_pytorch_keyword(name)
+    known = llm_keywords(name) if kind != "TorchLlmArgs" else pytorch_keywords(name)
     members: dict[str, Any] = {f"of_{field}": (Any, pydantic.Field(None, alias=field)) for field in known}
     return pydantic.create_model(kind, **members)
 

@@ -119,8 +119,7 @@ def test_every_keyword_is_the_contracts(tmp_path: Path, version: str, line: str)
     written = yaml.safe_load(rendered(tmp_path, asked, version).files["model.yaml"])
     assert set(written.pop("triton_config")) <= {"max_batch_size", "decoupled", "cancellation_check_period_ms"}
     said = keywords(line)
-    strict = said.get("effective_keywords_in_both_texts", said["effective_keywords"])
-    assert set(written) <= set(strict["TorchLlmArgs"])
+    assert set(written) <= set(said["effective_keywords"]["TorchLlmArgs"])
     for key, name in (
         ("kv_cache_config", "KvCacheConfig"),
         ("scheduler_config", "SchedulerConfig"),
@@ -133,8 +132,7 @@ def test_every_keyword_is_the_contracts(tmp_path: Path, version: str, line: str)
 def test_the_shipped_keywords_are_the_contracts(line: str) -> None:
     said = keywords(line)
     shipped = yaml.safe_load((data.MODEL_REPO / "llmapi" / "keywords.yaml").read_text())[line]
-    strict = said.get("effective_keywords_in_both_texts", said["effective_keywords"])["TorchLlmArgs"]
-    assert set(shipped["LLM"]) == {key for key in strict if not key.startswith("_")}
+    assert set(shipped["LLM"]) == {key for key in said["effective_keywords"]["TorchLlmArgs"] if not key.startswith("_")}
     assert set(shipped["kv_cache_config"]) <= set(said["classes"]["KvCacheConfig"]["fields"])
 
 
@@ -161,12 +159,13 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, deployment: dict[s
 
 
 def test_a_keyword_beyond_the_record_is_asked_of_the_installed_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1.2's record has names that only one of two texts had: not passed unless the class that is there has them."""
-    said = keywords("1.2")
-    unsure = sorted(set(said["effective_keywords"]["TorchLlmArgs"]) - set(said["effective_keywords_in_both_texts"]["TorchLlmArgs"]))[0]
+    """As with a 1.2.x that has more than 1.2.1: a name that is not on record is passed only where the installed class has it."""
+    unsure = "model_kwargs"
     with pytest.raises(ScenarioError, match="no installed one could be asked"):
         rendered(tmp_path, {"llmapi": {"options": {unsure: 1}}})
     write_stub(tmp_path / "stub", "1.2", "1.2.1")
+    page = tmp_path / "stub" / "tensorrt_llm" / "llmapi" / "llm_args.py"
+    page.write_text(page.read_text() + f"\nclass TorchLlmArgs(TorchLlmArgs):\n    {unsure}: object = None\n")
     monkeypatch.syspath_prepend(str(tmp_path / "stub"))
     for name, value in environment(tmp_path / "stub").items():
         monkeypatch.setenv(name, value)
