@@ -56,7 +56,7 @@ def bench(
     target, note = padded(target, plan)
     log = start_run(runs, scenario, command, listener)
     log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
-    directory = log.run.deployment(_directory_name(target.model))
+    directory = log.run.deployment(directory_name(target.model))
     log.event("deployment_started", directory.name)
     facts = {
         "name": directory.name,
@@ -85,8 +85,8 @@ def bench(
     return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
 
 
-def _directory_name(model: str) -> str:
-    """The model's name where it can name a directory of the run, else what of it can."""
+def directory_name(model: str) -> str:
+    """Of the deployment: the model's name where it can name a directory of the run, else what of it can."""
     name = "".join(character if re.fullmatch("[A-Za-z0-9._-]", character) else "_" for character in model[:_DIRECTORY_CHARACTERS])
     usable = re.fullmatch(NAME_PATTERN, name) and name not in _TAKEN
     return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]

@@ -11,8 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_run import SyntheticRun, write_synthetic_run
 
+from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.precision import precision_findings
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.analysis.told import told_reasons
+from trtbench.records import Event
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words
 from trtbench.rundir import RunDirectory
@@ -81,3 +84,20 @@ def test_the_report_says_requests_where_no_tokens_are_counted(silent: Summary, l
 
 def test_other_deployments_keep_their_figures(plain: Summary, silent: Summary) -> None:
     assert [replace(stage, span=stage.span) for stage in silent.deployments[1].stages] == list(plain.deployments[1].stages)
+
+
+@pytest.mark.parametrize(
+    ("tally", "code"),
+    [
+        ({"readings": 0, "failures": 9, "last_error": "PageError: \x1b 404"}, "metrics_unreadable"),
+        ({"readings": 1, "failures": 9, "last_error": "PageError: drip"}, "metrics_unreadable"),
+        ({"readings": 9, "failures": 1, "last_error": "PageError: drip"}, "metrics_missing"),
+        (None, "metrics_missing"),
+    ],
+)
+def test_a_page_that_was_not_read_is_no_server_without_metrics(plain: Summary, tally: dict[str, object] | None, code: str) -> None:
+    fault = page_fault([Event(1, "telemetry_finished", "d", {"sources": {"triton_metrics": tally} if tally else {}})])
+    result = replace(plain.deployments[0], missing_metrics=("nv_x",), page_fault=fault)
+    [reason] = [reason for reason in told_reasons(result, plain.scenario) if reason.code.startswith("metrics_")]
+    assert reason.code == code
+    assert "\x1b" not in str(reason.figures)

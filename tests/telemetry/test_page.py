@@ -61,6 +61,8 @@ FAULTS: list[tuple[answers.Answer, str]] = [
     (answers.status("200 OK", body=b"go_goroutines 5\nnode_load1 0.5\n"), "none of Triton or TensorRT-LLM .its first is go_goroutines"),
     (answers.status("200 OK", body=b'{"detail": "\x1b[31m"}'), r'no page of metrics .it begins with {"detail": "\\x1b\[31m"}'),
     (answers.status("200 OK", body=b""), "the page is empty"),
+    (answers.status("200 OK", body=b"[1, 2]"), "is JSON, but no list of iteration statistics"),
+    (answers.status("200 OK", body=b"[" * 100_000), "is JSON, but no list of iteration statistics"),
     (answers.status("200 OK", "Content-Encoding: br"), "is encoded as br"),
     (answers.redirects("/other", "http://elsewhere.test:9"), r"redirects .301. to http://elsewhere.test:9/other: give the URL"),
     (answers.redirects("/other", "https://127.0.0.1:9"), r"redirects .301. to https://127.0.0.1:9"),

@@ -77,7 +77,7 @@ class DeploymentResult:
     stale_pages: int = 0  # pages of metrics whose gauges were those of an engine at rest
     missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
     reads_metrics: bool = True  # whether a page was asked for
-    page_fault: str = ""  # why a page that was asked for could not be read once
+    page_fault: str = ""  # why most readings of a page that was asked for failed
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
     cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
     counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
@@ -136,7 +136,7 @@ def deployment_result(
         if scenario.hot_reload
         else tokens_beyond_ours(samples, recorded, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
         reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
-        page_fault=_page_fault(events),
+        page_fault=page_fault(events),
         context_limits=context_limits(events, requests, samples, facts),
         reloads=reloads(events, requests, samples),
         kv_pressures=pressures,
@@ -190,9 +190,11 @@ def _cached(directory: DeploymentDirectory, stages: Sequence[StageResult], reque
     return tuple(stage for stage in found if stage)
 
 
-def _page_fault(events: Sequence[Event]) -> str:
+def page_fault(events: Sequence[Event]) -> str:
+    """Why most readings of the metrics page failed; "" where they did not, or nobody asked for the page."""
     tally = (_data_of(events, "telemetry_finished") or {}).get("sources", {}).get("triton_metrics", {})
-    return "" if tally.get("readings", 1) else shown(str(tally.get("last_error") or "no answer"))
+    failed = tally.get("failures", 0) >= max(tally.get("readings", 1), 1)
+    return shown(str(tally.get("last_error") or "no answer")) if failed else ""
 
 
 def _not_told(events: Sequence[Event]) -> tuple[str, ...]:

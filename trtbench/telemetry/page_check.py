@@ -9,7 +9,7 @@ from contextlib import closing
 from trtbench.errors import UserError
 from trtbench.foreign_text import shown
 from trtbench.telemetry.page import Page, PageError
-from trtbench.telemetry.serve_stats import is_iterations
+from trtbench.telemetry.serve_stats import is_iterations, iteration_samples
 
 _LOOKED_AT = 8 << 20
 _OURS = ("nv_", "trtllm_", "trtbench_")
@@ -47,10 +47,18 @@ def _of_http(error: http.client.HTTPException) -> str:
     return said if " answered " in said else f"the server's answer is not HTTP/1 ({said or type(error).__name__})"
 
 
+def _of_iterations(text: str) -> str:
+    try:
+        iteration_samples(text, 0)
+    except (ValueError, RecursionError):
+        return "what answers there is JSON, but no list of iteration statistics as trtllm-serve has it"
+    return ""
+
+
 def _fault(text: str) -> str:
     """ "" for a page that can be read, though it may have nothing yet."""
     if is_iterations(text):
-        return ""
+        return _of_iterations(text)
     if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text[:2000], re.IGNORECASE):
         return "a web page (HTML) answers there, as of a login, and no metrics"
     found = _SERIES.findall(text[:_LOOKED_AT])
