@@ -386,6 +386,8 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--url", "grpc://there:8001", "--tls"), "--url grpc://there:8001 is not encrypted"),
         (("--tls-cert", "me.pem"), "--tls-cert and --tls-key: certificate and key go together"),
         (("--workers", "65"), "--workers 65: "),
+        (("--concurrency", "1:8:2"), "not a list of numbers; write 1,2,4, or START:END:STEP with --concurrency-range"),
+        (("--request-rate", "1:8"), "or START:END:STEP with --request-rate-range"),
         (("--concurrency", "four"), "--concurrency four: not a whole number"),
         (("--concurrency", "1,,4"), "--concurrency : not a whole number"),
         (("--concurrency", "0"), "--concurrency 0: "),

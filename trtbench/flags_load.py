@@ -34,7 +34,14 @@ def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"rate": rate} | _arrivals(flags) | bound for rate in rates]
 
 
+def _refuse_range(flag: str, text: str) -> None:
+    """perf_analyzer writes START:END:STEP; here a range of lengths looks so."""
+    if ":" in text:
+        raise UserError(f"{flag} {text[:60]}: not a list of numbers; write 1,2,4, or START:END:STEP with {flag}-range")
+
+
 def _numbers_of_users(text: str) -> list[int]:
+    _refuse_range("--concurrency", text)
     return whole_numbers("--concurrency", text)
 
 
@@ -70,6 +77,7 @@ def _rates(flags: Mapping[str, Any]) -> Sequence[Any] | None:
         raise UserError(f"--request-rate-ramp-duration {over_s:g}: give the --request-rate that it reaches")
     if rate is not None and rate.lower() in _ALL_AT_ONCE:
         return _ALL_AT_ONCE
+    _refuse_range("--request-rate", rate or "")
     steady = None if rate is None else numbers("--request-rate", rate)
     for one in steady or ():
         if one <= 0:
