@@ -52,11 +52,20 @@ def no_gpus_left_over() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a real server last, and with several workers all on one: servers side by side would take each other's cores."""
+    """Tests of a real server last; with several workers they run alone, as those do that measure time."""
     items.sort(key=_needs_server)
     if hasattr(config, "workerinput"):
-        for item in filter(_needs_server, items):
-            item.add_marker(pytest.mark.xdist_group("triton"))
+        from alone_last import mark_alone
+
+        for item in items:
+            mark_alone(item, Path(__file__).parent)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from alone_last import AloneLast  # pytest-xdist is not in every container
+
+    return AloneLast(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def _needs_server(item: pytest.Item) -> bool:
