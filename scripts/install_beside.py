@@ -106,14 +106,16 @@ def main() -> int:
 def install_beside(environment: Path, source: str, extras: Sequence[str] = (), more: Sequence[str] = ()) -> str | None:
     """None when all is installed and nothing of the image changed; else what is wrong, with the remedy."""
     image = installed(sys.executable)
+    if "tensorrt" in extras and not (has_tensorrt(image) or tensorrt_version()):
+        return "TRT_VERSION and CUDA_VERSION do not say which TensorRT this Triton has; run in NVIDIA's -py3 image, or set both"
     python = make_environment(environment)
     if not (runs(python, "import pip") or runs(python, "import ensurepip; ensurepip.bootstrap()")):
         return f"{sys.executable} has neither pip nor ensurepip; install python3-pip in the image"
     if not pip_install(python, ["--no-deps", source]):
         return f"{source} could not be installed; pip's message is above"
     problem = add_packages(python, image, [*needed(python, extras), *TRITONCLIENT_NEEDS, *more])
-    if not problem and "tensorrt" in extras:
-        problem = add_tensorrt(python, image)
+    if not problem and "tensorrt" in extras and not has_tensorrt(image):
+        problem = add_tensorrt(python, *tensorrt_version())
     if problem:
         return problem
     if not runs(python, IMPORT_ALL):
@@ -164,21 +166,25 @@ def add_packages(python: str, image: dict[str, str], needs: Sequence[str]) -> st
     return None
 
 
-def add_tensorrt(python: str, image: dict[str, str]) -> str | None:
-    """TensorRT's Python in the version of this Triton's: its bindings over the image's own libraries, else with libraries of their own."""
-    if any(name in image for name in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")):
-        return None
+def has_tensorrt(image: dict[str, str]) -> bool:
+    return any(name in image for name in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"))
+
+
+def tensorrt_version() -> tuple[str, ...]:
+    """(version of this Triton's TensorRT, CUDA's major), as NVIDIA's images name them; empty where they do not."""
     version = re.match(r"\d+\.\d+\.\d+\.\d+", os.environ.get("TRT_VERSION", ""))
     cuda = re.match(r"\d+", os.environ.get("CUDA_VERSION", ""))
-    if not version or not cuda:
-        return "TRT_VERSION and CUDA_VERSION do not say which TensorRT this Triton has; run in NVIDIA's -py3 image, or set both"
-    name = f"tensorrt-cu{cuda[0]}"
-    bindings = [f"{part}=={version[0]}.*" for part in (name, f"{name}-bindings")]  # .* takes a .post1 too, and never another build
-    libraries = f"{name}-libs=={version[0]}.*"
-    for packages in ([*bindings], [*bindings, libraries]):
-        if pip_install(python, ["--no-deps", *packages]) and runs(python, TENSORRT_TRIAL, version[0], LD_LIBRARY_PATH=library_path()):
+    return (version[0], cuda[0]) if version and cuda else ()
+
+
+def add_tensorrt(python: str, version: str, cuda: str) -> str | None:
+    """TensorRT's Python in that version: its bindings over the image's own libraries, else with libraries of their own."""
+    name = f"tensorrt-cu{cuda}"
+    bindings = [f"{part}=={version}.*" for part in (name, f"{name}-bindings")]  # .* takes a .post1 too, and never another build
+    for packages in (bindings, [*bindings, f"{name}-libs=={version}.*"]):
+        if pip_install(python, ["--no-deps", *packages]) and runs(python, TENSORRT_TRIAL, version, LD_LIBRARY_PATH=library_path()):
             return None
-    return f"no {name} {version[0]} works with this image (above); plans are read by that TensorRT alone, so take an image with another"
+    return f"no {name} {version} works with this image (above); plans are read by that TensorRT alone, so take an image with another"
 
 
 def library_path() -> str:
