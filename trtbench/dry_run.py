@@ -13,6 +13,7 @@ from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.engines import distinct, specs_of
 from trtbench.fitted import fitted
+from trtbench.load.dataset_file import read_dataset
 from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
 from trtbench.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, assumed_embeddings_per_s, preview
@@ -41,6 +42,9 @@ def dry_run(scenario: Scenario) -> None:
     out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
     for cell, stages in plan.loads.items():
         out.print(_stages(stages, f"Load of {cell}"))
+    for path in dict.fromkeys(kind.dataset.path for kind in scenario.workload.kinds.values() if kind.dataset):
+        if left_out := read_dataset(path).left_out.text:
+            print(left_out)
     print(_size(plan))
     if plan.kv:
         out.print(_kv(plan))

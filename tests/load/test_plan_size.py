@@ -34,7 +34,16 @@ def scenario(load: dict[str, Any] | list[dict[str, Any]], **workload: Any) -> Sc
             {"input_tokens": 5_000_000},
             "50,000,000,000 prompt tokens; the upper bound is 10,0",
         ),
-        ({"concurrency": 1, "requests": 1}, {"prefix": {"groups": 1_000_000, "tokens": 1_000_000}}, "prompt tokens; the upper bound"),
+        (
+            {"concurrency": 1, "requests": 1},
+            {"prefix": {"groups": 1_000_000, "tokens": 1_000_000}},
+            "workload.prefix of 1,000,000,000,000 tokens",
+        ),
+        (
+            {"mode": "poisson", "rate": 0.0001, "duration_s": 5},
+            {},
+            "load.0.duration_s = 0 requests: poisson-0.0001 would send no",
+        ),
         (
             {"concurrency": 1, "requests": 1_000_000},
             {"mix": {f"k{number}": {} for number in range(500)}},

@@ -23,6 +23,7 @@ MOST_MEMORY_RATIO = 0.8
 
 _PROMPT_BYTES, _TOKEN_BYTES, _DUE_BYTES, _KIND_BYTES = 1000, 5, 100, 150
 _PROMPT_DISK_BYTES, _TOKEN_DISK_BYTES, _DUE_DISK_BYTES = 150, 6, 14
+_LEAST_EXPECTED = 0.5
 _DATASET_TOKENS = 1024  # a row's prompt, which is known only when it is drawn
 
 
@@ -85,16 +86,19 @@ def _stages(scenario: Scenario, load: Iterable[Stage]) -> Iterator[StageSize]:
             yield _replayed(number, stage)
             continue
         due, prompts, key = _measured(number, stage, scenario.workload)
+        if stage.mode != "concurrency" and due < 1:
+            raise ScenarioError(f"{key}: {stage.label} would send no request: raise the rate, or let it last longer")
         requests = max(due, prompts) + stage.warmup_requests
         if stage.warmup_requests > max(due, prompts):
             key = f"load.{number}.warmup_requests = {stage.warmup_requests:,}"
-        yield StageSize(key, _size(scenario.workload, requests, prompts + stage.warmup_requests, due))
+        size, prefixes = _size(scenario.workload, requests, prompts + stage.warmup_requests, due), _prefix_tokens(scenario.workload)
+        yield StageSize(f"workload.prefix of {prefixes:,} tokens in all" if 2 * prefixes > size.prompt_tokens else key, size)
 
 
 def _measured(number: int, stage: Stage, workload: Workload) -> tuple[int, int, str]:
     """(Due instants, prompts, the key that decides): instants are none of a closed loop."""
     where, closed = f"load.{number}", stage.mode == "concurrency"
-    by_time = math.inf if stage.duration_s is None or closed else _expected(stage, stage.duration_s)
+    by_time = math.inf if stage.duration_s is None or closed else _most(_expected(stage, stage.duration_s))
     by_count = math.inf if stage.requests is None else stage.requests
     drawn = stage.requests or workload.distinct_prompts
     distinct = f"workload.distinct_prompts = {workload.distinct_prompts:,}"
@@ -107,14 +111,18 @@ def _measured(number: int, stage: Stage, workload: Workload) -> tuple[int, int, 
 
 
 def _expected(stage: Stage, duration_s: float) -> float:
-    """Requests of an open loop in the mean, and four standard deviations of a Poisson process more."""
-    expected = stage.level * duration_s if stage.mode == "burst" else float(rate_profile(stage).expected(duration_s))
-    return expected + 4 * math.sqrt(expected) + 1
+    """Requests of an open loop in the mean."""
+    return stage.level * duration_s if stage.mode == "burst" else float(rate_profile(stage).expected(duration_s))
+
+
+def _most(expected: float) -> float:
+    """Four standard deviations of a Poisson process above the mean; none where not even half a request is expected."""
+    return 0 if expected < _LEAST_EXPECTED else expected + 4 * math.sqrt(expected) + 1
 
 
 def _size(workload: Workload, requests: int, prompts: int, due: int) -> PlanSize:
     tokens = sum(share * _prompt_tokens(kind) for share, kind in zip(workload.kind_shares, workload.kinds.values(), strict=True)) * prompts
-    prefixes = sum(kind.prefix.groups * kind.prefix.tokens for kind in workload.kinds.values() if kind.prefix)
+    prefixes = _prefix_tokens(workload)
     kinds = len(workload.kinds) * prompts * _KIND_BYTES
     return PlanSize(
         requests=requests,
@@ -124,6 +132,10 @@ def _size(workload: Workload, requests: int, prompts: int, due: int) -> PlanSize
         memory_bytes=prompts * _PROMPT_BYTES + (math.ceil(tokens) + prefixes) * _TOKEN_BYTES + due * _DUE_BYTES + kinds,
         disk_bytes=prompts * _PROMPT_DISK_BYTES + math.ceil(tokens) * _TOKEN_DISK_BYTES + due * _DUE_DISK_BYTES,
     )
+
+
+def _prefix_tokens(workload: Workload) -> int:
+    return sum(kind.prefix.groups * kind.prefix.tokens for kind in workload.kinds.values() if kind.prefix)
 
 
 def _prompt_tokens(kind: RequestKind) -> float:

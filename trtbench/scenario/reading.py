@@ -15,6 +15,7 @@ from trtbench.strict_yaml import YamlError, read_yaml
 
 PartType = TypeVar("PartType", bound=Part)
 
+_MAPPING_TYPES, _MAPPING = ("model_type", "model_attributes_type", "dict_type"), "must be a mapping of keys to values"
 _MOST_SHOWN = 200  # characters
 _MOST_SHOWN_BITS = 400  # 120 digits
 
@@ -58,7 +59,7 @@ def _problems(error: ValidationError, tree: object) -> Iterator[Problem]:
         place = problem["loc"]
         if problem["type"] == "too_short" and any(other[: len(place)] == place and len(other) > len(place) for other in places):
             continue
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _MAPPING if problem["type"] in _MAPPING_TYPES else problem["msg"].removeprefix("Value error, ")
         _, messages = by_key.setdefault(_key(place, tree, problem["type"] == "missing"), (problem["input"], []))
         messages += [message] if message not in messages else []
     for key, (value, messages) in by_key.items():
