@@ -56,9 +56,30 @@ def test_a_child_elsewhere_finds_what_we_find(monkeypatch: pytest.MonkeyPatch, t
     if asked:
         monkeypatch.setenv("PYTHONPATH", asked)
     there = [str(tmp_path / "relative"), "/absolute"] if asked else []
-    assert environment().get("PYTHONPATH", "").split(os.pathsep) == (there or [""])
+    assert environment(tmp_path).get("PYTHONPATH", "").split(os.pathsep) == (there or [""])
     monkeypatch.chdir(ROOT)
-    assert environment()["PYTHONPATH"].split(os.pathsep)[-1] == str(ROOT)
+    assert environment(tmp_path)["PYTHONPATH"].split(os.pathsep)[-1] == str(ROOT)
+
+
+def test_a_child_has_a_place_to_write_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container's user may have no home, and no /tmp; and what `datasets` copies of the calibration texts goes with the build."""
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none either"))
+    scratch = str(tmp_path)
+    assert environment(tmp_path).items() >= {"HOME": scratch, "TMPDIR": scratch, "HF_DATASETS_CACHE": f"{scratch}/datasets"}.items()
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TMPDIR")
+    found = environment(tmp_path)
+    assert found["HOME"] == str(tmp_path / "home") and "TMPDIR" not in found
+
+
+def test_a_childs_texts_are_utf_8_in_any_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "text").write_text("größer", encoding="utf-8")
+    run_logged([sys.executable, "-c", "print(open('text').read())"], tmp_path / "log", tmp_path)
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "größer\n"
 
 
 def test_a_users_files_are_no_modules_of_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

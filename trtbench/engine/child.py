@@ -18,6 +18,7 @@ from trtbench.guarded import Guarded
 from trtbench.leftovers import temporary_directory
 
 _LAST_LINES = 12
+_ALWAYS = {"PYTHONUTF8": "1"}  # checkpoints and texts are UTF-8 whatever the locale is, and some programs open files without saying so
 _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -33,10 +34,9 @@ def scratch_beside(output: Path) -> Iterator[Path]:
 
 def run_module(module: str, *arguments: str, scratch: Path) -> None:
     """Run `python -m module arguments` in `scratch`; EngineError with the last lines it printed when it fails. It ends with us."""
-    with temporary_directory() as directory:
-        log = Path(directory) / "printed"
-        if code := _run([sys.executable, "-m", module, *arguments], log, scratch, {}):
-            raise EngineError(f"{module} failed (exit code {code}):\n  {_tail(log)}")
+    log = scratch / "printed"
+    if code := _run([sys.executable, "-m", module, *arguments], log, scratch, {}):
+        raise EngineError(f"{module} failed (exit code {code}):\n  {_tail(log)}")
 
 
 def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapping[str, str] | None = None) -> None:
@@ -53,7 +53,7 @@ def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapp
 
 
 def _run(command: Sequence[str], log: Path, scratch: Path, variables: dict[str, str]) -> int:
-    child = Guarded(command, log, environment() | variables, append=True, directory=scratch)
+    child = Guarded(command, log, environment(scratch) | variables, append=True, directory=scratch)
     try:
         return child.wait()
     except BaseException:
@@ -61,9 +61,15 @@ def _run(command: Sequence[str], log: Path, scratch: Path, variables: dict[str, 
         raise
 
 
-def environment() -> dict[str, str]:
-    """Environment of a child that runs in another directory: it imports what this process imports."""
-    found = dict(os.environ) | _QUIET
+def environment(scratch: Path) -> dict[str, str]:
+    """Environment of a child that runs in `scratch`: it imports what this process imports, and finds a place to write in.
+
+    Libraries keep caches at home, and MPI its sockets in /tmp; in a container neither may be writable. The calibration texts that the
+    `datasets` library copies into its cache are of this build alone.
+    """
+    found = dict(os.environ) | _QUIET | _ALWAYS | {"HF_DATASETS_CACHE": str(scratch / "datasets")}
+    places_to_write = {"HOME": os.path.expanduser("~"), "TMPDIR": os.environ.get("TMPDIR") or "/tmp"}  # noqa: S108, PTH111 - "~" without a home
+    found |= {name: str(scratch) for name, place in places_to_write.items() if not os.access(place, os.W_OK)}
     asked = found.get("PYTHONPATH")
     places = [str(Path(place).absolute()) for place in asked.split(os.pathsep)] if asked else []
     if (root := Path(trtbench.__file__).parents[1]) == Path.cwd():  # a checkout that is not installed is found by the working directory

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from trtbench.engine.child import environment
 from trtbench.engine.trtllm_versions import installed
+from trtbench.leftovers import temporary_directory
 
 _ARGUMENTS = "tensorrt_llm.llmapi.llm_args"
 _CONFIGURATIONS = {"kv_cache_config": "KvCacheConfig", "scheduler_config": "SchedulerConfig", "cuda_graph_config": "CudaGraphConfig"}
@@ -49,9 +52,20 @@ def installed_llm_names() -> Mapping[str, list[str]]:
         return {}
     command = [sys.executable, "-m", __name__]
     try:
-        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=True).stdout
+        with temporary_directory() as scratch:  # not in the user's directory, whose files would be imported in place of packages
+            done = subprocess.run(
+                command,
+                cwd=scratch,
+                env=environment(Path(scratch)),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_LIMIT_S,
+                check=True,
+            )
+        said = done.stdout
         names: dict[str, list[str]] = json.loads(said.splitlines()[-1])  # its imports print too
-    except (subprocess.SubprocessError, IndexError, ValueError):
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
         return {}
     return names
 
