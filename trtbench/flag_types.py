@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import errno
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
+from trtbench.flags_numbers import REAL, WHOLE
+
 INT32_MAX = 2**31 - 1
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 _SHOWN = 60
 _NAME_BYTES = 240
 """Of one name in a path: file systems take 255, and suffixes are added to some."""
@@ -40,7 +39,7 @@ class Whole(_Bounded):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if not _WHOLE.fullmatch(value):
+        if not WHOLE.fullmatch(value):
             self.fail(f"{value[:_SHOWN]!r} is not a whole number of at most 18 digits.", param, ctx)
         self._within(int(value), value, param, ctx)
         return int(value)
@@ -54,7 +53,7 @@ class Real(_Bounded):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, (int, float)):
             return float(value)
-        if not _REAL.fullmatch(value) or not math.isfinite(float(value)):
+        if not REAL.fullmatch(value) or not math.isfinite(float(value)):
             self.fail(f"{value[:_SHOWN]!r} is not a finite number.", param, ctx)
         self._within(float(value), value, param, ctx)
         return float(value)

@@ -7,14 +7,14 @@ import re
 
 from trtbench.errors import UserError
 
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
+WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 _SHOWN = 60
 _MOST_LEVELS = 64
 
 
 def whole_number(flag: str, text: str) -> int:
-    if not _WHOLE.fullmatch(text.strip()):
+    if not WHOLE.fullmatch(text.strip()):
         raise UserError(f"{flag} {text[:_SHOWN]}: not a whole number")
     return int(text)
 
@@ -28,7 +28,7 @@ def numbers(flag: str, text: str) -> list[float]:
 
 
 def _number(flag: str, text: str) -> float:
-    if not _REAL.fullmatch(text.strip()) or not math.isfinite(float(text)):
+    if not REAL.fullmatch(text.strip()) or not math.isfinite(float(text)):
         raise UserError(f"{flag} {text[:_SHOWN]}: not a number")
     return float(text)
 
