@@ -202,3 +202,28 @@ def test_a_rate_with_a_bound_by_the_flags_of_other_tools(int8_server: Serving, t
         assert sum((other.sent_ns or 0) <= (record.sent_ns or 0) < (other.done_ns or 0) for other in records) <= 2
     assert max((record.sent_ns or 0) - record.due_ns for record in records) < 50_000_000  # the wait for a place is no lag of the client's
     assert "At most 2 requests were in flight" in (run.path / "report.md").read_text()
+
+
+def test_rows_of_a_dataset_that_cannot_be_sent_are_counted_in_the_report(int8_server: Serving, tmp_path: Path) -> None:
+    """A lone surrogate failed when its row was drawn, null was asked as the word None, and messages were no format."""
+    rows = [
+        '{"prompt": "What is a queue?", "output_tokens": 3}',
+        '{"messages": [{"role": "user", "content": "What is a stack?"}], "max_tokens": 3}',
+        '{"text_input": ["What is a tree?"], "max_tokens": [3]}',
+        '{"prompt": null}',
+        '{"prompt": "\\ud800"}',
+    ]
+    (tmp_path / "rows.jsonl").write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
+    done = bench(
+        *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--tokenizer", str(int8_server.engine.path)),
+        *("--input-file", str(tmp_path / "rows.jsonl"), "--max-concurrency", "2", "--num-prompts", "6"),
+    )
+    assert done.returncode in RAN, done.stderr
+    assert "rows.jsonl: 2 of 5 rows were left out" in done.stdout + done.stderr
+    run = the_run(tmp_path / "runs")
+    records = run.deployments()[0].requests()
+    assert {(record.outcome, record.output_tokens) for record in records} == {(Outcome.COMPLETED, 3)}
+    summary = read_json(run.path / "summary.json")
+    assert [(one["rows"], one["left_out"]) for one in summary["request_data"]] == [(5, 2)]
+    assert "input_left_out_much" in {reason["code"] for reason in summary["verdict"]["reasons"]}
+    assert "rows.jsonl:4" in (run.path / "report.md").read_text(encoding="utf-8")
