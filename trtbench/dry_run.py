@@ -13,6 +13,7 @@ from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.engines import distinct, specs_of
 from trtbench.fitted import fitted
+from trtbench.foreign_text import harmless
 from trtbench.load.dataset_file import read_dataset
 from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
@@ -26,8 +27,8 @@ def dry_run(scenario: Scenario) -> None:
     scenario = fitted(scenario)
     provider, facts, budgets = check_scenario(scenario)
     plan = preview(scenario, budgets)
-    print(f"{scenario.name}: {scenario.purpose}")
-    print(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}")
+    print(harmless(f"{scenario.name}: {scenario.purpose}"))
+    print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
     specs = distinct(specs_of(scenario, provider.name).values())
     for line in (*_grid(scenario), *_scaling(scenario), *_engines(specs), *_servers(scenario), *_gpus(scenario)):
         print(line)
@@ -67,7 +68,7 @@ def dry_run(scenario: Scenario) -> None:
 def dry_bench(scenario: Scenario, address: str) -> None:
     """What `trtbench bench` would send, printed; the server is not asked anything."""
     plan = preview(scenario, {})
-    print(f"model {scenario.model} at {address}, which is not asked yet")
+    print(harmless(f"model {scenario.model} at {address}, which is not asked yet"))
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)
@@ -79,7 +80,7 @@ def dry_bench(scenario: Scenario, address: str) -> None:
 def dry_build(spec: EngineSpec) -> None:
     """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
     provider = check_spec(spec)
-    print(f"model {spec.model}, {spec.dtype} by provider {provider.name}")
+    print(harmless(f"model {spec.model}, {spec.dtype} by provider {provider.name}"))
     _memory(_builds([spec], provider), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
     _refused([spec], provider)
 
