@@ -217,7 +217,7 @@ def test_stuck_streams_time_out(tmp_path: Path, start_fake_triton: Any) -> None:
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-@pytest.mark.parametrize("stage", [CLOSED | {"requests": 40}, OPEN | {"requests": 240}])
+@pytest.mark.parametrize("stage", [CLOSED | {"requests": 100}, OPEN | {"requests": 240}])
 def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: dict[str, Any], noticed: bool) -> None:
     url, process = start_fake_triton(20, 5)
 
@@ -261,7 +261,8 @@ def test_a_second_interrupt_cancels(tmp_path: Path, start_fake_triton: Any) -> N
 
 def test_an_interrupt_in_the_warmup_opens_no_window(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(20, 5)
-    result = run(tmp_path, url, [CLOSED, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, Crew.interrupt))
+    long = CLOSED | {"warmup_requests": 100}  # workers report four times a second what they have sent
+    result = run(tmp_path, url, [long, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, Crew.interrupt))
     assert result.windows() == [] and result.snapshots_ns == []
     assert result.outcomes("closed") == {Outcome.NEVER_SENT: 24}
     assert result.events == [("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["closed", "open"]})]
