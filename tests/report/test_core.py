@@ -34,15 +34,15 @@ def test_users_and_rates_are_kept_apart(summary: Summary) -> None:
 )
 def test_what_was_asked_is_said_by_its_mode(summary: Summary, mode: str, asked: float, ramp_from: float | None, en: str, zh: str) -> None:
     stage = summary.deployments[0].stages[0]
-    asked_for = replace(stage, ramp_from=ramp_from, users_reached=None, span=replace(stage.span, mode=mode, asked=asked))
+    asked_for = replace(stage, ramp_from=ramp_from, level_reached=None, span=replace(stage.span, mode=mode, asked=asked))
     assert [load_label(asked_for, Words(language)) for language in LANGUAGES] == [en, zh]
 
 
 def test_a_level_that_was_not_reached_stands_beside_the_one_that_was(summary: Summary) -> None:
     stage = summary.deployments[0].stages[0]
-    asked_for = replace(stage, users_reached=24.0, span=replace(stage.span, asked=128.0))
+    asked_for = replace(stage, level_reached=24.0, span=replace(stage.span, asked=128.0))
     assert [load_label(asked_for, Words(language)) for language in LANGUAGES] == ["128 (24.0 reached)", "128（实际 24.0）"]
-    assert load_label(replace(asked_for, users_reached=120.0), Words("en")) == "128"
+    assert load_label(replace(asked_for, level_reached=120.0), Words("en")) == "128"
 
 
 def test_figures_of_one_row(summary: Summary) -> None:

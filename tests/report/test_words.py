@@ -159,6 +159,8 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     worst = replace(worst, server_fault="GPU memory ran out")
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
+    behind = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "HTTP status 413 of a proxy"})
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), summary.scenario, 2)
     yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
     for failure in get_args(FailureClass):
         for rule in get_args(PredictedBy):
@@ -208,7 +210,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
             wrong_length=1,
             resources=use,
             foreign_cpu_cores=1.0,
-            users_reached=0.5,
+            level_reached=0.5,
         )
         for share in (0.0, 1.0):
             stamps = replace(stage.stamps, lag_p99_ns=10**10, coalesced_ratio=share)

@@ -54,7 +54,8 @@ class StageResult:
     quarter's median TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter.
     `foreign_cpu_cores` were in use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where
     a ramp began; it ended at the level asked. `same_as` is the stage whose requests it sent again.
-    `users_reached`: as `level.users_reached`; None where users think or come and go.
+    `level_reached`: users of a closed loop in flight (`level.users_reached`), or the rate that became due under max_in_flight; None for
+    the others, and where users think or come and go.
     `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
     """
 
@@ -85,17 +86,17 @@ class StageResult:
     duplicate_ratio: float | None = None
     reuse: ReuseByRequest | None = None  # as the engine told with each answer
     drafts: DraftsByRequest | None = None
-    users_reached: float | None = None
+    level_reached: float | None = None
 
     @property
     def reaches_level(self) -> bool:
         """Whether the users asked, or nearly, had a request in flight; True where that is not known, and of open loops."""
-        return self.users_reached is None or self.users_reached >= LEVEL_KEPT_RATIO * self.span.asked
+        return self.level_reached is None or self.level_reached >= LEVEL_KEPT_RATIO * self.span.asked
 
     @property
     def level(self) -> float:
         """Users, or requests a second, that its figures belong to: those asked, or the users that were reached where they are fewer."""
-        return self.span.asked if self.reaches_level or self.users_reached is None else self.users_reached
+        return self.span.asked if self.reaches_level or self.level_reached is None else self.level_reached
 
     @property
     def is_closed_loop(self) -> bool:
@@ -185,16 +186,20 @@ def measure(
         duplicate_ratio=stage.duplicate_ratio if stage else None,
         reuse=reuse_by_request(requests),
         drafts=drafts_by_request(requests),
-        users_reached=_users_reached(span, stage, requests, scenario),
+        level_reached=_level_reached(span, stage, requests, rates.offered_rate, scenario),
     )
 
 
-def _users_reached(span: StageSpan, stage: Stage | None, requests: Requests, scenario: Scenario) -> float | None:
-    pauses = [stage.think_s] if stage and stage.think_s else []
-    pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
-    if span.mode != "concurrency" or stage is None or _ramp_from(stage) is not None or any(pause.mean for pause in pauses):
+def _level_reached(
+    span: StageSpan, stage: Stage | None, requests: Requests, offered_rate: float | None, scenario: Scenario
+) -> float | None:
+    if stage is None or _ramp_from(stage) is not None or span.mode == "trace":
         return None
-    return users_reached(requests, round(span.asked))
+    if span.mode != "concurrency":
+        return offered_rate if stage.max_in_flight else None
+    pauses = [stage.think_s] if stage.think_s else []
+    pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
+    return None if any(pause.mean for pause in pauses) else users_reached(requests, round(span.asked))
 
 
 def _ramp_from(stage: Stage) -> float | None:

@@ -79,7 +79,7 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
     if not equation.holds and stage.span.ended != "broken_off":
         yield reason("equation", "invalid", planned=equation.planned, unrecorded=equation.unrecorded)
     yield from _output_reasons(reason, stage, scenario.workload.ignore_eos)
-    if not stage.reaches_level:
+    if stage.is_closed_loop and not stage.reaches_level:
         yield reason("level_not_reached", "suspect", asked_users=stage.span.asked, reached_users=stage.level)
     if is_disturbed(stage, cpu_count):
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
@@ -87,7 +87,8 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
     asked = next((one for one in scenario.load_of(result.name) if one.label == stage.span.name), None)
     if asked and asked.max_in_flight and asked.mode != "trace":
         offered = stage.throughput.offered_rate or 0.0
-        yield reason("in_flight_bound", "note", most=asked.max_in_flight, offered_rate=offered, asked_rate=asked.level)
+        grade: Grade = "note" if stage.reaches_level else "suspect"
+        yield reason("in_flight_bound", grade, most=asked.max_in_flight, offered_rate=offered, asked_rate=asked.level)
     for label, gpu in stage.resources.gpus.items():
         for why, ratio in gpu.throttle_ratios.items():
             if ratio > THROTTLED_RATIO:
