@@ -54,5 +54,5 @@ def test_the_report_has_the_rows_that_were_left_out(tmp_path: Path) -> None:
     summary = summarise(run)
     assert summary.verdict.status != "VALID"
     (table,) = request_data_tables(summary, Words("en"))
-    assert table.rows == (("chats.json", "100", "40", "40.0 %", "prompt is empty", "chats.json:3"),)
+    assert table.rows == (("chats.json", "100", "40", "40%", "prompt is empty", "chats.json:3"),)
     assert summary.to_json()["request_data"][0]["left_out"] == 40

@@ -31,6 +31,7 @@ from trtbench.analysis.reload_findings import reload_findings, reload_reasons
 from trtbench.analysis.reload_slopes import Rise
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.replicas import Replica
+from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.resources import THROTTLES, MigUse
 from trtbench.analysis.response_cache import CachedStage
 from trtbench.analysis.scaling import ScalingCurve, ScalingPoint
@@ -60,6 +61,7 @@ from trtbench.history import Resumption
 from trtbench.records import Event, Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
+from trtbench.scenario import Dataset, Range
 
 PLACE = re.compile(r"\{(\w+)\}")
 ERRORS = [outcome.value for outcome in Outcome if outcome.is_failure] + ["timeout"]
@@ -247,6 +249,9 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     for reads in (False, True):
         yield from told_reasons(replace(tight, reads_metrics=reads), summary.scenario)
     yield from told_reasons(replace(tight, page_fault="OSError: 404"), summary.scenario)
+    kind = summary.scenario.workload.model_copy(update={"dataset": Dataset(path=Path("d.json")), "input_tokens": Range(min=7, max=7)})
+    asked = summary.scenario.model_copy(update={"workload": kind})
+    yield from input_reasons([RequestData("d.json", 100, left_out) for left_out in (5, 50)], asked)
 
 
 def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
