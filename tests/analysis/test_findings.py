@@ -174,3 +174,13 @@ def test_cancelled_requests_that_kept_their_blocks(
     assert ("cancel_blocks_kept" in codes) is kept
     if kept:
         assert (codes["cancel_blocks_kept"].stage, codes["cancel_blocks_kept"].figures) == ("c8", {"blocks": 3, "cancelled": 4})
+
+
+def test_streams_that_were_ended_while_their_connections_stood_point_to_a_proxy(summary: Summary) -> None:
+    def reset(message: str) -> Callable[[StageResult], StageResult]:
+        said = {"failed_by_class": {"connection": 4}, "messages": {"connection": message}}
+        return lambda stage: replace(stage, conservation=replace(stage.conservation, **said))
+
+    told = found(summary, reset("RST_STREAM with INTERNAL_ERROR (of a stream that had served … requests before)"))["errors_proxy"]
+    assert told.figures["class"] == "connection" and told.figures["count"] == 4
+    assert "errors_connection" in found(summary, reset("connection reset by peer"))

@@ -159,6 +159,8 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
     worst = replace(worst, cancellations=(Cancellation("c8", 4, 28, None, 32, 3, None, 3),))
     worst = replace(worst, server_fault="GPU memory ran out")
+    reset = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "RST_STREAM with INTERNAL_ERROR"})
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), summary.scenario, 2)
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     behind = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "HTTP status 413 of a proxy"})
