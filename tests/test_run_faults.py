@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from trtbench.scenario import Dtype
 from trtbench.serving.installation import TritonInstallation
 from trtbench.serving.server import ServerError
 
+SEED = 20261201
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
 
@@ -110,6 +113,21 @@ def test_sigterm_while_the_server_starts(start_run: StartRun) -> None:
     assert command.wait() == 143
     assert "Traceback" not in command.err
     command.assert_nothing_left()
+
+
+def test_a_signal_at_random_instants_of_a_run(start_run: StartRun) -> None:
+    chance = random.Random(SEED)
+    for number in range(3):
+        signum, after_s = chance.choice((signal.SIGINT, signal.SIGTERM)), chance.uniform(0, 8)
+        what = f"seed {SEED}, number {number}: {signum.name} {after_s:.2f} s after Triton was started"
+        print(what)
+        command = start_run(MINI)
+        command.wait_for(lambda one=command: bool(one.children("tritonserver")))
+        time.sleep(after_s)
+        command.interrupt(signum)
+        assert command.wait() in (0, 128 + signum), what
+        assert "Traceback" not in command.err and "Exception ignored" not in command.err, what
+        command.assert_nothing_left()
 
 
 def test_a_killed_trtbench_leaves_a_readable_run_and_no_server(start_run: StartRun) -> None:
