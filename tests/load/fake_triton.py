@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -243,10 +245,11 @@ async def main(ttft_ms: float, itl_ms: float, life_s: float, tls: list[Path], co
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it never outlives a test run that was killed
     parser = argparse.ArgumentParser()
     parser.add_argument("--ttft-ms", type=float, default=10)
     parser.add_argument("--itl-ms", type=float, default=2)
-    parser.add_argument("--life-s", type=float, default=120, help="it never outlives a test run that was killed")
+    parser.add_argument("--life-s", type=float, default=3600)
     parser.add_argument("--connection-age-ms", type=int, default=0, help="after which a connection is told to go away; 0: never")
     parser.add_argument("--tls", type=Path, nargs="*", default=[], help="key, certificate, and for mutual TLS the clients' CA")
     asyncio.run(main(**vars(parser.parse_args())))
