@@ -35,11 +35,11 @@ class Unfinished:
         for directory in self.run.deployments():
             if not (directory.path / ENGINE_JSON).is_file():
                 continue
-            before = directory.read_json(ENGINE_JSON)
-            now = engines[directory.name].sha256
-            if now != before["sha256"]:
+            before = directory.read_facts(ENGINE_JSON)
+            then, dtype, now = str(before.get("sha256")), before.get("dtype"), engines[directory.name].sha256
+            if now != then:
                 raise RunDirectoryError(
-                    f"{self.run.path}: the {before['dtype']} engine has hash {now[:12]}, {directory.name} ran on {before['sha256'][:12]}: "
+                    f"{self.run.path}: the {dtype} engine has hash {now[:12]}, {directory.name} ran on {then[:12]} by its {ENGINE_JSON}: "
                     "bring the old engine back to engines/built, or start a new run"
                 )
         drawn = {event.data["sha256"] for event in sessions(self.run.events())[0] if event.kind == "plan_drawn"}
@@ -91,7 +91,7 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _is_external(directory: DeploymentDirectory) -> bool:
-    return (directory.path / "deployment.json").is_file() and directory.read_json("deployment.json").get("mode") == "external"
+    return directory.read_facts("deployment.json").get("mode") == "external"
 
 
 def _check_environment(path: Path, before: Environment) -> None:

@@ -18,6 +18,7 @@ from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
+from trtbench.analysis.damage import damage_reasons
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.doubts import Doubt, Doubts
 from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest
@@ -204,6 +205,7 @@ def summarise(run: RunDirectory) -> Summary:
     inputs = request_data(events, scenario)
     of_run = (*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario))
     reasons = [*of_run, *reasons, *sample_reasons(results)]
+    reasons += damage_reasons(run.losses)
     doubts = Doubts(reasons)
     findings = [
         *_findings(results, comparisons, scenario, environment.cpu_count),
@@ -241,6 +243,10 @@ def _deployment(
     reasons = [*transport_reasons(result), *reload_reasons(result, scenario), *told_reasons(result, scenario)]
     for stage in result.stages:
         reasons += stage_reasons(result, stage, scenario, cpu_count)
+    if result.stages:
+        directory.note_missing(result.facts.mode == "own")
+    if len(scenario.engines) < 2:  # nobody to agree with
+        return result, reasons, {}, {}
     return result, reasons, outputs(requests), embeddings(requests)
 
 

@@ -75,6 +75,14 @@ class DeploymentDirectory:
             return {}
         return value
 
+    def note_missing(self, own: bool) -> None:
+        """Of a deployment that had load: the files that are not there and should be. `own`: trtbench started the server."""
+        wanted = {self.path / "deployment.json": False, self.requests_parquet: bool(self._request_files())}
+        wanted |= {self.samples_parquet: self.samples_jsonl.exists()} | ({self.path / "engine.json": False} if own else {})
+        for path, has_other in wanted.items():
+            if not has_other and not path.exists():
+                self.losses.note(path, "missing")
+
     def columns(self) -> Requests:
         """All requests that can be read; what cannot is in `losses`."""
         lines = self._request_files()

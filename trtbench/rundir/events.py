@@ -223,6 +223,8 @@ KINDS: dict[str, type[_Data]] = {
 
 def read_events(path: Path, losses: Losses) -> list[Event]:
     """Those that can be read, in the order of the file."""
+    if not path.exists():
+        losses.note(path, "missing")
     bad: list[str] = []
     events = list(_checked(path, losses, bad))
     if bad:
