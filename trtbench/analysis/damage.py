@@ -7,17 +7,26 @@ from collections.abc import Iterable, Iterator
 from trtbench.analysis.verdict import Grade, Reason
 from trtbench.rundir import Loss
 
-_GRADES: dict[str, Grade] = {"missing": "invalid", "unreadable": "invalid", "torn": "note"}
+_GRADES: dict[str, Grade] = {
+    "missing": "invalid",
+    "unreadable": "invalid",
+    "lines": "suspect",
+    "torn": "suspect",
+    "rows": "suspect",
+    "values": "suspect",
+    "events": "suspect",
+}
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
 """Figures rest on these; without another file, fewer figures are shown."""
 
 
-def damage_reasons(losses: Iterable[Loss]) -> Iterator[Reason]:
-    """One for each file and kind of loss; a torn last line is what a kill leaves, and the run says so elsewhere."""
+def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
+    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is incomplete, and says so."""
     for loss in losses:
         directory, _, name = loss.file.rpartition("/")
-        grade = _GRADES.get(loss.what, "suspect")
+        grade = _GRADES[loss.what]
         if grade == "invalid" and not name.startswith(_NEEDED):
             grade = "note"
         figures: dict[str, float | str] = {"file": loss.file, "count": loss.count, "why": loss.why or "-"}
-        yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
+        if loss.what != "torn" or complete:
+            yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)

@@ -205,7 +205,7 @@ def summarise(run: RunDirectory) -> Summary:
     inputs = request_data(events, scenario)
     of_run = (*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario))
     reasons = [*of_run, *reasons, *sample_reasons(results)]
-    reasons += damage_reasons(run.losses)
+    reasons += damage_reasons(run.losses, complete)
     doubts = Doubts(reasons)
     findings = [
         *_findings(results, comparisons, scenario, environment.cpu_count),

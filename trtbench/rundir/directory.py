@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from trtbench.history import current, is_complete
 from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord
 from trtbench.rundir.events import read_events
+from trtbench.rundir.fact_files import read_facts
 from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
 from trtbench.rundir.loading import load_requests
 from trtbench.rundir.losses import Losses
@@ -61,19 +62,8 @@ class DeploymentDirectory:
         return read_json(self.path / name)
 
     def read_facts(self, name: str) -> dict[str, Any]:
-        """A JSON object; empty, and noted, where the file is none, and empty where there is no file."""
-        path = self.path / name
-        try:
-            value = read_json(path)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            self.losses.note(path, "unreadable", 1, error)
-            return {}
-        if not isinstance(value, dict):
-            self.losses.note(path, "unreadable", 1, "no JSON object")
-            return {}
-        return value
+        """deployment.json or engine.json, without what is damaged in it, which is in `losses`."""
+        return read_facts(self.path / name, self.losses)
 
     def note_missing(self, own: bool) -> None:
         """Of a deployment that had load: the files that are not there and should be. `own`: trtbench started the server."""

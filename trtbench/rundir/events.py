@@ -19,6 +19,8 @@ Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False, gt=-1e300, lt=1e300)]
 
+ReloadKind = Literal["new_version", "changed_config", "unload_load", "blue_green", "broken"]
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", defer_build=True)
@@ -136,15 +138,12 @@ class _SearchFinished(_Data):
     ended: str
 
 
-class _ReloadStarted(_Data):
+class _Reload(_Data):
     number: Whole
-    reload: str
     repeat: Whole = 1
     control: str = "explicit"
-
-
-class _ReloadFinished(_Data):
-    number: Whole
+    to: str | None = None
+    breaks: str | None = None
     version: str | None = None
     loaded_s: Number | None = None
     load_s: Number | None = None
@@ -153,6 +152,14 @@ class _ReloadFinished(_Data):
     drain_s: Number | None = None
     versions_before: dict[str, str] | None = None
     versions_after: dict[str, str] | None = None
+
+
+class _ReloadStarted(_Reload):
+    reload: ReloadKind
+
+
+class _ReloadFinished(_Reload):
+    reload: ReloadKind = "new_version"
 
 
 class _Versions(_Data):
