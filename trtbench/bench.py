@@ -9,6 +9,7 @@ from typing import Any
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.draw import draw_plan
+from trtbench.load.plan_size import check_requests
 from trtbench.load.progress import LoadProgress
 from trtbench.load.questions import notes
 from trtbench.load.target import Target
@@ -48,6 +49,7 @@ def bench(
     check_writable(runs)
     check_levels(scenario)
     check_open_files(scenario)
+    check_requests(scenario.load)
     if target.family.name != "ids":
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
     plan = draw_plan(scenario, prompts)

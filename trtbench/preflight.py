@@ -19,7 +19,7 @@ from trtbench.engine.trtllm_refusals import no_paged_context
 from trtbench.engines import spec_of
 from trtbench.load.crew_size import workers_for_streams
 from trtbench.load.dataset_file import read_dataset
-from trtbench.load.plan_size import check_plan_size, plan_size
+from trtbench.load.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.load.pool import SPARE_FILES, streams_per_connection
 from trtbench.load.trace import read_trace, trace_offsets
 from trtbench.memory import memory_bounds
@@ -60,6 +60,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     check_levels(scenario)
     for load in dict.fromkeys(scenario.load_of(name) for name in scenario.deployments):
         check_plan_size(scenario, load)
+        check_requests(load)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
             read_dataset(kind.dataset.path)

@@ -29,7 +29,7 @@ MOST_DIGITS = 100
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {word: value for value, words in {True: ("true", "yes", "on"), False: ("false", "no", "off")}.items() for word in words}
-_NO_KEY = "a mapping or a list is no key: write a name"
+_NO_KEY = "a mapping or a list cannot be a key: write a name"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -167,7 +167,7 @@ class _Builder:
         if isinstance(key, (dict, list)):
             self._refuse(event, _NO_KEY)
         if isinstance(key, (float, bool)) or key is None:
-            self._refuse(event, f"{key} is no key: write a name or a whole number, or quote it")
+            self._refuse(event, f"{key} cannot be a key: write a name or a whole number, or quote it")
         return key
 
     def _merged(self, event: Any, value: Any) -> list[dict[Any, Any]]:
@@ -191,7 +191,7 @@ class _Builder:
         return self._number(event, text)
 
     def _number(self, event: Any, text: str) -> Any:
-        """`text` itself where it is no number."""
+        """`text` itself where it is not a number."""
         if _ODD_NUMBER.fullmatch(text):
             self._refuse(event, f"{text[:60]} is octal, hexadecimal, binary or sexagesimal in YAML: write a decimal number, or quote it")
         if _SPECIAL_FLOAT.fullmatch(text):

@@ -9,7 +9,7 @@ import pytest
 
 from trtbench.load.draw import draw_plan
 from trtbench.load.plan import Plan
-from trtbench.load.plan_size import check_plan_size, plan_size
+from trtbench.load.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.load.workload import UniformPrompts
 from trtbench.scenario import Scenario, ScenarioError, parse_scenario
 
@@ -123,3 +123,9 @@ def test_a_saved_plan_is_read_in_the_memory_that_it_takes(tmp_path: Path) -> Non
     tracemalloc.stop()
     assert len(plan.stages[0].measured.prompts) == 3000
     assert peak < 1.5 * plan_size(asked, asked.load).memory_bytes
+
+
+def test_an_open_loop_that_would_send_nothing_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"load\.0\.duration_s = 5: poisson-0\.0001 would send nothing"):
+        check_requests(scenario({"mode": "poisson", "rate": 0.0001, "duration_s": 5}).load)
+    check_requests(scenario([{"mode": "poisson", "rate": 1, "duration_s": 5}, {"concurrency": 1, "duration_s": 1}]).load)

@@ -55,7 +55,7 @@ def test_a_replay_keeps_the_gaps_over_its_speed(times_ns: list[int], speed: floa
     [
         ("{", "t.jsonl:2: not JSON"),
         ("[" * 100_000, "t.jsonl:2: not JSON"),
-        ("5", "t.jsonl:2: 5 is no object"),
+        ("5", "t.jsonl:2: 5 is not an object"),
         ({"timestamp": 10**20, "input_length": 1, "output_length": 1}, "timestamp = 100000000000000000000"),
         ({"timestamp": 1, "input_length": 2**31, "output_length": 1}, "input_length = 2147483648"),
         ({"input_length": 1, "output_length": 1}, "t.jsonl:2: timestamp = null: give milliseconds"),

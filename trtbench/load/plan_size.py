@@ -80,14 +80,22 @@ def check_plan_size(scenario: Scenario, load: Iterable[Stage], available_bytes: 
     return whole
 
 
+def check_requests(load: Iterable[Stage]) -> None:
+    """ScenarioError for an open loop of which not even half a request is expected."""
+    for number, stage in enumerate(load):
+        open_loop = stage.mode not in ("concurrency", "trace")
+        if open_loop and stage.duration_s is not None and _expected(stage, stage.duration_s) < _LEAST_EXPECTED:
+            raise ScenarioError(
+                f"load.{number}.duration_s = {stage.duration_s:g}: {stage.label} would send nothing: raise the rate, or let it last longer"
+            )
+
+
 def _stages(scenario: Scenario, load: Iterable[Stage]) -> Iterator[StageSize]:
     for number, stage in enumerate(load):
         if stage.trace is not None:
             yield _replayed(number, stage)
             continue
         due, prompts, key = _measured(number, stage, scenario.workload)
-        if stage.mode != "concurrency" and due < 1:
-            raise ScenarioError(f"{key}: {stage.label} would send no request: raise the rate, or let it last longer")
         requests = max(due, prompts) + stage.warmup_requests
         if stage.warmup_requests > max(due, prompts):
             key = f"load.{number}.warmup_requests = {stage.warmup_requests:,}"
@@ -116,8 +124,8 @@ def _expected(stage: Stage, duration_s: float) -> float:
 
 
 def _most(expected: float) -> float:
-    """Four standard deviations of a Poisson process above the mean; none where not even half a request is expected."""
-    return 0 if expected < _LEAST_EXPECTED else expected + 4 * math.sqrt(expected) + 1
+    """Four standard deviations of a Poisson process above the mean."""
+    return expected + 4 * math.sqrt(expected) + 1
 
 
 def _size(workload: Workload, requests: int, prompts: int, due: int) -> PlanSize:

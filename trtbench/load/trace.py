@@ -102,7 +102,7 @@ def trace_offsets(trace: Sequence[TracedRequest], speed: float, requests: int | 
 
 def _request(row: Any, where: str) -> TracedRequest:
     if not isinstance(row, dict):
-        raise TraceError(f"{where}: {shown(row)} is no object; write one a line, with timestamp, input_length and output_length")
+        raise TraceError(f"{where}: {shown(row)} is not an object; write one a line, with timestamp, input_length and output_length")
     output_tokens = _tokens(row, "output_length", where)
     if "input_ids" in row:
         ids = _token_ids(row["input_ids"], where)
