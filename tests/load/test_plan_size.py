@@ -40,11 +40,6 @@ def scenario(load: dict[str, Any] | list[dict[str, Any]], **workload: Any) -> Sc
             "workload.prefix of 1,000,000,000,000 tokens",
         ),
         (
-            {"mode": "poisson", "rate": 0.0001, "duration_s": 5},
-            {},
-            "load.0.duration_s = 0 requests: poisson-0.0001 would send no",
-        ),
-        (
             {"concurrency": 1, "requests": 1_000_000},
             {"mix": {f"k{number}": {} for number in range(500)}},
             "MiB in memory, in each of 2 processes; the upper bound is",
