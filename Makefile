@@ -21,7 +21,7 @@ report: setup ## write the report of RUN (the newest in runs/) again
 	.venv/bin/trtbench report $(RUN)
 
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
-	.venv/bin/python -m pytest -m "not gpu" --numprocesses logical --dist loadgroup
+	.venv/bin/python -m pytest -m "not gpu" --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages. SETTINGS=0: those that write no GPU setting
 	SETTINGS="$(SETTINGS)" scripts/test_gpu.sh
