@@ -210,15 +210,17 @@ def test_a_spec_by_file_by_shipped_name_or_by_model(tmp_path: Path) -> None:
         ("model: x\ndtype: fp4\n", "dtype"),
         ("model: x\ntype: fp16\n", "type"),
         ("dtype: fp16\n", "model"),
-        ("- model\n", "mapping|dictionary"),
-        ("model: [\n", "expected the node content"),
-        ("", "dictionary"),
+        ("- model\n", "mapping"),
+        ("model: [\n", "expected (the )?node content"),
+        ("", "is empty"),
+        ("model: x\nmodel: y\n", "model"),
+        ("model: x\ntp: true\n", "tp"),
     ],
 )
 def test_a_bad_spec_names_the_file_and_the_key(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(EngineError, match=rf"engine spec .*bad\.yaml is not valid: (.|\n)*{message}"):
+    with pytest.raises(EngineError, match=rf"engine spec .*bad\.yaml:.*{message}"):
         load_spec(str(path))
 
 
@@ -226,7 +228,7 @@ def test_a_spec_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"engine spec .*none\.yaml cannot be read"):
         load_spec(str(tmp_path / "none.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(EngineError, match="not valid"):
+    with pytest.raises(EngineError, match="not UTF-8"):
         load_spec(str(tmp_path / "binary.yaml"))
 
 

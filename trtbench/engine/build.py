@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
 from trtbench import data
 from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.llmapi import LlmApiProvider
@@ -23,7 +20,8 @@ from trtbench.engine.tensorrt import TensorRtProvider
 from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
 from trtbench.engine.trtllm_adopt import AdoptedEngine
 from trtbench.leftovers import own_path, sweep_directory
-from trtbench.scenario import ProviderName, Task
+from trtbench.scenario import ProviderName, ScenarioError, Task, parse_part
+from trtbench.strict_yaml import YamlError, read_yaml
 
 PROVIDERS: dict[str, EngineProvider] = {
     provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), TensorRtProvider(), OpenVinoProvider())
@@ -92,12 +90,18 @@ def load_spec(name: str) -> EngineSpec:
         if not shipped.is_file():
             return EngineSpec(model=name)
         path = shipped
+    where = f"engine spec {path}"
     try:
-        return EngineSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        tree = read_yaml(path)
+        if not isinstance(tree, dict):
+            raise EngineError(f"{where}: a spec is a mapping with at least `model`")
+        return parse_part(EngineSpec, tree, where)
     except OSError as error:
-        raise EngineError(f"engine spec {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise EngineError(f"engine spec {path} is not valid: {error}") from error
+        raise EngineError(f"{where} cannot be read ({error.strerror})") from error
+    except YamlError as error:
+        raise EngineError(f"engine spec {error}") from error
+    except ScenarioError as error:
+        raise EngineError(str(error)) from error
 
 
 def choose_provider(name: ProviderName, task: Task = "generate") -> EngineProvider:

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from trtbench.override import apply_override
-from trtbench.scenario.part import Part, Problem, ScenarioError
+from trtbench.scenario.part import Problem, ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.strict_yaml import YamlError, read_yaml
 
-PartType = TypeVar("PartType", bound=Part)
+PartType = TypeVar("PartType", bound=BaseModel)
 
 _MAPPING_TYPES, _MAPPING = ("model_type", "model_attributes_type", "dict_type"), "must be a mapping of keys to values"
 _MOST_SHOWN = 200  # characters
