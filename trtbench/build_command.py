@@ -11,7 +11,7 @@ from trtbench.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog
 from trtbench.errors import in_one_line
-from trtbench.flags_build import flagged_spec
+from trtbench.flags.build import flagged_spec
 from trtbench.foreign_text import harmless
 
 

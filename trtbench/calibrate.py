@@ -18,9 +18,9 @@ from trtbench.calibration.calibrator import FULL, QUICK, Calibrator
 from trtbench.calibration.figures import Calibration, Ceiling, SendLag, StreamFigures
 from trtbench.calibration.stamp import StampError
 from trtbench.errors import UserError
-from trtbench.flags import bench_address
-from trtbench.flags_files import check_can_write
-from trtbench.flags_numbers import whole_numbers
+from trtbench.flags.bench import bench_address
+from trtbench.flags.files import check_can_write
+from trtbench.flags.numbers import whole_numbers
 from trtbench.foreign_text import harmless
 from trtbench.interrupts import signals_end_in_their_codes
 from trtbench.load.client import ConnectError

@@ -17,8 +17,8 @@ import click
 from trtbench import __version__
 from trtbench.errors import UserError, in_one_line
 from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
-from trtbench.flag_translation import TranslatedCommand, with_typed_names
-from trtbench.flag_types import Place, PlaceName, Real, Text, Whole
+from trtbench.flags.translation import TranslatedCommand, with_typed_names
+from trtbench.flags.types import Place, PlaceName, Real, Text, Whole
 from trtbench.foreign_text import harmless
 from trtbench.leftovers import sweep
 from trtbench.options_bench import bench_options

@@ -23,10 +23,10 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.trtllm_adopt import describe
 from trtbench.errors import UserError, in_one_line
-from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
-from trtbench.flags_files import check_files
-from trtbench.flags_headers import without_values
-from trtbench.flags_plan import check_plan
+from trtbench.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.flags.files import check_files
+from trtbench.flags.headers import without_values
+from trtbench.flags.plan_bound import check_plan
 from trtbench.foreign_text import harmless
 from trtbench.gpu.journal import journals, state_directory
 from trtbench.interrupts import Ending, came, exit_code, signals_end_in_their_codes

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from trtbench.flag_translation import ManyWords
-from trtbench.flag_types import INT32_MAX, Place, Real, Text, Whole
+from trtbench.flags.translation import ManyWords
+from trtbench.flags.types import INT32_MAX, Place, Real, Text, Whole
 
 _OPTIONS = (
     click.option("--url", required=True, type=Text(), metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS."),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from trtbench.flag_types import Place, Text, Whole
+from trtbench.flags.types import Place, Text, Whole
 
 _OPTIONS = (
     click.option("--kv-dtype", type=click.Choice(["auto", "int8", "fp8"]), help="KV cache the engine is built for. Default: 16 bit."),

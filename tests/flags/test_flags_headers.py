@@ -10,7 +10,7 @@ from http2_servers import H2Server
 
 from trtbench.cli import main
 from trtbench.errors import UserError
-from trtbench.flags_headers import headers_of, without_values
+from trtbench.flags.headers import headers_of, without_values
 from trtbench.load.wire import WireConnection
 from trtbench.scenario import ClientSettings, FromEnvironment, ScenarioError, metadata_of
 from trtbench.telemetry.sampler import SampledServer, SamplerConfig

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from trtbench import cli, commands
 from trtbench.errors import UserError
-from trtbench.flags import bench_address, bench_scenario, check_positions, metrics_address, model_version
-from trtbench.flags_files import check_can_write, check_files
-from trtbench.flags_goodput import limits
-from trtbench.flags_plan import check_plan
+from trtbench.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.flags.files import check_can_write, check_files
+from trtbench.flags.goodput import limits
+from trtbench.flags.plan_bound import check_plan
 from trtbench.scenario import ClientSettings, Dataset, Normal, Prefix, Range, Scenario, Slo, Stage, Tls
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trtbench.errors import UserError
-from trtbench.flags_explained import BENCH_FLAGS, flag_error
-from trtbench.flags_goodput import limits
-from trtbench.flags_headers import headers_of
-from trtbench.flags_load import stages
-from trtbench.flags_numbers import whole_number
+from trtbench.flags.explained import BENCH_FLAGS, flag_error
+from trtbench.flags.goodput import limits
+from trtbench.flags.headers import headers_of
+from trtbench.flags.load import stages
+from trtbench.flags.numbers import whole_number
 from trtbench.load.address import host_and_port
 from trtbench.scenario import Scenario, ScenarioError, Seeds, parse_scenario
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from trtbench.errors import UserError
-from trtbench.foreign_flags import OF_COMMAND, SCENARIO_COMMANDS, Foreign
-from trtbench.foreign_values import READERS
+from trtbench.flags.foreign import OF_COMMAND, SCENARIO_COMMANDS, Foreign
+from trtbench.flags.foreign_values import READERS
 
 RENAMED = "trtbench.renamed"
 """Key of a context's `meta`: {our flag: the other tool's flag that was typed}."""

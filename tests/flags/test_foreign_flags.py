@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from trtbench import build_command, cli, commands
 from trtbench.cli import main
-from trtbench.foreign_flags import BENCH, BUILD, OF_COMMAND, Foreign
-from trtbench.foreign_values import duration, levels
+from trtbench.flags.foreign import BENCH, BUILD, OF_COMMAND, Foreign
+from trtbench.flags.foreign_values import duration, levels
 
-PAGE = Path(__file__).parents[1] / "docs" / "coming-from.md"
+PAGE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 VALUES = {
     "--isl": "64",

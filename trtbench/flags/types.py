@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from trtbench.flags_numbers import REAL, WHOLE
+from trtbench.flags.numbers import REAL, WHOLE
 
 INT32_MAX = 2**31 - 1
 _SHOWN = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trtbench.errors import UserError
-from trtbench.flags_explained import BENCH_FLAGS, in_flags
+from trtbench.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.load.dataset_file import read_dataset
 from trtbench.load.plan_size import check_plan_size
 from trtbench.preflight import check_open_files

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbench.errors import UserError
-from trtbench.flags_numbers import numbers, whole_numbers
+from trtbench.flags.numbers import numbers, whole_numbers
 
 _DEFAULT_DURATION_S = 30.0
 _ALL_AT_ONCE = ("inf", "infinity")
