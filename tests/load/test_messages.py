@@ -125,8 +125,18 @@ def test_padding_behind_the_sequence_length_does_not_count(ids: list[int], lengt
 
 
 def test_server_times_come_only_when_complete() -> None:
-    assert decode_response(response_bytes([1], 1, times=(1, 2, 3, 2**60))).times == ServerTimes(1, 2, 3, 2**60)
+    late = 2**60
+    assert decode_response(response_bytes([1], 1, times=(late, late, late + 2, late + 3))).times == ServerTimes(
+        late, late, late + 2, late + 3
+    )
     assert decode_response(response_bytes([1], 1, times=(1, 2, 3))).times is None
+
+
+@pytest.mark.parametrize(
+    "times", [(1, 2, 3, 2**60), (5, 4, 6, 7), (5, 6, 7, 6), (2**63 - 1, 1, 5, 1), (1, 2**63 - 1, 2**63 - 1, 2**63 - 1)]
+)
+def test_server_times_that_are_no_request_s_are_none(times: tuple[int, ...]) -> None:
+    assert decode_response(response_bytes([1], 1, times=times)).times is None
 
 
 def test_an_empty_final_response_and_an_error() -> None:

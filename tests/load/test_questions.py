@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2
 from trtbench.load.greeting import AddressError
 from trtbench.load.questions import notes
 from trtbench.load.target import TargetError, inspect_target
-from trtbench.scenario import ClientSettings, FromEnvironment
+from trtbench.scenario import ClientSettings, FromEnvironment, Task
 
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "streaming", "end_id")
 CALLS = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "ModelMetadata", "RepositoryIndex", "ModelStatistics")
@@ -32,6 +32,8 @@ class Described:
         self.rows = [("m", "1", "READY", ""), ("other", "1", "UNAVAILABLE", "broken")]
         self.ready = True
         self.padding = ""
+        self.datatype = 0
+        self.inputs: tuple[str, ...] = INPUTS
         self._server = grpc.server(ThreadPoolExecutor(8))
         handlers = {call: self._handler(call) for call in CALLS}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
@@ -73,8 +75,8 @@ class Described:
         answer.config.max_batch_size = 8
         answer.config.model_transaction_policy.decoupled = True
         answer.config.parameters["padding"].string_value = self.padding
-        for name in INPUTS:
-            answer.config.input.add(name=name)
+        for name in self.inputs:
+            answer.config.input.add(name=name, data_type=self.datatype)
         for name in ("output_ids", "sequence_length"):
             answer.config.output.add(name=name)
         return answer
@@ -175,6 +177,15 @@ def test_a_model_that_is_not_ready(server: Described, rows: list[tuple[str, str,
         inspect_target(server.url, "m", "2" if len(rows) == 2 else "")
     assert len(str(raised.value)) < 1500
     assert "\x1b" not in str(raised.value)
+
+
+@pytest.mark.parametrize("task", ["generate", "embed"])
+@pytest.mark.parametrize(("datatype", "inputs"), [(999, INPUTS), (-1, INPUTS), (999, ("input_ids",)), (0, ())])
+def test_a_configuration_of_types_not_known_or_of_no_input(server: Described, datatype: int, inputs: tuple[str, ...], task: Task) -> None:
+    server.datatype, server.inputs = datatype, inputs
+    with pytest.raises(TargetError) as raised:
+        inspect_target(server.url, "m", task=task)
+    assert "embeds" not in str(raised.value)
 
 
 def test_why_a_model_is_not_ready_may_stay_unknown(server: Described) -> None:

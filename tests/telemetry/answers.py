@@ -36,6 +36,7 @@ def status(line: str, *headers: str, body: bytes = PAGE) -> Answer:
 page = status("200 OK")
 packed = status("200 OK", "Content-Encoding: gzip", body=gzip.compress(PAGE))
 packed_bomb = status("200 OK", "Content-Encoding: gzip", body=gzip.compress(bytes(40 << 20), 1))
+packed_torn = status("200 OK", "Content-Encoding: gzip", body=gzip.compress(PAGE)[:-12])
 not_packed = status("200 OK", "Content-Encoding: gzip")
 
 
@@ -92,6 +93,16 @@ def drips_headers(connected: socket.socket) -> None:
 def garbage(connected: socket.socket) -> None:
     head(connected)
     connected.sendall(b"\x1b[2Jgarbage\r\n\r\n")
+
+
+def announces(start: bytes) -> Answer:
+    """Headers, or the length of a chunk, that tell of more than will ever come."""
+
+    def answer(connected: socket.socket) -> None:
+        head(connected)
+        connected.sendall(b"HTTP/1.1 200 OK\r\n" + start + PAGE)
+
+    return answer
 
 
 def torn(connected: socket.socket) -> None:

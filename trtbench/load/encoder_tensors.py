@@ -71,5 +71,7 @@ def read_tensors(config: Any) -> EncoderTensors:
 
 
 def datatype_of(tensor: Any) -> str:
-    """KServe's name of the type that a model configuration gives a tensor; INVALID where it gives none."""
+    """KServe's name of the type that a model configuration gives a tensor; INVALID where it gives none, its number of a type not known."""
+    if tensor.data_type not in model_config_pb2.DataType.values():
+        return f"type {tensor.data_type}"
     return str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_").replace("STRING", "BYTES")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from trtbench.clock import NS_PER_S
 from trtbench.load.embedding import embedding_request
 from trtbench.load.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.load.plan import PlannedPrompt
@@ -26,6 +27,7 @@ _COUNT_NAMES = frozenset(COUNT_OUTPUTS)
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 _LONGEST_ERROR = 2000  # characters that are looked at for its class; a record keeps 500
 _LONGEST_VERSION = 64
+_LONGEST_REQUEST_NS = 86_400 * NS_PER_S
 
 
 class Response(NamedTuple):
@@ -178,9 +180,10 @@ def _count(name: str, tensor: Tensor) -> int | None:
 
 
 def _times(tensors: dict[str, Tensor]) -> ServerTimes | None:
-    """None unless all four are there, in 64 bits and set: a server that takes no times may send zeros."""
+    """None unless all four are there, in 64 bits, set, in their order and of one day: a server that takes no times may send zeros."""
     try:
         values = [integer(name, tensors[name], MOST_INSTANT_NS) for name in TIME_OUTPUTS]
     except (KeyError, ValueError):
         return None
-    return ServerTimes(*values) if min(values) > 0 else None
+    are_of_a_request = values == sorted(values) and values[-1] - values[0] <= _LONGEST_REQUEST_NS
+    return ServerTimes(*values) if values[0] > 0 and are_of_a_request else None

@@ -207,7 +207,7 @@ def _encoder(target: Target, config: Any) -> EncoderTensors:
 
 def _check_fit(target: Target, config: Any) -> None:
     name = f"{target.url}: model {shown(target.model)!r}"
-    if set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
+    if target.inputs and set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
         raise TargetError(f"{name} embeds, it generates nothing (it takes {names(target.inputs)}): give --task embed")
     if family_of(target.inputs) is None:
         takes = names(target.inputs)

@@ -115,12 +115,22 @@ def _text(response: http.client.HTTPResponse, path: str) -> str:
             response.close()
             raise PageError(_said(response, path))
         raise http.client.HTTPException(_said(response, path))
-    body = response.read()
+    body = _whole(response)
     if encoding in ("gzip", "deflate"):
         body = _unpacked(body)
     elif encoding != "identity":
         raise PageError(f"{path} is encoded as {shown(encoding, 40)}, which was not asked for")
     return body.decode("utf-8", errors="replace")
+
+
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    """In pieces, so that no length that the server only announces is made room for."""
+    if (response.length or 0) > MOST_BYTES:
+        raise PageError(f"the page has more than {MOST_BYTES >> 20} MiB")
+    body = b"".join(iter(lambda: response.read(_CHUNK_BYTES), b""))
+    if response.length:  # not told by a read of so many bytes
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 def _said(response: http.client.HTTPResponse, path: str) -> str:
@@ -136,4 +146,6 @@ def _unpacked(body: bytes) -> bytes:
         raise PageError(f"the page is said to be compressed and is not ({error})") from error
     if unpacking.unconsumed_tail:
         raise PageError(f"the page has more than {MOST_BYTES >> 20} MiB")
+    if not unpacking.eof:
+        raise PageError("the compressed page ends before its end")
     return text
