@@ -19,6 +19,7 @@ from trtbench.doctor import (
     check_gpu_control,
     check_held_gpus,
     check_providers,
+    check_shared_memory,
     check_writable,
     examine,
 )
@@ -43,6 +44,14 @@ def test_examines_this_machine(tmp_path: Path) -> None:
     assert checks["ports"].status == "ok"
     assert checks["output directory"].status == checks["cache directory"].status == "ok"
     assert not list(tmp_path.iterdir())  # it looks, it makes nothing
+
+
+def test_shared_memory_of_a_container_that_was_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_shared_memory(tmp_path / "none").found.startswith("0 MiB free")
+    for free, status, says in ((64 << 20, "warn", "64 MiB free"), (2 * GIB, "ok", "2.0 GiB free")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        check = check_shared_memory(tmp_path)
+        assert (check.status, check.found.startswith(says), "--shm-size" in check.remedy) == (status, True, status == "warn")
 
 
 def test_every_line_that_is_not_ok_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

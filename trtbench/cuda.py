@@ -20,6 +20,17 @@ _TIMEOUT_S = 60
 _OUT_OF_MEMORY = 2
 _CHUNK_BYTES = 1 << 30  # one allocation of all there is fails where the rest is in pieces
 _GRAIN_BYTES = 2 << 20  # what the driver rounds an allocation up to
+_MEANINGS = {
+    2: "GPU memory is full; end what holds it (`trtbench gpu status`)",
+    34: "the libcuda.so.1 found is the toolkit's stub; take the stubs out of LD_LIBRARY_PATH, or run on a GPU node",
+    46: "another process holds the GPU alone; end it, or set compute mode default",
+    100: "no device; start the container with --gpus, check CUDA_VISIBLE_DEVICES",
+    802: "the system is not ready; on machines with NVSwitch start nvidia-fabricmanager of the driver's version",
+    803: "libcuda and the kernel's driver differ in version; reboot the node, or take the other libcuda out of LD_LIBRARY_PATH",
+    804: "forward compatibility is of data-centre GPUs alone; take a newer driver, or an older image",
+    999: "unknown to CUDA; see `dmesg`, and whether /dev/nvidia-uvm is there (`nvidia-modprobe -u`)",
+}
+"""Of a CUresult at the start, as cuda.h names it: what it means; what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +45,35 @@ class CudaGpu:
 
 
 class CudaError(RuntimeError):
-    """There is no driver, or a call to it failed; the message names it and its CUresult."""
+    """There is no driver, or a call to it failed; the message names it, its CUresult, and where known cause and remedy."""
 
 
 @cache
 def visible_gpus() -> tuple[CudaGpu, ...]:
     """Empty when there is no driver or it shows no GPU. Asked once: it takes a process of its own, and what is free is judged at first."""
-    command = [sys.executable, "-m", "trtbench.cuda"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
-        return tuple(CudaGpu(**gpu) for gpu in json.loads(done.stdout))
+        return tuple(CudaGpu(**gpu) for gpu in json.loads(_asked().stdout))
     except (subprocess.SubprocessError, ValueError, TypeError):
         return ()
+
+
+def no_gpu() -> str | None:
+    """Why `visible_gpus` is empty, with the remedy; None when it is not. A driver that fails is no driver that shows nothing."""
+    if visible_gpus():
+        return None
+    try:
+        _asked()
+    except subprocess.CalledProcessError as error:
+        if said := (error.stderr.strip().splitlines() or [""])[-1]:
+            return f"CUDA does not start: {said}" + ("" if ";" in said else "; see `dmesg`, and whether `nvidia-smi` answers")
+    except subprocess.TimeoutExpired:
+        return f"CUDA did not answer within {_TIMEOUT_S} s; see `dmesg`, and whether `nvidia-smi` answers"
+    return "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"
+
+
+def _asked() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trtbench.cuda"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
 
 
 class Driver:
@@ -58,7 +86,8 @@ class Driver:
 
     def __call__(self, name: str, *arguments: object) -> None:
         if code := self.code(name, *arguments):
-            raise CudaError(f"{name} failed (CUresult {code})")
+            meaning = f": {_MEANINGS[code]}" if code in _MEANINGS else ""
+            raise CudaError(f"{name} failed (CUresult {code}){meaning}")
 
     def code(self, name: str, *arguments: object) -> int:
         return int(getattr(self._library, name)(*arguments))

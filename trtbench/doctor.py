@@ -26,6 +26,8 @@ _GIB = 1 << 30
 # The demo's checkpoint and two engines take about 1 GiB, and twice that while they are built.
 _FAIL_DISK_BYTES, _WARN_DISK_BYTES = 2 * _GIB, 5 * _GIB
 _FAIL_MEMORY_BYTES, _WARN_MEMORY_BYTES = 2 * _GIB, 4 * _GIB
+_SHARED_BYTES = _GIB  # NVIDIA's own advice for its Triton images
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open makes its files
 _STREAMS_DESCRIPTORS = 4096  # 2000 streams, each with a connection in the worst case, and the server's as many again
 _TRITON_PORTS = 3  # HTTP, gRPC, metrics
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -78,6 +80,7 @@ def examine(
         check_writable("cache directory", cache),
         check_disk("cache disk", cache),
         _memory(),
+        check_shared_memory(_SHARED_MEMORY),
         _cores(),
         check_descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE)),
         _chromium(),
@@ -131,6 +134,15 @@ def check_writable(name: str, directory: Path) -> Check:
 def check_disk(name: str, directory: Path) -> Check:
     free = shutil.disk_usage(_nearest(directory)).free
     return _enough(name, free, _FAIL_DISK_BYTES, _WARN_DISK_BYTES, "free", "free some space, or choose a directory on another disk")
+
+
+def check_shared_memory(place: Path) -> Check:
+    """A container that is not told otherwise has 64 MiB: one server without ranks runs in that."""
+    free = shutil.disk_usage(place).free if place.is_dir() else 0
+    if free >= _SHARED_BYTES:
+        return Check("shared memory", "ok", f"{free / _GIB:.1f} GiB free in {place}")
+    found = f"{free >> 20} MiB free in {place}: too few for ranks that exchange by NCCL, and for many Python models in Triton"
+    return Check("shared memory", "warn", found, "`docker run --shm-size 2g`; in Kubernetes an emptyDir of medium Memory at /dev/shm")
 
 
 def check_descriptors(soft: int, hard: int) -> Check:

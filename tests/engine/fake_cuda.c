@@ -1,5 +1,5 @@
 /* Stands in for libcuda.so.1: the calls of trtbench/cuda.py. FAKE_CUDA_SM, FAKE_CUDA_GPUS and FAKE_CUDA_FREE_GIB say what it shows;
- * FAKE_CUDA_FAILS names a call that returns CUDA_ERROR_UNKNOWN. */
+ * FAKE_CUDA_FAILS names a call that returns FAKE_CUDA_CODE, or CUDA_ERROR_UNKNOWN. FAKE_CUDA_UNLIKE: each GPU is a model of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ static int number(const char *name, int otherwise) {
 
 static int result(const char *call) {
     const char *fails = getenv("FAKE_CUDA_FAILS");
-    return fails && !strcmp(fails, call) ? 999 : 0;
+    return fails && !strcmp(fails, call) ? number("FAKE_CUDA_CODE", 999) : 0;
 }
 
 int cuInit(unsigned flags) { (void)flags; return result("cuInit"); }
@@ -24,7 +24,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     return result("cuDeviceGetAttribute");
 }
 int cuDeviceGetName(char *name, int length, int device) {
-    snprintf(name, (size_t)length, "Fake GPU %d", device);
+    snprintf(name, (size_t)length, "Fake GPU %d", getenv("FAKE_CUDA_UNLIKE") ? device : 0);
     return result("cuDeviceGetName");
 }
 int cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, device, 16); return result("cuDeviceGetUuid_v2"); }

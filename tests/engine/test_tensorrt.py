@@ -148,7 +148,8 @@ def test_unlike_gpus_are_refused(node: Node, monkeypatch: pytest.MonkeyPatch) ->
 def test_another_major_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt, "tensorrt_version", lambda: "8.6.1")
     assert "TensorRT 8.6.1 is none of 10, 11" in str(TensorRtProvider().unavailable())
-    monkeypatch.setattr(tensorrt, "_gpus", lambda: ())
+    monkeypatch.setenv("FAKE_CUDA_GPUS", "0")
+    cuda.visible_gpus.cache_clear()
     monkeypatch.setattr(tensorrt, "tensorrt_version", tensorrt_version)
     assert "CUDA shows no GPU" in str(TensorRtProvider().unavailable())
     shutil.rmtree(node.root / "stub")

@@ -95,7 +95,12 @@ def test_one_gpu_goes_through_the_llm_api(node: Node) -> None:
         "--max-batch-size", "64", "--max-seq-len", "512", "--kv-block-tokens", "64", "--plugin", "multiple_profiles=enable"
     )
     assert engine.provider == "tensorrt_llm"
-    assert engine.provider_versions == {"tensorrt_llm": "1.2.1", "tensorrt": "10.14.1.48", "gpu_architecture": "sm90"}
+    assert engine.provider_versions == {
+        "tensorrt_llm": "1.2.1",
+        "tensorrt": "10.14.1.48",
+        "gpu": "Fake GPU 0",
+        "gpu_architecture": "sm90",
+    }
     assert (engine.dtype, engine.weights_dtype, engine.kv_dtype, engine.kv_block_tokens, engine.size_bytes) == (
         "fp16",
         "fp16",
@@ -195,7 +200,12 @@ def test_dummy_weights_need_no_weights(node: Node) -> None:
         (("--dtype", "fp8"), {"FAKE_CUDA_SM": "86"}, r"fp8: Fake GPU 0 \(SM 86\) has no FP8"),
         ((), {"FAKE_CUDA_SM": "75"}, r"Fake GPU 0 is SM 75, TensorRT-LLM begins with SM 80 \(Ampere\)"),
         ((), {"FAKE_CUDA_GPUS": "0"}, "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"),
-        ((), {"FAKE_CUDA_FAILS": "cuInit"}, "CUDA shows no GPU"),
+        ((), {"FAKE_CUDA_FAILS": "cuInit"}, r"CUDA does not start: cuInit failed \(CUresult 999\): unknown to CUDA; see `dmesg`"),
+        ((), {"FAKE_CUDA_FAILS": "cuInit", "FAKE_CUDA_CODE": "802"}, "the system is not ready; .* start nvidia-fabricmanager"),
+        ((), {"FAKE_CUDA_FAILS": "cuInit", "FAKE_CUDA_CODE": "803"}, "libcuda and the kernel's driver differ in version"),
+        ((), {"FAKE_CUDA_FAILS": "cuInit", "FAKE_CUDA_CODE": "1"}, r"cuInit failed \(CUresult 1\); see `dmesg`"),
+        ((), {"FAKE_CUDA_FAILS": "cuDevicePrimaryCtxRetain", "FAKE_CUDA_CODE": "46"}, "another process holds the GPU alone"),
+        ((), {"FAKE_CUDA_GPUS": "2", "FAKE_CUDA_UNLIKE": "1"}, "one model of GPU, visible are Fake GPU 0, Fake GPU 1; choose with"),
         ((), {"FAKE_CUDA_FREE_GIB": "1"}, r"takes about 2\.0 GiB of GPU memory a rank, 1\.0 GiB are free"),
         (("--tp", "2"), {"TRTLLM_EXAMPLES": "/nowhere"}, "TRTLLM_EXAMPLES"),
         (("--kv-dtype", "int8", "--paged-context-fmha"), {}, "no KV reuse, no chunked prefill"),
@@ -230,6 +240,12 @@ def test_a_version_without_engines_leads_to_the_llm_api(node: Node, tmp_path: Pa
     (node.checkpoint / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}))
     served = node.engine("--dtype", "fp8")
     assert (served.weights_dtype, served.kv_dtype, served.options["quantised_by"]) == ("fp8", "fp8", "hf_quant_config.json")
+
+
+@pytest.mark.parametrize("provider", ["tensorrt_llm", "llmapi"])
+def test_no_provider_serves_on_a_cuda_that_does_not_start(node: Node, provider: str) -> None:
+    said = node.refusal("--provider", provider, FAKE_CUDA_FAILS="cuInit", FAKE_CUDA_CODE="802")
+    assert f"provider {provider} cannot run here: CUDA does not start: cuInit failed (CUresult 802)" in said
 
 
 def test_a_name_that_the_installed_version_lacks_ends_the_build(node: Node) -> None:
@@ -278,7 +294,7 @@ def test_what_the_driver_says_of_each_gpu(fake_cuda: Path) -> None:
         environ = os.environ | {"LD_LIBRARY_PATH": str(fake_cuda)} | variables
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
-    gpus = [cuda.CudaGpu(**gpu) for gpu in json.loads(ask(FAKE_CUDA_GPUS="2", FAKE_CUDA_SM="103").stdout)]
+    gpus = [cuda.CudaGpu(**gpu) for gpu in json.loads(ask(FAKE_CUDA_GPUS="2", FAKE_CUDA_SM="103", FAKE_CUDA_UNLIKE="1").stdout)]
     assert gpus == [cuda.CudaGpu(f"Fake GPU {index}", 103, 80 << 30, 70 << 30, _uuid(index)) for index in range(2)]
     for call in ("cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuMemGetInfo_v2", "cuDeviceGetName", "cuDeviceGetUuid_v2"):
         failed = ask(FAKE_CUDA_FAILS=call)

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ DEMOS = {
 _ENCODERS = {"bert": 0, "distilbert": 0, "electra": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 """`model_type` of the BERT family: how many of its positions hold no token (RoBERTa counts from the padding's id on)."""
 
+_CONVERTS_BY = ("gguf", "torch", "transformers")
 _DISTILBERT_KEYS = {"n_layers": "num_hidden_layers", "n_heads": "num_attention_heads", "dim": "hidden_size"}
 
 
@@ -189,6 +191,12 @@ def _encoder_facts(config: Mapping[str, Any]) -> ModelFacts:
 
 
 def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
+    missing = [name for name in _CONVERTS_BY if find_spec(name) is None] if demo.weights.endswith(".gguf") else []
+    if missing:  # as in the container for TensorRT-LLM, which has no gguf
+        raise EngineError(
+            f"the demo is converted by {', '.join(_CONVERTS_BY)}, not installed: {', '.join(missing)}; "
+            "give a Hugging Face checkpoint's path as model, or `pip install 'trtbench[cpu]'`"
+        )
     sweep_directory(path.parent)
     with temporary_directory(".fetching-", path.parent) as temporary:
         fetched = Path(temporary) / "fetched"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trtbench.cuda import visible_gpus
+from trtbench.cuda import no_gpu, visible_gpus
 from trtbench.engine.hf_quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.tensorrt_llm import architecture, nvidia_stack_missing
@@ -22,7 +22,7 @@ class LlmApiProvider:
     kv_block_tokens = 32
 
     def unavailable(self) -> str | None:
-        return nvidia_stack_missing() or (installed() or TensorRtLlm("-")).serves_no_llmapi()
+        return nvidia_stack_missing() or (installed() or TensorRtLlm("-")).serves_no_llmapi() or no_gpu()
 
     def refusal(self, spec: EngineSpec) -> str | None:
         if reason := no_decoder(architecture(spec.model)):

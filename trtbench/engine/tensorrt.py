@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trtbench.cuda import CudaGpu, visible_gpus
+from trtbench.cuda import CudaGpu, no_gpu, visible_gpus
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
 from trtbench.engine.child import run_logged, scratch_beside
@@ -20,6 +20,7 @@ from trtbench.engine.sentence_modules import sentence_modules
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_runtime import other_version
 from trtbench.engine.trtllm_adopt import copy_tokenizer
+from trtbench.engine.trtllm_refusals import unlike
 from trtbench.engine.trtllm_versions import package_version, tensorrt_version
 from trtbench.rundir import read_json, write_json
 from trtbench.scenario import BuildOptions
@@ -70,7 +71,7 @@ class TensorRtProvider:
             return "the package tensorrt is not installed; install the version that this Triton's TensorRT backend has"
         if int(found.split(".")[0]) not in MAJORS:
             return f"TensorRT {found} is none of {', '.join(map(str, MAJORS))}, whose API trtbench knows; use a container with one of them"
-        return None if _gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"
+        return no_gpu()
 
     def refusal(self, spec: EngineSpec) -> str | None:
         if model_facts(spec.model).task != "embed":
@@ -80,7 +81,11 @@ class TensorRtProvider:
         if extra := next((key for key in spec.build.asked if key not in _TAKES), None):
             return f"build.{extra} is of TensorRT-LLM's engines, a plan of an encoder has no such thing; leave it out"
         return (
-            _too_long(spec) or _unlike_gpus(_gpus()) or _too_old(_gpus()) or _cannot_pool(spec) or other_version(tensorrt_version() or "-")
+            _too_long(spec)
+            or unlike("a plan", _gpus())
+            or _too_old(_gpus())
+            or _cannot_pool(spec)
+            or other_version(tensorrt_version() or "-")
         )
 
     def shortage(self, spec: EngineSpec) -> str | None:
@@ -169,13 +174,6 @@ def _needed(spec: EngineSpec) -> tuple[str, ...]:
 def _too_long(spec: EngineSpec) -> str | None:
     asked, positions = spec.build.max_input_len, model_facts(spec.model).max_positions
     return f"build.max_input_len = {asked} is over the model's {positions} positions: lower it" if asked and asked > positions else None
-
-
-def _unlike_gpus(gpus: tuple[CudaGpu, ...]) -> str | None:
-    names = sorted({gpu.name for gpu in gpus})
-    if len(names) > 1:
-        return f"a plan is for one model of GPU, visible are {', '.join(names)}: choose with CUDA_VISIBLE_DEVICES"
-    return None
 
 
 def _too_old(gpus: tuple[CudaGpu, ...]) -> str | None:

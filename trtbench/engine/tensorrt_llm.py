@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trtbench.cuda import visible_gpus
+from trtbench.cuda import no_gpu, visible_gpus
 from trtbench.engine.calibration import read_texts, texts_sha256
 from trtbench.engine.checkpoint import DEMOS
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
@@ -36,7 +36,7 @@ class TensorRtLlmProvider:
 
     def unavailable(self) -> str | None:
         missing = nvidia_stack_missing()
-        return missing or _release().builds_no_engines() or (None if visible_gpus() else "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES")
+        return missing or _release().builds_no_engines() or no_gpu()
 
     def refusal(self, spec: EngineSpec) -> str | None:
         return "\n  ".join(dict.fromkeys(refusals(spec, architecture(spec.model), visible_gpus()))) or None
@@ -46,9 +46,11 @@ class TensorRtLlmProvider:
         return "\n  ".join(shortages(spec, architecture(spec.model), parameters, machine(spec))) or None
 
     def versions(self) -> dict[str, str]:
+        """An engine is bound to all of it: TensorRT timed its kernels on that model of GPU."""
         return {
             "tensorrt_llm": _release().text,
             "tensorrt": tensorrt_version() or "-",
+            "gpu": ",".join(sorted({gpu.name for gpu in visible_gpus()})),
             "gpu_architecture": ",".join(sorted({f"sm{gpu.sm}" for gpu in visible_gpus()})),
         }
 

@@ -61,6 +61,12 @@ def too_old(gpus: Sequence[CudaGpu]) -> Iterator[str]:
             )
 
 
+def unlike(what: str, gpus: Sequence[CudaGpu]) -> str | None:
+    """TensorRT times its kernels on one GPU; on another of the same architecture it warns, and the figures are of no engine of its own."""
+    names = sorted({gpu.name for gpu in gpus})
+    return f"{what} is for one model of GPU, visible are {', '.join(names)}; choose with CUDA_VISIBLE_DEVICES" if len(names) > 1 else None
+
+
 def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
     """Why an engine will neither reuse KV blocks nor chunk its prefill; None when it can do both."""
     if options.kv_dtype == "int8":
@@ -76,6 +82,7 @@ def _of_gpus(dtype: Dtype, options: BuildOptions, gpus: Sequence[CudaGpu]) -> It
     int8 = dtype if dtype.startswith("int8") else "build.kv_dtype int8" if options.kv_dtype == "int8" else None
     fp8 = dtype if dtype == "fp8" else "build.kv_dtype fp8" if options.kv_dtype == "fp8" else None
     yield from too_old(gpus)
+    yield from filter(None, [unlike("an engine", gpus)])
     for gpu in gpus:
         where = f"{gpu.name} (SM {gpu.sm})"
         if int8 and gpu.sm in _NO_INT8:
