@@ -156,6 +156,14 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
         return
 
 
+def test_typed_contents_are_named_as_what_is_not_read() -> None:
+    message = service_pb2.ModelStreamInferResponse()
+    tensor = message.infer_response.outputs.add(name="output_ids", datatype="INT32", shape=[1, 1, 2])
+    tensor.contents.int_contents.extend([5, 6])
+    with pytest.raises(ValueError, match="1 tensors, of which 0 have raw_output_contents: typed contents are not read"):
+        decode_response(message.SerializeToString())
+
+
 def test_tensors_of_a_broken_size_are_refused() -> None:
     message = service_pb2.ModelStreamInferResponse()
     message.infer_response.outputs.add(name="output_ids", datatype="INT32", shape=[1])

@@ -104,6 +104,8 @@ def decode_response(message: bytes) -> Response:
     contents = infer.raw_output_contents
     if len(infer.outputs) > MOST_TENSORS:
         raise ValueError(f"{len(infer.outputs)} tensors, where {MOST_TENSORS} are the most that are read")
+    if len(contents) < len(infer.outputs):
+        raise ValueError(f"{len(infer.outputs)} tensors, of which {len(contents)} have raw_output_contents: typed contents are not read")
     tensors = {one.name: (one.datatype, one.shape, raw) for one, raw in zip(infer.outputs, contents, strict=False)}
     return Response(
         tokens=token_ids("output_ids", tensors["output_ids"], tensors.get("sequence_length")) if "output_ids" in tensors else (),
