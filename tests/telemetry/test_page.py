@@ -140,6 +140,15 @@ def test_a_page_of_too_many_series() -> None:
         source.read()
 
 
+def test_every_reading_works_where_the_server_closes_each_connection_unannounced() -> None:
+    def once(connected: socket.socket) -> None:
+        connected.recv(4096)
+        connected.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answers.PAGE) + answers.PAGE)
+
+    with answering(once) as address, closing(Page(f"http://{address}/metrics", 5)) as page:
+        assert [page.read() for _ in range(3)] == [answers.PAGE.decode()] * 3
+
+
 def test_the_next_reading_works_after_a_fault() -> None:
     turns = iter([answers.torn, answers.page])
     with answering(lambda connected: next(turns)(connected)) as address, closing(Page(f"http://{address}/metrics", 5)) as page:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import zlib
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -80,6 +81,13 @@ class Page:
         self._connection.close()
 
     def _get(self) -> http.client.HTTPResponse:
+        if self._connection.sock is not None:
+            with suppress(ConnectionResetError, BrokenPipeError):  # closed by the server since the last reading
+                return self._ask()
+            self._connection.close()
+        return self._ask()
+
+    def _ask(self) -> http.client.HTTPResponse:
         connection: Any = self._connection
         if connection.sock is None:
             connection.connect()
