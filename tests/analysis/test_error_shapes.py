@@ -24,7 +24,9 @@ def test_messages_that_differ_by_an_id_are_one() -> None:
         (["limit 8192 met"] * 3, "limit 8192 met"),
         (["limit 8192: prompt of 9000", "limit 8192: prompt of 9001"], "limit 8192: prompt of …"),
         (["at 0x7f3c2a10", "at 0x55d0aa99"], "at 0x…"),
-        (["id 6ba7b810-9dad-11d1-80b4-00c04fd430c8", "id 6ba7b811-9dad-11d1-80b4-00c04fd430c8"], "id …-9dad-11d1-80b4-00c04fd430c8"),
+        (["id 6ba7b810-9dad-11d1-80b4-00c04fd430c8", "id 6ba7b811-9dad-11d1-80b4-00c04fd430c8"], "id …"),
+        (["id ad246be2-0320-49b7-bd14-08b0a77dc5eb:", "id 1c3fa7d0-beef-4abc-9d1e-f0b0a77dc5eb:"], "id …:"),
+        (["req_01HXK3ZQW9 lost", "req_7QWERTYUIO lost"], "req_… lost"),
         (["a defaced facade"] * 2 + ["b 1", "b 2", "b 3"], "b …"),
     ],
 )

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_VALUE = re.compile(r"((?=[0-9a-f]*\d)[0-9a-f]{6,}|\d+)", re.IGNORECASE)
-"""A number, or a hexadecimal id with a digit in it."""
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_WORD = r"(?<![0-9a-z])(?!0x)(?=[a-z]*\d)[0-9a-z]{8,}"
+_VALUE = re.compile(rf"({_UUID}|{_WORD}|(?=[a-f]*\d)[0-9a-f]{{6,}}|\d+)", re.IGNORECASE)
+"""A UUID, a long word or a hexadecimal id with a digit in it, a number."""
 _DIFFERS = "…"
 
 
