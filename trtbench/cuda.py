@@ -17,14 +17,14 @@ from functools import cache
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 _NAME_BYTES, _UUID_BYTES = 96, 16
 _TIMEOUT_S = 60
-_OUT_OF_MEMORY = 2
+_OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 _CHUNK_BYTES = 1 << 30  # one allocation of all there is fails where the rest is in pieces
 _GRAIN_BYTES = 2 << 20  # what the driver rounds an allocation up to
 _MEANINGS = {
     2: "GPU memory is full; end what holds it (`trtbench gpu status`)",
     34: "the libcuda.so.1 found is the toolkit's stub; take the stubs out of LD_LIBRARY_PATH, or run on a GPU node",
     46: "another process holds the GPU alone; end it, or set compute mode default",
-    100: "no device; start the container with --gpus, check CUDA_VISIBLE_DEVICES",
+    _NO_DEVICE: "no GPU; check CUDA_VISIBLE_DEVICES, start a container with --gpus",
     802: "the system is not ready; on machines with NVSwitch start nvidia-fabricmanager of the driver's version",
     803: "libcuda and the kernel's driver differ in version; reboot the node, or take the other libcuda out of LD_LIBRARY_PATH",
     804: "forward compatibility is of data-centre GPUs alone; take a newer driver, or an older image",
@@ -45,7 +45,11 @@ class CudaGpu:
 
 
 class CudaError(RuntimeError):
-    """There is no driver, or a call to it failed; the message names it, its CUresult, and where known cause and remedy."""
+    """There is no driver, or a call to it failed; the message names it, its CUresult (`code`), and where known cause and remedy."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @cache
@@ -68,7 +72,7 @@ def no_gpu() -> str | None:
             return f"CUDA does not start: {said}" + ("" if ";" in said else "; see `dmesg`, and whether `nvidia-smi` answers")
     except subprocess.TimeoutExpired:
         return f"CUDA did not answer within {_TIMEOUT_S} s; see `dmesg`, and whether `nvidia-smi` answers"
-    return "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES"
+    return "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES, start a container with --gpus"
 
 
 def _asked() -> subprocess.CompletedProcess[str]:
@@ -87,7 +91,7 @@ class Driver:
     def __call__(self, name: str, *arguments: object) -> None:
         if code := self.code(name, *arguments):
             meaning = f": {_MEANINGS[code]}" if code in _MEANINGS else ""
-            raise CudaError(f"{name} failed (CUresult {code}){meaning}")
+            raise CudaError(f"{name} failed (CUresult {code}){meaning}", code)
 
     def code(self, name: str, *arguments: object) -> int:
         return int(getattr(self._library, name)(*arguments))
@@ -145,8 +149,13 @@ class Device:
 
 
 def ask_driver() -> list[CudaGpu]:
-    """CudaError when there is no driver, or it refuses."""
-    driver, found = Driver(), []
+    """CudaError when there is no driver, or it refuses. Where it may show no GPU, `cuInit` itself says so."""
+    try:
+        driver, found = Driver(), []
+    except CudaError as error:
+        if error.code == _NO_DEVICE:
+            return []
+        raise
     for index in range(driver.count()):
         device = Device(driver, index)
         try:

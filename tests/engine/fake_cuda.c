@@ -14,7 +14,8 @@ static int result(const char *call) {
     return fails && !strcmp(fails, call) ? number("FAKE_CUDA_CODE", 999) : 0;
 }
 
-int cuInit(unsigned flags) { (void)flags; return result("cuInit"); }
+/* As the real one: without a device that may be seen it is this call that fails, CUDA_ERROR_NO_DEVICE. */
+int cuInit(unsigned flags) { (void)flags; return number("FAKE_CUDA_GPUS", 1) ? result("cuInit") : 100; }
 int cuDeviceGetCount(int *count) { *count = number("FAKE_CUDA_GPUS", 1); return result("cuDeviceGetCount"); }
 int cuDeviceGet(int *device, int index) { *device = index; return result("cuDeviceGet"); }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {

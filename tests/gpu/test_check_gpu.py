@@ -46,7 +46,7 @@ def test_every_section_runs_and_nothing_is_set(gpus: FakeGpus, tmp_path: Path) -
 
 
 def test_what_does_not_hold_is_said(gpus: FakeGpus, tmp_path: Path) -> None:
-    """The stand-in of CUDA has another name than NVML's, and the memory that a process takes is not missing in another."""
+    """The stand-in of CUDA has another name than NVML's, and the memory that a process takes is missing for NVML, not to a second one."""
     done = run(gpus.environment, tmp_path, SECTIONS="cuda ballast")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
@@ -55,7 +55,7 @@ def test_what_does_not_hold_is_said(gpus: FakeGpus, tmp_path: Path) -> None:
     assert lines[2].startswith("NOT OK (exit code 1) ballast")
     assert "--leave-free 1 left 20.00 GiB, exit code 0" in lines[2]
     log = (tmp_path / "out" / "log.txt").read_text("utf-8")
-    assert "the ballast took no memory: 20.00 GiB were free" in log
+    assert "2.00 GiB free while held" in log and "after kill -9 20.00 of 20.00" in log
     assert "leave 9999 GiB: exit code 2, trtbench: gpu.memory_leave_free_gib" in log
 
 
