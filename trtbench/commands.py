@@ -37,7 +37,7 @@ from trtbench.load.workload import CorpusPrompts, UniformPrompts
 from trtbench.preview import preview
 from trtbench.reporting import report_run
 from trtbench.run import RunOutcome, resume, serve_and_bench
-from trtbench.scenario import Scenario, load_scenario
+from trtbench.scenario import Scenario, load_scenario, metadata_of
 from trtbench.serve import serve
 from trtbench.serving.installation import find_tritonserver, libpython
 from trtbench.serving.server import ServerError
@@ -77,6 +77,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
     tokenizer, task = flags["tokenizer"], scenario.task
     prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
     check_plan(scenario)
+    metadata_of(scenario.client.headers)
     if dry_run:
         dry_bench(scenario, address)
         return 0

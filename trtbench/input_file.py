@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
@@ -16,14 +17,26 @@ from trtbench.errors import UserError
 MOST_ROW_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
 _NEAR_END = 16  # characters: JSON that is cut off is found to be wrong no further from its end, unless a text is not closed
-_BINARY = {
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
-    b"PK\x03\x04": "a zip file",
-    b"(\xb5/\xfd": "a zstd file",
+_CONVERT = "convert it to JSON lines in UTF-8"
+_OTHERS = {
+    b"\xff\xfe\0\0": f"UTF-32 text: {_CONVERT}",
+    b"\0\0\xfe\xff": f"UTF-32 text: {_CONVERT}",
+    b"\xff\xfe": f"UTF-16 text: {_CONVERT}",
+    b"\xfe\xff": f"UTF-16 text: {_CONVERT}",
+    b"PAR1": f"a Parquet file: {_CONVERT}",
+    b"ARROW1": f"an Arrow file: {_CONVERT}",
+    b"\x1f\x8b": f"a gzip file: unpack it, or {_CONVERT}",
+    b"PK\x03\x04": f"a zip file: unpack it, or {_CONVERT}",
+    b"BZh": f"a bzip2 file: unpack it, or {_CONVERT}",
+    b"\xfd7zXZ": f"an xz file: unpack it, or {_CONVERT}",
+    b"(\xb5/\xfd": f"a zstd file: unpack it, or {_CONVERT}",
+    b"SQLite format 3": f"an SQLite database: {_CONVERT}",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: download that (git lfs pull)",
+    b"<": "HTML or XML, perhaps a sign-in page in place of the file: download it again",
 }
+_TABLE = re.compile(rb"\s*[\w .\"-]+([,;\t])[\w .\"-]+(\1[\w .\"-]+)*\s*")
+"""The first line of a table in text: names of columns. JSON has a brace, a bracket or a colon there."""
+_MOST_START_BYTES = 4096
 
 
 class InputFileError(UserError):
@@ -41,11 +54,10 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Lines, or items of an array or of the array `data` of one object. InputFileError when it cannot be read or is not JSON."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(_MOST_START_BYTES)
             file.seek(0)
-            for magic, what in _BINARY.items():
-                if start.startswith(magic):
-                    raise InputFileError(f"{path} is {what}: convert it to JSON lines in UTF-8")
+            if other := _other_format(start):
+                raise InputFileError(f"{path} is {other}")
             if start.startswith(codecs.BOM_UTF8):
                 file.seek(len(codecs.BOM_UTF8))
             yield from _items(path, file) if _first_byte(file) == b"[" else _objects(path, file)
@@ -81,6 +93,16 @@ def parsed(text: str) -> Any:
         raise ValueError("nested too deep") from None
     except ValueError:
         raise ValueError("a number of thousands of digits") from None
+
+
+def _other_format(start: bytes) -> str:
+    """What the file is and what to do, where its first bytes tell that it is no JSON; else empty."""
+    for magic, what in _OTHERS.items():
+        if start.startswith(magic):
+            return what
+    line = start.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0]
+    table = "a table in text (CSV): write a JSON object a line; a column of lengths alone is read by input_tokens: {file, key} of a scenario"
+    return table if _TABLE.fullmatch(line) else ""
 
 
 def _first_byte(file: BinaryIO) -> bytes:

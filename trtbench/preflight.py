@@ -58,6 +58,9 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
             f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
         )
     check_levels(scenario)
+    if scenario.client.tls:
+        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
+    metadata_of(scenario.client.headers)
     for load in dict.fromkeys(scenario.load_of(name) for name in scenario.deployments):
         check_plan_size(scenario, load)
         check_requests(load)
@@ -144,9 +147,6 @@ def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
 
 def check_run(scenario: Scenario, *directories: Path) -> Preflight:
     """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
-    if scenario.client.tls:
-        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
-    metadata_of(scenario.client.headers)
     check_open_files(scenario)
     if scenario.gpu:
         _check_gpus(scenario.gpu)
