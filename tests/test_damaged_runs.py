@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from synthetic_run import MS, S, request_of
@@ -124,6 +126,58 @@ def test_every_file_missing(run: Path, name: str) -> None:
     reason = codes(run)["damaged_missing"]
     assert reason.figures["file"] == name
     assert reason.grade == ("note" if "engine" in name or "samples" in name else "invalid")
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_what_is_no_file_is_not_waited_for(run: Path, name: str) -> None:
+    """A pipe without a writer, a device without an end, a directory."""
+    for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        (run / name).unlink()
+        make(run / name)
+        if name in ("scenario.yaml", "environment.json", "events.jsonl"):
+            with pytest.raises(UserError, match=name.split(".")[0]):
+                summarise(RunDirectory.open(run))
+        else:
+            assert codes(run)["damaged_unreadable"].figures["file"] == name
+        if (run / name).is_dir():
+            (run / name).rmdir()
+            (run / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "values"),
+    [
+        ("samples", "label", pa.array([1.5])),
+        ("samples", "time_ns", pa.array([True])),
+        ("samples", "name", pa.array([7])),
+        ("samples", "value", pa.nulls(1)),
+        ("requests", "stage", pa.array([7])),
+        ("requests", "warmup", pa.array([1])),
+        ("requests", "due_ns", pa.array(["x"])),
+        ("requests", "token_ns", pa.array([["x"]])),
+    ],
+)
+def test_a_column_of_another_type_is_named(run: Path, file: str, column: str, values: pa.Array) -> None:
+    path = run / f"default-int8/{file}.parquet"
+    table = pq.read_table(path)
+    made = pa.chunked_array([pa.concat_arrays([values] * table.num_rows)])
+    pq.write_table(table.set_column(table.column_names.index(column), column, made), path)
+    reason = codes(run)["damaged_rows"]
+    assert (reason.figures["file"], reason.figures["count"]) == (f"default-int8/{file}.parquet", table.num_rows)
+
+
+def test_columns_that_every_run_has_are_missed(run: Path) -> None:
+    path = run / "default-int8/requests.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["output_ids", "token_ns", "worker"]), path)
+    reason = codes(run)["damaged_columns"]
+    assert (reason.grade, reason.figures["why"]) == ("suspect", "token_ns, output_ids")
+
+
+def test_a_text_column_in_another_encoding_is_read(run: Path) -> None:
+    path = run / "default-int8/samples.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, "name", table["name"].dictionary_encode()), path)
+    assert not [code for code in codes(run) if code.startswith("damaged")]
 
 
 @pytest.mark.parametrize("damage", [cut, flipped, garbage])

@@ -62,7 +62,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                 file.seek(len(codecs.BOM_UTF8))
             yield from _items(path, file) if _first_byte(file) == b"[" else _objects(path, file)
     except OSError as error:
-        raise InputFileError(f"{path} cannot be read ({error.strerror}): give a file of JSON lines") from error
+        raise InputFileError(f"{path} cannot be read ({_why(error)}): give a file of JSON lines") from error
 
 
 def read_lines_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -71,7 +71,7 @@ def read_lines_of(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             yield from _lines(path, file)
     except OSError as error:
-        raise InputFileError(f"{path} cannot be read ({error.strerror}): give a text file") from error
+        raise InputFileError(f"{path} cannot be read ({_why(error)}): give a text file") from error
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -95,13 +95,20 @@ def parsed(text: str) -> Any:
         raise ValueError("a number of thousands of digits") from None
 
 
+def _why(error: OSError) -> str:
+    """A pipe, as `<(...)` of a shell gives one, cannot be read a second time: Python's error of it has no text of the system."""
+    return error.strerror or "a pipe, and it is read more than once"
+
+
 def _other_format(start: bytes) -> str:
     """What the file is and what to do, where its first bytes tell that it is no JSON; else empty."""
     for magic, what in _OTHERS.items():
         if start.startswith(magic):
             return what
     line = start.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0]
-    table = "a table in text (CSV): write a JSON object a line; a column of lengths alone is read by input_tokens: {file, key} of a scenario"
+    table = (
+        "a table in text (CSV): write a JSON object a line; a column of lengths alone is read by input_tokens: {file, key} of a scenario"
+    )
     return table if _TABLE.fullmatch(line) else ""
 
 

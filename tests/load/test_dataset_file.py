@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,16 @@ def test_a_file_that_is_no_dataset_is_refused(written: Any, text: str | bytes, s
     with pytest.raises(WorkloadError, match=says) as caught:
         read_dataset(written(text))
     assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_is_named(tmp_path: Path) -> None:
+    """As a shell's `<(...)` is one."""
+    end, start = os.pipe()
+    os.write(start, b'{"prompt": "a"}')
+    os.close(start)
+    with pytest.raises(WorkloadError, match=r"cannot be read \(a pipe, and it is read more than once\): give a file"):
+        read_dataset(Path(f"/dev/fd/{end}"))
+    os.close(end)
 
 
 @pytest.mark.parametrize("start", ['{"prompt": "', '[{"prompt": "', "[[", '{"data": ["'])

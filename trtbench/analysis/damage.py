@@ -15,6 +15,7 @@ _GRADES: dict[str, Grade] = {
     "rows": "suspect",
     "values": "suspect",
     "events": "suspect",
+    "columns": "suspect",
 }
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
 """Figures rest on these; without another file, fewer figures are shown."""

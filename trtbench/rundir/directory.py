@@ -127,6 +127,8 @@ class RunDirectory:
         """A finished or broken-off run; RunDirectoryError when `path` is neither or is of another format."""
         if not (path / ENVIRONMENT).is_file():
             raise RunDirectoryError(f"{path} is not a run directory: it has no {ENVIRONMENT}")
+        if (asked := path / "scenario.yaml").exists() and not asked.is_file():
+            raise RunDirectoryError(f"{asked} is not a regular file: put the run's own in its place")
         version = _environment(path).get("format_version")
         if type(version) is not int or version not in range(1, FORMAT_VERSION + 1):
             raise RunDirectoryError(f"{path} has format {version}, this trtbench reads 1 to {FORMAT_VERSION}: use the one that wrote it")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trtbench.records import Event, LoadMode
-from trtbench.rundir.lines import read_lines
+from trtbench.rundir.lines import RunDirectoryError, read_lines
 from trtbench.rundir.losses import Losses
 
 Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
@@ -233,7 +233,10 @@ def read_events(path: Path, losses: Losses) -> list[Event]:
     if not path.exists():
         losses.note(path, "missing")
     bad: list[str] = []
-    events = list(_checked(path, losses, bad))
+    try:
+        events = list(_checked(path, losses, bad))
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be read ({error.strerror}): nothing can be said of a run without it") from error
     if bad:
         losses.note(path, "events", len(bad), bad[0])
     return events

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from typing import Any
 from trtbench.errors import UserError, naming
 from trtbench.records import Sample
 from trtbench.rundir.losses import Losses
+
+_MOST_LINE_BYTES = 256 << 20
+_MOST_JSON_BYTES = 64 << 20
 
 
 class RunDirectoryError(UserError):
@@ -45,13 +50,14 @@ class LineWriter:
 def read_lines(path: Path, losses: Losses | None = None) -> Iterator[Any]:
     """The JSON values of a JSON-lines file; none if there is no file; a torn last line is dropped.
 
-    A line that is no JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none.
+    A line that is no JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none. What follows
+    the first 256 MiB of a line is dropped like a torn one. OSError for what is no file.
     """
     if not path.exists():
         return
     bad, first = 0, ""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    with regular(path).open("rb") as lines:
+        for number, line in enumerate(iter(lambda: lines.readline(_MOST_LINE_BYTES), b""), 1):
             if not line.endswith(b"\n"):
                 if losses is not None:
                     losses.note(path, "torn", 1, f"line {number}")
@@ -90,4 +96,16 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """OSError or ValueError for what is no JSON file of at most 64 MiB."""
+    with regular(path).open("rb") as file:
+        content = file.read(_MOST_JSON_BYTES + 1)
+    if len(content) > _MOST_JSON_BYTES:
+        raise ValueError(f"over {_MOST_JSON_BYTES >> 20} MiB")
+    return json.loads(content.decode())
+
+
+def regular(path: Path) -> Path:
+    """The path itself; OSError where it leads to no file: a pipe or a device may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path

@@ -10,8 +10,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trtbench.rundir.lines import regular
 from trtbench.rundir.losses import Losses
-from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA
+from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA, SINCE_FORMAT_1
 from trtbench.rundir.sealing import lost_when_sealed, write_requests
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)
@@ -88,6 +89,8 @@ class RequestFile:
         assert self._file
         rejected, changed = lost_when_sealed(self._file.metadata)
         self._unreadable = rejected
+        if missing := [name for name in SINCE_FORMAT_1 if name not in self._file.schema_arrow.names]:
+            self._losses.note(self.path, "columns", len(missing), ", ".join(missing))
         if rejected:
             self._losses.note(self.path, "rows", rejected, self._why)
         if changed:
@@ -95,7 +98,7 @@ class RequestFile:
 
 
 def _opened(file: Path | IO[bytes]) -> pq.ParquetFile:
-    opened = pq.ParquetFile(file, page_checksum_verification=True)
+    opened = pq.ParquetFile(regular(file) if isinstance(file, Path) else file, page_checksum_verification=True)
     if missing := set(NEEDED) - set(opened.schema_arrow.names):
         raise ValueError(f"no column {', '.join(sorted(missing))}")
     return opened
@@ -104,8 +107,23 @@ def _opened(file: Path | IO[bytes]) -> pq.ParquetFile:
 def _column(table: pa.Table, field: pa.Field) -> pa.Array:
     if field.name not in table.column_names:
         return pa.nulls(table.num_rows, field.type)
-    column = one_chunk(table[field.name])
-    return column if column.type == field.type else column.cast(field.type)
+    return fitting(table[field.name], field)
+
+
+def fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
+    """In one chunk and in the field's type, from one that holds the same kind of values; ValueError for any other: it is not ours."""
+    if column.type != field.type and _kind(column.type) not in (_kind(field.type), None):
+        raise ValueError(f"column {field.name} is of type {column.type}, not {field.type}")
+    return one_chunk(column).cast(field.type)
+
+
+def _kind(of: pa.DataType) -> str | None:
+    """What values of a type are; None where it has none."""
+    if pa.types.is_dictionary(of):
+        return _kind(of.value_type)
+    kinds = {"number": (pa.types.is_integer, pa.types.is_floating), "text": (pa.types.is_string, pa.types.is_large_string)}
+    named = [kind for kind, tests in kinds.items() if any(test(of) for test in tests)]
+    return named[0] if named else None if pa.types.is_null(of) else str(of).partition("<")[0].removeprefix("large_")
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trtbench.rundir.lines import read_lines
+from trtbench.rundir.lines import read_lines, regular
 from trtbench.rundir.losses import Losses
-from trtbench.rundir.request_file import DAMAGED, one_chunk
+from trtbench.rundir.request_file import DAMAGED, fitting
 from trtbench.rundir.samples import Samples
 from trtbench.rundir.schema import SAMPLE_SCHEMA, sample_table
 from trtbench.rundir.sealing import lost_when_sealed
@@ -22,7 +22,7 @@ _ROWS = 100_000
 def read_samples(path: Path, losses: Losses) -> Samples:
     """Of Parquet; none where it cannot be read."""
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(regular(path), page_checksum_verification=True)
         if file.schema_arrow.names != SAMPLE_SCHEMA.names:
             raise ValueError(f"columns {', '.join(file.schema_arrow.names)}")
     except DAMAGED as error:
@@ -44,7 +44,9 @@ def _groups(file: pq.ParquetFile, path: Path, losses: Losses, lost: int) -> Iter
     for group in range(file.num_row_groups):
         try:
             table = file.read_row_group(group)
-            columns = [one_chunk(table[field.name]).cast(field.type) for field in SAMPLE_SCHEMA]
+            columns = [fitting(table[field.name], field) for field in SAMPLE_SCHEMA]
+            if any(column.null_count for column in columns):
+                raise ValueError("samples without a value")
         except DAMAGED as error:
             lost, why = lost + file.metadata.row_group(group).num_rows, str(error)
             continue

@@ -49,6 +49,8 @@ SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa
 
 NEEDED = ("index", "stage", "warmup", "prompt", "input_tokens", "asked_output_tokens", "due_ns", "outcome")
 """Of a request: without one of these, nothing can be said of it."""
+SINCE_FORMAT_1 = ("sent_ns", "done_ns", "token_ns", "token_counts", "output_ids", "error", "model_version", "server")
+"""The others that every file of requests has; those not named here came later."""
 
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _CANNOT = (pa.ArrowException, TypeError, ValueError, OverflowError)
