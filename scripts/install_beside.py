@@ -20,6 +20,7 @@ that the image's Triton has. Last, every module of trtbench is imported. A packa
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import re
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+CUDA = Path("/usr/local/cuda")
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==")
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?", re.IGNORECASE)
 TRIED = {
@@ -107,7 +109,7 @@ def install_beside(environment: Path, source: str, extras: Sequence[str] = (), m
     """None when all is installed and nothing of the image changed; else what is wrong, with the remedy."""
     image = installed(sys.executable)
     if "tensorrt" in extras and not (has_tensorrt(image) or tensorrt_version()):
-        return "TRT_VERSION and CUDA_VERSION do not say which TensorRT this Triton has; run in NVIDIA's -py3 image, or set both"
+        return "TRT_VERSION and CUDA_VERSION do not say which TensorRT this is, nor do libraries; run in NVIDIA's -py3 image, or set both"
     python = make_environment(environment)
     if not (runs(python, "import pip") or runs(python, "import ensurepip; ensurepip.bootstrap()")):
         return f"{sys.executable} has neither pip nor ensurepip; install python3-pip in the image"
@@ -171,10 +173,28 @@ def has_tensorrt(image: dict[str, str]) -> bool:
 
 
 def tensorrt_version() -> tuple[str, ...]:
-    """(version of this Triton's TensorRT, CUDA's major), as NVIDIA's images name them; empty where they do not."""
-    version = re.match(r"\d+\.\d+\.\d+\.\d+", os.environ.get("TRT_VERSION", ""))
-    cuda = re.match(r"\d+", os.environ.get("CUDA_VERSION", ""))
+    """(version of this Triton's TensorRT, CUDA's major), as NVIDIA's images name them, else as their libraries say; empty without both."""
+    version = re.match(r"\d+\.\d+\.\d+\.\d+", os.environ.get("TRT_VERSION") or library_version())
+    cuda = re.match(r"\d+", os.environ.get("CUDA_VERSION") or toolkit_version())
     return (version[0], cuda[0]) if version and cuda else ()
+
+
+def library_version() -> str:
+    """Of the libnvinfer that the loader finds, which needs no driver for that."""
+    for major in (11, 10):
+        try:
+            library = ctypes.CDLL(f"libnvinfer.so.{major}")
+            return ".".join(str(getattr(library, f"getInferLib{part}Version")()) for part in ("Major", "Minor", "Patch", "Build"))
+        except (OSError, AttributeError):
+            continue
+    return ""
+
+
+def toolkit_version() -> str:
+    try:
+        return str(json.loads((CUDA / "version.json").read_text(encoding="utf-8"))["cuda"]["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def add_tensorrt(python: str, version: str, cuda: str) -> str | None:

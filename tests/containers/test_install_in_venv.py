@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from containers.made_image import Image, write_wheel
+from containers.made_image import SCRIPT, Image, write_wheel
 
 VERSION, CUDA = "11.1.0.106", {"TRT_VERSION": "11.1.0.106", "CUDA_VERSION": "13.4.1.012"}
 MAPPED = """
@@ -110,3 +111,24 @@ def test_a_tensorrt_that_is_not_to_be_had_is_said(image: Image) -> None:
     assert done.returncode == 1
     assert "no tensorrt-cu13 11.5.0.1 works" in done.stderr
     assert not image.environment.exists()
+
+
+def test_an_image_that_does_not_name_its_tensorrt_is_asked_by_its_libraries(tmp_path: Path) -> None:
+    """Compiled stand-ins of libnvinfer and CUDA's version.json; read in a process of its own, as the loader looks at its start."""
+    parts = zip(("Major", "Minor", "Patch", "Build"), (11, 5, 0, 7), strict=True)
+    source = "".join(f"int getInferLib{part}Version(void) {{ return {number}; }}\n" for part, number in parts)
+    command = ["cc", "-shared", "-fPIC", "-xc", "-", "-o", str(tmp_path / "libnvinfer.so.11")]
+    subprocess.run(command, input=source, text=True, check=True, timeout=60)
+    (tmp_path / "version.json").write_text('{"cuda": {"name": "CUDA SDK", "version": "13.4.3"}}')
+    code = f"import pathlib, install_beside as i; i.CUDA = pathlib.Path({str(tmp_path)!r}); print(*i.tensorrt_version())"
+    environ = {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(SCRIPT.parent)}
+
+    def ask(**variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environ | variables, stdout=subprocess.PIPE, text=True, timeout=60, check=True
+        )
+        return done.stdout.strip()
+
+    assert ask() == "11.5.0.7 13"
+    assert ask(TRT_VERSION="11.1.0.106+cuda13.4", CUDA_VERSION="12.9.1") == "11.1.0.106 12"
+    assert ask(LD_LIBRARY_PATH="") == ""
