@@ -129,6 +129,11 @@ def test_a_call_that_never_ends(server: Described, call: str) -> None:
     assert target.unanswered == {call: "no answer within 0.3 s"}
 
 
+def test_a_status_text_of_many_kilobytes_is_read(server: Described) -> None:
+    server.refused = {"ModelConfig": ends(grpc.StatusCode.INTERNAL, "trace" + "x" * 40_000)}
+    assert inspect_target(server.url, "m").unanswered["ModelConfig"].startswith("INTERNAL: tracexxx")
+
+
 def test_all_optional_calls_refused_at_once(server: Described) -> None:
     server.refused = dict.fromkeys(OPTIONAL, ends(*RESTRICTED))
     target = inspect_target(server.url, "m")

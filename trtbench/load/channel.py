@@ -7,11 +7,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from trtbench.load.frames import MAX_HEADER_BLOCK_BYTES
 from trtbench.load.tls import channel_credentials
 from trtbench.scenario import ClientSettings
 
 _OPTIONS: dict[str, int | str] = {
     "grpc.max_send_message_length": -1,
+    "grpc.max_metadata_size": MAX_HEADER_BLOCK_BYTES,  # a status text may be a stack trace; from 8 KiB on gRPC drops it by chance
     "grpc.use_local_subchannel_pool": 1,  # a connection of its own for every channel
     "grpc.enable_retries": 0,  # a hidden second attempt would be measured as one slow request
     "grpc.enable_http_proxy": 0,  # a proxy of the environment is not what is under load
