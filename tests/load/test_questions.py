@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import MagicMock
 
 import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
 from trtbench.load.greeting import AddressError
-from trtbench.load.questions import notes
+from trtbench.load.questions import Questions, notes
 from trtbench.load.target import TargetError, inspect_target
 from trtbench.scenario import ClientSettings, FromEnvironment, Task
 
@@ -132,6 +133,21 @@ def test_a_call_that_never_ends(server: Described, call: str) -> None:
 def test_a_status_text_of_many_kilobytes_is_read(server: Described) -> None:
     server.refused = {"ModelConfig": ends(grpc.StatusCode.INTERNAL, "trace" + "x" * 40_000)}
     assert inspect_target(server.url, "m").unanswered["ModelConfig"].startswith("INTERNAL: tracexxx")
+
+
+def test_a_deadline_that_grpc_does_not_keep() -> None:
+    """As under a flood of PING: a fake channel, whose calls know of no end."""
+    channel = MagicMock()
+    asked = channel.unary_unary.return_value.future.return_value
+    asked.result.side_effect = grpc.FutureTimeoutError()
+    questions = Questions(channel, (), 5.0)
+    assert (questions.ask("ServerMetadata"), questions.config("m", "")) == (None, None)
+    assert questions.unanswered == {
+        "ServerMetadata": "no answer within 5 s",
+        "ModelConfig": "no answer within 2 s",
+        "ModelMetadata": "no answer within 2 s",
+    }
+    assert asked.cancel.call_count == 3
 
 
 def test_all_optional_calls_refused_at_once(server: Described) -> None:

@@ -13,6 +13,7 @@ from trtbench.foreign_text import names, shown
 _TYPE_NAMES = frozenset(model_config_pb2.DataType.keys())
 MOST_ANSWER_BYTES = 16 << 20  # a model configuration has some KiB, the index of a server of thousands of models less than 1 MiB
 _DETAIL_CHARACTERS = 200
+_LATE_S = 1.0
 _LATER_CALL_S = 2.0  # once one call has not been answered in its whole time
 CONSEQUENCES: Mapping[str, str] = {
     "ModelReady": "whether the model is ready was not checked",
@@ -34,11 +35,15 @@ class Questions:
     def ask(self, call: str, **fields: Any) -> Any:
         """The answer of the KServe v2 call of that name; None when there is none."""
         request = getattr(service_pb2, f"{call}Request")(**fields)
+        asked = getattr(self._stub, call).future(request, timeout=self._timeout_s, metadata=self._metadata)
         try:
-            return getattr(self._stub, call)(request, timeout=self._timeout_s, metadata=self._metadata)
+            return asked.result(self._timeout_s + _LATE_S)
         except grpc.RpcError as error:
             self.unanswered[call] = self._why(error)
-            return None
+        except grpc.FutureTimeoutError:  # gRPC is kept from its own deadline by a flood of PING
+            asked.cancel()
+            self.unanswered[call] = self._too_late()
+        return None
 
     def config(self, model: str, version: str) -> Any:
         """The model's inference.ModelConfig, or what of it follows from its metadata; None when the server gives neither."""
@@ -67,10 +72,13 @@ class Questions:
     def _why(self, error: Any) -> str:
         code = error.code().name
         if code == "DEADLINE_EXCEEDED":
-            self._timeout_s, waited_s = min(self._timeout_s, _LATER_CALL_S), self._timeout_s
-            return f"no answer within {waited_s:g} s"
+            return self._too_late()
         details = shown(error.details() or "", _DETAIL_CHARACTERS)
         return f"{code}: {details}" if details else code
+
+    def _too_late(self) -> str:
+        self._timeout_s, waited_s = min(self._timeout_s, _LATER_CALL_S), self._timeout_s
+        return f"no answer within {waited_s:g} s"
 
 
 class UnknownModelError(LookupError):
