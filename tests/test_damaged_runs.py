@@ -173,6 +173,15 @@ def test_columns_that_every_run_has_are_missed(run: Path) -> None:
     assert (reason.grade, reason.figures["why"]) == ("suspect", "token_ns, output_ids")
 
 
+def test_the_requests_of_another_deployment_are_told(run: Path) -> None:
+    path = run / "default-int8/requests.parquet"
+    table = pq.read_table(path)
+    later = pa.array([None if sent is None else sent + 10**14 for sent in table["sent_ns"].to_pylist()], pa.int64())
+    pq.write_table(table.set_column(table.column_names.index("sent_ns"), "sent_ns", later), path)
+    reason = codes(run)["damaged_foreign"]
+    assert (reason.grade, reason.figures["count"]) == ("invalid", 39)  # the rejected one was not sent
+
+
 def test_a_text_column_in_another_encoding_is_read(run: Path) -> None:
     path = run / "default-int8/samples.parquet"
     table = pq.read_table(path)

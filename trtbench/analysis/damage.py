@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from trtbench.analysis.verdict import Grade, Reason
-from trtbench.rundir import Loss
+from trtbench.records import Event
+from trtbench.rundir import MISSING, DeploymentDirectory, Loss, Requests
 
 _GRADES: dict[str, Grade] = {
     "missing": "invalid",
@@ -16,6 +17,7 @@ _GRADES: dict[str, Grade] = {
     "values": "suspect",
     "events": "suspect",
     "columns": "suspect",
+    "foreign": "invalid",
 }
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
 """Figures rest on these; without another file, fewer figures are shown."""
@@ -31,3 +33,14 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
         figures: dict[str, float | str] = {"file": loss.file, "count": loss.count, "why": loss.why or "-"}
         if loss.what != "torn" or complete:
             yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
+
+
+def note_foreign(directory: DeploymentDirectory, requests: Requests, events: Sequence[Event]) -> None:
+    """Requests that were sent before the deployment began or after it ended, which `events`, its own, say: another one's file."""
+    times = {event.kind: event.time_ns for event in events}
+    if "deployment_started" not in times or "deployment_finished" not in times:
+        return
+    sent = requests.sent_ns[requests.sent_ns != MISSING]
+    foreign = int(((sent < times["deployment_started"]) | (sent > times["deployment_finished"])).sum())
+    if foreign:
+        directory.losses.note(directory.requests_parquet, "foreign", foreign)

@@ -18,7 +18,7 @@ from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
-from trtbench.analysis.damage import damage_reasons
+from trtbench.analysis.damage import damage_reasons, note_foreign
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.doubts import Doubt, Doubts
 from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest
@@ -245,6 +245,7 @@ def _deployment(
         reasons += stage_reasons(result, stage, scenario, cpu_count)
     if result.stages:
         directory.note_missing(result.facts.mode == "own")
+        note_foreign(directory, requests, events)
     if len(scenario.engines) < 2:  # nobody to agree with
         return result, reasons, {}, {}
     return result, reasons, outputs(requests), embeddings(requests)
