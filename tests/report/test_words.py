@@ -18,6 +18,7 @@ from trtbench.analysis.cache_findings import cache_findings, gain_findings
 from trtbench.analysis.cache_gain import CacheGain, StageGain
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.context_limit import PredictedBy
+from trtbench.analysis.damage import damage_reasons
 from trtbench.analysis.doubts import Doubts
 from trtbench.analysis.drift import Drift
 from trtbench.analysis.failure import FailureClass
@@ -61,6 +62,8 @@ from trtbench.history import Resumption
 from trtbench.records import Event, Outcome
 from trtbench.report.sections import document
 from trtbench.report.words import LANGUAGES, Language, Words, texts_of
+from trtbench.rundir import Loss
+from trtbench.rundir.losses import What
 from trtbench.scenario import Dataset, Range
 
 PLACE = re.compile(r"\{(\w+)\}")
@@ -225,7 +228,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
         workload = summary.scenario.workload.model_copy(update={"ignore_eos": ignore_eos})
         yield from stage_reasons(result, ended, summary.scenario.model_copy(update={"workload": workload}), 2)
     bounded = tuple(one.model_copy(update={"max_in_flight": 8, "name": stage.span.name}) for one in summary.scenario.load)
-    yield from stage_reasons(result, stage, summary.scenario.model_copy(update={"load": bounded}), 2)
+    yield from stage_reasons(result, replace(stage, level_reached=0.1), summary.scenario.model_copy(update={"load": bounded}), 2)
+    yield from damage_reasons([Loss(f"{result.name}/requests.parquet", what, 3, "?") for what in get_args(What)], complete=True)
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
     for steps in (0, 1):
         yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps, resent=steps),)))

@@ -38,6 +38,8 @@ def parse(**more: Any) -> Scenario:
         ({"deployments": {"base": {"scheduler": {"max_sequences": 9}}}, "grid": {"instances": [1, 2]}}, r"deployments\.base\.scheduler"),
         ({"deployments": {"base": {"scheduler": {"max_sequences": 9}}}, "scaling": {"instances": [1, 2]}}, r"deployments\.base\.scheduler"),
         ({"grid": {"max_sequences": [1, 2]}}, r"grid\.max_sequences"),
+        ({"build": {"kv_dtype": "int8"}}, r"build\.kv_dtype .int8. has no meaning with task embed"),
+        ({"build": {"tp": 2}}, r"build\.tp"),
         ({"slo": {"ttft_ms": 9}}, r"slo\.ttft_ms"),
         ({"slo": {"itl_ms": 9}}, r"slo\.itl_ms"),
         ({"slo": {"tpot_ms": 9}}, r"slo\.tpot_ms"),

@@ -10,6 +10,15 @@ from trtbench.analysis.verdict import Place, Reason
 _OF_A_WHOLE_DEPLOYMENT = frozenset(
     {
         "clock_step",
+        "damaged_columns",
+        "damaged_events",
+        "damaged_foreign",
+        "damaged_lines",
+        "damaged_missing",
+        "damaged_rows",
+        "damaged_torn",
+        "damaged_unreadable",
+        "damaged_values",
         "gpu_ecc",
         "gpu_lost",
         "gpu_shared",

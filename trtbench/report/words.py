@@ -51,7 +51,7 @@ class Words:
         self.language, self.task = language, task
         self._texts = texts_of(language) | texts_of_task(language, task)
 
-    def __call__(self, key: str, **values: float | str) -> str:
+    def __call__(self, key: str, /, **values: float | str) -> str:
         """The text, with `{name}` replaced by the figure of that name in the unit its name ends in."""
         return self._texts[key].format_map(figures(values))
 

@@ -245,4 +245,4 @@ class Scenario(Part):
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
     def _generation_keys(self) -> Iterator[tuple[Place, Part, str]]:
-        return generation_keys(self, self.workload, self.deployments, self.rounds, self.slo)
+        return generation_keys(self, self.build, self.workload, self.deployments, self.rounds, self.slo)

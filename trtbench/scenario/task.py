@@ -17,6 +17,10 @@ Task = Literal["generate", "embed"]
 _LEAST_INPUT_TOKENS = 3  # a beginning, one token of text, an end
 _OF_GENERATION: Mapping[str, tuple[str, ...]] = {
     "scenario": ("context_limit",),
+    "build": (
+        *("kv_dtype", "kv_block_tokens", "max_seq_len", "max_num_tokens", "paged_context_fmha", "plugins"),
+        *("tp", "pp", "workers", "dummy_weights", "route", "smoothquant"),
+    ),
     "deployment": ("kv_cache", "scheduler", "tensorrt_llm", "llmapi"),
     "grid": ("max_sequences", "max_tokens_per_step"),
     "kind": ("output_tokens", "sessions", "prefix"),
@@ -29,10 +33,10 @@ Place = tuple[str, ...]
 
 
 def generation_keys(
-    scenario: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
+    scenario: Part, build: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
 ) -> Iterator[tuple[Place, Part, str]]:
     """(Where the part stands, the part, one of its keys) of all that only generation has. `rounds`: the grid, or the scaling."""
-    parts: list[tuple[Place, Part, str]] = [((), scenario, "scenario"), (("slo",), slo, "slo")]
+    parts: list[tuple[Place, Part, str]] = [((), scenario, "scenario"), (("build",), build, "build"), (("slo",), slo, "slo")]
     parts += [(("workload",), workload, "workload"), (("workload",), workload, "kind")]
     parts += [(("workload", "mix", name), kind, "kind") for name, kind in workload.mix.items()]
     if isinstance(rounds, Grid):
