@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +53,23 @@ def test_a_signal_waits_for_what_must_not_be_left_half_done() -> None:
         signal.raise_signal(signal.SIGINT)
         done.append(True)
     assert (ending.code, done) == (130, [True])
+
+
+SIGNAL_AT_IMPORT = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.modules.pop(sys.argv[1], None)
+sys.meta_path.insert(0, Finder())
+import trtbench.__main__
+"""
+
+
+@pytest.mark.parametrize("module", ["typing", "trtbench.interrupts", "threading"])
+def test_a_first_import_that_a_signal_interrupts_ends_in_one_line(module: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", SIGNAL_AT_IMPORT, module], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, "trtbench: interrupted by SIGINT\n")

@@ -3,11 +3,20 @@
 Exit codes: the command's (`trtbench.cli`); 141, as of SIGPIPE, when it would be 0 and the reader of standard output left before the end.
 """
 
-from __future__ import annotations
-
-import errno
 import os
 import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # which would show a traceback of the imports that follow
+
+    def _end(*_: object) -> None:
+        try:
+            os.write(2, b"trtbench: interrupted by SIGINT\n")
+        finally:
+            os._exit(128 + signal.SIGINT)
+
+    signal.signal(signal.SIGINT, _end)
+
+import errno
 import sys
 from typing import NoReturn
 
