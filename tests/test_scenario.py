@@ -116,20 +116,25 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
     assert parse_scenario(yaml.safe_load(scenario.dump()), "dump") == scenario
 
 
+def test_a_key_of_another_form_is_not_called_unknown() -> None:
+    text = message(with_key("workload.input_tokens", {"mean": 9, "sigma": 1, "max": 20}))
+    assert "workload.input_tokens.sigma = 1: does not go with the other keys beside it" in text
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("nmae", "x", "Extra inputs"),
-        ("load.0.concurency", 4, "Extra inputs"),
-        ("name", "a/b", "should match pattern"),
-        ("name", "../up", "should match pattern"),
+        ("nmae", "x", "nmae = 'x': is not a known key; did you mean name"),
+        ("load.0.concurency", 4, "is not a known key; did you mean concurrency?"),
+        ("name", "a/b", "must be 1 to 64 letters, digits"),
+        ("name", "../up", "must be 1 to 64 letters, digits"),
         ("engines", ["fp32"], "'fp16', 'bf16', 'int8', 'int8-sq' or 'fp8'"),
         ("engines", [], "at least 1 item"),
         ("engines", ["fp16", "fp16"], "stands twice"),
         ("load", [], "has no stage; give at least one"),
         ("load.0.requests", 0, "must be a"),
         ("load.0.duration_s", 0, "must be a"),
-        ("slo.latency_ms", 5, "Extra inputs"),
+        ("slo.latency_ms", 5, "is not a known key; did you mean e2e_latency_ms"),
         ("slo.ttft_ms", 0, "must be a"),
         ("stop.error_ratio", 2, "must be a"),
         ("telemetry.interval_ms", 1, "must be a"),
@@ -137,6 +142,11 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
         ("workload.input_tokens", {"min": 5, "max": 2}, "max (2) is below min (5)"),
         ("workload.languages", [], "at least 1 item"),
         ("workload.sampling.top_p", 0, "must be a"),
+        ("name", None, "name = null: must be text"),
+        ("name", 5, "name = 5: must be text; write a number in quotes"),
+        ("engines", 5, "engines = 5: must be a list, as [a, b]"),
+        ("workload.streaming", "sometimes", "must be true or false"),
+        ("slo.zzz", 5, "is not a known key; known keys are e2e_latency_ms, "),
         ("deployments", {}, "at least 1 item"),
         ("deployments", {"a": {}, "a-fp16": {}}, "the run directory of a with engine fp16 is a-fp16, and another deployment has that name"),
         *(("deployments", {name: {}}, "has a file or directory of this name") for name in ("plots", "deployment.json", "set-aside")),

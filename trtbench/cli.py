@@ -17,7 +17,7 @@ import click
 from trtbench import __version__
 from trtbench.errors import UserError, in_one_line
 from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
-from trtbench.flags.translation import TranslatedCommand, with_typed_names
+from trtbench.flags.translation import TranslatedCommand, value_fault, with_typed_names
 from trtbench.flags.types import Place, PlaceName, Real, Text, Whole
 from trtbench.foreign_text import harmless
 from trtbench.leftovers import sweep
@@ -43,6 +43,9 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             print(f"trtbench: {harmless(with_typed_names(str(error), ctx.meta))}", file=sys.stderr)
+            ctx.exit(2)
+        except click.BadParameter as error:
+            print(f"trtbench: {harmless(with_typed_names(value_fault(error), ctx.meta))}", file=sys.stderr)
             ctx.exit(2)
         except click.UsageError as error:
             raise click.UsageError(harmless(error.format_message()), error.ctx) from error

@@ -13,7 +13,7 @@ from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.engines import distinct, specs_of
 from trtbench.fitted import fitted
-from trtbench.foreign_text import harmless
+from trtbench.foreign_text import harmless, shown
 from trtbench.load.dataset_file import read_dataset
 from trtbench.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.preflight import check_scenario
@@ -68,7 +68,7 @@ def dry_run(scenario: Scenario) -> None:
 def dry_bench(scenario: Scenario, address: str) -> None:
     """What `trtbench bench` would send, printed; the server is not asked anything."""
     plan = preview(scenario, {})
-    print(harmless(f"model {scenario.model} at {address}, which is not asked yet"))
+    print(harmless(f"model {shown(scenario.model)} at {address}, which is not asked yet"))
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)

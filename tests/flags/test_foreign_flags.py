@@ -177,7 +177,7 @@ def test_a_fault_of_a_translated_flag_names_both() -> None:
 
 
 def test_values_are_read_as_their_tools_write_them() -> None:
-    assert [duration("-d", text) for text in ("30", "30s", "1.5m", "1h", "500ms")] == ["30", "30", "90", "3600", "0.5"]
+    assert [duration("-d", text) for text in ("30", "30s", "1.5m", "1h", "500ms", "1m30s")] == ["30", "30", "90", "3600", "0.5", "90"]
     assert [levels("-c", text) for text in ("4", "1:4", "1:8:2", "10:12.5:0.5")] == ["4", "1,2,3,4", "1,3,5,7", "10,10.5,11,11.5,12,12.5"]
 
 

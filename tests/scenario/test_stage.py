@@ -83,7 +83,7 @@ def test_what_was_read() -> None:
         ({"concurrency": "many", "requests": 1}, "load.0.concurrency = 'many': must be a"),
         ({"mode": "poisson", "rate": 0, "requests": 1}, "load.0.rate = 0: must be a"),
         ({"mode": "poisson", "rate": float("inf"), "requests": 1}, "load.0.rate = inf: must be a"),
-        ({"mode": "sine", "requests": 1}, "load.0.mode = 'sine': Input should be 'concurrency', 'constant'"),
+        ({"mode": "sine", "requests": 1}, "load.0.mode = 'sine': must be 'concurrency', 'constant'"),
         ({"requests": 1}, "load.0: mode concurrency needs concurrency"),
         ({"mode": "gamma", "rate": 1, "requests": 1}, "load.0: mode gamma needs burstiness"),
         ({"mode": "burst", "rate": 1, "on_s": 1, "requests": 1}, "load.0: mode burst needs off_s"),
@@ -100,7 +100,7 @@ def test_what_was_read() -> None:
         ({"concurrency": 1, "requests": 1, "think_s": -1}, "load.0.think_s = -1: must be a"),
         ({"concurrency": {"from": 1.5, "to": 2}, "duration_s": 1}, "load.0.concurrency.from = 1.5: must be a"),
         ({"concurrency": {"from": 1, "to": 0}, "duration_s": 1}, "load.0.concurrency.to = 0"),
-        ({"mode": "poisson", "rate": {"from": 1}, "duration_s": 1}, "load.0.rate.to: Field required"),
+        ({"mode": "poisson", "rate": {"from": 1}, "duration_s": 1}, "load.0.rate.to: is required"),
         (
             {"mode": "poisson", "rate": RAMP | {"steps": 1}, "duration_s": 1},
             "load.0.rate.steps = 1: must be a",

@@ -28,7 +28,7 @@ def workload(**fields: Any) -> Workload:
         ({"input_tokens": {"min": 0, "max": 5}}, "workload.input_tokens.min = 0: must be a"),
         ({"output_tokens": "long"}, "workload.output_tokens = 'long': write a number, {min, max}"),
         ({"prefix": {"groups": 0, "tokens": 5}}, "workload.prefix.groups = 0"),
-        ({"prefix": {"groups": 2}}, "workload.prefix.tokens: Field required"),
+        ({"prefix": {"groups": 2}}, "workload.prefix.tokens: is required"),
         ({"prefix": {"tokens": 5, "share_ratio": 1.5}}, "workload.prefix.share_ratio = 1.5"),
         ({"sessions": {}}, "workload: sessions.turns: give a number or a law"),
         ({"sessions": {"turns": 3}, "dataset": "a.json"}, "sessions.turns: leave it out, the dataset's conversations have their own"),

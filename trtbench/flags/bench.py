@@ -13,6 +13,7 @@ from trtbench.flags.goodput import limits
 from trtbench.flags.headers import headers_of
 from trtbench.flags.load import stages
 from trtbench.flags.numbers import whole_number
+from trtbench.foreign_text import shown
 from trtbench.load.address import host_and_port
 from trtbench.scenario import Scenario, ScenarioError, Seeds, parse_scenario
 
@@ -107,7 +108,7 @@ def model_version(text: str | None) -> str:
     if text is None:
         return ""
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= _LATEST_VERSION):
-        raise UserError(f"--model-version {text[:60]}: give a number, as 3; left out, the server serves the version that it chooses")
+        raise UserError(f"--model-version {shown(text, 60)}: give a number, as 3; left out, the server serves the version that it chooses")
     return text
 
 
@@ -133,7 +134,7 @@ def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:
         return {"mean": mean, "stddev": stddev, "max": max(math.ceil(mean + _MOST_DEVIATIONS * stddev), 1)}
     if stddev:
         raise UserError(f"{flag}-stddev {stddev:g} goes with a mean, {flag} is {text}: give one number, or leave {flag}-stddev out")
-    return {"min": whole_number(flag, low), "max": whole_number(flag, high)}
+    return {"min": whole_number(flag, low, text), "max": whole_number(flag, high, text)}
 
 
 def _prefix(groups: int, tokens: int) -> dict[str, int] | None:

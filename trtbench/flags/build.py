@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from trtbench.engine.spec import EngineSpec
 from trtbench.errors import UserError
+from trtbench.scenario.wording import worded
 
 
 def flagged_spec(spec: EngineSpec, dtype: str | None, provider: str | None, build: dict[str, Any]) -> EngineSpec:
@@ -22,7 +23,7 @@ def flagged_spec(spec: EngineSpec, dtype: str | None, provider: str | None, buil
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UserError(f"{where}: {worded(first, EngineSpec)}") from error
 
 
 def _plugin(flag: str) -> tuple[str, str]:

@@ -156,6 +156,10 @@ BENCH: tuple[Foreign, ...] = (
     Foreign(
         "--batch-size", _GA, says="a request carries one prompt; --concurrency says how many are in flight", reads="only", words=("1",)
     ),
+    Foreign("--max-batch-size", _T, says="the server has its own; --concurrency says how many requests are in flight"),
+    Foreign("--sharegpt-output-len", _V, says="give the file as --input-file: its rows have their own lengths, --osl is for rows without"),
+    Foreign("--hf-split", _V, says="download the data set and give one file as --input-file: ShareGPT JSON, or JSON lines"),
+    Foreign("--lora-modules", _V, says="requests name no LoRA adapter: adapters are not measured"),
     Foreign("--extra-inputs", _GA, says=_INPUTS),
     Foreign("--extra-body", _V, says=_INPUTS),
     Foreign("--request-parameter", _P, says=_INPUTS),
@@ -163,6 +167,7 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--output-shared-memory-size", _P, says=_SHM),
     Foreign("--ignore-eos", _V, "--eos-id=-1"),
     Foreign("--temperature", _V, says=_SAMPLING),
+    Foreign("--logprobs", _V, says="log probabilities are not asked for: leave it out"),
     Foreign("--top-p", _V, says=_SAMPLING),
     Foreign("--top-k", _V, says=_SAMPLING),
     Foreign("--use-beam-search", _V, says=_SAMPLING),

@@ -9,16 +9,18 @@ from trtbench.errors import UserError
 
 MOST_LEVELS = 64
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_AMOUNT.pattern}){{1,4}}", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 def duration(flag: str, text: str) -> str:
-    """Seconds of `30`, `30s`, `500ms`, `2m` or `1h`."""
-    found = _DURATION.fullmatch(text)
-    if not found:
+    """Seconds of `30`, `30s`, `500ms`, `2m`, `1m30s` or `1h`."""
+    if _NUMBER.fullmatch(text):
+        return f"{float(text):.10g}"
+    if not _DURATION.fullmatch(text):
         raise UserError(f"{flag} {text[:60]}: not a duration; write seconds, as 30, or 30s, 2m, 1h")
-    return f"{float(found[1]) * _SECONDS[found[2] or 's']:g}"
+    return f"{sum(float(amount) * _SECONDS[unit] for amount, unit in _AMOUNT.findall(text)):.10g}"
 
 
 def levels(flag: str, text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trtbench.errors import UserError
 from trtbench.flags.numbers import numbers, whole_numbers
+from trtbench.foreign_text import shown
 
 _DEFAULT_DURATION_S = 30.0
 _ALL_AT_ONCE = ("inf", "infinity")
@@ -37,7 +38,7 @@ def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _refuse_range(flag: str, text: str) -> None:
     """perf_analyzer writes START:END:STEP; here a range of lengths looks so."""
     if ":" in text:
-        raise UserError(f"{flag} {text[:60]}: not a list of numbers; write 1,2,4, or START:END:STEP with {flag}-range")
+        raise UserError(f"{flag} {shown(text)}: not a list of numbers; write 1,2,4, or START:END:STEP with {flag}-range")
 
 
 def _numbers_of_users(text: str) -> list[int]:

@@ -107,6 +107,15 @@ class Words:
         return f"trtbench {group}{self._command.name}"
 
 
+def value_fault(error: click.BadParameter) -> str:
+    """A value that click does not take, or one that is missing, in one line that begins with the flag or the argument."""
+    option = error.param
+    name = option.opts[0] if isinstance(option, click.Option) else option.make_metavar(error.ctx) if option and error.ctx else "arguments"
+    if isinstance(error, click.MissingParameter):
+        return f"{name}: is required"
+    return f"{name}: {' '.join(error.message.split()).rstrip('.')}"
+
+
 def with_typed_names(message: str, meta: Mapping[str, Any]) -> str:
     """`message`, and what was typed in place of a flag that it names."""
     named = [

@@ -16,6 +16,7 @@ from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.part import MOST_NAME_CHARACTERS, NAME_PATTERN
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.rounds import Rounds
+from trtbench.scenario.wording import worded
 
 LEAST_SEARCH_REPEATS = 3
 
@@ -94,7 +95,7 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
         try:
             cells[name] = Deployment.model_validate(_changed(base, chosen))
         except ValidationError as error:
-            left_out[name] = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+            left_out[name] = "; ".join(worded(problem, Deployment) for problem in error.errors())
     return Cells(cells, left_out)
 
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from trtbench.override import apply_override
 from trtbench.scenario.part import Problem, ScenarioError
 from trtbench.scenario.scenario import Scenario
+from trtbench.scenario.wording import worded
 from trtbench.strict_yaml import YamlError, read_yaml
 
 PartType = TypeVar("PartType", bound=BaseModel)
 
-_MAPPING_TYPES, _MAPPING = ("model_type", "model_attributes_type", "dict_type"), "must be a mapping of keys to values"
 _MOST_SHOWN = 200  # characters
 _MOST_SHOWN_BITS = 400  # 120 digits
 
@@ -44,11 +44,11 @@ def parse_part(part: type[PartType], tree: dict[str, Any], where: str) -> PartTy
     try:
         return part.model_validate(tree)
     except ValidationError as error:
-        problems = list(_problems(error, tree))
+        problems = list(_problems(error, tree, part))
         raise ScenarioError("\n".join(_line(problem, where) for problem in problems), problems) from error
 
 
-def _problems(error: ValidationError, tree: object) -> Iterator[Problem]:
+def _problems(error: ValidationError, tree: object, part: type[BaseModel]) -> Iterator[Problem]:
     """One a key. pydantic calls a sequence with a bad item too short as well: said once is enough. What the branches of a union say
     of one value is one problem.
     """
@@ -59,7 +59,7 @@ def _problems(error: ValidationError, tree: object) -> Iterator[Problem]:
         place = problem["loc"]
         if problem["type"] == "too_short" and any(other[: len(place)] == place and len(other) > len(place) for other in places):
             continue
-        message = _MAPPING if problem["type"] in _MAPPING_TYPES else problem["msg"].removeprefix("Value error, ")
+        message = worded(problem, part)
         _, messages = by_key.setdefault(_key(place, tree, problem["type"] == "missing"), (problem["input"], []))
         messages += [message] if message not in messages else []
     for key, (value, messages) in by_key.items():
@@ -85,7 +85,9 @@ def _line(problem: Problem, where: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """As Python writes it, cut: a number of thousands of digits, or a list of thousands, helps nobody."""
+    """As Python writes it, but YAML's null; cut: a number of thousands of digits, or a list of thousands, helps nobody."""
+    if value is None:
+        return "null"
     if isinstance(value, int) and value.bit_length() > _MOST_SHOWN_BITS:
         return f"a number of {value.bit_length()} bits"
     text = repr(value[:_MOST_SHOWN]) if isinstance(value, (str, list, tuple)) else repr(value)
