@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from trtbench.flags.translation import ManyWords
-from trtbench.flags.types import INT32_MAX, Place, Real, Text, Whole
+from trtbench.flags.types import INT32_MAX, Place, Real, Seconds, Text, Whole
 
 _OPTIONS = (
     click.option("--url", required=True, type=Text(), metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS."),
@@ -31,7 +31,7 @@ _OPTIONS = (
         type=Text(),
         help="Users, as 8 or 1,4,16 (a stage each). Default 1 without a rate; with one, the most requests in flight.",
     ),
-    click.option("--concurrency-ramp-duration", type=Real(), metavar="S", help="Users enter one by one over so many seconds."),
+    click.option("--concurrency-ramp-duration", type=Seconds(), metavar="S", help="Users enter one by one over so many seconds."),
     click.option("--request-rate", type=Text(), help="Requests per second, as 8 or 2,4,8 (a stage each); inf: all at once."),
     click.option(
         *("--arrival-pattern", "--request-rate-mode"),
@@ -45,7 +45,7 @@ _OPTIONS = (
         show_default=True,
         help="Shape of gamma gaps: 1 Poisson, below burstier.",
     ),
-    click.option("--request-rate-ramp-duration", type=Real(), metavar="S", help="From 0 to --request-rate over so many seconds."),
+    click.option("--request-rate-ramp-duration", type=Seconds(), metavar="S", help="From 0 to --request-rate over so many seconds."),
     click.option(
         "--ramp-up-start-rps", type=Real(), help="With --ramp-up-end-rps in place of --request-rate: rises through the whole run."
     ),
@@ -74,8 +74,8 @@ _OPTIONS = (
     click.option("--streaming/--no-streaming", default=True, show_default=True, help="Tokens as they come, or one response."),
     click.option("--warmup-request-count", type=Whole(), default=0, show_default=True),
     click.option("--request-count", "--num-prompts", type=Whole(), help="Requests a stage."),
-    click.option("--benchmark-duration", type=Real(), help="Seconds a stage. Default with no count: 30."),
-    click.option("--request-timeout", type=Real(), default=120.0, show_default=True, help="Seconds, from due."),
+    click.option("--benchmark-duration", type=Seconds(), help="Seconds a stage. Default with no count: 30."),
+    click.option("--request-timeout", type=Seconds(), default=120.0, show_default=True, help="Seconds, from due."),
     click.option(
         "--transport", type=click.Choice(["wire", "grpc"]), default="wire", show_default=True, help="Our own HTTP/2, or grpc.aio."
     ),

@@ -183,6 +183,11 @@ def test_a_number_beyond_its_bound_is_refused_by_the_name_of_its_flag(scenario: 
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_seconds_are_read_with_units(scenario: Any) -> None:
+    asked = scenario("--benchmark-duration", "1m30s", "--request-timeout", "500ms")
+    assert (asked.load[0].duration_s, asked.stop.timeout_s) == (90, 0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -10,7 +10,7 @@ from trtbench.errors import UserError
 MOST_LEVELS = 64
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", re.ASCII)
-_DURATION = re.compile(rf"(?:{_AMOUNT.pattern}){{1,4}}", re.ASCII)
+DURATION = re.compile(rf"(?:{_AMOUNT.pattern}){{1,4}}", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
@@ -18,7 +18,7 @@ def duration(flag: str, text: str) -> str:
     """Seconds of `30`, `30s`, `500ms`, `2m`, `1m30s` or `1h`."""
     if _NUMBER.fullmatch(text):
         return f"{float(text):.10g}"
-    if not _DURATION.fullmatch(text):
+    if not DURATION.fullmatch(text):
         raise UserError(f"{flag} {text[:60]}: not a duration; write seconds, as 30, or 30s, 2m, 1h")
     return f"{sum(float(amount) * _SECONDS[unit] for amount, unit in _AMOUNT.findall(text)):.10g}"
 

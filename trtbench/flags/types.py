@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from trtbench.flags.foreign_values import DURATION, duration
 from trtbench.flags.numbers import REAL, WHOLE
 
 INT32_MAX = 2**31 - 1
@@ -57,6 +58,14 @@ class Real(_Bounded):
             self.fail(f"{value[:_SHOWN]!r} is not a finite number.", param, ctx)
         self._within(float(value), value, param, ctx)
         return float(value)
+
+
+class Seconds(Real):
+    """Seconds, as a number or with units: 30, 30s, 1m30s."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        in_units = isinstance(value, str) and DURATION.fullmatch(value)
+        return super().convert(duration("", value) if in_units else value, param, ctx)
 
 
 class Text(click.ParamType):  # type: ignore[type-arg]
