@@ -163,6 +163,7 @@ _KINDS = {
     "median": "<lognormal>",
     "sigma": "<lognormal>",
     "values": "<empirical>",
+    "left_out": "<empirical>",
     "weights": "<empirical>",
 }
 _TAGS: dict[type, str] = {Range: "<uniform>", Normal: "<normal>", Lognormal: "<lognormal>", Empirical: "<empirical>"}
