@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serving.command import RAN
 from serving.kserve import Serving
 from synthetic_run import write_synthetic_run
 
@@ -19,7 +20,10 @@ from trtbench.gpu.nvml import describe
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SHORT = [f"--set=load.{stage}.requests=2" for stage in range(4)] + ["--set=load.0.warmup_requests=0", "--set=engines=[int8]"]
+SHORT = [
+    *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((2, 4, 16, 2))),
+    *("--set=load.0.warmup_requests=0", "--set=engines=[int8]"),
+]
 SHORT_OF = {
     "hot-reload": [
         *("--set=load.0.duration_s=8", "--set=hot_reload.before_s=1", "--set=hot_reload.reloads=[{kind: new_version}]"),
@@ -38,11 +42,11 @@ SHORT_OF = {
     ],
     "encoder": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[16]", "--set=grid.max_queue_delay_us=[0]", "--set=engines=[fp16]"),
-        *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
+        *("--set=load.0.requests=4", "--set=load.0.warmup_requests=0", "--set=load.1.requests=12"),
     ],
     "encoder-long": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[8]]"),
-        *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0"),
+        *("--set=load.0.requests=16", "--set=load.0.warmup_requests=0"),
     ],
     "response-cache": [
         *(f"--set=load.{stage}.requests=10" for stage in range(4)),
@@ -51,10 +55,10 @@ SHORT_OF = {
     ],
     "batching": [
         *("--set=grid.repeats=1", "--set=grid.instances=[1]", "--set=grid.max_sequences=[8]", "--set=engines=[int8]"),
-        *("--set=load.0.requests=2", "--set=load.0.warmup_requests=0", "--set=load.1.requests=2"),
+        *("--set=load.0.requests=4", "--set=load.0.warmup_requests=0", "--set=load.1.requests=12"),
     ],
     "kv-cache": [
-        *(f"--set=load.{stage}.requests=2" for stage in range(7)),
+        *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((1, 4, 8, 8, 8, 8, 12))),
         *("--set=load.0.warmup_requests=0", "--set=workload.prefix.tokens=32", "--set=workload.output_tokens=12", "--set=engines=[int8]"),
     ],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
@@ -63,7 +67,7 @@ SHORT_OF = {
         *("--set=deployments.default.kv_cache.blocks=6", "--set=engines=[int8]"),
     ],
 }
-"""What makes a shipped scenario a matter of seconds; SHORT for those that are not named."""
+"""What makes a shipped scenario a matter of seconds, with a request for each user; SHORT for those that are not named."""
 
 
 def shown_commands() -> list[str]:
@@ -74,7 +78,7 @@ def shown_commands() -> list[str]:
 def trtbench(*arguments: str, cwd: Path) -> str:
     command = [sys.executable, "-m", "trtbench.cli", *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in RAN, done.stderr
     return done.stdout
 
 
