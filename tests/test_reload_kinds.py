@@ -167,7 +167,7 @@ def test_a_second_model_found_by_polling_without_and_with_warm_up(start_run: Sta
 def test_new_versions_beside_the_ones_before(start_run: StartRun) -> None:
     """Of three versions the last two serve; with each new one the server loads the one that stays once more."""
     kinds = [{"kind": "new_version"}, {"kind": "new_version"}]
-    command = start_run(MINI | asked(kinds, every_s=10, version_policy={"latest": 2}))
+    command = start_run(MINI | asked(kinds, every_s=18, rate=2, version_policy={"latest": 2}))
     assert after(command, 1)["version_policy"] == {"latest": {"num_versions": 2}}
     assert versions_ready(run_of(command)) == ["1", "2"]
     after(command, 2)
