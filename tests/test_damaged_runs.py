@@ -182,6 +182,16 @@ def test_the_requests_of_another_deployment_are_told(run: Path) -> None:
     assert (reason.grade, reason.figures["count"]) == ("invalid", 39)  # the rejected one was not sent
 
 
+def test_the_samples_of_another_deployment_are_named(run: Path) -> None:
+    path = run / "default-int8/samples.parquet"
+    table = pq.read_table(path)
+    later = pa.array([time + 2 * 10**14 for time in table["time_ns"].to_pylist()], pa.int64())
+    pq.write_table(table.set_column(table.column_names.index("time_ns"), "time_ns", later), path)
+    reason = codes(run)["damaged_foreign_samples"]
+    assert (reason.grade, reason.figures["count"]) == ("suspect", table.num_rows)
+    assert reason.figures["file"] == "default-int8/samples.parquet"
+
+
 def test_a_text_column_in_another_encoding_is_read(run: Path) -> None:
     path = run / "default-int8/samples.parquet"
     table = pq.read_table(path)

@@ -26,6 +26,21 @@ MOST_EXPANDED = 100_000
 """Values that the aliases of a document stand for."""
 MOST_DIGITS = 100
 
+
+@dataclass(frozen=True)
+class YamlBounds:
+    """Upper bounds of a document, and whether its quoted texts may have control characters."""
+
+    bytes: int = MOST_BYTES
+    characters: int = MOST_CHARACTERS
+    values: int = MOST_VALUES
+    digits: int = MOST_DIGITS
+    unprintable: bool = False
+
+
+OF_A_RUN_DIRECTORY = YamlBounds(64 * MOST_BYTES, 64 * MOST_BYTES, 64 * MOST_VALUES, 40 * MOST_DIGITS, unprintable=True)
+"""What trtbench dumped itself before these bounds were set."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {word: value for value, words in {True: ("true", "yes", "on"), False: ("false", "no", "off")}.items() for word in words}
@@ -41,12 +56,12 @@ class YamlError(UserError):
     """Text that is not read as YAML; the message names the place, the line, the key and the remedy."""
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, bounds: YamlBounds = YamlBounds()) -> Any:
     """The one document of a file. OSError when it cannot be read, YamlError when its content is refused."""
     with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise YamlError(f"{path}: over {MOST_BYTES >> 20} MiB, which is the upper bound of a YAML file here: give a smaller file")
+        data = file.read(bounds.bytes + 1)
+    if len(data) > bounds.bytes:
+        raise YamlError(f"{path}: over {bounds.bytes >> 20} MiB, which is the upper bound of a YAML file here: give a smaller file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,13 +69,13 @@ def read_yaml(path: Path) -> Any:
         raise YamlError(f"{path}:{line}: not UTF-8 ({error.reason}): save the file in UTF-8") from error
     if not text.strip():
         raise YamlError(f"{path}: is empty")
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), bounds=bounds)
 
 
-def parse_yaml(text: str, where: str, numbered: bool = True) -> Any:
+def parse_yaml(text: str, where: str, numbered: bool = True, bounds: YamlBounds = YamlBounds()) -> Any:
     """The one document of `text`; None for an empty one. `where` begins the YamlError, then comes the line if lines are `numbered`."""
     try:
-        return _Builder(yaml.parse(text, Loader=_Loader), where, numbered).document()
+        return _Builder(yaml.parse(text, Loader=_Loader), where, numbered, bounds).document()
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and numbered else ""
         tab = "; indent with spaces, not with tabs" if "\\t" in str(error.problem) or "\t" in text else ""
@@ -79,7 +94,8 @@ class _Anchor:
 class _Builder:
     """Events to values. Recursive, to `MOST_DEPTH`."""
 
-    def __init__(self, events: Iterator[Any], where: str, numbered: bool) -> None:
+    def __init__(self, events: Iterator[Any], where: str, numbered: bool, bounds: YamlBounds) -> None:
+        self._bounds = bounds
         self._events = events
         self._where = where
         self._numbered = numbered
@@ -110,8 +126,8 @@ class _Builder:
             self._anchors[event.anchor] = anchor
         before = self._nodes
         self._nodes += 1
-        if self._nodes > MOST_VALUES:
-            self._refuse(event, f"over {MOST_VALUES:,} values, which is the upper bound: give a smaller document")
+        if self._nodes > self._bounds.values:
+            self._refuse(event, f"over {self._bounds.values:,} values, which is the upper bound: give a smaller document")
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
         elif len(self._key) >= MOST_DEPTH:
@@ -178,9 +194,9 @@ class _Builder:
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
-        if len(text) > MOST_CHARACTERS:
-            self._refuse(event, f"a text of {len(text):,} characters, the upper bound is {MOST_CHARACTERS:,}: shorten it")
-        if found := _UNPRINTABLE.search(text):
+        if len(text) > self._bounds.characters:
+            self._refuse(event, f"a text of {len(text):,} characters, the upper bound is {self._bounds.characters:,}: shorten it")
+        if not self._bounds.unprintable and (found := _UNPRINTABLE.search(text)):
             self._refuse(event, f"the control character U+{ord(found[0]):04X}: remove it")
         if not event.implicit[0]:  # quoted, or a block
             return text
@@ -198,8 +214,8 @@ class _Builder:
             return float(text.replace(".", "", 1))
         if not _FLOAT.fullmatch(text):
             return text
-        if len(text) > MOST_DIGITS:
-            self._refuse(event, f"a number of {len(text):,} characters, the upper bound is {MOST_DIGITS}")
+        if len(text) > self._bounds.digits:
+            self._refuse(event, f"a number of {len(text):,} characters, the upper bound is {self._bounds.digits}")
         return int(text.replace("_", "")) if _INTEGER.fullmatch(text) else float(text.replace("_", ""))
 
     def _refuse(self, event: Any, why: str) -> NoReturn:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trtbench.analysis.verdict import Grade, Reason
 from trtbench.records import Event
-from trtbench.rundir import MISSING, DeploymentDirectory, Loss, Requests
+from trtbench.rundir import MISSING, DeploymentDirectory, Loss, Requests, Samples
 
 _GRADES: dict[str, Grade] = {
     "missing": "invalid",
@@ -18,6 +18,7 @@ _GRADES: dict[str, Grade] = {
     "events": "suspect",
     "columns": "suspect",
     "foreign": "invalid",
+    "foreign_samples": "suspect",
 }
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
 """Figures rest on these; without another file, fewer figures are shown."""
@@ -35,12 +36,14 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
             yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
 
 
-def note_foreign(directory: DeploymentDirectory, requests: Requests, events: Sequence[Event]) -> None:
-    """Requests that were sent before the deployment began or after it ended, which `events`, its own, say: another one's file."""
+def note_foreign(directory: DeploymentDirectory, requests: Requests, samples: Samples, events: Sequence[Event]) -> None:
+    """Requests and samples of before the deployment began or after it ended, which `events`, its own, say: another one's file."""
     times = {event.kind: event.time_ns for event in events}
     if "deployment_started" not in times or "deployment_finished" not in times:
         return
+    start_ns, end_ns = times["deployment_started"], times["deployment_finished"]
     sent = requests.sent_ns[requests.sent_ns != MISSING]
-    foreign = int(((sent < times["deployment_started"]) | (sent > times["deployment_finished"])).sum())
-    if foreign:
+    if foreign := int(((sent < start_ns) | (sent > end_ns)).sum()):
         directory.losses.note(directory.requests_parquet, "foreign", foreign)
+    if foreign := samples.outside(start_ns, end_ns):
+        directory.losses.note(directory.samples_parquet, "foreign_samples", foreign)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trtbench.analysis.cancel_control import CancelControl, cancel_controls
 from trtbench.analysis.cancellation import Cancellation, cancellation
 from trtbench.analysis.context_limit import ContextLimits, context_limits
+from trtbench.analysis.damage import note_foreign
 from trtbench.analysis.engine_gauges import missing_families, tokens_beyond_ours, without_stale
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.gpu_health import GpuHealth, gpu_health
@@ -96,7 +97,7 @@ def deployment_result(
     """`events` are this deployment's own."""
     recorded, (requests, counting) = requests, with_counts(requests)
     facts = deployment_facts(directory.name, directory.read_facts("deployment.json"), directory.read_facts("engine.json"))
-    samples = directory.samples()
+    samples = read = directory.samples()
     missing_metrics, stale_pages = missing_families(samples), 0
     if facts.provider != "openvino":  # whose gauges are right at rest too
         samples, stale_pages = without_stale(samples, requests)
@@ -104,6 +105,8 @@ def deployment_result(
     stages = tuple(
         measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
     )
+    if stages:
+        note_foreign(directory, recorded, read, events)
     opened = {stage.span.name for stage in stages}
     why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
     missing = {stage.label: requests.stage(stage.label) for stage in scenario.load if stage.label not in opened}

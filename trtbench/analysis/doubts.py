@@ -13,6 +13,7 @@ _OF_A_WHOLE_DEPLOYMENT = frozenset(
         "damaged_columns",
         "damaged_events",
         "damaged_foreign",
+        "damaged_foreign_samples",
         "damaged_lines",
         "damaged_missing",
         "damaged_rows",

@@ -18,7 +18,7 @@ from trtbench.analysis.cell import LATENCIES, Cell
 from trtbench.analysis.client_validity import transport_reasons
 from trtbench.analysis.comparison import Comparison, StageRatios, compare
 from trtbench.analysis.context_limit import ContextLimits, Limit
-from trtbench.analysis.damage import damage_reasons, note_foreign
+from trtbench.analysis.damage import damage_reasons
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
 from trtbench.analysis.doubts import Doubt, Doubts
 from trtbench.analysis.engine_counts import DraftsByRequest, ReuseByRequest
@@ -65,7 +65,7 @@ from trtbench.analysis.workers import Worker
 from trtbench.history import Resumption, current, is_interrupted, length_s, resumptions, sessions
 from trtbench.records import Environment, Event
 from trtbench.rundir import DeploymentDirectory, RunDirectory
-from trtbench.scenario import Scenario, load_scenario
+from trtbench.scenario import Scenario, load_run_scenario
 
 __all__ = [  # what report/ may know of analysis/
     "LATENCIES",
@@ -175,7 +175,7 @@ class Summary:
 
 def summarise(run: RunDirectory) -> Summary:
     """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
-    scenario, environment, events = load_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
+    scenario, environment, events = load_run_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
     of_attempts = current(events)
     results: list[DeploymentResult] = []
     said: dict[str, Answers] = {}
@@ -245,7 +245,6 @@ def _deployment(
         reasons += stage_reasons(result, stage, scenario, cpu_count)
     if result.stages:
         directory.note_missing(result.facts.mode == "own")
-        note_foreign(directory, requests, events)
     if len(scenario.engines) < 2:  # nobody to agree with
         return result, reasons, {}, {}
     return result, reasons, outputs(requests), embeddings(requests)

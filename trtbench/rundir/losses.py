@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-What = Literal["missing", "unreadable", "lines", "torn", "rows", "values", "events", "columns", "foreign"]
+What = Literal["missing", "unreadable", "lines", "torn", "rows", "values", "events", "columns", "foreign", "foreign_samples"]
 """missing, unreadable: a whole file. lines: lines of a JSON-lines file that are no JSON. torn: a last line without its end, as a kill
 leaves it. rows: records that contradict themselves or lack what each must have. values: of rows that are kept, a number beyond 64 bits (the
 nearest stands for it) or another type (left empty). events: events without the data of their kind.
-columns: those that a file of requests has had since format 1. foreign: requests that were
-sent while the deployment did not run."""
+columns: those that a file of requests has had since format 1. foreign, foreign_samples: requests
+that were sent, and samples that were taken, while the deployment did not run."""
 
 _WHY_CHARACTERS = 200
 

@@ -38,6 +38,11 @@ class Samples:
                 rest._by_series[name, label] = (times[kept], values[kept])
         return rest
 
+    def outside(self, start_ns: int, end_ns: int) -> int:
+        """How many readings lie before `start_ns` or after `end_ns`."""
+        ends = (np.searchsorted(times, (start_ns, end_ns + 1)) for times, _ in self._by_series.values())
+        return sum(len(times) for times, _ in self._by_series.values()) - sum(int(end - start) for start, end in ends)
+
     def names(self) -> list[str]:
         return sorted({name for name, _ in self._by_series})
 

@@ -14,7 +14,7 @@ from trtbench.scenario.hot_reload import HotReload, PlannedReload, Reload, Versi
 from trtbench.scenario.lengths import Empirical, Lengths, Lognormal, Normal, Range
 from trtbench.scenario.part import NAME_PATTERN, Name, Problem, ScenarioError
 from trtbench.scenario.ramp import Ramp, UserRamp
-from trtbench.scenario.reading import load_scenario, parse_part, parse_scenario
+from trtbench.scenario.reading import load_run_scenario, load_scenario, parse_part, parse_scenario
 from trtbench.scenario.replicas import Replicas
 from trtbench.scenario.request_kind import Cancel, Dataset, Prefix, RequestKind, Sessions
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
@@ -92,6 +92,7 @@ __all__ = [
     "cells_of",
     "check_headers",
     "expected_hit_ratio",
+    "load_run_scenario",
     "load_scenario",
     "metadata_of",
     "parse_part",

@@ -2,15 +2,20 @@
 
 A bound is where a value stops being a load, not where a machine ends: memory, disk and open files are checked by the preflight. The
 same bounds are `minimum` and `maximum` in `trtbench schema`, and a table in docs/scenarios.md.
+
+The scenario of a run directory was checked when the run began, by the rules of that version. It is read again with the validation
+context `OF_A_RUN`, under which an upper bound that came later does not keep an older run from being reported.
 """
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 INT32 = 2**31 - 1
@@ -24,6 +29,31 @@ MOST_DEPLOYMENTS = 1_000
 """Of one scenario, those of a grid or a scaling counted with their repeats."""
 _MOST_BYTES = 2**50
 _MOST_KEY_DIGITS = 20
+OF_A_RUN = {"of_a_run": True}
+
+
+def is_of_a_run(info: ValidationInfo) -> bool:
+    """Whether the scenario is read as that of a run directory."""
+    return info.context is OF_A_RUN
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Metadata of a `str` or a `dict`: its greatest length."""
+
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self.fitting, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = dict(handler(schema))
+        return found | {"maxLength" if found.get("type") == "string" else "maxProperties": self.most}
+
+    def fitting(self, value: Sized, info: ValidationInfo) -> Sized:
+        if len(value) > self.most and not is_of_a_run(info):
+            raise ValueError(f"must have at most {self.most} {'characters' if isinstance(value, str) else 'items'}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -34,8 +64,11 @@ class Between:
     most: float
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        check = self.whole if source is int else self.real
-        return core_schema.no_info_before_validator_function(check, handler(source))
+        def check(value: object, info: ValidationInfo) -> float:
+            bounds = self.widened if is_of_a_run(info) else self
+            return bounds.whole(value) if source is int else bounds.real(value)
+
+        return core_schema.with_info_before_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return dict(handler(schema)) | {"minimum": self.least, "maximum": self.most}
@@ -53,6 +86,12 @@ class Between:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not self.least <= value <= self.most:
             raise ValueError(f"must be a number from {self.shown}")
         return float(value)
+
+    @property
+    def widened(self) -> Between:
+        """For the scenario of a run: what is above 0 stays so, a ratio stays one, and no number is too large."""
+        least = -sys.float_info.max if self.least < 0 else math.floor(self.least) or (sys.float_info.min if self.least else 0)
+        return Between(least, self.most if self.most <= 1 else sys.float_info.max)
 
     @property
     def shown(self) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
-from trtbench.scenario.bounds import MOST_DEPLOYMENTS, Count, Instances, Microseconds
+from trtbench.scenario.bounds import MOST_DEPLOYMENTS, OF_A_RUN, Count, Instances, Microseconds, is_of_a_run
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.part import MOST_NAME_CHARACTERS, NAME_PATTERN
 from trtbench.scenario.response_cache import LocalCache, RedisCache, ResponseCache
@@ -51,13 +51,13 @@ class Grid(Rounds):
         return {axis: values for axis in _AXES if (values := getattr(self, axis))}
 
     @model_validator(mode="after")
-    def _varies(self) -> Grid:
+    def _varies(self, info: ValidationInfo) -> Grid:
         if not self.axes and self.repeats == 1:
             raise ValueError(f"has no axis and one repeat, so nothing to compare: give one of {', '.join(_AXES)}")
         if self.search and self.repeats < LEAST_SEARCH_REPEATS:
             raise ValueError(f"search drops cells after two rounds, repeats is {self.repeats}: set repeats to 3 or more, or drop search")
         runs = math.prod(map(len, self.axes.values())) * self.repeats
-        if runs > MOST_DEPLOYMENTS:
+        if runs > MOST_DEPLOYMENTS and not is_of_a_run(info):
             raise ValueError(f"makes {runs:,} deployments, the upper bound is {MOST_DEPLOYMENTS:,}: drop values, or lower repeats")
         for axis, values in self.axes.items():
             told = self.labels_of(axis)
@@ -93,7 +93,7 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
         name = "-".join(_label(axis, value) for axis, value in chosen.items()) or base_name
         _check_name(name, f"{name}-r{grid.repeats}")
         try:
-            cells[name] = Deployment.model_validate(_changed(base, chosen))
+            cells[name] = Deployment.model_validate(_changed(base, chosen), context=OF_A_RUN)  # each value is within its axis' bounds
         except ValidationError as error:
             left_out[name] = "; ".join(worded(problem, Deployment) for problem in error.errors())
     return Cells(cells, left_out)

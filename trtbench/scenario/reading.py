@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from trtbench.override import apply_override
+from trtbench.scenario.bounds import OF_A_RUN
 from trtbench.scenario.part import Problem, ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.wording import worded
-from trtbench.strict_yaml import YamlError, read_yaml
+from trtbench.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, read_yaml
 
 PartType = TypeVar("PartType", bound=BaseModel)
 
@@ -22,27 +23,39 @@ _MOST_SHOWN_BITS = 400  # 120 digits
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario file and apply `key.path=value` overrides; ScenarioError on anything that does not hold."""
+    tree = _mapping(path, YamlBounds(), "`trtbench scenarios` lists those that ship")
+    for override in overrides:
+        apply_override(tree, override)
+    return parse_scenario(tree, str(path))
+
+
+def load_run_scenario(path: Path) -> Scenario:
+    """The scenario of a run directory, which an older version may have written: without the bounds that a new run has to keep."""
+    tree = _mapping(path, OF_A_RUN_DIRECTORY, "put the run's own in its place")
+    return parse_part(Scenario, tree, str(path), OF_A_RUN)
+
+
+def _mapping(path: Path, bounds: YamlBounds, unread: str) -> dict[str, Any]:
+    """`unread`: the remedy where the file cannot be read."""
     try:
-        tree = read_yaml(path)
+        tree = read_yaml(path, bounds)
     except OSError as error:
-        raise ScenarioError(f"{path}: cannot be read ({error.strerror}); `trtbench scenarios` lists those that ship") from error
+        raise ScenarioError(f"{path}: cannot be read ({error.strerror}); {unread}") from error
     except YamlError as error:
         raise ScenarioError(str(error)) from error
     if not isinstance(tree, dict):
         raise ScenarioError(f"{path}: a scenario is a mapping with at least `name` and `load`")
-    for override in overrides:
-        apply_override(tree, override)
-    return parse_scenario(tree, str(path))
+    return tree
 
 
 def parse_scenario(tree: dict[str, Any], where: str) -> Scenario:
     return parse_part(Scenario, tree, where)
 
 
-def parse_part(part: type[PartType], tree: dict[str, Any], where: str) -> PartType:
-    """`where` begins every line of the ScenarioError."""
+def parse_part(part: type[PartType], tree: dict[str, Any], where: str, context: dict[str, bool] | None = None) -> PartType:
+    """`where` begins every line of the ScenarioError; `context`: None, or OF_A_RUN."""
     try:
-        return part.model_validate(tree)
+        return part.model_validate(tree, context=context)
     except ValidationError as error:
         problems = list(_problems(error, tree, part))
         raise ScenarioError("\n".join(_line(problem, where) for problem in problems), problems) from error

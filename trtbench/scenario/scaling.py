@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from trtbench.scenario.bounds import Instances, RatioInside, Servers, Threads
+from trtbench.scenario.bounds import OF_A_RUN, Instances, RatioInside, Servers, Threads
 from trtbench.scenario.deployment import Deployment
 from trtbench.scenario.gpu import GpuName
 from trtbench.scenario.ramp import Ramp
@@ -67,7 +67,7 @@ class Scaling(Rounds):
         for units in sorted({self.point_of(name)[1] for name in deployments}):
             for number, stage in enumerate(stages):
                 try:
-                    self.stage_at(stage, units)
+                    Stage.model_validate(self.stage_at(stage, units).model_dump())
                 except ValidationError as error:
                     key = ".".join(map(str, error.errors()[0]["loc"][:1]))
                     why = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -91,7 +91,7 @@ class Scaling(Rounds):
             return stage
         level = "concurrency" if stage.mode == "concurrency" else "rate"
         grown: dict[str, Any] = {key: value * units for key in (level, "requests", "warmup_requests") if (value := getattr(stage, key))}
-        return Stage.model_validate(stage.model_dump() | grown | {"name": stage.label})
+        return stage.model_copy(update=grown | {"name": stage.label})
 
     def named(self, stage: Stage) -> Stage:
         """A level that is multiplied must not stand in the name as if it were the level of every point."""
@@ -132,4 +132,4 @@ def _at(base: Deployment, axis: Axis, value: Any) -> Deployment:
         tree["replicas"] |= {"servers": 1, "gpus": ()} | {axis: value}
     else:
         tree[axis] = value
-    return Deployment.model_validate(tree)
+    return Deployment.model_validate(tree, context=OF_A_RUN)  # the base and the axes are within their own bounds

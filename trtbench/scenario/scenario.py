@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from trtbench.scenario.bounds import MOST_DEPLOYMENTS, IntervalMs, LimitMs, RatioAboveZero, Seconds, SecondsOrNone, Seed, Windows
+from trtbench.scenario.bounds import (
+    MOST_DEPLOYMENTS,
+    AtMost,
+    IntervalMs,
+    LimitMs,
+    RatioAboveZero,
+    Seconds,
+    SecondsOrNone,
+    Seed,
+    Windows,
+    is_of_a_run,
+)
 from trtbench.scenario.build_options import BuildOptions, Dtype
 from trtbench.scenario.client import ClientSettings
 from trtbench.scenario.context_limit import ContextLimit
@@ -72,13 +83,13 @@ class Scenario(Part):
     """What is asked. The run is engines x deployments, each under every stage of load."""
 
     name: Name
-    purpose: str = Field("", max_length=2000, description="One line: what this experiment is for.")
+    purpose: Annotated[str, AtMost(2000)] = Field("", description="One line: what this experiment is for.")
     task: Task = Field("generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.")
     model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
-    deployments: dict[Name, Deployment] = Field({"default": Deployment()}, min_length=1, max_length=MOST_DEPLOYMENTS)
+    deployments: Annotated[dict[Name, Deployment], AtMost(MOST_DEPLOYMENTS)] = Field({"default": Deployment()}, min_length=1)
     grid: Grid | None = Field(None, description="Multiply the one deployment over batching settings; each cell becomes a deployment.")
     scaling: Scaling | None = Field(
         None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
@@ -140,8 +151,10 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
-    def _directories_are_distinct(self) -> Scenario:
+    def _directories_are_distinct(self, info: ValidationInfo) -> Scenario:
         """A deployment's directory in the run is <name>-<engine>."""
+        if is_of_a_run(info):
+            return self
         for name in self.deployments:
             if name in RUN_FILES or re.fullmatch(r"(requests|client)-\d+(\.\w+)?", name):
                 raise ValueError(f"deployments.{name}: the run directory has a file or directory of this name: choose another name")
@@ -198,10 +211,11 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
-    def _scaling_fits(self) -> Scenario:
+    def _scaling_fits(self, info: ValidationInfo) -> Scenario:
         if self.scaling:
             self.scaling.check_load(self.load)
-            self.scaling.check_points(self.load, self.deployments)
+            if not is_of_a_run(info):
+                self.scaling.check_points(self.load, self.deployments)
         for name, deployment in self.deployments.items():
             replicas = deployment.replicas
             if replicas.count == 1 and replicas.balancer == "client":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from trtbench.records import LoadMode
 from trtbench.scenario.bounds import (
@@ -21,6 +21,7 @@ from trtbench.scenario.bounds import (
     Speed,
     TraceBlockTokens,
     UserCount,
+    is_of_a_run,
 )
 from trtbench.scenario.part import Name, Part
 from trtbench.scenario.ramp import Ramp, Rate, Users
@@ -115,9 +116,11 @@ class Stage(Part):
         return self
 
     @model_validator(mode="after")
-    def _ends(self) -> Stage:
+    def _ends(self, info: ValidationInfo) -> Stage:
         if self.mode != "trace" and self.requests is None and self.duration_s is None:
             raise ValueError("a stage needs requests, duration_s, or both (it ends at the first)")
+        if is_of_a_run(info):
+            return self
         sent = max(self.requests or 0 if self.duration_s is None else 0, self.warmup_requests)
         if self.mode not in ("trace", "concurrency") and not isinstance(self.rate, Ramp) and sent > self.level * MOST_SECONDS:
             raise ValueError(

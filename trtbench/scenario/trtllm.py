@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from trtbench.scenario.bounds import (
     Bytes,
@@ -17,6 +17,7 @@ from trtbench.scenario.bounds import (
     PeriodMsOrNone,
     RatioAboveZero,
     finite,
+    is_of_a_run,
 )
 from trtbench.scenario.part import Part
 
@@ -159,6 +160,7 @@ class LlmApi(Part):
     options: dict[str, Any] = Field({}, description="Further keywords of tensorrt_llm.LLM; refused where the version does not know one.")
 
     @model_validator(mode="after")
-    def _finite(self) -> LlmApi:
-        finite(self.options, "options")
+    def _finite(self, info: ValidationInfo) -> LlmApi:
+        if not is_of_a_run(info):
+            finite(self.options, "options")
         return self
