@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trtbench.analysis.estimate import Estimate
+from trtbench.analysis.latency import Percentile
 from trtbench.analysis.race import Drop
 from trtbench.analysis.stages import StageResult
 
-Percentile = Literal["p50", "p99"]
 Figure = Literal["goodput", "output_token_throughput", "request_throughput"]
 LATENCIES = ("ttft_ns", "itl_ns", "e2e_latency_ns")
 
@@ -64,11 +64,6 @@ def figure_by(cells: Sequence[Cell]) -> Figure:
     if any(cell.goodput for cell in cells):
         return "goodput"
     return "output_token_throughput" if any(cell.output_token_throughput for cell in cells) else "request_throughput"
-
-
-def percentile_of(stages: Sequence[StageResult], latency: str) -> Percentile:
-    """P99 only where every one of them has it, so that no two are compared at different percentiles."""
-    return "p99" if stages and all(getattr(stage.latency, latency).p99 is not None for stage in stages) else "p50"
 
 
 def cell_of(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from trtbench.analysis.cell import LATENCIES, Cell, Figure, Percentile, cell_of, figure_by, percentile_of, with_pareto
+from trtbench.analysis.cell import LATENCIES, Cell, Figure, cell_of, figure_by, with_pareto
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.doubts import Doubt
 from trtbench.analysis.estimate import Estimate
+from trtbench.analysis.latency import Percentile, percentile_of
 from trtbench.analysis.race import SLO_KEPT_RATIO, Drop
 from trtbench.analysis.scores import score
 from trtbench.analysis.stages import StageResult
@@ -93,7 +94,7 @@ def _frontier(
         if stage is not None and stage.supports_rates:
             rounds[cell][grid.round_of(result.facts.deployment)] = stage
     every = [stage for of_cell in rounds.values() for stage in of_cell.values()]
-    percentiles = {latency: percentile_of(every, latency) for latency in LATENCIES}
+    percentiles = {latency: percentile_of([stage.latency for stage in every], latency) for latency in LATENCIES}
     drops = _drops(events, dtype, label)
     cells = []
     for name, of_cell in rounds.items():

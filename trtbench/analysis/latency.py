@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from trtbench.analysis.sending import send_lags_ns
 from trtbench.rundir import MISSING, Ints, Requests
 
 NS_PER_S = 1_000_000_000
+Percentile = Literal["p50", "p99"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Latency:
     def first_answer_ns(self) -> Distribution:
         """TTFT; end to end latency where no request has a first token."""
         return self.ttft_ns if self.ttft_ns.count or not self.e2e_curve_ns else self.e2e_latency_ns
+
+
+def percentile_of(latencies: Sequence[Latency], name: str) -> Percentile:
+    """P99 only where every one of them has it, so that no two are compared at different percentiles."""
+    return "p99" if latencies and all(getattr(latency, name).p99 is not None for latency in latencies) else "p50"
 
 
 def ttft_ns(requests: Requests) -> Ints:

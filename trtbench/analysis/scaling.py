@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.cell import Percentile, percentile_of
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.estimate import Estimate
+from trtbench.analysis.latency import Percentile, percentile_of
 from trtbench.analysis.scalability_law import ScalabilityLaw, fit_law
 from trtbench.analysis.scaling_limits import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.analysis.stages import StageResult
@@ -106,7 +106,7 @@ def _rounds(axis: Axis, label: str, dtype: str, scaling: Scaling, results: Seque
 
 
 def _curve(axis: Axis, label: str, dtype: str, scaling: Scaling, rounds: Rounds, cpu_count: int) -> ScalingCurve:
-    percentile = percentile_of([stage for repeats in rounds.values() for _, stage in repeats.values()], "e2e_latency_ns")
+    percentile = percentile_of([stage.latency for repeats in rounds.values() for _, stage in repeats.values()], "e2e_latency_ns")
     cells = scaling.points(axis).items()
     points = tuple(_point(name, units, rounds, percentile, scaling.repeats, cpu_count) for units, name in cells)
     bound = scaling.efficiency_bound_ratio
