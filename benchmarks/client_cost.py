@@ -1,10 +1,11 @@
-"""What does a streamed response cost the client? trtbench's own transport, grpc.aio and NVIDIA's perf_analyzer against one real Triton.
+"""What does a streamed response cost the client? trtbench, a client over grpc.aio and NVIDIA's perf_analyzer against one real Triton.
 
     python benchmarks/client_cost.py [--perf-analyzer PATH] [--streams 16 64] [--rate 2000] [--rounds 3] [--seconds 8]
 
 All take turns on one server that streams the same responses to each, without a rate as fast as it can: what the machine does to one it
-does to all. A bare loop of Python that only reads (bare_loop.py) takes its turn too: the floor of any client in Python. CPU is of the
-whole client process, over the part of each turn in which its load was steady. perf_analyzer is no part of trtbench; the wheel
+does to all. grpc.aio's turn is that of an ordinary client which parses and stamps each response and records nothing (grpc_client.py).
+A bare loop of Python that only reads (bare_loop.py) takes its turn too: the floor of any client in Python. CPU is of the whole client
+process, over the part of each turn in which its load was steady. perf_analyzer is no part of trtbench; the wheel
 `tritonclient==2.44.0` carries one.
 
 Bounds: trtbench at most 1/2 of perf_analyzer's with the kernel's stamps, 1/3 without, and 1/4 of grpc.aio's.
@@ -23,6 +24,7 @@ from statistics import median
 
 import psutil
 from bare_loop import bare_cost_us
+from grpc_client import grpc_cost_us
 
 from trtbench.calibration.description import MODEL
 from trtbench.calibration.drive import drive
@@ -34,9 +36,8 @@ from trtbench.serving.installation import find_tritonserver
 
 RESPONSES = 64  # of one request
 CLIENTS = {
-    "wire, kernel stamps": ClientSettings(transport="wire"),
-    "wire, user stamps": ClientSettings(transport="wire", kernel_stamps=False),
-    "grpc.aio": ClientSettings(transport="grpc"),
+    "wire, kernel stamps": ClientSettings(),
+    "wire, user stamps": ClientSettings(kernel_stamps=False),
 }
 BOUNDS = (
     ("wire, kernel stamps", "perf_analyzer", 1 / 2),
@@ -94,7 +95,8 @@ def main() -> None:
             for _ in range(arguments.rounds):
                 for name, settings in CLIENTS.items():
                     costs.setdefault(name, []).append(our_cost_us(target, settings, streams, gap_us, arguments.seconds))
-                costs.setdefault("bare loop", []).append(bare_cost_us(target, streams, gap_us, RESPONSES, arguments.seconds))
+                for name, cost_us in (("grpc.aio", grpc_cost_us), ("bare loop", bare_cost_us)):
+                    costs.setdefault(name, []).append(cost_us(target, streams, gap_us, RESPONSES, arguments.seconds))
                 if binary := arguments.perf_analyzer:
                     cost = perf_analyzer_cost_us(binary, target.url, streams, gap_us, arguments.seconds)
                     costs.setdefault("perf_analyzer", []).append(cost)

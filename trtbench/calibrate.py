@@ -19,6 +19,7 @@ from trtbench.calibration.figures import Calibration, Ceiling, SendLag, StreamFi
 from trtbench.calibration.stamp import StampError
 from trtbench.errors import UserError
 from trtbench.flags.bench import bench_address
+from trtbench.flags.explained import flag_error
 from trtbench.flags.files import check_can_write
 from trtbench.flags.numbers import whole_numbers
 from trtbench.foreign_text import harmless
@@ -26,7 +27,7 @@ from trtbench.interrupts import signals_end_in_their_codes
 from trtbench.load.client import ConnectError
 from trtbench.load.member import WorkerError
 from trtbench.rundir import write_json
-from trtbench.scenario import ClientSettings
+from trtbench.scenario import ClientSettings, ScenarioError, parse_part
 from trtbench.serving.server import ServerError
 
 _STREAMS, _QUICK_STREAMS = (1, 64, 256, 1024), (1, 64)
@@ -37,7 +38,7 @@ _MOST_STREAMS = 100_000
 def calibrate_command(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> int:
     """1 when a server did not start or was lost, and when what was recorded is not what was sent."""
     counts = _counts(streams) if streams is not None else _QUICK_STREAMS if quick else _STREAMS
-    settings = ClientSettings.model_validate({"transport": transport})
+    settings = _settings(transport)
     if json_path:
         check_can_write("--json", json_path)
     if url:
@@ -60,6 +61,13 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
     out.print(_ceiling(calibration.ceiling))
     out.print(_send_lag_table(calibration.send_lag))
     return 0
+
+
+def _settings(transport: str) -> ClientSettings:
+    try:
+        return parse_part(ClientSettings, {"transport": transport}, "calibrate")
+    except ScenarioError as error:
+        raise flag_error(error.problems, {"transport": "--transport"}) from error
 
 
 def _counts(streams: str) -> tuple[int, ...]:

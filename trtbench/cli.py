@@ -171,7 +171,7 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
     "--url", type=Text(), metavar="HOST:PORT", help="gRPC endpoint of a Triton that serves the calibration model; default: one is started."
 )
 @click.option("--streams", type=Text(), help="Streams at once, a row each, as 1,64. Default: 1,64,256,1024; with --quick 1,64.")
-@click.option("--transport", type=click.Choice(["wire", "grpc"]), default="wire", show_default=True, help="The client to calibrate.")
+@click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only one.")
 @click.option("--quick", is_flag=True, help="A second a row: about 15 s in all.")
 @click.option("--json", "json_path", type=Place(), help="Write all figures here.")
 def calibrate(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> None:

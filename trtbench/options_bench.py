@@ -76,9 +76,7 @@ _OPTIONS = (
     click.option("--request-count", "--num-prompts", type=Whole(), help="Requests a stage."),
     click.option("--benchmark-duration", type=Seconds(), help="Seconds a stage. Default with no count: 30."),
     click.option("--request-timeout", type=Seconds(), default=120.0, show_default=True, help="Seconds, from due."),
-    click.option(
-        "--transport", type=click.Choice(["wire", "grpc"]), default="wire", show_default=True, help="Our own HTTP/2, or grpc.aio."
-    ),
+    click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only one."),
     click.option("--workers", type=Whole(), help="Processes that send. Default: what the load needs."),
     click.option("--streams-per-connection", type=Whole(), help="Default: 1, more beyond 4,000 streams a worker."),
     click.option("--requests-per-stream", type=Whole(), help="1: a stream each. Default: up to 1 MB of requests, 15 s."),

@@ -14,18 +14,13 @@ from trtbench.scenario import ClientSettings
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(params=["wire", "grpc"])
-def settings(request: pytest.FixtureRequest) -> ClientSettings:
-    return ClientSettings(transport=request.param)
-
-
 @pytest.mark.parametrize(("streams", "gap_us"), [(1, 1000), (10, 1000), (64, 6400), (1024, 102_400)])
 def test_the_pace_is_kept_over_all_streams(streams: int, gap_us: int) -> None:
     assert REPLAY_PACE.gap_us(streams) == gap_us
 
 
-def test_streams(replay: str, settings: ClientSettings) -> None:
-    found = asyncio.run(measure_streams("replay", inspect_target(replay, MODEL), settings, 8, Pace(800, 1000), 0.3))
+def test_streams(replay: str) -> None:
+    found = asyncio.run(measure_streams("replay", inspect_target(replay, MODEL), ClientSettings(), 8, Pace(800, 1000), 0.3))
     assert (found.failed, found.gap_us) == (0, 10_000)
     assert found.accuracy is not None
     assert found.accuracy.responses >= 8 * 7  # a request has 7 responses or more
@@ -38,14 +33,14 @@ def test_streams(replay: str, settings: ClientSettings) -> None:
         assert 0 < kernel.ttft_ns.mean < user.ttft_ns.mean  # the kernel's stamp is the earlier one
 
 
-def test_ceiling(replay: str, settings: ClientSettings) -> None:
-    found = asyncio.run(measure_ceiling(inspect_target(replay, MODEL), settings, 0.3))
+def test_ceiling(replay: str) -> None:
+    found = asyncio.run(measure_ceiling(inspect_target(replay, MODEL), ClientSettings(), 0.3))
     assert found.failed == 0
     assert found.responses_per_s > 2000
     assert found.cores > 0
 
 
-def test_send_lag(replay: str, settings: ClientSettings) -> None:
-    found = asyncio.run(measure_send_lag(inspect_target(replay, MODEL), settings, 200, 0.5))
+def test_send_lag(replay: str) -> None:
+    found = asyncio.run(measure_send_lag(inspect_target(replay, MODEL), ClientSettings(), 200, 0.5))
     assert (found.requests, found.failed, found.send_lag_ns.count) == (100, 0, 100)
     assert found.send_lag_ns.min is not None and found.send_lag_ns.min >= 0

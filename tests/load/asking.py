@@ -1,4 +1,4 @@
-"""Asks a server through one of our clients, as the generator would."""
+"""Asks a server through our client, as the generator would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trtbench.clock import now_ns
-from trtbench.load.client import Client, GrpcClient, Limits
+from trtbench.load.client import Client, Limits
 from trtbench.load.event_loop import new_loop
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target, inspect_target
@@ -19,8 +19,6 @@ from trtbench.load.wire_client import WireClient
 from trtbench.records import RequestRecord
 from trtbench.scenario import ClientSettings, Workload
 
-CLIENTS: dict[str, Any] = {"grpc": GrpcClient, "wire": WireClient}
-EVERY_CLIENT = pytest.mark.parametrize(("transport", "fast_loop"), [("grpc", False), ("grpc", True), ("wire", False), ("wire", True)])
 EVERY_LOOP = pytest.mark.parametrize("fast_loop", [False, True], ids=["asyncio", "uvloop"])
 
 LATER_NS = 20_000_000_000
@@ -53,7 +51,6 @@ def on_loop(main: Awaitable[None], fast_loop: bool) -> None:
 
 def with_client(
     target: Target,
-    transport: str,
     fast_loop: bool,
     body: Callable[[Any], Awaitable[None]],
     settings: ClientSettings | None = None,
@@ -63,7 +60,7 @@ def with_client(
     facts: dict[str, Any] = {}
 
     async def main() -> None:
-        client: Client = CLIENTS[transport](target, workload or Workload(), settings or ClientSettings(transport=transport))
+        client: Client = WireClient(target, workload or Workload(), settings or ClientSettings())
         try:
             await body(client)
         finally:
@@ -79,20 +76,20 @@ async def send(client: Client, record: RequestRecord, limits: Limits | None = No
     return record
 
 
-def ask(target: Target, transport: str, fast_loop: bool, limits: Callable[[], Limits] | None = None, asked: int = 8) -> RequestRecord:
+def ask(target: Target, fast_loop: bool, limits: Callable[[], Limits] | None = None, asked: int = 8) -> RequestRecord:
     record = new_record(asked)
 
     async def body(client: Client) -> None:
         await send(client, record, limits() if limits else None)
 
-    with_client(target, transport, fast_loop, body)
+    with_client(target, fast_loop, body)
     return record
 
 
 def ask_all(
     target: Target, requests: int, settings: ClientSettings, fast_loop: bool = True, prepare: bool = True, timeout_s: float = 20
 ) -> tuple[list[RequestRecord], dict[str, Any]]:
-    """So many at once over wire; (records, facts)."""
+    """So many at once; (records, facts)."""
     records = [new_record(index=index) for index in range(requests)]
 
     async def body(client: Client) -> None:
@@ -101,4 +98,4 @@ def ask_all(
         limits = Limits(now_ns() + round(timeout_s * 1e9))
         await asyncio.gather(*(send(client, record, limits) for record in records))
 
-    return records, with_client(target, "wire", fast_loop, body, settings)
+    return records, with_client(target, fast_loop, body, settings)

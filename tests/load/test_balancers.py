@@ -87,14 +87,13 @@ def test_streams_are_shared_out(balancer: str, algorithm: str, health: str, fake
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.parametrize("transport", ["wire", "grpc"])
 @pytest.mark.parametrize(
     ("limit", "ids", "resent"),
     [("1m", 60_000, 0), ("100k", 20_000, 2)],
     ids=["by default", "lower than any that is known"],
 )
 def test_no_request_fails_by_what_its_stream_has_carried_before(
-    limit: str, ids: int, resent: int, transport: str, health: str, fakes: list[FakeServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, ids: int, resent: int, health: str, fakes: list[FakeServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nginx resets a stream as its requests together pass client_max_body_size; each of these fits alone."""
 
@@ -114,9 +113,9 @@ def test_no_request_fails_by_what_its_stream_has_carried_before(
         await asyncio.gather(user(0), user(1))
 
     with LoadBalancer(replicas("nginx"), [Endpoints(fake.url, health, "") for fake in fakes], tmp_path) as before:
-        facts = with_client(target_of(before.address, "tensorrt_llm"), transport, True, body)
+        facts = with_client(target_of(before.address, "tensorrt_llm"), True, body)
     assert {(record.outcome, record.output_tokens) for record in records} == {(Outcome.COMPLETED, 8)}
-    assert facts["requests_resent"] <= resent if transport == "wire" else facts["requests_resent"] <= 20
+    assert facts["requests_resent"] <= resent
     assert sum(record.attempts for record in records) == facts["requests_resent"]
 
 

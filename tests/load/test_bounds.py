@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from trtbench.load.bounds import most_ids, most_responses, most_text_bytes
 from trtbench.load.client import Limits
 from trtbench.load.exchange import Exchange
 from trtbench.load.family import TIME_OUTPUTS
-from trtbench.load.take import take_response, whole_text
 from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir import DeploymentDirectory, LineWriter
 
@@ -52,16 +50,7 @@ def record_of() -> RequestRecord:
     return RequestRecord(0, "c1", False, 0, 3, ASKED, now_ns())
 
 
-def by_grpc(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
-    record = record_of()
-    for number, message in enumerate(messages):
-        if record.done_ns is None:
-            take_response(record, number + 1, message, b"", accumulates)
-    whole_text(record)
-    return record
-
-
-def by_wire(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
+def answered(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
     record = record_of()
     exchange = Exchange(record, Limits(now_ns() + LATER_NS), b"", accumulates)
 
@@ -76,8 +65,6 @@ def by_wire(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
     return record
 
 
-EVERY_TRANSPORT = pytest.mark.parametrize("answered", [by_grpc, by_wire])
-Answered = Callable[..., RequestRecord]
 FINAL = final_message()
 BEYOND = {
     "text": text(str(2**70)),
@@ -105,25 +92,22 @@ def sealed(record: RequestRecord, directory: Path) -> RequestRecord:
     return read
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("name", ["num_output_tokens", "num_input_tokens"])
 @pytest.mark.parametrize("value", BEYOND.values(), ids=BEYOND)
-def test_a_count_out_of_bounds_ends_its_request(answered: Answered, name: str, value: tuple[str, bytes], tmp_path: Path) -> None:
+def test_a_count_out_of_bounds_ends_its_request(name: str, value: tuple[str, bytes], tmp_path: Path) -> None:
     record = answered([response({"text_output": text(" w"), name: value}), FINAL])
     assert record.outcome is Outcome.OTHER and f"malformed response: {name} is" in record.error and len(record.error) <= 500
     assert sealed(record, tmp_path).outcome is Outcome.OTHER
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("value", UNTIMELY.values(), ids=UNTIMELY)
-def test_instants_out_of_bounds_were_not_told(answered: Answered, value: tuple[str, bytes], tmp_path: Path) -> None:
+def test_instants_out_of_bounds_were_not_told(value: tuple[str, bytes], tmp_path: Path) -> None:
     record = answered([response({**ids(7), **dict.fromkeys(TIME_OUTPUTS, value)}), FINAL])
     assert record.outcome is Outcome.COMPLETED and record.server is None and sealed(record, tmp_path).output_tokens == 1
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("datatype", ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"])
-def test_ids_of_every_integer_type_are_read_as_they_are(answered: Answered, datatype: str) -> None:
+def test_ids_of_every_integer_type_are_read_as_they_are(datatype: str) -> None:
     many = [ids(index, 100 + index, datatype=datatype) for index in range(3)]
     lengths = {"sequence_length": ("INT64", struct.pack("<q", 2))}
     record = answered([*(response({**one, **lengths}) for one in many), FINAL])
@@ -131,7 +115,6 @@ def test_ids_of_every_integer_type_are_read_as_they_are(answered: Answered, data
     assert record.outcome is Outcome.COMPLETED
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize(
     ("tensors", "shape", "error"),
     [
@@ -148,41 +131,36 @@ def test_ids_of_every_integer_type_are_read_as_they_are(answered: Answered, data
         ({f"t{number}": ("INT32", b"") for number in range(65)}, [1], "65 tensors"),
     ],
 )
-def test_tensors_of_another_type_or_shape_are_refused(answered: Answered, tensors: Tensors, shape: list[int], error: str) -> None:
+def test_tensors_of_another_type_or_shape_are_refused(tensors: Tensors, shape: list[int], error: str) -> None:
     record = answered([response(tensors, shape=shape), FINAL])
     assert record.outcome is Outcome.OTHER and error in record.error
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("values", [[5, -3, 6], [-1]])
-def test_ids_that_no_token_has_are_said_however_they_came(answered: Answered, values: list[int]) -> None:
+def test_ids_that_no_token_has_are_said_however_they_came(values: list[int]) -> None:
     record = answered([*(response(ids(value)) for value in values), FINAL])
     assert record.outcome is Outcome.OTHER and f"output_ids has {min(values)}: token ids are 0 to" in record.error
 
 
-@EVERY_TRANSPORT
-def test_an_endless_answer_is_given_up_at_its_bound(answered: Answered) -> None:
+def test_an_endless_answer_is_given_up_at_its_bound() -> None:
     record = answered([response(ids(7))] * (most_responses(ASKED) + 100))
     assert record.outcome is Outcome.OTHER and "where 8 tokens were asked for" in record.error
     assert len(record.token_ns) == most_responses(ASKED) + 1 and len(record.output_ids) <= most_ids(ASKED)
 
 
-@EVERY_TRANSPORT
-def test_of_an_answer_far_too_long_all_tokens_count_and_the_first_are_kept(answered: Answered, tmp_path: Path) -> None:
+def test_of_an_answer_far_too_long_all_tokens_count_and_the_first_are_kept(tmp_path: Path) -> None:
     record = answered([response(ids(*range(2_000_000)), shape=[1, 1, 2_000_000]), FINAL])
     assert record.outcome is Outcome.COMPLETED and record.output_tokens == 2_000_000
     assert record.output_ids == list(range(most_ids(ASKED))) and sealed(record, tmp_path).output_tokens == 2_000_000
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("accumulates", [False, True])
-def test_texts_are_kept_up_to_a_bound(answered: Answered, accumulates: bool) -> None:
+def test_texts_are_kept_up_to_a_bound(accumulates: bool) -> None:
     record = answered([response({"text_output": text("x" * 3_000_000)})] * 5 + [FINAL], accumulates)
     assert record.outcome is Outcome.COMPLETED and len(record.output_text) == most_text_bytes(ASKED, 0)
 
 
-@EVERY_TRANSPORT
-def test_words_and_errors_are_cut(answered: Answered) -> None:
+def test_words_and_errors_are_cut() -> None:
     fields = {"finish_reason": text("f" * 100_000)}
     assert len(answered([response({**ids(7), **fields}, model_version="v" * 100_000), FINAL]).finish_reason) == 64
     assert len(answered([response(ids(7), model_version="v" * 100_000)]).model_version) == 64
@@ -190,8 +168,7 @@ def test_words_and_errors_are_cut(answered: Answered) -> None:
     assert len(answered([error]).error) == 500
 
 
-@EVERY_TRANSPORT
-def test_a_character_cut_by_two_pieces_is_whole_and_what_is_no_text_is_replaced(answered: Answered, tmp_path: Path) -> None:
+def test_a_character_cut_by_two_pieces_is_whole_and_what_is_no_text_is_replaced(tmp_path: Path) -> None:
     pieces = [b" caf", b"\xc3", b"\xa9 \xe2\x82", b"\xac", b"\xff", b"\xed\xa0\x80!"]
     record = answered([*(response({"text_output": text(piece)}) for piece in pieces), FINAL])
     assert record.output_text == " café €\ufffd\ufffd\ufffd\ufffd!" and sealed(record, tmp_path).output_text == record.output_text
@@ -201,7 +178,6 @@ TEXT, NO_TEXT = {"text_output": text(" w")}, {"text_output": text("")}
 TOLD = {"num_output_tokens": ("INT32", struct.pack("<i", 0))}
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize(
     ("messages", "accumulates", "arrivals"),
     [
@@ -215,24 +191,20 @@ TOLD = {"num_output_tokens": ("INT32", struct.pack("<i", 0))}
         ([{"num_input_tokens": ("INT32", struct.pack("<i", 3))}, ids(5)], False, [2]),  # usage alone
     ],
 )
-def test_the_first_token_is_the_first_response_with_text_or_a_token(
-    answered: Answered, messages: list[Any], accumulates: bool, arrivals: list[int]
-) -> None:
+def test_the_first_token_is_the_first_response_with_text_or_a_token(messages: list[Any], accumulates: bool, arrivals: list[int]) -> None:
     last = response(NO_TEXT, final=True)
     record = answered([*map(response, messages), last], accumulates)
     assert record.token_ns == arrivals and record.outcome is Outcome.COMPLETED and record.done_ns == len(messages) + 1
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize(
     ("messages", "accumulates"), [([], False), ([NO_TEXT, NO_TEXT], False), ([ids(), {}], False), ([NO_TEXT] * 3, True), ([TOLD], False)]
 )
-def test_what_says_nothing_to_its_end_is_empty(answered: Answered, messages: list[Any], accumulates: bool) -> None:
+def test_what_says_nothing_to_its_end_is_empty(messages: list[Any], accumulates: bool) -> None:
     record = answered([*map(response, messages), response(NO_TEXT, final=True)], accumulates)
     assert record.outcome is Outcome.EMPTY and record.token_ns == []
 
 
-@EVERY_TRANSPORT
-def test_all_the_text_so_far_again_is_no_output(answered: Answered) -> None:
+def test_all_the_text_so_far_again_is_no_output() -> None:
     record = answered([response(TEXT), response(TEXT, final=True)], True)
     assert record.token_ns == [1] and record.output_text == " w"

@@ -1,4 +1,4 @@
-"""An encoder under load: what is asked of it, what comes back, over either transport."""
+"""An encoder under load: what is asked of it, what comes back, over which connections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from load.asking import BARE, EVERY_CLIENT, LATER_NS, new_record, with_client
+from load.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
 from load.test_exchange import FakeLink
-from load.test_transports import facts_of, send_all
+from load.test_transports import send_all
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from trtbench.clock import now_ns
@@ -197,21 +197,18 @@ def test_a_worker_is_told_the_tensors(tmp_path: Path) -> None:
         ("encoder_garbage", Outcome.OTHER, "not a ModelInferResponse"),
     ],
 )
-def test_both_transports_record_the_same(fake_server: Any, model: str, outcome: Outcome, error: str) -> None:
+def test_every_end_of_an_encoders_request(fake_server: Any, model: str, outcome: Outcome, error: str) -> None:
     prompts = [prompt_of(tokens) for tokens in (5, 9, 3, 200, 7)]
-    wire, grpc = (send_all(name, target_of(fake_server.url, model), prompts, Workload()) for name in ("wire", "grpc"))
-    same = [{name: value for name, value in facts_of(record).items() if name != "done_lag_ns"} for record in wire]
-    assert same == [{name: value for name, value in facts_of(record).items() if name != "done_lag_ns"} for record in grpc]
-    assert {record.outcome for record in wire} == {outcome} and all(error in record.error for record in wire)
-    for record in wire:
+    records = send_all(target_of(fake_server.url, model), prompts, Workload())
+    assert {record.outcome for record in records} == {outcome} and all(error in record.error for record in records)
+    for record in records:
         assert record.sent_ns and record.done_ns and record.sent_ns < record.done_ns
         assert not record.token_ns and not record.output_ids
         assert (record.done_lag_ns is not None) == (model not in ("encoder_full",))
-    assert all(record.done_lag_ns is None for record in grpc)
 
 
-@EVERY_CLIENT
-def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
+@EVERY_LOOP
+def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, fast_loop: bool) -> None:
     server = start_fake_server(1, 1)
     late, planned, cancelled = new_record(0), new_record(0), new_record(0)
 
@@ -227,7 +224,7 @@ def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, transpo
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with_client(target_of(server.url, "encoder_stuck"), transport, fast_loop, body)
+    with_client(target_of(server.url, "encoder_stuck"), fast_loop, body)
     assert [record.outcome for record in (late, planned, cancelled)] == [Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.CANCELLED]
     deadline = time.monotonic() + 5
     while server.counts()[1:] != (3, 0) and time.monotonic() < deadline:
@@ -256,8 +253,8 @@ def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
     assert (record.outcome is Outcome.COMPLETED, record.done_lag_ns) == ((True, 5) if end == "completed" else (False, None))
 
 
-@EVERY_CLIENT
-def test_a_lost_server_is_a_broken_connection(start_fake_server: Any, transport: str, fast_loop: bool) -> None:
+@EVERY_LOOP
+def test_a_lost_server_is_a_broken_connection(start_fake_server: Any, fast_loop: bool) -> None:
     server, record = start_fake_server(1, 1), new_record(0)
 
     async def body(client: Any) -> None:
@@ -266,7 +263,7 @@ def test_a_lost_server_is_a_broken_connection(start_fake_server: Any, transport:
         server.kill()
         await task
 
-    with_client(target_of(server.url, "encoder_stuck"), transport, fast_loop, body)
+    with_client(target_of(server.url, "encoder_stuck"), fast_loop, body)
     assert record.outcome is Outcome.CONNECTION
 
 
@@ -280,6 +277,6 @@ def test_unary_calls_share_their_connections(fake_server: Any) -> None:
         for record in records:
             await client.send(record, client.encode(prompt_of(5)), Limits(now_ns() + LATER_NS))
 
-    facts = with_client(target, "wire", True, body)
+    facts = with_client(target, True, body)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
     assert (facts["connections_opened"], facts["connections_lost"]) == (1, 0)

@@ -12,7 +12,7 @@ import pytest
 from contracts.contract import contract
 from hypothesis import given
 from hypothesis import strategies as st
-from load.asking import BARE, CLIENTS, LATER_NS, with_client
+from load.asking import BARE, LATER_NS, with_client
 from load.fake_text import COUNTS
 from tritonclient.grpc import service_pb2
 
@@ -122,7 +122,6 @@ def test_between_them_the_models_fill_every_field() -> None:
     assert set(COUNT_OUTPUTS) == {*CPP, *LLMAPI}
 
 
-@pytest.mark.parametrize("transport", sorted(CLIENTS))
 @pytest.mark.parametrize(
     ("model", "counts"),
     [
@@ -132,13 +131,13 @@ def test_between_them_the_models_fill_every_field() -> None:
         ("ids_echo", None),
     ],
 )
-def test_a_server_that_tells_is_heard(fake_server: Any, transport: str, model: str, counts: EngineCounts | None) -> None:
+def test_a_server_that_tells_is_heard(fake_server: Any, model: str, counts: EngineCounts | None) -> None:
     record = RequestRecord(0, "c1", False, 0, 4, PROMPT.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
         await client.send(record, client.encode(PROMPT), Limits(now_ns() + LATER_NS))
 
-    with_client(inspect_target(fake_server.url, model), transport, False, body)
+    with_client(inspect_target(fake_server.url, model), False, body)
     assert (record.outcome, record.engine) == (Outcome.COMPLETED, counts), record.error
 
 

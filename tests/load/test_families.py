@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from load.asking import CLIENTS, LATER_NS, with_client
+from load.asking import LATER_NS, with_client
 from load.fake_text import COUNTS
 from tritonclient.grpc import service_pb2
 
@@ -24,17 +24,16 @@ from trtbench.records import Outcome, RequestRecord, ServerTimes
 from trtbench.scenario import Sampling, Workload
 
 PROMPT = PlannedPrompt(np.array([1, 2, 3, 4], np.int32), 5, 9, text="a b c d")
-EVERY_TRANSPORT = pytest.mark.parametrize("transport", sorted(CLIENTS))
 
 
-def _ask(url: str, model: str, transport: str, prompt: PlannedPrompt = PROMPT, workload: Workload | None = None) -> RequestRecord:
+def _ask(url: str, model: str, prompt: PlannedPrompt = PROMPT, workload: Workload | None = None) -> RequestRecord:
     target = inspect_target(url, model)
     record = RequestRecord(0, "c1", False, 0, len(prompt.input_ids), prompt.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
         await client.send(record, client.encode(prompt), Limits(now_ns() + LATER_NS))
 
-    with_client(target, transport, False, body, workload=workload)
+    with_client(target, False, body, workload=workload)
     assert record.outcome is Outcome.COMPLETED, record.error
     return record
 
@@ -105,46 +104,39 @@ def test_llmapi_is_asked_by_its_own_names_without_a_batch_dimension(fake_server:
     }
 
 
-@EVERY_TRANSPORT
-def test_tokens_of_an_ensemble_are_as_many_as_it_says(fake_server: Any, transport: str) -> None:
-    record = _ask(fake_server.url, "ensemble", transport)
+def test_tokens_of_an_ensemble_are_as_many_as_it_says(fake_server: Any) -> None:
+    record = _ask(fake_server.url, "ensemble")
     assert record.token_counts == [1] * 5 and len(record.token_ns) == 5 and record.output_ids == []
     assert record.input_tokens == 4 and record.counts_tokens and record.echoed_tokens == 0
     assert record.server and record.server.first_token_ns - record.server.first_scheduled_ns == 2000
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("model", ["ensemble_0.19", "llmapi"])
-def test_tokens_that_nobody_counts_are_not_guessed(fake_server: Any, transport: str, model: str) -> None:
-    record = _ask(fake_server.url, model, transport)
+def test_tokens_that_nobody_counts_are_not_guessed(fake_server: Any, model: str) -> None:
+    record = _ask(fake_server.url, model)
     assert record.token_counts == [0] * 5 and len(record.token_ns) == 5
     assert not record.counts_tokens and record.output_tokens == 0
     assert record.server and record.server.last_token_ns - record.server.first_token_ns == 4000
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize(("model", "ended"), [("ensemble_0.19", ""), ("llmapi", "length")])
-def test_text_that_nobody_counts_is_kept_once_whatever_each_response_carries(
-    fake_server: Any, transport: str, model: str, ended: str
-) -> None:
+def test_text_that_nobody_counts_is_kept_once_whatever_each_response_carries(fake_server: Any, model: str, ended: str) -> None:
     """One sends pieces, the other all the text so far."""
-    record = _ask(fake_server.url, model, transport)
+    record = _ask(fake_server.url, model)
     assert (record.output_text, record.finish_reason) == (" w0 w2 w3 w4", ended)
-    assert _ask(fake_server.url, "ensemble", transport).output_text == "", "what the server counts need not be kept"
+    assert _ask(fake_server.url, "ensemble").output_text == "", "what the server counts need not be kept"
 
 
-@EVERY_TRANSPORT
 @pytest.mark.parametrize("streaming", [True, False])
-def test_echoed_ids_are_taken_off_and_counted(fake_server: Any, transport: str, streaming: bool) -> None:
-    record = _ask(fake_server.url, "ids_echo", transport, workload=Workload(streaming=streaming))
+def test_echoed_ids_are_taken_off_and_counted(fake_server: Any, streaming: bool) -> None:
+    record = _ask(fake_server.url, "ids_echo", workload=Workload(streaming=streaming))
     assert record.output_ids == [100, 101, 102, 103, 104]
     assert (record.echoed_tokens, record.output_tokens) == (4, 5)
     assert record.token_counts == ([1] * 5 if streaming else [5])
 
 
-@EVERY_TRANSPORT
-def test_an_echoed_text_is_taken_off_the_count(fake_server: Any, transport: str) -> None:
-    record = _ask(fake_server.url, "ensemble_echo", transport)
+def test_an_echoed_text_is_taken_off_the_count(fake_server: Any) -> None:
+    record = _ask(fake_server.url, "ensemble_echo")
     assert (record.token_counts, record.echoed_tokens) == ([1] * 5, 4)
 
 

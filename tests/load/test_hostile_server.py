@@ -88,7 +88,7 @@ def ask(server: Any, requests: int = 2, limit_s: float = 10) -> tuple[list[Reque
             await send(client, record, Limits(now_ns() + seconds_ns(limit_s)))
 
     before = most_memory()
-    with_client(replace(BARE, url=server.url), "wire", False, body)
+    with_client(replace(BARE, url=server.url), False, body)
     return records, most_memory() - before
 
 
@@ -215,5 +215,5 @@ def test_an_answer_before_its_request_is_no_answer() -> None:
         await send(client, record)
 
     with serving(script) as server:
-        with_client(replace(BARE, url=server.url), "wire", False, body)
+        with_client(replace(BARE, url=server.url), False, body)
     assert (record.outcome.value, record.output_ids) == ("completed", [100, 101])

@@ -100,7 +100,7 @@ def test_the_lag_is_ours_and_the_stamp_is_not(fast_loop: bool) -> None:
         await sending
 
     with serving(script) as server:
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body)
+        with_client(replace(BARE, url=server.url), fast_loop, body)
     assert record.token_lag_ns[0] > 30_000_000
     assert 0 <= record.token_ns[0] - sent_ns[0] < record.token_lag_ns[0]
 
@@ -126,7 +126,7 @@ def test_a_prompt_larger_than_every_buffer(fast_loop: bool, settings: ClientSett
         await client.send(record, client.encode(PlannedPrompt(input_ids, 1, 1)), Limits(now_ns() + LATER_NS))
 
     with serving(script) as server:
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body, settings)
+        with_client(replace(BARE, url=server.url), fast_loop, body, settings)
     assert record.outcome is Outcome.COMPLETED and record.sent_ns
     assert received[0].raw_input_contents[0] == input_ids.tobytes()
     assert record.token_ns[0] - record.sent_ns > 0.1e9

@@ -36,7 +36,7 @@ class Seen:
 
 
 def run(server: FakeHttp2, fast_loop: bool, body: Any, settings: ClientSettings | None = None) -> dict[str, Any]:
-    return with_client(replace(BARE, url=server.url), "wire", fast_loop, body, settings or ClientSettings())
+    return with_client(replace(BARE, url=server.url), fast_loop, body, settings or ClientSettings())
 
 
 def test_one_user_keeps_one_stream(fast_loop: bool) -> None:

@@ -35,7 +35,7 @@ def ask_in_turn(server: FakeHttp2, requests: int, ids: int = 3, **settings: Any)
             await client.send(record, request, Limits(now_ns() + LATER_NS))
             await asyncio.sleep(0)
 
-    return records, with_client(replace(BARE, url=server.url), "wire", True, body, ClientSettings(**settings))
+    return records, with_client(replace(BARE, url=server.url), True, body, ClientSettings(**settings))
 
 
 @pytest.mark.parametrize(("each", "streams"), [(1, [1] * 5), (2, [2, 2, 1]), (None, [5])])

@@ -10,7 +10,7 @@ import h2.events
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from load.asking import EVERY_CLIENT, EVERY_LOOP, new_record, send, target_of, with_client
+from load.asking import EVERY_LOOP, new_record, send, target_of, with_client
 from load.fake_http2 import FakeHttp2, Peer, serving
 from load.test_pool import Seen, run
 from tritonclient.grpc import service_pb2
@@ -23,8 +23,8 @@ from trtbench.scenario import ClientSettings
 pytestmark = pytest.mark.timeout(30)
 
 
-@EVERY_CLIENT
-def test_a_switch_moves_new_requests_and_waits_for_those_before(fake_server: Any, transport: str, fast_loop: bool) -> None:
+@EVERY_LOOP
+def test_a_switch_moves_new_requests_and_waits_for_those_before(fake_server: Any, fast_loop: bool) -> None:
     async def body(client: Any) -> None:
         before = new_record(asked=60)
         under_way = asyncio.create_task(send(client, before))
@@ -38,17 +38,17 @@ def test_a_switch_moves_new_requests_and_waits_for_those_before(fake_server: Any
         await client.switch("tensorrt_llm")
         assert (await send(client, new_record())).model_version == "1"
 
-    facts = with_client(target_of(fake_server.url, "tensorrt_llm"), transport, fast_loop, body)
+    facts = with_client(target_of(fake_server.url, "tensorrt_llm"), fast_loop, body)
     assert facts["streams_renewed"] == 1  # when the first version answered again: the request from before was the older one
 
 
-@EVERY_CLIENT
-def test_one_version_alone_renews_nothing(fake_server: Any, transport: str, fast_loop: bool) -> None:
+@EVERY_LOOP
+def test_one_version_alone_renews_nothing(fake_server: Any, fast_loop: bool) -> None:
     async def body(client: Any) -> None:
         for index in range(4):
             await send(client, new_record(index=index))
 
-    assert with_client(target_of(fake_server.url, "tensorrt_llm"), transport, fast_loop, body)["streams_renewed"] == 0
+    assert with_client(target_of(fake_server.url, "tensorrt_llm"), fast_loop, body)["streams_renewed"] == 0
 
 
 @EVERY_LOOP

@@ -142,7 +142,7 @@ def test_a_stalled_stream_ends_at_its_limit_alone(fast_loop: bool) -> None:
             await asyncio.gather(*(send(client, record, Limits(now_ns() + seconds_ns(0.4))) for record in records[:2]))
             await send(client, records[2])
 
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body, SHARED)
+        with_client(replace(BARE, url=server.url), fast_loop, body, SHARED)
     check_accounted(records)
     assert outcomes(records) == ["timeout", "completed", "completed"] and server.connections == 1
 
@@ -190,7 +190,7 @@ def test_a_broken_frame_ends_the_connection_and_the_next_request_has_another(fas
             await asyncio.gather(*(send(client, record) for record in records[:2]))
             await send(client, records[2])
 
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body, SHARED)
+        with_client(replace(BARE, url=server.url), fast_loop, body, SHARED)
     check_accounted(records)
     assert outcomes(records) == ["connection", "connection", "completed"]
     assert {record.error for record in records[:2]} == {records[0].error} and error in records[0].error
@@ -217,7 +217,7 @@ def test_an_answer_nobody_asked_for_is_no_ones(fast_loop: bool) -> None:
             await asyncio.sleep(0.2)
             await send(client, records[1])
 
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body)
+        with_client(replace(BARE, url=server.url), fast_loop, body)
     assert [record.output_ids for record in records] == [[100], [100]] and outcomes(records) == ["completed"] * 2
 
 
@@ -260,7 +260,7 @@ def test_a_listening_socket_that_closed_keeps_what_is_connected(fast_loop: bool)
             await send(client, records[0])
             await asyncio.gather(*(send(client, record) for record in records[1:]))
 
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body)
+        with_client(replace(BARE, url=server.url), fast_loop, body)
     check_accounted(records)
     assert outcomes(records) == ["completed", "completed", "connection"]
     assert "refused" in records[2].error and records[2].sent_ns is None
@@ -277,7 +277,7 @@ def test_a_half_open_connection_is_found_by_keepalive(fast_loop: bool, start_fak
         os.kill(server.process.pid, signal.SIGSTOP)
         await asyncio.gather(*sending)
 
-    with_client(target, "wire", fast_loop, body, ClientSettings(keepalive_s=0.3))
+    with_client(target, fast_loop, body, ClientSettings(keepalive_s=0.3))
     check_accounted(records)
     assert outcomes(records) == ["connection"] * 2 and all("half-open" in record.error for record in records)
     assert all(record.output_ids == [100] for record in records)

@@ -1,11 +1,15 @@
-"""The same requests over our own transport and over grpc.aio: the records are equal but for time."""
+"""The same requests by trtbench and by the benchmarks' client over grpc.aio: tokens, responses and ends are equal.
+
+TLS is tested here too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import runpy
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,17 @@ import numpy as np
 import pytest
 import trustme
 from conftest import SMALL
-from load.asking import CLIENTS, LATER_NS, on_loop, target_of
+from load.asking import LATER_NS, on_loop, target_of
 from serving.kserve import Serving
+from tritonclient.grpc import service_pb2
 
 from trtbench.clock import now_ns
 from trtbench.load.client import Limits
+from trtbench.load.errors import classify, end, end_with_final, end_with_status
+from trtbench.load.messages import NO_END_ID, request_body
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target, inspect_target
+from trtbench.load.wire_client import WireClient
 from trtbench.records import Outcome, RequestRecord
 from trtbench.scenario import ClientSettings, Sampling, Tls, Workload
 from trtbench.serving.model_repository import render
@@ -27,8 +35,7 @@ from trtbench.serving.server import TritonServer
 
 pytestmark = pytest.mark.timeout(120)
 
-TIMES = {"due_ns", "sent_ns", "done_ns", "token_ns", "server"}
-OF_ONE_TRANSPORT = {"token_lag_ns", "coalesced"}
+GRPC_CLIENT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/grpc_client.py"))
 STREAMED, WHOLE = Workload(), Workload(streaming=False)
 
 
@@ -55,21 +62,9 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Pem:
     return Pem(directory / "ca.pem", pair["server"], pair["client"])
 
 
-def facts_of(record: RequestRecord) -> dict[str, Any]:
-    """What must not depend on the transport; instants by whether there are any."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
-    row["error"] = re.sub(r"request id: [0-9a-f]{8}-", "", record.error)  # the client's own part of it
-    shape = {"sent": record.sent_ns is not None, "done": record.done_ns is not None, "tokens": len(record.token_ns)}
-    return (
-        {name: value for name, value in row.items() if name not in TIMES | OF_ONE_TRANSPORT} | shape | {"times": record.server is not None}
-    )
-
-
-def send_all(
-    transport: str, target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4, **settings_of: Any
-) -> list[RequestRecord]:
-    """In the plan's order, some at once; on uvloop where it is ours."""
-    settings = ClientSettings(transport=transport, **settings_of)  # type: ignore[arg-type]
+def send_all(target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4, **settings_of: Any) -> list[RequestRecord]:
+    """In the plan's order, some at once, on uvloop."""
+    settings = ClientSettings(**settings_of)
     records = [
         RequestRecord(index, "plan", False, index, len(prompt.input_ids), prompt.output_tokens, now_ns())
         for index, prompt in enumerate(prompts)
@@ -81,14 +76,14 @@ def send_all(
             await client.send(record, client.encode(prompt), limits)
 
     async def main() -> None:
-        client, turn = CLIENTS[transport](target, workload, settings), asyncio.Semaphore(at_once)
+        client, turn = WireClient(target, workload, settings), asyncio.Semaphore(at_once)
         try:
             await client.prepare(at_once)
             await asyncio.gather(*(one(client, record, prompt, turn) for record, prompt in zip(records, prompts, strict=True)))
         finally:
             await client.close()
 
-    on_loop(main(), fast_loop=transport == "wire")
+    on_loop(main(), fast_loop=True)
     check_instants(records)
     return records
 
@@ -102,10 +97,37 @@ def check_instants(records: list[RequestRecord]) -> None:
             assert len(record.token_lag_ns) == len(record.token_ns) and min(record.token_lag_ns) >= 0
 
 
-def check_equal(target: Target, prompts: list[PlannedPrompt], workload: Workload, **more: Any) -> list[RequestRecord]:
-    wire, grpc = (send_all(transport, target, prompts, workload, **more) for transport in ("wire", "grpc"))
-    assert [facts_of(record) for record in wire] == [facts_of(record) for record in grpc]
-    return wire
+def by_grpc(target: Target, prompts: list[PlannedPrompt], workload: Workload) -> list[Any]:
+    """What the benchmarks' client over grpc.aio gets for the same requests, one after another."""
+    requests = [service_pb2.ModelInferRequest.FromString(request_body(target, prompt, workload, NO_END_ID)) for prompt in prompts]
+
+    async def body(stub: Any) -> list[Any]:
+        return [await GRPC_CLIENT["ask"](stub, request) for request in requests]
+
+    answers: list[Any] = GRPC_CLIENT["on_channel"](target.url, body)
+    return answers
+
+
+def expected(answer: Any) -> tuple[list[int], int, Outcome, str]:
+    record = RequestRecord(0, "plan", False, 0, 5, 8, 0)
+    if answer.error:
+        end(record, classify("", answer.error), answer.error)
+    elif answer.final:
+        end_with_final(record, bool(answer.arrivals_ns), 1)
+    else:
+        end_with_status(record, answer.code, answer.details)
+    return answer.ids, len(answer.arrivals_ns), record.outcome, without_id(record.error)
+
+
+def without_id(error: str) -> str:
+    return re.sub(r"request id: [^]]*", "", error)
+
+
+def check_equal(target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4) -> list[RequestRecord]:
+    records = send_all(target, prompts, workload, at_once)
+    said = [(record.output_ids, len(record.token_ns), record.outcome, without_id(record.error)) for record in records]
+    assert said == [expected(answer) for answer in by_grpc(target, prompts, workload)]
+    return records
 
 
 def planned(*lengths: int, **more: Any) -> list[PlannedPrompt]:
@@ -113,7 +135,7 @@ def planned(*lengths: int, **more: Any) -> list[PlannedPrompt]:
 
 
 @pytest.mark.parametrize("workload", [STREAMED, WHOLE], ids=["streaming", "whole"])
-@pytest.mark.parametrize("model", ["tensorrt_llm", "old", "short", "full", "abort", "abort_cancelled", "early_close", "garbage"])
+@pytest.mark.parametrize("model", ["tensorrt_llm", "old", "short", "full", "abort", "abort_cancelled", "early_close"])
 def test_every_model_of_the_fake_server(fake_server: Any, model: str, workload: Workload) -> None:
     target = inspect_target(fake_server.url, "old") if model == "old" else target_of(fake_server.url, model)
     check_equal(target, planned(8, 1, 20, 3, 8, 2), workload)
@@ -121,22 +143,9 @@ def test_every_model_of_the_fake_server(fake_server: Any, model: str, workload: 
 
 def test_planned_cancellations(fake_server: Any) -> None:
     prompts = [*planned(30, 30, cancel_after_tokens=5), *planned(30, 30, cancel_after_ns=1), *planned(6)]
-    records = check_equal(target_of(fake_server.url, "tensorrt_llm"), prompts, STREAMED)
+    records = send_all(target_of(fake_server.url, "tensorrt_llm"), prompts, STREAMED)
     assert [record.outcome for record in records] == [Outcome.CANCELLED] * 4 + [Outcome.COMPLETED]
     assert [record.output_tokens for record in records] == [5, 5, 0, 0, 6]
-
-
-@pytest.mark.parametrize("compression", ["gzip", "deflate"])
-def test_compressed_over_grpc(fake_server: Any, compression: str) -> None:
-    target = target_of(fake_server.url, "tensorrt_llm")
-    plain, compressed = (send_all("grpc", target, planned(8, 1), STREAMED, compression=name) for name in ("none", compression))
-    assert [facts_of(record) for record in plain] == [facts_of(record) for record in compressed]
-
-
-def test_channel_options_reach_grpc(fake_server: Any) -> None:
-    options = {"grpc.max_receive_message_length": 10}
-    [record] = send_all("grpc", target_of(fake_server.url, "tensorrt_llm"), planned(8), STREAMED, channel_options=options)
-    assert record.outcome is Outcome.OTHER and "larger than max" in record.error
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mutual-tls"])
@@ -145,7 +154,7 @@ def test_encrypted(start_fake_server: Any, pem: Pem, mutual: bool) -> None:
     server = start_fake_server(5, 1, "--tls", *map(str, files))
     settings = ClientSettings(tls=pem.tls(mutual))
     target = target_of(server.url, "tensorrt_llm", settings)
-    records = check_equal(target, planned(8, 1, 20, 3), STREAMED, tls=settings.tls)
+    records = send_all(target, planned(8, 1, 20, 3), STREAMED, tls=settings.tls)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
     assert all(len(record.token_lag_ns) == len(record.token_ns) for record in records)
 
@@ -156,7 +165,7 @@ def test_a_client_without_the_certificate_that_the_server_wants(start_fake_serve
     record = RequestRecord(0, "plan", False, 0, 5, 8, now_ns())
 
     async def main() -> None:
-        client = CLIENTS["wire"](target, STREAMED, ClientSettings(tls=pem.tls(mutual=False)))
+        client = WireClient(target, STREAMED, ClientSettings(tls=pem.tls(mutual=False)))
         await client.send(record, client.encode(planned(8)[0]), Limits(now_ns() + LATER_NS))
         await client.close()
 
@@ -185,7 +194,7 @@ def real_prompts() -> list[PlannedPrompt]:
     random = np.random.default_rng(7)
     draw = lambda tokens: random.integers(100, 40_000, tokens, dtype=np.int32)  # noqa: E731
     served = [PlannedPrompt(draw(20 + 9 * index), 4 + 3 * index, index) for index in range(6)]
-    return [*served, PlannedPrompt(draw(900), 8, 6), PlannedPrompt(draw(30), 40, 7, cancel_after_tokens=3), replace(served[0], priority=1)]
+    return [*served, PlannedPrompt(draw(900), 8, 6), replace(served[0], priority=1)]
 
 
 @pytest.mark.triton
@@ -203,7 +212,7 @@ def test_the_real_server(int8_server: Serving, workload: Workload) -> None:
 def test_the_real_server_encrypted(encrypted_server: tuple[Serving, Tls]) -> None:
     serving, tls = encrypted_server
     target = inspect_target(serving.url, serving.engine.model, settings=ClientSettings(tls=tls))
-    records = check_equal(target, real_prompts(), STREAMED, tls=tls, at_once=1)
+    records = send_all(target, real_prompts(), STREAMED, tls=tls, at_once=1)
     assert records[0].outcome is Outcome.COMPLETED and records[0].token_lag_ns
 
 

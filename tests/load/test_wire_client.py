@@ -57,7 +57,7 @@ def test_many_streams_at_once(replay: Target, fast_loop: bool, streams_per_conne
         encoded = client.encode(on_schedule(300_000, 40_000, 6))
         await asyncio.gather(*(client.send(record, encoded, Limits(now_ns() + LATER_NS)) for record in records))
 
-    facts = with_client(replay, "wire", fast_loop, body, ClientSettings(streams_per_connection=streams_per_connection))
+    facts = with_client(replay, fast_loop, body, ClientSettings(streams_per_connection=streams_per_connection))
     assert {(record.outcome, record.error) for record in records} == {(Outcome.COMPLETED, "")}
     assert all(len(record.token_ns) == 6 and len(record.output_ids) == 6 * NUMBERS for record in records)
     assert facts["connections_opened"] == (STREAMS if streams_per_connection is None else STREAMS / 50)
@@ -85,7 +85,7 @@ def test_memory_of_a_stream_in_flight(replay: Target, fast_loop: bool) -> None:
             tracemalloc.stop()
         await asyncio.gather(*sending)
 
-    with_client(replay, "wire", fast_loop, body)
+    with_client(replay, fast_loop, body)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
     assert held_bytes / STREAMS < MOST_BYTES
 
@@ -102,9 +102,9 @@ def test_facts_without_the_kernels_stamps(replay: Target, fast_loop: bool, monke
         records.append(record)
         await client.send(record, client.encode(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
 
-    facts = with_client(replay, "wire", fast_loop, body)
+    facts = with_client(replay, fast_loop, body)
     assert (facts["stamps"], facts["stamps_why"]) == ("user", "this kernel is a fake") and "stamped_reads" not in facts
-    asked_not = with_client(replay, "wire", fast_loop, body, ClientSettings(kernel_stamps=False))
+    asked_not = with_client(replay, fast_loop, body, ClientSettings(kernel_stamps=False))
     assert (asked_not["stamps"], asked_not["stamps_why"]) == ("user", "client.kernel_stamps is false")
     assert all(record.outcome is Outcome.COMPLETED and record.token_lag_ns == [] for record in records)
 
@@ -116,7 +116,7 @@ def test_facts_name_what_is_at_work(replay: Target, fast_loop: bool) -> None:
         await client.send(record, client.encode(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
         assert record.outcome is Outcome.COMPLETED
 
-    facts = with_client(replay, "wire", fast_loop, body)
+    facts = with_client(replay, fast_loop, body)
     assert (facts["transport"], facts["loop"]) == ("wire", "uvloop" if fast_loop else "asyncio")
     if facts["stamps"] == "kernel":
         assert facts["stamped_reads"] >= 3 and facts["stamp_fallbacks"] == 0 and facts["clock_steps"] == 0
@@ -135,6 +135,6 @@ def test_cancelled_while_it_waits_for_a_connection(fast_loop: bool) -> None:
                 await sending
             await send(client, records[1], Limits(now_ns() + 200_000_000))
 
-        with_client(replace(BARE, url=server.url), "wire", fast_loop, body)
+        with_client(replace(BARE, url=server.url), fast_loop, body)
     assert [record.outcome for record in records] == [Outcome.CANCELLED, Outcome.TIMEOUT]
     assert all(record.sent_ns is None and record.done_ns for record in records)

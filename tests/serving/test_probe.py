@@ -50,14 +50,14 @@ def server(installation: TritonInstallation, tmp_path_factory: pytest.TempPathFa
         yield server
 
 
-def asked_of(server: TritonServer, model: str, transport: str = "wire", patience_s: float = 20) -> RequestRecord:
+def asked_of(server: TritonServer, model: str, patience_s: float = 20) -> RequestRecord:
     prompt = PlannedPrompt(np.arange(3, dtype=np.int32), ASKED, 0, text="a b c")
     record = RequestRecord(0, "c1", False, 0, 3, ASKED, now_ns())
 
     async def body(client: Any) -> None:
         await client.send(record, client.encode(prompt), Limits(now_ns() + round(patience_s * 1e9)))
 
-    with_client(inspect_target(server.endpoints.grpc, model), transport, True, body)
+    with_client(inspect_target(server.endpoints.grpc, model), True, body)
     return record
 
 
@@ -90,7 +90,6 @@ def test_with_an_end_id_too_what_came_is_held_against_what_was_asked(server: Tri
     assert [(reason.code, reason.figures["count"]) for reason in lengths] == [("output_beyond", 40)]
 
 
-@pytest.mark.parametrize("transport", ["wire", "grpc"])
 @pytest.mark.parametrize(
     ("model", "outcome", "ids"),
     [
@@ -103,28 +102,26 @@ def test_with_an_end_id_too_what_came_is_held_against_what_was_asked(server: Tri
         *((name, Outcome.COMPLETED, list(range(100, 106))) for name in OTHER_TYPES),
     ],
 )
-def test_tokens_are_those_that_came(server: TritonServer, model: str, outcome: Outcome, ids: list[int], transport: str) -> None:
-    record = asked_of(server, model, transport)
+def test_tokens_are_those_that_came(server: TritonServer, model: str, outcome: Outcome, ids: list[int]) -> None:
+    record = asked_of(server, model)
     assert (record.outcome, record.output_ids) == (outcome, ids) and record.output_tokens == len(ids)
     if ids and record.sent_ns and model in ("empty_ids", *OTHER_TYPES):
         assert record.token_ns[0] - record.sent_ns >= FIRST_NS
 
 
-@pytest.mark.parametrize("transport", ["wire", "grpc"])
 @pytest.mark.parametrize(
     ("model", "text", "responses"), [("first_empty", " w x", 2), ("white_space", "\n w", 2), ("cut_character", " é\ufffd", 4)]
 )
-def test_the_first_token_is_the_first_text(server: TritonServer, model: str, text: str, responses: int, transport: str) -> None:
-    record = asked_of(server, model, transport)
+def test_the_first_token_is_the_first_text(server: TritonServer, model: str, text: str, responses: int) -> None:
+    record = asked_of(server, model)
     assert (record.outcome, record.output_text) == (Outcome.COMPLETED, text)
     assert len(record.token_ns) == responses + (model == "first_empty")  # the empty piece after the first text
     assert record.sent_ns and record.token_ns[0] - record.sent_ns >= (2 * FIRST_NS if model == "first_empty" else 0)
-    assert asked_of(server, "no_text", transport).outcome is Outcome.EMPTY
+    assert asked_of(server, "no_text").outcome is Outcome.EMPTY
 
 
-@pytest.mark.parametrize("transport", ["wire", "grpc"])
-def test_a_message_of_twelve_megabytes_is_read(server: TritonServer, transport: str) -> None:
-    record = asked_of(server, "big", transport)
+def test_a_message_of_twelve_megabytes_is_read(server: TritonServer) -> None:
+    record = asked_of(server, "big")
     assert (record.outcome, record.output_tokens, len(record.output_ids)) == (Outcome.COMPLETED, BIG, most_ids(ASKED))
 
 

@@ -163,7 +163,7 @@ def _ask(server: TritonServer, model: str, prompt: PlannedPrompt, cancel_after_t
     async def body(client: Any) -> None:
         await client.send(record, client.encode(prompt), Limits(now_ns() + LATER_NS, cancel_after_tokens))
 
-    with_client(inspect_target(server.endpoints.grpc, model), "wire", False, body)
+    with_client(inspect_target(server.endpoints.grpc, model), False, body)
     return record
 
 

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from trtbench.load.client import Client, GrpcClient, Limits
+from trtbench.load.client import Client, Limits
 from trtbench.load.plan import PlannedPrompt
 from trtbench.load.target import Target
 from trtbench.load.wire_client import WireClient
 from trtbench.records import RequestRecord
 from trtbench.scenario import ClientSettings, Workload
-
-CLIENTS: dict[str, type[WireClient | GrpcClient]] = {"wire": WireClient, "grpc": GrpcClient}
 
 _ADDED = (
     "connections",
@@ -32,9 +30,8 @@ _WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
 
 
 def open_client(target: Target, workload: Workload, settings: ClientSettings, end_id: int) -> Client:
-    """The client of one server, or of all that `target` names. Needs a running event loop; UserError as the transports raise it."""
-    transport = CLIENTS[settings.transport]
-    clients = [transport(replace(target, url=url, others=()), workload, settings, end_id) for url in (target.url, *target.others)]
+    """The client of one server, or of all that `target` names. Needs a running event loop; UserError as WireClient raises it."""
+    clients = [WireClient(replace(target, url=url, others=()), workload, settings, end_id) for url in (target.url, *target.others)]
     return clients[0] if len(clients) == 1 else DealingClient(clients)
 
 

@@ -31,7 +31,6 @@ _TEXTS: tuple[tuple[str, Outcome], ...] = (
     (r"received message larger than max|a message of \d+ bytes, over the limit", Outcome.OTHER),  # RESOURCE_EXHAUSTED, but no queue's
     (r"failed to connect|connection (reset|refused|closed|broken)|socket closed|broken pipe", Outcome.CONNECTION),
     (r"goaway|stream removed|rst_stream|http/2|keepalive|\bdns\b|\b(tls|ssl)\b|certificate", Outcome.CONNECTION),
-    (r"internal error from core", Outcome.CONNECTION),  # grpc.aio's word for a stream that broke while it was written to
     (r"request (was )?cancel|request has been cancel", Outcome.CANCELLED),
 )
 _TABLE = tuple((re.compile(pattern, re.IGNORECASE), outcome) for pattern, outcome in _TEXTS)

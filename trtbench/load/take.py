@@ -1,39 +1,18 @@
-"""One message of a request's stream, put into its record."""
+"""One message of a request's stream: what it says of the request, and what it brings."""
 
 from __future__ import annotations
 
-from trtbench.load.bounds import most_ids, most_responses, most_text_bytes, negative_id, too_many_responses
+from trtbench.load.bounds import most_text_bytes
 from trtbench.load.echo import without_echo
-from trtbench.load.errors import classify, end, end_with_final
 from trtbench.load.messages import Response, decode_response
-from trtbench.records import Outcome, RequestRecord
-
-
-def take_response(record: RequestRecord, arrived_ns: int, message: bytes, sent: bytes, accumulates: bool = False) -> None:
-    """Put one message into the record of the request `sent`, which has its `done_ns` when the request is over.
-
-    `accumulates`: each response carries all the text so far.
-
-    Decoding here costs 10 us a message while nothing waits. Kept for after the last message it would be a millisecond of a busy
-    loop just when the user's next request is due.
-    """
-    response, carries = read_response(record, message, sent, bool(record.token_ns), accumulates)
-    if carries:
-        record.token_ns.append(arrived_ns)
-        record.token_counts.append(response.new_tokens)
-        record.output_ids += response.tokens[: max(0, most_ids(record.asked_output_tokens) - len(record.output_ids))]
-    if response.error:
-        end(record, classify("", response.error), response.error, arrived_ns)
-    elif response.final:
-        end_with_final(record, bool(record.token_ns), arrived_ns, negative_id(record.output_ids))
-    elif len(record.token_ns) > most_responses(record.asked_output_tokens):
-        end(record, Outcome.OTHER, too_many_responses(record.asked_output_tokens), arrived_ns)
+from trtbench.records import RequestRecord
 
 
 def read_response(record: RequestRecord, message: bytes, sent: bytes, started: bool, accumulates: bool) -> tuple[Response, bool]:
     """(A message's response less the prompt, whether it brings output). What it says of the request as a whole goes into the record.
 
-    Output is a token or text of its own, or an empty piece of text once there was some (`started`).
+    Output is a token or text of its own, or an empty piece of text once there was some (`started`). Decoding here costs 10 us a message
+    while nothing waits. Kept for after the last message it would be a millisecond of a busy loop just when the user's next request is due.
     """
     try:
         response = decode_response(message)

@@ -140,7 +140,7 @@ def inspect_target(
         )
     metadata = metadata_of(settings.headers)
     check_address(url, settings, timeout_s)
-    with open_channel(url, settings, asynchronous=False, most_bytes=MOST_ANSWER_BYTES) as channel:
+    with open_channel(url, settings, MOST_ANSWER_BYTES) as channel:
         questions = Questions(channel, metadata, timeout_s)
         _check_ready(questions, url, model, version)
         config = questions.config(model, version)

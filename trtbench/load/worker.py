@@ -212,7 +212,7 @@ def main() -> int:
     sys.setswitchinterval(_SWITCH_S)
     with open(0, "rb", 0, closefd=False) as orders:  # unbuffered: the next line is the event loop's
         config = WorkerConfig.from_line(orders.readline())
-    loop = new_loop(fast=config.settings.transport == "wire")
+    loop = new_loop()
     try:
         loop.run_until_complete(serve(config))
     except (ConnectError, UserError, OSError) as error:

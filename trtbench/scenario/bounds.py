@@ -170,7 +170,6 @@ PriorityKey = Annotated[int, Between(1, 1000), BeforeValidator(_from_text)]
 Groups = Annotated[int, Between(1, 1_000_000)]
 Rows = Annotated[int, Between(0, INT32)]
 Seed = Annotated[int, Between(-(2**63), 2**64 - 1)]
-Option = Annotated[int, Between(-INT32 - 1, INT32)]
 
 # Machine
 GpuIndex = Annotated[int, Between(0, 1023)]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
-from trtbench.scenario.bounds import Count, Option, Retries, Seconds, SecondsOrNone, UserCount, Workers
+from trtbench.scenario.bounds import Count, Retries, Seconds, SecondsOrNone, UserCount, Workers, is_of_a_run
 from trtbench.scenario.headers import Headers, check_headers
 from trtbench.scenario.part import Part
+
+_OF_OLDER_RUNS = {
+    "transport": "wire is the only transport, trtbench's own HTTP/2 (grpc, over grpc.aio, was removed): leave it out, or give wire",
+    "compression": "messages are sent uncompressed (transport grpc, which compressed them, was removed): leave it out",
+    "channel_options": "these belonged to transport grpc, which was removed: leave them out",
+}
+"""Keys of which only the default is left: what to say of other values."""
 
 
 class Tls(Part):
@@ -28,9 +35,8 @@ class Tls(Part):
 
 
 class ClientSettings(Part):
-    transport: Literal["wire", "grpc"] = Field(
-        "wire",
-        description="wire: trtbench's own HTTP/2, the lightest, with kernel stamps; grpc: grpc.aio, with compression and channel options.",
+    transport: Annotated[str, WithJsonSchema({"enum": ["wire"], "type": "string"})] = Field(
+        "wire", description="wire, trtbench's own HTTP/2, is the only one: leave it out."
     )
     workers: Workers | None = Field(None, description="Processes that send the load; default: what it needs, by measurement.")
     streams_per_connection: UserCount | None = Field(
@@ -50,17 +56,22 @@ class ClientSettings(Part):
         {},
         description="gRPC metadata by name, sent with every call: a text, or {env: NAME} for a secret, which no file of the run holds.",
     )
-    compression: Literal["none", "gzip", "deflate"] = Field("none", description="Of messages; transport grpc only.")
-    channel_options: dict[str, Option | str] = Field({}, description="gRPC channel arguments by name; transport grpc only.")
+    compression: Annotated[str, WithJsonSchema({"enum": ["none"], "type": "string"})] = Field(
+        "none", description="Messages are sent uncompressed: leave it out."
+    )
+    channel_options: Annotated[dict[str, Any], WithJsonSchema({"maxProperties": 0, "type": "object"})] = Field(
+        {}, description="There are none: leave it out."
+    )
 
     @field_validator("headers")
     @classmethod
     def _sendable(cls, headers: Headers) -> Headers:
         return check_headers(headers)
 
-    @model_validator(mode="after")
-    def _only_grpc(self) -> ClientSettings:
-        for key in ("compression", "channel_options"):
-            if self.transport == "wire" and getattr(self, key) not in ("none", {}):
-                raise ValueError(f"{key} needs transport grpc, transport is wire: set transport: grpc, or leave {key} out")
-        return self
+    @field_validator(*_OF_OLDER_RUNS)
+    @classmethod
+    def _only_wire(cls, value: object, info: ValidationInfo) -> object:
+        """Runs that were recorded over grpc.aio are still read."""
+        if value != cls.model_fields[str(info.field_name)].default and not is_of_a_run(info):
+            raise ValueError(_OF_OLDER_RUNS[str(info.field_name)])
+        return value
