@@ -123,6 +123,12 @@ def test_faults_end_in_one_line(monkeypatch: pytest.MonkeyPatch, fault: Exceptio
     assert str(fault) in done.output
 
 
+def test_a_transport_that_was_removed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, calibration(), "--transport", "wire").exit_code == 0
+    done = run(monkeypatch, calibration(), "--transport", "grpc")
+    assert done.exit_code == 2 and "--transport grpc: wire is the only transport" in done.output
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     done = CliRunner().invoke(main, ["calibrate", "--url", "127.0.0.1:1"])
     assert done.exit_code == 2

@@ -103,8 +103,10 @@ def test_prefixes_and_datasets(scenario: Any) -> None:
 
 def test_the_client(scenario: Any) -> None:
     assert scenario().client == ClientSettings()
-    made = scenario("--transport", "grpc", "--workers", "3", "--streams-per-connection", "8", "--retries", "2").client
-    assert made == ClientSettings(transport="grpc", workers=3, streams_per_connection=8, retries=2)
+    made = scenario("--transport", "wire", "--workers", "3", "--streams-per-connection", "8", "--retries", "2").client
+    assert made == ClientSettings(workers=3, streams_per_connection=8, retries=2)
+    with pytest.raises(UserError, match=r"^--transport grpc: wire is the only transport, .*: leave it out"):
+        scenario("--transport", "grpc")
 
 
 def test_tls_by_a_flag_a_file_or_the_url(scenario: Any) -> None:

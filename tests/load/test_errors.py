@@ -49,7 +49,6 @@ STATUSES = [
     ("UNAVAILABLE", "recvmsg:Connection reset by peer", Outcome.CONNECTION),
     ("UNAVAILABLE", "GOAWAY received", Outcome.CONNECTION),
     ("UNAVAILABLE", "", Outcome.CONNECTION),
-    ("INTERNAL", "Internal error from Core", Outcome.CONNECTION),
     ("INTERNAL", "Received RST_STREAM with error code 2", Outcome.CONNECTION),
     ("UNAVAILABLE", "Exceeds maximum queue size", Outcome.REJECTED),
     ("UNAVAILABLE", "Request for unknown model: 'x' is not found", Outcome.UNAVAILABLE),
