@@ -14,7 +14,7 @@ from written_run import Served, window, write_run
 from trtbench.cli import main
 from trtbench.records import Event
 from trtbench.resume import open_unfinished
-from trtbench.scenario import ScenarioError, load_scenario, parse_scenario, recorded_scenario
+from trtbench.scenario import ScenarioError, load_run_scenario, load_scenario, parse_scenario
 
 TREE: dict[str, Any] = {"name": "x", "engines": ["int8"], "load": [{"concurrency": 1, "requests": 40}]}
 OVER_GRPC = {"transport": "grpc", "compression": "gzip", "channel_options": {"grpc.http2.max_frame_size": 65_536, "grpc.optimization": "a"}}
@@ -57,7 +57,7 @@ def test_what_is_left_can_be_written() -> None:
 
 
 def test_a_run_over_grpc_is_reported(run_over_grpc: Path) -> None:
-    assert recorded_scenario(run_over_grpc / "scenario.yaml").client.transport == "grpc"
+    assert load_run_scenario(run_over_grpc / "scenario.yaml").client.transport == "grpc"
     done = CliRunner().invoke(main, ["report", str(run_over_grpc)])
     assert done.exit_code == 0, done.output
     report = (run_over_grpc / "report.md").read_text(encoding="utf-8")
