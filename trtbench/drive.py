@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -29,6 +30,7 @@ from trtbench.runlog import RunLog
 from trtbench.scenario import Scenario
 from trtbench.serving.autopsy import Death
 from trtbench.serving.server import ServerError
+from trtbench.telemetry.borders import Border
 from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
 
 _WATCH_S = 0.1
@@ -115,7 +117,9 @@ async def _load(
             async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
                 hooks = LoadHooks(
-                    event=event, snapshot=lambda: _snapshot(sampler, lambda: crew.reason is not None), before_stage=before_stage
+                    event=event,
+                    snapshot=lambda completed: _snapshot(sampler, completed, lambda: crew.reason is not None),
+                    before_stage=before_stage,
                 )
                 ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
         except ConnectError as error:
@@ -165,11 +169,12 @@ def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
     return before_stage
 
 
-async def _snapshot(sampler: Sampler, interrupted: Callable[[], bool]) -> None:
+async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], bool]) -> Border:
     """In a thread: the loop goes on with what an earlier stage may still receive. After an interrupt it is not waited for long."""
-    samples = await within_interrupt(sampler.read, interrupted, _LAST_SNAPSHOT_S)
-    if samples:
-        sampler.write(samples)
+    border = await within_interrupt(partial(sampler.read_border, completed), interrupted, _LAST_SNAPSHOT_S) or Border([])
+    if border.samples:
+        sampler.write(border.samples)
+    return border
 
 
 @asynccontextmanager

@@ -170,8 +170,9 @@ LoadMode = Literal["concurrency", "constant", "poisson", "gamma", "burst", "trac
 class StageWindow:
     """When a stage's measured phase was open, and what was asked; the data of a `stage_finished` event.
 
-    `start_ns` is before the first measured request is due, `end_ns` after the last is done (or given up); Triton's counters are
-    read at both. `ended` says why: its count or duration reached, figures that were steady, an interrupt, an error bound, a lost server.
+    `start_ns` is before the first measured request is due, `end_ns` after the last is done (or given up). Triton's counters are
+    read at `counted_from_ns` before and `counted_to_ns` after both (None: not read), when they lacked `not_counted` completed requests.
+    `ended` says why: its count or duration reached, figures that were steady, an interrupt, an error bound, a lost server.
     """
 
     name: str
@@ -181,6 +182,9 @@ class StageWindow:
     end_ns: int
     planned: int
     ended: Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
+    counted_from_ns: int | None = None
+    counted_to_ns: int | None = None
+    not_counted: int = 0
 
 
 @dataclass(slots=True, frozen=True)

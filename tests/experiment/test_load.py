@@ -26,6 +26,7 @@ from trtbench.load.workload import UniformPrompts
 from trtbench.records import Outcome, RequestRecord, StageWindow
 from trtbench.rundir import DeploymentDirectory, Samples
 from trtbench.scenario import parse_scenario
+from trtbench.telemetry.borders import Border
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,7 +39,7 @@ class Run:
     plan: Plan
     records: list[RequestRecord]
     events: list[tuple[str, dict[str, Any]]]
-    snapshots_ns: list[int] = field(default_factory=list)
+    snapshots: list[tuple[int, int]] = field(default_factory=list)  # when, and what had completed since the one before
     clients: list[dict[str, Any]] = field(default_factory=list)
     samples: Samples | None = None
 
@@ -88,8 +89,9 @@ def run(
             if other:
                 await other
 
-    async def snapshot() -> None:
-        result.snapshots_ns.append(now_ns())
+    async def snapshot(completed: int) -> Border:
+        result.snapshots.append((now_ns(), completed))
+        return Border([], counted_ns=now_ns())
 
     asyncio.run(main())
     result.records = directory.requests()
@@ -181,9 +183,10 @@ def test_an_interrupt_ends_the_wait_before_a_stage(tmp_path: Path, start_fake_tr
 def test_windows_hold_the_measured_phase_and_counters_are_read_at_their_borders(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(5, 1)
     result = run(tmp_path, url, [CLOSED, OPEN])
-    assert len(result.snapshots_ns) == 4
+    assert [completed for _, completed in result.snapshots] == [0, 5, 24, 0, 3, 30]
     for number, window in enumerate(result.windows()):
-        before_ns, after_ns = result.snapshots_ns[2 * number : 2 * number + 2]
+        _, before_ns, after_ns = (at_ns for at_ns, _ in result.snapshots[3 * number : 3 * number + 3])
+        assert before_ns <= (window.counted_from_ns or 0) <= window.start_ns and after_ns <= (window.counted_to_ns or 0)
         measured, warmup = result.of(window.name), result.of(window.name, warmup=True)
         dones = [record.done_ns or 0 for record in measured]
         assert max(record.done_ns or 0 for record in warmup) <= before_ns <= window.start_ns <= min(record.due_ns for record in measured)
@@ -263,7 +266,7 @@ def test_an_interrupt_in_the_warmup_opens_no_window(tmp_path: Path, start_fake_t
     url, _ = start_fake_triton(20, 5)
     long = CLOSED | {"warmup_requests": 100}  # workers report four times a second what they have sent
     result = run(tmp_path, url, [long, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, Crew.interrupt))
-    assert result.windows() == [] and result.snapshots_ns == []
+    assert result.windows() == [] and [completed for _, completed in result.snapshots] == [0]
     assert result.outcomes("closed") == {Outcome.NEVER_SENT: 24}
     assert result.events == [("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["closed", "open"]})]
 

@@ -43,8 +43,11 @@ MODELS = {
     "encoder_full": "rejects at once",
     "encoder_stuck": "never answers",
     "encoder_garbage": "an answer that is no protobuf",
+    "encoder_counts_late": "embeds; its answers are in the statistics 0.4 s after they left",
+    "encoder_counts_none": "embeds; its answers are in no statistics",
     **fake_text.MODELS,
 }
+COUNTED_LATE_S = 0.4
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output")
 SAMPLING = ("temperature", "runtime_top_k", "runtime_top_p")
 
@@ -88,9 +91,11 @@ class FakeTriton:
         return answer
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
-        """success = completed, fail = cancelled, queue = in flight now."""
+        """success = completed, in batches of one; fail = cancelled, queue = in flight now."""
         answer = service_pb2.ModelStatisticsResponse()
-        stats = answer.model_stats.add(name="all").inference_stats
+        model = answer.model_stats.add(name="all", inference_count=self.completed, execution_count=self.completed)
+        model.batch_stats.add(batch_size=1).compute_infer.count = self.completed
+        stats = model.inference_stats
         stats.success.count, stats.fail.count, stats.queue.count = self.completed, self.cancelled, self.in_flight
         return answer
 
@@ -123,8 +128,14 @@ class FakeTriton:
             values = values[:3] if model == "encoder_short" else values
             answer.outputs.add(name="embedding", datatype="FP32", shape=[1, len(values)])
             answer.raw_output_contents.append(values.tobytes())
-        self.completed += 1
+        if model == "encoder_counts_late":
+            asyncio.get_running_loop().call_later(COUNTED_LATE_S, self._count)
+        elif model != "encoder_counts_none":
+            self._count()
         return answer
+
+    def _count(self) -> None:
+        self.completed += 1
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         async for request in requests:

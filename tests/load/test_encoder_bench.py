@@ -62,6 +62,30 @@ def test_a_whole_run(fake_server: Any, tmp_path: Path, model: str) -> None:
     assert summary["deployments"][0]["stages"][0]["throughput"]["goodput_ratio"] == 1.0
 
 
+def finished(run: RunDirectory) -> dict[str, Any]:
+    (data,) = [event.data for event in run.events() if event.kind == "stage_finished"]
+    return data
+
+
+@pytest.mark.parametrize("model", ["encoder", "encoder_counts_late"])
+def test_a_stage_has_all_its_requests_in_the_servers_statistics(start_fake_server: Any, tmp_path: Path, model: str) -> None:
+    """Those of the warm-up are not among them, although they too are counted late."""
+    done = bench(start_fake_server(10, 2).url, model, tmp_path / "runs")
+    assert done.returncode in RAN, done.stderr
+    (path,) = (tmp_path / "runs").iterdir()
+    (deployment,) = json.loads((path / "summary.json").read_text())["deployments"]
+    assert deployment["stages"][0]["triton_batching"]["inferences"] == 20
+    data = finished(RunDirectory.open(path))
+    assert data["not_counted"] == 0 and data["counted_from_ns"] < data["start_ns"] < data["end_ns"] < data["counted_to_ns"]
+
+
+def test_a_server_that_counts_nothing_is_recorded_as_that(start_fake_server: Any, tmp_path: Path) -> None:
+    done = bench(start_fake_server(10, 2).url, "encoder_counts_none", tmp_path / "runs")
+    assert done.returncode in RAN, done.stderr
+    (path,) = (tmp_path / "runs").iterdir()
+    assert finished(RunDirectory.open(path))["not_counted"] == 20
+
+
 def test_flags_of_generation_are_refused(fake_server: Any, tmp_path: Path) -> None:
     for flags, key in (
         (("--osl", "9"), "workload.output_tokens"),

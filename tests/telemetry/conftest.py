@@ -31,7 +31,9 @@ class FakeTriton:
         self.connections = 0
         self.answer = threading.Event()  # cleared: the page hangs
         self.answer.set()
-        self._grpc = grpc.server(ThreadPoolExecutor(2))
+        self.count = threading.Event()  # cleared: the statistics hang
+        self.count.set()
+        self._grpc = grpc.server(ThreadPoolExecutor(8))
         handler = grpc.unary_unary_rpc_method_handler(
             self._statistics,
             request_deserializer=service_pb2.ModelStatisticsRequest.FromString,
@@ -50,11 +52,13 @@ class FakeTriton:
 
     def stop(self) -> None:
         self.answer.set()
+        self.count.set()
         self._grpc.stop(None).wait()
         self._http.shutdown()
         self._http.server_close()
 
     def _statistics(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.count.wait()
         if request.name != "demo":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"requested model '{request.name}' is not available")
         return recorded_statistics()

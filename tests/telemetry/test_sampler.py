@@ -17,7 +17,8 @@ import pytest
 from trtbench.clock import now_ns, sleep_s
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, read_lines, sample_row
-from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig, SamplerError, snapshot
+from trtbench.telemetry import borders
+from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig, SamplerError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -111,14 +112,29 @@ def test_snapshot_is_appended_and_returned(fake_triton: Any, tmp_path: Path) -> 
     assert samples == [s for s in (Sample(*row) for row in read_lines(tmp_path / "samples.jsonl")) if s in samples]
 
 
-def test_snapshot_of_a_lost_server_has_what_still_answers(fake_triton: Any) -> None:
-    assert {sample.name for sample in snapshot(_config(fake_triton, model="absent"))} == set()
-    assert {
-        sample.name for sample in snapshot(_config(fake_triton, servers=(SampledServer("127.0.0.1:1", fake_triton.metrics_url, None),)))
-    } == {"triton_pending_requests"}
-    assert "triton_pending_requests" not in {
-        sample.name for sample in snapshot(_config(fake_triton, servers=(SampledServer(fake_triton.grpc_address, None, None),)))
-    }
+def test_a_border_of_a_lost_server_has_what_still_answers(fake_triton: Any, tmp_path: Path) -> None:
+    def names(**changes: Any) -> set[str]:
+        border = Sampler(_config(fake_triton, **changes), tmp_path / "samples.jsonl").read_border()
+        assert (border.counted_ns is None) == ("triton_success_count" not in {sample.name for sample in border.samples})
+        return {sample.name for sample in border.samples}
+
+    assert names(model="absent") == set()
+    assert names(servers=(SampledServer("127.0.0.1:1", fake_triton.metrics_url, None),)) == {"triton_pending_requests"}
+    assert "triton_pending_requests" not in names(servers=(SampledServer(fake_triton.grpc_address, None, None),))
+
+
+def test_statistics_that_hang_are_noted_and_given_less_time(fake_triton: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(borders, "_ANSWER_S", 0.4)
+    monkeypatch.setattr(borders, "_ANSWER_HUNG_S", 0.1)
+    fake_triton.count.clear()
+    with sampling(_config(fake_triton, interval_ns=3_600_000_000_000), tmp_path / "samples.jsonl") as sampler:
+        read = [{sample.name for sample in sampler.snapshot()} for _ in range(3)]
+        fake_triton.count.set()
+    assert read == [{"triton_pending_requests"}] * 3
+    tally = sampler.tallies["triton_statistics_at_borders"]
+    assert (tally.readings, tally.failures) == (0, 3)
+    assert "no answer within 0.1 s" in tally.last_error and "DEADLINE_EXCEEDED" in tally.last_error
+    assert (sampler.tallies["triton_metrics_at_borders"].readings, sampler.tallies["triton_metrics_at_borders"].failures) == (3, 0)
 
 
 def test_leaves_no_process(fake_triton: Any, tmp_path: Path) -> None:
@@ -155,6 +171,7 @@ def test_dies_with_a_parent_that_is_killed(fake_triton: Any, tmp_path: Path) -> 
     code = f"""
 import sys, time
 from pathlib import Path
+from trtbench.telemetry import borders
 from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
 with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({str(tmp_path / "samples.jsonl")!r})) as sampler:
     sampler.wait_ready()

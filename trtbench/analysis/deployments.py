@@ -19,7 +19,7 @@ from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, k
 from trtbench.analysis.outcomes import Conservation, conservation
 from trtbench.analysis.reloads import Reloads, reloads
 from trtbench.analysis.response_cache import CachedStage, cached_stage, find_repeats, read_prompts
-from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans
+from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans, without_late_counts
 from trtbench.analysis.throughput import main_rate
 from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
@@ -97,7 +97,7 @@ def deployment_result(
     """`events` are this deployment's own."""
     recorded, (requests, counting) = requests, with_counts(requests)
     facts = deployment_facts(directory.name, directory.read_facts("deployment.json"), directory.read_facts("engine.json"))
-    samples = read = directory.samples()
+    samples = read = without_late_counts(directory.samples(), events)
     missing_metrics, stale_pages = missing_families(samples), 0
     if facts.provider != "openvino":  # whose gauges are right at rest too
         samples, stale_pages = without_stale(samples, requests)

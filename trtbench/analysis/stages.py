@@ -23,12 +23,19 @@ from trtbench.analysis.sending import Sending, sending
 from trtbench.analysis.stamps import Stamps, stamps
 from trtbench.analysis.throughput import Throughput, throughput
 from trtbench.analysis.uncounted import estimated_off, is_exact
-from trtbench.records import Event, StageWindow
+from trtbench.records import Event
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.scenario import Ramp, Scenario, Stage
 
 _DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
+_STATISTICS = (
+    *(f"triton_{kind}_count" for kind in ("inference", "execution", "success", "fail")),
+    *(f"triton_{kind}_ns" for kind in ("queue", "compute_input", "compute_infer", "compute_output")),
+    *(f"response_cache_{kind}" for kind in ("hit_count", "hit_ns", "miss_count", "miss_ns")),
+    "triton_batch_executions",
+    "replica_success_count",
+)
 FOREIGN_CPU_RATIO = 0.15
 """Share of the machine's cores that others may use before they are likely to slow what is measured."""
 
@@ -122,8 +129,24 @@ def stage_spans(events: Iterable[Event], requests: Requests) -> list[StageSpan]:
         if event.kind == "stage_started":
             spans[event.data["name"]] = _broken_off(event, requests.stage(event.data["name"]))
         elif event.kind == "stage_finished":
-            spans[event.data["name"]] = StageSpan(**{field.name: event.data[field.name] for field in fields(StageWindow)})
+            spans[event.data["name"]] = StageSpan(**{field.name: event.data[field.name] for field in fields(StageSpan)})
     return sorted(spans.values(), key=lambda span: span.start_ns)
+
+
+def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
+    """The samples less the sampler's readings of Triton's statistics between a stage's first or last request and the border beside it.
+
+    Triton counts a batch after its answers have left, and a reading that was long under way is older than its stamp: only the borders'
+    readings are known to hold what had completed.
+    """
+    times, _ = samples.series("triton_success_count")
+    late = np.zeros(len(times), np.bool_)
+    for data in (event.data for event in events if event.kind == "stage_finished"):
+        if (from_ns := data.get("counted_from_ns")) is not None:
+            late |= (times > from_ns) & (times <= data["start_ns"])
+        if (to_ns := data.get("counted_to_ns")) is not None:
+            late |= (times >= data["end_ns"]) & (times < to_ns)
+    return samples.without(_STATISTICS, times[late]) if late.any() else samples
 
 
 def by_stage(requests: Requests) -> dict[str, Requests]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -18,6 +17,7 @@ from trtbench.load.generator import PhaseResult
 from trtbench.load.plan import Plan, StagePlan
 from trtbench.records import StageWindow
 from trtbench.scenario import Stability, Stop
+from trtbench.telemetry.borders import Border
 
 BeforeStage = Callable[[str, Callable[[], bool]], Coroutine[Any, Any, None]]
 """Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""
@@ -32,11 +32,11 @@ class LoadHooks:
     """What the load tells its surroundings, all of it on the event loop's thread.
 
     `event(kind, data)`: stage_started (name, mode, asked, planned, workers), stage_finished (a StageWindow), load_stopped (why, in which
-    stage, stages_not_run). `snapshot()` reads the server's counters at a stage's borders.
+    stage, stages_not_run). `snapshot(completed)` reads the server's counters at a border; so many requests completed since the last.
     """
 
     event: Callable[[str, dict[str, Any]], None]
-    snapshot: Callable[[], Awaitable[None] | None]
+    snapshot: Callable[[int], Awaitable[Border]]
     before_stage: BeforeStage | None = None
 
 
@@ -67,14 +67,16 @@ def _workers(part: StagePlan, crew: Crew, last_level: float) -> int:
 
 
 async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks, workers: int | None) -> tuple[Ended, bool]:
-    """Warm-up, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
+    """Border and warm-up if any, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
     if hooks.before_stage:
         await hooks.before_stage(part.stage.label, lambda: crew.reason is not None)
+    warmed_up = 0
     if crew.reason:
         crew.skip(number, part.warmup)
     elif part.warmup.requests:
         await crew.prepare(number, part.warmup)
-        await crew.run()
+        await hooks.snapshot(0)
+        warmed_up = (await crew.run()).completed
         await crew.grow(workers or _workers(part, crew, part.stage.level))
     if not crew.reason:
         await crew.prepare(number, part.measured)
@@ -83,13 +85,14 @@ async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hoo
     stage = part.stage
     asked = {"name": stage.label, "mode": stage.mode, "asked": stage.level}
     hooks.event("stage_started", asked | {"planned": part.measured.planned, "workers": crew.workers})
-    await _snapshot(hooks)
+    opened = await hooks.snapshot(warmed_up)
     result = await _until_steady(crew, limits.stability) if limits.stability else await crew.run()
-    await _snapshot(hooks)
+    closed = await hooks.snapshot(result.completed)
     ended: Ended | Literal["steady"] = result.ended
     if crew.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
         ended = "error_bound"
-    window = StageWindow(stage.label, stage.mode, stage.level, result.start_ns, result.end_ns, result.planned, ended)
+    counts = opened.counted_ns, closed.counted_ns, closed.not_counted
+    window = StageWindow(stage.label, stage.mode, stage.level, result.start_ns, result.end_ns, result.planned, ended, *counts)
     hooks.event("stage_finished", asdict(window))
     return "done" if ended == "steady" else ended, True
 
@@ -126,9 +129,3 @@ def _give_up(plan: Plan, number: int, ended: Ended, opened: bool, crew: Crew, ho
         crew.skip(later, part.measured)
     not_run = [part.stage.label for part in plan.stages[number + opened :]]
     hooks.event("load_stopped", {"why": ended, "stage": plan.stages[number].stage.label, "stages_not_run": not_run})
-
-
-async def _snapshot(hooks: LoadHooks) -> None:
-    pending = hooks.snapshot()
-    if inspect.isawaitable(pending):
-        await pending

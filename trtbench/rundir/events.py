@@ -68,6 +68,9 @@ class _StageFinished(_Data):
     end_ns: Whole
     planned: Count
     ended: Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
+    counted_from_ns: Whole | None = None
+    counted_to_ns: Whole | None = None
+    not_counted: Count = 0
 
 
 class _Source(_Data):

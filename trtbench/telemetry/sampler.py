@@ -11,10 +11,10 @@ import select
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -23,6 +23,7 @@ from trtbench.interrupts import signals_wait
 from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.scenario import ClientSettings, Headers, Tls, metadata_of
+from trtbench.telemetry.borders import Border, Borders
 from trtbench.telemetry.ticker import Source, Tally
 from trtbench.telemetry.together import together
 from trtbench.telemetry.triton import MetricsPage, Statistics
@@ -33,7 +34,6 @@ READY = "ready"
 _PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: finds this trtbench, and no stray module of the user's
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
-_BORDER_TIMEOUT_S = 5.0
 
 
 class SamplerError(RuntimeError):
@@ -97,33 +97,9 @@ def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callabl
     return sources
 
 
-def snapshot(config: SamplerConfig) -> list[Sample]:
-    """Triton's statistics and metrics now, read in this process; what gives no answer within 5 s is left out.
-
-    For stage borders: it takes some milliseconds and blocks, so it belongs outside the measured window.
-    """
-    readings: list[list[Sample]] = []
-    threads = [
-        threading.Thread(target=lambda source=source: readings.append(_read_once(source)), daemon=True)
-        for source in triton_sources(config, _BORDER_TIMEOUT_S).values()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [sample for samples in readings for sample in samples]
-
-
-def _read_once(open_source: Callable[[], Source]) -> list[Sample]:
-    with closing(open_source()) as source:
-        try:
-            return source.read()
-        except Exception:  # a lost server has no reading; that it is lost is known from its process and the requests
-            return []
-
-
 class Sampler:
-    """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then says what became of every source's ticks.
+    """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then says what became of every source's ticks, and of
+    the readings at borders.
 
     It takes most of a second to start, in which the caller can start others: it samples when `wait_ready` returns.
 
@@ -133,6 +109,7 @@ class Sampler:
     def __init__(self, config: SamplerConfig, samples_jsonl: Path) -> None:
         self.tallies: dict[str, Tally] = {}
         self._config = config
+        self._borders = Borders(partial(triton_sources, config))
         self._samples_jsonl = samples_jsonl.resolve()
         self._ready = False
         self._process: subprocess.Popen[bytes]
@@ -171,17 +148,18 @@ class Sampler:
             self.tallies = {name: Tally(**tally) for name, tally in json.loads(last).items()}
         except (IndexError, ValueError):
             self.tallies = {"sampler": Tally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
+        self.tallies |= {f"{name}_at_borders": tally for name, tally in self._borders.tallies.items()}
         self._last_words.close()
 
     def snapshot(self) -> list[Sample]:
-        """Append a reading for a stage border to the file, and return it; see `snapshot` of this module."""
-        samples = self.read()
+        """Append a reading of Triton's statistics and metrics to the file, and return it."""
+        samples = self.read_border().samples
         self.write(samples)
         return samples
 
-    def read(self) -> list[Sample]:
-        """See `snapshot` of this module."""
-        return snapshot(self._config)
+    def read_border(self, completed: int = 0) -> Border:
+        """As `Borders.read`."""
+        return self._borders.read(completed)
 
     def write(self, samples: Sequence[Sample]) -> None:
         with closing(LineWriter(self._samples_jsonl)) as writer:

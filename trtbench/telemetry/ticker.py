@@ -34,6 +34,10 @@ class Tally:
     last_error: str = ""
     note: str = ""
 
+    def fail(self, error: Exception) -> None:
+        self.failures += 1
+        self.last_error = f"{type(error).__name__}: {' '.join(str(error).split())}"  # gRPC's span many lines
+
 
 def next_tick(start_ns: int, interval_ns: int, instant_ns: int) -> int:
     """Number k >= 0 of the first tick, due at start_ns + k x interval_ns, that lies at or after `instant_ns`."""
@@ -79,5 +83,4 @@ class Ticker(threading.Thread):
                 self._writer.write(*map(sample_row, samples))
             self.tally.readings += 1
         except Exception as error:  # whatever a source meets, its thread goes on: the next tick may find the server again
-            self.tally.failures += 1
-            self.tally.last_error = f"{type(error).__name__}: {' '.join(str(error).split())}"  # gRPC's span many lines
+            self.tally.fail(error)
