@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -126,21 +127,28 @@ def test_lines_are_ascii_so_that_none_can_be_cut_inside_a_character(tmp_path: Pa
     assert list(read_lines(tmp_path / "x.jsonl")) == [{"text": "中文 ü"}]
 
 
-def _write_many(path: Path, writer_number: int, lines: int) -> None:
-    writer = LineWriter(path)
-    for line in range(lines):
-        writer.write({"writer": writer_number, "line": line, "padding": "x" * 200})
-    writer.close()
+_WRITE_MANY = """
+import sys
+from pathlib import Path
+from trtbench.rundir import LineWriter
+writer = LineWriter(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+for line in range(500):
+    writer.write({"writer": int(sys.argv[2]), "line": line, "padding": "x" * 200})
+writer.close()
+"""
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_several_processes_may_append_to_one_file(tmp_path: Path) -> None:
-    path, fork = tmp_path / "samples.jsonl", multiprocessing.get_context("fork")
-    writers = [fork.Process(target=_write_many, args=(path, number, 500)) for number in range(4)]
+    path, pipes = tmp_path / "samples.jsonl", {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITE_MANY, str(path), str(number)], **pipes) for number in range(4)]  # type: ignore[call-overload]
     for process in writers:
-        process.start()
+        assert process.stdout.readline() == "ready\n"
     for process in writers:
-        process.join()
+        process.stdin.close()
+    assert [process.wait() for process in writers] == [0] * 4
     rows = list(read_lines(path))
     assert len(rows) == 2000
     for number in range(4):

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from engine import child_builds
+from engine.child_builds import SPAWN, FakeHanging, FakeTogether
 from engine.fake_provider import FakeProvider
 
 from trtbench import data
@@ -21,8 +20,6 @@ from trtbench.leftovers import owner
 from trtbench.scenario import Dtype
 
 pytestmark = pytest.mark.timeout(60)
-
-fork = multiprocessing.get_context("fork")
 
 
 def quiet() -> BuildLog:
@@ -104,20 +101,10 @@ def test_a_failed_build_leaves_nothing(fake_provider: FakeProvider, checkpoint: 
 
 
 def test_a_killed_build_leaves_no_engine_and_the_next_one_sweeps(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
-    reached, output = fork.Event(), tmp_path / "built"
-
-    def hanging(job: BuildJob, log: BuildLog) -> BuiltFacts:
-        (job.output / "half").touch()
-        reached.set()
-        time.sleep(60)
-        raise AssertionError
-
-    whole = fake_provider.build
-    fake_provider.build = hanging
-    child = fork.Process(target=make, args=(checkpoint, output))
+    reached, output = SPAWN.Event(), tmp_path / "built"
+    child = SPAWN.Process(target=child_builds.make, args=(FakeHanging, reached, checkpoint, output))
     child.start()
-    assert reached.wait(10)
-    fake_provider.build = whole
+    assert reached.wait(30)
     other = make(checkpoint, output, "int8").engine  # a build beside it leaves the living one's files alone
     assert len(list(output.iterdir())) == 2
     os.kill(child.pid or 0, signal.SIGKILL)
@@ -135,29 +122,13 @@ def test_a_leftover_of_our_own_process_id_is_swept_too(fake_provider: FakeProvid
     assert [path.name for path in (tmp_path / "built").iterdir()] == [engine.path.name]
 
 
-def build_in_child(checkpoint: Path, output: Path, gate: Event) -> None:
-    gate.wait(10)
-    make(checkpoint, output)
-
-
-def test_two_builds_of_one_engine_at_once_both_end_well(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
-    barrier = fork.Barrier(2)
-    whole = fake_provider.build
-
-    def together(job: BuildJob, log: BuildLog) -> BuiltFacts:
-        barrier.wait(10)  # both are past the cache
-        built = whole(job, log)
-        barrier.wait(10)
-        return built
-
-    fake_provider.build = together
-    gate = fork.Event()
-    children = [fork.Process(target=build_in_child, args=(checkpoint, tmp_path / "built", gate)) for _ in range(2)]
+def test_two_builds_of_one_engine_at_once_both_end_well(checkpoint: Path, tmp_path: Path) -> None:
+    shared = (FakeTogether, SPAWN.Barrier(2), checkpoint, tmp_path / "built")
+    children = [SPAWN.Process(target=child_builds.make, args=shared) for _ in range(2)]
     for child in children:
         child.start()
-    gate.set()
     for child in children:
-        child.join(20)
+        child.join(50)
     assert [child.exitcode for child in children] == [0, 0]
     (path,) = (tmp_path / "built").iterdir()
     assert Engine.load(path).size_bytes == 100

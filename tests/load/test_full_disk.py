@@ -19,14 +19,21 @@ from trtbench.rundir.losses import Losses
 pytestmark = pytest.mark.timeout(90)
 
 
+_LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+"""The process limits itself: a `preexec_fn` would make `subprocess` fork, which gRPC's threads in this one do not take."""
+
+
 def limited(file_bytes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`trtbench` that can write no file longer than this."""
     return subprocess.run(
-        [sys.executable, "-m", "trtbench", *arguments],
+        [sys.executable, "-c", _LIMITED, str(file_bytes), "-m", "trtbench", *arguments],
         capture_output=True,
         text=True,
         timeout=80,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes)),
     )
 
 

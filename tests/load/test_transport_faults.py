@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import resource
 import signal
 import ssl
 import struct
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from load.asking import BARE, EVERY_LOOP, ask_all, new_record, on_loop, send, target_of, with_client
+from load.asking import BARE, EVERY_LOOP, ask_all, new_record, send, target_of, with_client
 from load.fake_http2 import Peer, framed, serving, token_message
 
 from trtbench.clock import now_ns, seconds_ns
 from trtbench.errors import UserError
 from trtbench.load.client import ConnectError, Limits
-from trtbench.load.wire_client import WireClient
 from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import ClientSettings, Tls, Workload
+from trtbench.scenario import ClientSettings, Tls
 
 pytestmark = [pytest.mark.timeout(30), EVERY_LOOP]
 
@@ -304,25 +305,36 @@ def test_a_name_that_has_no_address(fast_loop: bool) -> None:
     assert record.outcome is Outcome.CONNECTION and "DNS" in record.error and "nowhere.invalid" in record.error
 
 
-def test_more_connections_than_files(fast_loop: bool) -> None:
-    async def main() -> None:
-        client = WireClient(BARE, Workload(), ALONE)
-        try:
-            with pytest.raises(ConnectError, match=r"limit is \d+ .RLIMIT_NOFILE.: raise it .`ulimit -n \d+`"):
-                await client.prepare(3_900)
-        finally:
-            await client.close()
+_PREPARE_MANY = """
+import resource, sys
+from load.asking import BARE, on_loop
+from trtbench.load.client import ConnectError
+from trtbench.load.wire_client import WireClient
+from trtbench.scenario import ClientSettings, Workload
 
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    pid = os.fork()
-    if pid == 0:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
-        try:
-            on_loop(main(), fast_loop)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0 and resource.getrlimit(resource.RLIMIT_NOFILE) == limits
+async def main():
+    client = WireClient(BARE, Workload(), ClientSettings())
+    try:
+        await client.prepare(3_900)
+    except ConnectError as error:
+        print(error)
+    finally:
+        await client.close()
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
+on_loop(main(), sys.argv[1] == "True")
+"""
+
+
+def test_more_connections_than_files(fast_loop: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PREPARE_MANY, str(fast_loop)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=25,
+    )
+    assert re.search(r"limit is \d+ .RLIMIT_NOFILE.: raise it .`ulimit -n \d+`", done.stdout), done.stderr
 
 
 def _tls_server(authority: trustme.CA, alpn: tuple[str, ...] = ("h2",)) -> ssl.SSLContext:
