@@ -100,6 +100,21 @@ def test_a_count_out_of_bounds_ends_its_request(name: str, value: tuple[str, byt
     assert sealed(record, tmp_path).outcome is Outcome.OTHER
 
 
+@pytest.mark.parametrize("name", ["num_output_tokens", "num_input_tokens"])
+def test_a_count_that_nobody_asked_for_ends_its_request(name: str) -> None:
+    """It fits the tensor, and would be 2 thousand million tokens in no time."""
+    record = answered([response({"text_output": text(" w"), name: ("INT32", struct.pack("<i", 2**31 - 1))}), FINAL])
+    assert record.outcome is Outcome.OTHER and f"malformed response: {name} is 2147483647: out of range" in record.error
+
+
+def test_counts_that_add_up_to_what_nobody_asked_for_end_their_request() -> None:
+    count = {"num_output_tokens": ("INT32", struct.pack("<i", most_ids(ASKED)))}
+    alone = answered([response({"text_output": text(" w"), **count}), FINAL])
+    assert (alone.outcome, alone.output_tokens) == (Outcome.COMPLETED, most_ids(ASKED))
+    twice = answered([response({"text_output": text(" w"), **count})] * 2 + [FINAL])
+    assert twice.outcome is Outcome.OTHER and f"num_output_tokens is {2 * most_ids(ASKED)}: out of range" in twice.error
+
+
 @pytest.mark.parametrize("value", UNTIMELY.values(), ids=UNTIMELY)
 def test_instants_out_of_bounds_were_not_told(value: tuple[str, bytes], tmp_path: Path) -> None:
     record = answered([response({**ids(7), **dict.fromkeys(TIME_OUTPUTS, value)}), FINAL])

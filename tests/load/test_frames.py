@@ -68,7 +68,7 @@ FULL = bytes(frames.MAX_FRAME_BYTES)
         (HEADERS + frames.frame(frames.HEADERS, 1, b"", frames.END_HEADERS), ErrorCode.PROTOCOL_ERROR),
         (HEADERS + frames.frame(frames.CONTINUATION, 1, FULL + b"x")[:20], ErrorCode.FRAME_SIZE_ERROR),
         (HEADERS + 65 * frames.frame(frames.CONTINUATION, 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (HEADERS + 5 * frames.frame(frames.CONTINUATION, 1, FULL), ErrorCode.ENHANCE_YOUR_CALM),
+        (frames.frame(frames.HEADERS, 1, FULL) + 64 * frames.frame(frames.CONTINUATION, 1, FULL), ErrorCode.ENHANCE_YOUR_CALM),
         (frames.frame(frames.HEADERS, 1, b"\x05abcd", frames.PADDED), ErrorCode.PROTOCOL_ERROR),
         (frames.frame(frames.HEADERS, 1, b"abcd", frames.PRIORITIZED), ErrorCode.FRAME_SIZE_ERROR),
     ],

@@ -22,6 +22,7 @@ from trtbench.load.client import Limits
 from trtbench.load.frames import frame
 from trtbench.load.link import Link
 from trtbench.records import RequestRecord
+from trtbench.scenario import ClientSettings
 
 pytestmark = pytest.mark.timeout(60)
 GRPC = [(":status", "200"), ("content-type", "application/grpc")]
@@ -45,6 +46,17 @@ def header_bomb(stream_id: int) -> bytes:
     return frame(frames.HEADERS, stream_id, block, frames.END_HEADERS)
 
 
+def long_status(stream_id: int, characters: int) -> bytes:
+    """A failure whose text takes many CONTINUATIONs. hpack takes minutes to compress it."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    block = encoder.encode([*GRPC, ("grpc-status", "8"), ("grpc-message", "m" * characters)], huffman=False)
+    parts = [block[at : at + frames.MAX_FRAME_BYTES] for at in range(0, len(block), frames.MAX_FRAME_BYTES)]
+    first = frame(frames.HEADERS, stream_id, parts[0], frames.END_STREAM)
+    rest = [frame(frames.CONTINUATION, stream_id, part) for part in parts[1:-1]]
+    return first + b"".join(rest) + frame(frames.CONTINUATION, stream_id, parts[-1], frames.END_HEADERS)
+
+
 Attack = Callable[[int], bytes]
 ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "a header bomb": (header_bomb, "connection", "HPACK"),
@@ -53,6 +65,8 @@ ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "a negative status": (lambda s: headers(s, [*GRPC, ("grpc-status", "-1")], True), "other", "UNKNOWN"),
     "no status": (lambda s: headers(s, GRPC) + data(s, b"", True), "other", "ended with DATA"),
     "a status text of 60 KB": (lambda s: headers(s, [*GRPC, ("grpc-status", "2"), ("grpc-message", "m" * 15_000)], True), "other", "mmm"),
+    "a status text of 200 KB": (lambda s: long_status(s, 200_000), "rejected", "mmm"),
+    "a status text of 2 MB": (lambda s: long_status(s, 2_000_000), "connection", "header block without end"),
     "OK without an answer": (lambda s: headers(s, [*GRPC, ("grpc-status", "0")], True), "other", "without a final response"),
     "a message of 4 GB": (lambda s: headers(s, GRPC) + data(s, b"\0\xff\xff\xff\xff"), "other", "4294967295 bytes, over the limit"),
     "a compressed message": (lambda s: headers(s, GRPC) + data(s, b"\1\0\0\0\1x"), "other", "compressed flag 1"),
@@ -121,6 +135,29 @@ def test_each_attack_ends_in_its_class_and_the_next_request_is_served(name: str)
         (first, second), most_bytes = ask(server)
     assert (first.outcome.value, second.outcome.value) == (outcome, "completed"), first.error
     assert error in first.error and len(first.error) <= 500 and most_bytes < MOST_BYTES
+
+
+def test_a_long_status_text_ends_its_own_request_alone() -> None:
+    """Another stream of the connection, which is under way, goes on."""
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        first, second = peer.request(), peer.request()
+        peer.raw(long_status(first, 200_000))
+        peer.answer(second, 8, final=True)
+        peer.wait_gone()
+
+    records = [new_record(index=index) for index in range(2)]
+
+    async def body(client: Any) -> None:
+        limits = Limits(now_ns() + seconds_ns(20))
+        await asyncio.gather(*(send(client, record, limits) for record in records))
+
+    with serving(script) as server:
+        with_client(replace(BARE, url=server.url), "wire", False, body, ClientSettings(streams_per_connection=2))
+    assert sorted(record.outcome.value for record in records) == ["completed", "rejected"]
+    (failed,) = [record for record in records if record.outcome.value == "rejected"]
+    assert failed.error.startswith("mmm") and len(failed.error) <= 500
 
 
 def flood(piece: bytes, opening: bytes) -> Callable[[Peer, int], None]:

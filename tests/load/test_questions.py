@@ -10,8 +10,10 @@ from unittest.mock import MagicMock
 
 import grpc
 import pytest
+from load.fake_http2 import Peer, serving
 from tritonclient.grpc import service_pb2
 
+from trtbench.load import frames
 from trtbench.load.greeting import AddressError
 from trtbench.load.questions import Questions, notes
 from trtbench.load.target import TargetError, inspect_target
@@ -20,6 +22,7 @@ from trtbench.scenario import ClientSettings, FromEnvironment, Task
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "streaming", "end_id")
 CALLS = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "ModelMetadata", "RepositoryIndex", "ModelStatistics")
 OPTIONAL = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "RepositoryIndex", "ModelStatistics")
+NOT_ASKED = "not asked, for the server left the calls before it without an answer"
 RESTRICTED = (grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'triton-grpc-protocol-key'")
 
 
@@ -142,12 +145,32 @@ def test_a_deadline_that_grpc_does_not_keep() -> None:
     asked.result.side_effect = grpc.FutureTimeoutError()
     questions = Questions(channel, (), 5.0)
     assert (questions.ask("ServerMetadata"), questions.config("m", "")) == (None, None)
-    assert questions.unanswered == {
-        "ServerMetadata": "no answer within 5 s",
-        "ModelConfig": "no answer within 2 s",
-        "ModelMetadata": "no answer within 2 s",
-    }
-    assert asked.cancel.call_count == 3
+    assert questions.unanswered == {"ServerMetadata": "no answer within 5 s", "ModelConfig": NOT_ASKED, "ModelMetadata": NOT_ASKED}
+    assert asked.cancel.call_count == 1
+
+
+class Late(grpc.RpcError):  # type: ignore[misc]
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_server_that_stays_silent_is_asked_twice() -> None:
+    channel = MagicMock()
+    channel.unary_unary.return_value.future.return_value.result.side_effect = Late()
+    questions = Questions(channel, (), 5.0)
+    assert [questions.ask(call) for call in ("ModelReady", "ModelConfig", "ModelMetadata")] == [None] * 3
+    assert questions.unanswered == {"ModelReady": "no answer within 5 s", "ModelConfig": "no answer within 2 s", "ModelMetadata": NOT_ASKED}
+
+
+@pytest.mark.timeout(60)
+def test_a_flood_of_ping_prolongs_no_time_limit() -> None:
+    def flood(peer: Peer) -> None:
+        peer.begin()
+        while True:
+            peer.raw(frames.frame(frames.PING, 0, bytes(8)) * 500)
+
+    with serving(flood) as server, pytest.raises(TargetError, match=r"ModelReady: no answer within 0\.5 s"):
+        inspect_target(server.url, "m", timeout_s=0.5)
 
 
 def test_all_optional_calls_refused_at_once(server: Described) -> None:

@@ -62,24 +62,24 @@ def cancel_controls(
     whole = [stage for stage in scenario.load if stage.label in ran and not (stage.mode == "concurrency" and stage.duration_s)]
     if facts.may_cache_prefixes:
         return ()
-    calm = {s.drawn_as: s for s in reversed(whole) if not (s.label in records and records[s.label].planned_cancel.any())}
+    baseline = {s.drawn_as: s for s in reversed(whole) if not (s.label in records and records[s.label].planned_cancel.any())}
     disturbed = {stage.span.name for stage in stages if is_disturbed(stage, cpu_count)}
-    found = (_control(stage, calm.get(stage.drawn_as), records, scenario.slo, disturbed) for stage in whole)
+    found = (_control(stage, baseline.get(stage.drawn_as), records, scenario.slo, disturbed) for stage in whole)
     return tuple(one for one in found if one)
 
 
-def _control(stage: Stage, calm: Stage | None, records: Records, slo: Slo, disturbed: set[str]) -> CancelControl | None:
-    if calm is None or calm is stage or stage.label not in records or calm.label not in records:
+def _control(stage: Stage, baseline: Stage | None, records: Records, slo: Slo, disturbed: set[str]) -> CancelControl | None:
+    if baseline is None or baseline is stage or stage.label not in records or baseline.label not in records:
         return None
-    of_stage, of_control = records[stage.label], records[calm.label]
+    of_stage, of_control = records[stage.label], records[baseline.label]
     cancelled = int(cancelled_as_planned(of_stage).sum())
     both = np.intersect1d(of_stage.completed.index, of_control.completed.index)
     again = not of_stage.planned_cancel.any()
     if not len(both) or not (cancelled or again):
         return None
     beside, without = (_survivors(r, both, slo, stage.duration_s) for r in (of_stage, of_control))
-    doubtful = bool({stage.label, calm.label} & disturbed)
-    return CancelControl(stage.label, calm.label, cancelled / len(of_stage), len(both), doubtful, beside, without)
+    doubtful = bool({stage.label, baseline.label} & disturbed)
+    return CancelControl(stage.label, baseline.label, cancelled / len(of_stage), len(both), doubtful, beside, without)
 
 
 def _survivors(requests: Requests, indices: Ints, slo: Slo, duration_s: float | None) -> Survivors:

@@ -32,6 +32,18 @@ def too_many_responses(asked_tokens: int) -> str:
     return f"the server sent more than {most_responses(asked_tokens)} responses with output, where {asked_tokens} tokens were asked for"
 
 
+def output_count_beyond(counted: int, asked_tokens: int) -> str:
+    """The error of an answer of which the server counts so many tokens; "" where they may be as many."""
+    most = most_ids(asked_tokens)
+    return "" if counted <= most else f"num_output_tokens is {counted}: out of range, 0 to {most} where {asked_tokens} tokens are asked for"
+
+
+def input_count_beyond(counted: int, request_bytes: int) -> str:
+    """The same of the prompt, which has no more tokens than bytes but for those that a template adds."""
+    most = _SPARE + request_bytes
+    return "" if counted <= most else f"num_input_tokens is {counted}: out of range, 0 to {most} for a request of {request_bytes} bytes"
+
+
 def negative_id(ids: Sequence[int] | array[int]) -> str:
     """The error of an answer with an id that no token has; "" where all are in order. Ids above 2^31 - 1 read as INT32 are negative."""
     return "" if not ids or (least := min(ids)) >= 0 else f"output_ids has {least}: token ids are 0 to 2147483647"

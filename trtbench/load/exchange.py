@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from trtbench.load.bounds import most_ids, most_responses, negative_id, too_many_responses
+from trtbench.load.bounds import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.load.client import Limits
 from trtbench.load.errors import classify, end, end_with_final
 from trtbench.load.in_flight import InFlight
@@ -101,7 +101,8 @@ class Exchange(InFlight):
             self._finish()
             self._link.reset(self._stream_id)
         else:
-            end_with_final(self._record, bool(self._token_ns), arrived_ns, negative_id(self._token_ids))
+            fault = negative_id(self._token_ids) or output_count_beyond(self._told_tokens, self._record.asked_output_tokens)
+            end_with_final(self._record, bool(self._token_ns), arrived_ns, fault)
             self._finish()
             self._link.release(self._stream_id)
 

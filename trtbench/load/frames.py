@@ -15,7 +15,8 @@ MAX_FRAME_BYTES = 1 << 14  # the payload that both sides take by default; ours s
 MAX_WINDOW_BYTES = (1 << 31) - 1
 DEFAULT_WINDOW_BYTES = (1 << 16) - 1
 STREAM_ID_MASK = (1 << 31) - 1  # the bit above is reserved
-MAX_HEADER_BLOCK_BYTES = 1 << 16
+MAX_HEADER_BLOCK_BYTES = 1 << 20
+"""A status text may be a stack trace of 200 KB. Blocks build on each other, so none can be skipped: a longer one ends the connection."""
 _MAX_CONTINUATIONS = 64  # empty ones would cost no bytes of a block and never end
 _LARGEST_FRAME_SETTING = (1 << 24) - 1
 

@@ -25,15 +25,22 @@ CONSEQUENCES: Mapping[str, str] = {
 
 
 class Questions:
-    """`unanswered`: the calls that failed, by name, and what the server or gRPC said."""
+    """`unanswered`: the calls that failed, by name, and what the server or gRPC said.
+
+    A server that lets `timeout_s` and a later call pass in silence is asked no further, nor one that keeps gRPC from its own deadlines.
+    """
 
     def __init__(self, channel: Any, metadata: tuple[tuple[str, str], ...], timeout_s: float) -> None:
         self.unanswered: dict[str, str] = {}
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         self._metadata, self._timeout_s = metadata, timeout_s
+        self._patience_s = timeout_s + _LATER_CALL_S
 
     def ask(self, call: str, **fields: Any) -> Any:
         """The answer of the KServe v2 call of that name; None when there is none."""
+        if self._patience_s <= 0:
+            self.unanswered[call] = "not asked, for the server left the calls before it without an answer"
+            return None
         request = getattr(service_pb2, f"{call}Request")(**fields)
         asked = getattr(self._stub, call).future(request, timeout=self._timeout_s, metadata=self._metadata)
         try:
@@ -43,6 +50,7 @@ class Questions:
         except grpc.FutureTimeoutError:  # gRPC is kept from its own deadline by a flood of PING
             asked.cancel()
             self.unanswered[call] = self._too_late()
+            self._patience_s = 0.0
         return None
 
     def config(self, model: str, version: str) -> Any:
@@ -78,6 +86,7 @@ class Questions:
 
     def _too_late(self) -> str:
         self._timeout_s, waited_s = min(self._timeout_s, _LATER_CALL_S), self._timeout_s
+        self._patience_s -= waited_s
         return f"no answer within {waited_s:g} s"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbench.load.bounds import most_text_bytes
+from trtbench.load.bounds import input_count_beyond, most_text_bytes, output_count_beyond
 from trtbench.load.echo import without_echo
 from trtbench.load.messages import Response, decode_response
 from trtbench.records import RequestRecord
@@ -18,8 +18,11 @@ def read_response(record: RequestRecord, message: bytes, sent: bytes, started: b
         response = decode_response(message)
     except ValueError as error:
         return Response(error=f"malformed response: {error}"), False
+    asked = record.asked_output_tokens
+    if beyond := output_count_beyond(response.told_tokens or 0, asked) or input_count_beyond(response.input_tokens or 0, len(sent)):
+        return Response(error=f"malformed response: {beyond}"), False
     before = len(record.output_text)
-    keep_text(record, response, most_text_bytes(record.asked_output_tokens, len(sent)), accumulates)
+    keep_text(record, response, most_text_bytes(asked, len(sent)), accumulates)
     if accumulates and response.text and len(record.output_text) == before:
         response = response._replace(text=b"")  # nothing new
     if response.carries and not started:
