@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from serving.command import RAN, ROOT
+from serving.command import ROOT, ran
 from serving.kserve import Serving
 
 from trtbench.cli import main
@@ -41,7 +41,7 @@ def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_pa
         *("--max-concurrency", "1,3", "--num-prompts", "5", "--warmup-request-count", "1", "--isl", "8:12", "--osl", "4"),
         *("--goodput", "ttft:60000 e2e:60000", "--random-seed", "5"),
     )
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     run = the_run(tmp_path / "runs")
     assert run.is_complete()
     (deployment,) = run.deployments()
@@ -74,7 +74,7 @@ def test_a_rate_with_random_ids_and_no_metrics(int8_server: Serving, tmp_path: P
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--vocab-size", "1000", "--quiet", "--lang", "zh"),
         *("--request-rate", "6", "--benchmark-duration", "2", "--isl", "10", "--osl", "3", "--model-version", "1"),
     )
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     assert done.stderr == ""
     run = the_run(tmp_path / "runs")
     (deployment,) = run.deployments()
@@ -94,7 +94,7 @@ def test_bursts_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--burstiness", "0.5"),
         *("--request-rate", "8", "--request-count", "6", "--isl", "10", "--osl", "3"),
     )
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     (deployment,) = the_run(tmp_path / "runs").deployments()
     records = deployment.requests()
     assert [(record.outcome, record.token_counts) for record in records] == [(Outcome.COMPLETED, [3])] * 6
@@ -163,7 +163,7 @@ def test_responses_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
     done = bench(
         int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--osl", "6", "--isl", "8", "--request-count", "3"
     )
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     (deployment,) = the_run(tmp_path / "runs").deployments()
     assert {tuple(record.token_counts) for record in deployment.requests()} == {(6,)}
 
@@ -171,7 +171,7 @@ def test_responses_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
 def test_gamma_arrivals(int8_server: Serving, tmp_path: Path) -> None:
     flags = ("--request-rate", "8", "--burstiness", "0.5", "--request-count", "8", "--isl", "8", "--osl", "2")
     done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", *flags)
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     run = the_run(tmp_path / "runs")
     (stage,) = [event.data for event in run.events() if event.kind == "stage_finished"]
     assert (stage["mode"], stage["asked"], stage["planned"]) == ("gamma", 8, 8)
@@ -218,7 +218,7 @@ def test_rows_of_a_dataset_that_cannot_be_sent_are_counted_in_the_report(int8_se
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--tokenizer", str(int8_server.engine.path)),
         *("--input-file", str(tmp_path / "rows.jsonl"), "--max-concurrency", "2", "--num-prompts", "6"),
     )
-    assert done.returncode in RAN, done.stderr
+    assert ran(done.returncode, tmp_path), done.stderr
     assert "rows.jsonl: 2 of 5 rows were left out" in done.stdout + done.stderr
     run = the_run(tmp_path / "runs")
     records = run.deployments()[0].requests()

@@ -280,3 +280,12 @@ def test_the_exit_code_follows_the_verdict(
 ) -> None:
     monkeypatch.setattr(commands, "report_run", lambda path, language: SimpleNamespace(verdict=Verdict(status, reasons)))
     assert commands._finish(RunOutcome(RunDirectory(tmp_path), interrupted_by, lost), "en") == code
+
+
+def test_help_imports_nothing_that_it_does_not_need() -> None:
+    """It is asked for often, and each of these costs milliseconds."""
+    command = [sys.executable, "-X", "importtime", "-m", "trtbench", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "trtbench.cli" in imported
+    assert not imported & {"subprocess", "tempfile", "yaml", "pydantic", "numpy", "grpc", "trtbench.leftovers", "trtbench.scenario"}

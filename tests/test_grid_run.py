@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving.command import RAN, Command
+from serving.command import Command, ran
 from serving.runs import MINI, StartRun, run_of
 
 from trtbench.analysis.summary import summarise
@@ -36,7 +36,7 @@ def test_cells_are_served_in_rounds_and_judged(start_run: StartRun) -> None:
     first, second = begun(run)
     kept = {path: path.read_bytes() for path in (run.path / first).glob("*.parquet")}
     again = Command(command.directory / "again", "serve-and-bench", "--resume", str(run.path))
-    assert again.wait(120) in RAN, again.err
+    assert ran(again.wait(120), run.path), again.err
     again.assert_nothing_left()
     assert {path: path.read_bytes() for path in (run.path / first).glob("*.parquet")} == kept and len(kept) == 2
     assert (run.path / "set-aside" / f"{second}-1" / "requests.parquet").is_file()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from columns import columns
-from serving.command import RAN
+from serving.command import ran
 from serving.runs import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 
 from trtbench.analysis.reloads import Reloads, reloads
@@ -30,7 +30,7 @@ def found_in(run: RunDirectory) -> Reloads:
 
 def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not(start_run: StartRun) -> None:
     command = start_run(RELOADED)
-    assert command.wait(110) in RAN, command.err
+    assert ran(command.wait(110), command.directory), command.err
     run, deployment = run_of(command), the_deployment(run_of(command))
     found = found_in(run)
     new, broken, green = found.reloads

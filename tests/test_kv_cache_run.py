@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving.command import RAN
+from serving.command import ran
 from serving.runs import MINI, StartRun, run_of
 
 from trtbench.analysis.summary import summarise
@@ -25,7 +25,7 @@ SCENARIO: dict[str, Any] = MINI | {
 
 def test_a_full_cache_is_seen_and_cancelled_requests_give_back_their_blocks(start_run: StartRun) -> None:
     command = start_run(SCENARIO)
-    assert command.wait(120) in RAN, command.err
+    assert ran(command.wait(120), command.directory), command.err
     summary = summarise(run_of(command))
     off, on = summary.deployments
     assert off.kv_blocks_left == on.kv_blocks_left == 0  # the engine's gauge holds no cached blocks

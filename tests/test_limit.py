@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving.command import RAN, Command
+from serving.command import Command, ran
 from serving.runs import StartRun, report, run_of, the_deployment
 
 from trtbench.analysis.summary import summarise
@@ -26,7 +26,7 @@ SEARCH = {
 
 def test_the_search_finds_the_limit_that_the_kv_budget_sets(start_run: StartRun) -> None:
     command = start_run(SEARCH)
-    assert command.wait(120) in RAN, command.err
+    assert ran(command.wait(120), command.directory), command.err
     run = run_of(command)
     summary = summarise(run)
     limits = summary.deployments[0].context_limits
@@ -49,7 +49,7 @@ def test_the_search_finds_the_limit_that_the_kv_budget_sets(start_run: StartRun)
 
 def test_every_request_of_the_search_is_on_record(start_run: StartRun) -> None:
     command = start_run(SEARCH | {"context_limit": {"concurrency": [2], "confirm": 0, "extreme_tokens": [], "output_tokens": 4}})
-    assert command.wait(120) in RAN, command.err
+    assert ran(command.wait(120), command.directory), command.err
     deployment = the_deployment(run_of(command))
     records = deployment.requests()
     trials = [event.data for event in run_of(command).events() if event.kind == "context_trial"]
@@ -68,7 +68,7 @@ SLOW: dict[str, Any] = SEARCH | {
 
 def test_a_search_short_of_memory_ends_and_names_the_bound(start_run: StartRun) -> None:
     command = start_run(SEARCH | {"context_limit": {"concurrency": [1], "min_available_memory_ratio": 0.9999}})
-    assert command.wait(120) in RAN, command.err
+    assert ran(command.wait(120), command.directory), command.err
     run = run_of(command)
     summary = summarise(run)
     limits = summary.deployments[0].context_limits

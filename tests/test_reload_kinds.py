@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from serving.command import RAN, Command
+from serving.command import Command, ran
 from serving.runs import MINI, StartRun, outcomes, run_of, the_deployment
 from test_hot_reload import found_in
 
@@ -84,7 +84,7 @@ def test_told_explicitly(start_run: StartRun) -> None:
     assert "-int8-" in engine_of(switched) and delay_us_of(switched) == 1000
     assert delay_us_of(after(command, 2)) == 20000
     assert (delay_us_of(after(command, 3)), "-int8-" in engine_of(after(command, 3))) == (20000, True)
-    assert command.wait(110) in RAN, command.err
+    assert ran(command.wait(110), command.directory), command.err
     run = run_of(command)
     switch, changed, gap = found_in(run).reloads
     assert [one.as_meant for one in (switch, changed, gap)] == [True] * 3
@@ -109,7 +109,7 @@ def test_found_by_polling(start_run: StartRun) -> None:
     command = start_run(MINI | asked(kinds, every_s=11, control="poll"))
     assert "-fp16-" in engine_of(after(command, 1))
     assert delay_us_of(after(command, 2)) == 20000
-    assert command.wait(150) in RAN, command.err
+    assert ran(command.wait(150), command.directory), command.err
     run = run_of(command)
     new, changed, broken, gap = found_in(run).reloads
     assert [one.as_meant for one in (new, changed, broken, gap)] == [True] * 4 and {one.control for one in (new, gap)} == {"poll"}
@@ -129,7 +129,7 @@ def test_an_encoder_with_warm_up(start_run: StartRun) -> None:
     command = start_run(named | encoder | batched | asked(kinds, every_s=6, rate=40, model_warmup=True))
     warmed = after(command, 1, "minilm-l6-v2")
     assert [one["name"] for one in warmed["model_warmup"]] == ["trtbench"] and "-int8-" in engine_of(warmed)
-    assert command.wait(110) in RAN, command.err
+    assert ran(command.wait(110), command.directory), command.err
     run = run_of(command)
     found = found_in(run)
     new, broken, green = found.reloads
@@ -148,7 +148,7 @@ def test_a_second_model_found_by_polling_without_and_with_warm_up(start_run: Sta
     command = start_run(MINI | asked([{"kind": "blue_green"}], every_s=12, control="poll", model_warmup="both"))
     assert after(command, 1, "smollm2-135m-green")["model_warmup"] == []
     assert [one["name"] for one in after(command, 2)["model_warmup"]] == ["trtbench"]
-    assert command.wait(110) in RAN, command.err
+    assert ran(command.wait(110), command.directory), command.err
     run = run_of(command)
     found = found_in(run)
     there, back = found.reloads
@@ -172,7 +172,7 @@ def test_new_versions_beside_the_ones_before(start_run: StartRun) -> None:
     assert versions_ready(run_of(command)) == ["1", "2"]
     after(command, 2)
     assert versions_ready(run_of(command)) == ["2", "3"]
-    assert command.wait(110) in RAN, command.err
+    assert ran(command.wait(110), command.directory), command.err
     run = run_of(command)
     found = found_in(run)
     first, second = found.reloads

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from serving.command import RAN, ROOT, Command
+from serving.command import ROOT, Command, ran
 from serving.runs import MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 
 from trtbench.load.plan import Plan
@@ -24,7 +24,7 @@ def kinds(run: RunDirectory) -> list[str]:
 @pytest.fixture(scope="module")
 def finished(start_run: StartRun) -> Command:
     command = start_run(MINI)
-    assert command.wait(120) in RAN, command.err
+    assert ran(command.wait(120), command.directory), command.err
     return command
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from serving.command import RAN
+from serving.command import ran
 from serving.runs import MINI, StartRun, assert_conserved, outcomes, run_of
 
 from trtbench.analysis.summary import summarise
@@ -40,7 +40,7 @@ def balanced(balancer: str) -> dict[str, Any]:
 def test_one_server_with_more_instances_and_with_more_threads(start_run: StartRun) -> None:
     """Each axis starts at one and varies what its name says and nothing else."""
     command = start_run(SCENARIO | {"scaling": {"instances": [1, 2], "inference_threads": [1, 2], "order": "interleaved"}})
-    assert command.wait(150) in RAN, command.err
+    assert ran(command.wait(150), command.directory), command.err
     run = run_of(command)
     served = {}
     for directory in run.deployments():
@@ -72,7 +72,7 @@ def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer:
     except UserError as error:
         pytest.skip(str(error))
     command = start_run(balanced(balancer))
-    assert command.wait(150) in RAN, command.err
+    assert ran(command.wait(150), command.directory), command.err
     run = run_of(command)
     for units, directory in enumerate(run.deployments(), 1):
         records = directory.requests()

@@ -20,7 +20,6 @@ from trtbench.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
 from trtbench.flags.translation import TranslatedCommand, value_fault, with_typed_names
 from trtbench.flags.types import Place, PlaceName, Real, Text, Whole
 from trtbench.foreign_text import harmless
-from trtbench.leftovers import sweep
 from trtbench.options_bench import bench_options
 from trtbench.options_build import build_options
 
@@ -38,6 +37,8 @@ class _Group(click.Group):
     group_class = type
 
     def invoke(self, ctx: click.Context) -> Any:
+        from trtbench.leftovers import sweep  # not for --help, which never comes here
+
         sweep()
         try:
             return super().invoke(ctx)

@@ -19,13 +19,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from trtbench import guard
-
 OWNER = "TRTBENCH_OWNER"
 """The environment variable that names the owner to all that a guard runs."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open makes its files
 _NAME = re.compile(r"(?:trtbench[-_]|\.building-|\.fetching-|\.making-)([0-9a-f]{8}-\d+-\d+)[-_]")
+_GUARD = Path(__file__).with_name("guard.py")
 _GUARDS_S = 14.0  # longer than a guard takes to end its server
 _POLL_S = 0.05
 _used: set[Path] = set()
@@ -147,5 +146,5 @@ def _processes(owners: set[str]) -> list[int]:
 
 def _is_guard(pid: int) -> bool:
     with suppress(OSError):
-        return guard.__file__.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:4]
+        return bytes(_GUARD) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:4]
     return False

@@ -15,7 +15,7 @@ import yaml
 from contracts.stub import UNWRITABLE, environment, write_stub
 from fake_gpu import ROOT, FakeGpus, compile_fakes
 from on_gpu.tiny import write_checkpoint
-from serving.command import RAN
+from serving.command import ran
 from serving.trtllm_engines import write_templates
 
 from trtbench.cuda import visible_gpus
@@ -70,7 +70,7 @@ class Node:
 
     def run(self, scenario: dict[str, Any]) -> RunDirectory:
         done = self.serve_and_bench(scenario)
-        assert done.returncode in RAN, done.stdout + done.stderr
+        assert ran(done.returncode, self.root / scenario["name"]), done.stdout + done.stderr
         return self.run_of(scenario)
 
     def run_of(self, scenario: dict[str, Any]) -> RunDirectory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,12 +13,21 @@ from pathlib import Path
 
 import psutil
 
-RAN = (0, 4)
-"""Exit codes of a run that came to its end: on a machine that is busy with something else its verdict may be INVALID."""
+OF_A_BUSY_MACHINE = frozenset({"send_lag", "coalesced"})
+"""Reasons of an INVALID verdict that a machine gives which is busy with something else: requests sent late, responses read late."""
 ROOT = Path(__file__).parents[2]
 """The checkout: built engines are looked for below the working directory."""
 
 PATIENCE_S = 60.0
+
+
+def ran(code: int, directory: Path) -> bool:
+    """Whether the runs below `directory` came to their end: exit code 0, or 4 for a verdict that is INVALID by a busy machine alone."""
+    if code != 4:
+        return code == 0
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in directory.rglob("summary.json")]
+    reasons = [reason for summary in summaries for reason in summary["verdict"]["reasons"] if reason["grade"] == "invalid"]
+    return bool(reasons) and {reason["code"] for reason in reasons} <= OF_A_BUSY_MACHINE
 
 
 class Command:

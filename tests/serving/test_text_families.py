@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from columns import columns
 from conftest import SMALL
 from load.asking import LATER_NS, with_client
-from serving.command import RAN
+from serving.command import ran
 from serving.kserve import page
 from serving.numpy1 import UNPACKED
 from serving.text_family import serve_families
@@ -71,7 +71,7 @@ def _bench(server: TritonServer, engine: Path, model: str, runs: Path) -> Benche
     where = ["--url", server.endpoints.grpc, "--metrics-url", f"http://{server.endpoints.metrics}/metrics", "--tokenizer", str(engine)]
     asked = ["--isl", "12", "--osl", str(OUTPUT_TOKENS), "--max-concurrency", "1", "--num-prompts", str(REQUESTS)]
     done = CliRunner().invoke(main, ["bench", *where, "--model", model, *asked, "--artifact-dir", str(runs)])
-    assert done.exit_code in RAN, done.output
+    assert ran(done.exit_code, runs), done.output
     (run,) = map(RunDirectory.open, runs.iterdir())
     (deployment,) = run.deployments()
     (result,) = summarise(run).deployments

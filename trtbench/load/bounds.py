@@ -33,7 +33,7 @@ def too_many_responses(asked_tokens: int) -> str:
 
 
 def output_count_beyond(counted: int, asked_tokens: int) -> str:
-    """The error of an answer of which the server counts so many tokens; "" where they may be as many."""
+    """The error of an answer of which the server counts so many tokens; "" where they are within bounds."""
     most = most_ids(asked_tokens)
     return "" if counted <= most else f"num_output_tokens is {counted}: out of range, 0 to {most} where {asked_tokens} tokens are asked for"
 
