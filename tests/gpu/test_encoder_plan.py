@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving.command import RAN, Command
+from serving.command import Command, ran
 
 from trtbench.engine.build import PROVIDERS
 from trtbench.rundir import RunDirectory, read_json
@@ -20,7 +20,7 @@ def test_built_served_and_reported_in_both_precisions(tmp_path: Path) -> None:
     flags = [word for key in keys for word in ("--set", key)]
     command = Command(tmp_path, "serve-and-bench", "encoder", *flags, "--runs", str(tmp_path / "runs"))
     try:
-        assert command.wait(800) in RAN, command.err
+        assert ran(command.wait(800), command.directory), command.err
     finally:
         command.end()
     (path,) = (tmp_path / "runs").iterdir()

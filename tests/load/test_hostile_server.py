@@ -154,7 +154,7 @@ def test_a_long_status_text_ends_its_own_request_alone() -> None:
         await asyncio.gather(*(send(client, record, limits) for record in records))
 
     with serving(script) as server:
-        with_client(replace(BARE, url=server.url), "wire", False, body, ClientSettings(streams_per_connection=2))
+        with_client(replace(BARE, url=server.url), False, body, ClientSettings(streams_per_connection=2))
     assert sorted(record.outcome.value for record in records) == ["completed", "rejected"]
     (failed,) = [record for record in records if record.outcome.value == "rejected"]
     assert failed.error.startswith("mmm") and len(failed.error) <= 500

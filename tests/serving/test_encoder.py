@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import ROOT
-from serving.command import RAN
+from serving.command import ran
 from serving.kserve import batch_counts
 from serving.runs import StartRun, assert_conserved, run_of, the_deployment
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -138,7 +138,7 @@ def test_what_it_cannot_read_is_refused_alone(encoder: Encoder, ids: list[int], 
 
 def test_a_run_from_the_checkpoint_to_the_report(start_run: StartRun, encoder_engines: dict[Dtype, Engine]) -> None:
     command = start_run(MINI)
-    assert command.wait(90) in RAN, command.err
+    assert ran(command.wait(90), command.directory), command.err
     run = run_of(command)
     deployment = the_deployment(run)
     records = deployment.requests()

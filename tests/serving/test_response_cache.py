@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving.command import RAN
+from serving.command import ran
 from serving.runs import StartRun, assert_conserved, run_of
 
 from trtbench.rundir import read_json
@@ -53,7 +53,7 @@ def test_an_image_without_the_library_is_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(120, func_only=True)
 def test_the_real_cache_answers_what_the_plan_allows(start_run: StartRun) -> None:
     command = start_run(MINI)
-    assert command.wait(90) in RAN, command.err
+    assert ran(command.wait(90), command.directory), command.err
     run = run_of(command)
     for directory in run.deployments():
         assert_conserved(directory.requests(), {("c1-dup0", False): 40, ("c1-dup0.5", False): 40})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import SMALL
-from serving.command import RAN
+from serving.command import ran
 from serving.trtllm_engines import engine_of, write_engine, write_templates
 
 from trtbench.analysis.summary import summarise
@@ -113,7 +113,7 @@ def test_the_client_speaks_the_tensors_of_the_backend(
         flags = ["--artifact-dir", str(tmp_path / "runs"), "--max-concurrency", "2", "--num-prompts", "4", "--isl", "8", "--osl", "48"]
         flags += ["--metrics-url", f"http://{server.endpoints.metrics}/metrics"]
         done = CliRunner().invoke(main, [*command, *flags])
-    assert done.exit_code in RAN, done.output
+    assert ran(done.exit_code, tmp_path), done.output
     (run,) = (tmp_path / "runs").iterdir()
     (deployment,) = RunDirectory.open(run).deployments()
     records = deployment.requests()
