@@ -143,7 +143,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock",
 
 LATE = {
     "__main__": {"cli", "output"},
-    "cli": {"build_command", "calibrate", "commands", "dry_run", "gpu_commands", "reporting"},
+    "cli": {"build_command", "calibrate", "commands", "dry_run", "gpu_commands", "leftovers", "reporting"},
     "commands": {"gpu.control", "gpu.nvml"},
     "doctor": {"gpu.nvml"},
     "environment": {"gpu.nvml"},
