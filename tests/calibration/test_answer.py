@@ -12,8 +12,8 @@ from serving.kserve import request
 from tritonclient.grpc import service_pb2
 
 from trtbench.calibration.answer import Answer, RequestError
-from trtbench.calibration.http2 import FRAME_HEADER_BYTES
 from trtbench.calibration.stamp import Stamps
+from trtbench.load.frames import HEADER_BYTES
 
 ARRIVAL_NS = 10**15
 
@@ -32,7 +32,7 @@ def read(write: bytes) -> list[Any]:
         high, low, kind, flags, stream_id = struct.unpack_from(">BHBBI", write)
         size = high << 16 | low
         assert (kind, flags, stream_id) == (0, 0, 5)
-        payload, write = write[FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + size], write[FRAME_HEADER_BYTES + size :]
+        payload, write = write[HEADER_BYTES : HEADER_BYTES + size], write[HEADER_BYTES + size :]
         assert struct.unpack_from(">?I", payload) == (False, len(payload) - 5)
         messages.append(service_pb2.ModelStreamInferResponse.FromString(payload[5:]))
     return messages
@@ -77,7 +77,7 @@ def test_without_a_gap_as_many_leave_at_once_as_flow_control_knows_of(responses:
         counted, together = answer.window_bytes, answer.next_write
         write = bytes(answer.write(now_ns))
         new = read(write)
-        assert (len(new), len(write) - len(new) * FRAME_HEADER_BYTES) == (together, counted)
+        assert (len(new), len(write) - len(new) * HEADER_BYTES) == (together, counted)
         messages += new
         now_ns += 1000
     assert len(messages) == responses

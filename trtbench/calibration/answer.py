@@ -7,8 +7,9 @@ from array import array
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from trtbench.calibration.http2 import FRAME_HEADER_BYTES, message_frame
+from trtbench.calibration.http2 import message_frame
 from trtbench.calibration.stamp import BYTES, NUMBERS, write_stamp, write_stamps
+from trtbench.load.frames import HEADER_BYTES
 
 _BURST = 64  # responses in one write when there is no gap between them
 _LENGTH = array("i", [NUMBERS]).tobytes()
@@ -51,7 +52,7 @@ class Answer:
     @property
     def window_bytes(self) -> int:
         """What the next write counts for in flow control."""
-        return self.next_write * (len(self._frame) - FRAME_HEADER_BYTES)
+        return self.next_write * (len(self._frame) - HEADER_BYTES)
 
     def write(self, now_ns: int) -> bytearray | memoryview:
         """The next write, stamped; valid until the one after it."""
