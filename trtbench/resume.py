@@ -11,6 +11,7 @@ from pathlib import Path
 from trtbench.clock import WallAnchor
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.environment import capture
+from trtbench.foreign_text import shown
 from trtbench.history import current, finished, is_complete, sessions
 from trtbench.records import Environment
 from trtbench.rundir import DeploymentDirectory, RunDirectory, RunDirectoryError
@@ -33,6 +34,11 @@ class Unfinished:
     def check(self, engines: Mapping[str, Engine], plans: Collection[str]) -> None:
         """RunDirectoryError when the engines, by deployment directory, or the plans (hashes) are not those that the run began with."""
         for directory in self.run.deployments():
+            if directory.name not in engines:
+                raise RunDirectoryError(
+                    f"{self.run.path}: events.jsonl names the deployment {shown(directory.name)}, which scenario.yaml does not have: "
+                    "bring the run's own files back, or start a new run"
+                )
             if not (directory.path / ENGINE_JSON).is_file():
                 continue
             before = directory.read_facts(ENGINE_JSON)
