@@ -9,6 +9,7 @@ from typing import Any
 from trtbench.drive import ServerUnderLoad, drive
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.draw import draw_plan
+from trtbench.load.plan import Plan
 from trtbench.load.plan_size import check_requests
 from trtbench.load.progress import LoadProgress
 from trtbench.load.questions import notes
@@ -42,6 +43,31 @@ def bench(
 
     `engine`: what the server is said to serve; nothing here can check that.
     """
+    _check(scenario, target, runs)
+    plan = draw_plan(scenario, prompts)
+    if target.family.name != "ids":
+        plan = in_text(plan, prompts)
+    target, note = padded(target, plan)
+    log = start_run(runs, scenario, command, listener)
+    log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
+    directory = log.run.deployment(directory_name(target.model))
+    log.event("deployment_started", directory.name)
+    facts = _of_target(directory.name, target, plan)
+    if engine:
+        facts |= _of_engine(engine)
+        directory.write_json(ENGINE_JSON, engine.as_json())
+    directory.write_json("deployment.json", facts)
+    sampled = (SampledServer(target.url, metrics_url, None),)
+    under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
+    ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+    log.event("deployment_finished", directory.name, ended=ended)
+    if signum is None:
+        log.event("run_finished")
+    return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+
+
+def _check(scenario: Scenario, target: Target, runs: Path) -> None:
+    """ScenarioError for what cannot be asked of somebody else's server, or of this machine."""
     if scenario.hot_reload:
         raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
     if scenario.gpu:
@@ -52,16 +78,12 @@ def bench(
     check_requests(scenario.load)
     if target.family.name != "ids":
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
-    plan = draw_plan(scenario, prompts)
-    if target.family.name != "ids":
-        plan = in_text(plan, prompts)
-    target, note = padded(target, plan)
-    log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
-    directory = log.run.deployment(directory_name(target.model))
-    log.event("deployment_started", directory.name)
-    facts = {
-        "name": directory.name,
+
+
+def _of_target(name: str, target: Target, plan: Plan) -> dict[str, Any]:
+    """What deployment.json says of a server that somebody else runs."""
+    return {
+        "name": name,
         "mode": "external",
         "url": target.url,
         "model_name": target.model,
@@ -74,17 +96,6 @@ def bench(
         "padded_to_tokens": (target.encoder.pad_tokens or None) if target.encoder else None,
         "tokens": target.facts(),
     }
-    if engine:
-        facts |= _of_engine(engine)
-        directory.write_json(ENGINE_JSON, engine.as_json())
-    directory.write_json("deployment.json", facts)
-    sampled = (SampledServer(target.url, metrics_url, None),)
-    under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
-    ended, signum = drive(under_load, plan, scenario, directory, log, progress)
-    log.event("deployment_finished", directory.name, ended=ended)
-    if signum is None:
-        log.event("run_finished")
-    return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
 
 
 def directory_name(model: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -176,42 +176,20 @@ class Summary:
 def summarise(run: RunDirectory) -> Summary:
     """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
     scenario, environment, events = load_run_scenario(run.path / "scenario.yaml"), run.environment(), run.events()
-    of_attempts = current(events)
-    results: list[DeploymentResult] = []
-    said: dict[str, Answers] = {}
-    vectors: dict[str, Answers] = {}
-    reasons: list[Reason] = []
-    for directory in run.deployments():
-        result, found, texts, vectors[directory.name] = _deployment(
-            directory, [e for e in of_attempts if e.deployment == directory.name], scenario, environment.cpu_count
-        )
-        results.append(result)
-        reasons.extend(found)
-        said[directory.name] = texts
+    measured = _measure(run, scenario, events, environment.cpu_count)
+    results, cpu_count = measured.results, environment.cpu_count
     held = held_gpus(sessions(events)[-1] if events else ())  # a resumed run holds them anew
-    for result in results:
-        own = [event for event in of_attempts if event.deployment == result.name]
-        reasons += health_reasons(result.name, result.gpu_health, own)
-        reasons += mig_reasons(result.name, result.stages)
-        reasons += [reason for stage in result.stages for reason in clock_reasons(result.name, stage, held)]
-    reasons += held_reasons(held)
     greedy = scenario.workload.sampling.temperature == 0
-    comparisons = compare(results, scenario.engines, said, greedy, environment.cpu_count, vectors)
-    scalings = scaling_curves(results, scenario, environment.cpu_count)
-    gains = cache_gains(results, scenario)
+    comparisons = compare(results, scenario.engines, measured.texts, greedy, cpu_count, measured.vectors)
+    scalings, gains = scaling_curves(results, scenario, cpu_count), cache_gains(results, scenario)
     interrupted = is_interrupted(events)
     complete = run.is_complete() and not interrupted
-    resumed = resumptions(events)
-    inputs = request_data(events, scenario)
-    of_run = (*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario))
-    reasons = [*of_run, *reasons, *sample_reasons(results)]
+    resumed, inputs = resumptions(events), request_data(events, scenario)
+    reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario)]
+    reasons += [*measured.reasons, *_gpu_reasons(results, current(events), held), *sample_reasons(results)]
     reasons += damage_reasons(run.losses, complete)
     doubts = Doubts(reasons)
-    findings = [
-        *_findings(results, comparisons, scenario, environment.cpu_count),
-        *chain.from_iterable(map(scaling_findings, scalings)),
-        *chain.from_iterable(map(gain_findings, gains)),
-    ]
+    findings = _findings(results, comparisons, scalings, gains, scenario, cpu_count)
     return Summary(
         run=run.path.name,
         complete=complete,
@@ -223,7 +201,7 @@ def summarise(run: RunDirectory) -> Summary:
         verdict=verdict(reasons),
         deployments=tuple(results),
         comparisons=comparisons,
-        findings=by_severity(with_doubts(findings, doubts)),
+        findings=by_severity(with_doubts(list(findings), doubts)),
         prefix_reuse=prefix_reuse(results, scenario),
         frontiers=tuple(replace(one, doubts=doubts.about(one.rests_on)) for one in frontiers(results, scenario, events)),
         resumptions=resumed,
@@ -232,6 +210,37 @@ def summarise(run: RunDirectory) -> Summary:
         cache_gains=gains,
         request_data=inputs,
     )
+
+
+@dataclass
+class _Measured:
+    """Of all deployments. `texts` and `vectors`: what each answered, by its name."""
+
+    results: list[DeploymentResult] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    texts: dict[str, Answers] = field(default_factory=dict)
+    vectors: dict[str, Answers] = field(default_factory=dict)
+
+
+def _measure(run: RunDirectory, scenario: Scenario, events: Sequence[Event], cpu_count: int) -> _Measured:
+    measured, of_attempts = _Measured(), current(events)
+    for directory in run.deployments():
+        own = [event for event in of_attempts if event.deployment == directory.name]
+        result, reasons, texts, vectors = _deployment(directory, own, scenario, cpu_count)
+        measured.results.append(result)
+        measured.reasons += reasons
+        measured.texts[directory.name], measured.vectors[directory.name] = texts, vectors
+    return measured
+
+
+def _gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], held: Sequence[HeldGpu]) -> Iterator[Reason]:
+    """`events`: those of the attempts that count."""
+    for result in results:
+        yield from health_reasons(result.name, result.gpu_health, [event for event in events if event.deployment == result.name])
+        yield from mig_reasons(result.name, result.stages)
+        for stage in result.stages:
+            yield from clock_reasons(result.name, stage, held)
+    yield from held_reasons(held)
 
 
 def _deployment(
@@ -251,7 +260,12 @@ def _deployment(
 
 
 def _findings(
-    results: Sequence[DeploymentResult], comparisons: Sequence[Comparison], scenario: Scenario, cpu_count: int
+    results: Sequence[DeploymentResult],
+    comparisons: Sequence[Comparison],
+    scalings: Sequence[ScalingCurve],
+    gains: Sequence[CacheGain],
+    scenario: Scenario,
+    cpu_count: int,
 ) -> Iterator[Finding]:
     for result in results:
         yield from deployment_findings(result, scenario, cpu_count)
@@ -261,6 +275,8 @@ def _findings(
         yield from cache_findings(result)
     for pair in comparisons:
         yield from precision_findings(pair)
+    yield from chain.from_iterable(map(scaling_findings, scalings))
+    yield from chain.from_iterable(map(gain_findings, gains))
 
 
 def _plain(value: Any) -> Any:
