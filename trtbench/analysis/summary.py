@@ -26,7 +26,7 @@ from trtbench.analysis.estimate import Estimate
 from trtbench.analysis.finding import Finding, by_severity, with_doubts
 from trtbench.analysis.findings import deployment_findings
 from trtbench.analysis.frontier import Frontier, Winner, frontiers
-from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_gpus, held_reasons, mig_reasons
+from trtbench.analysis.gpu_health import HeldGpu, held_gpus
 from trtbench.analysis.groups import Group
 from trtbench.analysis.growth import CostFigure, Growth
 from trtbench.analysis.heat_map import HeatMap, figure_of, heat_maps
@@ -58,7 +58,7 @@ from trtbench.analysis.timeline import Curve
 from trtbench.analysis.told import told_reasons
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.trials import TrialResult
-from trtbench.analysis.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.validity import gpu_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict import Reason, Verdict, verdict
 from trtbench.analysis.window import Level
 from trtbench.analysis.workers import Worker
@@ -186,7 +186,7 @@ def summarise(run: RunDirectory) -> Summary:
     complete = run.is_complete() and not interrupted
     resumed, inputs = resumptions(events), request_data(events, scenario)
     reasons = [*run_reasons(complete, interrupted, results, comparisons), *resume_reasons(resumed), *input_reasons(inputs, scenario)]
-    reasons += [*measured.reasons, *_gpu_reasons(results, current(events), held), *sample_reasons(results)]
+    reasons += [*measured.reasons, *gpu_reasons(results, current(events), held), *sample_reasons(results)]
     reasons += damage_reasons(run.losses, complete)
     doubts = Doubts(reasons)
     findings = _findings(results, comparisons, scalings, gains, scenario, cpu_count)
@@ -231,16 +231,6 @@ def _measure(run: RunDirectory, scenario: Scenario, events: Sequence[Event], cpu
         measured.reasons += reasons
         measured.texts[directory.name], measured.vectors[directory.name] = texts, vectors
     return measured
-
-
-def _gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], held: Sequence[HeldGpu]) -> Iterator[Reason]:
-    """`events`: those of the attempts that count."""
-    for result in results:
-        yield from health_reasons(result.name, result.gpu_health, [event for event in events if event.deployment == result.name])
-        yield from mig_reasons(result.name, result.stages)
-        for stage in result.stages:
-            yield from clock_reasons(result.name, stage, held)
-    yield from held_reasons(held)
 
 
 def _deployment(

@@ -8,11 +8,12 @@ from trtbench.analysis.client_validity import client_reasons
 from trtbench.analysis.comparison import Comparison
 from trtbench.analysis.context_limit import ContextLimits
 from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.percentile import PERMILLES, needed_samples
 from trtbench.analysis.stages import StageResult, is_disturbed
 from trtbench.analysis.verdict import Grade, Reason
 from trtbench.history import Resumption
-from trtbench.records import Outcome
+from trtbench.records import Event, Outcome
 from trtbench.scenario import Scenario
 
 THROTTLED_RATIO = 0.01
@@ -124,3 +125,13 @@ def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:
         if few_of:
             listed = ", ".join(f"{name} ({count})" for name, count in few_of.items())
             yield Reason("few_samples", "suspect", result.name, figures={"stages": listed, "needed": needed}, stages=tuple(few_of))
+
+
+def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], held: Sequence[HeldGpu]) -> Iterator[Reason]:
+    """`events`: those of the attempts that count."""
+    for result in results:
+        yield from health_reasons(result.name, result.gpu_health, [event for event in events if event.deployment == result.name])
+        yield from mig_reasons(result.name, result.stages)
+        for stage in result.stages:
+            yield from clock_reasons(result.name, stage, held)
+    yield from held_reasons(held)
