@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from demo_server import demo_server
 
-from trtbench.load.workload import CorpusPrompts
-from trtbench.records import Outcome
+from trtbench.plan.sources.prompt_source import CorpusPrompts
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.records import Outcome
 
 ISL, OSL = 64, 16
 _WINDOWS = 3  # perf_analyzer calls a measurement stable after three windows
@@ -74,7 +74,7 @@ def perf_analyzer_spans(directory: Path) -> Spans:
 
 
 def trtbench_spans(url: str, engine: Path, model: str, users: int, requests: int, directory: Path) -> Spans:
-    command = [sys.executable, "-m", "trtbench.cli", "bench", "--url", url, "--model", model, "--tokenizer", str(engine), "--quiet"]
+    command = [sys.executable, "-m", "trtbench.cli.main", "bench", "--url", url, "--model", model, "--tokenizer", str(engine), "--quiet"]
     command += ["--isl", str(ISL), "--osl", str(OSL), "--concurrency", str(users), "--request-count", str(requests)]
     subprocess.run([*command, "--artifact-dir", str(directory)], check=True, stdout=subprocess.DEVNULL)
     run = RunDirectory.open(next(directory.iterdir()))

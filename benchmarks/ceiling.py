@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from trtbench.calibration.description import MODEL
-from trtbench.calibration.measure import measure_ceiling
-from trtbench.calibration.replay_process import ReplayProcess
-from trtbench.load.target import inspect_target
-from trtbench.scenario import ClientSettings
+from trtbench.client.kserve.target import inspect_target
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.self_test.description import MODEL
+from trtbench.self_test.measure import measure_ceiling
+from trtbench.self_test.replay_process import ReplayProcess
 
 
 def main() -> None:

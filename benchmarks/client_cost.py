@@ -26,13 +26,13 @@ import psutil
 from bare_loop import bare_cost_us
 from grpc_client import grpc_cost_us
 
-from trtbench.calibration.description import MODEL
-from trtbench.calibration.drive import drive
-from trtbench.calibration.plans import closed_loop, prompt
-from trtbench.calibration.servers import calibration_triton
-from trtbench.load.target import Target, inspect_target
-from trtbench.scenario import ClientSettings
-from trtbench.serving.installation import find_tritonserver
+from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.self_test.description import MODEL
+from trtbench.self_test.drive import drive
+from trtbench.self_test.plans import closed_loop, prompt
+from trtbench.self_test.servers import calibration_triton
+from trtbench.serving.server.installation import find_tritonserver
 
 RESPONSES = 64  # of one request
 CLIENTS = {

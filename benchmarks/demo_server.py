@@ -9,10 +9,11 @@ from pathlib import Path
 
 from trtbench.engine.build import DEFAULT_OUTPUT, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
-from trtbench.scenario import Deployment, Workload
-from trtbench.serving.installation import find_tritonserver
-from trtbench.serving.model_repository import render
-from trtbench.serving.server import TritonServer
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import render
+from trtbench.serving.server.installation import find_tritonserver
+from trtbench.serving.server.server import TritonServer
 
 
 @contextmanager

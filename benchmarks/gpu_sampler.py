@@ -24,8 +24,8 @@ BOUND = 0.01
 
 
 def measure(seconds: float, interval_s: float) -> None:
-    from trtbench.clock import now_ns, seconds_ns
     from trtbench.rundir import LineWriter
+    from trtbench.system.clock import now_ns, seconds_ns
     from trtbench.telemetry.nvml import GpuErrors, Gpus, GpuUsers
     from trtbench.telemetry.ticker import Ticker
 

@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from trtbench.calibration.plans import prompt
-from trtbench.load.messages import NO_END_ID, request_body
-from trtbench.load.target import Target
-from trtbench.scenario import Workload
+from trtbench.client.kserve.messages import NO_END_ID, request_body
+from trtbench.client.kserve.target import Target
+from trtbench.scenario.workload.workload import Workload
+from trtbench.self_test.plans import prompt
 
 _SETTLE_S = 1.0
 

@@ -52,7 +52,7 @@ def main() -> None:
         watch = ["tcpdump", "-i", "lo", "-U", "-w", str(pcap), "--time-stamp-precision=nano", "-s", "200", f"tcp port {port}"]
         with subprocess.Popen(watch, stderr=subprocess.DEVNULL) as tcpdump:
             time.sleep(1)
-            command = [sys.executable, "-m", "trtbench.cli", "bench", "--url", url, "--model", engine.model, "--quiet"]
+            command = [sys.executable, "-m", "trtbench.cli.main", "bench", "--url", url, "--model", engine.model, "--quiet"]
             command += ["--osl", str(tokens), "--request-count", "1", "--artifact-dir", str(runs)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             time.sleep(1)

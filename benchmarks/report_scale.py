@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trtbench.clock import WallAnchor
-from trtbench.environment import capture
-from trtbench.records import Event, StageWindow
+from trtbench.run.environment import capture
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory
+from trtbench.rundir.records import Event, StageWindow
 from trtbench.rundir.schema import REQUEST_SCHEMA, SAMPLE_SCHEMA
 from trtbench.rundir.sealing import GroupWriter
-from trtbench.scenario import parse_scenario
+from trtbench.scenario.reading import parse_scenario
+from trtbench.system.clock import WallAnchor
 
 _MIB = 2**20
 _USERS, _GAP_NS, _TTFT_NS, _START_NS, _INTERVAL_NS = 64, 20_000_000, 80_000_000, 10_000_000_000, 250_000_000
@@ -180,7 +180,7 @@ def main() -> None:
         taken = []
         for size in sizes:
             held = write_run(root / str(size), size, tokens)
-            taken.append(measured(["-m", "trtbench.cli", "report", str(root / str(size)), "--format", "md,json"]))
+            taken.append(measured(["-m", "trtbench.cli.main", "report", str(root / str(size)), "--format", "md,json"]))
             seconds, busy_s, mib = taken[-1]
             print(f"{size:,} requests of {tokens} tokens ({held / _MIB:,.0f} MiB): {seconds:.1f} s ({busy_s:.1f} s of processor time)")
             print(f"  at most {mib:,.0f} MiB resident (bound 2,048; of time, for 1,000,000 on an idle machine, 60 s)")

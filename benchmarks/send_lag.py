@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from trtbench.analysis.percentile import Distribution
-from trtbench.calibration.description import MODEL
-from trtbench.calibration.measure import measure_send_lag
-from trtbench.calibration.replay_process import ReplayProcess
-from trtbench.load.target import inspect_target
-from trtbench.scenario import ClientSettings
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.client.kserve.target import inspect_target
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.self_test.description import MODEL
+from trtbench.self_test.measure import measure_send_lag
+from trtbench.self_test.replay_process import ReplayProcess
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ from statistics import median
 
 from load_workers import WorkerMemory
 
-from trtbench.calibration.description import MODEL
-from trtbench.calibration.drive import drive
-from trtbench.calibration.plans import closed_loop, prompt
-from trtbench.calibration.replay_process import ReplayProcess
-from trtbench.load.target import inspect_target
-from trtbench.scenario import ClientSettings
+from trtbench.client.kserve.target import inspect_target
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.self_test.description import MODEL
+from trtbench.self_test.drive import drive
+from trtbench.self_test.plans import closed_loop, prompt
+from trtbench.self_test.replay_process import ReplayProcess
 
 RATE = 4000
 _TENTHS = 10

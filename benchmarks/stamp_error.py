@@ -16,25 +16,25 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from trtbench.calibration.accuracy import Accuracy
-from trtbench.calibration.description import MODEL
-from trtbench.calibration.plans import closed_loop, prompt
-from trtbench.calibration.replay_process import ReplayProcess
-from trtbench.clock import cpu_ns, now_ns
-from trtbench.load.alarm import Alarm
+from trtbench.client.kserve.client import WireClient
+from trtbench.client.kserve.target import inspect_target
 from trtbench.load.attempts import Attempts
-from trtbench.load.event_loop import new_loop, no_collections
+from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator
-from trtbench.load.plan import Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
 from trtbench.load.stop import StopSignal
-from trtbench.load.target import inspect_target
-from trtbench.load.wire_client import WireClient
-from trtbench.records import Outcome, RequestRecord
+from trtbench.plan.plan import Plan
 from trtbench.rundir import read_lines
-from trtbench.scenario import Workload
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.workload.workload import Workload
+from trtbench.self_test.accuracy import Accuracy
+from trtbench.self_test.description import MODEL
+from trtbench.self_test.plans import closed_loop, prompt
+from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.system.clock import cpu_ns, now_ns
+from trtbench.system.event_loop import new_loop, no_collections
 
 GAP_US = 50_000
 LOAD_STREAMS = 4

@@ -29,7 +29,7 @@ find_python() {
     local candidate problem=
     for candidate in ${PY:-.venv/bin/python /opt/trtbench/bin/python python3}; do
         command -v "$candidate" >/dev/null || continue
-        problem=$("$candidate" -c 'import trtbench.cli' 2>&1) && { command -v "$candidate"; return; }
+        problem=$("$candidate" -c 'import trtbench.cli.main' 2>&1) && { command -v "$candidate"; return; }
     done
     fail "no Python here can import trtbench (${problem##*$'\n'}). Run \`make setup\` (x86-64), or in a container" \
         "\`python3 scripts/install_beside.py /opt/trtbench\`; or name one with PY=..."
@@ -56,13 +56,13 @@ check() {
     say "$word $name, $((SECONDS - began)) s: $(grep -v '^ *$' "$scratch/step" | tail -1 | cut -c1-300)"
 }
 
-settings() { "$py" -m trtbench.cli gpu status --json 2>/dev/null | "$py" -c 'import json, sys
+settings() { "$py" -m trtbench.cli.main gpu status --json 2>/dev/null | "$py" -c 'import json, sys
 kept = ("uuid", "persistence_mode", "compute_mode", "power_limit_w", "mig", "held")
 print(*[[gpu.get(key) for key in kept] for gpu in json.load(sys.stdin)["gpus"]])'; }
 
 # shellcheck disable=SC2329 # through `check`, in a shell of its own
 doctor() {
-    "$py" -m trtbench.cli doctor
+    "$py" -m trtbench.cli.main doctor
     [ $? -le 1 ] # 1: there is no Triton, or it cannot build
 }
 
@@ -76,8 +76,8 @@ marked_tests() {
 : >"$OUT/log.txt"
 { nvidia-smi -q; uname -a; "$py" -V; "$py" -m pip list; } >"$OUT/machine.txt" 2>/dev/null
 before=$(settings)
-say "$("$py" -m trtbench.cli --version), $reason"
-check status 60 "$py" -m trtbench.cli gpu status
+say "$("$py" -m trtbench.cli.main --version), $reason"
+check status 60 "$py" -m trtbench.cli.main gpu status
 export -f doctor marked_tests
 export py
 check doctor 120 bash -c doctor

@@ -9,22 +9,26 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_gpu import FakeGpus, compile_fakes
 from hypothesis import settings
-from serving.command import Command
-from serving.kserve import Serving
-from serving.runs import StartRun
-from synthetic_run import SyntheticRun, write_synthetic_run
 
-from trtbench import cuda
+from tests.support.command import Command
+from tests.support.fake_gpu import FakeGpus, compile_fakes
+from tests.support.kserve import Serving
+from tests.support.runs import StartRun
+from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, Scheduler, Workload
-from trtbench.serving.installation import InstallationError, TritonInstallation, find_tritonserver
-from trtbench.serving.model_repository import render
-from trtbench.serving.server import TritonServer
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, Scheduler
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import render
+from trtbench.serving.server.installation import InstallationError, TritonInstallation, find_tritonserver
+from trtbench.serving.server.server import TritonServer
+from trtbench.system import cuda
+
+pytest_plugins = ["tests.support.fake_servers"]
 
 settings.register_profile("trtbench", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("trtbench")
@@ -55,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests of a real server last; with several workers they run alone, as those do that measure time."""
     items.sort(key=_needs_server)
     if hasattr(config, "workerinput"):
-        from alone_last import mark_alone
+        from tests.support.alone_last import mark_alone
 
         for item in items:
             mark_alone(item, Path(__file__).parent)
@@ -63,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from alone_last import AloneLast  # pytest-xdist is not in every container
+    from tests.support.alone_last import AloneLast  # pytest-xdist is not in every container
 
     return AloneLast(config, log) if config.getvalue("dist") == "loadgroup" else None
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from recorded_run import RECORDED
+
+from tests.recorded_run import RECORDED
 
 _OF_RUN = ("scenario.yaml", "environment.json", "events.jsonl")
 _OF_DEPLOYMENT = ("deployment.json", "engine.json", "config.pbtxt", "plan.jsonl")

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
-from trtbench.cli import main
+from trtbench.cli.main import main
 
 RECORDED = Path(__file__).parent / "recorded"
 KINDS = sorted(path.parent.name for path in RECORDED.glob("*/environment.json"))
@@ -36,7 +36,7 @@ def report(kind: str, directory: Path) -> Report:
     """Runs `trtbench report` on a copy of the run in `directory`, without its plots, which take most of the time."""
     run = directory / kind
     shutil.copytree(RECORDED / kind, run, ignore=shutil.ignore_patterns("expected_*"))
-    with patch("trtbench.report.plots.draw", return_value={}):
+    with patch("trtbench.report.figures.plots.draw", return_value={}):
         result = CliRunner().invoke(main, ["report", str(run), "--format", "md,json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads((run / "summary.json").read_text(encoding="utf-8")), (run / "report.md").read_text(encoding="utf-8")

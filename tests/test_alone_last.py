@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("xdist")
-from alone_last import AloneLast
+from tests.support.alone_last import AloneLast
 
 TESTS = [f"tests/test_a.py::{n}" for n in "123"] + [f"tests/test_b.py::{n}" for n in "12"] + [f"tests/load/t.py::{n}@alone" for n in "1234"]
 

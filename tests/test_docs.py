@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving.command import ran
-from serving.kserve import Serving
-from synthetic_run import write_synthetic_run
 
+from tests.support.command import ran
+from tests.support.kserve import Serving
+from tests.support.synthetic_run import write_synthetic_run
 from trtbench.gpu.nvml import describe
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,7 @@ def shown_commands() -> list[str]:
 
 
 def trtbench(*arguments: str, cwd: Path) -> str:
-    command = [sys.executable, "-m", "trtbench.cli", *arguments]
+    command = [sys.executable, "-m", "trtbench.cli.main", *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
     assert ran(done.returncode, cwd), done.stderr
     return done.stdout
@@ -123,14 +123,14 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
         arguments[0] = str(tmp_path / "run")
     if verb == "doctor":
         # What this machine lacks is not the document's fault: the command must end and explain.
-        done = subprocess.run([sys.executable, "-m", "trtbench.cli", verb], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "trtbench.cli.main", verb], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 1), done.stderr
         return
     assert trtbench(verb, *arguments, cwd=tmp_path)
 
 
 def serve_until_interrupted(arguments: list[str], cwd: Path) -> None:
-    command = [sys.executable, "-m", "trtbench.cli", *arguments]
+    command = [sys.executable, "-m", "trtbench.cli.main", *arguments]
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout
         assert "gRPC" in server.stdout.readline()

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from synthetic_run import MS, S, request_of
-from written_run import Served, window, write_run
 
+from tests.support.synthetic_run import MS, S, request_of
+from tests.support.written_run import Served, window, write_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.cli import main
-from trtbench.report.sections import document
-from trtbench.report.words import Words
+from trtbench.cli.main import main
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import Scenario, ScenarioError, load_scenario, parse_scenario
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.reading import load_scenario, parse_scenario
+from trtbench.scenario.scenario import Scenario
 
 HUGE = 10**12
 """Over the upper bound of every number that is not a ratio, and under 2^63."""

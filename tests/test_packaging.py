@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[1]
 DATA = "trtbench/_data/"
 INSTALLED = """
 import trtbench
-from trtbench import data
-from trtbench.load.workload import read_corpus
-from trtbench.report.words import texts_of
+from trtbench.system import packaged_data
+from trtbench.plan.sources.prompt_source import read_corpus
+from trtbench.report.kit.words import texts_of
 print(trtbench.__file__)
-print(*(str(path.relative_to(data.ROOT)) for path in sorted(data.SCENARIOS.glob("*.yaml"))))
-print(data.ENGINES.is_dir(), (data.MODEL_REPO / "openvino" / "1" / "model.py").is_file())
+print(*(str(path.relative_to(packaged_data.ROOT)) for path in sorted(packaged_data.SCENARIOS.glob("*.yaml"))))
+print(packaged_data.ENGINES.is_dir(), (packaged_data.MODEL_REPO / "openvino" / "1" / "model.py").is_file())
 print(len(read_corpus(("en", "zh"))) > 0, len(texts_of("zh")) > 0)
 """
 
@@ -66,7 +66,7 @@ def test_wheel_carries_the_data(members: set[str], pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["trtbench/**/*.py", "trtbench/load/corpus/*", "trtbench/report/templates/*", "trtbench/report/texts/*"]
+    "pattern", ["trtbench/**/*.py", "trtbench/plan/sources/corpus/*", "trtbench/report/templates/*", "trtbench/report/texts/*"]
 )
 def test_wheel_carries_the_package(members: set[str], pattern: str) -> None:
     files = shipped(pattern)

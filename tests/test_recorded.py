@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_run import KINDS, RECORDED, differences, expected, figures, report
+
+from tests.recorded_run import KINDS, RECORDED, differences, expected, figures, report
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from synthetic_run import engine, environment, write_synthetic_run
-from test_damaged_runs import VALUES, cut, flipped, garbage, holed
 
-from trtbench import resume
+from tests.rundir.test_damaged_runs import VALUES, cut, flipped, garbage, holed
+from tests.support.synthetic_run import engine, environment, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.cli import main
+from trtbench.cli.main import main
 from trtbench.errors import UserError
-from trtbench.resume import open_unfinished
+from trtbench.run import resume
+from trtbench.run.log import resume_run
+from trtbench.run.resume import open_unfinished
 from trtbench.rundir import RunDirectory
-from trtbench.runlog import resume_run
-from trtbench.scenario import Dtype
+from trtbench.scenario.deployment.build_options import Dtype
 
 pytestmark = pytest.mark.timeout(120)
 ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}

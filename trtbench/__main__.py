@@ -1,6 +1,7 @@
 """The program's first and last instructions: signals and streams are made safe before anything is imported that takes time.
 
-Exit codes: the command's (`trtbench.cli`); 141, as of SIGPIPE, when it would be 0 and the reader of standard output left before the end.
+Exit codes: the command's (`trtbench.cli.main`); 141, as of SIGPIPE, when it would be 0 and the reader of standard output left before
+the end.
 """
 
 import os
@@ -20,14 +21,14 @@ import errno
 import sys
 from typing import NoReturn
 
-from trtbench import interrupts
+from trtbench.system import interrupts
 
 _READER_LEFT = (errno.EPIPE, errno.EIO)  # EIO: the terminal is gone
 
 
 def main() -> NoReturn:
     interrupts.end_at_once()
-    from trtbench import output  # from here on a signal ends in one line
+    from trtbench.system import output  # from here on a signal ends in one line
 
     out, err = output.take_streams()
     code = _run()
@@ -36,7 +37,7 @@ def main() -> NoReturn:
             print(f"trtbench: standard output cannot be written ({fault.strerror or fault})", file=sys.stderr)
         code = code or (128 + signal.SIGPIPE if fault.errno in _READER_LEFT else 1)
     output.flush(err, sys.stderr)
-    if leftovers := sys.modules.get("trtbench.leftovers"):
+    if leftovers := sys.modules.get("trtbench.system.leftovers"):
         leftovers.remove_own()
     os._exit(code)  # nothing is left to be ended, and a signal while the interpreter takes itself apart would show a traceback
 
@@ -46,7 +47,7 @@ def _run() -> int:
         print(f"trtbench: argument {argument}: not valid UTF-8; give another value, or rename the file", file=sys.stderr)
         return 2
     try:
-        from trtbench.cli import main as command
+        from trtbench.cli.main import main as command
 
         command()
     except SystemExit as ended:

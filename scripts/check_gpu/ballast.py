@@ -10,8 +10,8 @@ import time
 from trtbench.gpu import nvml
 
 GIB = 1 << 30
-LOCK = [sys.executable, "-m", "trtbench.cli", "gpu", "lock", "--device", "0", "--allow-busy"]
-SHOW = [sys.executable, "-c", "from trtbench.cuda import ask_driver; print(ask_driver()[0].free_bytes)"]
+LOCK = [sys.executable, "-m", "trtbench.cli.main", "gpu", "lock", "--device", "0", "--allow-busy"]
+SHOW = [sys.executable, "-c", "from trtbench.system.cuda import ask_driver; print(ask_driver()[0].free_bytes)"]
 LIMIT_S = 100.0
 FREED_S = 30.0
 

@@ -13,7 +13,7 @@ from trtbench.gpu import nvml
 
 def ask(**more: str) -> list[dict[str, Any]]:
     """The GPUs that CUDA shows a process with these variables."""
-    command = [sys.executable, "-m", "trtbench.cuda"]
+    command = [sys.executable, "-m", "trtbench.system.cuda"]
     done = subprocess.run(command, env=os.environ | more, stdout=subprocess.PIPE, text=True, check=True)
     return list(json.loads(done.stdout))
 

@@ -7,21 +7,21 @@ from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
-from columns import columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trtbench.analysis.latency import latency
-from trtbench.analysis.level import users_reached
-from trtbench.analysis.outcomes import conservation
-from trtbench.analysis.percentile import Distribution
-from trtbench.analysis.sending import sending
-from trtbench.analysis.stamps import stamps
-from trtbench.analysis.throughput import throughput
-from trtbench.analysis.uncounted import with_counts
-from trtbench.records import Outcome, RequestRecord
+from tests.support.columns import columns
+from trtbench.analysis.stage.latency import latency
+from trtbench.analysis.stage.level import users_reached
+from trtbench.analysis.stage.outcomes import conservation
+from trtbench.analysis.stage.sending import sending
+from trtbench.analysis.stage.throughput import throughput
+from trtbench.analysis.stage.timestamps import stamps
+from trtbench.analysis.stage.token_counting import with_counts
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import sealing, spread
-from trtbench.scenario import Slo
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.scenario import Slo
 
 SLO = Slo(ttft_ms=30, itl_ms=20, e2e_latency_ms=120)
 MS = 1_000_000

@@ -5,11 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from columns import columns
-from encoder_run import BASE_MS, DELAYS_MS, EACH_MS, INPUT_TOKENS, LAG_NS, QUEUE_MS, REJECTED, ROUNDS, SINGLES, batch_ms, write_encoder_run
-from synthetic_run import MS, request_of, samples_of
 
-from trtbench.analysis.padding import padding_ratio
+from tests.support.columns import columns
+from tests.support.encoder_run import (
+    BASE_MS,
+    DELAYS_MS,
+    EACH_MS,
+    INPUT_TOKENS,
+    LAG_NS,
+    QUEUE_MS,
+    REJECTED,
+    ROUNDS,
+    SINGLES,
+    batch_ms,
+    write_encoder_run,
+)
+from tests.support.synthetic_run import MS, request_of, samples_of
+from trtbench.analysis.stage.padding import padding_ratio
 from trtbench.analysis.summary import DeploymentResult, StageResult, Summary, summarise
 
 

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_run import write_synthetic_run
 
+from tests.support.synthetic_run import write_synthetic_run
 from trtbench.analysis.request_data import LeftOutRows, RequestData, input_reasons, request_data
 from trtbench.analysis.summary import summarise
-from trtbench.records import Event
-from trtbench.report.request_data import request_data_tables
-from trtbench.report.words import Words
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.request_data import request_data_tables
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import Scenario, parse_scenario
+from trtbench.rundir.records import Event
+from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.scenario import Scenario
 
 
 def scenario(**workload: Any) -> Scenario:

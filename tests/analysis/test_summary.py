@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from synthetic_run import (
+
+from tests.support.synthetic_run import (
     BATCHES,
     CANCELLED_EVERY,
     COALESCED,
@@ -23,11 +24,11 @@ from synthetic_run import (
     request_of,
     write_synthetic_run,
 )
-
 from trtbench.analysis.summary import StageResult, Summary, summarise
-from trtbench.records import Event, Outcome
 from trtbench.rundir import RunDirectory, read_json
-from trtbench.scenario import Scenario, parse_scenario
+from trtbench.rundir.records import Event, Outcome
+from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.scenario import Scenario
 
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "run-format-1"
 PAIRS = [(d, s) for d in ("default-fp16", "default-int8") for s in COUNTS]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from columns import columns
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import MS, S, request_of, samples_of
 
+from tests.support.columns import columns
+from tests.support.synthetic_run import MS, S, request_of, samples_of
 from trtbench.analysis.timeline import Curve, timeline
-from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir.records import Outcome, RequestRecord
 
 
 def gone(at_ns: int, planned: bool = True) -> RequestRecord:

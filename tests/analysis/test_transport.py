@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trtbench.analysis.transport import Transport, transports
-from trtbench.records import Event
+from trtbench.rundir.records import Event
 
 STARTED, READY = Event(0, "deployment_started"), Event(1_000, "server_ready")
 

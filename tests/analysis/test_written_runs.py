@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis.test_cancel_control import BESIDE, COUNT, TOKENS, WITHOUT, Loop
-from analysis.test_cancel_control import scenario as control_scenario
-from analysis.test_context_limit import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
-from synthetic_reloads import END, FIRST, RECOVERED, START, TTFT, events, planned_reloads, requests
-from synthetic_run import MS, S, request_of
-from written_run import Series, Served, codes, summary_of, the_only, window
 
-from trtbench.analysis.context_limit import ContextLimits
-from trtbench.analysis.kv_pressure import Held
+from tests.experiments.context_limit.test_analysis import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
+from tests.experiments.kv_cache.test_cancel_control import BESIDE, COUNT, TOKENS, WITHOUT, Loop
+from tests.experiments.kv_cache.test_cancel_control import scenario as control_scenario
+from tests.support.synthetic_reloads import END, FIRST, RECOVERED, START, TTFT, events, planned_reloads, requests
+from tests.support.synthetic_run import MS, S, request_of
+from tests.support.written_run import Series, Served, codes, summary_of, the_only, window
 from trtbench.analysis.summary import Summary
-from trtbench.records import Outcome, RequestRecord
-from trtbench.scenario import Scenario, parse_scenario
+from trtbench.experiments.context_limit.analysis import ContextLimits
+from trtbench.experiments.kv_cache.pressure import Held
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.scenario import Scenario
 
 
 def scenario(**more: Any) -> Scenario:

@@ -9,7 +9,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pip
-from containers.shown import ROOT
+
+from tests.containers.shown import ROOT
 
 SCRIPT = ROOT / "scripts" / "install_beside.py"
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")

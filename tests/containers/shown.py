@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from trtbench import data
-from trtbench.cli import main
+from trtbench.cli.main import main
 from trtbench.scenario.reading import load_scenario
+from trtbench.system import packaged_data
 
 ROOT = Path(__file__).parents[2]
 SHELL_BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -70,8 +70,8 @@ def check_trtbench(arguments: list[str]) -> None:
         command = found
     with command.make_context(command.name, list(rest), parent=context) as parsed:
         scenario, overrides = parsed.params.get("scenario"), parsed.params.get("overrides", ())
-    if scenario and (data.SCENARIOS / f"{scenario}.yaml").is_file():
-        load_scenario(data.SCENARIOS / f"{scenario}.yaml", overrides)
+    if scenario and (packaged_data.SCENARIOS / f"{scenario}.yaml").is_file():
+        load_scenario(packaged_data.SCENARIOS / f"{scenario}.yaml", overrides)
 
 
 def shown_in(document: str) -> list[list[str]]:

@@ -10,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from containers.shown import ROOT, stages, volumes_of
+
+from tests.containers.shown import ROOT, stages, volumes_of
 
 SCRIPT = ROOT / "scripts" / "docker-run.sh"
 TOKEN = "hf_made_up_secret"

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 import pytest
-from containers.shown import ROOT, Stage, environment_of, stages, tracked, volumes_of
+
+from tests.containers.shown import ROOT, Stage, environment_of, stages, tracked, volumes_of
 
 STAGES = stages()
 SHIPPED = [STAGES[name] for name in ("cpu", "encoder", "gpu")]

@@ -8,13 +8,13 @@ import shlex
 import subprocess
 
 import pytest
-from containers.shown import ROOT, check_trtbench, shown_in, stages
-from containers.test_kubernetes import DOCUMENTS, FETCH, MANIFESTS
-from containers.test_slurm import OPTIONS
 
-from trtbench import data
-from trtbench.engine.trtllm_versions import ENGINE_LLM
+from tests.containers.shown import ROOT, check_trtbench, shown_in, stages
+from tests.containers.test_kubernetes import DOCUMENTS, FETCH, MANIFESTS
+from tests.containers.test_slurm import OPTIONS
+from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM
 from trtbench.scenario.reading import load_scenario
+from trtbench.system import packaged_data
 
 PAGES = ("docs/containers.md", "docs/gpu-quickstart.md")
 COMMANDS = [(page, words) for page in PAGES for words in shown_in(page)]
@@ -43,8 +43,8 @@ OURS = {
     "it would change the image's": "scripts/install_beside.py",
     "pip found no versions": "scripts/install_beside.py",
     "works with this image": "scripts/install_beside.py",
-    "no NVIDIA driver on this machine (libcuda.so.1 is not found)": "trtbench/engine/tensorrt_llm.py",
-    "has no TensorRT engines any more": "trtbench/engine/trtllm_versions.py",
+    "no NVIDIA driver on this machine (libcuda.so.1 is not found)": "trtbench/engine/tensorrt_llm/provider.py",
+    "has no TensorRT engines any more": "trtbench/engine/tensorrt_llm/versions.py",
 }
 """What the page quotes of trtbench's own words: where they are said."""
 
@@ -152,7 +152,7 @@ def test_every_setting_that_a_remedy_names_is_one() -> None:
     settings = re.findall(r"`--set ([\w.]+=[^\s`]+)`", page)
     assert len(settings) > 4
     for setting in settings:
-        load_scenario(data.SCENARIOS / "load.yaml", [setting])
+        load_scenario(packaged_data.SCENARIOS / "load.yaml", [setting])
 
 
 @pytest.mark.parametrize(("words", "place"), OURS.items())

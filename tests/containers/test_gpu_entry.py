@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from containers.shown import ROOT
-from fake_gpu import FakeGpus, compile_fakes
+
+from tests.containers.shown import ROOT
+from tests.support.fake_gpu import FakeGpus, compile_fakes
 
 VERSIONS = {  # as the kernel modules of both kinds write them
     "535.129.03": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\nGCC version:  gcc 12.2.0\n",

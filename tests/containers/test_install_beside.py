@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from containers.made_image import SCRIPT, Image, write_wheel
-from containers.shown import ROOT
+
+from tests.containers.made_image import SCRIPT, Image, write_wheel
+from tests.containers.shown import ROOT
 
 CARELESS_PIP = """
 import pathlib, sysconfig

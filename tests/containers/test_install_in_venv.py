@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from containers.made_image import SCRIPT, Image, write_wheel
+
+from tests.containers.made_image import SCRIPT, Image, write_wheel
 
 VERSION, CUDA = "11.1.0.106", {"TRT_VERSION": "11.1.0.106", "CUDA_VERSION": "13.4.1.012"}
 MAPPED = """

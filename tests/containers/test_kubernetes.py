@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from containers.shown import ROOT, check_trtbench, stages, volumes_of
+
+from tests.containers.shown import ROOT, check_trtbench, stages, volumes_of
 
 MANIFESTS = ("scripts/kubernetes-job.yaml", "scripts/kubernetes-fetch.yaml")
 DOCUMENTS: list[dict[str, Any]] = [one for name in MANIFESTS for one in yaml.safe_load_all((ROOT / name).read_text("utf-8"))]

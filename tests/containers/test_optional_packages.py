@@ -12,8 +12,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
-from containers.made_image import SCRIPT
-from containers.shown import ROOT
+
+from tests.containers.made_image import SCRIPT
+from tests.containers.shown import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib

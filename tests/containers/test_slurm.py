@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from containers.shown import ROOT, stages, volumes_of
+
+from tests.containers.shown import ROOT, stages, volumes_of
 
 SCRIPT = ROOT / "scripts" / "slurm.sbatch"
 OPTIONS = {

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts.contract import flags
-from contracts.stub_runtime import write_timing_cache
-from engine.engine_directory import of_checkpoint, write_engine
+from tests.contracts.contract import flags
+from tests.contracts.stub_runtime import write_timing_cache
+from tests.support.engine_directory import of_checkpoint, write_engine
 
 LOGS = Path(__file__).parents[1] / "engine" / "logs"
 

@@ -14,7 +14,7 @@ UNWRITABLE = Path("/proc")
 SCRIPTS = {"models/core/llama/convert_checkpoint.py": "convert_checkpoint.py(llama)", "quantization/quantize.py": "quantize.py"}
 
 _LLMAPI = """
-from contracts.stub_runtime import make_algorithms, make_class
+from tests.contracts.stub_runtime import make_algorithms, make_class
 
 PluginConfig = make_class("PluginConfig", {name!r}, {plugin_form!r})
 _BuildConfig = make_class("BuildConfig", {name!r}, {build_form!r})
@@ -33,14 +33,14 @@ class BuildConfig(_BuildConfig):
 """
 
 _ARGS = """
-from contracts.stub_runtime import make_args
+from tests.contracts.stub_runtime import make_args
 
 {kind} = make_args({name!r}, {kind!r})
 TorchLlmArgs = make_args({name!r}, "TorchLlmArgs")
 """
 
 _LLM = """
-from contracts.stub_runtime import make_llm
+from tests.contracts.stub_runtime import make_llm
 from tensorrt_llm.llmapi import PluginConfig
 
 LLM = make_llm({name!r}, {version!r}, PluginConfig)
@@ -86,7 +86,7 @@ def write_stub(directory: Path, name: str, version: str, *, modelopt: bool = Tru
 def environment(directory: Path) -> dict[str, str]:
     """For a process that is to find the stub, its programs and our tests' modules."""
     return {
-        "PYTHONPATH": os.pathsep.join([str(directory), str(TESTS), str(TESTS.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(directory), str(TESTS.parent)]),
         "PATH": f"{directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "TRTLLM_EXAMPLES": str(directory / "examples"),
         "TRTLLM_STUB_RECORD": str(directory / "record.jsonl"),
@@ -95,7 +95,7 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 def _program(path: Path, program: str, name: str) -> None:
-    _write(path, f"#!{sys.executable}\nfrom contracts.program import main\n\nmain({program!r}, {name!r})\n")
+    _write(path, f"#!{sys.executable}\nfrom tests.contracts.program import main\n\nmain({program!r}, {name!r})\n")
     path.chmod(0o755)
 
 

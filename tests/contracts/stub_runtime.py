@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from contracts.contract import all_llm_fields, fields, llm_keywords, pytorch_keywords
-from contracts.contract import enum as algorithms
-from engine.engine_directory import of_checkpoint, write_engine
+
+from tests.contracts.contract import all_llm_fields, fields, llm_keywords, pytorch_keywords
+from tests.contracts.contract import enum as algorithms
+from tests.support.engine_directory import of_checkpoint, write_engine
 
 
 def type_of(text: str) -> Any:

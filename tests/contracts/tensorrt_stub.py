@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 HERE = Path(__file__).parent
-_PAGE = "from contracts.tensorrt_stub import members\n\nglobals().update(members({major}))\n__version__ = {version!r}\n"
+_PAGE = "from tests.contracts.tensorrt_stub import members\n\nglobals().update(members({major}))\n__version__ = {version!r}\n"
 
 
 @cache

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.fake_provider import FakeProvider
-
+from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import build_engine
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from engine.fake_provider import FakeProvider
 
+from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
 
 CONFIG = {

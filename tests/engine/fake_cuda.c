@@ -1,4 +1,4 @@
-/* Stands in for libcuda.so.1: the calls of trtbench/cuda.py. FAKE_CUDA_SM, FAKE_CUDA_GPUS and FAKE_CUDA_FREE_GIB say what it shows;
+/* Stands in for libcuda.so.1: the calls of trtbench/system/cuda.py. FAKE_CUDA_SM, FAKE_CUDA_GPUS and FAKE_CUDA_FREE_GIB say what it shows;
  * FAKE_CUDA_FAILS names a call that returns FAKE_CUDA_CODE, or CUDA_ERROR_UNKNOWN. FAKE_CUDA_UNLIKE: each GPU is a model of its own. */
 #include <stdio.h>
 #include <stdlib.h>

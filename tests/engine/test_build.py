@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine import child_builds
-from engine.child_builds import SPAWN, FakeHanging, FakeTogether
-from engine.fake_provider import FakeProvider
 
-from trtbench import data
+from tests.engine import child_builds
+from tests.engine.child_builds import SPAWN, FakeHanging, FakeTogether
+from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, check_spec, choose_provider, load_spec
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
-from trtbench.leftovers import owner
-from trtbench.scenario import Dtype
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.system import packaged_data
+from trtbench.system.leftovers import owner
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -170,7 +170,7 @@ def test_a_spec_by_file_by_shipped_name_or_by_model(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("model: /some/where\ndtype: int8\n")
     assert load_spec(str(path)) == EngineSpec(model="/some/where", dtype="int8", provider="auto")
-    for shipped in data.ENGINES.glob("*.yaml"):
+    for shipped in packaged_data.ENGINES.glob("*.yaml"):
         assert load_spec(shipped.stem) == load_spec(str(shipped))
     assert load_spec("smollm2-135m") == EngineSpec(model="smollm2-135m")
 
@@ -206,7 +206,7 @@ def test_a_spec_file_that_is_not_there(tmp_path: Path) -> None:
 def test_the_command_prints_what_was_built(engines: dict[Dtype, Engine]) -> None:
     """From the cache, in a process of its own: quick, and the real path."""
     root = engines["int8"].path.parents[2]
-    command = [sys.executable, "-m", "trtbench.cli", "build", "smollm2-135m-int8", "--provider", "openvino"]
+    command = [sys.executable, "-m", "trtbench.cli.main", "build", "smollm2-135m-int8", "--provider", "openvino"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=50)
     assert done.returncode == 0, done.stderr
     assert str(engines["int8"].path) in done.stdout

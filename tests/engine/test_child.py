@@ -12,7 +12,7 @@ import pytest
 
 from trtbench.engine.child import environment, run_logged, run_module, scratch_beside
 from trtbench.engine.spec import BUILDING, EngineError
-from trtbench.leftovers import owner
+from trtbench.system.leftovers import owner
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.engine.hf_quantisation import read_quantisation
 from trtbench.engine.spec import EngineError
+from trtbench.engine.tensorrt_llm.hf_quantisation import read_quantisation
 from trtbench.engine.weights import parameter_count
 
 

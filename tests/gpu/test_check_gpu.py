@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_gpu import ROOT, FakeGpus, compile_fakes
 
+from tests.support.fake_gpu import ROOT, FakeGpus, compile_fakes
 from trtbench.rundir import read_json
 
 SCRIPT = ROOT / "scripts" / "check_gpu.sh"

@@ -8,14 +8,15 @@ from typing import Any
 
 import psutil
 import pytest
-from fake_gpu import UUIDS, FakeGpus, wait_until
+
+from tests.support.fake_gpu import UUIDS, FakeGpus, wait_until
 
 MIB = 1 << 20
 UNSEEN_PID = 2**22 - 1  # the highest that Linux gives
 HELD = """
 import asyncio
 from trtbench.gpu.control import held
-from trtbench.scenario import GpuControl
+from trtbench.scenario.deployment.gpu import GpuControl
 events = []
 def hold(stopped=lambda: False, **asked):
     def tell(kind, data):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving.command import Command, ran
 
+from tests.support.command import Command, ran
 from trtbench.engine.build import PROVIDERS
 from trtbench.rundir import RunDirectory, read_json
 

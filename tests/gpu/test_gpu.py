@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_gpu import wait_until
 
+from tests.support.fake_gpu import wait_until
 from trtbench.gpu import nvml
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(180)]
@@ -27,7 +27,7 @@ def _a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trtbench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbench.cli", "gpu", *arguments]
+    command = [sys.executable, "-m", "trtbench.cli.main", "gpu", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -49,7 +49,7 @@ def test_a_locked_clock_is_run_at_and_put_back_after_kill_9() -> None:
     if os.geteuid() != 0:
         pytest.skip("clocks are root's to lock")
     before = status()
-    command = [sys.executable, "-m", "trtbench.cli", "gpu", "lock", "--device", "0", "--sm-clock", "base", "--allow-busy"]
+    command = [sys.executable, "-m", "trtbench.cli.main", "gpu", "lock", "--device", "0", "--sm-clock", "base", "--allow-busy"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: process.poll() is not None or status()["held"], "the clock is locked")
@@ -71,7 +71,7 @@ def test_the_power_limit_is_put_back() -> None:
         pytest.skip("power limits are root's to set")
     before = status()["power_limit_w"]
     asked = f"{before - 10:g}"
-    show = (sys.executable, "-m", "trtbench.cli", "gpu", "status", "--json")
+    show = (sys.executable, "-m", "trtbench.cli.main", "gpu", "status", "--json")
     done = trtbench("lock", "--device", "0", "--power-limit", asked, "--allow-busy", "--", *show)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["gpus"][0]["power_limit_w"] == pytest.approx(before - 10, abs=1)
@@ -80,7 +80,7 @@ def test_the_power_limit_is_put_back() -> None:
 
 def test_ballast_takes_memory_and_gives_it_back() -> None:
     free = status()["memory_free_bytes"]
-    show = (sys.executable, "-m", "trtbench.cli", "gpu", "status", "--json")
+    show = (sys.executable, "-m", "trtbench.cli.main", "gpu", "status", "--json")
     done = trtbench("lock", "--device", "0", "--leave-free", "4", "--allow-busy", "--", *show)
     assert done.returncode == 0, done.stderr
     left = json.loads(done.stdout)["gpus"][0]["memory_free_bytes"]

@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from fake_gpu import UUIDS, FakeGpus, wait_until
+
+from tests.support.fake_gpu import UUIDS, FakeGpus, wait_until
 
 LOCK = ("gpu", "lock", "--device", "0", "--sm-clock", "1410", "--memory-clock", "2619", "--power-limit", "500", "--persistence")
 LOCK += ("--compute-mode", "exclusive_process")
@@ -75,7 +76,7 @@ def test_put_back_when_the_command_ends_with_its_exit_code(fake_gpus: FakeGpus) 
 def test_put_back_when_the_block_raises(fake_gpus: FakeGpus) -> None:
     code = """
 from trtbench.gpu.control import held
-from trtbench.scenario import GpuControl
+from trtbench.scenario.deployment.gpu import GpuControl
 events = []
 try:
     with held(GpuControl(sm_clock_mhz="base", power_limit_w=400, devices=[0]), lambda kind, data: events.append([kind, data])):

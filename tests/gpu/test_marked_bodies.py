@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_gpu import ROOT, FakeGpus
+
+from tests.support.fake_gpu import ROOT, FakeGpus
 
 TESTS = ROOT / "tests"
 OVER_DRIVERS = ("gpu/test_gpu.py", "telemetry/test_nvml_gpu.py")

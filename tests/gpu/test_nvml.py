@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_gpu import UUIDS, FakeGpus
+
+from tests.support.fake_gpu import UUIDS, FakeGpus
 
 GIB = 1 << 30
 NVML = "from trtbench.gpu import nvml\n"

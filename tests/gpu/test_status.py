@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_gpu import MIG_UUIDS, UUIDS, FakeGpus, wait_until
+
+from tests.support.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus, wait_until
 
 GIB = 1 << 30
 

@@ -3,57 +3,26 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-FAKE = Path(__file__).with_name("fake_triton.py")
-
-
-@dataclass
-class FakeServer:
-    url: str
-    process: subprocess.Popen[str]
-
-    def counts(self) -> tuple[int, int, int]:
-        """Requests (completed, cancelled, in flight) as the server sees them."""
-        with grpc.insecure_channel(self.url) as channel:
-            answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStatistics(service_pb2.ModelStatisticsRequest(), timeout=5)
-        stats = answer.model_stats[0].inference_stats
-        return stats.success.count, stats.fail.count, stats.queue.count
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def start(ttft_ms: float, itl_ms: float, *flags: str) -> FakeServer:
-    command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms), *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    return FakeServer(f"127.0.0.1:{process.stdout.readline().strip()}", process)
-
-
-@pytest.fixture(scope="session")
-def fake_server() -> Iterator[FakeServer]:
-    """One for all tests that only ask: first token after 10 ms, then one every 2 ms."""
-    server = start(10, 2)
-    yield server
-    server.kill()
+FAKE = Path(__file__).parents[1] / "support" / "fake_triton.py"
 
 
 @pytest.fixture
-def start_fake_server() -> Iterator[Callable[..., FakeServer]]:
-    """Start one of one's own: (ttft_ms, itl_ms, further flags)."""
-    servers: list[FakeServer] = []
+def start_fake_triton() -> Iterator[Callable[[float, float], tuple[str, subprocess.Popen[str]]]]:
+    """Start a fake server process: (ttft_ms, itl_ms) -> (host:port, process)."""
+    processes: list[subprocess.Popen[str]] = []
 
-    def start_one(ttft_ms: float, itl_ms: float, *flags: str) -> FakeServer:
-        servers.append(start(ttft_ms, itl_ms, *flags))
-        return servers[-1]
+    def start(ttft_ms: float, itl_ms: float) -> tuple[str, subprocess.Popen[str]]:
+        command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        output = processes[-1].stdout
+        assert output
+        return f"127.0.0.1:{output.readline().strip()}", processes[-1]
 
-    yield start_one
-    for server in servers:
-        server.kill()
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from load.conftest import FakeServer
-from synthetic_run import SyntheticRun
 
+from tests.support.fake_servers import FakeServer
+from tests.support.synthetic_run import SyntheticRun
 from trtbench.errors import in_one_line
 from trtbench.rundir import LineWriter, read_lines, write_json
 from trtbench.rundir.losses import Losses

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtbench.clock import now_ns
-from trtbench.load.alarm import Alarm
+from trtbench.client.protocol import Limits
 from trtbench.load.attempts import Attempts
-from trtbench.load.client import Limits
-from trtbench.load.draw import draw_plan
+from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator, PhaseResult
-from trtbench.load.plan import Phase, PlannedPrompt
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
 from trtbench.load.stop import StopSignal
-from trtbench.load.workload import UniformPrompts
-from trtbench.records import Outcome, RequestRecord
+from trtbench.plan.draw import draw_plan
+from trtbench.plan.plan import Phase, PlannedPrompt
+from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import read_lines
-from trtbench.scenario import parse_scenario
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.reading import parse_scenario
+from trtbench.system.clock import now_ns
 
 pytestmark = pytest.mark.timeout(30)
 

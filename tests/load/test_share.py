@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.load.plan import Phase, PlannedPrompt
 from trtbench.load.share import Share, planned_units, users
-from trtbench.scenario import Stage
+from trtbench.plan.plan import Phase, PlannedPrompt
+from trtbench.scenario.load.stage import Stage
 
 
 def phase(turns: list[int], stage: dict[str, object], units: int | None = None) -> Phase:

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from trtbench.clock import now_ns
-from trtbench.load.draw import draw_plan
-from trtbench.load.target import Target, inspect_target
+from trtbench.client.kserve.target import Target, inspect_target
 from trtbench.load.worker import WorkerConfig
-from trtbench.load.workload import UniformPrompts
-from trtbench.records import Outcome, RequestRecord
+from trtbench.plan.draw import draw_plan
+from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import read_lines
-from trtbench.scenario import parse_scenario
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.reading import parse_scenario
+from trtbench.system.clock import now_ns
 
 pytestmark = pytest.mark.timeout(40)
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from on_gpu.nodes import Node, fake_node, real_node
+
+from tests.on_gpu.nodes import Node, fake_node, real_node
 
 ON_BOTH = [
     pytest.param("stand-in"),

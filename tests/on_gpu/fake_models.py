@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 from google.protobuf import text_format
-from on_gpu.fake_requirements import lacking
 from tritonclient.grpc import model_config_pb2
+
+from tests.on_gpu.fake_requirements import lacking
 
 
 @dataclass

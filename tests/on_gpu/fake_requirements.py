@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.contract import missing_parameter, required_parameters
+from tests.contracts.contract import missing_parameter, required_parameters
 
 LINE = "1.2"
 """The release that the stand-ins are of."""

@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 import yaml
-from contracts.stub import UNWRITABLE, environment, write_stub
-from fake_gpu import ROOT, FakeGpus, compile_fakes
-from on_gpu.tiny import write_checkpoint
-from serving.command import ran
-from serving.trtllm_engines import write_templates
 
-from trtbench.cuda import visible_gpus
+from tests.contracts.stub import UNWRITABLE, environment, write_stub
+from tests.on_gpu.tiny import write_checkpoint
+from tests.support.command import ran
+from tests.support.fake_gpu import ROOT, FakeGpus, compile_fakes
+from tests.support.trtllm_engines import write_templates
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engine.spec import Engine
-from trtbench.engine.tensorrt_llm import nvidia_stack_missing
-from trtbench.engine.trtllm_versions import TensorRtLlm, installed
+from trtbench.engine.tensorrt_llm.provider import nvidia_stack_missing
+from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed
 from trtbench.rundir import RunDirectory
-from trtbench.serving.installation import InstallationError, find_tritonserver
-from trtbench.serving.trtllm.interface import find_templates
+from trtbench.serving.repository.tensorrt_llm.interface import find_templates
+from trtbench.serving.server.installation import InstallationError, find_tritonserver
+from trtbench.system.cuda import visible_gpus
 
 TESTS = ROOT / "tests"
 VERSION = "1.2.1"
@@ -47,7 +47,7 @@ class Node:
     templates: str | None = None
 
     def trtbench(self, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "trtbench.cli", *arguments]
+        command = [sys.executable, "-m", "trtbench.cli.main", *arguments]
         environment = self.environment | variables
         return subprocess.run(
             command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=self.timeout_s, check=False
@@ -118,7 +118,7 @@ def fake_node(root: Path) -> Node:
     libraries = root / "driver"
     libraries.mkdir()
     gpus = FakeGpus(compile_fakes(libraries), root)
-    _program(root / "triton" / "bin" / "tritonserver", "from on_gpu.fake_server import main\n\nmain()\n")
+    _program(root / "triton" / "bin" / "tritonserver", "from tests.on_gpu.fake_server import main\n\nmain()\n")
     for program in ("mpirun", "llmapi_launch"):
         name = {"llmapi_launch": "trtllm-llmapi-launch"}.get(program, program)
         _program(root / "stub" / "bin" / name, (TESTS / "fixtures" / f"fake_{program}.py").read_text())
@@ -126,7 +126,6 @@ def fake_node(root: Path) -> Node:
         (root / "triton" / "backends" / backend).mkdir(parents=True)
     stub = environment(root / "stub")
     variables = gpus.environment | stub | {"FAKE_RECORD": str(root)}
-    variables["PYTHONPATH"] += os.pathsep + str(TESTS / "load")
     variables["PATH"] = f"{root / 'triton' / 'bin'}{os.pathsep}{variables['PATH']}"
     return Node(False, root, write_checkpoint(root / "tiny"), variables, timeout_s=100, templates=str(write_templates(root / "templates")))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from on_gpu.nodes import BUILD, FLAGS, Node
-from on_gpu.tiny import LAYERS
 
+from tests.on_gpu.nodes import BUILD, FLAGS, Node
+from tests.on_gpu.tiny import LAYERS
 from trtbench.engine.spec import EngineSpec
-from trtbench.engine.tensorrt_llm import examples
-from trtbench.engine.trtllm_engine import differences, read_engine
+from trtbench.engine.tensorrt_llm.engine import differences, read_engine
+from trtbench.engine.tensorrt_llm.provider import examples
 from trtbench.engine.weights import parameter_count
 
 pytestmark = pytest.mark.timeout(120)

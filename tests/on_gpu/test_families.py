@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from on_gpu.nodes import KV_BLOCKS, Node
 
+from tests.on_gpu.nodes import KV_BLOCKS, Node
 from trtbench.analysis.summary import summarise
-from trtbench.records import Outcome
+from trtbench.rundir.records import Outcome
 
 pytestmark = pytest.mark.timeout(120)
 

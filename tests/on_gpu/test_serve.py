@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from on_gpu.nodes import BUILD, KV_BLOCKS, Node
-from serving.runs import assert_conserved
 
+from tests.on_gpu.nodes import BUILD, KV_BLOCKS, Node
+from tests.support.runs import assert_conserved
 from trtbench.analysis.summary import summarise
-from trtbench.records import Outcome
 from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.records import Outcome
 
 pytestmark = pytest.mark.timeout(120)
 

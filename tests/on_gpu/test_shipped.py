@@ -6,15 +6,15 @@ import re
 import shlex
 
 import pytest
-from fake_gpu import ROOT
-from on_gpu.nodes import Node
 
-from trtbench import data
+from tests.on_gpu.nodes import Node
+from tests.support.fake_gpu import ROOT
+from trtbench.system import packaged_data
 
 pytestmark = pytest.mark.timeout(120)
 
 OF_ENCODERS = {"encoder", "encoder-long", "hot-reload-encoder", "response-cache"}
-SHIPPED = sorted({path.stem for path in data.SCENARIOS.glob("*.yaml")} - OF_ENCODERS)
+SHIPPED = sorted({path.stem for path in packaged_data.SCENARIOS.glob("*.yaml")} - OF_ENCODERS)
 ON_LLMAPI = ("kv-cache", "long-context", "scaling")  # they set nothing of Triton's batcher, which is off there
 SHOWN = re.compile(r"^trtbench (serve-and-bench .*--set provider=tensorrt_llm --set model=MODEL --dry-run)$", re.MULTILINE)
 PAGES = ("batching", "kv-cache", "long-context", "hot-reload", "scaling")
@@ -54,7 +54,7 @@ def test_what_the_scaling_leaves_out_is_said(node: Node) -> None:
 
 
 def test_an_encoders_plan_is_not_reloaded_and_the_page_says_so() -> None:
-    """The refusal itself: tests/test_preflight.py."""
+    """The refusal itself: tests/run/resolve/test_preflight.py."""
     page = (ROOT / "docs" / "hot-reload.md").read_text(encoding="utf-8")
     assert "`hot-reload-encoder` is refused with provider `tensorrt`" in page
 

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.contract import required_parameters
 from google.protobuf import text_format
-from on_gpu.fake_models import LoadError, load
-from on_gpu.fake_requirements import LINE
-from serving.trtllm_engines import write_engine, write_templates
 from tritonclient.grpc import model_config_pb2
 
-from trtbench.scenario import Deployment, TensorRtLlm, Workload
-from trtbench.serving.renderers import render
+from tests.contracts.contract import required_parameters
+from tests.on_gpu.fake_models import LoadError, load
+from tests.on_gpu.fake_requirements import LINE
+from tests.support.trtllm_engines import write_engine, write_templates
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.renderers import render
 
 REQUIRED = [(model, name) for model, names in required_parameters(LINE).items() for name in names]
 WORDS = {

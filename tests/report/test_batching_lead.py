@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from trtbench.analysis.summary import DeploymentResult, Summary
-from trtbench.report.batching import batching_tables
-from trtbench.report.blocks import Paragraph
-from trtbench.report.words import LANGUAGES, Language, Words
+from trtbench.report.kit.blocks import Paragraph
+from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.sections.batching import batching_tables
 
 KEYS = ("together", "one_by_design", "one_each")
 

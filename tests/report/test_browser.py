@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_run import write_synthetic_run
 
+from tests.support.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.report.document import write_reports
-from trtbench.report.words import Language
+from trtbench.report.kit.words import Language
 from trtbench.rundir import RunDirectory
 
 CHROMIUM = shutil.which("chromium")

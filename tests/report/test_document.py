@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import SyntheticRun, write_synthetic_run
 
+from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.foreign_text import harmless
 from trtbench.report.document import escape_markdown, write_reports
-from trtbench.report.words import Language
+from trtbench.report.kit.words import Language
 from trtbench.rundir import RunDirectory
+from trtbench.system.foreign_text import harmless
 
 SECTIONS: dict[Language, list[str]] = {
     "en": [

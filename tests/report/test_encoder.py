@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from encoder_run import write_encoder_run
-from report.test_words import PLACE, every_finding, every_reason
 
-from trtbench.analysis.finding import Finding
+from tests.report.kit.test_words import PLACE, every_finding, every_reason
+from tests.support.encoder_run import write_encoder_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.report.core import core_table
+from trtbench.analysis.verdict.finding import Finding
 from trtbench.report.document import write_reports
-from trtbench.report.words import LANGUAGES, Language, Words, texts_of, texts_of_task
+from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of, texts_of_task
+from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory
 
 FOREIGN = re.compile(

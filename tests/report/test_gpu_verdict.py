@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic_run import write_synthetic_run
 
-from trtbench.analysis.resources import THROTTLES
+from tests.support.synthetic_run import write_synthetic_run
+from trtbench.analysis.stage.resources import THROTTLES
 from trtbench.analysis.summary import summarise
-from trtbench.report.blocks import Table
-from trtbench.report.gpu import gpu_blocks
-from trtbench.report.sections import document
-from trtbench.report.words import Words
+from trtbench.report.kit.blocks import Table
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.gpu import gpu_blocks
+from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
 
 DEPLOYMENT = "default-fp16"

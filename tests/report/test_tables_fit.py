@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cache_run import write_cache_run
-from encoder_run import write_encoder_run
 
+from tests.support.cache_run import write_cache_run
+from tests.support.encoder_run import write_encoder_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.report import many
-from trtbench.report.blocks import Table
-from trtbench.report.core import core_blocks
-from trtbench.report.sections import document
-from trtbench.report.words import LANGUAGES, Language, Words
+from trtbench.report.kit import grouping
+from trtbench.report.kit.blocks import Table
+from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.sections.core import core_blocks
+from trtbench.report.sections.sections import document
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def tables(summary: Summary, language: Language) -> Iterator[Table]:
 def test_each_figure_has_its_column(
     summary: Summary, summaries: dict[str, Summary], few: int, language: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "FEW", few)
+    monkeypatch.setattr(grouping, "FEW", few)
     for name, one in {"generate": summary, **summaries}.items():
         found = list(tables(one, language))
         assert len(found) > 10
@@ -46,7 +46,7 @@ def test_each_figure_has_its_column(
 def test_the_one_table_of_many_encoders_is_named_as_that_of_few(summaries: dict[str, Summary], monkeypatch: pytest.MonkeyPatch) -> None:
     words = Words("en", "embed")
     few = next(block for block in core_blocks(summaries["encoder"], words) if isinstance(block, Table))
-    monkeypatch.setattr(many, "FEW", 0)
+    monkeypatch.setattr(grouping, "FEW", 0)
     one = next(block for block in core_blocks(summaries["encoder"], words) if isinstance(block, Table))
     assert (one.header[1:], one.rows[0][1:]) == (few.header, few.rows[0])
 

@@ -9,11 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import trtbench
-from trtbench.report.words import texts_of
+from trtbench.report.kit.words import texts_of
 
 ROOT = Path(trtbench.__file__).parent
-REPORT = tuple((ROOT / "report").glob("*.py"))
-NAMING = (*REPORT, *(path for part in ("analysis", "scenario", "experiment") for path in (ROOT / part).glob("*.py")), ROOT / "records.py")
+ROLES = ("report", "figure", "heat_report", "heat_figure", "cancel_report")
+REPORT = (*(ROOT / "report").rglob("*.py"), *(path for role in ROLES for path in (ROOT / "experiments").glob(f"*/{role}.py")))
+NAMING = (
+    *REPORT,
+    *(path for part in ("analysis", "scenario", "experiments", "tasks", "load") for path in (ROOT / part).rglob("*.py")),
+    ROOT / "rundir" / "records.py",
+)
 """Where what is put into a key is named: findings, reasons, classes, fields of results, keys of scenarios."""
 
 

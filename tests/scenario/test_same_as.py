@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from trtbench.load.draw import draw_plan
-from trtbench.load.plan import Phase, Plan
-from trtbench.load.workload import UniformPrompts
-from trtbench.scenario import Scenario, ScenarioError, parse_scenario
+from trtbench.plan.draw import draw_plan
+from trtbench.plan.plan import Phase, Plan
+from trtbench.plan.sources.prompt_source import UniformPrompts
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.scenario import Scenario
 
 C8 = {"concurrency": 8, "requests": 200, "warmup_requests": 2}
 CONTROL = C8 | {"same_as": "c8", "cancel_ratio": 0}

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from serving.kserve import Serving
 from tokenizers import Tokenizer
+
+from tests.support.kserve import Serving
 
 TEXTS = (
     "The capital of France is Paris, and the capital of Japan is",

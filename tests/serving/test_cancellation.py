@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from serving.kserve import Serving, Stream, ask, ask_all, gauges, request
+
+from tests.support.kserve import Serving, Stream, ask, ask_all, gauges, request
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(90, func_only=True)]
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from serving.command import ran
+
+from tests.support.command import ran
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,23 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import ROOT
-from serving.command import ran
-from serving.kserve import batch_counts
-from serving.runs import StartRun, assert_conserved, run_of, the_deployment
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.conftest import ROOT
+from tests.support.command import ran
+from tests.support.kserve import batch_counts
+from tests.support.runs import StartRun, assert_conserved, run_of, the_deployment
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.checkpoint import resolve_checkpoint
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
-from trtbench.records import Outcome
 from trtbench.rundir import read_json
-from trtbench.scenario import Deployment, Dtype, DynamicBatching, Workload
-from trtbench.serving.installation import TritonInstallation
-from trtbench.serving.model_repository import render
-from trtbench.serving.server import TritonServer
+from trtbench.rundir.records import Outcome
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import render
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
 

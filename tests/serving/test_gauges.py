@@ -6,7 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serving.kserve import Serving, ask, ask_all, gauges, page
+
+from tests.support.kserve import Serving, ask, ask_all, gauges, page
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from load.asking import with_client
-from serving.numpy1 import UNPACKED
-from serving.probe import serve_probes
 
+from tests.support.asking import with_client
+from tests.support.numpy1 import UNPACKED
+from tests.support.probe import serve_probes
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.cli import main
-from trtbench.clock import now_ns
-from trtbench.load.bounds import most_ids
-from trtbench.load.client import Limits
-from trtbench.load.plan import PlannedPrompt
-from trtbench.load.target import inspect_target
-from trtbench.records import Outcome, RequestRecord
+from trtbench.cli.main import main
+from trtbench.client.kserve.bounds import most_ids
+from trtbench.client.kserve.target import inspect_target
+from trtbench.client.protocol import Limits
+from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir import RunDirectory
-from trtbench.serving.installation import TritonInstallation
-from trtbench.serving.server import TritonServer
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
+from trtbench.system.clock import now_ns
 
 pytestmark = [
     pytest.mark.triton,

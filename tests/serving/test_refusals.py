@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving.kserve import Serving, ask
 
-from trtbench.load.errors import classify
-from trtbench.records import Outcome
+from tests.support.kserve import Serving, ask
+from trtbench.client.errors import classify
+from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 

@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from columns import columns
-from conftest import SMALL
-from load.asking import LATER_NS, with_client
-from serving.command import ran
-from serving.kserve import page
-from serving.numpy1 import UNPACKED
-from serving.text_family import serve_families
 from tokenizers import Tokenizer
 
+from tests.conftest import SMALL
+from tests.support.asking import LATER_NS, with_client
+from tests.support.columns import columns
+from tests.support.command import ran
+from tests.support.kserve import page
+from tests.support.numpy1 import UNPACKED
+from tests.support.text_family import serve_families
 from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
 from trtbench.analysis.summary import summarise
-from trtbench.analysis.uncounted import TokenCounting, with_counts
-from trtbench.cli import main
-from trtbench.clock import now_ns
+from trtbench.cli.main import main
+from trtbench.client.kserve.target import inspect_target
+from trtbench.client.protocol import Limits
 from trtbench.engine.spec import Engine
-from trtbench.load.client import Limits
-from trtbench.load.plan import PlannedPrompt
-from trtbench.load.target import inspect_target
-from trtbench.records import EngineCounts, Outcome, RequestRecord
+from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir import RunDirectory, read_lines
-from trtbench.scenario import Dtype
-from trtbench.serving.installation import TritonInstallation
-from trtbench.serving.server import TritonServer
+from trtbench.rundir.records import EngineCounts, Outcome, RequestRecord
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
+from trtbench.system.clock import now_ns
 
 pytestmark = [
     pytest.mark.triton,

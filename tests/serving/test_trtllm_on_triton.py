@@ -13,21 +13,24 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL
-from serving.command import ran
-from serving.trtllm_engines import engine_of, write_engine, write_templates
 
+from tests.conftest import SMALL
+from tests.support.command import ran
+from tests.support.trtllm_engines import engine_of, write_engine, write_templates
 from trtbench.analysis.summary import summarise
-from trtbench.cli import main
+from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
-from trtbench.records import Outcome
 from trtbench.rundir import RunDirectory
-from trtbench.scenario import BackendParameters, Deployment, Dtype, DynamicBatching, LlmApi, QueuePolicy, TensorRtLlm, Workload
-from trtbench.serving.autopsy import fault_while_running
-from trtbench.serving.installation import TritonInstallation
-from trtbench.serving.rendered_model import RenderedModel
-from trtbench.serving.renderers import render
-from trtbench.serving.server import TritonServer
+from trtbench.rundir.records import Outcome
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, QueuePolicy
+from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, LlmApi, TensorRtLlm
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.rendered_model import RenderedModel
+from trtbench.serving.repository.renderers import render
+from trtbench.serving.server.autopsy import fault_while_running
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
 
 COMPLETES = """
 import os

@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving.kserve import Serving, Stream, ask, ask_all, batch_counts, gauges, request
 
+from tests.support.kserve import Serving, Stream, ask, ask_all, batch_counts, gauges, request
+from trtbench.client.errors import classify
 from trtbench.engine.spec import Engine
-from trtbench.load.errors import classify
-from trtbench.records import Outcome
-from trtbench.scenario import Deployment, Dtype, DynamicBatching, KvCache, QueuePolicy, Scheduler, Workload
-from trtbench.serving.installation import TritonInstallation
-from trtbench.serving.model_repository import render
-from trtbench.serving.server import TritonServer
+from trtbench.rundir.records import Outcome
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import render
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(90, func_only=True)]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from trtbench.clock import now_ns
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import now_ns
 from trtbench.telemetry import borders
 from trtbench.telemetry.borders import Border, Borders
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_gpu import MIG_UUIDS, FakeGpus
+
+from tests.support.fake_gpu import MIG_UUIDS, FakeGpus
 
 GIB = 1 << 30
 READ = """
@@ -120,7 +121,7 @@ def test_memory_of_the_server_and_other_processes(fake_gpus: FakeGpus, other: st
         PROCESSES
         + f"""
 import mmap, struct
-from fake_gpu import SLOTS
+from tests.support.fake_gpu import SLOTS
 with open(os.environ["FAKE_NVML_STATE"], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
     struct.pack_into("=q", memory, SLOTS["g0_pid_a"][0] * 8, server.pid)
     struct.pack_into("=q", memory, SLOTS["g0_pid_b"][0] * 8, {other})
@@ -128,7 +129,7 @@ with open(os.environ["FAKE_NVML_STATE"], "r+b") as file, mmap.mmap(file.fileno()
         + READ.format(source="GpuUsers([server.pid], os.getpid())")
         + ROWS
     )
-    path = f"{fake_gpus.environment['PYTHONPATH']}:{Path(__file__).parents[1]}"
+    path = f"{fake_gpus.environment['PYTHONPATH']}:{Path(__file__).parents[2]}"
     told = {(name, label): value for name, label, value in fake_gpus.ask(code, PYTHONPATH=path)}
     assert told["server_gpu_memory_bytes", "0"] == 1 * GIB
     assert told["gpu_other_processes", "0"] == count

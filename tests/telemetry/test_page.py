@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from load.first_answers import answering
-from telemetry import answers
 
+from tests.support import telemetry_answers as answers
+from tests.support.first_answers import answering
 from trtbench.errors import UserError
 from trtbench.telemetry.page import MOST_BYTES, Page
 from trtbench.telemetry.page_check import check_page

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.clock import now_ns, sleep_s
-from trtbench.memory import MemoryBound
+from trtbench.system.clock import now_ns, sleep_s
+from trtbench.system.memory import MemoryBound
 from trtbench.telemetry import process
 from trtbench.telemetry.process import Entry, Machine, Processes, ProcessTree, Usage, descendants, scan
 

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from trtbench.clock import now_ns, sleep_s
-from trtbench.records import Sample
 from trtbench.rundir import LineWriter, read_lines, sample_row
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import now_ns, sleep_s
 from trtbench.telemetry import borders
 from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig, SamplerError
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.clock import now_ns, sleep_s
-from trtbench.records import Sample
 from trtbench.rundir import LineWriter, read_lines
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import now_ns, sleep_s
 from trtbench.telemetry.ticker import Source, Tally, Ticker, next_tick
 
 INTERVAL_NS = 10_000_000

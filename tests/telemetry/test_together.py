@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
 from trtbench.telemetry.together import Together, summed, together
 
 

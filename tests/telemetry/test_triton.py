@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.json_format import Parse
 from tritonclient.grpc import service_pb2
 
-from trtbench.clock import now_ns
+from trtbench.system.clock import now_ns
 from trtbench.telemetry.triton import MetricsPage, Statistics, statistics_samples
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

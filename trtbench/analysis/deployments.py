@@ -6,29 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trtbench.analysis.cancel_control import CancelControl, cancel_controls
-from trtbench.analysis.cancellation import Cancellation, cancellation
-from trtbench.analysis.context_limit import ContextLimits, context_limits
-from trtbench.analysis.damage import note_foreign
-from trtbench.analysis.engine_gauges import missing_families, tokens_beyond_ours, without_stale
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
-from trtbench.analysis.gpu_health import GpuHealth, gpu_health
-from trtbench.analysis.knee import Knee, find_knee
-from trtbench.analysis.kv_cache import Residency, blocks_left
-from trtbench.analysis.kv_pressure import KvCapacity, KvPressure, kv_capacity, kv_pressure
-from trtbench.analysis.outcomes import Conservation, conservation
-from trtbench.analysis.reloads import Reloads, reloads
-from trtbench.analysis.response_cache import CachedStage, cached_stage, find_repeats, read_prompts
-from trtbench.analysis.stages import StageResult, by_stage, measure, stage_spans, without_late_counts
-from trtbench.analysis.throughput import main_rate
+from trtbench.analysis.stage.engine_gauges import missing_families, tokens_beyond_ours, without_stale
+from trtbench.analysis.stage.kv_cache import Residency, blocks_left
+from trtbench.analysis.stage.outcomes import Conservation, conservation
+from trtbench.analysis.stage.stage import StageResult, by_stage, measure, stage_spans, without_late_counts
+from trtbench.analysis.stage.throughput import main_rate
+from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
+from trtbench.analysis.stats.knee import Knee, find_knee
+from trtbench.analysis.stats.window import gpu_memory
 from trtbench.analysis.timeline import Curve, Timeline, timeline
 from trtbench.analysis.transport import Transport, transports
-from trtbench.analysis.uncounted import TokenCounting, with_counts
-from trtbench.analysis.window import gpu_memory
-from trtbench.foreign_text import shown
-from trtbench.records import Event
+from trtbench.analysis.verdict.damage import note_foreign
+from trtbench.analysis.verdict.gpu_health import GpuHealth, gpu_health
+from trtbench.experiments.context_limit.analysis import ContextLimits, context_limits
+from trtbench.experiments.hot_reload.analysis import Reloads, reloads
+from trtbench.experiments.kv_cache.cancel_control import CancelControl, cancel_controls
+from trtbench.experiments.kv_cache.cancellation import Cancellation, cancellation
+from trtbench.experiments.kv_cache.pressure import KvCapacity, KvPressure, kv_capacity, kv_pressure
+from trtbench.experiments.response_cache.analysis import CachedStage, cached_stage, find_repeats, read_prompts
 from trtbench.rundir import MISSING, DeploymentDirectory, Requests, Samples, Series
-from trtbench.scenario import Scenario
+from trtbench.rundir.records import Event
+from trtbench.scenario.scenario import Scenario
+from trtbench.system.foreign_text import shown
 
 _NS_PER_MS = 1_000_000
 

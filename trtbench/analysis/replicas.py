@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.window import Level, increase, inside
+from trtbench.analysis.stats.window import Level, increase, inside
 from trtbench.rundir import Samples
 
 

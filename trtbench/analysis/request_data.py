@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from trtbench.analysis.verdict import Reason
-from trtbench.records import Event
-from trtbench.scenario import Empirical, Scenario
+from trtbench.analysis.verdict.verdict import Reason
+from trtbench.rundir.records import Event
+from trtbench.scenario.scenario import Scenario
+from trtbench.scenario.workload.lengths import Empirical
 
 MUCH_RATIO = 0.1
 """Above it the load is another one than the file's, and the verdict says so."""

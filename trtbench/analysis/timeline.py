@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trtbench.analysis.outcomes import cancelled_as_planned
+from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.rundir import MISSING, Requests, Samples, Series
 
 _POINTS = 400

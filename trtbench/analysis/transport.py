@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trtbench.records import Event
+from trtbench.rundir.records import Event
 
 
 @dataclass(frozen=True, slots=True)

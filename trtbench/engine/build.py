@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from trtbench import data
 from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
-from trtbench.engine.llmapi import LlmApiProvider
-from trtbench.engine.openvino import OpenVinoProvider
+from trtbench.engine.openvino.provider import OpenVinoProvider
 from trtbench.engine.spec import BUILDING, BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
-from trtbench.engine.tensorrt import TensorRtProvider
-from trtbench.engine.tensorrt_llm import TensorRtLlmProvider
-from trtbench.engine.trtllm_adopt import AdoptedEngine
-from trtbench.leftovers import own_path, sweep_directory
-from trtbench.scenario import ProviderName, ScenarioError, Task, parse_part
-from trtbench.strict_yaml import YamlError, read_yaml
+from trtbench.engine.tensorrt.provider import TensorRtProvider
+from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
+from trtbench.engine.tensorrt_llm.llmapi import LlmApiProvider
+from trtbench.engine.tensorrt_llm.provider import TensorRtLlmProvider
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.parts.strict_yaml import YamlError, read_yaml
+from trtbench.scenario.reading import parse_part
+from trtbench.scenario.scenario import ProviderName
+from trtbench.system import packaged_data
+from trtbench.system.leftovers import own_path, sweep_directory
+from trtbench.tasks.task import Task
 
 PROVIDERS: dict[str, EngineProvider] = {
     provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), TensorRtProvider(), OpenVinoProvider())
@@ -86,7 +89,7 @@ def load_spec(name: str) -> EngineSpec:
     """An EngineSpec from a YAML file, from the name of one that ships, or for a bare model; EngineError if it is not valid."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        shipped = data.ENGINES / f"{name}.yaml"
+        shipped = packaged_data.ENGINES / f"{name}.yaml"
         if not shipped.is_file():
             return EngineSpec(model=name)
         path = shipped

@@ -16,8 +16,8 @@ from typing import Any
 
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
-from trtbench.leftovers import sweep_directory, temporary_directory
 from trtbench.rundir import read_json
+from trtbench.system.leftovers import sweep_directory, temporary_directory
 
 _CONVERSION = 1  # raise it when gguf.py makes another checkpoint of the same file
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
@@ -208,7 +208,7 @@ def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
             return
         converted = Path(temporary) / "checkpoint"
         with log.step("convert GGUF to a Hugging Face checkpoint"):
-            run_module("trtbench.engine.gguf", str(fetched / demo.weights), str(converted), scratch=Path(temporary))
+            run_module("trtbench.engine.openvino.gguf", str(fetched / demo.weights), str(converted), scratch=Path(temporary))
         publish(converted, path)
 
 

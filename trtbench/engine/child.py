@@ -14,8 +14,8 @@ from pathlib import Path
 
 import trtbench
 from trtbench.engine.spec import BUILDING, EngineError
-from trtbench.guarded import Guarded
-from trtbench.leftovers import temporary_directory
+from trtbench.system.leftovers import temporary_directory
+from trtbench.system.supervised import Guarded
 
 _LAST_LINES = 12
 _ALWAYS = {"PYTHONUTF8": "1"}  # checkpoints and texts are UTF-8 whatever the locale is, and some programs open files without saying so

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trtbench.clock import NS_PER_S, now_ns
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
-from trtbench.scenario import BuildOptions, Dtype, ProviderName, Task
+from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.scenario import ProviderName
+from trtbench.system.clock import NS_PER_S, now_ns
+from trtbench.tasks.task import Task
 
 ENGINE_JSON = "engine.json"
 BUILDING = ".building-"

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from trtbench.cuda import CudaError, Device, Driver
+from trtbench.system.cuda import CudaError, Device, Driver
 
 _SLACK_BYTES = 64 << 20  # of what is asked to be left free: allocations are rounded
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.gpu.nvml import GpuError
-from trtbench.gpu.wish import GIB, Wish
-from trtbench.scenario import GpuControl
+from trtbench.gpu.requested import GIB, Wish
+from trtbench.scenario.deployment.gpu import GpuControl
 
 _PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: finds this trtbench, and no stray module of the user's
 _START_TIMEOUT_S = 60.0  # a CUDA context on a machine with many GPUs takes seconds

@@ -11,8 +11,8 @@ from trtbench.gpu.idle import busy, check_idle, cool
 from trtbench.gpu.journal import Journal, claim, state_directory
 from trtbench.gpu.lock import Tell, locked, restore_left_behind
 from trtbench.gpu.nvml import Gpu, GpuError, session
-from trtbench.gpu.wish import Wish, check, resolve
-from trtbench.scenario import GpuControl
+from trtbench.gpu.requested import Wish, check, resolve
+from trtbench.scenario.deployment.gpu import GpuControl
 
 
 class HeldGpus:

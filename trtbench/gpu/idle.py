@@ -9,10 +9,10 @@ from typing import Any
 
 import psutil
 
-from trtbench.clock import NS_PER_S, now_ns
 from trtbench.gpu.nvml import GpuError, GpuProcess, processes, temperature_c
-from trtbench.gpu.wish import GIB, Wish
-from trtbench.scenario import CoolDown
+from trtbench.gpu.requested import GIB, Wish
+from trtbench.scenario.deployment.gpu import CoolDown
+from trtbench.system.clock import NS_PER_S, now_ns
 
 _LOOK_S = 1.0
 

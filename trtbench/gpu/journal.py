@@ -18,8 +18,8 @@ from typing import Any, Literal, get_args
 
 import psutil
 
-from trtbench.clock import sleep_s
 from trtbench.errors import UserError
+from trtbench.system.clock import sleep_s
 
 Kind = Literal["persistence_mode", "compute_mode", "power_limit_mw", "memory_clock_mhz", "sm_clock_mhz"]
 _UUID = re.compile(r"[A-Za-z0-9-]{1,80}")

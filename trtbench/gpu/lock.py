@@ -13,10 +13,10 @@ from typing import Any
 
 from trtbench.gpu.journal import ClaimedError, Held, Journal, JournalError, Owner, claim, drop, journals, read, save
 from trtbench.gpu.nvml import Gpu, GpuError
+from trtbench.gpu.requested import Wish
 from trtbench.gpu.settings import read as read_setting
 from trtbench.gpu.settings import restore, write
-from trtbench.gpu.wish import Wish
-from trtbench.interrupts import signals_wait
+from trtbench.system.interrupts import signals_wait
 
 Tell = Callable[[str, dict[str, Any]], None]
 """Takes an event's kind and data: gpu_locked (gpu, settings, previous), gpu_restored (gpu, settings, left_by: the pid of a dead run),

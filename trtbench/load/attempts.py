@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from trtbench.clock import now_ns, seconds_ns
-from trtbench.load.client import Client, Limits
-from trtbench.load.errors import ANSWERED
-from trtbench.load.plan import PlannedPrompt
+from trtbench.client.errors import ANSWERED
+from trtbench.client.protocol import Client, Limits
 from trtbench.load.stop import StopSignal
-from trtbench.records import Outcome, RequestRecord
+from trtbench.plan.plan import PlannedPrompt
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.system.clock import now_ns, seconds_ns
 
 _HOPELESS = (*ANSWERED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG)
 

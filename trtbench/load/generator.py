@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trtbench.clock import now_ns, seconds_ns
-from trtbench.load.account import Account
-from trtbench.load.alarm import Alarm
+from trtbench.client.protocol import ConnectError
 from trtbench.load.attempts import Attempts
-from trtbench.load.client import ConnectError
-from trtbench.load.plan import Phase
+from trtbench.load.deadline_timer import Alarm
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share, users
 from trtbench.load.stop import StopSignal
-from trtbench.records import Outcome, RequestRecord
+from trtbench.load.tally import Account
+from trtbench.plan.plan import Phase
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.system.clock import now_ns, seconds_ns
 
 _FAILURE_PAUSE_NS = 100_000_000
 """Between a failure and the same user's next request: a dead server would otherwise be asked thousands of times a second."""

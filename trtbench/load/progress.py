@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trtbench.records import Outcome, RequestRecord
+from trtbench.rundir.records import Outcome, RequestRecord
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from trtbench.records import RequestRecord
 from trtbench.rundir import LineWriter
+from trtbench.rundir.records import RequestRecord
 
 _PERIOD_S = 0.1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from trtbench.load.plan import Phase
+from trtbench.plan.plan import Phase
 
 
 @dataclass(frozen=True)

@@ -16,24 +16,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbench.clock import cpu_ns
+from trtbench.client.kserve.dealing_client import open_client
+from trtbench.client.kserve.encoder_tensors import EncoderTensors
+from trtbench.client.kserve.target import Target
+from trtbench.client.protocol import Client, ConnectError
 from trtbench.errors import UserError
-from trtbench.load.alarm import Alarm
 from trtbench.load.attempts import Attempts
-from trtbench.load.client import Client, ConnectError
-from trtbench.load.dealing_client import open_client
-from trtbench.load.encoder_tensors import EncoderTensors
-from trtbench.load.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
+from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator, PhaseRun
-from trtbench.load.plan import Phase, Plan
 from trtbench.load.progress import LoadProgress
 from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
 from trtbench.load.stop import StopSignal
-from trtbench.load.target import Target
-from trtbench.load.vitals import Vitals
+from trtbench.load.worker_health import Vitals
+from trtbench.plan.plan import Phase, Plan
 from trtbench.rundir import LineWriter
-from trtbench.scenario import ClientSettings, Workload
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.workload.workload import Workload
+from trtbench.system.clock import cpu_ns
+from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
 
 _REPORT_S = 0.25
 _SWITCH_S = 0.0002  # the recorder's thread gives the interpreter back to the event loop within this time

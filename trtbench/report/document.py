@@ -11,13 +11,13 @@ import jinja2
 from markupsafe import Markup
 
 from trtbench.analysis.summary import Summary
-from trtbench.foreign_text import harmless
-from trtbench.report.sections import document
-from trtbench.report.words import Language, Words
+from trtbench.report.kit.words import Language, Words
+from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory, write_json, write_whole
+from trtbench.system.foreign_text import harmless
 
 if TYPE_CHECKING:
-    from trtbench.report.plots import Drawing
+    from trtbench.report.figures.plots import Drawing
 
 Format = Literal["md", "html", "json"]
 FORMATS: tuple[Format, ...] = ("md", "html", "json")
@@ -35,7 +35,7 @@ def write_reports(run: RunDirectory, summary: Summary, language: Language = "en"
 
 
 def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequence[Format]) -> list[Path]:
-    from trtbench.report.plots import draw  # matplotlib takes most of a second to import; json and --help need none
+    from trtbench.report.figures.plots import draw  # matplotlib takes most of a second to import; json and --help need none
 
     drawings = draw(summary, words)
     content = document(summary, words, tuple(drawings))

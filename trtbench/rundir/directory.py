@@ -22,18 +22,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trtbench.history import current, is_complete
-from trtbench.records import FORMAT_VERSION, Environment, Event, RequestRecord
 from trtbench.rundir.events import read_events
 from trtbench.rundir.fact_files import read_facts
 from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
 from trtbench.rundir.loading import load_requests
 from trtbench.rundir.losses import Losses
+from trtbench.rundir.records import FORMAT_VERSION, Environment, Event, RequestRecord
 from trtbench.rundir.request_file import RequestFile
 from trtbench.rundir.requests import Requests
 from trtbench.rundir.sample_file import read_samples, read_unsealed_samples
 from trtbench.rundir.samples import Samples
 from trtbench.rundir.sealing import seal_requests, seal_samples
+from trtbench.rundir.sessions import current, is_complete
 
 ENVIRONMENT = "environment.json"
 

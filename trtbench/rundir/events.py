@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trtbench.records import Event, LoadMode
 from trtbench.rundir.lines import RunDirectoryError, read_lines
 from trtbench.rundir.losses import Losses
+from trtbench.rundir.records import Event, LoadMode
 
 Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]

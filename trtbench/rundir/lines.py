@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.errors import UserError, naming
-from trtbench.records import Sample
 from trtbench.rundir.losses import Losses
+from trtbench.rundir.records import Sample
 
 _MOST_LINE_BYTES = 256 << 20
 _MOST_JSON_BYTES = 64 << 20

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trtbench.records import EngineCounts, Outcome
 from trtbench.rundir.ragged import Mask, Ragged
+from trtbench.rundir.records import EngineCounts, Outcome
 from trtbench.rundir.request_file import RequestFile, one_chunk
 from trtbench.rundir.requests import MISSING, Requests, Texts
 from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA, SERVER_TIMES

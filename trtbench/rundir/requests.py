@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trtbench.records import Outcome, RequestRecord
 from trtbench.rundir.ragged import Ints, Mask, Ragged
+from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.rundir.request_file import RequestFile, one_chunk
 from trtbench.rundir.schema import REQUEST_SCHEMA
 

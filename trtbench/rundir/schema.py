@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from trtbench.records import EngineCounts, Outcome
+from trtbench.rundir.records import EngineCounts, Outcome
 
 _NS = pa.int64()
 SERVER_TIMES = ("arrival_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns")

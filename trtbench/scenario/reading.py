@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from trtbench.override import apply_override
-from trtbench.scenario.bounds import OF_A_RUN
-from trtbench.scenario.part import Problem, ScenarioError
+from trtbench.scenario.parts.bounds import OF_A_RUN
+from trtbench.scenario.parts.override import apply_override
+from trtbench.scenario.parts.part import Problem, ScenarioError
+from trtbench.scenario.parts.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, read_yaml
+from trtbench.scenario.parts.wording import worded
 from trtbench.scenario.scenario import Scenario
-from trtbench.scenario.wording import worded
-from trtbench.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, read_yaml
 
 PartType = TypeVar("PartType", bound=BaseModel)
 

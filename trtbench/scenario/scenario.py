@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationInfo, model_validator
 
-from trtbench.scenario.bounds import (
+from trtbench.experiments.context_limit.spec import ContextLimit
+from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
+from trtbench.experiments.hot_reload.spec import HotReload
+from trtbench.experiments.scaling.spec import Scaling, expand_scaling
+from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.response_cache import DECOUPLED_REASON
+from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.stage import Stage, check_repeats
+from trtbench.scenario.parts.bounds import (
     MOST_DEPLOYMENTS,
     AtMost,
     IntervalMs,
@@ -21,20 +32,9 @@ from trtbench.scenario.bounds import (
     Windows,
     is_of_a_run,
 )
-from trtbench.scenario.build_options import BuildOptions, Dtype
-from trtbench.scenario.client import ClientSettings
-from trtbench.scenario.context_limit import ContextLimit
-from trtbench.scenario.deployment import Deployment
-from trtbench.scenario.gpu import GpuControl
-from trtbench.scenario.grid import Cells, Grid, cells_of, expand
-from trtbench.scenario.hot_reload import HotReload
-from trtbench.scenario.part import RUN_FILES, Name, Part
-from trtbench.scenario.response_cache import DECOUPLED_REASON
-from trtbench.scenario.rounds import Rounds
-from trtbench.scenario.scaling import Scaling, expand_scaling
-from trtbench.scenario.stage import Stage, check_repeats
-from trtbench.scenario.task import Place, Task, check_embed, generation_keys, without_keys
-from trtbench.scenario.workload import Workload
+from trtbench.scenario.parts.part import RUN_FILES, Name, Part
+from trtbench.scenario.workload.workload import Workload
+from trtbench.tasks.task import Place, Task, check_embed, generation_keys, without_keys
 
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from trtbench.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.rundir import LineWriter
+from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.telemetry.process import Machine, Processes
 from trtbench.telemetry.sampler import READY, SamplerConfig, triton_sources
 from trtbench.telemetry.ticker import Source, Ticker

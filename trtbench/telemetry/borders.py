@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from trtbench.clock import now_ns, seconds_ns, sleep_s
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import now_ns, seconds_ns, sleep_s
 from trtbench.telemetry.ticker import Source, Tally
 
 OpenSources = Callable[[float], Mapping[str, Callable[[], Source]]]

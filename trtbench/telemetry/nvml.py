@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pynvml
 
-from trtbench.clock import now_ns
 from trtbench.gpu.nvml import Gpu, mig_instances, processes, session
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import now_ns
 
 _KIB = 1024
 _ALL_LINKS = 0xFFFFFFFF  # the scope that adds up a GPU's NVLinks

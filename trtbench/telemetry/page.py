@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from trtbench.clock import NS_PER_S, now_ns, seconds_ns
-from trtbench.foreign_text import shown
+from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
+from trtbench.system.foreign_text import shown
 
 MOST_BYTES = 32 << 20  # a page of thousands of models has some MiB
 _MOST_REDIRECTS = 3

@@ -7,7 +7,7 @@ import re
 from contextlib import closing
 
 from trtbench.errors import UserError
-from trtbench.foreign_text import shown
+from trtbench.system.foreign_text import shown
 from trtbench.telemetry.page import Page, PageError
 from trtbench.telemetry.serve_stats import is_iterations, iteration_samples
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from trtbench.clock import NS_PER_S, now_ns
-from trtbench.memory import memory_bounds
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import NS_PER_S, now_ns
+from trtbench.system.memory import memory_bounds
 
 _SCAN_SHARE = 0.002
 """Share of one core that finding the trees' members may take: a scan reads every process, and a GPU node has thousands."""

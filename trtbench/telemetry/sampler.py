@@ -19,10 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from trtbench.interrupts import signals_wait
-from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
-from trtbench.scenario import ClientSettings, Headers, Tls, metadata_of
+from trtbench.rundir.records import Sample
+from trtbench.scenario.load.client_settings import ClientSettings, Tls
+from trtbench.scenario.load.headers import Headers, metadata_of
+from trtbench.system.interrupts import signals_wait
 from trtbench.telemetry.borders import Border, Borders
 from trtbench.telemetry.ticker import Source, Tally
 from trtbench.telemetry.together import together

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
 from trtbench.telemetry.exposition import Reading, number
 
 _HIGHEST = 1e300

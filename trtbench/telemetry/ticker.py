@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from trtbench.clock import NS_PER_S, now_ns
-from trtbench.records import Sample
 from trtbench.rundir import LineWriter, sample_row
+from trtbench.rundir.records import Sample
+from trtbench.system.clock import NS_PER_S, now_ns
 
 
 class Source(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from trtbench.records import Sample
+from trtbench.rundir.records import Sample
 from trtbench.telemetry.ticker import Source
 
 _MEANS = {"kv_block_tokens", "response_cache_used_ratio"}  # a size that all share, a share; all else is a count or a level, and adds up

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from trtbench.clock import now_ns
-from trtbench.records import Sample
-from trtbench.scenario import Tls
+from trtbench.rundir.records import Sample
+from trtbench.scenario.load.client_settings import Tls
+from trtbench.system.clock import now_ns
 from trtbench.telemetry.exposition import engine_readings
 from trtbench.telemetry.page import Page, PageError
 from trtbench.telemetry.serve_stats import is_iterations, iteration_samples, serve_readings

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.synthetic_run import S
+from trtbench.analysis.stats.drift import drift, theil_sen
+from trtbench.rundir import Series
+
+
+def series(values: np.ndarray, step_s: float = 1.0) -> Series:
+    return (np.arange(len(values)) * step_s * S).astype(np.int64), values.astype(np.float64)
+
+
+def test_a_leak_is_measured_in_spite_of_outliers() -> None:
+    rng = np.random.default_rng(1)
+    values = 1000 + np.arange(3600) * 0.05 + rng.normal(0, 1, 3600)
+    values[rng.integers(0, 3600, 500)] += 10_000
+    found = drift(series(values), 0, 3600 * S)
+    assert found is not None
+    assert found.slope_per_hour == pytest.approx(180, rel=0.05)
+    assert found.late_slope_per_hour == pytest.approx(180, rel=0.1)
+    assert found.growth_ratio == pytest.approx(0.18, rel=0.05)
+
+
+def test_a_warm_up_has_a_slope_but_no_late_one() -> None:
+    values = 1000 + 200 * (1 - np.exp(-np.arange(3600) / 300))
+    found = drift(series(values), 0, 3600 * S)
+    assert found is not None and found.late_slope_per_hour < 5
+
+
+@pytest.mark.parametrize(("samples", "step_s"), [(599, 1.0), (99, 60.0), (0, 1.0)])
+def test_nothing_is_said_of_a_short_or_thin_window(samples: int, step_s: float) -> None:
+    assert drift(series(np.ones(samples), step_s), 0, 10**18) is None
+
+
+@given(st.floats(-100, 100), st.floats(-1e6, 1e6), st.integers(2, 50))
+def test_theil_sen_is_exact_on_a_line(slope: float, offset: float, count: int) -> None:
+    x = np.arange(count, dtype=np.float64)
+    assert theil_sen(x, slope * x + offset) == pytest.approx(slope, abs=1e-6)

@@ -1,0 +1,145 @@
+"""Reads that are taken by their bytes: only those that parsing would take the same way, and nothing is lost around them."""
+
+from __future__ import annotations
+
+import struct
+import time
+from array import array
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record
+from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
+from trtbench.client.http2 import connection as wire_module
+from trtbench.client.http2.connection import WireConnection
+from trtbench.client.kserve.exchange import Exchange
+from trtbench.client.kserve.messages import decode_response
+from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, UsualRead
+from trtbench.client.kserve.token_template import token_template
+from trtbench.client.protocol import Limits
+from trtbench.rundir.records import Outcome
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.system.clock import now_ns
+
+pytestmark = pytest.mark.timeout(60)
+STREAM = 5
+KERNEL, USER = ClientSettings(), ClientSettings(kernel_stamps=False)
+
+
+def data_frame(message: bytes, stream: int = STREAM, flags: int = 0) -> bytes:
+    frame = framed(message)
+    return struct.pack(">I", len(frame) << 8)[:3] + bytes([0, flags]) + struct.pack(">I", stream) + frame
+
+
+class Taker:
+    """A UsualRead that knows the form of one token's message, and what it took."""
+
+    def __init__(self, *tokens: int) -> None:
+        message = token_message(*tokens)
+        template = token_template(message, decode_response(message))
+        assert template
+        self.ids, self.arrivals, self.lags = array("i"), array("q"), array("i")
+        self.read = UsualRead(STREAM, template, self.ids, self.arrivals, self.lags)
+
+    def takes(self, data: bytes, lag_ns: int | None = 3) -> bool:
+        buffer = bytearray(data + b"what an earlier read left behind")
+        return self.read.take(buffer, len(data), 100, lag_ns)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 2**40) | st.none())
+def test_the_next_token(token: int, lag_ns: int | None) -> None:
+    taker = Taker(7)
+    assert taker.takes(data_frame(token_message(token)), lag_ns)
+    assert (taker.ids.tolist(), taker.arrivals.tolist()) == ([token], [100])
+    assert taker.lags.tolist() == ([] if lag_ns is None else [min(lag_ns, LONGEST_LAG_NS)])
+    assert taker.read.flow_bytes == len(framed(token_message(token)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        data_frame(token_message(8, 9)),
+        data_frame(token_message(8))[:-1],
+        data_frame(token_message(8)) + b"\0",
+        data_frame(token_message(8)) * 2,
+        data_frame(token_message(8), stream=STREAM + 2),
+        data_frame(token_message(8), flags=1),
+        data_frame(final_message()),
+        b"",
+    ],
+    ids=["two tokens", "cut", "and a byte", "twice", "another stream", "the last frame", "final", "nothing"],
+)
+def test_all_else_is_left_to_parsing(data: bytes) -> None:
+    taker = Taker(7)
+    assert not taker.takes(data)
+    assert not taker.ids and not taker.arrivals and not taker.lags and not taker.read.taken
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_byte_that_differs_outside_the_ids(position: int, change: int) -> None:
+    taker, frame = Taker(7), bytearray(data_frame(token_message(7)))
+    start = bytes(frame).rindex(struct.pack("<i", 7))
+    position %= len(frame)
+    frame[position] ^= change
+    assert taker.takes(bytes(frame)) is (start <= position < start + 4)
+
+
+def test_a_request_that_ends_by_a_count_of_tokens_is_parsed() -> None:
+    exchange = Exchange(new_record(), Limits(now_ns() + LATER_NS, cancel_after_tokens=3), b"")
+    assert exchange.usual() is None
+
+
+@EVERY_LOOP
+@pytest.mark.parametrize("settings", [KERNEL, USER], ids=["kernel", "user"])
+def test_a_request_of_all_kinds_of_reads(fast_loop: bool, settings: ClientSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens one by one, a PING and a message in two parts among them."""
+    parsed: list[int] = []
+    receive = WireConnection.receive
+
+    def counted(self: WireConnection, data: Any) -> Any:
+        parsed.append(len(data))
+        return receive(self, data)
+
+    monkeypatch.setattr(WireConnection, "receive", counted)
+    ping = struct.pack(">I", 8 << 8)[:3] + b"\x06\0" + bytes(4) + b"12345678"
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        stream = peer.request()
+        peer.headers(stream)
+        for token in range(20):
+            time.sleep(0.005)
+            frame = data_frame(token_message(token), stream)
+            cut = len(frame) // 2 if token == 7 else len(frame)
+            peer.raw(frame[:cut])
+            if token == 11:
+                peer.raw(ping)
+            if cut < len(frame):
+                time.sleep(0.005)
+                peer.raw(frame[cut:])
+        time.sleep(0.005)
+        peer.raw(data_frame(final_message(), stream))
+        peer.wait_gone()
+
+    with serving(script) as server:
+        [record], _ = ask_all(replace(BARE, url=server.url), 1, settings, fast_loop)
+    assert record.outcome is Outcome.COMPLETED, record.error
+    assert record.output_ids == list(range(20)) and record.token_counts == [1] * 20
+    assert record.token_ns == sorted(record.token_ns) and len(record.token_lag_ns) == (20 if settings is KERNEL else 0)
+    assert len(parsed) < 15, "most of 20 tokens are taken by their bytes"
+
+
+def test_windows_count_what_was_read_past_http2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_module, "TOP_UP_BYTES", 1000)
+    connection = WireConnection("localhost:1")
+    stream = connection.open_stream("/s/m")
+    connection.take_output()
+    connection.took(stream, 999)
+    assert connection.take_output() == b""
+    connection.took(stream, 1)
+    update = struct.pack(">IBII", 4 << 8 | 8, 0, stream, 1000) + struct.pack(">IBII", 4 << 8 | 8, 0, 0, 1000)
+    assert connection.take_output() == update

@@ -1,0 +1,54 @@
+"""A full KV cache, cancelled requests and prefix reuse on the real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.command import ran
+from tests.support.runs import MINI, StartRun, run_of
+from trtbench.analysis.summary import summarise
+from trtbench.rundir.records import Outcome
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
+
+OFF = MINI["deployments"]["default"] | {"kv_cache": {"blocks": 12}}
+C6 = {"concurrency": 6, "requests": 12}
+SCENARIO: dict[str, Any] = MINI | {
+    "deployments": {"off": OFF, "on": OFF | {"kv_cache": {"blocks": 12, "prefix_caching": True}}},
+    "workload": {"prefix": {"tokens": 64}, "input_tokens": 16, "output_tokens": 20, "cancel": {"ratio": 0.25, "after_tokens": 6}},
+    "load": [{"concurrency": 1, "requests": 4}, C6, C6 | {"same_as": "c6", "cancel_ratio": 0}],
+}
+"""A request of 100 tokens takes 4 blocks: 12 carry 3, not 6."""
+
+
+def test_a_full_cache_is_seen_and_cancelled_requests_give_back_their_blocks(start_run: StartRun) -> None:
+    command = start_run(SCENARIO)
+    assert ran(command.wait(120), command.directory), command.err
+    summary = summarise(run_of(command))
+    off, on = summary.deployments
+    assert off.kv_blocks_left == on.kv_blocks_left == 0  # the engine's gauge holds no cached blocks
+    assert [(p.fit_mean, p.fit_longest) for p in off.kv_pressures] == [(3, 3)] * 3
+    assert off.kv_capacity is not None
+    assert (off.kv_capacity.carried_users, off.kv_capacity.held_back_users) == (1, 6)
+    assert off.cancellations
+    for audit in off.cancellations:
+        assert audit.cancelled > 0 and audit.wasted_tokens >= 6 * audit.cancelled
+        assert audit.let_go == audit.cancelled
+        assert audit.blocks_beyond in (0, None)
+        assert audit.blocks_back is not None
+    (control,) = off.cancel_controls
+    assert (control.stage, control.control) == ("c6", "c6-cancel0") and on.cancel_controls == ()
+    records = {deployment.name: deployment.requests() for deployment in run_of(command).deployments()}["off-int8"]
+    asked = [[(r.index, r.input_tokens, r.asked_output_tokens) for r in records if r.stage == s] for s in ("c6", "c6-cancel0")]
+    assert sorted(asked[0]) == sorted(asked[1])
+    assert not any(r.planned_cancel for r in records if r.stage == "c6-cancel0")
+    assert 0 < control.compared == sum(r.outcome is Outcome.COMPLETED for r in records if r.stage == "c6")
+    assert off.timeline.kv_blocks_max == 12 and max(off.kv_used_blocks.value) == 12 - min(off.timeline.free_blocks.low)
+    assert len(off.timeline.cancels_ns) == sum(audit.cancelled for audit in off.cancellations)
+    assert "timeline-off-int8.png" in [path.name for path in (run_of(command).path / "plots").iterdir()]
+    (reuse,) = summary.prefix_reuse
+    assert (reuse.off, reuse.on) == ("off-int8", "on-int8")
+    assert reuse.stages[0].designed_hit_ratio == pytest.approx(3 * 64 / (4 * 80))
+    assert all(stage.hit_ratio is None for stage in reuse.stages)  # this engine does not count what it reuses

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from trtbench.analysis.summary import (
+    CancelControl,
+    Cancellation,
+    Distribution,
+    Held,
+    KvCapacity,
+    KvPressure,
+    PrefixReuse,
+    StageReuse,
+    Summary,
+    Survivors,
+)
+from trtbench.experiments.kv_cache.report import kv_detail
+from trtbench.report.kit.blocks import Paragraph, Table
+from trtbench.report.kit.format import number
+from trtbench.report.kit.words import LANGUAGES, Language, Words
+
+MS = 1_000_000
+
+
+def detailed(summary: Summary) -> Summary:
+    pressures = (
+        KvPressure("c8", 8, 60, 180.5, 192, 10, 9, Held(3, 0.5), Held(0, 0.0), 0.0, None, None),
+        KvPressure("c12", 12, 60, 180.5, 192, 10, 9, None, None, 0.25, 7, 0.5),
+    )
+    audits = (
+        Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0, 120.0 * MS, 4, 130.0 * MS, 160 * MS),
+        Cancellation("c12", 2, 30, None, 17, 1, None, None),
+    )
+    first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12, 9, 10), cancellations=audits)
+    rest = replace(summary.deployments[1], kv_pressures=(), kv_capacity=None, cancellations=())
+    reuse = PrefixReuse("off", "on", (StageReuse("c8", 400.0 * MS, 100.0 * MS, 0.25, None, 0.75),))
+    return replace(summary, deployments=(first, rest), prefix_reuse=(reuse,))
+
+
+def test_rows(summary: Summary) -> None:
+    pressure, found, _, audit, _, no_control, reuse, _ = kv_detail(detailed(summary), Words("en"))
+    assert isinstance(pressure, Table) and isinstance(audit, Table) and isinstance(reuse, Table) and isinstance(found, Paragraph)
+    assert isinstance(no_control, Paragraph) and no_control.text.startswith("No stage without cancels")
+    assert pressure.rows == (
+        ("c8", "10", "9", "0%", "3", "50%", "0", "0%", "-"),
+        ("c12", "10", "9", "25%", "-", "-", "-", "-", "7"),
+    )
+    assert found.text.endswith(
+        "never held back: 8. First stage in which it did: 12. Predicted, of longest and mean requests: 9 - 10; the prediction holds: yes."
+    )
+    assert [row[:4] + row[5:] for row in audit.rows] == [
+        ("c8", "4", "28", "31.5", "32", "4", "120", "150", "4", "130", "160", "0"),
+        ("c12", "2", "30", "-", "17", "1", "-", "-", "-", "-", "-", "-"),
+    ]
+    c8 = summary.deployments[0].stage("c8")
+    assert c8 and c8.throughput.goodput
+    assert [row[4] for row in audit.rows] == [number(c8.throughput.goodput), "-"]
+    assert reuse.rows == (("c8", "400", "100", "0.25×", "-", "75%"),)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_an_encoder_only_its_survivors_are_told(summary: Summary, language: Language) -> None:
+    words, whole = Words(language, "embed"), detailed(summary)
+    none = Distribution(0)
+    one, other = (Survivors(None, good, none, none, Distribution(30, p50=ms * MS)) for good, ms in ((9.0, 50), (6.0, 100)))
+    control = CancelControl("c8", "c8-cancel0", 0.1, 30, False, one, other)
+    first = replace(whole.deployments[0], cancel_controls=(control,))
+    table, note = kv_detail(replace(whole, deployments=(first, whole.deployments[1])), words)
+    assert isinstance(table, Table) and isinstance(note, Paragraph)
+    assert table.rows == (
+        (words("col.goodput"), "9.00", "6.00", "1.50×"),
+        (words("col.p50"), "50.0", "100", "0.50×"),
+        (words("col.p99"), "-", "-", "-"),
+    )
+    assert "KV" not in words("section.kv")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_header_and_rows_are_of_one_width(summary: Summary, language: Language) -> None:
+    tables = [block for block in kv_detail(detailed(summary), Words(language)) if isinstance(block, Table)]
+    assert len(tables) == 3
+    assert all(len(row) == len(table.header) for table in tables for row in table.rows)
+
+
+def test_nothing_of_what_is_not_there(summary: Summary) -> None:
+    bare = tuple(replace(result, kv_pressures=(), kv_capacity=None, cancellations=()) for result in summary.deployments)
+    assert kv_detail(replace(summary, deployments=bare, prefix_reuse=()), Words("en")) == []
+
+
+def survivors(tokens_per_s: float, p50_ms: float) -> Survivors:
+    return Survivors(tokens_per_s, None, Distribution(30, p50=p50_ms * MS), Distribution(30, p50=50.0 * MS), Distribution(30, p50=9e9))
+
+
+def test_survivors_beside_their_control(summary: Summary) -> None:
+    detail = detailed(summary)
+    control = CancelControl("c8", "c8-cancel0", 0.125, 28, False, survivors(30, 200), survivors(20, 400))
+    first = replace(detail.deployments[0], cancel_controls=(control,))
+    *_, table, note, _, _ = kv_detail(replace(detail, deployments=(first, *detail.deployments[1:])), Words("en"))
+    assert isinstance(table, Table) and isinstance(note, Paragraph)
+    assert "c8, 12.5% cancelled, beside c8-cancel0, none; the 28 requests" in table.caption
+    assert [row[1:] for row in table.rows] == [
+        ("30.0", "20.0", "1.50×"),
+        ("-", "-", "-"),
+        ("200", "400", "0.50×"),
+        ("-", "-", "-"),
+        ("50.0", "50.0", "1.00×"),
+        ("-", "-", "-"),
+    ]

@@ -1,0 +1,83 @@
+"""`trtbench bench --engine-dir`: what the server is said to serve, in the run directory and the report. No server: nothing is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.engine_directory import write_engine
+from trtbench.analysis.summary import summarise
+from trtbench.client.kserve.encoder_tensors import EncoderTensors
+from trtbench.client.kserve.target import Target
+from trtbench.engine.spec import Engine
+from trtbench.engine.tensorrt_llm.adopt import describe
+from trtbench.load.progress import LoadProgress
+from trtbench.plan.sources.prompt_source import UniformPrompts
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.facts import target as target_section
+from trtbench.run import bench as module
+from trtbench.run.bench import bench
+from trtbench.rundir import RunDirectory
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.scenario import Scenario
+
+TARGET = Target(
+    url="127.0.0.1:1",
+    model="tensorrt_llm",
+    version="",
+    max_batch_size=64,
+    triton_version="2.60.0",
+    inputs=frozenset({"input_ids"}),
+    outputs=frozenset({"output_ids"}),
+)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setattr(module, "drive", lambda *arguments: ("completed", None))
+
+    def make(engine: Engine | None) -> RunDirectory:
+        scenario = Scenario(name="n", model="tensorrt_llm", load=(Stage(concurrency=1, requests=1),))
+        outcome = bench(scenario, TARGET, UniformPrompts(1000), None, -1, tmp_path / "runs", [], lambda event: None, LoadProgress(), engine)
+        return outcome.run
+
+    return make
+
+
+def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> None:
+    directory = write_engine(tmp_path / "e", algorithm="W8A16", kv_algorithm="INT8", kv_block_tokens=64, paged_context_fmha=False)
+    made = run(describe(directory))
+    (deployment,) = made.deployments()
+    facts = deployment.read_json("deployment.json")
+    # 2 x layers x kv_heads x head_dim x 1 byte
+    assert (facts["kv_dtype"], facts["kv_block_tokens"], facts["kv_bytes_per_token"]) == ("int8", 64, 2 * 2 * 2 * 16)
+    summary = summarise(made)
+    (result,) = summary.deployments
+    assert (result.facts.mode, result.facts.dtype, result.facts.provider, result.facts.engine_build_s) == (
+        "external",
+        "int8",
+        "tensorrt_llm",
+        None,
+    )
+    shown = str(target_section(summary, Words("en")))
+    assert "INT8 by tensorrt_llm" in shown
+    assert "built in -" in shown
+    assert "neither KV reuse nor chunked prefill" in shown
+    assert "nothing checked that the server serves it" in shown
+
+
+def test_what_an_encoders_fixed_shape_does_not_take_is_said_before_there_is_a_run(tmp_path: Path) -> None:
+    target = replace(TARGET, encoder=EncoderTensors({"input_ids": "INT32"}, "embedding", "FP32", 4, ragged=False, pad_tokens=16))
+    scenario = Scenario(name="n", task="embed", model="bert", load=(Stage(concurrency=1, requests=1),))
+    with pytest.raises(ScenarioError, match="takes 16: lower --isl"):
+        bench(scenario, target, UniformPrompts(1000), None, -1, tmp_path, [], lambda event: None, LoadProgress())
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_claim_nothing_is_said(run: Any) -> None:
+    made = run(None)
+    assert "not known (external server)" in str(target_section(summarise(made), Words("en")))

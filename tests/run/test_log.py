@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from trtbench.run.log import start_run
+from trtbench.rundir import RunDirectory
+from trtbench.rundir.records import Event
+from trtbench.scenario.reading import load_scenario, parse_scenario
+from trtbench.scenario.scenario import Scenario
+
+SCENARIO: Scenario = parse_scenario({"name": "mini", "load": [{"concurrency": 1, "requests": 1}]}, "mini")
+
+
+def test_a_run_starts_with_its_scenario_its_environment_and_its_first_event(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    log = start_run(tmp_path / "runs", SCENARIO, ["trtbench", "serve-and-bench"], heard.append)
+    assert re.fullmatch(r"\d{8}T\d{6}Z-mini", log.run.path.name)
+    assert load_scenario(log.run.path / "scenario.yaml") == SCENARIO
+    run = RunDirectory.open(log.run.path)
+    assert run.environment().started_utc.startswith(f"{log.run.path.name[:4]}-")
+    (event,) = run.events()
+    assert event == heard[0]
+    assert (event.kind, event.data["command"], event.data["path"]) == ("run_started", ["trtbench", "serve-and-bench"], str(log.run.path))
+    assert not run.is_complete()
+
+
+def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    paths = {start_run(tmp_path, SCENARIO, [], lambda event: None).run.path for _ in range(4)}
+    assert len(paths) == 4
+
+
+def test_events_are_written_and_told_what_is_shown_is_told_only(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    log = start_run(tmp_path, SCENARIO, [], heard.append)
+    log.show("server_starting", "default-fp16")
+    log.event("server_ready", "default-fp16", seconds=1.5)
+    lines = (log.run.path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["run_started", "server_ready"]
+    assert [event.kind for event in heard] == ["run_started", "server_starting", "server_ready"]
+    assert [event.time_ns for event in heard] == sorted(event.time_ns for event in heard)

@@ -1,0 +1,78 @@
+"""Hand-made trials."""
+
+from __future__ import annotations
+
+import pytest
+
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.self_test.figures import Ceiling, SendLag, StreamFigures
+from trtbench.self_test.trial import Trial
+
+MS = 1_000_000
+KERNEL = {"stamps": "kernel"}
+
+
+def record(index: int, due_ns: int, lag_ns: int = 0, responses: int = 1, late_us: int = 0, **more: object) -> RequestRecord:
+    sent_ns = due_ns + lag_ns
+    fields = {"outcome": Outcome.COMPLETED, "token_lag_ns": [9000] * responses} | more
+    instants = [sent_ns + (number + 1) * MS for number in range(responses)]
+    ids = [part for number, ns in enumerate(instants) for part in (number, late_us, ns >> 31, ns & (2**31 - 1))]
+    return RequestRecord(index, "s", False, 0, 2, responses, due_ns, sent_ns, token_ns=instants, output_ids=ids, **fields)  # type: ignore[arg-type]
+
+
+def failure(index: int, error: str) -> RequestRecord:
+    return RequestRecord(index, "s", False, 0, 2, 1, 0, sent_ns=0, outcome=Outcome.CONNECTION, error=error)
+
+
+def test_cost_and_rate_are_per_response() -> None:
+    trial = Trial([record(0, 10 * MS, responses=30), record(1, 20 * MS, responses=20)], duration_s=2.0, cores=0.0005, facts=KERNEL)
+    figures = StreamFigures.of("replay", 2, 1000, trial)
+    assert (figures.responses_per_s, figures.cpu_us_per_response, figures.failed, figures.fault) == (25, 20, 0, "")
+    kernel, user = figures.by_stamps()
+    assert kernel is not None and user is not None
+    assert (kernel.itl_ns.max, user.itl_ns.max) == (0, 0)
+    assert user.ttft_ns is not None and user.ttft_ns.max == 9000
+
+
+def test_user_stamps_stand_under_their_own_name() -> None:
+    trial = Trial([record(0, 10 * MS, token_lag_ns=[])], 1.0, 0.1, {"stamps": "user"})
+    kernel, user = StreamFigures.of("replay", 1, 1000, trial).by_stamps()
+    assert kernel is None and user is not None
+
+
+def test_failures_are_named_and_left_out_of_the_errors() -> None:
+    trial = Trial([record(0, 10 * MS), failure(1, "reset"), failure(2, "gone")], 1.0, 0.1, KERNEL)
+    figures = StreamFigures.of("Triton", 1, 1000, trial)
+    assert (figures.failed, figures.fault) == (2, "connection: reset")
+    assert figures.accuracy is not None and figures.accuracy.requests == 1
+
+
+def test_a_trial_of_failures_alone_has_no_errors_to_show() -> None:
+    figures = StreamFigures.of("Triton", 1, 1000, Trial([failure(1, "reset")], 1.0, 0.1, KERNEL))
+    assert (figures.accuracy, figures.by_stamps(), figures.server_fell_behind) == (None, (None, None), False)
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0, False), (5, False), (15, True)])
+def test_a_server_that_is_a_gap_late_in_one_response_of_ten_fell_behind(late: int, expected: bool) -> None:
+    records = [record(number, number * MS, late_us=1500 if number < late else 10) for number in range(100)]
+    assert StreamFigures.of("Triton", 1, 1000, Trial(records, 1.0, 0.1, KERNEL)).server_fell_behind is expected
+
+
+def test_send_lag_and_the_rate_that_was_achieved() -> None:
+    records = [record(number, number * 10 * MS, lag_ns=number * MS, late_us=number) for number in range(11)]
+    found = SendLag.of(100, Trial([*records, failure(11, "reset")], 0.1, 0.5, KERNEL))
+    assert (found.requests, found.failed, found.cores) == (12, 1, 0.5)
+    assert found.achieved_ratio == pytest.approx(100 / 110)
+    assert (found.send_lag_ns.min, found.send_lag_ns.max) == (0, 10 * MS)
+    assert (found.server_late_ns.count, found.server_late_ns.max) == (11, 10_000)
+
+
+def test_requests_that_were_never_sent_have_no_lag() -> None:
+    never = RequestRecord(1, "s", False, 0, 2, 1, due_ns=5)
+    found = SendLag.of(100, Trial([record(0, 0), never], 0.1, 0.05, KERNEL))
+    assert (found.failed, found.send_lag_ns.count) == (1, 1)
+
+
+def test_the_ceiling_counts_by_the_clock_and_by_the_cpu() -> None:
+    found = Ceiling.of(16, Trial([record(0, 0, responses=1000)], 2.0, 0.25, KERNEL))
+    assert (found.responses_per_s, found.responses_per_cpu_s, found.cores) == (500, 2000, 0.25)

@@ -1,0 +1,225 @@
+"""Rules of the source tree: which folder may import which, how large folders and files may be, where heavy packages live.
+
+The order of the folders is read from docs/architecture.md, so that the page and the rule cannot differ.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "trtbench"
+MOST_LINES = 280  # of a file
+MOST_FILES = 20  # of a folder
+MOST_FUNCTION_LINES = 60  # 40 is the aim
+AT_TOP = {"__init__", "__main__", "errors"}
+
+ROLES = {
+    "spec": "spec",
+    "run": "run",
+    "search": "run",
+    "bisection": "steering",
+    "race": "steering",
+    "scores": "steering",
+    "findings": "findings",
+    "report": "report",
+    "heat_report": "report",
+    "cancel_report": "report",
+    "figure": "figure",
+    "heat_figure": "figure",
+}
+"""File of an experiment: its role, which is its layer. A file that is not listed has the role `analysis`."""
+
+HEAVY_HOMES = {
+    "engine.tensorrt.encoder_int8": {"onnx", "onnxruntime"},
+    "engine.tensorrt.encoder_onnx": {"torch", "transformers"},
+    "engine.openvino.gguf": {"torch", "transformers"},
+    "engine.openvino.export": {"openvino", "optimum", "transformers"},
+    "engine.tensorrt.build": {"tensorrt"},
+    "engine.tensorrt_llm.build": {"tensorrt_llm"},
+    "gpu.nvml": {"pynvml"},  # lists the GPUs
+    "gpu.settings": {"pynvml"},  # changes them
+    "telemetry.nvml": {"pynvml"},  # samples them
+}
+"""The only modules that import a heavy package."""
+
+HEAVY = {name for names in HEAVY_HOMES.values() for name in names} | {"nncf", "openvino_genai", "openvino_tokenizers"}
+ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock", "gpu.requested", "gpu.status", "cli.gpu"}
+"""The homes and the modules that import them: imported at the top of one another only."""
+
+LATE = {
+    "__main__": {"cli.main", "system.output"},
+    "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting", "system.leftovers"},
+    "cli.commands": {"gpu.control", "gpu.nvml"},
+    "cli.doctor": {"gpu.nvml"},
+    "run.environment": {"gpu.nvml"},
+    "run.resolve.devices": {"gpu.nvml"},
+    "run.resolve.preflight": {"gpu.control"},
+    "run.execute": {"gpu.control"},
+    "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
+    "report.document": {"report.figures.plots"},
+}
+"""Imports of ours inside functions: each keeps a slow import out of a start-up."""
+
+
+@dataclass(frozen=True)
+class Import:
+    importer: str  # "plan.draw" for trtbench/plan/draw.py
+    name: str  # the same for one of ours, else the third-party package's top name
+    ours: bool
+    late: bool  # inside a function
+    line: int
+
+    def __str__(self) -> str:
+        return f"trtbench/{self.importer.replace('.', '/')}.py:{self.line} imports {self.name}"
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imported_names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    assert node.level == 0, f"line {node.lineno}: a relative import"
+    return [f"{node.module}.{alias.name}" for alias in node.names]
+
+
+def resolve(dotted: str) -> tuple[str, bool]:
+    """`trtbench.plan.plan.Plan` -> ("plan.plan", True); `grpc.aio.Channel` -> ("grpc", False)."""
+    first, *parts = dotted.split(".")
+    if first != "trtbench":
+        return first, False
+    while parts and ".".join(parts) not in MODULES:
+        parts.pop()
+    return ".".join(parts), True
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    found = []
+    for importer, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        inner = {id(node) for function in functions for node in ast.walk(function)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt):
+                for dotted in imported_names(node):
+                    name, ours = resolve(dotted)
+                    found.append(Import(importer, name, ours, id(node) in inner, node.lineno))
+    return tuple(found)
+
+
+def layers() -> list[list[str]]:
+    """The folders of docs/architecture.md from bottom to top; folders on one line may import each other."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (picture,) = re.findall(r"```layers\n(.*?)```", page, re.DOTALL)
+    return [line.split("#")[0].split() for line in picture.splitlines()]
+
+
+def place(module: str) -> str:
+    """The name that a module's layer has in the picture: its own where it is listed, else its folder's, or its role's."""
+    parts = module.split(".")
+    path = "/".join(parts)
+    if path in LEVELS:
+        return path
+    if parts[0] == "experiments" and len(parts) > 2:
+        return f"experiments/*/{ROLES.get(parts[2], 'analysis')}"
+    return "/".join(parts[:-1])
+
+
+LEVELS = {name: level for level, names in enumerate(layers()) for name in names}
+
+
+def test_the_picture_lists_every_folder_and_nothing_else() -> None:
+    placed = {place(name) for name, path in MODULES.items() if path.name != "__init__.py"}
+    assert placed == set(LEVELS)
+
+
+def test_no_folder_imports_a_higher_one() -> None:
+    ours = [one for one in imports() if one.ours and one.name and MODULES[one.name].name != "__init__.py" and one.importer]
+    assert [str(one) for one in ours if LEVELS[place(one.name)] > LEVELS[place(one.importer)]] == []
+
+
+def test_no_experiment_imports_another() -> None:
+    both = [(one, one.importer.split("."), one.name.split(".")) for one in imports() if one.ours]
+    assert [str(one) for one, a, b in both if a[0] == b[0] == "experiments" and a[1:2] != b[1:2]] == []
+
+
+def test_there_is_no_cycle() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for one in imports():
+        if one.ours and one.name != one.importer:
+            graph[one.importer].add(one.name)
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_heavy_packages_are_imported_in_their_homes_only() -> None:
+    assert [str(one) for one in imports() if one.name in HEAVY and not one.ours and one.name not in HEAVY_HOMES.get(one.importer, ())] == []
+
+
+def test_homes_of_heavy_packages_are_imported_late_or_run_as_a_child() -> None:
+    assert [str(one) for one in imports() if one.ours and one.name in ONLY_LATE and not one.late and one.importer not in ONLY_LATE] == []
+
+
+def test_imports_of_ours_inside_functions_are_for_start_up_time_only() -> None:
+    assert [str(one) for one in imports() if one.ours and one.late and one.name not in LATE.get(one.importer, ())] == []
+
+
+REPORT_ON_A_LAPTOP = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY | {"grpc", "tritonclient"}}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import trtbench.cli.reporting
+from trtbench.cli.main import main
+main(["report", "--help"])
+"""
+
+
+def test_report_starts_where_no_engine_and_no_client_is_installed() -> None:
+    done = subprocess.run([sys.executable, "-c", REPORT_ON_A_LAPTOP], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "RUN_DIR" in done.stdout
+
+
+@pytest.mark.parametrize("directory", ["trtbench", "model_repo"])
+def test_files_are_short(directory: str) -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / directory).rglob("*.py")}
+    assert lines
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
+                assert node.end_lineno - node.lineno < MOST_FUNCTION_LINES, f"{path}: {node.name}"
+
+
+def test_folders_are_small_and_the_top_is_nearly_empty() -> None:
+    folders: dict[Path, int] = {}
+    for path in MODULES.values():
+        if path.name != "__init__.py":
+            folders[path.parent] = folders.get(path.parent, 0) + 1
+    assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == AT_TOP

@@ -1,0 +1,163 @@
+"""Two batchers: Triton's (how requests entered the model) and the engine's in-flight batch (what really ran together)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.analysis.stats.window import Level, border_readings, increase, inside, rise
+from trtbench.rundir import Samples
+
+_COMPUTE = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class TritonBatching:
+    """From deltas of Triton's statistics over a stage; `histogram` maps batch size to executions.
+
+    The tensorrtllm C++ backend reports every request as a batch of one: there only `inflight` below tells anything.
+    """
+
+    histogram: dict[int, int]
+    inferences: int
+    executions: int
+    batch_hit_ratio: float | None  # inferences in a batch of 2 or more / all
+    mean_batch: float | None  # inferences / executions
+    fill_ratio: float | None  # mean batch / max_batch_size
+    queue_mean_ns: int | None  # in Triton's own queue, per successful request that the response cache did not answer
+    compute_mean_ns: int | None = None  # of the execution a request was in, its input and output too; None where the model is decoupled
+
+
+@dataclass(frozen=True, slots=True)
+class InflightBatching:
+    """The engine's running batch, per step. `steps` maps the requests scheduled in a step to the number of such steps.
+
+    `exact`: the engine counted every step and token (the CPU engine). Else the steps are those that the sampled gauge was seen at, each
+    reading standing for the steps since the one before where the engine counts its iterations (TensorRT-LLM), and
+    `in_company_ratio` goes by scheduled requests in place of tokens. `histogram` (size to readings), `batched_ratio` (readings with two or
+    more), `running` and `waiting` are always sampled.
+    """
+
+    histogram: dict[int, int]
+    batched_ratio: float
+    exact: bool
+    steps: dict[int, int]
+    mean_batch: float | None  # scheduled requests / steps
+    seen_batch: float | None  # the batch that a scheduled request finds itself in: sum(size^2 steps) / sum(size steps)
+    in_company_ratio: float | None  # tokens made in steps of 2 or more requests / all
+    running: Level
+    waiting: Level | None
+    limit: int | None  # most that the engine would run together
+
+    @property
+    def request_shares(self) -> dict[int, float]:
+        """Of all scheduled requests, the share in steps of each size: the histogram weighted by requests."""
+        total = sum(size * count for size, count in self.steps.items())
+        return {size: size * count / total for size, count in self.steps.items()} if total else {}
+
+
+def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
+    """None where Triton's statistics were not read at the stage's start.
+
+    `unary`: the model answers within its execution. A decoupled one's execution ends before its answers come, and tells nothing.
+    """
+    borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
+    if borders is None:
+        return None
+    inferences = rise(samples.series("triton_inference_count"), *borders)
+    executions = rise(samples.series("triton_execution_count"), *borders)
+    sizes = {
+        int(label): round(rise(samples.series("triton_batch_executions", label), *borders))
+        for label in sorted(samples.labels("triton_batch_executions"), key=int)
+    }
+    histogram = {size: count for size, count in sizes.items() if count}
+    counted = sum(size * count for size, count in histogram.items())
+    batched = sum(size * count for size, count in histogram.items() if size >= 2)
+    mean = inferences / executions if executions else None
+    return TritonBatching(
+        histogram=histogram,
+        inferences=round(inferences),
+        executions=round(executions),
+        batch_hit_ratio=batched / counted if counted else None,
+        mean_batch=mean,
+        fill_ratio=mean / max_batch_size if mean is not None and max_batch_size else None,
+        queue_mean_ns=_mean_ns(samples, start_ns, end_ns, "triton_queue_ns"),
+        compute_mean_ns=_mean_ns(samples, start_ns, end_ns, *_COMPUTE) if unary else None,
+    )
+
+
+def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightBatching | None:
+    """None where the engine shows no in-flight metrics, or none fell into the window."""
+    scheduled = inside(samples.series("inflight_scheduled_requests"), start_ns, end_ns)
+    running = Level.of(scheduled)
+    if running is None:
+        return None
+    counted = _counted_steps(samples, start_ns, end_ns)
+    steps = _sampled_steps(samples, start_ns, end_ns) if counted is None else counted
+    requests = sum(size * count for size, count in steps.items())
+    together = sum(size * count for size, count in steps.items() if size >= 2)
+    limit = Level.of(inside(samples.series("inflight_max_requests"), start_ns, end_ns))
+    return InflightBatching(
+        histogram={int(size): count for size, count in sorted(Counter(scheduled.tolist()).items())},
+        batched_ratio=float(np.mean(scheduled >= 2)),
+        exact=counted is not None,
+        steps=steps,
+        mean_batch=requests / sum(steps.values()) if steps else None,
+        seen_batch=sum(size**2 * count for size, count in steps.items()) / requests if requests else None,
+        in_company_ratio=_in_company(samples, start_ns, end_ns) if counted is not None else together / requests if requests else None,
+        running=running,
+        waiting=Level.of(inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)),
+        limit=int(limit.max) if limit else None,
+    )
+
+
+def _counted_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int] | None:
+    """From the engine's own counters; None where it has none, or their page was not read at the stage's start."""
+    labels = sorted(samples.labels("inflight_steps"), key=int)
+    borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)  # always on the counters' page
+    if not labels or borders is None:
+        return None
+    counts = {int(label): round(rise(samples.series("inflight_steps", label), *borders)) for label in labels}
+    return {size: count for size, count in counts.items() if count}
+
+
+def _in_company(samples: Samples, start_ns: int, end_ns: int) -> float | None:
+    borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)
+    if borders is None:
+        return None
+    alone, together = (rise(samples.series("inflight_tokens", label), *borders) for label in ("alone", "in_company"))
+    return together / (alone + together) if alone + together else None
+
+
+def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int]:
+    """A reading stands for the steps since the one before: an engine at rest, whose gauges may stand still, then weighs nothing."""
+    times, scheduled = samples.series("inflight_scheduled_requests")
+    counted = dict(zip(*samples.series("engine_iterations"), strict=True))
+    steps: Counter[int] = Counter()
+    for i in range(int(np.searchsorted(times, start_ns, "left")), int(np.searchsorted(times, end_ns, "right"))):
+        weight = _steps_since(counted, times[i - 1] if i else None, times[i])
+        if weight and scheduled[i] >= 1:
+            steps[int(scheduled[i])] += weight
+    return dict(sorted(steps.items()))
+
+
+def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | None, at_ns: np.int64) -> int:
+    """By the iteration counter as read with the gauge, which began anew where it fell; 1 where it was not read."""
+    if before_ns is None or before_ns not in counted or at_ns not in counted:
+        return 1
+    then, now = counted[before_ns], counted[at_ns]
+    return round(float(now - then if now >= then else now))
+
+
+def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: str) -> int | None:
+    """Summed durations / successful requests that went through the model: what a response cache answers has neither queue nor compute."""
+    spent = [increase(samples.series(name), start_ns, end_ns) for name in names]
+    known = [ns for ns in spent if ns is not None]
+    borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
+    if borders is None or len(known) < len(names):
+        return None
+    requests = rise(samples.series("triton_success_count"), *borders) - rise(samples.series("response_cache_hit_count"), *borders)
+    return round(sum(known) / requests) if requests > 0 else None

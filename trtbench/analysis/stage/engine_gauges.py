@@ -1,0 +1,75 @@
+"""Gauges of the engine: which a server shows, and which readings of them are old."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from trtbench.analysis.stats.window import increase
+from trtbench.rundir import MISSING, Ints, Requests, Samples
+from trtbench.rundir.records import Outcome
+
+ENGINE_GAUGES = (
+    "inflight_active_requests",
+    "inflight_scheduled_requests",
+    "inflight_waiting_requests",
+    "inflight_context_requests",
+    "inflight_context_tokens",
+    "inflight_generation_requests",
+    "inflight_paused_requests",
+    "kv_blocks_used",
+    "kv_blocks_free",
+)
+
+FAMILIES: Mapping[str, str] = {
+    "inflight_scheduled_requests": "nv_trt_llm_request_metrics",
+    "kv_blocks_used": "nv_trt_llm_kv_cache_block_metrics",
+}
+"""Series that figures of the engine need: the family that the C++ backend has them in."""
+
+
+def missing_families(samples: Samples) -> tuple[str, ...]:
+    names = set(samples.names())
+    return tuple(family for series, family in FAMILIES.items() if series not in names)
+
+
+def tokens_beyond_ours(samples: Samples, requests: Requests, margin_ns: int) -> int | None:
+    """Output tokens that the server counted over the whole run, less those that arrived: 0 where both counted the same.
+
+    The C++ backend counts an echoed prompt as output. None without its counter, without readings on both sides of the load (the last
+    `margin_ns` after the last answer), or unless every request that was sent completed: what is counted of others is not known.
+    """
+    sent = requests.select(requests.sent_ns != MISSING)
+    known = sent.ended(Outcome.COMPLETED) & sent.counts_tokens & (sent.attempts <= 1)
+    if not len(sent) or not known.all():
+        return None
+    series = samples.series("engine_output_tokens")
+    start_ns, end_ns = int(sent.sent_ns.min()), max(0, int(sent.done_ns.max())) + margin_ns
+    if not len(series[0]) or series[0][-1] < end_ns:
+        return None
+    counted = increase(series, start_ns, end_ns)
+    return None if counted is None else round(counted) - int((sent.output_tokens + sent.echoed_tokens).sum())
+
+
+def without_stale(samples: Samples, requests: Requests) -> tuple[Samples, int]:
+    """The samples less the engine's gauges of every page that was stale, and how many pages were.
+
+    Stale: the iteration counter stands where the page before had it, and none of our requests was in flight from that page to this one.
+    A step that takes longer than the interval leaves the counter standing too; its request is in flight. Without a counter none is
+    known to be stale.
+    """
+    times, counter = samples.series("engine_iterations")
+    if len(times) < 2:
+        return samples, 0
+    sent, done = sent_and_done_ns(requests)
+    in_flight = np.searchsorted(sent, times[1:], "right") - np.searchsorted(done, times[:-1], "left")
+    stale = times[1:][(np.diff(counter) == 0) & (in_flight == 0)]
+    return samples.without(ENGINE_GAUGES, stale), len(stale)
+
+
+def sent_and_done_ns(requests: Requests) -> tuple[Ints, Ints]:
+    """When requests were sent, and when those that were sent were done; each sorted."""
+    sent, done = requests.sent_ns, requests.done_ns
+    was_sent = sent != MISSING
+    return np.sort(sent[was_sent]), np.sort(done[was_sent & (done != MISSING)])

@@ -1,0 +1,130 @@
+"""Use of the paged KV cache, and what a token costs in it, by theory and as measured (metrics.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.analysis.stats.window import inside
+from trtbench.rundir import MISSING, Ints, Mask, Requests, Samples
+
+NEAR_FULL_RATIO = 0.9
+LEAST_READINGS = 5
+"""With resident requests and none in prefill."""
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """One stage. Bytes per token are None without the model's facts, or with fewer than LEAST_READINGS to measure by."""
+
+    blocks_max: int
+    block_tokens: int | None
+    used_ratio_peak: float
+    used_ratio_mean: float
+    near_full_ratio: float  # readings with over 90 % used
+    bytes_per_token_theory: int | None
+    bytes_per_token_measured: float | None
+    fragmentation_ratio: float | None  # 1 - theory / measured; None with prefix caching, where tokens share blocks
+
+
+class Residency:
+    """Tokens whose keys and values the engine holds, at any instant, from the requests' own instants.
+
+    A request is resident with its prompt from its first token until it is done, and grows by each token that arrives. Before its
+    first token it is in prefill (from its first scheduling by the server's stamp, else from when it was sent), and how much of its
+    prompt the engine's gauges show already is not known. One whose tokens nobody counts is as little known until it is done.
+    """
+
+    def __init__(self, requests: Requests, times: Ints) -> None:
+        """`times`, ascending: the readings that it is asked of."""
+        self._requests, self._times = requests, times
+        stamped, known = requests.column("server.first_scheduled_ns"), requests.counts_tokens & (requests.responses > 0)
+        starts = np.where(requests.has_server, stamped, requests.sent_ns)
+        ends = np.where(known, requests.first_token_ns, requests.done_ns)
+        waited = (starts != MISSING) & (ends != MISSING) & (starts < ends)
+        self._starts, self._ends = np.sort(starts[waited]), np.sort(ends[waited])
+
+    def tokens(self, start_ns: int, end_ns: int) -> Ints:
+        """Resident tokens at the readings at start <= time <= end; 0 where a request is in prefill, for there the sum is not known."""
+        chosen = (self._times >= start_ns) & (self._times <= end_ns)
+        return np.where(self.in_prefill(self._times[chosen], 0), 0, self._resident[chosen])
+
+    def in_prefill(self, times: Ints, within_ns: int) -> Mask:
+        """Whether any request was in prefill at times [n], or at some instant within `within_ns` before."""
+        begun = np.searchsorted(self._starts, times, "right")
+        waiting: Mask = begun > np.searchsorted(self._ends, times - within_ns, "right")
+        return waiting
+
+    @cached_property
+    def _resident(self) -> Ints:
+        """At each reading. The responses are read once, whatever the number of stages."""
+        held = self._requests.select((self._requests.responses > 0) & (self._requests.done_ns != MISSING))
+        total = SumAt(self._times)
+        total.add(held.first_token_ns, held.input_tokens)
+        total.add(held.done_ns, -(held.input_tokens + held.output_tokens))
+        for tokens in held.tokens():
+            total.add(tokens.arrivals.values, tokens.counts.values)
+        return total.sums()
+
+
+class SumAt:
+    """A sum of changes, each from its instant on, at given times [n] in ascending order."""
+
+    def __init__(self, times: Ints) -> None:
+        self._times = times
+        self._changes = np.zeros(len(times) + 1)  # whole numbers, exact below 2**53
+
+    def add(self, instants: Ints, changes: npt.NDArray[Any]) -> None:
+        first = np.searchsorted(self._times, instants, "left")
+        self._changes += np.bincount(first, changes, len(self._changes))
+
+    def sums(self) -> Ints:
+        return np.cumsum(self._changes[:-1]).astype(np.int64)
+
+
+def kv_cache(
+    samples: Samples, start_ns: int, end_ns: int, residency: Residency, bytes_per_token: int | None, prefix_caching: bool
+) -> KvCache | None:
+    """None where the engine shows no KV metrics, or none fell into the window.
+
+    measured = used blocks x block bytes / resident tokens, each summed over the readings with no request in prefill;
+    block bytes = block tokens x theory.
+    """
+    times, used_all = samples.series("kv_blocks_used")
+    used = inside((times, used_all), start_ns, end_ns)
+    blocks = samples.series("kv_blocks_max")[1]
+    if not len(used) or not len(blocks) or blocks[-1] <= 0:
+        return None
+    ratio = used / blocks[-1]
+    block_tokens = samples.series("kv_block_tokens")[1]
+    measured = None
+    if bytes_per_token and len(block_tokens):
+        resident = residency.tokens(start_ns, end_ns)
+        told = resident > 0
+        if np.count_nonzero(told) >= LEAST_READINGS and used[told].any():
+            measured = float(used[told].sum() * block_tokens[-1] * bytes_per_token / resident[told].sum())
+    return KvCache(
+        blocks_max=int(blocks[-1]),
+        block_tokens=int(block_tokens[-1]) if len(block_tokens) else None,
+        used_ratio_peak=float(ratio.max()),
+        used_ratio_mean=float(ratio.mean()),
+        near_full_ratio=float(np.mean(ratio > NEAR_FULL_RATIO)),
+        bytes_per_token_theory=bytes_per_token,
+        bytes_per_token_measured=measured,
+        fragmentation_ratio=1 - bytes_per_token / measured if measured and bytes_per_token and not prefix_caching else None,
+    )
+
+
+def blocks_left(samples: Samples, after_ns: int, before_ns: int, before: int | None) -> int | None:
+    """Blocks in use at the last reading, taken at or after `after_ns` (everything drained), beyond those in use before the load.
+
+    Before is the last reading at or before `before_ns`, where there is none `before`. None if either is not known.
+    """
+    times, used = samples.series("kv_blocks_used")
+    first = int(np.searchsorted(times, before_ns, "right"))
+    base = int(used[first - 1]) if first else before
+    return max(0, int(used[-1]) - base) if len(times) and times[-1] >= after_ns and base is not None else None

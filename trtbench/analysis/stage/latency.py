@@ -1,0 +1,128 @@
+"""Latencies of completed requests, from their raw instants (metrics.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from trtbench.analysis.stage.gaps import Floats, as_floats, gaps_ns, gaps_per_token_ns
+from trtbench.analysis.stage.sending import send_lags_ns
+from trtbench.analysis.stats.percentile import Distribution, curve_of_sorted, quantile_curve
+from trtbench.rundir import MISSING, Ints, Requests
+
+NS_PER_S = 1_000_000_000
+Percentile = Literal["p50", "p99"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Every figure over the completed requests of one stage; `send_lag_ns` over all that were sent once.
+
+    The `server_` three are the server's own: queue = first scheduled - arrival, prefill = first token - first scheduled,
+    decode = last token - first token. `outside_engine_ns`: what a first answer took beyond the engine's own time for it, which is the
+    network, the client, and the models around the engine; two durations of a clock each, so the clocks need not agree.
+    """
+
+    ttft_ns: Distribution
+    ttft_from_sent_ns: Distribution
+    itl_ns: Distribution
+    itl_per_token_ns: Distribution
+    tpot_ns: Distribution
+    e2e_latency_ns: Distribution
+    e2e_latency_from_sent_ns: Distribution
+    send_lag_ns: Distribution
+    token_rate_per_user: Distribution
+    server_queue_ns: Distribution
+    server_prefill_ns: Distribution
+    server_decode_ns: Distribution
+    ttft_curve_ns: tuple[float, ...]
+    itl_curve_ns: tuple[float, ...]
+    e2e_curve_ns: tuple[float, ...] = ()  # where no request has a first token
+    outside_engine_ns: Distribution = field(default_factory=lambda: Distribution.of(()))
+
+    @property
+    def first_answer_ns(self) -> Distribution:
+        """TTFT; end to end latency where no request has a first token."""
+        return self.ttft_ns if self.ttft_ns.count or not self.e2e_curve_ns else self.e2e_latency_ns
+
+
+def percentile_of(latencies: Sequence[Latency], name: str) -> Percentile:
+    """P99 only where every one of them has it, so that no two are compared at different percentiles."""
+    return "p99" if latencies and all(getattr(latency, name).p99 is not None for latency in latencies) else "p50"
+
+
+def ttft_ns(requests: Requests) -> Ints:
+    """First response with at least one token - due, of those that have one."""
+    first = requests.select(requests.responses > 0)
+    return first.first_token_ns - first.due_ns
+
+
+def first_answers_ns(requests: Requests) -> Ints:
+    """[n] TTFT; of a request whose answer is one response without tokens, its end to end latency. MISSING where there is neither."""
+    due, done = requests.due_ns, requests.done_ns
+    whole = (requests.asked_output_tokens == 0) & (done != MISSING)
+    return np.where(requests.responses > 0, requests.first_token_ns - due, np.where(whole, done - due, MISSING))
+
+
+def tpot_ns(requests: Requests) -> Floats:
+    """(last token - first token) / (output tokens - 1), of those whose tokens did not all come at once: there nothing was seen to pass."""
+    seen = requests.select((requests.responses > 1) & (requests.output_tokens > 1))
+    tpot: Floats = (seen.last_token_ns - seen.first_token_ns) / (seen.output_tokens - 1)
+    return tpot
+
+
+def e2e_latency_ns(requests: Requests) -> Ints:
+    """Done - due, of those that are done."""
+    return between(requests, "due_ns", "done_ns")
+
+
+def between(requests: Requests, start: str, end: str) -> Ints:
+    """From one instant to another, of the requests that have both."""
+    starts, ends = requests.column(start), requests.column(end)
+    known = (starts != MISSING) & (ends != MISSING)
+    lengths: Ints = ends[known] - starts[known]
+    return lengths
+
+
+def latency(requests: Requests) -> Latency:
+    """The figures of one stage's measured requests."""
+    done = requests.completed
+    ttft, tpot = ttft_ns(done), tpot_ns(done)
+    gaps = gaps_ns(done)
+    gaps.sort()
+    itl, itl_curve = Distribution.of_sorted(gaps), curve_of_sorted(gaps)
+    # In place where it can be: of a day's run the gaps alone are most of a GB.
+    per_token = as_floats(gaps) if done.each_has_one.all() else gaps_per_token_ns(done)
+    del gaps
+    per_token.sort()
+    return Latency(
+        ttft_ns=Distribution.of(ttft),
+        ttft_from_sent_ns=Distribution.of(between(done, "sent_ns", "first_token_ns")),
+        itl_ns=itl,
+        itl_per_token_ns=Distribution.of_sorted(per_token),
+        tpot_ns=Distribution.of(tpot),
+        e2e_latency_ns=Distribution.of(e2e_latency_ns(done)),
+        e2e_latency_from_sent_ns=Distribution.of(between(done, "sent_ns", "done_ns")),
+        send_lag_ns=Distribution.of(send_lags_ns(requests)),
+        token_rate_per_user=Distribution.of(NS_PER_S / tpot[tpot > 0]),
+        server_queue_ns=Distribution.of(between(done, "server.arrival_ns", "server.first_scheduled_ns")),
+        server_prefill_ns=Distribution.of(between(done, "server.first_scheduled_ns", "server.first_token_ns")),
+        server_decode_ns=Distribution.of(between(done, "server.first_token_ns", "server.last_token_ns")),
+        ttft_curve_ns=quantile_curve(ttft),
+        itl_curve_ns=itl_curve,
+        outside_engine_ns=Distribution.of(_outside_engine_ns(done)),
+        e2e_curve_ns=() if len(ttft) else quantile_curve(e2e_latency_ns(done)),
+    )
+
+
+def _outside_engine_ns(done: Requests) -> Ints:
+    """First token - sent, less the engine's own time for what came first: a token, or of a request that does not stream all of them."""
+    served = done.select((done.responses > 0) & done.has_server & (done.sent_ns != MISSING))
+    ready = np.where(served.responses > 1, served.column("server.first_token_ns"), served.column("server.last_token_ns"))
+    arrival = served.column("server.arrival_ns")
+    known = (ready != MISSING) & (arrival != MISSING)
+    outside: Ints = (served.first_token_ns - served.sent_ns - (ready - arrival))[known]
+    return outside

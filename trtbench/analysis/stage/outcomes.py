@@ -1,0 +1,90 @@
+"""What became of every planned request: planned = completed + failed + cancelled + timed out + never sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.analysis.stats.error_shapes import commonest
+from trtbench.rundir import Mask, Requests
+from trtbench.rundir.records import Outcome
+
+_MESSAGE_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """The equation of one stage. `unrecorded` requests were planned and left no record: the run was killed over them.
+
+    Some of the `cancelled` were so as planned: their user goes away, and they are no errors. `retries` are sendings beyond each
+    request's first, `completed_by_retry` the requests that would have failed without. `failed_by_class` adds up to `failed`;
+    `messages` holds the commonest error text of each class, with "…" for ids and numbers that differ.
+    """
+
+    planned: int
+    completed: int
+    failed: int
+    cancelled: int
+    timed_out: int
+    never_sent: int
+    unrecorded: int
+    failed_by_class: dict[str, int]
+    messages: dict[str, str]
+    cancelled_as_planned: int
+    retries: int
+    completed_by_retry: int
+
+    @property
+    def holds(self) -> bool:
+        """True when every planned request left exactly one record."""
+        return self.unrecorded == 0
+
+    @property
+    def error_ratio(self) -> float | None:
+        """1 - (completed + cancelled as planned) / planned."""
+        return 1 - (self.completed + self.cancelled_as_planned) / self.planned if self.planned else None
+
+
+def conservation(requests: Requests, planned: int) -> Conservation:
+    """Count one stage's measured requests against what was planned."""
+    outcomes = requests.texts("outcome")
+    numbers = np.bincount(outcomes.codes, minlength=len(outcomes.values)).tolist()
+    counts = {Outcome(value): number for value, number in zip(outcomes.values, numbers, strict=True) if number}
+    failed = {outcome.value: n for outcome, n in sorted(counts.items()) if outcome.is_failure}
+    attempts = requests.attempts
+    return Conservation(
+        planned=planned,
+        completed=counts.get(Outcome.COMPLETED, 0),
+        failed=sum(failed.values()),
+        cancelled=counts.get(Outcome.CANCELLED, 0),
+        timed_out=counts.get(Outcome.TIMEOUT, 0),
+        never_sent=counts.get(Outcome.NEVER_SENT, 0),
+        unrecorded=planned - len(requests),
+        failed_by_class=failed,
+        messages=_messages(requests),
+        cancelled_as_planned=int(cancelled_as_planned(requests).sum()),
+        retries=int(np.maximum(attempts - 1, 0).sum()),
+        completed_by_retry=int(((attempts > 1) & requests.ended(Outcome.COMPLETED)).sum()),
+    )
+
+
+def cancelled_as_planned(requests: Requests) -> Mask:
+    """[n] A stop that came before the plan's own cancellation is counted as the plan's: the user was to go away in any case."""
+    return requests.planned_cancel & requests.ended(Outcome.CANCELLED)
+
+
+def _messages(requests: Requests) -> dict[str, str]:
+    """The commonest by outcome; of errors whose beginnings are alike as one, in the order in which they came."""
+    outcomes, errors = requests.texts("outcome"), requests.texts("error")
+    shown = [text[:_MESSAGE_CHARACTERS] for text in errors.values]
+    number = {text: i for i, text in enumerate(dict.fromkeys(shown))}
+    texts = list(number)
+    alike = np.array([number[text] for text in shown], np.int64)[errors.codes]
+    found = {}
+    for outcome in np.unique(outcomes.codes).tolist():
+        values, firsts, counts = np.unique(alike[outcomes.codes == outcome], return_index=True, return_counts=True)
+        messages = [(texts[values[i]], int(counts[i])) for i in np.argsort(firsts) if texts[values[i]]]
+        if messages:
+            found[outcomes.values[outcome]] = commonest(messages)
+    return dict(sorted(found.items()))

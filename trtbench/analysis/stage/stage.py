@@ -1,0 +1,270 @@
+"""One stage of load on one deployment, with every figure that its records and samples support."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
+from trtbench.analysis.stage.engine_counts import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
+from trtbench.analysis.stage.groups import Group, by_mix, by_turn
+from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
+from trtbench.analysis.stage.latency import Latency, first_answers_ns, latency
+from trtbench.analysis.stage.level import LEVEL_KEPT_RATIO, users_reached
+from trtbench.analysis.stage.outcomes import Conservation, conservation
+from trtbench.analysis.stage.padding import padding_ratio
+from trtbench.analysis.stage.resources import Resources, resources
+from trtbench.analysis.stage.sending import Sending, sending
+from trtbench.analysis.stage.throughput import Throughput, throughput
+from trtbench.analysis.stage.timestamps import Stamps, stamps
+from trtbench.analysis.stage.token_counting import estimated_off, is_exact
+from trtbench.analysis.stats.drift import Drift, drift
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.rundir import MISSING, Ints, Requests, Samples
+from trtbench.rundir.records import Event
+from trtbench.scenario.load.ramp import Ramp
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.scenario import Scenario
+
+_DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
+_BACKLOG_FACTOR = 2.0
+_STATISTICS = (
+    *(f"triton_{kind}_count" for kind in ("inference", "execution", "success", "fail")),
+    *(f"triton_{kind}_ns" for kind in ("queue", "compute_input", "compute_infer", "compute_output")),
+    *(f"response_cache_{kind}" for kind in ("hit_count", "hit_ns", "miss_count", "miss_ns")),
+    "triton_batch_executions",
+    "replica_success_count",
+)
+FOREIGN_CPU_RATIO = 0.15
+"""Share of the machine's cores that others may use before they are likely to slow what is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpan:
+    """When a stage was measured. `ended` is a StageWindow's, or broken_off: the run was killed in it, and `planned` is the least
+    that can have been planned."""
+
+    name: str
+    mode: str
+    asked: float
+    start_ns: int
+    end_ns: int
+    planned: int
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """`wrong_length` counts completed requests with other than the asked output tokens, `over_length` those of them with more;
+    `estimated_off` those whose text holds another number by our tokenizer, by more than it may be wrong. `backlog_grew`: the last
+    quarter's median TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter.
+    `foreign_cpu_cores` were in use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where
+    a ramp began; it ended at the level asked. `same_as` is the stage whose requests it sent again.
+    `level_reached`: users of a closed loop in flight (`level.users_reached`), or the rate that became due under max_in_flight; None for
+    the others, and where users think or come and go.
+    `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
+    """
+
+    span: StageSpan
+    conservation: Conservation
+    throughput: Throughput
+    latency: Latency
+    sending: Sending
+    stamps: Stamps
+    mixes: dict[str, Group]
+    turns: dict[str, Group]
+    input_tokens: Distribution
+    output_tokens: Distribution
+    wrong_length: int
+    over_length: int
+    estimated_off: int
+    backlog_grew: bool | None
+    triton_batching: TritonBatching | None
+    inflight: InflightBatching | None
+    kv_cache: KvCache | None
+    resources: Resources
+    energy_per_token_j: float | None
+    foreign_cpu_cores: float | None
+    drifts: dict[str, Drift]
+    ramp_from: float | None
+    same_as: str | None = None
+    padding_ratio: float | None = None
+    duplicate_ratio: float | None = None
+    reuse: ReuseByRequest | None = None  # as the engine told with each answer
+    drafts: DraftsByRequest | None = None
+    level_reached: float | None = None
+
+    @property
+    def reaches_level(self) -> bool:
+        """Whether the users asked, or nearly, had a request in flight; True where that is not known, and of open loops."""
+        return self.level_reached is None or self.level_reached >= LEVEL_KEPT_RATIO * self.span.asked
+
+    @property
+    def level(self) -> float:
+        """Users, or requests a second, that its figures belong to: those asked, or the users that were reached where they are fewer."""
+        return self.span.asked if self.reaches_level or self.level_reached is None else self.level_reached
+
+    @property
+    def is_closed_loop(self) -> bool:
+        return self.span.mode == "concurrency"
+
+    @property
+    def held_level(self) -> bool:
+        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, burst, trace, stage sent again, nor one
+        with duplicates of its own."""
+        alike = self.ramp_from is None and self.same_as is None and self.duplicate_ratio is None
+        return alike and self.span.mode not in ("burst", "trace")
+
+    @property
+    def supports_rates(self) -> bool:
+        """Whether its throughput may be built upon: it ran to its end, on enough requests to give a median."""
+        return self.span.ended in ("done", "steady") and self.latency.e2e_latency_ns.p50 is not None
+
+
+def stage_spans(events: Iterable[Event], requests: Requests) -> list[StageSpan]:
+    """The stages of one deployment whose measured phase was opened, in order of time."""
+    spans: dict[str, StageSpan] = {}
+    for event in events:
+        if event.kind == "stage_started":
+            spans[event.data["name"]] = _broken_off(event, requests.stage(event.data["name"]))
+        elif event.kind == "stage_finished":
+            spans[event.data["name"]] = StageSpan(**{field.name: event.data[field.name] for field in fields(StageSpan)})
+    return sorted(spans.values(), key=lambda span: span.start_ns)
+
+
+def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
+    """The samples less the sampler's readings of Triton's statistics between a stage's first or last request and the border beside it.
+
+    Triton counts a batch after its answers have left, and a reading that was long under way is older than its stamp: only the borders'
+    readings are known to hold what had completed.
+    """
+    times, _ = samples.series("triton_success_count")
+    late = np.zeros(len(times), np.bool_)
+    for data in (event.data for event in events if event.kind == "stage_finished"):
+        if (from_ns := data.get("counted_from_ns")) is not None:
+            late |= (times > from_ns) & (times <= data["start_ns"])
+        if (to_ns := data.get("counted_to_ns")) is not None:
+            late |= (times >= data["end_ns"]) & (times < to_ns)
+    return samples.without(_STATISTICS, times[late]) if late.any() else samples
+
+
+def by_stage(requests: Requests) -> dict[str, Requests]:
+    """The measured requests (no warm-up) of each stage that has any."""
+    stages = {name: requests.stage(name) for name in requests.texts("stage").values}
+    return {name: chosen for name, chosen in stages.items() if len(chosen)}
+
+
+def _broken_off(started: Event, requests: Requests) -> StageSpan:
+    """What a stage is until its window says more. A stage that ends by time plans as it goes, so `planned` may be too low."""
+    instants = [started.time_ns]  # MISSING is before them all
+    for column in (requests.due_ns, requests.sent_ns, requests.done_ns, requests.last_token_ns):
+        instants += [int(column.max())] if len(column) else []
+    data = started.data
+    planned = max(data.get("planned") or 0, len(requests))
+    return StageSpan(data["name"], data["mode"], data["asked"], started.time_ns, max(instants), planned, "broken_off")
+
+
+def measure(
+    span: StageSpan,
+    requests: Requests,
+    samples: Samples,
+    residency: Residency,
+    facts: DeploymentFacts,
+    scenario: Scenario,
+    cpu_count: int,
+) -> StageResult:
+    """All figures of one stage from its measured requests and the deployment's samples."""
+    start, end = span.start_ns, span.end_ns
+    stage = next((stage for stage in scenario.load if stage.label == span.name), None)
+    done = requests.completed
+    exact = is_exact(done)
+    rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None)
+    use = resources(samples, start, end)
+    return StageResult(
+        span=span,
+        conservation=conservation(requests, span.planned),
+        throughput=rates,
+        latency=latency(requests),
+        sending=sending(requests, span.mode != "concurrency"),
+        stamps=stamps(requests),
+        mixes=by_mix(requests),
+        turns=by_turn(requests),
+        input_tokens=Distribution.of(done.input_tokens),
+        output_tokens=Distribution.of(done.output_tokens[done.counts_tokens]),
+        wrong_length=int((exact & (done.output_tokens != done.asked_output_tokens)).sum()),
+        over_length=int((exact & (done.output_tokens > done.asked_output_tokens)).sum()),
+        estimated_off=int(estimated_off(done).sum()),
+        backlog_grew=backlog_grew(_waits_in_order_ns(done)),
+        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
+        inflight=inflight_batching(samples, start, end),
+        kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
+        resources=use,
+        energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
+        foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
+        drifts=_drifts(samples, start, end),
+        ramp_from=_ramp_from(stage) if stage else None,
+        same_as=stage.same_as if stage else None,
+        padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
+        duplicate_ratio=stage.duplicate_ratio if stage else None,
+        reuse=reuse_by_request(requests),
+        drafts=drafts_by_request(requests),
+        level_reached=_level_reached(span, stage, requests, rates.offered_rate, scenario),
+    )
+
+
+def _level_reached(
+    span: StageSpan, stage: Stage | None, requests: Requests, offered_rate: float | None, scenario: Scenario
+) -> float | None:
+    if stage is None or _ramp_from(stage) is not None or span.mode == "trace":
+        return None
+    if span.mode != "concurrency":
+        return offered_rate if stage.max_in_flight else None
+    pauses = [stage.think_s] if stage.think_s else []
+    pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
+    return None if any(pause.mean for pause in pauses) else users_reached(requests, round(span.asked))
+
+
+def _ramp_from(stage: Stage) -> float | None:
+    level = stage.concurrency if stage.mode == "concurrency" else stage.rate
+    return float(level.first) if isinstance(level, Ramp) else None
+
+
+def _waits_in_order_ns(done: Requests) -> Ints:
+    waits: Ints = first_answers_ns(done)[np.argsort(done.due_ns, kind="stable")]
+    answered: Ints = waits[waits != MISSING]
+    return answered
+
+
+def backlog_grew(waits_in_order_ns: Ints) -> bool | None:
+    """Whether waiting kept growing, from the waits for a first answer in the order they fell due."""
+    quarter = len(waits_in_order_ns) // 4
+    first, last = Distribution.of(waits_in_order_ns[:quarter]).p50, Distribution.of(waits_in_order_ns[-quarter:] if quarter else ()).p50
+    return None if first is None or last is None else last > _BACKLOG_FACTOR * first
+
+
+def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
+    """Integral of power / output tokens, all GPUs added; None with MIG instances: the power is the whole GPU's, whoever draws it."""
+    if use.mig_instances:
+        return None
+    joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
+    return sum(joules) / output_tokens if joules and output_tokens else None
+
+
+def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
+    """Machine - server - client - balancer; None unless the first three were read."""
+    machine, server, client = use.machine_cpu_ratio, use.server_cpu_cores, use.client_cpu_cores
+    balancer = use.balancer_cpu_cores.mean if use.balancer_cpu_cores else 0.0
+    return max(0.0, machine.mean * cpu_count - server.mean - client.mean - balancer) if machine and server and client else None
+
+
+def is_disturbed(stage: StageResult, cpu_count: int) -> bool:
+    """Whether other processes took enough of this machine to make its figures doubtful."""
+    return stage.foreign_cpu_cores is not None and stage.foreign_cpu_cores > FOREIGN_CPU_RATIO * cpu_count
+
+
+def _drifts(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Drift]:
+    found = {name: drift(samples.series(name), start_ns, end_ns) for name in _DRIFTING}
+    return {name: value for name, value in found.items() if value}

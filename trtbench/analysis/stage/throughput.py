@@ -1,0 +1,131 @@
+"""Throughput and goodput over the measured window of a stage (metrics.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.analysis.stage.latency import NS_PER_S
+from trtbench.analysis.stage.outcomes import cancelled_as_planned
+from trtbench.rundir import MISSING, Ints, Mask, Requests
+from trtbench.rundir.records import Outcome
+from trtbench.scenario.scenario import Slo
+
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """First due to last done of the measured phase."""
+
+    start_ns: int
+    end_ns: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / NS_PER_S
+
+    def holds(self, instants_ns: Ints) -> Mask:
+        """MISSING is before every window."""
+        return (self.start_ns <= instants_ns) & (instants_ns <= self.end_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO.
+
+    Tokens are 0 and their rate None where the server does not tell how many it sent.
+    """
+
+    window_s: float
+    completed: int  # done inside the window
+    output_tokens: int  # arrived inside the window
+    request_throughput: float | None
+    output_token_throughput: float | None  # None also of requests that asked for none
+    offered_rate: float | None  # requests a second that fell due; what an open loop really asked
+    goodput: float | None
+    goodput_ratio: float | None  # of all planned but those cancelled as planned, whenever done
+    input_token_throughput: float | None = None  # prompts of what was completed inside the window
+    tokens_estimated: bool = False  # some of the output tokens are our tokenizer's, of texts whose server counts none
+
+
+def main_rate(rates: Throughput) -> float | None:
+    """What throughput is judged by: output tokens a second, requests a second of an encoder."""
+    return rates.request_throughput if rates.output_token_throughput is None else rates.output_token_throughput
+
+
+def measured_window(requests: Requests, duration_s: float | None) -> Window | None:
+    """First due to last done; None when nothing was done.
+
+    Of a stage that ends by time, what is done after its time is drain and left out, unless nothing at all was done before.
+    """
+    done = requests.done_ns[requests.done_ns != MISSING]
+    if not len(done):
+        return None
+    start_ns = int(requests.due_ns.min())
+    if duration_s is not None:
+        in_time = done[done <= start_ns + round(duration_s * NS_PER_S)]
+        done = in_time if len(in_time) else done
+    return Window(start_ns, int(done.max()))
+
+
+def keeps(requests: Requests, slo: Slo) -> Mask:
+    """[n] Whether a request completed and kept every limit of `slo` that is set.
+
+    A figure that does not exist breaks no limit, but for the TTFT of a request that was asked for output: it never had a first token.
+    """
+    due, done, responses = requests.due_ns, requests.done_ns, requests.responses
+    kept: Mask = requests.ended(Outcome.COMPLETED) & (done != MISSING)
+    if slo.ttft_ms is not None:
+        ttft = requests.first_token_ns - due
+        kept &= np.where(responses > 0, ttft <= slo.ttft_ms * _NS_PER_MS, requests.asked_output_tokens == 0)
+    if slo.itl_ms is not None:
+        kept &= (responses < 2) | (requests.longest_gap_ns <= slo.itl_ms * _NS_PER_MS)
+    if slo.tpot_ms is not None:
+        seen = (responses > 1) & (requests.output_tokens > 1)
+        spent, steps = requests.last_token_ns - requests.first_token_ns, np.where(seen, requests.output_tokens - 1, 1)
+        kept &= ~seen | (spent / steps <= slo.tpot_ms * _NS_PER_MS)
+    if slo.e2e_latency_ms is not None:
+        kept &= done - due <= slo.e2e_latency_ms * _NS_PER_MS
+    return kept
+
+
+def tokens_inside(requests: Requests, window: Window) -> int:
+    """Output tokens that arrived inside the window. Only of requests that reach over its border are the responses read."""
+    whole = window.holds(requests.first_token_ns) & window.holds(requests.last_token_ns) & requests.in_order
+    apart = (requests.last_token_ns < window.start_ns) | (requests.first_token_ns > window.end_ns)
+    partly = requests.select(~whole & ~(apart & requests.in_order))
+    inside = sum(int(tokens.counts.values[window.holds(tokens.arrivals.values)].sum()) for tokens in partly.tokens())
+    return int(requests.output_tokens[whole].sum()) + inside
+
+
+def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | None) -> Throughput:
+    """The rates of one stage's measured requests."""
+    window = measured_window(requests, duration_s)
+    if window is None or window.seconds <= 0:
+        return Throughput(0.0, 0, 0, None, None, None, None, None)
+    in_time = window.holds(requests.done_ns)
+    done = requests.ended(Outcome.COMPLETED) & in_time
+    completed = int(done.sum())
+    tokens = tokens_inside(requests, window)
+    counted = bool(requests.counts_tokens.all())
+    judged = planned - int(cancelled_as_planned(requests).sum())
+    good = keeps(requests, slo) if slo.model_dump(exclude_none=True) else None
+    return Throughput(
+        window_s=window.seconds,
+        completed=completed,
+        output_tokens=tokens if counted else 0,
+        request_throughput=completed / window.seconds,
+        output_token_throughput=tokens / window.seconds if counted and requests.asked_output_tokens.any() else None,
+        offered_rate=_offered_rate(requests),
+        goodput=None if good is None else int((good & in_time).sum()) / window.seconds,
+        goodput_ratio=None if good is None or not judged else int(good.sum()) / judged,
+        input_token_throughput=int(requests.input_tokens[done].sum()) / window.seconds,
+        tokens_estimated=bool(requests.tokens_estimated.any()),
+    )
+
+
+def _offered_rate(requests: Requests) -> float | None:
+    span_ns = int(np.ptp(requests.due_ns))
+    return (len(requests) - 1) * NS_PER_S / span_ns if span_ns else None

@@ -1,0 +1,106 @@
+"""How exactly the arrivals of one stage are known, and how late this process came to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from trtbench.analysis.stage.gaps import gap_count, gathered
+from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
+from trtbench.rundir import MISSING, Ints, Requests, Tokens
+from trtbench.rundir.records import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Over every token response (of an encoder, every answer) of the stage's measured requests.
+
+    `kernel_ratio` of them were stamped by the kernel, `lag_ns` is how much later those were read. `coalesced_ratio` of them were read
+    together with others and bear the newest one's stamp. The `_from_read` figures, of completed requests, count from the read instead of
+    the stamp: what a client without the kernel's stamps would have reported. `itl_exact_ns` are the gaps with no coalesced end.
+    Each of the last four is empty where it would not differ from the figure in `Latency`.
+    """
+
+    responses: int
+    kernel_ratio: float | None
+    coalesced_ratio: float | None
+    lag_ns: Distribution
+    lag_p99_ns: float | None  # whatever their number, of under 100 the worst: a bound to judge by, not a figure to print
+    ttft_from_read_ns: Distribution
+    itl_from_read_ns: Distribution
+    tpot_from_read_ns: Distribution
+    itl_exact_ns: Distribution
+
+
+def stamps(requests: Requests) -> Stamps:
+    """The stamps of one stage's measured requests."""
+    answers = requests.select((requests.asked_output_tokens == 0) & requests.ended(Outcome.COMPLETED))
+    responses = int(requests.responses.sum()) + len(answers)
+    coalesced = int(requests.coalesced_count.sum())
+    lags = _lags_ns(requests, answers)
+    figures, lag_p99_ns, count = Distribution.of_sorted(lags), nearest_rank(lags, PERMILLES["p99"]) if len(lags) else None, len(lags)
+    del lags  # one array of all responses at a time: of a day's run it is most of a GB
+    done = requests.completed
+    reads = _Reads(done.select((done.responses > 0) & (done.lag_count == done.responses)))
+    exact = _exact_gaps_ns(done) if coalesced else np.empty(0, np.int64)
+    exact.sort()
+    return Stamps(
+        responses=responses,
+        kernel_ratio=count / responses if responses else None,
+        coalesced_ratio=coalesced / responses if responses else None,
+        lag_ns=figures,
+        lag_p99_ns=lag_p99_ns,
+        ttft_from_read_ns=reads.ttft_ns,
+        itl_from_read_ns=reads.itl_ns,
+        tpot_from_read_ns=reads.tpot_ns,
+        itl_exact_ns=Distribution.of_sorted(exact),
+    )
+
+
+class _Reads:
+    """Figures by when this process read each token response, of requests whose arrivals the kernel stamped all: the stamp and its lag."""
+
+    def __init__(self, requests: Requests) -> None:
+        first, last = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
+        gaps = gathered(self._gaps(requests, first, last), gap_count(requests), np.int64)
+        gaps.sort()
+        self.itl_ns = Distribution.of_sorted(gaps)
+        del gaps
+        self.ttft_ns = Distribution.of(first - requests.due_ns)
+        seen = (requests.responses > 1) & (requests.output_tokens > 1)
+        self.tpot_ns = Distribution.of((last - first)[seen] / (requests.output_tokens[seen] - 1))
+
+    def _gaps(self, requests: Requests, first: Ints, last: Ints) -> Iterator[Ints]:
+        for tokens in requests.tokens(lags=True):
+            assert tokens.lags
+            reads = tokens.arrivals.with_values(tokens.arrivals.values + tokens.lags.values)
+            first[tokens.at], last[tokens.at] = reads.firsts(0), reads.lasts(0)
+            yield reads.gaps().values
+
+
+def _lags_ns(requests: Requests, answers: Requests) -> Ints:
+    """Of every token response, and of every answer without tokens; sorted."""
+    of_answers = answers.done_lag_ns[answers.done_lag_ns != MISSING]
+    of_tokens = (tokens.lags.values for tokens in requests.select(requests.lag_count > 0).tokens(lags=True) if tokens.lags)
+    lags: Ints = gathered(chain([of_answers], of_tokens), len(of_answers) + int(requests.lag_count.sum()), np.int64)
+    lags.sort()
+    return lags
+
+
+def _exact_gaps_ns(requests: Requests) -> Ints:
+    """Gaps between consecutive token responses of which neither was read together with others."""
+    exact: Ints = gathered(map(_exact, requests.tokens(coalesced=True)), gap_count(requests), np.int64)
+    return exact
+
+
+def _exact(tokens: Tokens) -> Ints:
+    assert tokens.coalesced
+    arrivals, inexact = tokens.arrivals, np.zeros(len(tokens.arrivals.values), np.bool_)
+    rows, places = tokens.coalesced.rows(), tokens.coalesced.values
+    there = (places >= 0) & (places < arrivals.lengths[rows])
+    inexact[arrivals.offsets[rows[there]] + places[there]] = True
+    kept = arrivals.inner() & ~inexact[:-1] & ~inexact[1:]
+    return np.diff(arrivals.values)[kept]

@@ -1,0 +1,52 @@
+"""The load generator's own processes over a stage, as sampled. Series are labelled by worker; before there were workers, not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.analysis.stats.percentile import nearest_rank
+from trtbench.analysis.stats.window import Level, inside
+from trtbench.rundir import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process. None: not sampled."""
+
+    cpu_cores: Level | None
+    loop_lag_ns: Level | None
+    loop_lag_p50_ns: float | None  # half of all sampling intervals had a timer later than this
+    gc_pause_ns: Level | None
+
+
+def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
+    """By label. Where none has a series of its own CPU, each has an even share of `client_cpu_cores`."""
+    names = ("client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores")
+    labels = sorted({label for name in names for label in samples.labels(name)}, key=lambda label: (len(label), label)) or [""]
+    together = inside(samples.series("client_cpu_cores"), start_ns, end_ns)
+    share = None if samples.labels("client_worker_cpu_cores") else Level.of(together / len(labels))
+    return {label: _worker(samples, label, start_ns, end_ns, share) for label in labels}
+
+
+def _worker(samples: Samples, label: str, start_ns: int, end_ns: int, cpu_share: Level | None) -> Worker:
+    def read(name: str) -> npt.NDArray[np.float64]:
+        """A worker's reading tells of the interval before it: its first in the stage reaches back over the start, and is left out."""
+        return inside(samples.series(name, label), start_ns, end_ns)[1 if label else 0 :]
+
+    lag = np.sort(read("client_loop_lag_ns"))
+    return Worker(
+        cpu_cores=Level.of(read("client_worker_cpu_cores")) or cpu_share,
+        loop_lag_ns=Level.of(lag),
+        loop_lag_p50_ns=nearest_rank(lag, 500) if len(lag) else None,
+        gc_pause_ns=Level.of(read("client_gc_pause_ns")),
+    )
+
+
+def busiest(found: Mapping[str, Worker]) -> tuple[str, float] | None:
+    """(label, mean CPU in cores) of the worker that used most; None where none was sampled."""
+    used = {label: worker.cpu_cores.mean for label, worker in found.items() if worker.cpu_cores}
+    return max(used.items(), key=lambda pair: pair[1]) if used else None

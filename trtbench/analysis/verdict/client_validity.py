@@ -1,0 +1,134 @@
+"""Whether the load generator coloured what it measured: its reasons for doubt, each with the bound past which it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.latency import NS_PER_S
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.workers import busiest
+from trtbench.analysis.verdict.verdict import Grade, Reason
+
+SEND_LAG_SUSPECT_NS, SEND_LAG_SUSPECT_RATIO = 5_000_000, 0.05
+SEND_LAG_INVALID_NS, SEND_LAG_INVALID_RATIO = 50_000_000, 0.5
+"""Bounds on the p99 of send lag: the larger of an absolute lag and a share of the median TTFT that it would distort."""
+RATE_NOTE_RATIO, RATE_SUSPECT_RATIO = 0.005, 0.02
+"""How far the rate of sending may be from that of the plan. 0.5 % is what an idle machine keeps with room; 2 % is a step of load that a
+reader would take for the server's."""
+COALESCED_SUSPECT_RATIO, COALESCED_INVALID_RATIO = 0.01, 0.5
+"""Share of inexact stamps: more than lie beyond a p99; most of them, so that the median is inexact too."""
+LAG_SUSPECT_RATIO, LAG_INVALID_RATIO = 0.05, 0.5
+"""Of the mean token gap: inexact stamps are off by about the lag of the reads, and below this share of the gap it shows in no figure."""
+LAG_ABOVE_GAP_RATIO = 1.0
+"""Read later than the next token comes, kernel stamps are no longer one token's."""
+CLIENT_CORES_SUSPECT = 0.85
+"""A worker is one thread: near one core it sends and reads late."""
+LOOP_LAG_SUSPECT_NS = 10_000_000
+"""Of half of all sampling intervals: a loop that is late once in a while is not doubted, one that usually is sends late."""
+GC_PAUSE_NOTE_NS, GC_PAUSE_SUSPECT_NS = 5_000_000, 50_000_000
+"""The collector is frozen in a stage. The same absolute bounds as send lag's: a pause delays what falls due in it by as much."""
+FALLBACK_NOTE_RATIO = 0.01
+"""Of reads: those go by the instant of the read, and more of them would show in a p99."""
+CLOCK_DRIFT_NOTE_RATIO = 1e-4
+"""Of the wall clock against the run's: kernel stamps are then off by up to 0.1 ms until the clocks are compared again, a second later."""
+
+
+class MakeReason(Protocol):
+    """A Reason of one stage."""
+
+    def __call__(self, code: str, grade: Grade, **figures: float | str) -> Reason: ...
+
+
+def client_reasons(reason: MakeReason, stage: StageResult) -> Iterator[Reason]:
+    """What holds of the load generator in one stage."""
+    for rule in (_send_lag, _rate, _stamps, _cpu, _loop_lag, _gc_pause):
+        found = rule(reason, stage)
+        if found:
+            yield found
+
+
+def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
+    """What holds of the arrival stamps and streams of a deployment, as its workers said; each at most once, of the worst worker."""
+
+    def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
+        return Reason(code, grade, result.name, figures=figures)
+
+    told = result.transports
+    user = [transport for transport in told if transport.stamps != "kernel"]
+    if user:
+        yield reason("user_stamps", "note", why=user[0].why or user[0].name, count=len(user), workers=len(told))
+    steps = sum(transport.clock_steps for transport in told)
+    if steps:
+        yield reason("clock_step", "suspect", steps=steps)
+    drift_ratio = max((transport.clock_drift_ratio for transport in told), default=0.0)
+    if not steps and drift_ratio > CLOCK_DRIFT_NOTE_RATIO:
+        yield reason("clock_drift", "note", drift_ns=drift_ratio * NS_PER_S)
+    fallbacks, stamped = (sum(getattr(t, name) for t in told) for name in ("stamp_fallbacks", "stamped_reads"))
+    if fallbacks and fallbacks / (fallbacks + stamped) > FALLBACK_NOTE_RATIO:
+        yield reason("stamp_fallbacks", "note", share_ratio=fallbacks / (fallbacks + stamped))
+    if resent := sum(transport.resent for transport in told):
+        yield reason("requests_resent", "note", count=resent)
+
+
+def _send_lag(reason: MakeReason, stage: StageResult) -> Reason | None:
+    lag_ns, first_ns = stage.sending.lag_p99_ns, stage.latency.first_answer_ns
+    usual_ns = first_ns.p50 or first_ns.mean or 0.0
+    grade = _graded(
+        lag_ns or 0,
+        suspect=max(SEND_LAG_SUSPECT_NS, SEND_LAG_SUSPECT_RATIO * usual_ns),
+        invalid=max(SEND_LAG_INVALID_NS, SEND_LAG_INVALID_RATIO * usual_ns),
+    )
+    if lag_ns is None or grade is None:
+        return None
+    return reason("send_lag", grade, send_lag_p99_ns=lag_ns, ttft_typical_ns=usual_ns, count=stage.sending.count)
+
+
+def _rate(reason: MakeReason, stage: StageResult) -> Reason | None:
+    ratio = stage.sending.rate_ratio
+    if ratio is None or abs(ratio - 1) <= RATE_NOTE_RATIO:
+        return None
+    grade: Grade = "suspect" if abs(ratio - 1) > RATE_SUSPECT_RATIO else "note"
+    return reason("rate_off", grade, off_ratio=abs(ratio - 1), send_lag_p99_ns=stage.sending.lag_p99_ns or 0)
+
+
+def _stamps(reason: MakeReason, stage: StageResult) -> Reason | None:
+    """Stamps that are not one token's, where it shows beside the gap between tokens (its mean: coalesced reads do not move it)."""
+    stamps, gap_ns = stage.stamps, stage.latency.itl_ns.mean or stage.latency.first_answer_ns.mean
+    lag_ns = stamps.lag_p99_ns
+    if gap_ns is None or lag_ns is None:
+        return None
+    share, off = stamps.coalesced_ratio or 0.0, lag_ns / gap_ns
+    figures = {"lag_p99_ns": lag_ns, "gap_mean_ns": gap_ns, "coalesced_ratio": share}
+    if share > COALESCED_INVALID_RATIO and off > LAG_INVALID_RATIO:
+        return reason("coalesced", "invalid", **figures)
+    if share > COALESCED_SUSPECT_RATIO and off > LAG_SUSPECT_RATIO:
+        return reason("coalesced", "suspect", **figures)
+    return reason("stamp_lag", "suspect", **figures) if off > LAG_ABOVE_GAP_RATIO else None
+
+
+def _cpu(reason: MakeReason, stage: StageResult) -> Reason | None:
+    workers = stage.resources.client_workers
+    found = busiest(workers)
+    if found is None or found[1] <= CLIENT_CORES_SUSPECT:
+        return None
+    return reason("client_cpu", "suspect", client_cpu_cores=found[1], worker=found[0] or "0", workers=len(workers))
+
+
+def _loop_lag(reason: MakeReason, stage: StageResult) -> Reason | None:
+    lags = {label: worker.loop_lag_p50_ns or 0 for label, worker in stage.resources.client_workers.items()}
+    worker, lag_ns = max(lags.items(), key=lambda pair: pair[1])
+    return reason("loop_lag", "suspect", loop_lag_p50_ns=lag_ns, worker=worker or "0") if lag_ns > LOOP_LAG_SUSPECT_NS else None
+
+
+def _gc_pause(reason: MakeReason, stage: StageResult) -> Reason | None:
+    pauses = {label: worker.gc_pause_ns.max for label, worker in stage.resources.client_workers.items() if worker.gc_pause_ns}
+    worker, pause_ns = max(pauses.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if pause_ns <= GC_PAUSE_NOTE_NS:
+        return None
+    return reason("gc_pause", "suspect" if pause_ns > GC_PAUSE_SUSPECT_NS else "note", gc_pause_ns=pause_ns, worker=worker or "0")
+
+
+def _graded(value: float, suspect: float, invalid: float) -> Grade | None:
+    return "invalid" if value > invalid else "suspect" if value > suspect else None

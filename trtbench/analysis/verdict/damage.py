@@ -1,0 +1,49 @@
+"""What of the run directory could not be read, as reasons of the verdict: nothing that was lost is left out silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from trtbench.analysis.verdict.verdict import Grade, Reason
+from trtbench.rundir import MISSING, DeploymentDirectory, Loss, Requests, Samples
+from trtbench.rundir.records import Event
+
+_GRADES: dict[str, Grade] = {
+    "missing": "invalid",
+    "unreadable": "invalid",
+    "lines": "suspect",
+    "torn": "suspect",
+    "rows": "suspect",
+    "values": "suspect",
+    "events": "suspect",
+    "columns": "suspect",
+    "foreign": "invalid",
+    "foreign_samples": "suspect",
+}
+_NEEDED = ("events.jsonl", "requests", "deployment.json")
+"""Figures rest on these; without another file, fewer figures are shown."""
+
+
+def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
+    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is incomplete, and says so."""
+    for loss in losses:
+        directory, _, name = loss.file.rpartition("/")
+        grade = _GRADES[loss.what]
+        if grade == "invalid" and not name.startswith(_NEEDED):
+            grade = "note"
+        figures: dict[str, float | str] = {"file": loss.file, "count": loss.count, "why": loss.why or "-"}
+        if loss.what != "torn" or complete:
+            yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
+
+
+def note_foreign(directory: DeploymentDirectory, requests: Requests, samples: Samples, events: Sequence[Event]) -> None:
+    """Requests and samples of before the deployment began or after it ended, which `events`, its own, say: another one's file."""
+    times = {event.kind: event.time_ns for event in events}
+    if "deployment_started" not in times or "deployment_finished" not in times:
+        return
+    start_ns, end_ns = times["deployment_started"], times["deployment_finished"]
+    sent = requests.sent_ns[requests.sent_ns != MISSING]
+    if foreign := int(((sent < start_ns) | (sent > end_ns)).sum()):
+        directory.losses.note(directory.requests_parquet, "foreign", foreign)
+    if foreign := samples.outside(start_ns, end_ns):
+        directory.losses.note(directory.samples_parquet, "foreign_samples", foreign)

@@ -1,0 +1,44 @@
+"""A finding: what was seen, with its figures, as data; report/ puts it into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from trtbench.analysis.verdict.doubts import Doubt, Doubts
+from trtbench.analysis.verdict.verdict import Place
+
+Severity = Literal["critical", "warning", "info"]
+_ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`code` selects the text (seen, cause, remedy); `limits` says that this is what bounds throughput; `figures` are the evidence.
+
+    `rests_on`: the stages whose figures it compares, where it is not of `stage` alone. `doubts`: the reasons of the verdict against any
+    of them; with one, the finding is no more than possible.
+    """
+
+    code: str
+    severity: Severity
+    deployment: str = ""
+    stage: str = ""
+    limits: bool = False
+    figures: Mapping[str, float | str] = field(default_factory=dict)
+    rests_on: tuple[Place, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return self.rests_on or (((self.deployment, self.stage),) if self.stage else ())
+
+
+def with_doubts(findings: Iterable[Finding], doubts: Doubts) -> Iterator[Finding]:
+    for finding in findings:
+        yield replace(finding, doubts=doubts.about(finding.places))
+
+
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))

@@ -1,0 +1,139 @@
+"""What was held of the GPUs, and what went wrong with them: errors, other users, clocks that were not kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.verdict.verdict import Grade, Reason
+from trtbench.rundir import Samples
+from trtbench.rundir.records import Event
+
+FATAL_XIDS = frozenset({48, 64, 74, 79, 92, 94, 95, 119, 120, 140})
+"""Errors of the hardware, its links or firmware (NVIDIA's list of XIDs); others may be a program's own fault."""
+
+KEPT_RATIO = 0.98
+"""Mean clock of a stage over the clock that was asked for: below this it was not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuHealth:
+    """One GPU over a deployment, the loading of the model too. None: not told."""
+
+    xids: tuple[int, ...] = ()
+    ecc_uncorrected: int | None = None
+    lost: bool = False
+    other_processes: int | None = None  # most at once
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGpu:
+    """`settings` as they were set, units in their names; `previous` None where nobody could tell."""
+
+    gpu: str
+    settings: Mapping[str, Any]
+    previous: Mapping[str, Any]
+    ballast_bytes: int | None
+    put_back: bool
+
+
+def gpu_health(samples: Samples) -> dict[str, GpuHealth]:
+    names = ("gpu_xid", "gpu_ecc_uncorrected", "gpu_lost", "gpu_other_processes")
+    return {label: _health(samples, label) for label in sorted({label for name in names for label in samples.labels(name)})}
+
+
+def _health(samples: Samples, label: str) -> GpuHealth:
+    _, xids = samples.series("gpu_xid", label)
+    _, errors = samples.series("gpu_ecc_uncorrected", label)
+    _, others = samples.series("gpu_other_processes", label)
+    return GpuHealth(
+        xids=tuple(int(xid) for xid in xids),
+        ecc_uncorrected=int(errors.max() - errors[0]) if len(errors) else None,
+        lost=len(samples.series("gpu_lost", label)[1]) > 0,
+        other_processes=int(others.max()) if len(others) else None,
+    )
+
+
+def held_gpus(events: Sequence[Event]) -> tuple[HeldGpu, ...]:
+    """By the run's events, in order of their numbers."""
+    ballast: Counter[str] = Counter()  # added over a GPU's MIG instances
+    for event in events:
+        if event.kind == "gpu_ballast":
+            ballast[str(event.data["gpu"])] += int(event.data["held_bytes"])
+    locked = {str(e.data["gpu"]): e.data for e in events if e.kind == "gpu_locked"}
+    back = {str(e.data["gpu"]) for e in events if e.kind == "gpu_restored" and not e.data.get("left_by")}
+    failed = {str(e.data["gpu"]) for e in events if e.kind == "gpu_not_restored"}
+    return tuple(
+        HeldGpu(
+            gpu=gpu,
+            settings=locked.get(gpu, {}).get("settings", {}),
+            previous=locked.get(gpu, {}).get("previous", {}),
+            ballast_bytes=ballast.get(gpu),
+            put_back=(gpu in back or gpu not in locked) and gpu not in failed,
+        )
+        for gpu in sorted(ballast.keys() | locked.keys(), key=int)
+    )
+
+
+def held_reasons(held: Sequence[HeldGpu]) -> Iterator[Reason]:
+    for one in held:
+        if not one.put_back:
+            yield Reason("gpu_not_restored", "note", figures={"gpu": one.gpu})
+
+
+def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Sequence[Event]) -> Iterator[Reason]:
+    """`events` are the deployment's."""
+
+    def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
+        return Reason(code, grade, deployment, figures=figures)
+
+    for gpu, found in health.items():
+        if found.lost:
+            yield reason("gpu_lost", "invalid", gpu=gpu)
+        if found.ecc_uncorrected:
+            yield reason("gpu_ecc", "invalid", gpu=gpu, count=found.ecc_uncorrected)
+        if found.xids:
+            grade: Grade = "invalid" if FATAL_XIDS & set(found.xids) else "suspect"
+            yield reason("gpu_xid", grade, gpu=gpu, xids=", ".join(map(str, sorted(set(found.xids)))), count=len(found.xids))
+        if found.other_processes:
+            yield reason("gpu_shared", "suspect", gpu=gpu, count=found.other_processes)
+    begun = {"context_limit"} | {event.data["name"] for event in events if event.kind == "stage_started"}
+    for event in events:
+        if event.kind == "gpu_busy":
+            named = ", ".join(f"{one['pid']} ({one['name'] or '?'})" for one in event.data["processes"])
+            yield Reason("gpu_busy", "suspect", deployment, event.data["stage"], {"gpu": event.data["gpu"], "processes": named})
+        elif event.kind == "gpu_cooled" and not event.data["reached"] and event.data["stage"] in begun:
+            yield _warm(deployment, event.data)
+    if unwatched := _unwatched(events):
+        yield reason("gpu_errors_unwatched", "note", why=unwatched)
+
+
+def mig_reasons(deployment: str, stages: Sequence[StageResult]) -> Iterator[Reason]:
+    """What a reader must know of a run on a part of a GPU."""
+    instances = {uuid for stage in stages for uuid in stage.resources.mig_instances}
+    if instances:
+        yield Reason("gpu_mig", "note", deployment, figures={"count": len(instances)})
+
+
+def _warm(deployment: str, data: Mapping[str, Any]) -> Reason:
+    shown = "-" if data["temperature_c"] is None else str(data["temperature_c"])
+    return Reason("gpu_warm", "suspect", deployment, data["stage"], {"temperature": shown, "asked": str(data["asked_c"])})
+
+
+def _unwatched(events: Sequence[Event]) -> str:
+    """Why no GPU told of its errors; "" when one did, or there was none to ask."""
+    sources: dict[str, Any] = next((event.data["sources"] for event in events if event.kind == "telemetry_finished"), {})
+    watch = sources.get("gpu_errors")
+    return str(watch["last_error"]) if watch and not watch["readings"] and watch["failures"] else ""
+
+
+def clock_reasons(deployment: str, stage: StageResult, held: Sequence[HeldGpu]) -> Iterator[Reason]:
+    """Clocks that were locked and not kept in a stage. `base` names no clock to hold it to."""
+    for one in held:
+        asked, use = one.settings.get("sm_clock_mhz"), stage.resources.gpus.get(one.gpu)
+        if isinstance(asked, int) and use and use.sm_clock_mhz and use.sm_clock_mhz.mean < KEPT_RATIO * asked:
+            figures: dict[str, float | str] = {"gpu": one.gpu, "mhz": f"{use.sm_clock_mhz.mean:.0f}", "asked": str(asked)}
+            yield Reason("gpu_clock_not_kept", "suspect", deployment, stage.span.name, figures)

@@ -1,0 +1,48 @@
+"""What `trtbench build` does and prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from trtbench.cli.commands import faults_end_in_one_line
+from trtbench.cli.dry_run import dry_build
+from trtbench.cli.flags.build import flagged_spec
+from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
+from trtbench.engine.spec import BuildLog
+from trtbench.errors import in_one_line
+from trtbench.system.foreign_text import harmless
+
+
+def build_command(
+    spec_name: str, dtype: str | None, provider: str | None, output: Path | None, dry_run: bool, quiet: bool, build_flags: dict[str, Any]
+) -> int:
+    spec = flagged_spec(load_spec(spec_name), dtype, provider, build_flags)
+    if dry_run:
+        dry_build(spec)
+        return 0
+    show = (lambda step: None) if quiet else (lambda step: print(harmless(f"{step} ..."), file=sys.stderr))
+    log = BuildLog(show)
+    with faults_end_in_one_line() as fault:
+        try:
+            _print_built(build_engine(spec, output or DEFAULT_OUTPUT, log), log)
+        except OSError as error:
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
+            return 1
+    return fault.code
+
+
+def _print_built(built: Built, log: BuildLog) -> None:
+    engine = built.engine
+    print(f"{engine.path}")
+    print(f"  {engine.model} {engine.dtype} by {engine.provider} ({', '.join(f'{k} {v}' for k, v in engine.provider_versions.items())})")
+    print(f"  {engine.size_bytes / 2**20:.1f} MiB, hash {engine.sha256}")
+    if engine.kv_dtype != "auto":
+        print(f"  KV cache {engine.kv_dtype}, blocks of {engine.kv_block_tokens} tokens")
+    if "adopted_from" in engine.options:
+        print(f"  adopted from {engine.options['adopted_from']}: its files are links into it")
+    for step in log.steps if not built.cached else ():
+        print(f"  {step.seconds:7.1f} s  {step.label}")
+    if built.cached:
+        print("  from the cache: nothing was built")

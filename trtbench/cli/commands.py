@@ -1,0 +1,196 @@
+"""What the commands do and print, beside `report` (reporting.py)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from trtbench.cli.console import Console, gpu_line
+from trtbench.cli.doctor import examine
+from trtbench.cli.dry_run import about, dry_bench
+from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.flags.files import check_files
+from trtbench.cli.flags.headers import without_values
+from trtbench.cli.flags.plan_bound import check_plan
+from trtbench.cli.reporting import report_run
+from trtbench.client.kserve.target import inspect_target
+from trtbench.engine.build import PROVIDERS
+from trtbench.engine.checkpoint import cache_directory
+from trtbench.engine.tensorrt_llm.adopt import describe
+from trtbench.errors import UserError, in_one_line
+from trtbench.gpu.journal import journals, state_directory
+from trtbench.load.progress import LoadProgress
+from trtbench.load.worker_handle import WorkerError
+from trtbench.plan.sources.prompt_source import CorpusPrompts, UniformPrompts
+from trtbench.run.bench import bench
+from trtbench.run.execute import RunOutcome, resume, serve_and_bench
+from trtbench.run.resolve.preview import preview
+from trtbench.run.serve import serve
+from trtbench.scenario.load.headers import metadata_of
+from trtbench.scenario.reading import load_scenario
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.server.installation import find_tritonserver, libpython
+from trtbench.serving.server.server import ServerError
+from trtbench.system import packaged_data
+from trtbench.system.foreign_text import harmless
+from trtbench.system.interrupts import Ending, came, exit_code, signals_end_in_their_codes
+from trtbench.telemetry.page_check import check_page
+from trtbench.telemetry.sampler import SamplerError
+
+INVALID_RUN = 4
+"""Exit code of a run that came to its end and whose figures cannot be used."""
+
+
+def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
+    scenario = asked_for(path, overrides, search)
+    put_back_left_gpus()
+    progress = LoadProgress()
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+        outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+
+
+def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
+    put_back_left_gpus()
+    progress = LoadProgress()
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+        outcome = resume(run_dir, sys.argv, console, progress)
+    return fault.code or _finish_or_say_how_to_go_on(outcome, language)
+
+
+def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
+    """Every flag is checked before the server is asked anything."""
+    scenario = bench_scenario(flags)
+    address, version = bench_address(flags["url"]), model_version(flags["model_version"])
+    metrics_url = metrics_address(flags["metrics_url"])
+    check_files(flags | {"artifact_dir": artifact_dir})
+    engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
+    if engine:
+        check_positions(scenario, engine.model_facts.max_positions)
+    tokenizer, task = flags["tokenizer"], scenario.task
+    prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
+    check_plan(scenario)
+    metadata_of(scenario.client.headers)
+    if dry_run:
+        dry_bench(scenario, address)
+        return 0
+    put_back_left_gpus()
+    target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
+    if metrics_url:
+        check_page(metrics_url)
+    progress = LoadProgress()
+    command = without_values(sys.argv)
+    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+        outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, command, console, progress, engine)
+    return fault.code or _finish(outcome, lang)
+
+
+def _finish(outcome: RunOutcome, language: str) -> int:
+    """Report what there is; the exit code says how it ended."""
+    summary = report_run(outcome.run.path, language)
+    if outcome.interrupted_by is not None:
+        return 128 + outcome.interrupted_by
+    nothing_completed = any(reason.code == "nothing_completed" for reason in summary.verdict.reasons)
+    if outcome.lost or nothing_completed:
+        return 1
+    return INVALID_RUN if summary.verdict.status == "INVALID" else 0
+
+
+def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
+    code = _finish(outcome, language)
+    if outcome.interrupted_by is not None or outcome.lost:
+        print(f"To go on with what is missing: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
+    return code
+
+
+def asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
+    """The scenario as the command line has it; UserError for `search` without a grid."""
+    scenario = load_scenario(find_scenario(path), overrides)
+    if search and scenario.grid is None:
+        raise UserError(f"--search: {path} has no grid to search; drop --search, or give it a grid")
+    return load_scenario(find_scenario(path), (*overrides, "grid.search=true")) if search else scenario
+
+
+def serve_command(
+    path: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, ports: tuple[int, int, int], quiet: bool
+) -> int:
+    scenario = load_scenario(find_scenario(path), overrides)
+    put_back_left_gpus()
+    with faults_end_in_one_line() as fault, Console(LoadProgress(), quiet) as console:
+        serve(scenario, dtype, deployment, ports, console)
+    return fault.code
+
+
+def scenarios_command() -> None:
+    table = Table("name", "purpose", "load on each engine", "requests")
+    for path in sorted(packaged_data.SCENARIOS.glob("*.yaml")):
+        plan = preview(scenario := load_scenario(path), {})
+        duration = about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
+        by_time = any(stage.requests is None for stage in plan.stages)
+        requests = "until time is up" if by_time else str(plan.requests)
+        if scenario.context_limit:
+            duration, requests = "a search", "as many as it takes"
+        table.add_row(scenario.name, Text(scenario.purpose), duration, requests)
+    RichConsole(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def schema_command() -> None:
+    print(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+def doctor_command() -> int:
+    """1 when something that trtbench needs is missing."""
+    checks = examine(
+        tritonserver=lambda: f"{(found := find_tritonserver()).binary} ({found.source}, Triton {found.version})",
+        libpython=libpython,
+        providers={provider.name: provider.unavailable() for provider in PROVIDERS.values()},
+        cache=cache_directory(),
+        output=Path("runs"),
+    )
+    for check in checks:
+        print(harmless(f"{check.status:4}  {check.name}: {check.found}" + (f"\n      {check.remedy}" if check.remedy else "")))
+    return int(any(check.status == "fail" for check in checks))
+
+
+def put_back_left_gpus() -> None:
+    """A run that was killed may have left GPUs at its own clocks: no figure may be taken at those."""
+    if not journals(state_directory()):
+        return
+    from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu.nvml import describe as gpus_here
+
+    for journal in () if not gpus_here() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+        print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
+
+
+def find_scenario(path: Path) -> Path:
+    """A file, or the name of a scenario that ships."""
+    shipped = packaged_data.SCENARIOS / f"{path}.yaml"
+    return shipped if not path.suffix and not path.is_file() and shipped.is_file() else path
+
+
+@contextmanager
+def faults_end_in_one_line() -> Iterator[Ending]:
+    """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
+    with signals_end_in_their_codes() as fault:
+        try:
+            yield fault
+        except UserError:
+            raise
+        except (ServerError, SamplerError, WorkerError, OSError) as error:
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
+            if signum := came():  # an interrupt in an import can end it by another error
+                fault.code = exit_code(signum)
+                return
+            if isinstance(error, (WorkerError, OSError)):
+                print("What was recorded until then is in the run directory; `trtbench report` reads it.", file=sys.stderr)
+            fault.code = 1

@@ -1,0 +1,169 @@
+"""Shows a run as it happens: permanent lines for what is done, one live line for what is under way."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.text import Text
+
+from trtbench.load.progress import LoadProgress
+from trtbench.rundir.records import Event
+from trtbench.system.clock import NS_PER_S, now_ns
+from trtbench.system.foreign_text import harmless, shown
+
+_PLAIN_INTERVAL_S = 10.0
+_REFRESH_PER_S = 4
+_BAR_CHARACTERS = 12
+
+
+class Console:
+    """A listener of run events and a context manager.
+
+    On a terminal the live line is redrawn in place; elsewhere it is printed every 10 s. `quiet` shows faults only.
+    """
+
+    def __init__(self, progress: LoadProgress, quiet: bool = False) -> None:
+        self._out = RichConsole(stderr=True, highlight=False)
+        self._progress = progress
+        self._quiet = quiet
+        self._activity = ""
+        self._since_ns = now_ns()
+        self._loading = False
+        self._live = Live(console=self._out, get_renderable=self._render, refresh_per_second=_REFRESH_PER_S, transient=True)
+        self._ended = threading.Event()
+        self._printer = threading.Thread(target=self._print_plain, name="console", daemon=True)
+
+    def __enter__(self) -> Console:
+        if not self._quiet:
+            if self._out.is_terminal:
+                self._live.start()
+            else:
+                self._printer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._begin("")
+        self._ended.set()
+        if self._live.is_started:
+            self._live.stop()
+        if self._printer.is_alive():
+            self._printer.join()
+
+    def __call__(self, event: Event) -> None:
+        line = _line(event)
+        if line and (not self._quiet or event.kind in _FAULTS):
+            self._out.print(Text(harmless(line)), soft_wrap=True)
+        if event.kind == "build_step":
+            self._begin(f"{event.data['dtype']}: {event.data['step']}")
+        elif event.kind == "server_starting":
+            self._begin(f"{event.deployment}: starting Triton")
+        elif event.kind in ("server_ready", "stage_started"):
+            self._begin(event.deployment, loading=True)
+        elif event.kind in _ENDINGS:
+            self._begin("")
+
+    def _begin(self, activity: str, loading: bool = False) -> None:
+        self._activity, self._loading, self._since_ns = activity, loading, now_ns()
+
+    def _render(self) -> Text:
+        return Text(harmless(self._live_line()), no_wrap=True, overflow="ellipsis")
+
+    def _live_line(self) -> str:
+        if not self._activity:
+            return ""
+        if self._loading and self._progress.stage:
+            return f"{self._activity} {load_line(self._progress, now_ns())}"
+        return f"{self._activity} ... {(now_ns() - self._since_ns) / NS_PER_S:.0f} s"
+
+    def _print_plain(self) -> None:
+        while not self._ended.wait(_PLAIN_INTERVAL_S):
+            if line := self._live_line():
+                self._out.print(Text(harmless(line)), soft_wrap=True)
+
+
+def load_line(progress: LoadProgress, instant_ns: int) -> str:
+    """The phase that runs: how far, how fast, and about how long to go."""
+    elapsed_s = (instant_ns - progress.starts_ns) / NS_PER_S
+    counts = progress.counts
+    done = counts.completed + counts.failed
+    if progress.ends_ns is not None:
+        left_s = (progress.ends_ns - instant_ns) / NS_PER_S
+        share = elapsed_s / (elapsed_s + left_s) if left_s > 0 else 1.0
+        left = f"{left_s:.0f} s left" if left_s > 0 else "draining"
+    else:
+        share = done / progress.planned if progress.planned else 0.0
+        left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if done and share else "no estimate yet"
+    bar = "=" * round(share * _BAR_CHARACTERS)
+    of = f"/{progress.planned}" if progress.planned is not None else ""
+    embeds = counts.completed and not counts.output_tokens  # an encoder's answers have no tokens
+    rate = (done if embeds else counts.output_tokens) / elapsed_s if elapsed_s > 0 else 0.0
+    return (
+        f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of}, {left}, "
+        f"{counts.in_flight} in flight, {counts.failed} failed, {rate:.0f} {'requests' if embeds else 'tokens'}/s"
+    )
+
+
+_ENDINGS = ("engine_built", "stage_finished", "load_stopped", "deployment_finished")
+_FAULTS = ("server_lost", "server_fault", "interrupted", "load_stopped", "deployment_skipped", "gpu_not_restored", "gpu_busy")
+
+
+def _line(event: Event) -> str:
+    """The permanent line of an event; "" for those that have none."""
+    data = event.data
+    if event.kind in ("run_started", "run_resumed"):
+        return f"Run directory {data['path']}"
+    if event.kind == "race_decided" and data["stopped"]:
+        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells go on"
+    if event.kind == "attempt_set_aside":
+        return f"{event.deployment}: is run again, what there was is kept in {data['to']}"
+    if event.kind == "engine_built":
+        how = "from the cache" if data["cached"] else f"built in {sum(step['seconds'] for step in data['steps']):.0f} s"
+        return f"Engine {data['dtype']}: {data['size_bytes'] / 2**20:.0f} MiB, {how}, hash {data['sha256'][:12]}"
+    if event.kind == "plan_drawn":
+        return "\n".join(data["notes"])
+    if event.kind == "server_ready":
+        return f"{event.deployment}: Triton ready after {data['seconds']:.1f} s, gRPC {data['grpc']}"
+    if event.kind == "stage_finished":
+        seconds = (data["end_ns"] - data["start_ns"]) / NS_PER_S
+        return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
+    if event.kind == "reload_finished":
+        said = f" ({shown(data['error'], 100)})" if data["error"] else ""
+        how = "did not load" if not data["ok"] else "loaded, but did not end as asked" if said else "loaded"
+        return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how}{said} after {data['seconds']:.1f} s"
+    if event.kind == "server_lost":
+        return f"{event.deployment}: the server is lost. {data['cause']}"
+    if event.kind == "server_fault":
+        return f"{event.deployment}: a fault on the server, which stayed up. {data['cause']}"
+    if event.kind == "interrupted":
+        return "Interrupted: stopping now" if data["level"] > 1 else "Interrupted: waiting for what is in flight; once more stops at once"
+    if event.kind == "load_stopped":
+        return f"{event.deployment}: load ended early ({data['why']}) in stage {data['stage']}"
+    if event.kind.startswith("gpu_"):
+        return gpu_line(event.kind, data)
+    if event.kind == "deployment_skipped":
+        return f"{event.deployment}: not run ({data['reason']})"
+    return ""
+
+
+def gpu_line(kind: str, data: dict[str, Any]) -> str:
+    if kind in ("gpu_locked", "gpu_restored"):
+        settings = ", ".join(f"{name} {'default' if value is None else value}" for name, value in data["settings"].items())
+        left = f", left by process {data['left_by']}" if data.get("left_by") else ""
+        return f"GPU {data['gpu']}: {'set' if kind == 'gpu_locked' else 'put back'} {settings}{left}"
+    if kind == "gpu_not_restored":
+        return f"GPU {data['gpu']} could not be put back: {data['cause']}. `trtbench gpu restore` tries again"
+    if kind == "gpu_ballast":
+        return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
+    if kind == "gpu_cooled":
+        if data["temperature_c"] is None:
+            return f"{data['stage']}: no GPU tells how warm it is, so nothing was waited for"
+        warm = "" if data["reached"] else ", still warm"
+        return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s{warm}"
+    if kind == "gpu_busy":
+        names = ", ".join(f"{one['pid']} ({one['name']})" for one in data["processes"])
+        return f"{data['gpu']} is used by others too: {names}"
+    return ""

@@ -1,0 +1,198 @@
+"""What a run would do, printed before anything is spent."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from trtbench.engine.build import check_spec
+from trtbench.engine.spec import EngineProvider, EngineSpec
+from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.run.resolve.capacity import doubts
+from trtbench.run.resolve.engines import distinct, specs_of
+from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
+from trtbench.run.resolve.preflight import check_scenario
+from trtbench.run.resolve.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, assumed_embeddings_per_s, preview
+from trtbench.run.resolve.provider_fit import fitted
+from trtbench.scenario.scenario import Scenario
+from trtbench.system.foreign_text import harmless, shown
+
+
+def dry_run(scenario: Scenario) -> None:
+    """Prints it; UserError for what a run would refuse before it builds."""
+    scenario = fitted(scenario)
+    provider, facts, budgets = check_scenario(scenario)
+    plan = preview(scenario, budgets)
+    print(harmless(f"{scenario.name}: {scenario.purpose}"))
+    print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
+    specs = distinct(specs_of(scenario, provider.name).values())
+    for line in (*_grid(scenario), *_scaling(scenario), *_engines(specs), *_servers(scenario), *_gpus(scenario)):
+        print(line)
+    out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+    _memory([*_builds(specs, provider), *serving_needs(scenario, provider, facts, budgets)], out)
+    _refused(specs, provider)
+    if scenario.context_limit:
+        users = ", ".join(map(str, scenario.context_limit.concurrency))
+        print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
+        out.print(_kv(plan))
+        return
+    out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
+    for cell, stages in plan.loads.items():
+        out.print(_stages(stages, f"Load of {cell}"))
+    for path in dict.fromkeys(kind.dataset.path for kind in scenario.workload.kinds.values() if kind.dataset):
+        if left_out := read_dataset(path).left_out.text:
+            print(left_out)
+    print(_size(plan))
+    if plan.kv:
+        out.print(_kv(plan))
+    for name, deployment in scenario.deployments.items():
+        for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
+            print(f"{name}: {doubt}")
+    for label, ratio in plan.prefix_hit_ratios.items():
+        print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
+    if asked := scenario.hot_reload:
+        kinds = ", ".join(f"{reload.kind} to {reload.to}" if reload.to else reload.kind for reload in asked.reloads)
+        warm = {True: ", each with model_warmup", "both": ", without and with model_warmup by turns"}.get(asked.model_warmup, "")
+        print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
+    print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
+    if any(stage.estimated for stage in plan.stages):
+        embeds = scenario.task == "embed"
+        assumed = f"{assumed_embeddings_per_s(scenario):.0f} embeddings/s" if embeds else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
+        print(f"~ assumes {assumed} in all, the demo on one CPU core")
+
+
+def dry_bench(scenario: Scenario, address: str) -> None:
+    """What `trtbench bench` would send, printed; the server is not asked anything."""
+    plan = preview(scenario, {})
+    print(harmless(f"model {shown(scenario.model)} at {address}, which is not asked yet"))
+    RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
+    print(_size(plan))
+    estimated = any(stage.estimated for stage in plan.stages)
+    print(f"{about(plan.duration_s, estimated)} of load in all")
+    if estimated:
+        print("~ assumes the demo on one CPU core")
+
+
+def dry_build(spec: EngineSpec) -> None:
+    """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
+    provider = check_spec(spec)
+    print(harmless(f"model {spec.model}, {spec.dtype} by provider {provider.name}"))
+    _memory(_builds([spec], provider), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
+    _refused([spec], provider)
+
+
+def _builds(specs: Sequence[EngineSpec], provider: EngineProvider) -> list[MemoryNeed]:
+    """Each once: the limits of an engine do not count in the estimate."""
+    return list(dict.fromkeys(need for spec in specs for need in build_needs(spec, provider)))
+
+
+def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:
+    if not needs:
+        return
+    table = Table("a rank of", "weights", "KV KiB a token", "KV tokens", "needed", "free", "missing", title="GPU memory, GiB")
+    for one in needs:
+        sizes = (one.needed_bytes, one.free_bytes, one.missing_bytes)
+        kib = "-" if one.kv_bytes_per_token is None else f"{one.kv_bytes_per_token / 1024:g}"
+        table.add_row(one.what, _gib(one.weights_bytes), kib, _known(one.kv_tokens), *map(_gib, sizes))
+    out.print(table)
+    print("needed: to build from above, to serve from below (weights and KV cache alone, of a share of what is free one request)")
+
+
+def _refused(specs: Sequence[EngineSpec], provider: EngineProvider) -> None:
+    short = {spec.dtype: why for spec in specs if (why := provider.shortage(spec))}
+    for dtype, why in short.items():
+        print(f"{dtype} would be refused, unless the engine is built already: {why}")
+
+
+def _gib(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 2**30:.1f}"
+
+
+def _grid(scenario: Scenario) -> Iterator[str]:
+    """Its size, and the cells that it leaves out with the reason."""
+    grid, found = scenario.grid, scenario.cells
+    if grid is None or found is None:
+        return
+    cells, engines = len(found.cells), len(scenario.engines)
+    most = ", at most: the search drops cells that cannot win" if grid.search else ""
+    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
+    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
+
+
+def _scaling(scenario: Scenario) -> Iterator[str]:
+    if scenario.scaling:
+        yield from (f"left out: {name}: {why}" for name, why in scenario.scaling.left_out.items())
+
+
+def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:
+    """Of TensorRT-LLM, whose engines are built for a scheduler's limits."""
+    limits = [(spec.dtype, spec.build.max_batch_size, spec.build.max_num_tokens) for spec in specs]
+    if all(batch and tokens for _, batch, tokens in limits):
+        told = "; ".join(f"{dtype} for {batch} sequences, {tokens} tokens a step" for dtype, batch, tokens in limits)
+        yield f"engines to build, or found in the cache: {len(specs)}: {told}"
+
+
+def _servers(scenario: Scenario) -> Iterator[str]:
+    """Deployments that are more than one Triton by itself."""
+    for name, deployment in scenario.deployments.items():
+        replicas = deployment.replicas
+        if replicas.count > 1 or replicas.balancer != "client":
+            on = f" on GPUs {', '.join(map(str, replicas.gpus))}" if replicas.gpus else ""
+            yield f"{name}: {replicas.count} Triton server(s){on}, requests spread by {replicas.balancer} ({replicas.algorithm})"
+
+
+def _gpus(scenario: Scenario) -> Iterator[str]:
+    if scenario.gpu:
+        held = scenario.gpu.model_dump(mode="json", exclude_defaults=True)
+        settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "nothing but that they must be idle"
+        yield f"gpu, held during the run and put back: {settings}"
+
+
+def _stages(stages: Sequence[StagePreview], title: str) -> Table:
+    table = Table("stage", "mode", "level", "warm-up", "requests", "duration", title=title)
+    for stage in stages:
+        unit = "users" if stage.mode == "concurrency" else "requests/s"
+        requests = "until time is up" if stage.requests is None else str(stage.requests)
+        duration = about(stage.duration_s, stage.estimated)
+        table.add_row(stage.label, stage.mode, f"{stage.level:g} {unit}", str(stage.warmup_requests), requests, duration)
+    return table
+
+
+def _kv(plan: Preview) -> Table:
+    table = Table("deployment", "blocks", "MiB", "blocks a request", "requests at once", "scheduler's sequences", title="KV cache")
+    for kv in plan.kv:
+        table.add_row(
+            kv.deployment,
+            _known(kv.blocks),
+            _known(kv.bytes and kv.bytes >> 20),
+            str(kv.blocks_per_request),
+            _known(kv.concurrent_requests),
+            str(kv.max_sequences),
+        )
+    return table
+
+
+def _size(plan: Preview) -> str:
+    size = plan.size
+    return (
+        f"plan: {size.requests:,} requests of {size.prompts:,} prompts with about {size.prompt_tokens:,} tokens, warm-ups included; about "
+        f"{_mib(size.memory_bytes)} MiB in memory of each process that has it, {_mib(size.disk_bytes)} MiB on disk for each of the runs"
+    )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{max(1, round(size_bytes / 2**20)):,}"
+
+
+def _known(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def about(seconds: float, estimated: bool) -> str:
+    """A duration in words of its size; ~ before an estimate."""
+    text = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"~{text}" if estimated else text

@@ -1,0 +1,145 @@
+"""From `trtbench bench`'s flags, named as the field names them, to a Scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
+from trtbench.cli.flags.goodput import limits
+from trtbench.cli.flags.headers import headers_of
+from trtbench.cli.flags.load import stages
+from trtbench.cli.flags.numbers import whole_number
+from trtbench.client.transport.address import host_and_port
+from trtbench.errors import UserError
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.scenario import Scenario, Seeds
+from trtbench.system.foreign_text import shown
+
+_MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
+_METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
+_LATEST_VERSION = 2**63 - 1
+
+_DEFAULT_ISL = "128"
+
+
+def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
+    """UserError, naming the flag, when the flags do not make a load."""
+    seed = flags["random_seed"]
+    tree = {
+        "name": "bench",
+        "purpose": "load on a running server",
+        "model": flags["model"],
+        "task": flags["task"],
+        "load": stages(flags),
+        "workload": _workload(flags),
+        "slo": limits(flags["goodput"]),
+        "stop": {"timeout_s": flags["request_timeout"]},
+        "client": _client(flags),
+        "seeds": dict.fromkeys(Seeds.model_fields, seed),
+    }
+    try:
+        return parse_scenario(tree, "bench")
+    except ScenarioError as error:
+        raise flag_error(error.problems, BENCH_FLAGS) from error
+
+
+def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
+    if flags["input_file"] is not None and (flags["isl"] != _DEFAULT_ISL or flags["isl_stddev"]):
+        what = "a trace has its own lengths" if flags["fixed_schedule"] else "its prompts have their own lengths"
+        raise UserError(f"--isl {flags['isl']} beside --input-file {flags['input_file']}: {what}; leave --isl out")
+    return {
+        "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
+        "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
+        "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
+        "dataset": None if flags["fixed_schedule"] else flags["input_file"],
+        "ignore_eos": flags["eos_id"] < 0,
+        "streaming": flags["streaming"],
+        "languages": flags["prompt_language"] or ("en", "zh"),
+    }
+
+
+def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """TLS where it is asked for, a file or a name of it is given, or the URL says so."""
+    names = {"ca": "tls_ca", "certificate": "tls_cert", "key": "tls_key", "server_name": "tls_server_name"}
+    tls = {key: str(flags[flag]) for key, flag in names.items() if flags[flag] is not None}
+    if flags["url"].startswith("grpc://") and (tls or flags["tls"]):
+        raise UserError(f"--url {flags['url']} is not encrypted, the --tls flags are for grpcs://: give one of them")
+    settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "requests_per_stream", "retries")}
+    settings["headers"] = headers_of(flags["header"], flags["header_env"])
+    return settings | {"tls": tls if tls or flags["tls"] or flags["url"].startswith("grpcs://") else None}
+
+
+def bench_address(url: str) -> str:
+    """HOST:PORT of a URL that may say grpc:// or grpcs://."""
+    scheme, separator, address = url.rpartition("://")
+    if separator and scheme not in ("grpc", "grpcs"):
+        raise UserError(f"--url {url}: {scheme} is not gRPC; give HOST:PORT of the gRPC endpoint (8001 by default), or grpcs:// for TLS")
+    address = address.rstrip("/")
+    host_and_port(address)
+    return address
+
+
+def metrics_address(url: str | None) -> str | None:
+    """http://HOST:PORT/PATH of a metrics page that may be written as perf_analyzer writes it, HOST:PORT/metrics."""
+    if url is None:
+        return None
+    whole = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(whole)
+        port = parts.port or _METRICS_PORT
+    except ValueError as error:
+        raise UserError(f"--metrics-url {url}: {error}; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}") from None
+    if parts.scheme != "http":
+        raise UserError(f"--metrics-url {url}: Triton serves this page over plain HTTP; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
+    if parts.username is not None:
+        raise UserError("--metrics-url: a user name and a password cannot be sent with it; leave them out")
+    if not parts.hostname or not whole.isascii() or not whole.isprintable() or " " in whole:
+        raise UserError(f"--metrics-url {url}: has no host; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    query = f"?{parts.query}" if parts.query else ""
+    return f"http://{host}:{port}{parts.path if parts.path not in ('', '/') else _METRICS_PATH}{query}"
+
+
+def model_version(text: str | None) -> str:
+    """The version of the model's directory in digits; "" for the server's choice."""
+    if text is None:
+        return ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= _LATEST_VERSION):
+        raise UserError(f"--model-version {shown(text, 60)}: give a number, as 3; left out, the server serves the version that it chooses")
+    return text
+
+
+def check_positions(scenario: Scenario, positions: int) -> None:
+    """UserError when the longest request that the flags draw is over the `positions` of the engine that --engine-dir names."""
+    workload = scenario.workload
+    if scenario.task != "generate" or workload.dataset or any(stage.trace for stage in scenario.load):
+        return
+    if (longest := workload.longest_request_tokens) > positions:
+        raise UserError(
+            f"--isl {workload.input_tokens.max} and --osl {workload.output_tokens.max} make requests of {longest} tokens, "
+            f"the engine of --engine-dir has {positions} positions: lower one of them"
+        )
+
+
+def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:
+    """`128`, the mean of a normal law where it has a deviation, or `64:256`."""
+    low, separator, high = text.partition(":")
+    if not separator and not stddev:
+        return whole_number(flag, low)
+    if not separator:
+        mean = whole_number(flag, low)
+        return {"mean": mean, "stddev": stddev, "max": max(math.ceil(mean + _MOST_DEVIATIONS * stddev), 1)}
+    if stddev:
+        raise UserError(f"{flag}-stddev {stddev:g} goes with a mean, {flag} is {text}: give one number, or leave {flag}-stddev out")
+    return {"min": whole_number(flag, low, text), "max": whole_number(flag, high, text)}
+
+
+def _prefix(groups: int, tokens: int) -> dict[str, int] | None:
+    if bool(groups) != bool(tokens):
+        raise UserError(f"--num-prefix-prompts {groups} and --prefix-prompt-length {tokens} go together: give both, or neither")
+    return {"groups": groups, "tokens": tokens} if groups else None

@@ -1,0 +1,79 @@
+"""What a scenario's bounds say of flags, in the flags' own names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel
+
+from trtbench.errors import UserError
+from trtbench.scenario.parts.part import Problem
+
+_SHOWN = 60
+_KEY = re.compile(r"\b(?:load|workload|slo|stop|client|seeds)(?:\.\w+)+")
+
+BENCH_FLAGS = {
+    "model": "--model",
+    "load.*.concurrency.over_s": "--concurrency-ramp-duration",
+    "load.*.concurrency": "--concurrency",
+    "load.*.max_in_flight": "--max-concurrency",
+    "load.*.rate.over_s": "--request-rate-ramp-duration",
+    "load.*.rate.from": "--ramp-up-start-rps",
+    "load.*.rate": "--request-rate",
+    "load.*.burstiness": "--burstiness",
+    "load.*.requests": "--request-count",
+    "load.*.duration_s": "--benchmark-duration",
+    "load.*.warmup_requests": "--warmup-request-count",
+    "load.*.speed": "--speedup-ratio",
+    "load.*.trace": "--input-file",
+    "workload.input_tokens.stddev": "--isl-stddev",
+    "workload.input_tokens": "--isl",
+    "workload.output_tokens.stddev": "--osl-stddev",
+    "workload.output_tokens": "--osl",
+    "workload.prefix.groups": "--num-prefix-prompts",
+    "workload.prefix": "--prefix-prompt-length",
+    "workload.dataset": "--input-file",
+    "workload.languages": "--prompt-language",
+    "slo.ttft_ms": "--goodput ttft",
+    "slo.itl_ms": "--goodput itl",
+    "slo.tpot_ms": "--goodput tpot",
+    "slo.e2e_latency_ms": "--goodput e2e",
+    "stop.timeout_s": "--request-timeout",
+    "client.transport": "--transport",
+    "client.workers": "--workers",
+    "client.streams_per_connection": "--streams-per-connection",
+    "client.requests_per_stream": "--requests-per-stream",
+    "client.retries": "--retries",
+    "client.tls.server_name": "--tls-server-name",
+    "client.tls": "--tls-cert and --tls-key",
+    "seeds": "--random-seed",
+}
+"""Flag of each key, or of all below it; * is the number of a stage."""
+
+
+def flag_error(problems: Sequence[Problem], flags: Mapping[str, str]) -> UserError:
+    """One line a problem, each with its flag, the value and the bound; keys without a flag keep their names."""
+    return UserError("\n".join(dict.fromkeys(_line(problem, flags) for problem in problems)))
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """`message` with flags in place of the keys that it names."""
+    return _KEY.sub(lambda found: _flag(re.sub(r"\d+", "*", found[0]), flags), message)
+
+
+def _line(problem: Problem, flags: Mapping[str, str]) -> str:
+    value = problem.value
+    shown = "" if isinstance(value, (dict, list, tuple, BaseModel)) or value is None else f" {_shown(value)}"
+    key = ".".join("*" if isinstance(part, int) else part for part in problem.key)
+    return f"{_flag(key, flags)}{shown}: {problem.message}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)[:_SHOWN]
+
+
+def _flag(key: str, flags: Mapping[str, str]) -> str:
+    parts = key.split(".")
+    above = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((flags[name] for name in above if name in flags), key or "the flags")

@@ -1,0 +1,121 @@
+"""The flags of `trtbench bench`: the field's names, and what each defaults to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trtbench.cli.flags.translation import ManyWords
+from trtbench.cli.flags.types import INT32_MAX, Place, Real, Seconds, Text, Whole
+
+_OPTIONS = (
+    click.option("--url", required=True, type=Text(), metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS."),
+    click.option(
+        "--model", required=True, type=Text(), help="A model with TensorRT-LLM's tensor names, streaming (decoupled); or an encoder."
+    ),
+    click.option("--task", type=click.Choice(["generate", "embed"]), default="generate", help="embed: an encoder (docs/encoder.md)."),
+    click.option("--model-version", type=Text(), help="Default: the server's choice."),
+    click.option(
+        "--metrics-url",
+        type=Text(),
+        help="The server's Prometheus page, as http://HOST:8002/metrics; without it engine gauges are missing.",
+    ),
+    click.option("--tokenizer", type=Place(), help="Directory with tokenizer.json, for text; else random ids."),
+    click.option("--engine-dir", type=Place(), help="The engine it serves, of TensorRT-LLM or trtbench, for the report."),
+    click.option("--vocab-size", type=Whole(2, INT32_MAX), default=32000, show_default=True, help="Random ids are below this."),
+    click.option(
+        *("--concurrency", "--max-concurrency"),
+        type=Text(),
+        help="Users, as 8 or 1,4,16 (a stage each). Default 1 without a rate; with one, the most requests in flight.",
+    ),
+    click.option("--concurrency-ramp-duration", type=Seconds(), metavar="S", help="Users enter one by one over so many seconds."),
+    click.option("--request-rate", type=Text(), help="Requests per second, as 8 or 2,4,8 (a stage each); inf: all at once."),
+    click.option(
+        *("--arrival-pattern", "--request-rate-mode"),
+        type=click.Choice(["constant", "poisson", "gamma"]),
+        help="Gaps between requests. Default: by --burstiness.",
+    ),
+    click.option(
+        *("--burstiness", "--arrival-smoothness"),
+        type=Real(),
+        default=1.0,
+        show_default=True,
+        help="Shape of gamma gaps: 1 Poisson, below burstier.",
+    ),
+    click.option("--request-rate-ramp-duration", type=Seconds(), metavar="S", help="From 0 to --request-rate over so many seconds."),
+    click.option(
+        "--ramp-up-start-rps", type=Real(), help="With --ramp-up-end-rps in place of --request-rate: rises through the whole run."
+    ),
+    click.option("--ramp-up-end-rps", type=Real(), help="Requests per second at the end."),
+    click.option(
+        "--fixed-schedule", is_flag=True, help="Replay --input-file as a trace: its timestamps and lengths (Mooncake's JSON lines)."
+    ),
+    click.option("--speedup-ratio", type=Real(), default=1.0, show_default=True, help="Of --fixed-schedule: 2 replays in half the time."),
+    click.option("--prompt-language", type=click.Choice(["en", "zh"]), multiple=True, help="Of --tokenizer's text. Default: both."),
+    click.option(
+        "--isl",
+        "--synthetic-input-tokens-mean",
+        default="128",
+        show_default=True,
+        type=Text(),
+        help="Prompt tokens, as 128 or 64:256 (uniform).",
+    ),
+    click.option("--isl-stddev", "--synthetic-input-tokens-stddev", type=Real(0, INT32_MAX), default=0.0, help="Makes --isl normal."),
+    click.option(
+        "--osl", "--output-tokens-mean", default="32", show_default=True, type=Text(), help="Output tokens, as 32 or 16:64 (uniform)."
+    ),
+    click.option("--osl-stddev", "--output-tokens-stddev", type=Real(0, INT32_MAX), default=0.0, help="Makes --osl normal."),
+    click.option("--num-prefix-prompts", type=Whole(), default=0, help="Shared prefixes, one of them before each prompt."),
+    click.option("--prefix-prompt-length", type=Whole(), default=0, help="Tokens of each shared prefix, before --isl."),
+    click.option("--input-file", type=Place(), help="ShareGPT JSON, or JSON lines of prompts or input_ids, for --isl."),
+    click.option("--streaming/--no-streaming", default=True, show_default=True, help="Tokens as they come, or one response."),
+    click.option("--warmup-request-count", type=Whole(), default=0, show_default=True),
+    click.option("--request-count", "--num-prompts", type=Whole(), help="Requests a stage."),
+    click.option("--benchmark-duration", type=Seconds(), help="Seconds a stage. Default with no count: 30."),
+    click.option("--request-timeout", type=Seconds(), default=120.0, show_default=True, help="Seconds, from due."),
+    click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only one."),
+    click.option("--workers", type=Whole(), help="Processes that send. Default: what the load needs."),
+    click.option("--streams-per-connection", type=Whole(), help="Default: 1, more beyond 4,000 streams a worker."),
+    click.option("--requests-per-stream", type=Whole(), help="1: a stream each. Default: up to 1 MB of requests, 15 s."),
+    click.option("--retries", type=Whole(), default=0, show_default=True, help="Of a request that failed before its first token."),
+    click.option("--tls", is_flag=True, help="Encrypt; also by grpcs:// and by any of the four below. Files are PEM."),
+    click.option("--tls-ca", type=Place(), help="Certificates to trust. Default: the system's."),
+    click.option("--tls-cert", type=Place(), help="The client's own certificate (mutual TLS)."),
+    click.option("--tls-key", type=Place(), help="Its private key."),
+    click.option("--tls-server-name", type=Text(), help="Name in the server's certificate. Default: the host of --url."),
+    click.option(
+        "--header",
+        multiple=True,
+        type=Text(),
+        metavar="NAME:VALUE",
+        help="gRPC metadata of every call; may be repeated. No file of the run holds the value.",
+    ),
+    click.option(
+        "--header-env", type=Text(), multiple=True, metavar="NAME:VARIABLE", help="The same with an environment variable's value."
+    ),
+    click.option("--random-seed", type=Whole(), default=1, show_default=True),
+    click.option(
+        "--goodput",
+        cls=ManyWords,
+        multiple=True,
+        metavar="NAME:MS ...",
+        help="Latencies that a good request keeps, as --goodput ttft:500 tpot:50. Names: ttft, itl, tpot, e2e.",
+    ),
+    click.option("--artifact-dir", type=Place(), default=Path("runs"), show_default=True, help="Where run directories go."),
+    click.option(
+        "--eos-id",
+        type=Whole(-1, INT32_MAX),
+        default=-1,
+        show_default=True,
+        help="Token that ends an output; -1: always generate --osl tokens.",
+    ),
+)
+
+
+def bench_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,83 @@
+"""Reports of a run directory, from its files alone, and what the shell shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trtbench.analysis.summary import Summary, summarise
+from trtbench.errors import UserError
+from trtbench.experiments.context_limit.report import limit_sentences
+from trtbench.report.document import FORMATS, Format, write_reports
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.console_reasons import invalid_because
+from trtbench.report.sections.core import core_table
+from trtbench.rundir import RunDirectory
+from trtbench.system.foreign_text import harmless
+
+Language = Literal["en", "zh"]
+_FILE_CHARACTERS = 200
+_BORDER_CELLS = 3  # of each column: a line and a blank on both sides
+
+
+def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> Summary:
+    """Write the reports, print the table and the files' paths. UserError for what is no run directory or no format."""
+    chosen = [name.strip() for name in formats.split(",")]
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown:
+        raise UserError(f"--format {formats}: {', '.join(unknown)} is none of {', '.join(FORMATS)}")
+    run = RunDirectory.open(run_dir)
+    summary = summarise(run)
+    written = write_reports(run, summary, cast(Language, language), cast(list[Format], chosen))
+    show(summary, cast(Language, language))
+    for path in written:
+        if path.suffix != ".png":
+            print(harmless(f"{path}"))
+    return summary
+
+
+def show(summary: Summary, language: Language) -> None:
+    """The core table on standard output, or the limits that a search found; a narrow terminal shows the first columns that fit it."""
+    header, rows = core_table(summary, language)
+    console = Console(highlight=False)
+    if found := limit_sentences(summary, Words(language)):
+        for sentence in found.items:
+            console.print(harmless(sentence), markup=False, soft_wrap=True)
+        _show_verdict(summary, language, console)
+        return
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
+    fitting = _fitting([header, *rows], console.width)
+    table = Table()
+    for number, name in enumerate(header[:fitting]):
+        table.add_column(Text(name), justify="right" if number > 1 else "left")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row[:fitting]))
+    console.print(table)
+    _show_verdict(summary, language, console)
+    if left_out := header[fitting:]:
+        console.print(f"({', '.join(left_out)}: see the report)", style="dim")
+
+
+def _show_verdict(summary: Summary, language: Language, console: Console) -> None:
+    reasons = len(summary.verdict.reasons)
+    console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
+    for sentence in invalid_because(summary, Words(language, summary.scenario.task)):
+        console.print(Text(harmless(sentence)), soft_wrap=True)
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
+    """How many of the first columns fit into `width` cells; a header may break at its spaces."""
+    used = 1
+    for number, column in enumerate(zip(*rows, strict=True)):
+        longest_word = max(map(cell_len, column[0].split()))
+        used += max(longest_word, *map(cell_len, column[1:]), 0) + _BORDER_CELLS
+        if used > width:
+            return number
+    return len(rows[0])

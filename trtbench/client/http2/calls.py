@@ -1,0 +1,155 @@
+"""Calls: the open streams of one connection, each one gRPC call; what the frames of a stream mean for it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
+
+from trtbench import __version__
+from trtbench.client.http2 import frames
+from trtbench.client.http2.deframer import Deframer
+from trtbench.client.http2.events import Event, StreamEnded
+from trtbench.client.http2.frames import ErrorCode, WireError, error_name
+from trtbench.client.http2.grpc_status import StreamFault, header_status, is_grpc, reset_status
+from trtbench.client.http2.outbox import Outbox
+
+Metadata = tuple[tuple[str, str], ...]
+LAST_STREAM_ID = (1 << 31) - 1
+
+
+class Calls:
+    """Streams leave with their StreamEnded, or without one when we reset them; what still arrives of them is dropped, but counted."""
+
+    __slots__ = ("_closed_bytes", "_decoder", "_max_message_bytes", "_outbox", "next_id", "open")
+
+    def __init__(self, outbox: Outbox, max_message_bytes: int) -> None:
+        self.open: dict[int, Deframer] = {}
+        self.next_id = 1
+        self._outbox = outbox
+        self._max_message_bytes = max_message_bytes
+        self._decoder = Decoder(frames.MAX_HEADER_BLOCK_BYTES)
+        self._closed_bytes = 0  # flow-controlled ones that came for streams no longer open, not yet granted again
+
+    def begin(self, scheme: str, authority: str, path: str, metadata: Metadata) -> int:
+        stream_id = self.next_id
+        self.next_id += 2
+        self.open[stream_id] = Deframer()
+        self._outbox.open(stream_id)
+        block = _request_block(scheme, authority, path, metadata)
+        self._outbox.write(frames.frame(frames.HEADERS, stream_id, block, frames.END_HEADERS))
+        return stream_id
+
+    def forget(self, stream_id: int, reset: ErrorCode | None) -> None:
+        """Drop a call, and tell the peer why when `reset` is given."""
+        self._closed_bytes += self.open.pop(stream_id).received_bytes
+        self._outbox.close(stream_id)
+        if reset is not None:
+            self._outbox.write(frames.rst_stream(stream_id, reset))
+
+    def fail(self, stream_id: int, fault: StreamFault, events: list[Event]) -> None:
+        self.forget(stream_id, fault.reset)
+        events.append(StreamEnded(stream_id, fault.status, str(fault)))
+
+    def find(self, stream_id: int) -> Deframer | None:
+        """None for a call that is over; WireError for a stream that never was."""
+        if not stream_id % 2 or stream_id >= self.next_id:
+            raise WireError(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {stream_id}, which was never opened")
+        return self.open.get(stream_id)
+
+    def data(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
+        call = self.find(stream_id)
+        if call is None:
+            self._closed_bytes += len(payload)
+            return
+        call.received_bytes += len(payload)
+        call.take(stream_id, frames.unpadded(flags, payload), self._max_message_bytes, events)
+        if flags & frames.END_STREAM:
+            self._end(stream_id, "UNKNOWN", "no grpc-status: the stream ended with DATA", events)
+
+    def headers(self, stream_id: int, flags: int, block: bytes, events: list[Event]) -> None:
+        """Response headers or trailers. Blocks of streams that are no more are decoded too: the next ones build on them."""
+        try:
+            headers = {bytes(name): bytes(value) for name, value in self._decoder.decode(block, raw=True)}
+        except HPACKError as error:
+            raise WireError(ErrorCode.COMPRESSION_ERROR, f"HPACK: {error}") from error
+        call = self.find(stream_id)
+        if call is None:
+            return
+        if flags & frames.END_STREAM:
+            status, message = header_status(headers)
+            if status == "OK" and call.held_bytes:
+                status, message = "INTERNAL", f"the stream ended {call.held_bytes} bytes into a message"
+            self._end(stream_id, status, message, events)
+        elif call.answered:
+            raise StreamFault("INTERNAL", "HEADERS amid the messages", ErrorCode.PROTOCOL_ERROR)
+        elif is_grpc(headers):
+            call.answered = call.fresh = True
+        elif not headers.get(b":status", b"").startswith(b"1"):  # 1xx announces the answer proper
+            raise StreamFault(*header_status(headers), ErrorCode.CANCEL)
+
+    def reset(self, stream_id: int, code: int, events: list[Event]) -> None:
+        """The peer's RST_STREAM."""
+        if self.find(stream_id) is not None:
+            unsent = self._outbox.holds(stream_id)
+            self.forget(stream_id, None)
+            status, message = reset_status(code)
+            events.append(StreamEnded(stream_id, status, message, code == ErrorCode.REFUSED_STREAM, unsent))
+
+    def grant(self, stream_id: int, increment: int) -> None:
+        """The peer's WINDOW_UPDATE; stream 0 is the connection."""
+        if stream_id and self.find(stream_id) is None:
+            return
+        code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
+        if not increment or not self._outbox.grant(stream_id, increment):
+            text = f"WINDOW_UPDATE of {increment} bytes on stream {stream_id}"
+            raise StreamFault("INTERNAL", text, code) if stream_id else WireError(code, text)
+
+    def refuse_above(self, last_stream_id: int, code: int, debug: str, events: list[Event]) -> None:
+        """End the calls that a GOAWAY says were never processed."""
+        reason = f"GOAWAY with {error_name(code)}" + (f": {debug}" if debug else "")
+        for stream_id in [found for found in self.open if found > last_stream_id]:
+            self.forget(stream_id, None)
+            events.append(StreamEnded(stream_id, "UNAVAILABLE", reason, retry_safe=True))
+
+    def top_up(self) -> None:
+        """Open every receive window again to its full width."""
+        total = self._closed_bytes
+        self._closed_bytes = 0
+        for stream_id, call in self.open.items():
+            if call.received_bytes:
+                self._outbox.write(frames.window_update(stream_id, call.received_bytes))
+                total += call.received_bytes
+                call.received_bytes = 0
+        if total:
+            self._outbox.write(frames.window_update(0, total))
+
+    def _end(self, stream_id: int, status: str, message: str, events: list[Event]) -> None:
+        """The peer's last frame of a call. When ours was still to come, the peer is told that none will."""
+        unsent = self._outbox.holds(stream_id)
+        unfinished = self._outbox.close(stream_id)
+        self.forget(stream_id, ErrorCode.NO_ERROR if unfinished else None)
+        events.append(StreamEnded(stream_id, status, message, unsent=unsent))
+
+
+@lru_cache(maxsize=256)
+def _request_block(scheme: str, authority: str, path: str, metadata: Metadata) -> bytes:
+    """The header block of a request, right wherever it stands: it first sets the dynamic table to size 0, so that it leaves no state.
+
+    `metadata` may be secret: proxies are told not to put it into their tables.
+    """
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    return encoder.encode(
+        [
+            (":method", "POST"),
+            (":scheme", scheme),
+            (":path", path),
+            (":authority", authority),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("user-agent", f"trtbench/{__version__}"),
+            ("grpc-accept-encoding", "identity"),
+            *(NeverIndexedHeaderTuple(name, value) for name, value in metadata),
+        ]
+    )

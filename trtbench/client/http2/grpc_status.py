@@ -1,0 +1,84 @@
+"""How a gRPC call ended, from what HTTP/2 says of its stream.
+
+Sources: grpc/doc/PROTOCOL-HTTP2.md ("Responses", "Errors") and grpc/doc/http-grpc-status-mapping.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+from trtbench.client.http2.frames import ErrorCode, error_name
+
+STATUS_NAMES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""The index is the number in `grpc-status`."""
+
+_OF_RESET: dict[int, str] = {
+    ErrorCode.REFUSED_STREAM: "UNAVAILABLE",
+    ErrorCode.CANCEL: "CANCELLED",
+    ErrorCode.ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED",
+    ErrorCode.INADEQUATE_SECURITY: "PERMISSION_DENIED",
+}
+
+_OF_HTTP = {
+    b"400": "INTERNAL",
+    b"401": "UNAUTHENTICATED",
+    b"403": "PERMISSION_DENIED",
+    b"404": "UNIMPLEMENTED",
+    b"429": "UNAVAILABLE",
+    b"431": "INTERNAL",
+    b"502": "UNAVAILABLE",
+    b"503": "UNAVAILABLE",
+    b"504": "UNAVAILABLE",
+}
+
+
+class StreamFault(Exception):
+    """One stream cannot go on, the connection can. `status`: the gRPC code's name; `reset`: the HTTP/2 code to tell the peer."""
+
+    def __init__(self, status: str, text: str, reset: ErrorCode) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reset = reset
+
+
+def reset_status(code: int) -> tuple[str, str]:
+    """(status, message) of a stream that the peer reset with an HTTP/2 error code."""
+    return _OF_RESET.get(code, "INTERNAL"), f"RST_STREAM with {error_name(code)}"
+
+
+def header_status(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """(status, message) from the headers that end a call: trailers, or a response that is none of gRPC."""
+    number = headers.get(b"grpc-status")
+    if number is not None:
+        message = unquote_to_bytes(headers.get(b"grpc-message", b"")).decode("utf-8", "replace")
+        known = number.isdigit() and len(number) <= 2 and int(number) < len(STATUS_NAMES)
+        return STATUS_NAMES[int(number)] if known else "UNKNOWN", message
+    http = headers.get(b":status", b"200")
+    if http != b"200":
+        return _OF_HTTP.get(http, "UNKNOWN"), f"HTTP status {http.decode('ascii', 'replace')} without a grpc-status"
+    content = headers.get(b"content-type", b"").decode("ascii", "replace")
+    return "UNKNOWN", f"no grpc-status (content-type {content!r})" if content else "no grpc-status"
+
+
+def is_grpc(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether response headers announce messages."""
+    return headers.get(b":status") == b"200" and headers.get(b"content-type", b"").startswith(b"application/grpc")

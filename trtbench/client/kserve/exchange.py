@@ -1,0 +1,118 @@
+"""Exchange: one request in flight whose tokens come one response after another, on a stream of our own transport."""
+
+from __future__ import annotations
+
+from array import array
+
+from trtbench.client.errors import classify, end, end_with_final
+from trtbench.client.http2.connection import StreamEnded
+from trtbench.client.kserve.bounds import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
+from trtbench.client.kserve.in_flight import InFlight
+from trtbench.client.kserve.messages import Response
+from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, UsualRead
+from trtbench.client.kserve.take import read_response, whole_text
+from trtbench.client.kserve.token_template import TokenTemplate, token_template
+from trtbench.client.protocol import Limits
+from trtbench.rundir.records import Outcome, RequestRecord
+
+_NO_LIMIT = 1 << 62
+
+
+class Exchange(InFlight):
+    """What has come lies in arrays until the end and only then becomes the record's lists: a fifth of the memory."""
+
+    __slots__ = (
+        "_accumulates",
+        "_body",
+        "_coalesced",
+        "_count",
+        "_count_changes",
+        "_most_ids",
+        "_most_responses",
+        "_most_tokens",
+        "_template",
+        "_token_ids",
+        "_token_lag_ns",
+        "_token_ns",
+        "_told_tokens",
+    )
+
+    def __init__(self, record: RequestRecord, limits: Limits, body: bytes, accumulates: bool = False) -> None:
+        """`body`: of the request, as `Client.encode` made it. `accumulates`: each response carries all the text so far."""
+        super().__init__(record, limits)
+        self._most_responses, self._most_ids = most_responses(record.asked_output_tokens), most_ids(record.asked_output_tokens)
+        self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
+        self._token_ns, self._token_lag_ns = array("q"), array("i")
+        self._token_ids, self._coalesced = array("i"), array("i")
+        self._count = -1  # tokens of the last response: a server hardly ever changes them; 0: an unknown number
+        self._count_changes: list[tuple[int, int]] = []  # (response, tokens from there on)
+        self._accumulates = accumulates
+        self._body = body  # shared by all requests of this prompt
+        self._told_tokens = 0  # by a server that answers in text
+        self._template: TokenTemplate | None = None
+
+    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+        template, response = self._template, None
+        if (
+            template is not None
+            and len(message) == template.size
+            and message.startswith(template.prefix)
+            and message.endswith(template.suffix)
+        ):
+            carries, tokens = True, template.tokens
+            self._token_ids.frombytes(message[template.start : template.stop])
+        else:
+            response, carries = read_response(self._record, message, self._body, bool(self._token_ns), self._accumulates)
+            tokens = response.new_tokens
+            self._template = token_template(message, response) or self._template
+            self._token_ids.extend(response.tokens[: max(0, self._most_ids - len(self._token_ids))])
+            self._told_tokens += response.told_tokens or 0
+        if carries:
+            if not alone:
+                self._coalesced.append(len(self._token_ns))
+            if tokens != self._count:
+                self._count = tokens
+                self._count_changes.append((len(self._token_ns), tokens))
+            self._token_ns.append(arrived_ns)
+            if lag_ns is not None:
+                self._token_lag_ns.append(lag_ns if lag_ns < LONGEST_LAG_NS else LONGEST_LAG_NS)
+        if response is not None and (response.error or response.final):
+            self._conclude(response, arrived_ns)
+        elif (arrived := len(self._token_ids) + self._told_tokens) >= self._most_tokens:
+            self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(arrived))
+        elif len(self._token_ns) > self._most_responses:
+            self.give_up(Outcome.OTHER, too_many_responses(self._record.asked_output_tokens))
+
+    def usual(self) -> UsualRead | None:
+        """Takes further tokens like the last one, where no count of them ends the request."""
+        template = self._template
+        if template is None or not self._running or template.tokens != self._count or self._most_tokens != _NO_LIMIT:
+            return None
+        return UsualRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
+
+    def stream_ended(self, stream_end: StreamEnded) -> None:
+        self._end_unanswered(stream_end, bool(self._token_ns))
+        self._finish()
+
+    def _conclude(self, response: Response, arrived_ns: int) -> None:
+        """The server's last word."""
+        if response.error:
+            end(self._record, classify("", response.error), response.error, arrived_ns)
+            self._finish()
+            self._link.reset(self._stream_id)
+        else:
+            fault = negative_id(self._token_ids) or output_count_beyond(self._told_tokens, self._record.asked_output_tokens)
+            end_with_final(self._record, bool(self._token_ns), arrived_ns, fault)
+            self._finish()
+            self._link.release(self._stream_id)
+
+    def _finish(self) -> None:
+        """Put what came into the record, which knows its outcome."""
+        record = self._record
+        record.token_ns, record.token_lag_ns = self._token_ns.tolist(), self._token_lag_ns.tolist()
+        record.output_ids, record.coalesced = self._token_ids[: self._most_ids].tolist(), self._coalesced.tolist()
+        record.token_counts = []
+        for response, tokens in reversed(self._count_changes):
+            record.token_counts = [tokens] * (len(record.token_ns) - len(record.token_counts) - response) + record.token_counts
+        whole_text(record)
+        super()._finish()

@@ -1,0 +1,131 @@
+"""Questions: the calls beside the inference, by which a server describes itself and its model. Each has its own deadline and may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+
+from trtbench.system.foreign_text import names, shown
+
+_TYPE_NAMES = frozenset(model_config_pb2.DataType.keys())
+MOST_ANSWER_BYTES = 16 << 20  # a model configuration has some KiB, the index of a server of thousands of models less than 1 MiB
+_DETAIL_CHARACTERS = 200
+_LATE_S = 1.0
+_LATER_CALL_S = 2.0  # once one call has not been answered in its whole time
+CONSEQUENCES: Mapping[str, str] = {
+    "ModelReady": "whether the model is ready was not checked",
+    "ModelConfig": "the names of its tensors are from ModelMetadata, its batch size limit is unknown, and how it answers is assumed",
+    "ServerMetadata": "the server's version is unknown",
+    "ModelStatistics": "batches, queue times and compute times of the server are unknown",
+}
+"""What a run does not know without the answer of each call."""
+
+
+class Questions:
+    """`unanswered`: the calls that failed, by name, and what the server or gRPC said.
+
+    A server that lets `timeout_s` and a later call pass in silence is asked no further, nor one that keeps gRPC from its own deadlines.
+    """
+
+    def __init__(self, channel: Any, metadata: tuple[tuple[str, str], ...], timeout_s: float) -> None:
+        self.unanswered: dict[str, str] = {}
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        self._metadata, self._timeout_s = metadata, timeout_s
+        self._patience_s = timeout_s + _LATER_CALL_S
+
+    def ask(self, call: str, **fields: Any) -> Any:
+        """The answer of the KServe v2 call of that name; None when there is none."""
+        if self._patience_s <= 0:
+            self.unanswered[call] = "not asked, for the server left the calls before it without an answer"
+            return None
+        request = getattr(service_pb2, f"{call}Request")(**fields)
+        asked = getattr(self._stub, call).future(request, timeout=self._timeout_s, metadata=self._metadata)
+        try:
+            return asked.result(self._timeout_s + _LATE_S)
+        except grpc.RpcError as error:
+            self.unanswered[call] = self._why(error)
+        except grpc.FutureTimeoutError:  # gRPC is kept from its own deadline by a flood of PING
+            asked.cancel()
+            self.unanswered[call] = self._too_late()
+            self._patience_s = 0.0
+        return None
+
+    def config(self, model: str, version: str) -> Any:
+        """The model's inference.ModelConfig, or what of it follows from its metadata; None when the server gives neither."""
+        answer = self.ask("ModelConfig", name=model, version=version)
+        if answer is not None:
+            return answer.config
+        metadata = self.ask("ModelMetadata", name=model, version=version)
+        return None if metadata is None else _config_from(metadata)
+
+    def state(self, model: str, version: str) -> str:
+        """Why a model is not ready, in words that go on after its name; UnknownModel when the server has no such model."""
+        index = self.ask("RepositoryIndex")
+        if index is None:
+            return f"not ready, and the server does not say why (RepositoryIndex: {self.unanswered['RepositoryIndex']}); load it first"
+        rows = [row for row in index.models if row.name == model]
+        if not rows:
+            raise UnknownModelError(f"no model {shown(model)!r} there; it has {names({row.name for row in index.models})}")
+        of_version = [row for row in rows if row.version == version] if version else rows
+        said = [f"{_state(row.state)}{f' ({shown(row.reason)})' if row.reason else ''}" for row in of_version if row.state]
+        if said:
+            return f"not ready: {'; '.join(dict.fromkeys(said[:4]))}; load it first"
+        if version and any(row.state for row in rows):
+            return f"not ready; the versions that the server lists are {names({row.version or '-' for row in rows})}: give one of them"
+        return "not loaded: it lies in the server's repository (explicit model control); load it first"
+
+    def _why(self, error: Any) -> str:
+        code = error.code().name
+        if code == "DEADLINE_EXCEEDED":
+            return self._too_late()
+        details = shown(error.details() or "", _DETAIL_CHARACTERS)
+        return f"{code}: {details}" if details else code
+
+    def _too_late(self) -> str:
+        self._timeout_s, waited_s = min(self._timeout_s, _LATER_CALL_S), self._timeout_s
+        self._patience_s -= waited_s
+        return f"no answer within {waited_s:g} s"
+
+
+class UnknownModelError(LookupError):
+    """The server has no model of this name."""
+
+
+def notes(unanswered: Mapping[str, str]) -> list[str]:
+    """A sentence for each call whose answer the run goes on without."""
+    return [f"The server did not answer {call} ({why}): {CONSEQUENCES[call]}." for call, why in unanswered.items() if call in CONSEQUENCES]
+
+
+def remedy(unanswered: Mapping[str, str]) -> str:
+    """What to do about calls that must be answered."""
+    said = " ".join(unanswered.values())
+    if "restricted" in said or "UNAUTHENTICATED" in said or "PERMISSION_DENIED" in said:
+        return "the server wants credentials: give them as --header NAME:VALUE or --header-env NAME:VARIABLE (client.headers)"
+    if all(why.startswith("UNIMPLEMENTED") for why in unanswered.values()):
+        return "a gRPC server without KServe's inference service answers there: correct the port in --url (8001 by default)"
+    return "see the server's log, or give the port of Triton's gRPC endpoint in --url (8001 by default)"
+
+
+def _state(state: str) -> str:
+    return f"state {shown(state, 40)}"
+
+
+def _config_from(metadata: Any) -> Any:
+    """Tensors' names, types and shapes; that the model batches where its first input has an open leading dimension before another."""
+    config = model_config_pb2.ModelConfig(name=metadata.name)
+    batched = all(len(tensor.shape) > 1 and tensor.shape[0] == -1 for tensor in metadata.inputs)
+    config.max_batch_size = int(batched)
+    config.model_transaction_policy.decoupled = True
+    for described, tensors in ((metadata.inputs, config.input), (metadata.outputs, config.output)):
+        for tensor in described:
+            name = f"TYPE_{tensor.datatype.replace('BYTES', 'STRING')}"
+            known = name in _TYPE_NAMES
+            tensors.add(
+                name=tensor.name,
+                data_type=model_config_pb2.DataType.Value(name) if known else model_config_pb2.TYPE_INVALID,
+                dims=tensor.shape[1:] if batched else tensor.shape,
+            )
+    return config

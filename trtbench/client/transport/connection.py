@@ -1,0 +1,276 @@
+"""Link: one connection on the event loop. Reads are stamped and their messages handed to whoever waits on the stream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trtbench.client.http2.connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
+from trtbench.client.http2.frames import error_name
+from trtbench.client.http2.keepalive import Keepalive
+from trtbench.client.kserve.next_token_fast_path import UsualRead
+from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
+from trtbench.client.transport.receiver import NOBODY, Receiver
+from trtbench.client.transport.tls import TlsSession
+from trtbench.client.transport.write_buffer import Outflow
+from trtbench.system.clock import NS_PER_S, now_ns
+
+_BUFFER = bytearray(1 << 16)
+"""Every link of the process reads into it: what a read leaves over is kept in its WireConnection."""
+_BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
+
+_PING = b"trtbench"
+
+
+class LinkError(Exception):
+    """The connection was lost or could not be made; the message says how."""
+
+
+class Link:
+    """`cause` says why it was lost, "" while it stands. `on_free` hears that a stream has gone from it, or that it was lost.
+
+    `ready` is done when the server has sent its settings; LinkError when the link was lost before.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_goaway",
+        "_keepalive",
+        "_loop",
+        "_on_free",
+        "_outflow",
+        "_recv_into",
+        "_recvmsg_into",
+        "_retiring",
+        "_socket",
+        "_stamps",
+        "_streams",
+        "_tls",
+        "_usual",
+        "_wire",
+        "cause",
+        "ready",
+    )
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        wire: WireConnection,
+        stamps: KernelStamps | None,
+        tls: TlsSession | None,
+        silence_ns: int,
+        on_free: Callable[[Link], None],
+    ) -> None:
+        """Reads and writes from here on; `connected` is its own. Needs a running event loop. `silence_ns`: see Keepalive."""
+        self._loop = asyncio.get_running_loop()
+        self._socket, self._recv_into = connected, connected.recv_into
+        if stamps:
+            self._recvmsg_into = connected.recvmsg_into
+        self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
+        self._streams: dict[int, Receiver | None] = {}  # None: idle
+        self._retiring: set[int] = set()  # in use; to be closed with their request
+        self._closing: set[int] = set()  # closed by us; the server has yet to end them
+        self._outflow = Outflow(self._loop, connected, self._write_failed)
+        self._usual: UsualRead | None = None
+        self._goaway = ""
+        self._keepalive = Keepalive(silence_ns, now_ns())
+        self.cause = ""
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(connected, self._on_readable)
+        self._take(b"", self._keepalive.heard_ns, None)  # TLS may have decrypted the first frames with the handshake's last bytes
+
+    def room(self, most_streams: int) -> bool:
+        """Whether it takes another stream, with `most_streams` of ours on it."""
+        return not self.cause and self.streams < most_streams and self._wire.can_open
+
+    @property
+    def streams(self) -> int:
+        """Those that serve, or may."""
+        return len(self._streams) - len(self._closing)
+
+    def open_stream(self, path: str) -> int:
+        """An idle stream to a method; the server hears of it with the next `flush` or `send`. Only where there is room."""
+        stream_id = self._wire.open_stream(path)
+        self._streams[stream_id] = None
+        return stream_id
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Whether the stream still stands and nobody waits on it."""
+        return stream_id in self._streams and self._streams[stream_id] is None
+
+    def send(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
+        """Send on an idle stream; the instant just before the socket got it. `end_stream`: it is the last message of our side."""
+        self._streams[stream_id] = receiver
+        self._wire.send_message(stream_id, message, end_stream)
+        sent_ns = now_ns()
+        self.flush()
+        return sent_ns
+
+    def release(self, stream_id: int) -> None:
+        """Its receiver is through: the stream is idle, unless it has ended, the server is going away or it was to be its last."""
+        if stream_id in self._streams:
+            self._streams[stream_id] = None
+            if self._goaway:
+                self.reset(stream_id)
+            elif stream_id in self._retiring:
+                self.close_stream(stream_id)
+
+    def retire_streams(self) -> None:
+        """Close those that are idle now, the others when their receiver is through."""
+        for stream_id, receiver in list(self._streams.items()):
+            if receiver is None:
+                self.close_stream(stream_id)
+            elif stream_id not in self._closing:
+                self._retiring.add(stream_id)
+
+    def reset(self, stream_id: int) -> None:
+        """Cancel a stream; nothing when it has ended."""
+        if self._streams.pop(stream_id, self) is self:
+            return
+        self._forget(stream_id)
+        self._settle()
+        self._wire.reset(stream_id)
+        self.flush()
+        self._stream_gone()
+
+    def check(self, instant_ns: int) -> None:
+        """Ask a silent connection with requests in flight whether it lives, and give it up when it has not answered."""
+        self._settle()
+        step = self._keepalive.check(instant_ns, any(self._streams.values()))
+        if step == "ping":
+            self._wire.ping(_PING)
+            self.flush()
+        elif step == "lost":
+            self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive.silence_ns / NS_PER_S:g} s")
+
+    def flush(self) -> None:
+        """Hand the socket what may be sent."""
+        output = self._wire.take_output()
+        if self._tls:
+            output = self._tls.encrypt(output)
+        if output and not self.cause:
+            self._outflow.write(output)
+            if not self._wire.replied(self._outflow.is_clear):
+                self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no answer")
+
+    def lose(self, cause: str) -> None:
+        """Close the connection; every request on it ends."""
+        if self.cause:
+            return
+        self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
+        self._loop.remove_reader(self._socket)
+        self._outflow.close()
+        self._socket.close()
+        if not self.ready.done():
+            self.ready.set_exception(LinkError(self.cause))
+        receivers, self._streams = list(self._streams.values()), {}
+        self._closing.clear()
+        for receiver in receivers:
+            if receiver is not None:
+                receiver.connection_lost(self.cause)
+        self._on_free(self)
+
+    def _on_readable(self) -> None:
+        lag_ns = None
+        try:
+            if self._stamps is None:
+                size = self._recv_into(_BUFFER)
+                arrived_ns = read_ns = now_ns()
+            else:
+                size, control, _, _ = self._recvmsg_into(_BUFFERS, CONTROL_BYTES)
+                read_ns = now_ns()
+                arrived_ns = self._stamps.arrival(control, read_ns)
+                lag_ns = read_ns - arrived_ns
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lose(f"connection broken: {error.strerror or error}")
+            return
+        if not size:
+            self.lose("connection closed by the server")
+            return
+        self._keepalive.heard_ns = read_ns
+        if self._usual is not None:
+            if self._usual.take(_BUFFER, size, arrived_ns, lag_ns):
+                return
+            self._settle()
+        self._take(_VIEW[:size], arrived_ns, lag_ns)
+
+    def _take(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
+        fault = ""
+        events: Sequence[Any]
+        try:
+            events = self._wire.receive(self._tls.decrypt(data) if self._tls else data)
+        except WireError as error:
+            events, fault = error.events, f"HTTP/2 broken: {error_name(error.code)}: {error}"
+        except ssl.SSLError as error:
+            events, fault = (), f"TLS broken: {error.reason or error}"
+        alone = len(events) == 1
+        for event in events:
+            if type(event) is not tuple:
+                self._handle(event)
+                continue
+            stream_id, message = event
+            receiver = self._streams.get(stream_id)
+            if receiver is not None:
+                receiver.take(message, arrived_ns, lag_ns, alone)
+                if alone and len(self._streams) == 1 and not self._tls and self._wire.between_messages(stream_id):
+                    self._usual = receiver.usual()
+            else:  # nobody asked: the next request on this stream must not get it
+                self.reset(stream_id)
+        self.flush()
+        if fault:
+            self.lose(fault)
+
+    def _settle(self) -> None:
+        """Let HTTP/2 know what was read past it; the next read is parsed."""
+        usual, self._usual = self._usual, None
+        if usual:
+            self._wire.took(usual.stream_id, usual.flow_bytes)
+
+    def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
+        if isinstance(event, StreamEnded):
+            receiver = self._streams.pop(event.stream_id, None)
+            self._forget(event.stream_id)
+            if receiver is not None:
+                receiver.stream_ended(event)
+            self._stream_gone()
+        elif isinstance(event, GoAway):
+            self._goaway = f"GOAWAY {error_name(event.code)} {event.debug}".rstrip()
+            for stream_id in [stream_id for stream_id in self._streams if self.is_idle(stream_id)]:
+                self.reset(stream_id)
+            self._stream_gone()
+        elif isinstance(event, SettingsReceived):
+            if not self.ready.done():
+                self.ready.set_result(None)
+        else:  # a Pong
+            self._keepalive.ponged()
+
+    def close_stream(self, stream_id: int) -> None:
+        """Say that an idle stream gets no further request.
+
+        Not by a reset: Triton was seen to keep a model for good when one came just as a request of it ended.
+        """
+        self._retiring.discard(stream_id)
+        self._closing.add(stream_id)
+        self._streams[stream_id] = NOBODY
+        self._wire.end(stream_id)
+        self.flush()
+        self._on_free(self)
+
+    def _forget(self, stream_id: int) -> None:
+        self._retiring.discard(stream_id)
+        self._closing.discard(stream_id)
+
+    def _stream_gone(self) -> None:
+        if self._goaway and not self._streams:
+            self.lose("connection closed")
+        self._on_free(self)
+
+    def _write_failed(self, error: OSError) -> None:
+        """What the server said before it went away may still wait to be read."""
+        self._on_readable()
+        self.lose(f"connection broken: {error.strerror or error}")

@@ -1,0 +1,133 @@
+"""Dialer: opens connections to the server: name, TCP, TLS, HTTP/2 settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from trtbench.client.http2.connection import WireConnection
+from trtbench.client.transport import kernel_timestamps
+from trtbench.client.transport.connection import Link, LinkError
+from trtbench.client.transport.kernel_timestamps import KernelStamps
+from trtbench.client.transport.tls import TlsSession, client_context
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.headers import metadata_of
+from trtbench.system.clock import seconds_ns
+
+_STEP_S = 5.0  # longest wait in each step
+_READ_BYTES = 1 << 16
+_T = TypeVar("_T")
+
+
+class Dialer:
+    """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` or a header does not do."""
+
+    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
+        """`max_message_bytes`: the longest message that the server may send."""
+        self.url = url
+        self._max_message_bytes = max_message_bytes
+        host, _, self._port = url.rpartition(":")
+        self._host = host.strip("[]")
+        self._stamps = kernel_stamps
+        self._silence_ns = seconds_ns(settings.keepalive_s)
+        self._metadata = metadata_of(settings.headers)
+        self._context = client_context(settings.tls) if settings.tls else None
+        self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
+        self._addresses: list[tuple[int, Any]] = []
+        self._hint = "is this its gRPC port?"
+        if settings.tls is None:
+            self._hint = f"does it want TLS (client.tls), or {self._hint}"
+        elif settings.tls.certificate is None:
+            self._hint = f"does it want a client's certificate (client.tls.certificate), or {self._hint}"
+
+    async def dial(self, on_free: Callable[[Link], None]) -> Link:
+        """A link whose server has told its settings. LinkError says which step failed and why."""
+        connected = await self._connect()
+        try:
+            tls = await _in_time(self._shake_hands(connected, self._context), "TLS handshake") if self._context else None
+        except BaseException:
+            connected.close()
+            raise
+        wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes, self._metadata)
+        link = Link(connected, wire, self._stamps, tls, self._silence_ns, on_free)
+        try:
+            await _in_time(link.ready, "HTTP/2 settings")
+        except LinkError as error:
+            link.lose("given up before it was ready")
+            raise LinkError(f"no HTTP/2 with {self.url}: {error}; {self._hint}") from error
+        except BaseException:
+            link.lose("given up before it was ready")
+            raise
+        if not link.room(1):
+            link.lose("the server allows no stream on a new connection")
+            raise LinkError(link.cause)
+        return link
+
+    async def _connect(self) -> socket.socket:
+        """Over the first address that answers."""
+        if not self._addresses:
+            self._addresses = await self._resolve()
+        fault = ""
+        for family, address in self._addresses:
+            connecting = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                connecting.setblocking(False)
+                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._stamps:
+                    kernel_timestamps.enable(connecting)
+                await _in_time(asyncio.get_running_loop().sock_connect(connecting, address), "TCP connection")
+                return connecting
+            except (OSError, LinkError) as error:
+                connecting.close()
+                fault = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            except BaseException:
+                connecting.close()
+                raise
+        raise LinkError(f"failed to connect to {self.url}: {fault}")
+
+    async def _resolve(self) -> list[tuple[int, Any]]:
+        try:
+            found = asyncio.get_running_loop().getaddrinfo(self._host, int(self._port), type=socket.SOCK_STREAM)
+            return [(family, address) for family, _, _, _, address in await _in_time(found, "DNS")]
+        except socket.gaierror as error:
+            raise LinkError(f"DNS: the host of {self.url} has no address ({error.strerror})") from error
+        except ValueError as error:
+            raise LinkError(f"{self.url} is not host:port") from error
+
+    async def _shake_hands(self, connected: socket.socket, context: ssl.SSLContext) -> TlsSession:
+        loop = asyncio.get_running_loop()
+        session = TlsSession(context, self._name or self._host)
+        try:
+            received = b""
+            while not session.shake_hands(received):
+                await loop.sock_sendall(connected, session.take_output())
+                received = await loop.sock_recv(connected, _READ_BYTES)
+                if not received:
+                    raise LinkError("TLS: the server closed the connection in the handshake: does it speak TLS?")
+            await loop.sock_sendall(connected, session.take_output())
+        except ssl.SSLError as error:
+            raise LinkError(f"TLS: {_explain(error)}") from error
+        except OSError as error:
+            raise LinkError(f"TLS: the connection broke in the handshake ({error.strerror or error})") from error
+        if session.protocol != "h2":
+            raise LinkError(f"TLS: the server does not offer HTTP/2 (ALPN chose {session.protocol or 'nothing'}): is this its gRPC port?")
+        return session
+
+
+async def _in_time(step: Awaitable[_T], name: str) -> _T:
+    try:
+        return await asyncio.wait_for(step, _STEP_S)
+    except asyncio.TimeoutError as error:  # no OSError before Python 3.11
+        raise LinkError(f"{name}: no answer within {_STEP_S:g} s") from error
+
+
+def _explain(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted ({error.verify_message})"
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return f"the server does not speak TLS ({error.reason})"
+    return str(error.reason or error)

@@ -1,0 +1,224 @@
+"""Pool: the streams that requests are sent on, spread over connections."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import resource
+from pathlib import Path
+from typing import Any
+
+from trtbench.client.served_version import ServedVersion
+from trtbench.client.transport.connection import Link, LinkError
+from trtbench.client.transport.connector import Dialer
+from trtbench.client.transport.stream import MOST_BYTES, Stream
+
+_FEW_STREAMS, _MOST_STREAMS = 1, 8
+_MANY = 4_000
+"""Streams of a process up to which each has a connection of its own: its stamps are then exact."""
+_DIALS_AT_ONCE = 32
+SPARE_FILES = 64  # for all else that a process opens
+
+
+class TooManyFilesError(LinkError):
+    """A limit of this machine, whatever the server is."""
+
+
+class Pool:
+    """A stream whose request completed serves the next one, the last used first, until it has carried as much as a proxy may allow
+    (stream.py) or `requests_per_stream`; after any other end it is dropped.
+
+    To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
+    would show it as latency of the server.
+
+    A stream serves one version of a model: Triton keeps a replaced version, with its memory, while a stream that used it stays open.
+    """
+
+    def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None, requests_per_stream: int | None = None) -> None:
+        """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
+        self._dialer, self._path, self._asked = dialer, path, streams_per_connection
+        self._requests_per_stream, self._most_bytes = requests_per_stream, MOST_BYTES
+        self._links: set[Link] = set()
+        self._roomy: dict[Link, None] = {}  # ordered: may have room, the newest last
+        self._idle: list[Stream] = []
+        self._dials: set[asyncio.Task[None]] = set()
+        self._dial: asyncio.Task[None] | None = None
+        self._claims = 0  # of those who wait for `_dial`
+        self._prepared = 0
+        self._opened = self._lost = self._renewals = self._retired = 0
+        self._served = ServedVersion()
+        self._last_loss = ""
+        self._closed = False
+
+    def stream_at_hand(self, request_bytes: int = 0, fresh: bool = False) -> Stream | None:
+        """An idle stream on a connection that stands, to be sent on at once; None where a connection is wanting.
+
+        `fresh`: one that has served no request, where there can be one.
+        """
+        if fresh:
+            return self._new_stream() or self._idle_stream(request_bytes)
+        return self._idle_stream(request_bytes) or self._new_stream()
+
+    async def more_room(self) -> None:
+        """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. LinkError."""
+        if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
+            self._dial, self._claims = asyncio.create_task(self._open()), 0
+            self._dials.add(self._dial)
+            self._dial.add_done_callback(self._dialled)
+        self._claims += 1
+        await asyncio.shield(self._dial)
+
+    def keep(self, stream: Stream, version: str, sent_ns: int, request_bytes: int = 0) -> None:
+        """Its request of so many bytes, sent at `sent_ns`, was completed by a `version` of the model."""
+        stream.wear.answered(request_bytes)
+        if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
+            self._idle.append(stream)
+        else:
+            self._retire(stream)
+            if successor := self._new_stream():
+                successor[0].flush()  # opened ahead of the next request
+                self._idle.append(successor)
+        if self._served.replaced_by(version, sent_ns):
+            self.renew()
+
+    def cut_off(self, stream: Stream) -> None:
+        """It was ended from afar as it carried a further request: no other is to carry as much."""
+        self._most_bytes = min(self._most_bytes, stream.wear.sent_bytes)
+
+    def renew(self) -> None:
+        """Close every stream, those in use with their request, and open as many anew."""
+        idle, self._idle = len(self._idle), []
+        for link in list(self._links):
+            link.retire_streams()
+        self._renewals += 1
+        self._open_ahead(sum(link.streams for link in self._links) + idle)
+
+    async def prepare(self, streams: int) -> None:
+        """Open so many, idle, less those there are. LinkError when that cannot be."""
+        self._prepared = streams
+        self._roomy.update(dict.fromkeys(self._links))  # the number of streams may now allow more on each
+        missing_before = streams + 1
+        while missing := self._open_ahead(streams):
+            if missing >= missing_before:
+                raise LinkError(f"connections are lost as fast as they are made: {self._last_loss}")
+            missing_before, links = missing, math.ceil(missing / self._per_connection)
+            _check_files(links)
+            await self._dial_many(links)
+
+    def check(self, instant_ns: int) -> None:
+        """See to silent connections; to be called about as often as a second."""
+        for link in list(self._links):
+            link.check(instant_ns)
+
+    async def close(self) -> None:
+        self._closed = True
+        for dial in self._dials:
+            dial.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
+        for link in list(self._links):
+            link.lose("closed by the client")
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "connections": len(self._links),
+            "connections_opened": self._opened,
+            "connections_lost": self._lost,
+            "last_loss": self._last_loss,
+            "streams_renewed": self._renewals,
+            "streams_retired": self._retired,
+            "streams_per_connection": self._per_connection,
+        }
+
+    @property
+    def _per_connection(self) -> int:
+        return streams_per_connection(self._asked, max(self._prepared, len(self._links)))
+
+    def _idle_stream(self, request_bytes: int) -> Stream | None:
+        """The one used last, while the server keeps it open and it may carry the request."""
+        while self._idle:
+            stream = self._idle.pop()
+            link, stream_id = stream
+            if link.is_idle(stream_id):
+                if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
+                    return stream
+                self._retire(stream)
+        return None
+
+    def _retire(self, stream: Stream) -> None:
+        link, stream_id = stream
+        if link.is_idle(stream_id):
+            link.close_stream(stream_id)
+            self._retired += 1
+
+    def _new_stream(self) -> Stream | None:
+        """On a connection with room."""
+        most = self._per_connection
+        while self._roomy:
+            link = next(reversed(self._roomy))
+            if link.room(most):
+                return Stream.opened(link, link.open_stream(self._path))
+            del self._roomy[link]
+        return None
+
+    def _dialled(self, dial: asyncio.Task[None]) -> None:
+        self._dials.discard(dial)
+        if not dial.cancelled():
+            dial.exception()  # those who wait have it; there may be none left
+
+    async def _open(self) -> None:
+        link = await self._dialer.dial(self._freed)
+        self._links.add(link)
+        self._roomy[link] = None
+        self._opened += 1
+
+    async def _dial_many(self, links: int) -> None:
+        """A few at a time: a server's queue of new connections is short."""
+        left = iter(range(links))
+
+        async def some() -> None:
+            for _ in left:
+                await self._open()
+
+        dials = [asyncio.ensure_future(some()) for _ in range(min(links, _DIALS_AT_ONCE))]
+        try:
+            await asyncio.gather(*dials)
+        finally:
+            for dial in dials:
+                dial.cancel()
+
+    def _open_ahead(self, streams: int) -> int:
+        """Idle streams wherever there is room; how many are missing then."""
+        missing = streams - sum(link.streams for link in self._links)
+        while missing > 0 and (stream := self._new_stream()):
+            stream[0].flush()
+            self._idle.append(stream)
+            missing -= 1
+        return max(missing, 0)
+
+    def _freed(self, link: Link) -> None:
+        if not link.cause:
+            self._roomy[link] = None
+        elif link in self._links:
+            self._links.discard(link)
+            self._roomy.pop(link, None)
+            if not self._closed:
+                self._lost += 1
+                self._last_loss = link.cause
+
+
+def streams_per_connection(asked: int | None, streams: int) -> int:
+    """Of a process with so many streams at once."""
+    return asked or (_FEW_STREAMS if streams <= _MANY else _MOST_STREAMS)
+
+
+def _check_files(connections: int) -> None:
+    """TooManyFilesError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = len(list(Path("/dev/fd").iterdir())) + connections + SPARE_FILES
+    if resource.RLIM_INFINITY != hard < needed:
+        raise TooManyFilesError(
+            f"{connections} more connections need {needed} open files, the limit is {hard} (RLIMIT_NOFILE): "
+            f"raise it (`ulimit -n {needed}`), set client.streams_per_connection higher, or use more client.workers"
+        )
+    if resource.RLIM_INFINITY != soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,0 +1,107 @@
+"""`python -m trtbench.engine.tensorrt.build PLAN.json`: build a TensorRT plan from ONNX, in a process of its own.
+
+The only file that imports tensorrt. The network is strongly typed, so that its ONNX alone says what runs in which precision: this
+holds for TensorRT 10, where the flags of precision are deprecated, and for 11, which has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorrt as trt
+
+
+class TensorRtError(RuntimeError):
+    """TensorRT refused; the message says in which step."""
+
+
+def parse(builder: Any, onnx: str, logger: Any) -> Any:
+    """The network of a file; its parser must live as long as it does, so both are returned."""
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(onnx):
+        errors = "; ".join(parse_error(parser.get_error(index)) for index in range(parser.num_errors))
+        raise TensorRtError(f"TensorRT {trt.__version__} does not read {Path(onnx).name}: {errors}")
+    return network, parser
+
+
+def parse_error(error: Any) -> str:
+    """With its operator and node, which TensorRT's own description often leaves out."""
+    where = " ".join(filter(None, (error.node_operator(), error.node_name())))
+    return f"{where}: {error.desc()}" if where else str(error.desc())
+
+
+def configure(builder: Any, plan: dict[str, Any]) -> Any:
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan["workspace_bytes"])
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # layers.json; it costs no time when the plan runs
+    profile = builder.create_optimization_profile()
+    for name in plan["inputs"]:
+        profile.set_shape(name, *map(tuple, plan["shapes"]))
+    config.add_optimization_profile(profile)
+    cache = config.create_timing_cache(kept_timings(Path(plan["timing_cache"])))
+    config.set_timing_cache(cache, ignore_mismatch=False)  # one of another machine is not taken; then all is timed anew
+    return config
+
+
+def kept_timings(path: Path) -> bytes:
+    """Of earlier builds; empty where there are none, or they cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def keep_timings(config: Any, path: Path) -> None:
+    """For later builds. A cache that cannot be written costs them time, not this build its plan."""
+    written = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written.write_bytes(config.get_timing_cache().serialize())
+        written.replace(path)  # at once: a build beside this one reads a whole file
+    except OSError as error:
+        print(f"the timing cache {path} is not kept: {error}", file=sys.stderr)
+
+
+def describe(serialized: Any, logger: Any, layers: Path) -> dict[str, Any]:
+    """What the plan says of itself, read back as a server would; its layers go to a file."""
+    engine = trt.Runtime(logger).deserialize_cuda_engine(serialized)
+    if engine is None:
+        raise TensorRtError("the plan that was built cannot be read back")
+    layers.write_text(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON), encoding="utf-8")
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    return {
+        "tensors": {
+            name: {
+                "mode": engine.get_tensor_mode(name).name.lower(),
+                "datatype": engine.get_tensor_dtype(name).name,
+                "dims": list(engine.get_tensor_shape(name)),
+            }
+            for name in names
+        },
+        "layers": engine.num_layers,
+    }
+
+
+def build(plan: dict[str, Any]) -> None:
+    logger = trt.Logger(trt.Logger.INFO)
+    builder = trt.Builder(logger)
+    network, _parser = parse(builder, plan["onnx"], logger)
+    config = configure(builder, plan)
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise TensorRtError("TensorRT built no plan; what it lacks stands above")
+    Path(plan["output"]).write_bytes(serialized)
+    keep_timings(config, Path(plan["timing_cache"]))
+    Path(plan["facts"]).write_text(json.dumps(describe(serialized, logger, Path(plan["layers"]))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except TensorRtError as error:
+        sys.exit(str(error))

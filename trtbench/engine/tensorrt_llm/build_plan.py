@@ -1,0 +1,102 @@
+"""What a build does, as data: the LLM API's keywords, or the command lines of trtllm-build's two steps. Reading it needs no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtbench.engine.spec import EngineSpec
+from trtbench.engine.tensorrt_llm.quantisation import QUANTISATIONS, algorithm, llm_api_quantises
+from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, TensorRtLlm
+from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+
+LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
+
+
+@dataclass(frozen=True)
+class LlmApiBuild:
+    """Keywords of the LLM API's classes, as JSON values; `engine/tensorrt_llm/build.py` makes the objects in a process of its own.
+
+    Plugins keep the command line's words; enable and disable become true, and false or null, there. `workspace`: an empty directory in
+    which the LLM API builds.
+    """
+
+    llm_module: str
+    llm: dict[str, Any]
+    build_config: dict[str, Any]
+    plugin_config: dict[str, Any]
+    quant_config: dict[str, Any] = field(default_factory=dict)
+    calib_config: dict[str, Any] = field(default_factory=dict)
+    output: str = ""
+    workspace: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
+    """`llm_api` or `trtllm_build`: the latter for more than one rank (a process each, no MPI session of ours), and where it must be."""
+    if options.route != "auto":
+        return options.route
+    return "llm_api" if options.ranks == 1 and llm_api_quantises(dtype, options, architecture) else "trtllm_build"
+
+
+def llm_api_variables(options: BuildOptions) -> dict[str, str]:
+    """Environment of the LLM API's process.
+
+    TensorRT-LLM's Python logger is at level error unless it is told otherwise: without INFO no step, second or memory is printed.
+    Of one rank the runtime that it starts stays in the process: no MPI worker is spawned, which fails in some containers.
+    """
+    return {"TLLM_LOG_LEVEL": "INFO"} | ({"TLLM_WORKER_USE_SINGLE_PROCESS": "1"} if options.ranks == 1 else {})
+
+
+def plugins(spec: EngineSpec) -> dict[str, str]:
+    """Plugin flags by their names on the command line."""
+    options, found = spec.build, {}
+    if spec.dtype != "fp8":
+        found["gemm_plugin"] = "auto"  # TensorRT-LLM's advice for all but FP8
+    if options.kv_block_tokens:
+        found["tokens_per_block"] = str(options.kv_block_tokens)
+    if options.paged_context_fmha is not None:
+        found["use_paged_context_fmha"] = "enable" if options.paged_context_fmha else "disable"
+    return found | options.plugins
+
+
+def llm_api_build(
+    spec: EngineSpec, release: TensorRtLlm, checkpoint: Path, output: Path, calibration: tuple[Path, int] | None
+) -> LlmApiBuild:
+    """`calibration`: its directory and the number of its texts, where the build calibrates."""
+    options = spec.build
+    quantised = {"quant_algo": algorithm(spec.dtype, options)}
+    if options.kv_dtype != "auto":
+        quantised["kv_cache_quant_algo"] = options.kv_dtype.upper()
+    return LlmApiBuild(
+        llm_module=ENGINE_LLM[release.line],
+        llm={
+            "model": str(checkpoint),
+            "dtype": QUANTISATIONS[spec.dtype].compute,
+            "tensor_parallel_size": options.tp,
+            "pipeline_parallel_size": options.pp,
+            "load_format": "dummy" if options.dummy_weights else "auto",
+            **_limits(options),  # again: 1.2's own defaults would else be over them, which one text clamps, another refuses
+        },
+        build_config=_limits(options),
+        plugin_config=plugins(spec),
+        quant_config=quantised if any(quantised.values()) else {},
+        calib_config={"calib_dataset": str(calibration[0]), "calib_batches": calibration[1]} if calibration else {},
+        output=str(output),
+    )
+
+
+def trtllm_build_command(spec: EngineSpec, program: str, checkpoint: Path, output: Path) -> list[str]:
+    """argv of trtllm-build on the TensorRT-LLM checkpoint in `checkpoint`."""
+    options = spec.build
+    source = ["--model_config", str(checkpoint / "config.json")] if options.dummy_weights else ["--checkpoint_dir", str(checkpoint)]
+    limits = {name: str(value) for name, value in _limits(options).items()}
+    flags = limits | {"workers": str(options.workers or options.ranks)} | plugins(spec)
+    return [program, *source, "--output_dir", str(output), *(word for name, value in flags.items() for word in (f"--{name}", value))]
+
+
+def _limits(options: BuildOptions) -> dict[str, int]:
+    return {name: value for name in LIMITS if (value := getattr(options, name)) is not None}

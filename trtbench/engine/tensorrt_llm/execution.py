@@ -1,0 +1,111 @@
+"""Carries out the plan of a TensorRT-LLM build: every step is a process, every line it prints is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trtbench.engine.checkpoint import cache_folder, publish
+from trtbench.engine.child import run_logged, scratch_beside
+from trtbench.engine.spec import BuildJob, BuildLog, EngineError
+from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer
+from trtbench.engine.tensorrt_llm.build_plan import llm_api_build, llm_api_variables, route, trtllm_build_command
+from trtbench.engine.tensorrt_llm.calibration_texts import misread_as, read_texts, texts_sha256, write_texts
+from trtbench.engine.tensorrt_llm.quantisation import SMOOTHQUANT_ALPHA, algorithm, calibrates, checkpoint_command
+from trtbench.engine.tensorrt_llm.versions import TensorRtLlm
+from trtbench.system.leftovers import sweep_directory, temporary_directory
+
+BUILD_LOG = "build.log"
+STEPS_FILE = "llm_api_steps.json"
+RUNTIME_ERROR_FILE = "llm_api_runtime_error.txt"
+
+
+@dataclass(frozen=True)
+class Execution:
+    job: BuildJob
+    release: TensorRtLlm
+    examples: Path | None
+    architecture: str
+    log: BuildLog
+
+    def run(self) -> None:
+        """Fill the job's output; EngineError when a step fails: its log stays in the cache, and so do the steps before it."""
+        printed = cache_folder("build-logs") / f"{self.job.output.name.lstrip('.')}.log"
+        printed.unlink(missing_ok=True)  # of a build that failed under our process id, which in a container is often the same
+        with scratch_beside(self.job.output) as scratch:
+            calibration = self._calibration(scratch)
+            if route(self.job.spec.dtype, self.job.spec.build, self.architecture) == "llm_api":
+                self._by_llm_api(scratch, calibration, printed)
+            else:
+                self._by_programs(scratch, calibration, printed)
+        copy_tokenizer(self.job.checkpoint, self.job.output)
+        shutil.move(printed, self.job.output / BUILD_LOG)
+
+    def _calibration(self, scratch: Path) -> tuple[Path, int] | None:
+        if not calibrates(self.job.spec.dtype, self.job.spec.build):
+            return None
+        if word := misread_as(scratch):
+            raise EngineError(
+                f"the path {scratch} has {word!r} in it, by which TensorRT-LLM would take the calibration texts for that data set: "
+                "name another directory for engines with --output"
+            )
+        texts = read_texts(self.job.spec.build)
+        return write_texts(texts, scratch), len(texts)
+
+    def _by_llm_api(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
+        build = llm_api_build(self.job.spec, self.release, self.job.checkpoint, self.job.output, calibration)
+        plan, workspace = scratch / "plan.json", scratch / "workspace"
+        workspace.mkdir()
+        build = replace(build, workspace=str(workspace))
+        plan.write_text(json.dumps(build.as_json()), encoding="utf-8")
+        with self.log.step(f"build by TensorRT-LLM {self.release.text}'s LLM API ({self._what()})"):
+            command = [sys.executable, "-m", "trtbench.engine.tensorrt_llm.build", str(plan)]
+            run_logged(command, printed, scratch, llm_api_variables(self.job.spec.build))
+
+    def _by_programs(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
+        converted = self._converted(scratch, calibration, printed)
+        program = shutil.which("trtllm-build")
+        if not program:
+            raise EngineError("trtllm-build is not on PATH")
+        with self.log.step(f"trtllm-build {self.release.text} ({self._what()})"):
+            command = trtllm_build_command(self.job.spec, str(Path(program).absolute()), converted, self.job.output)
+            run_logged(command, printed, scratch)
+
+    def _converted(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> Path:
+        """The TensorRT-LLM checkpoint, from the cache or made: hours of calibration are not lost when the build after it fails."""
+        path = cache_folder("trtllm-checkpoints") / f"{self.job.spec.dtype}-{self._converted_key()}"
+        if path.is_dir():
+            return path
+        if not self.examples:
+            raise EngineError("TensorRT-LLM's examples are not found; name their directory in TRTLLM_EXAMPLES")
+        spec = self.job.spec
+        sweep_directory(path.parent)
+        with temporary_directory(".making-", path.parent) as making:
+            made = Path(making) / "checkpoint"
+            command = checkpoint_command(spec.dtype, spec.build, self.architecture, self.examples, self.job.checkpoint, made, calibration)
+            with self.log.step(f"make a TensorRT-LLM checkpoint ({self._what()})"):
+                run_logged(command, printed, scratch)
+            publish(made, path)
+        return path
+
+    def _converted_key(self) -> str:
+        options = self.job.spec.build
+        shared = {"kv_dtype", "tp", "pp", "smoothquant", "dummy_weights"}
+        key = options.model_dump(include=shared) | {
+            "checkpoint": self.job.checkpoint_sha256,
+            "dtype": self.job.spec.dtype,
+            "release": self.release.text,
+            "texts": texts_sha256(read_texts(options)) if calibrates(self.job.spec.dtype, options) else None,
+            "alpha": SMOOTHQUANT_ALPHA,
+        }
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _what(self) -> str:
+        options = self.job.spec.build
+        kv = f", {options.kv_dtype} KV cache" if options.kv_dtype != "auto" else ""
+        ranks = f", tp {options.tp} x pp {options.pp}" if options.ranks > 1 else ""
+        return f"{algorithm(self.job.spec.dtype, options) or self.job.spec.dtype}{kv}{ranks}"

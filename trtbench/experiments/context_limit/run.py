@@ -1,0 +1,214 @@
+"""Search one running deployment's context limit: sends the trials, keeps their records, watches the server and the memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trtbench.client.kserve.dealing_client import open_client
+from trtbench.client.kserve.messages import NO_END_ID
+from trtbench.client.protocol import ConnectError, Limits
+from trtbench.experiments.context_limit.search import Ended, Phase, Trial, find_limits
+from trtbench.experiments.context_limit.spec import ContextLimit
+from trtbench.load.recorder import Recorder
+from trtbench.plan.plan import PlannedPrompt
+from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.run.load_run import ServerUnderLoad, sampler_config
+from trtbench.run.log import RunLog
+from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.server.log_mark import LogMark
+from trtbench.serving.server.server import ServerError
+from trtbench.system.clock import now_ns, seconds_ns
+from trtbench.system.interrupts import interrupts_call
+from trtbench.system.memory import MemoryBound, oom_kills, tightest_bound
+from trtbench.telemetry.sampler import Sampler
+
+_WATCH_S = 0.05
+_SETTLE_S = 1.0  # longest wait for KV blocks to come back after a failure
+_HEALTH_TOKENS = 8
+_HEALTH_TRIES = 3
+
+
+def search_limit(
+    server: ServerUnderLoad,
+    scenario: Scenario,
+    asked: ContextLimit,
+    prompts: PromptSource,
+    directory: DeploymentDirectory,
+    log: RunLog,
+) -> tuple[Ended, int | None]:
+    """Run `scenario.context_limit` against `server`; (how it ended, the signal that interrupted it if any).
+
+    ServerError when the server is not reached, OSError when records cannot be written.
+    """
+    deployed = directory.read_json("deployment.json")
+    block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
+    longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)
+    bounds = {name: deployed[name] for name in ("max_positions", "longest_prompt_tokens")}
+    facts = bounds | {"block_tokens": block_tokens, "longest_tokens": longest_tokens}
+    log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
+    recorder = Recorder(directory.requests_jsonl())
+    try:
+        with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
+            sampler.wait_ready()
+            trials = _Trials(server, scenario, asked, prompts, recorder, sampler, sorted(directory.path.glob("server*.log")))
+            ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
+        log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
+        if ended == "server_lost" and server.death and (death := server.death()):
+            log.event("server_lost", directory.name, **death.facts())
+        return ended, signum
+    finally:
+        recorder.close()
+        directory.seal()
+
+
+class _Trials:
+    def __init__(
+        self,
+        server: ServerUnderLoad,
+        scenario: Scenario,
+        asked: ContextLimit,
+        prompts: PromptSource,
+        recorder: Recorder,
+        sampler: Sampler,
+        logs: Sequence[Path],
+    ) -> None:
+        self._server, self._scenario, self._asked, self._prompts = server, scenario, asked, prompts
+        self._recorder, self._sampler, self._logs = recorder, sampler, logs
+        self._trials, self._numbers = count(), count()
+        self._why: Ended | None = None
+        self._memory: MemoryBound | None = None  # what ran short
+
+    async def run(self, longest_tokens: int, block_tokens: int, deployment: str, log: RunLog) -> tuple[Ended, int | None]:
+        task = asyncio.current_task()
+        assert task
+
+        def interrupt(signum: int) -> None:
+            log.event("interrupted", deployment, level=2)
+            task.cancel()
+
+        self._client = open_client(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
+        caught: list[int] = []
+        try:
+            with interrupts_call(interrupt) as caught:
+                await self._client.prepare(max(self._asked.concurrency))
+                await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
+                ended = await find_limits(
+                    self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
+                )
+        except ConnectError as error:
+            raise ServerError(str(error)) from error
+        except asyncio.CancelledError:
+            if not caught:
+                raise
+            ended = "interrupted"
+        finally:
+            await self._client.close()
+        log.event("context_search_finished", deployment, ended=ended)
+        return ended, caught[0] if caught else None
+
+    async def _try(self, users: int, tokens: int, phase: Phase) -> Trial:
+        stage = f"{phase}-c{users}-n{tokens}-{next(self._trials)}"
+        before, kills, mark = await self._used_blocks(), oom_kills(), LogMark(self._logs)
+        start_ns = now_ns()
+        if self._is_short_of_memory():
+            return Trial(users, tokens, phase, stage, False, start_ns, now_ns(), stop="low_memory", memory=self._memory)
+        records = await self._send(stage, users, tokens, self._asked.output_tokens, start_ns)
+        end_ns = now_ns()
+        passed = all(r.outcome is Outcome.COMPLETED and r.output_tokens == r.asked_output_tokens for r in records)
+        if any(record.outcome is Outcome.CONNECTION for record in records):
+            await self._look_for_death()
+        stop, healthy, left = self._why, None, None
+        if not passed and not stop:
+            healthy = await self._is_healthy(stage)
+            left = await self._blocks_left(before)
+            stop = self._why or (None if healthy else "unserving")
+        killed, told = (None, None) if passed else (oom_kills().since(kills), mark.shortage_since())
+        logged = (told.says, told.line) if told else ()
+        return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory, *logged)
+
+    def _is_short_of_memory(self) -> bool:
+        bound = tightest_bound()
+        if bound.ratio >= self._asked.min_available_memory_ratio:
+            return False
+        self._why, self._memory = "low_memory", bound
+        return True
+
+    async def _send(self, stage: str, users: int, tokens: int, output_tokens: int, due_ns: int) -> list[RequestRecord]:
+        """All at once; every record is on file when it returns, or when it is cancelled."""
+        number = next(self._numbers)
+        prompts = [self._prompt(tokens, output_tokens, number, user) for user in range(users)]
+        bodies = [self._client.encode(prompt) for prompt in prompts]
+        records = [RequestRecord(i, stage, False, i, tokens, output_tokens, due_ns) for i in range(users)]
+        limits = Limits(now_ns() + seconds_ns(self._scenario.stop.timeout_s))
+        sending = asyncio.gather(*(self._client.send(record, body, limits) for record, body in zip(records, bodies, strict=True)))
+        watch = asyncio.create_task(self._watch(sending))
+        try:
+            await sending
+        except asyncio.CancelledError:
+            if self._why is None:
+                raise
+        finally:
+            watch.cancel()
+            for record in records:
+                if self._why == "server_lost" and record.outcome is Outcome.CANCELLED:
+                    record.outcome, record.error = Outcome.CONNECTION, "the server is gone"
+                record.attempts = int(record.sent_ns is not None)
+                self._recorder.append(record)
+        return records
+
+    async def _watch(self, sending: asyncio.Future[Any]) -> None:
+        """End what is in flight when the server dies, or the machine or the container runs out of memory."""
+        while True:
+            if self._server.death and self._server.death():
+                self._why = "server_lost"
+            if self._why or self._is_short_of_memory():
+                sending.cancel()
+                return
+            await asyncio.sleep(_WATCH_S)
+
+    async def _look_for_death(self) -> None:
+        """A broken connection is known before the end of the process behind it."""
+        deadline_ns = now_ns() + seconds_ns(_SETTLE_S)
+        while self._server.death and self._why is None and now_ns() < deadline_ns:
+            if self._server.death():
+                self._why = "server_lost"
+            await asyncio.sleep(_WATCH_S)
+
+    async def _is_healthy(self, stage: str) -> bool:
+        """Whether the server still serves: ready is not enough, it can say so and fail every request. It is given time to recover."""
+        for number in range(_HEALTH_TRIES):
+            [record] = await self._send(f"health-{stage}-{number}", 1, _HEALTH_TOKENS, 1, now_ns())
+            if record.outcome is Outcome.COMPLETED or self._why:
+                return record.outcome is Outcome.COMPLETED
+            await asyncio.sleep(_SETTLE_S)
+        return False
+
+    async def _used_blocks(self) -> float | None:
+        """The gauge as the server has it now; a thread asks, the loop goes on."""
+        samples = await asyncio.to_thread(self._sampler.snapshot)
+        return next((sample.value for sample in samples if sample.name == "kv_blocks_used"), None)
+
+    async def _blocks_left(self, before: float | None) -> int | None:
+        deadline_ns = now_ns() + seconds_ns(_SETTLE_S)
+        while True:
+            after = await self._used_blocks()
+            if before is None or after is None:
+                return None
+            if after <= before or now_ns() > deadline_ns:
+                return max(0, round(after - before))
+            await asyncio.sleep(_WATCH_S)
+
+    def _prompt(self, tokens: int, output_tokens: int, number: int, user: int) -> PlannedPrompt:
+        """Its own text for every sending and user: no prefix of one trial may be found in the cache by the next."""
+        seeds = self._scenario.seeds
+        random = np.random.default_rng([seeds.prompts, number, user])
+        return PlannedPrompt(self._prompts.draw(tokens, random), output_tokens, seeds.sampling + user)

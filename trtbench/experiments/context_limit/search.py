@@ -1,0 +1,80 @@
+"""The context-limit experiment: how long a prompt may be, at one user and at several, and what happens beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from trtbench.experiments.context_limit.bisection import Bisection
+from trtbench.experiments.context_limit.spec import ContextLimit
+from trtbench.system.memory import MemoryBound, OomKill
+from trtbench.system.memory_errors import Memory
+
+Phase = Literal["search", "confirm", "extreme"]
+Ended = Literal["done", "interrupted", "server_lost", "low_memory", "unserving"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
+
+    `unserving`: the server lives, and fails even a one-token request: every further length would fail for that alone.
+
+    `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
+    those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of ours
+    for want of memory; `memory`: the bound that ran short, where that stopped it.
+    `log_says`: what ran out by `log_line`, the first that a server wrote in a trial that failed.
+    """
+
+    users: int
+    input_tokens: int
+    phase: Phase
+    stage: str
+    passed: bool
+    start_ns: int
+    end_ns: int
+    stop: Ended | None = None
+    healthy: bool | None = None
+    blocks_left: int | None = None
+    oom_kill: OomKill | None = None
+    memory: MemoryBound | None = None
+    log_says: Memory | Literal["kv_cache"] | None = None
+    log_line: str = ""
+
+
+Try = Callable[[int, int, Phase], Awaitable[Trial]]
+"""(users, input_tokens, phase) -> what came of it."""
+
+
+async def find_limits(
+    asked: ContextLimit, longest_tokens: int, block_tokens: int, attempt: Try, event: Callable[[str, dict[str, Any]], None]
+) -> Ended:
+    """One search for each level of concurrency, confirmed on both sides, then the extreme lengths.
+
+    Every trial is an event `context_trial`, every search's end `context_limit_found`. Returns early when a trial says to stop.
+    """
+
+    async def tried(users: int, tokens: int, phase: Phase) -> Trial:
+        trial = await attempt(users, tokens, phase)
+        event("context_trial", asdict(trial))
+        return trial
+
+    for users in asked.concurrency:
+        search = Bisection(asked.shortest_tokens, longest_tokens, block_tokens)
+        while (tokens := search.next()) is not None:
+            trial = await tried(users, tokens, "search")
+            if trial.stop:
+                return trial.stop
+            search.add(tokens, trial.passed)
+        for side in (search.passed, search.failed):
+            for _ in range(asked.confirm if side else 0):
+                trial = await tried(users, side or 0, "confirm")
+                if trial.stop:
+                    return trial.stop
+        event("context_limit_found", {"users": users, "passed_tokens": search.passed, "failed_tokens": search.failed})
+    for tokens in asked.extreme_tokens:
+        trial = await tried(1, tokens, "extreme")
+        if trial.stop:
+            return trial.stop
+    return "done"

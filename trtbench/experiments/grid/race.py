@@ -1,0 +1,89 @@
+"""A race of grid cells: round by round, those that the figures already rule out are dropped, so that fewer runs find the winner.
+
+The decision is a pure function of what was measured. A cell is dropped where the differences to the leader, round by round, have a
+95 % interval (Student's t) above zero, or where it can no longer keep the SLO whatever the rounds to come give. A round is a shuffled
+pass over the cells, so what drifts with time is in both sides of a difference and cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from trtbench.analysis.stats.estimate import Estimate
+
+LEAST_ROUNDS = 2
+"""Before a cell may be dropped: one difference has no interval."""
+SLO_KEPT_RATIO = 0.99
+"""Share of the planned requests within every SLO, all repeats together, from which a cell keeps the SLO."""
+
+Why = Literal["below", "slo", "no_figure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One cell in one round: goodput, or output tokens a second without an SLO; higher is better. None where its rates do not hold."""
+
+    figure: float | None
+    within_slo_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Why a cell is out `after_round`. `difference`: leader - cell over the rounds, of below. `within_slo_ratio`: so far, of slo."""
+
+    cell: str
+    after_round: int
+    why: Why
+    leader: str | None = None
+    difference: Estimate | None = None
+    within_slo_ratio: float | None = None
+
+
+def race(scores: Mapping[str, Sequence[Score]], repeats: int) -> tuple[Drop, ...]:
+    """Who is out, of `scores` by cell, one a round from the first on; in the order of dropping. Who is out stays out.
+
+    `scores` of a cell end where it was no longer run. `repeats` is the most rounds that there can be.
+    """
+    drops: dict[str, Drop] = {}
+    for round_ in range(LEAST_ROUNDS, max(map(len, scores.values()), default=0) + 1):
+        alive = {cell: every[:round_] for cell, every in scores.items() if cell not in drops and len(every) >= round_}
+        drops |= {drop.cell: drop for drop in _after(round_, alive, repeats)}
+    return tuple(drops.values())
+
+
+def _after(round_: int, alive: Mapping[str, Sequence[Score]], repeats: int) -> list[Drop]:
+    drops = [drop for cell, scores in alive.items() if (drop := _ruled_out(cell, scores, round_, repeats))]
+    out = {drop.cell for drop in drops}
+    figures = {cell: [s.figure for s in scores if s.figure is not None] for cell, scores in alive.items() if cell not in out}
+    leader = max((cell for cell in figures if _keeps_slo(alive[cell])), key=lambda cell: fmean(figures[cell]), default=None)
+    if leader is None:
+        return drops
+    for cell, values in figures.items():
+        difference = Estimate.of(best - value for best, value in zip(figures[leader], values, strict=True))
+        if cell != leader and difference and difference.half_width is not None and difference.mean > difference.half_width:
+            drops.append(Drop(cell, round_, "below", leader, difference))
+    return drops
+
+
+def _ruled_out(cell: str, scores: Sequence[Score], round_: int, repeats: int) -> Drop | None:
+    """What needs no comparison: a round without a figure, for a winner needs them all; an SLO that even perfect rounds cannot mend."""
+    if any(score.figure is None for score in scores):
+        return Drop(cell, round_, "no_figure")
+    kept = [score.within_slo_ratio for score in scores if score.within_slo_ratio is not None]
+    if kept and sum(kept) + (repeats - round_) < SLO_KEPT_RATIO * repeats:
+        return Drop(cell, round_, "slo", within_slo_ratio=fmean(kept))
+    return None
+
+
+def _keeps_slo(scores: Sequence[Score]) -> bool:
+    kept = [score.within_slo_ratio for score in scores if score.within_slo_ratio is not None]
+    return not kept or fmean(kept) >= SLO_KEPT_RATIO
+
+
+def undecided(scores: Mapping[str, Sequence[Score]], drops: Sequence[Drop]) -> frozenset[str]:
+    """The cells that another round is for: none when one alone is left, and keeps the SLO."""
+    left = frozenset(scores) - {drop.cell for drop in drops}
+    return left if len(left) > 1 or not all(_keeps_slo(scores[cell]) for cell in left) else frozenset()

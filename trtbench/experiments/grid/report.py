@@ -1,0 +1,160 @@
+"""The batching grid in words: the cells with their intervals, the winner, and its stanza ready to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trtbench.analysis.summary import Cell, Drop, Frontier, Summary, heat_maps
+from trtbench.experiments.grid.heat_report import caption, drawing_of, heat_table, note
+from trtbench.experiments.grid.spec import Cells, Grid
+from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Table
+from trtbench.report.kit.doubts import doubted
+from trtbench.report.kit.format import NONE, estimate, ms, number, percent
+from trtbench.report.kit.words import Words
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.tasks.task import Task
+
+_LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
+_SHORT = {"ttft_ns": "TTFT", "itl_ns": "ITL", "e2e_latency_ns": "E2E"}
+_BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue", "compute", "padding")
+_NOT_OF_ENCODERS = {"tokens", "ttft", "itl", "step_batch", "seen_batch", "in_company", "waiting"}
+_OF_ENCODERS = {"compute", "padding"}
+
+
+def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
+    """Nothing of a scenario without a grid. `drawings`: the figures that there are."""
+    grid, found = summary.scenario.grid, summary.scenario.cells
+    if grid is None or found is None or not summary.frontiers:
+        return []
+    blocks: list[Block] = [Paragraph(sentence, strong=True) for sentence in winner_sentences(summary, words)]
+    blocks += [Figure("frontier", words("figure.frontier"))] if "frontier" in drawings else []
+    for frontier in summary.frontiers:
+        blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]
+    if found.left_out:
+        blocks.append(Paragraph(words("frontier.left_out"), strong=True))
+        blocks.append(Bullets(tuple(f"{name}: {why}" for name, why in found.left_out.items())))
+    return [*blocks, Paragraph(words("frontier.note"))]
+
+
+def _frontier(frontier: Frontier, found: Cells, words: Words) -> list[Block]:
+    place = {"stage": frontier.stage, "dtype": frontier.dtype}
+    rows = tuple(_load_row(cell, words) for cell in frontier.cells)
+    batchers = tuple(_batcher_row(cell) for cell in frontier.cells)
+    shown = {f"{name.removesuffix('_ns').split('_')[0]}_at": at.upper() for name, at in frontier.percentiles.items()}
+    blocks: list[Block] = [
+        _table(_LOAD, rows, words("frontier.caption", **place), "", words, shown),
+        _table(_BATCHERS, batchers, words("frontier.batchers", **place), _basis(frontier, words), words, {}),
+    ]
+    if frontier.winner:
+        blocks += [
+            Paragraph(words("frontier.stanza", cell=frontier.winner.cell)),
+            Code(stanza(found.cells[frontier.winner.cell], words.task)),
+        ]
+    return blocks
+
+
+def _table(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, words: Words, shown: Mapping[str, str]
+) -> Table:
+    """An encoder has no columns of tokens and of in-flight batching, and some of its own."""
+    hidden = _NOT_OF_ENCODERS if words.task == "embed" else _OF_ENCODERS
+    kept = [at for at, column in enumerate(columns) if column not in hidden]
+    header = tuple(words(f"frontier.col_{columns[at]}", **shown) for at in kept)
+    return Table(header, tuple(tuple(row[at] for at in kept) for row in rows), caption, note)
+
+
+def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: Sequence[str]) -> list[Block]:
+    """Where it is drawn, the table is folded below the figure."""
+    blocks: list[Block] = []
+    for heat in heat_maps(frontier, grid, found.cells):
+        drawn = drawing_of(heat) in drawings
+        blocks += [Figure(drawing_of(heat), ". ".join(filter(None, (caption(heat, frontier, words), note(heat, words)))))] if drawn else []
+        blocks.append(heat_table(heat, frontier, words, folded=drawn))
+    return blocks
+
+
+def _search(frontier: Frontier, words: Words) -> list[Block]:
+    """What the search spent, and why it gave cells up; nothing of a full grid."""
+    if frontier.search is None:
+        return []
+    place = {"stage": frontier.stage, "dtype": frontier.dtype}
+    drops = sorted((cell.drop for cell in frontier.cells if cell.drop), key=lambda drop: drop.after_round)
+    spent = words("frontier.spent", dtype=frontier.dtype, spent=str(frontier.search.spent), planned=str(frontier.search.planned))
+    header = tuple(words(f"frontier.col_{column}") for column in ("cell", "after", "why"))
+    rows = tuple((drop.cell, str(drop.after_round), _why(drop, words)) for drop in drops)
+    table = Table(header, rows, words("frontier.dropped", **place), numeric=False)
+    return [Paragraph(spent), *([table] if rows else [])]
+
+
+def _why(drop: Drop, words: Words) -> str:
+    if drop.why == "below":
+        return words("frontier.why_below", leader=drop.leader or NONE, difference=estimate(drop.difference, number))
+    if drop.why == "slo":
+        return words("frontier.why_slo", share_ratio=drop.within_slo_ratio or 0.0)
+    return words("frontier.why_no_figure")
+
+
+def _load_row(cell: Cell, words: Words) -> tuple[str, ...]:
+    rates = (estimate(cell.output_token_throughput, number), estimate(cell.request_throughput, number))
+    latencies = tuple(estimate(value, ms) for value in (cell.ttft_ns, cell.itl_ns, cell.e2e_latency_ns))
+    pareto = NONE if cell.pareto is None else words.listed([_SHORT[name] for name in cell.pareto]) or words("frontier.no")
+    return (cell.name, str(cell.repeats), *rates, *latencies, estimate(cell.goodput, number), percent(cell.within_slo_ratio), pareto)
+
+
+def _batcher_row(cell: Cell) -> tuple[str, ...]:
+    triton = (percent(cell.batch_hit_ratio), number(cell.mean_batch), percent(cell.fill_ratio), ms(cell.queue_ns))
+    engine = (number(cell.step_batch), number(cell.seen_batch), percent(cell.in_company_ratio), number(cell.waiting))
+    return (cell.name, *engine, *triton, ms(cell.compute_ns), percent(cell.padding_ratio))
+
+
+def _basis(frontier: Frontier, words: Words) -> str:
+    read = [cell.exact for cell in frontier.cells if cell.step_batch is not None]
+    return words("frontier.counted" if all(read) else "frontier.sampled") if read else ""
+
+
+def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
+    """One for each engine and stage of a grid."""
+    return tuple(doubted(_sentence(frontier, words), frontier.doubts, words) for frontier in summary.frontiers)
+
+
+def _sentence(frontier: Frontier, words: Words) -> str:
+    place, best = {"stage": frontier.stage, "dtype": frontier.dtype}, frontier.winner
+    if best is None:
+        slo = any(cell.goodput for cell in frontier.cells)
+        return words("frontier.none_keeps" if slo else "frontier.none_complete", **place)
+    figures = place | {"cell": best.cell, "figure": words(f"frontier.{best.figure}")}
+    if best.second is None:
+        return words("frontier.only", **figures)
+    figures |= {"second": best.second, "margin": percent(best.margin_ratio), "difference": estimate(best.difference, number)}
+    if best.clear is None:
+        return words("frontier.unknown", **figures)
+    return words("frontier.clear" if best.clear else "frontier.unclear", **figures, rivals=words.listed(best.rivals))
+
+
+def stanza(deployment: Deployment, task: Task = "generate") -> str:
+    """What the cell's config.pbtxt says of Triton's batcher and response cache; as a comment what belongs to the server or the engine."""
+    scheduler = deployment.scheduler
+    lines = [f"max_batch_size: {deployment.max_batch_size}"]
+    batching = deployment.dynamic_batching
+    if batching:
+        sizes, policy = ", ".join(map(str, batching.preferred_batch_sizes)), batching.queue_policy
+        lines.append("dynamic_batching {")
+        lines += [f"  preferred_batch_size: [ {sizes} ]"] if sizes else []
+        lines.append(f"  max_queue_delay_microseconds: {batching.max_queue_delay_us}")
+        lines.append(f"  preserve_ordering: {str(batching.preserve_ordering).lower()}")
+        if batching.priority_levels:
+            lines.append(f"  priority_levels: {batching.priority_levels}")
+            lines.append(f"  default_priority_level: {batching.default_priority_level}")
+        lines.append("  default_queue_policy {")
+        lines.append(f"    timeout_action: {policy.timeout_action.upper()}")
+        lines.append(f"    default_timeout_microseconds: {policy.timeout_us}")
+        lines.append(f"    max_queue_size: {policy.max_queue_size}")
+        lines += ["  }", "}"]
+    if cache := deployment.response_cache:
+        flags = " ".join(f"--cache-config={cache.kind},{key}={value}" for key, value in cache.settings)
+        lines += ["response_cache { enable: true }", f"# tritonserver: {flags}"]
+    if task == "embed":
+        return "\n".join([*lines, f"instance_group [ {{ count: {deployment.instances} }} ]"]) + "\n"
+    lines.append(f"# engine: max_sequences {scheduler.max_sequences}, max_tokens_per_step {scheduler.max_tokens_per_step}")
+    lines.append(f"# instances: {deployment.instances}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,62 @@
+"""The search for a grid's winner while it runs: after every round it decides which cells another round is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from trtbench.experiments.grid.race import Drop, Score, race, undecided
+from trtbench.experiments.grid.scores import deployment_scores
+from trtbench.experiments.grid.spec import Grid
+from trtbench.run.log import RunLog
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.scenario import Scenario
+
+
+class Search:
+    """Decides from the run directory alone: a search that is resumed comes to the decisions that it would have come to."""
+
+    def __init__(self, scenario: Scenario, grid: Grid, log: RunLog) -> None:
+        self._scenario, self._grid, self._log = scenario, grid, log
+        self._cells = list(dict.fromkeys(map(grid.cell_of, scenario.deployments)))
+        self._racing: dict[Dtype, frozenset[str]] = {dtype: frozenset(self._cells) for dtype in scenario.engines}
+        self._known: dict[str, Mapping[str, Score]] = {}
+        self._decided_round = 0
+
+    def wants(self, dtype: Dtype, deployment: str) -> bool:
+        """Whether the race is still on for this cell. The first question about a round decides on those before it."""
+        self.decide(self._grid.round_of(deployment) - 1)
+        return self._grid.cell_of(deployment) in self._racing[dtype]
+
+    def decide(self, rounds: int) -> None:
+        """Drop what the first `rounds` rule out; nothing where they have been decided on."""
+        if rounds <= self._decided_round:
+            return
+        self._decided_round = rounds
+        for dtype in self._scenario.engines:
+            if self._racing[dtype]:
+                self._decide(dtype, rounds)
+
+    def _decide(self, dtype: Dtype, rounds: int) -> None:
+        drops: dict[str, tuple[Drop, ...]] = {}
+        racing: frozenset[str] = frozenset()
+        for stage in (stage.label for stage in self._scenario.load):
+            scores = {cell: self._scores(dtype, cell, stage, rounds) for cell in self._cells}
+            drops[stage] = race(scores, self._grid.repeats)
+            racing |= undecided(scores, drops[stage])
+        before, self._racing[dtype] = self._racing[dtype], racing
+        told = {stage: [asdict(drop) for drop in every] for stage, every in drops.items()}
+        self._log.event("race_decided", dtype=dtype, round=rounds, drops=told, stopped=sorted(before - racing), racing=sorted(racing))
+
+    def _scores(self, dtype: Dtype, cell: str, stage: str, rounds: int) -> list[Score]:
+        """Round by round, up to the last that the cell was served in."""
+        names = {self._grid.round_of(name): f"{name}-{dtype}" for name in self._scenario.deployments if self._grid.cell_of(name) == cell}
+        found: list[Score] = []
+        for round_ in range(1, rounds + 1):
+            name = names[round_]
+            if not (self._log.run.path / name).is_dir():
+                break
+            if name not in self._known:
+                self._known[name] = deployment_scores(self._log.run, name, self._scenario)
+            found.append(self._known[name][stage])
+        return found

@@ -1,0 +1,80 @@
+"""The windows of all repeats of one kind of reload together: enough requests for a percentile that no single window has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
+from trtbench.experiments.hot_reload.reload_result import ReloadResult
+from trtbench.experiments.hot_reload.windows import Measured, disturbed, met, says_little, undisturbed
+from trtbench.rundir import Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Requests that met one of `windows` reloads, and those of the calm before them, each request and each calm once.
+
+    A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance.
+    That of `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest
+    rank whatever the samples, of all windows but one. It says how much hangs on a single reload, as requests of one window are alike;
+    None of a single window.
+    """
+
+    windows: int
+    before_ttft_ns: Distribution
+    ttft_ns: Distribution
+    before_itl_ns: Distribution
+    itl_ns: Distribution
+    ttft_spike_ratio: float | None
+    itl_spike_ratio: float | None
+    ttft_p99_without_one_ns: tuple[float, float] | None
+
+
+def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
+    windows = [met(measured, one.start_ns, one.window_end_ns) for one in ones]
+    hit = _union([disturbed(measured, one.start_ns, one.window_end_ns) for one in ones])
+    calms = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
+    before = [undisturbed(measured, *span) for span in calms]
+    before_ttft, ttft = _waits(measured, before), _waits(measured, windows)
+    before_gaps = [measured.gaps(*span, done)[1] for span, done in zip(calms, before, strict=True)]
+    gaps = [measured.gaps(one.start_ns, one.window_end_ns)[1] for one in ones]
+    before_itl, itl = (Distribution.of(np.concatenate([np.empty(0, np.int64), *parts])) for parts in (before_gaps, gaps))
+    return Pool(
+        windows=len(ones),
+        before_ttft_ns=before_ttft,
+        ttft_ns=ttft,
+        before_itl_ns=before_itl,
+        itl_ns=itl,
+        ttft_spike_ratio=None if says_little(measured, hit) else _ratio(ttft, before_ttft),
+        itl_spike_ratio=_ratio(itl, before_itl),
+        ttft_p99_without_one_ns=_without_one(measured, windows),
+    )
+
+
+def _union(windows: Sequence[Ints]) -> Ints:
+    """Each request once."""
+    each: Ints = np.unique(np.concatenate([np.empty(0, np.int64), *windows]))
+    return each
+
+
+def _waits(measured: Measured, windows: Sequence[Ints]) -> Distribution:
+    return Distribution.of(measured.wait_ns[_union(windows)])
+
+
+def _ratio(during: Distribution, before: Distribution) -> float | None:
+    return during.p99 / before.p99 if during.p99 is not None and before.p99 else None
+
+
+def _without_one(measured: Measured, windows: Sequence[Ints]) -> tuple[float, float] | None:
+    found = list(_p99s(measured, windows)) if len(windows) > 1 else []
+    return (min(found), max(found)) if found else None
+
+
+def _p99s(measured: Measured, windows: Sequence[Ints]) -> Iterator[float]:
+    for i in range(len(windows)):
+        rest = _union([*windows[:i], *windows[i + 1 :]])
+        if len(rest):
+            yield nearest_rank(np.sort(measured.wait_ns[rest]), PERMILLES["p99"])

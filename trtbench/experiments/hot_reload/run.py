@@ -1,0 +1,191 @@
+"""The hot-reload experiment: reloads at their instants beside the load, and a watch on which versions are served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from trtbench.experiments.hot_reload.spec import HotReload, PlannedReload, Reload
+from trtbench.load.worker_pool import Crew
+from trtbench.serving.repository.live_repository import Change, LiveRepository
+from trtbench.serving.repository.model_control import Control, ControlError
+from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
+
+_POLL_S = 0.1
+EmitEvent = Callable[[str, dict[str, Any]], None]
+
+
+class Reloader:
+    """Reloads as `asked`; `configs` is the config.pbtxt of each engine that a reload switches to.
+
+    Emits reload_started (reload, number, repeat, to, breaks, warmup, control), reload_finished (those and seconds, load_s, loaded_s,
+    restored_s, unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions
+    (versions). What blocks runs in threads, so the load's loop goes on.
+    """
+
+    def __init__(self, asked: HotReload, control: Control, repository: LiveRepository, configs: Mapping[str, str]) -> None:
+        self._asked, self._control, self._repository, self._configs = asked, control, repository, configs
+
+    async def run(self, crew: Crew, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
+        """From `opened`, when the stage begins, until `stop`; a reload that has begun is brought to its end first."""
+        self._crew, self._loop = crew, asyncio.get_running_loop()
+        watch = asyncio.create_task(self._watch(emit))
+        try:
+            await _either(opened, stop)
+            start_ns = now_ns()
+            for planned in self._asked.planned:
+                due_ns = start_ns + seconds_ns(self._asked.before_s + (planned.number - 1) * self._asked.every_s)
+                if await _stopped_before(stop, due_ns):
+                    return
+                await self._reload(planned, emit)
+            await stop.wait()
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    async def _reload(self, planned: PlannedReload, emit: EmitEvent) -> None:
+        reload = planned.reload
+        named: dict[str, Any] = {"reload": reload.kind, "number": planned.number, "repeat": planned.repeat, "to": reload.to}
+        named |= {"breaks": reload.breaks, "warmup": planned.warms_up, "control": self._asked.control}
+        before = await asyncio.to_thread(self._versions)
+        emit("reload_started", named)
+        start_ns = now_ns()
+        outcome = await asyncio.to_thread(self._do, planned)
+        elapsed_s = (now_ns() - start_ns) / NS_PER_S
+        if self._keeps_number(reload, outcome["ok"]):
+            self._crew.renew()  # the client cannot see that the version was replaced
+        after = await asyncio.to_thread(self._versions)
+        emit("reload_finished", named | outcome | {"seconds": elapsed_s, "versions_before": before, "versions_after": after})
+
+    def _keeps_number(self, reload: Reload, loaded: bool) -> bool:
+        """Whether a version was loaded anew under the number it had."""
+        if reload.kind == "broken":
+            return not loaded and self._asked.control == "poll"
+        return loaded and reload.kind in ("changed_config", "unload_load")
+
+    def _do(self, planned: PlannedReload) -> dict[str, Any]:
+        """In a thread. Whether it loaded, how long each step took, and the version that is new."""
+        outcome: dict[str, Any] = dict.fromkeys(("load_s", "loaded_s", "restored_s", "unload_s", "switched_s", "drain_s", "version"))
+        outcome |= {"ok": False, "error": ""}
+        self._start_ns = now_ns()
+        self._repository.warms_up = planned.warms_up
+        try:
+            _STEPS[planned.reload.kind](self, planned.reload, outcome)
+        except (ControlError, OSError, ValueError) as error:
+            outcome["error"] = str(error)
+        return outcome
+
+    def _new_version(self, reload: Reload, outcome: dict[str, Any]) -> None:
+        change = self._repository.add_version(self._config(reload))
+        outcome["version"] = change.version
+        self._load(change, outcome)
+
+    def _changed_config(self, reload: Reload, outcome: dict[str, Any]) -> None:
+        self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
+
+    def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
+        """Polled, the server takes what goes away for a change, and loads what serves anew: that is a part of it, and waited for."""
+        try:
+            with self._repository.broken_version(reload.breaks or "model") as change:
+                outcome["version"] = change.version
+                self._load(change, outcome)
+        finally:
+            if self._asked.control == "poll":
+                outcome["restored_s"] = _timed(lambda: self._control.load(self._repository.serving))
+
+    def _unload_load(self, reload: Reload, outcome: dict[str, Any]) -> None:
+        model, polled = self._repository.model, self._asked.control == "poll"
+        if polled:
+            self._repository.take_away(model)
+        try:
+            outcome["unload_s"] = _timed(lambda: self._control.unload(model))
+        finally:
+            if polled:
+                self._repository.put_back(model)
+        self._load(self._repository.same(), outcome)
+
+    def _blue_green(self, reload: Reload, outcome: dict[str, Any]) -> None:
+        """The old model goes when nothing that was sent to it is under way."""
+        old, change = self._repository.model, self._repository.add_model(self._config(reload))
+        outcome["version"] = change.version
+        try:
+            self._load(change, outcome)
+        except ControlError:
+            self._repository.remove(change.model)
+            raise
+        self._repository.serve(change)
+        outcome["switched_s"] = self._elapsed_s()
+        switching = asyncio.run_coroutine_threadsafe(self._crew.switch(change.model), self._loop)
+        outcome["drain_s"] = _timed(switching.result)
+        outcome["unload_s"] = _timed(lambda: self._unload_for_good(old))
+
+    def _unload_for_good(self, model: str) -> None:
+        """Polled, the server unloads what is no longer there."""
+        if self._asked.control == "poll":
+            self._repository.remove(model)
+            self._control.unload(model)
+        else:
+            self._control.unload(model)
+            self._repository.remove(model)
+
+    def _config(self, reload: Reload) -> str | None:
+        return self._configs[reload.to] if reload.to else None
+
+    def _load(self, change: Change, outcome: dict[str, Any]) -> None:
+        start_ns = now_ns()
+        try:
+            self._control.load(change)
+            outcome["ok"] = True
+        finally:
+            outcome["load_s"], outcome["loaded_s"] = (now_ns() - start_ns) / NS_PER_S, self._elapsed_s()
+
+    def _elapsed_s(self) -> float:
+        """Since the reload began."""
+        return (now_ns() - self._start_ns) / NS_PER_S
+
+    def _versions(self) -> dict[str, str] | None:
+        """None when the server does not say."""
+        try:
+            return self._control.versions(self._repository.models)
+        except ControlError:
+            return None
+
+    async def _watch(self, emit: EmitEvent) -> None:
+        seen: dict[str, str] | None = None
+        while True:
+            versions = await asyncio.to_thread(self._versions)
+            if versions is not None and versions != seen:
+                emit("model_versions", {"versions": versions})
+                seen = versions
+            await asyncio.sleep(_POLL_S)
+
+
+_STEPS: dict[str, Callable[[Reloader, Reload, dict[str, Any]], None]] = {
+    "new_version": Reloader._new_version,
+    "changed_config": Reloader._changed_config,
+    "broken": Reloader._broken,
+    "unload_load": Reloader._unload_load,
+    "blue_green": Reloader._blue_green,
+}
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start_ns = now_ns()
+    call()
+    return (now_ns() - start_ns) / NS_PER_S
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in (first, second)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _stopped_before(stop: asyncio.Event, due_ns: int) -> bool:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stop.wait(), max(0, due_ns - now_ns()) / NS_PER_S)
+    return stop.is_set()

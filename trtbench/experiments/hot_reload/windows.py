@@ -1,0 +1,145 @@
+"""Which requests a reload disturbed, which were calm before it, and when the calm came back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trtbench.analysis.stage.gaps import gaps_ended
+from trtbench.analysis.stage.latency import first_answers_ns
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.rundir import MISSING, Ints, Mask, Requests, Texts
+from trtbench.rundir.records import Outcome
+
+NS_PER_S = 1_000_000_000
+WITHIN = 1.1
+"""Recovered: the worst TTFT of a second is at most so many times what it was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """Latency of the requests completed without a reload near: due from `from_ns` on, answered first before `to_ns`.
+
+    `ttft`: of an encoder, whose whole answer comes at once, its E2E latency.
+    """
+
+    from_ns: int
+    to_ns: int
+    ttft_ns: Distribution
+    itl_ns: Distribution
+
+
+class Measured:
+    """The requests of a load with reloads [n], in the order of being due. Windows are positions in it, ascending.
+
+    `over_ns`: when a request was done, of one that never was when it was due. `answered_ns`: when its first answer came, a token or a
+    whole embedding; MISSING of what did not complete.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests, order = requests, np.argsort(requests.due_ns, kind="stable")
+        self._order = order
+        due, done, waits = requests.due_ns, requests.done_ns, first_answers_ns(requests)
+        answered = np.where(requests.ended(Outcome.COMPLETED) & (waits != MISSING), due + waits, MISSING)
+        self.due_ns, self.sent_ns, self.done_ns, self.answered_ns = (column[order] for column in (due, requests.sent_ns, done, answered))
+        self.over_ns = np.where(self.done_ns == MISSING, self.due_ns, self.done_ns)
+        outcomes, versions = requests.texts("outcome"), requests.texts("model_version")
+        self.outcomes = Texts(outcomes.codes[order], outcomes.values)
+        self.versions = Texts(versions.codes[order], versions.values)
+
+    def __len__(self) -> int:
+        return len(self.due_ns)
+
+    @cached_property
+    def was_answered(self) -> Mask:
+        mask: Mask = self.answered_ns != MISSING
+        return mask
+
+    @cached_property
+    def wait_ns(self) -> Ints:
+        """From due to first answer, of a request that has one."""
+        return np.where(self.was_answered, self.answered_ns - self.due_ns, 0)
+
+    @cached_property
+    def responses(self) -> Ints:
+        return self._requests.responses[self._order]
+
+    def ended(self, *outcomes: Outcome) -> Mask:
+        return np.isin(self.outcomes.codes, [i for i, value in enumerate(self.outcomes.values) if value in outcomes])
+
+    def failed(self, at: Ints) -> dict[str, int]:
+        """Of those that did not complete, how many by outcome."""
+        counts = np.bincount(self.outcomes.codes[at], minlength=len(self.outcomes.values)).tolist()
+        named = zip(self.outcomes.values, counts, strict=True)
+        return {value: count for value, count in sorted(named) if count and value != Outcome.COMPLETED.value}
+
+    def gaps(self, start_ns: int, end_ns: int, at: Ints | None = None) -> tuple[Ints, Ints]:
+        """(Ends, lengths) of the gaps between token responses of completed requests that ended at start < time <= end; `at`: of those."""
+        chosen = self._requests.ended(Outcome.COMPLETED)
+        if at is not None:
+            among = np.zeros(len(self), np.bool_)
+            among[self._order[at]] = True
+            chosen &= among
+        return gaps_ended(self._requests.select(chosen), start_ns, end_ns)
+
+
+def calm(measured: Measured, from_ns: int, to_ns: int) -> Calm | None:
+    """None when no request completed in that time."""
+    done = undisturbed(measured, from_ns, to_ns)
+    if not len(done):
+        return None
+    gaps = measured.gaps(from_ns, to_ns, done)[1]
+    return Calm(from_ns, to_ns, Distribution.of(measured.wait_ns[done]), Distribution.of(gaps))
+
+
+def undisturbed(measured: Measured, from_ns: int, to_ns: int) -> Ints:
+    """Those due and first answered in that time."""
+    first, end = np.searchsorted(measured.due_ns, [from_ns, to_ns], "left")
+    at = np.arange(first, end)
+    return at[measured.was_answered[at] & (measured.answered_ns[at] < to_ns)]
+
+
+def met(measured: Measured, start_ns: int, end_ns: int) -> Ints:
+    """The completed ones due in that time, or waiting for their first answer when it began."""
+    at = disturbed(measured, start_ns, end_ns)
+    return at[measured.was_answered[at] & (measured.answered_ns[at] >= start_ns)]
+
+
+def disturbed(measured: Measured, start_ns: int, end_ns: int) -> Ints:
+    """Due before the end, and not over when the reload began."""
+    return np.flatnonzero((measured.due_ns < end_ns) & (measured.over_ns >= start_ns))
+
+
+def says_little(measured: Measured, hit: Ints) -> bool:
+    """Over 1 % of them were lost: the P99 of all has no end, and that of the rest is no measure of what they met."""
+    sent = hit[~measured.ended(Outcome.NEVER_SENT, Outcome.CANCELLED)[hit]]
+    return 100 * int((~measured.was_answered[sent]).sum()) > len(sent)
+
+
+def worst(of: Distribution, beside: Distribution) -> float | None:
+    """P99 where both have one, else the maximum."""
+    return of.p99 if of.p99 is not None and beside.p99 is not None else of.max
+
+
+def recovery_ns(measured: Measured, before: Calm | None, start_ns: int, finished_ns: int | None, until_ns: int) -> int | None:
+    """From the start to the first instant after the reload that a whole good second follows; None when none does before `until_ns`.
+
+    A good second has a request due in it (else it lasts until the next that is) and the P99 of their TTFTs by nearest rank, which for
+    under 100 is the largest, is at most WITHIN times the P99 before, or the maximum where there is no P99. What did not complete
+    counts as endless.
+    """
+    if before is None or finished_ns is None or before.ttft_ns.max is None:
+        return None
+    limit_ns = WITHIN * (before.ttft_ns.p99 if before.ttft_ns.p99 is not None else before.ttft_ns.max)
+    begin, end = np.searchsorted(measured.due_ns, [finished_ns, until_ns], "left")
+    due = measured.due_ns[begin:end]
+    bad = ~(measured.was_answered[begin:end] & (measured.wait_ns[begin:end] <= limit_ns))
+    counted = np.concatenate([[0], np.cumsum(bad)])
+    at = np.concatenate([[finished_ns], due[bad] + 1])
+    first = np.searchsorted(due, at, "left")
+    last = np.maximum(np.searchsorted(due, at + NS_PER_S, "left"), first + 1)
+    inside = (at + NS_PER_S <= until_ns) & (first < len(due))
+    good = inside & (100 * (counted[np.minimum(last, len(due))] - counted[np.minimum(first, len(due))]) <= last - first)
+    return int(at[good][0]) - start_ns if good.any() else None

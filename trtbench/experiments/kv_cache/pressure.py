@@ -1,0 +1,120 @@
+"""Whether the KV budget holds requests back, and how many requests it was to carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.analysis.stats.window import increase, inside
+from trtbench.rundir import Requests, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A count of requests that do not run: its peak, and the share of readings above 0."""
+
+    peak: int
+    ratio: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float64]) -> Held | None:
+        return cls(int(values.max()), float(np.mean(values > 0))) if len(values) else None
+
+
+@dataclass(frozen=True, slots=True)
+class KvPressure:
+    """One stage. `users` is None for an open loop.
+
+    `fit_mean` and `fit_longest`: floor(blocks / ceil((input + output) / block tokens)) of the mean and the longest planned request,
+    no block shared. `held_back_ratio`: readings in which requests wait or are paused while fewer blocks are free than one longest
+    request needs; None where blocks in use may be cached ones that the engine would give up.
+    `reused_blocks` is the rise of the engine's own count, and `hit_ratio` that x block tokens / input tokens; None where it shows none.
+    """
+
+    stage: str
+    users: float | None
+    blocks: int
+    request_tokens_mean: float
+    request_tokens_longest: int
+    fit_mean: int
+    fit_longest: int
+    waiting: Held | None
+    paused: Held | None
+    held_back_ratio: float | None
+    reused_blocks: int | None
+    hit_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KvCapacity:
+    """Over the closed-loop stages of one level: the most users that the KV cache never held back, below the first that it did.
+
+    None for what no stage showed. Predicted are as many as fit, were all requests as long as the longest, and as the mean.
+    """
+
+    carried_users: float | None
+    held_back_users: float | None
+    predicted_least: int | None = None
+    predicted_most: int | None = None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether a predicted number lies where the stages found the limit; None where none was held back."""
+        if self.held_back_users is None or self.predicted_least is None or self.predicted_most is None:
+            return None
+        return self.predicted_least < self.held_back_users and self.predicted_most >= (self.carried_users or 0)
+
+
+def kv_pressure(
+    name: str, users: float | None, requests: Requests, samples: Samples, start_ns: int, end_ns: int, may_cache: bool
+) -> KvPressure | None:
+    """None where the engine shows no KV blocks or the stage has no requests."""
+    used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
+    blocks, block_tokens = (samples.series(series)[1] for series in ("kv_blocks_max", "kv_block_tokens"))
+    if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not len(requests):
+        return None
+    lengths = requests.input_tokens + requests.asked_output_tokens
+    mean, longest = int(lengths.sum()) / len(lengths), int(lengths.max())
+    need_longest = math.ceil(longest / block_tokens[-1])
+    waiting = inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)
+    paused = inside(samples.series("inflight_paused_requests"), start_ns, end_ns)
+    reused = increase(samples.series("kv_blocks_reused"), start_ns, end_ns)
+    sent_tokens = int(requests.input_tokens[requests.responses > 0].sum())
+    return KvPressure(
+        stage=name,
+        users=users,
+        blocks=int(blocks[-1]),
+        request_tokens_mean=mean,
+        request_tokens_longest=longest,
+        fit_mean=int(blocks[-1] // math.ceil(mean / block_tokens[-1])),
+        fit_longest=int(blocks[-1] // need_longest),
+        waiting=Held.of(waiting),
+        paused=Held.of(paused),
+        held_back_ratio=None if may_cache else _held_back_ratio(waiting, paused, blocks[-1] - used < need_longest),
+        reused_blocks=None if reused is None else round(reused),
+        hit_ratio=float(reused * block_tokens[-1] / sent_tokens) if reused is not None and sent_tokens else None,
+    )
+
+
+def _held_back_ratio(waiting: npt.NDArray[np.float64], paused: npt.NDArray[np.float64], full: npt.NDArray[np.bool_]) -> float | None:
+    """None unless all gauges were read together."""
+    if len(waiting) != len(full) or len(paused) not in (0, len(full)):
+        return None
+    held = waiting > 0 if not len(paused) else (waiting > 0) | (paused > 0)
+    return float(np.mean(held & full))
+
+
+def kv_capacity(stages: Sequence[KvPressure]) -> KvCapacity | None:
+    """From stages in any order; None where none is a closed loop whose pressure is known."""
+    held_level = [stage for stage in stages if stage.users and stage.held_back_ratio is not None]
+    known = sorted((stage.users or 0, stage.held_back_ratio or 0) for stage in held_level)
+    if not known:
+        return None
+    first = next((users for users, ratio in known if ratio > 0), None)
+    carried = [users for users, ratio in known if ratio == 0 and (first is None or users < first)]
+    least, most = min(stage.fit_longest for stage in held_level), max(stage.fit_mean for stage in held_level)
+    return KvCapacity(carried[-1] if carried else None, first, least, most)

@@ -1,0 +1,88 @@
+"""KV cache beyond its use: what the budget carries, what cancelled requests leave behind, what prefix reuse gains."""
+
+from __future__ import annotations
+
+from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvCapacity, KvPressure, PrefixReuse, StageReuse, Summary
+from trtbench.experiments.kv_cache.cancel_report import control_blocks
+from trtbench.report.kit.blocks import Block, Paragraph, Table
+from trtbench.report.kit.format import NONE, ms, number, percent, times, whole
+from trtbench.report.kit.words import Words
+
+_PRESSURE = ("fit_mean", "fit_longest", "held_back", "waiting_peak", "waiting_share", "paused_peak", "paused_share", "reused_blocks")
+_CANCELLATION = ("cancelled", "survivors", "survivor_tokens", "survivor_goodput", "wasted_tokens")
+_LET_GO = ("let_go", "let_go_median", "let_go_max", "blocks_back", "blocks_back_median", "blocks_back_max", "blocks_beyond")
+_REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio")
+
+
+def kv_detail(summary: Summary, words: Words) -> list[Block]:
+    """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching.
+
+    Of an encoder only how survivors of cancels fared: it has no blocks and no tokens, and the equation counts what was cancelled.
+    """
+    if words.task == "embed":
+        return control_blocks(summary, words)
+    pressed = [result for result in summary.deployments if result.kv_pressures]
+    audited = [result for result in summary.deployments if result.cancellations]
+    blocks = [block for result in pressed for block in _pressure(result, words)]
+    blocks += [Paragraph(words("kv_pressure.note"))] if pressed else []
+    blocks += [_audit(result, summary.scenario.telemetry.interval_ms, words) for result in audited]
+    blocks += [Paragraph(words("cancellation.note")), *control_blocks(summary, words)] if audited else []
+    blocks += [_reuse(pair, words) for pair in summary.prefix_reuse]
+    return [*blocks, Paragraph(words("reuse.note"))] if summary.prefix_reuse else blocks
+
+
+def _pressure(result: DeploymentResult, words: Words) -> list[Block]:
+    rows = tuple(_pressure_row(pressure) for pressure in result.kv_pressures)
+    table: Block = Table(words.header("stage", *_PRESSURE), rows, words("kv_pressure.caption", deployment=result.name))
+    found = result.kv_capacity
+    if found is None:
+        return [table]
+    users = {"carried": whole(found.carried_users), "first": whole(found.held_back_users), "predicted": _predicted(found)}
+    users["agrees"] = NONE if found.agrees is None else words("limit.yes" if found.agrees else "limit.no")
+    return [table, Paragraph(words("kv_pressure.found", deployment=result.name, **users))]
+
+
+def _predicted(found: KvCapacity) -> str:
+    least, most = whole(found.predicted_least), whole(found.predicted_most)
+    return most if least == most else f"{least} - {most}"
+
+
+def _pressure_row(pressure: KvPressure) -> tuple[str, ...]:
+    fits = (whole(pressure.fit_mean), whole(pressure.fit_longest), percent(pressure.held_back_ratio))
+    return (pressure.stage, *fits, *_held(pressure.waiting), *_held(pressure.paused), whole(pressure.reused_blocks))
+
+
+def _held(held: Held | None) -> tuple[str, str]:
+    return (whole(held.peak), percent(held.ratio)) if held else (NONE, NONE)
+
+
+def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
+    rows = tuple(_audit_row(audit, result) for audit in result.cancellations)
+    return Table(
+        words.header("stage", *_CANCELLATION, *_LET_GO), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms)
+    )
+
+
+def _audit_row(audit: Cancellation, result: DeploymentResult) -> tuple[str, ...]:
+    stage = result.stage(audit.stage)  # only requests that completed keep an SLO, so its goodput is the survivors'
+    tokens = (number(audit.survivor_tokens_per_s), number(stage.throughput.goodput if stage else None), whole(audit.wasted_tokens))
+    let_go = (whole(audit.let_go), ms(audit.let_go_median_ns), ms(audit.let_go_max_ns))
+    back = (whole(audit.blocks_back), ms(audit.blocks_back_median_ns), ms(audit.blocks_back_max_ns))
+    return (audit.stage, whole(audit.cancelled), whole(audit.survivors), *tokens, *let_go, *back, whole(audit.blocks_beyond))
+
+
+def _reuse(pair: PrefixReuse, words: Words) -> Table:
+    rows = tuple(
+        (
+            stage.stage,
+            *(ms(stage.ttft_off_ns), ms(stage.ttft_on_ns), times(stage.ttft_ratio)),
+            *(_hit_ratio(stage, words), percent(stage.designed_hit_ratio)),
+        )
+        for stage in pair.stages
+    )
+    return Table(words.header("stage", *_REUSE), rows, words("reuse.caption", on=pair.on, off=pair.off))
+
+
+def _hit_ratio(stage: StageReuse, words: Words) -> str:
+    ratio = percent(stage.hit_ratio)
+    return words("reuse.told_by_request", ratio=ratio) if stage.by_request else ratio

@@ -1,0 +1,42 @@
+"""Findings on response caches: one that costs, that has nothing to answer, that forgets, that was not empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.experiments.response_cache.gain import CacheGain
+
+_LEAST_ANSWERED = 100
+_RARE_RATIO = 0.05
+_LOST_RATIO = 0.01
+"""Share of requests that a cache with room would have answered, from which its evictions matter."""
+
+
+def cache_findings(result: DeploymentResult) -> Iterator[Finding]:
+    """Of one deployment with a cache; each rule speaks once, of its worst stage."""
+    stages = result.cached_stages
+    hits, answered, misses = (sum(getattr(stage, name) for stage in stages) for name in ("hits", "answered", "misses"))
+    if answered >= _LEAST_ANSWERED and hits < _RARE_RATIO * answered and misses:
+        spent_ns = sum(stage.misses * (stage.miss_mean_ns or 0) for stage in stages)
+        figures = {"hit_ratio": hits / answered, "answered": answered, "miss_ns": spent_ns / misses}
+        yield Finding("cache_rarely_hits", "info", result.name, figures=figures)
+    lossy = [stage for stage in stages if stage.evictions and stage.servable - stage.hits > _LOST_RATIO * stage.sent]
+    if lossy:
+        worst = max(lossy, key=lambda stage: (stage.servable - stage.hits) / stage.sent)
+        lost = {"lost": worst.servable - worst.hits, "lost_ratio": (worst.servable - worst.hits) / worst.sent}
+        yield Finding("cache_evicts", "warning", result.name, worst.stage, figures=lost | {"evictions": worst.evictions or 0})
+    warm = next((stage for stage in stages if stage.hits > stage.repeats), None)
+    if warm:
+        yield Finding("cache_was_warm", "warning", result.name, warm.stage, figures={"hits": warm.hits, "repeats": warm.repeats})
+
+
+def gain_findings(pair: CacheGain) -> Iterator[Finding]:
+    """Where the cache makes a stage slower, beyond what repeats differ by."""
+    losses = [stage for stage in pair.stages if stage.clear and stage.gain.mean < 1 and stage.closed]
+    if losses:
+        worst = min(losses, key=lambda stage: stage.gain.mean)
+        figures: dict[str, float | str] = {"gain_ratio": worst.gain.mean - 1, "off": pair.off}
+        figures |= {"hit_ratio": "-" if worst.hit_ratio is None else worst.hit_ratio}
+        yield Finding("cache_costs", "warning", f"{pair.on}-{pair.dtype}", worst.stage, figures=figures, rests_on=worst.rests_on)

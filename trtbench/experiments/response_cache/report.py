@@ -1,0 +1,68 @@
+"""The response cache in tables: what it gained against the same deployment without it, and what it answered."""
+
+from __future__ import annotations
+
+from trtbench.analysis.summary import CachedStage, DeploymentResult, StageGain, Summary
+from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
+from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times, whole
+from trtbench.report.kit.words import Words
+
+_GAIN = ("repeats", "servable", "hits", "rate_off", "rate_on", "gain", "p50", "p99")
+_DETAIL = (
+    "answered",
+    "counts",
+    "hits",
+    "servable",
+    "repeats",
+    "hit_time",
+    "miss_time",
+    "servable_latency",
+    "other_latency",
+    "evictions",
+    "used",
+)
+
+
+def cache_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
+    """Nothing where no server had a response cache that was asked."""
+    cached = [result for result in summary.deployments if result.cached_stages]
+    if not cached:
+        return []
+    blocks: list[Block] = [Figure("response_cache", words("figure.response_cache"))] if "response_cache" in drawings else []
+    for pair in summary.cache_gains:
+        caption = words("response_cache.gain", on=pair.on, off=pair.off, dtype=pair.dtype)
+        blocks.append(Table(_header(words, _GAIN), tuple(map(_gain_row, pair.stages)), caption))
+    blocks += [_detail(result, words) for result in cached]
+    return [*blocks, Paragraph(words("response_cache.note"))]
+
+
+def _header(words: Words, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return (words("col.stage"), *(words(f"response_cache.col_{column}") for column in columns))
+
+
+def _gain_row(stage: StageGain) -> tuple[str, ...]:
+    shares = (percent(stage.repeat_ratio), percent(stage.servable_ratio), percent(stage.hit_ratio))
+    rates, gain = (estimate(stage.rate_off, number), estimate(stage.rate_on, number)), estimate(stage.gain, times)
+    latencies = (f"{ms(stage.p50_off_ns)} / {ms(stage.p50_on_ns)}", f"{ms(stage.p99_off_ns)} / {ms(stage.p99_on_ns)}")
+    return (stage.stage, *shares, *rates, gain, *latencies)
+
+
+def _detail(result: DeploymentResult, words: Words) -> Table:
+    rows = tuple(map(_detail_row, result.cached_stages))
+    return Table(_header(words, _DETAIL), rows, words("response_cache.detail", deployment=result.name))
+
+
+def _detail_row(stage: CachedStage) -> tuple[str, ...]:
+    by_triton = f"{whole(stage.hits)} / {whole(stage.misses)}"
+    counts = (whole(stage.answered), by_triton, percent(stage.hit_ratio), percent(stage.servable_ratio), percent(stage.repeat_ratio))
+    groups = (stage.servable_e2e_ns, stage.other_e2e_ns)
+    latencies = (f"{ms(group.p50)} / {ms(group.p99)}" if group.count else NONE for group in groups)
+    return (
+        stage.stage,
+        *counts,
+        ms(stage.hit_mean_ns),
+        ms(stage.miss_mean_ns),
+        *latencies,
+        whole(stage.evictions),
+        percent(stage.used_ratio),
+    )

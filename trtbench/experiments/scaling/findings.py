@@ -1,0 +1,56 @@
+"""Findings of a scaling, and of servers that do not get even shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.replicas import imbalance
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.experiments.scaling.analysis import ScalingCurve
+from trtbench.experiments.scaling.limits import UNEVEN_FACTOR
+
+_LEAST_REQUESTS_EACH = 20  # fewer are uneven by chance alone, or by how they fall on the borders of a stage
+
+
+def scaling_findings(curve: ScalingCurve) -> Iterator[Finding]:
+    """Where the curve bends and the first resource that says why."""
+    bend = curve.bend
+    if bend is None or bend.efficiency is None:
+        return
+    use = bend.usage
+    figures: dict[str, float | str] = {
+        "axis": curve.axis,
+        "units": bend.units,
+        "from_units": curve.points[0].units,
+        "efficiency_ratio": bend.efficiency.mean,
+        "bound_ratio": curve.bound_ratio,
+        "server_cores": _known(use.server_cpu_cores),
+        "client_cores": _known(use.client_cpu_cores),
+        "balancer_cores": _known(use.balancer_cpu_cores),
+        "machine_cpu_ratio": _known(use.machine_cpu_ratio),
+        "gpu_ratio": _known(use.gpu_ratio),
+        "kv_peak_ratio": _known(use.kv_peak_ratio),
+        "uneven_factor": _known(use.imbalance_factor),
+        "running": _known(use.running_per_engine),
+        "running_before": _known(curve.points[0].usage.running_per_engine),
+    }
+    where = f"{bend.name}-{curve.dtype}", curve.stage
+    yield Finding(f"scaling_{curve.limiters[0]}", "warning", *where, limits=True, figures=figures, rests_on=curve.rests_on)
+
+
+def replica_findings(result: DeploymentResult) -> Iterator[Finding]:
+    """The stage where one of several servers got most beyond its share."""
+    shares = [(factor, stage) for stage in result.stages if (factor := imbalance(stage.resources.replicas)) is not None]
+    enough = [(factor, stage) for factor, stage in shares if stage.conservation.completed >= _LEAST_REQUESTS_EACH * result.facts.servers]
+    if not enough:
+        return
+    factor, stage = max(enough, key=lambda pair: pair[0])
+    if factor > UNEVEN_FACTOR:
+        counts = ", ".join("-" if replica.requests is None else str(replica.requests) for replica in stage.resources.replicas)
+        figures: dict[str, float | str] = {"uneven_factor": factor, "requests": counts, "balancer": result.facts.balancer or "-"}
+        yield Finding("replicas_uneven", "warning", result.name, stage.span.name, figures=figures)
+
+
+def _known(value: float | None) -> float | str:
+    return "-" if value is None else value

@@ -1,0 +1,139 @@
+"""Member: one worker process, as the crew sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trtbench.client.protocol import ConnectError
+from trtbench.load.progress import Counts
+from trtbench.load.worker import WorkerConfig
+
+_LINE_BYTES = 1 << 24  # a report with the latencies of a quarter second
+_CLOSE_S = 10.0
+_LOG_CHARACTERS = 500
+_ENDED = ""
+
+
+class WorkerError(Exception):
+    """A worker ended before its time; the message says how. What it had recorded is on file."""
+
+
+Finished = Callable[[list[tuple[int, int]]], None]
+"""Gets (done_ns, latency_ns) of completed requests."""
+
+
+class Member:
+    """Takes orders one after another; `counts` are of the phase that runs, as last reported."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
+        self.counts = Counts()
+        self.owes = False
+        """Whether an answer to an order is outstanding."""
+        self._process, self._log, self._on_finished = process, log, on_finished
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._switched: asyncio.Queue[str] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, config: WorkerConfig, on_finished: Finished) -> Member:
+        """A worker that waits for orders. ConnectError when it does not reach the server, OSError when it cannot write."""
+        log = config.requests.with_name(f"client-{config.number}.log")
+        pipe = asyncio.subprocess.PIPE
+        with log.open("wb") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "trtbench.load.worker",
+                stdin=pipe,
+                stdout=pipe,
+                stderr=errors,
+                limit=_LINE_BYTES,
+                start_new_session=True,  # Ctrl-C goes to the foreground process group: not to this one
+            )
+        member = cls(process, log, on_finished)
+        member._write(config.to_line())
+        try:
+            await member._answer()
+        except asyncio.CancelledError:
+            member.kill()
+            await member.close()
+            raise
+        except BaseException:
+            await member.close()
+            raise
+        return member
+
+    def kill(self) -> None:
+        """End the process without asking it."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    def order(self, do: str, **details: Any) -> None:
+        self._write(json.dumps({"do": do, **details}).encode() + b"\n")
+
+    async def ask(self, do: str, **details: Any) -> dict[str, Any]:
+        """Give an order and wait for its report; raises what the worker could not go on for."""
+        self.order(do, **details)
+        self.owes = True
+        try:
+            return await self._answer()
+        finally:
+            self.owes = False
+
+    async def switch(self, model: str) -> None:
+        """Have what is sent from now on go to another model; returns when what was sent before is over, or the worker has ended."""
+        self.order("switch", model=model)
+        while (told := await self._switched.get()) != model:
+            if told == _ENDED:
+                self._switched.put_nowait(_ENDED)  # for whoever asks next
+                return
+
+    async def close(self) -> dict[str, Any]:
+        """End the process; its client's facts, {} when it has none to give any more."""
+        try:
+            self.order("close")
+            facts: dict[str, Any] = (await asyncio.wait_for(self._answer(), _CLOSE_S)).get("closed", {})
+        except (WorkerError, ConnectError, OSError, asyncio.TimeoutError):
+            facts = {}
+        self.kill()
+        await self._process.wait()
+        await self._reading
+        if not self._log.stat().st_size:
+            self._log.unlink()
+        return facts
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(line)  # a worker that is gone is noticed by its missing answer
+
+    async def _answer(self) -> dict[str, Any]:
+        row = await self._answers.get()
+        if row.get("kind") == "ConnectError":
+            raise ConnectError(row["fault"])
+        if row.get("errno"):
+            raise OSError(row["errno"], row["fault"], row["file"])
+        if "fault" in row:
+            raise WorkerError(row["fault"])
+        return row
+
+    async def _read(self) -> None:
+        assert self._process.stdout
+        while line := await self._process.stdout.readline():
+            row = json.loads(line)
+            if counts := row.pop("counts", None):
+                self.counts = Counts(**counts)
+            if finished := row.pop("finished", None):
+                self._on_finished(finished)
+            if switched := row.pop("switched", None):
+                self._switched.put_nowait(switched)
+            if row:
+                self._answers.put_nowait(row)
+        self._switched.put_nowait(_ENDED)
+        code = await self._process.wait()
+        said = self._log.read_text(errors="replace").strip()[-_LOG_CHARACTERS:]
+        self._answers.put_nowait({"fault": f"a load worker ended by itself (exit code {code}){': ' + said if said else ''}"})

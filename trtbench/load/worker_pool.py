@@ -1,0 +1,179 @@
+"""Crew: the workers of one deployment's load, told to do the same phase at the same instant."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import count
+from typing import Any, Literal
+
+from trtbench.client.protocol import ConnectError
+from trtbench.load.generator import PhaseResult
+from trtbench.load.progress import Counts, LoadProgress
+from trtbench.load.worker import WorkerConfig
+from trtbench.load.worker_handle import Finished, Member
+from trtbench.plan.plan import Phase
+from trtbench.system.clock import now_ns, seconds_ns
+
+_HEAD_START_S = 0.02  # from the order to the common instant: every worker has read it by then
+_WATCH_S = 0.25
+_STARTS_AT_ONCE, _FIRST_S = 16, 5.0
+_OBEY_S = 20.0  # of a worker that was told to cancel: to record some hundred thousand requests that were never sent takes seconds
+
+
+LoadEnd = Literal["interrupted", "server_lost"]
+
+
+class Crew:
+    """`reason` says why the load was told to stop, None while it was not. `cores`: what all workers used in the last phase."""
+
+    def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
+        self.reason: LoadEnd | None = None
+        self.cores = 0.0
+        self.on_finished: Finished = lambda finished: None
+        self._config, self._progress = config, progress
+        self._members: list[Member] = []
+        self._numbers = count()
+        self._stops: list[str] = []
+        self._stopped = asyncio.Event()
+
+    async def grow(self, workers: int) -> None:
+        """Have at least so many, some started at a time; after `interrupt` or `server_lost` no more are started.
+
+        ConnectError when not even the first reaches the server; later ones that do not are done without.
+        """
+        numbers = [next(self._numbers) for _ in range(len(self._members), workers)]
+        for first in range(0, len(numbers), _STARTS_AT_ONCE):
+            if self._stopped.is_set():
+                return
+            await self._start(numbers[first : first + _STARTS_AT_ONCE])
+
+    async def _start(self, numbers: list[int]) -> None:
+        starts = [asyncio.create_task(Member.start(self._config_of(number), self._finished)) for number in numbers]
+        stopped = asyncio.create_task(self._stopped.wait())
+        everyone = asyncio.gather(*starts, return_exceptions=True)
+        either: list[asyncio.Future[Any]] = [everyone, stopped]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not everyone.done() and not self._members:  # one is needed to account for what is not run
+            await asyncio.wait(starts[:1], timeout=_FIRST_S)
+        for task in (stopped, *starts):
+            task.cancel()
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        self._members += [member for member in started if isinstance(member, Member)]
+        for fault in started:
+            if isinstance(fault, asyncio.CancelledError) or (self._members and isinstance(fault, ConnectError)):
+                continue
+            if isinstance(fault, BaseException):
+                raise fault
+
+    @property
+    def workers(self) -> int:
+        return len(self._members)
+
+    async def prepare(self, stage: int, phase: Phase) -> None:
+        """Have a phase of stage number `stage` of the plan ready to start; raises what a worker could not go on for."""
+        which = {"stage": stage, "warmup": phase.warmup, "workers": self.workers}
+        await self._all("prepare", **which)
+        self._phase = phase
+
+    async def run(self) -> PhaseResult:
+        """Start what was prepared and wait for all of it; raises what a worker could not go on for, when the others have ended."""
+        phase, start_ns = self._phase, now_ns() + seconds_ns(_HEAD_START_S)
+        ends_ns = None if phase.duration_s is None else start_ns + seconds_ns(phase.duration_s)
+        self._progress.begin(phase.stage.label, phase.warmup, phase.planned, start_ns, ends_ns)
+        for stop in self._stops:  # they may have come before there was a phase to stop
+            self._order("stop", how=stop)
+        watch = asyncio.create_task(self._watch())
+        try:
+            answers = await self._all("run", start_ns=start_ns)
+        finally:
+            watch.cancel()
+        self._progress.counts = self._counts()
+        result = _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
+        self.cores = sum(answer["cpu_ns"] for answer in answers) / max(result.end_ns - result.start_ns, 1)
+        return result
+
+    def skip(self, stage: int, phase: Phase) -> None:
+        """Have the workers account for a phase that will not be run."""
+        self._order("skip", stage=stage, warmup=phase.warmup, workers=self.workers)
+
+    def renew(self) -> None:
+        """Have the workers use none of their streams again: the model behind them was reloaded."""
+        self._order("renew")
+
+    async def switch(self, model: str) -> None:
+        """Have what is sent from now on go to another model of the server; returns when what was sent before is over."""
+        await asyncio.gather(*(member.switch(model) for member in self._members))
+
+    def steady(self) -> None:
+        """The running phase has seen enough: send nothing more, wait for what is in flight, go on with the next phase."""
+        self._order("stop", how="steady")
+
+    def interrupt(self) -> None:
+        """Send nothing more and wait for what is in flight; the second time, cancel that too."""
+        self.reason = self.reason or "interrupted"
+        self._stop("interrupt")
+
+    def server_lost(self) -> None:
+        """Nothing in flight can come back."""
+        self.reason = "server_lost"
+        self._stop("server_lost")
+
+    async def close(self) -> list[dict[str, Any]]:
+        """End every worker; what each knows of its transport."""
+        return await asyncio.gather(*(member.close() for member in self._members))
+
+    def _stop(self, how: str) -> None:
+        self._stops.append(how)
+        self._stopped.set()
+        self._order("stop", how=how)
+        if how == "server_lost" or len(self._stops) > 1:
+            asyncio.get_running_loop().call_later(_OBEY_S, self._end_deaf)
+
+    def _end_deaf(self) -> None:
+        """A worker that is busy with something else than its orders would hold up the end for ever; what it recorded is on file."""
+        for member in self._members:
+            if member.owes:
+                member.kill()
+
+    def _order(self, do: str, **details: Any) -> None:
+        for place, member in enumerate(self._members):
+            member.order(do, worker=place, **details)
+
+    async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
+        """Ask everyone. When one cannot go on, the others cancel, so that everything is recorded, and what it raised is raised."""
+        asked = [asyncio.create_task(member.ask(do, worker=place, **details)) for place, member in enumerate(self._members)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
+        if not all(answer.done() for answer in asked):
+            self._order("stop", how="cancel")
+            await asyncio.wait(asked)
+        return [answer.result() for answer in asked]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self._progress.counts = self._counts()
+
+    def _counts(self) -> Counts:
+        return sum((member.counts for member in self._members), Counts())
+
+    def _finished(self, finished: list[tuple[int, int]]) -> None:
+        self.on_finished(finished)
+
+    def _config_of(self, number: int) -> WorkerConfig:
+        return replace(self._config, number=number, requests=self._config.requests.with_name(f"requests-{number}.jsonl"))
+
+
+def _merged(results: list[PhaseResult], reason: LoadEnd | None) -> PhaseResult:
+    def total(name: str) -> int:
+        return sum(getattr(result, name) for result in results)
+
+    steady = any(result.ended == "steady" for result in results)
+    return PhaseResult(
+        start_ns=results[0].start_ns,
+        end_ns=max(result.end_ns for result in results),
+        planned=total("planned"),
+        completed=total("completed"),
+        cancelled_as_planned=total("cancelled_as_planned"),
+        ended=reason or ("steady" if steady else "done"),
+    )

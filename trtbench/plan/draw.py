@@ -1,0 +1,84 @@
+"""Drawing a Plan from seeds.
+
+Each dimension (arrivals, lengths, prompts, sampling) has its own seed, and each stage its own stream of it: changing one dimension
+or adding a stage leaves the rest as it was, and a longer stage begins like the shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from trtbench.plan.phases import draw_offsets, draw_users, fit_units, with_think_times
+from trtbench.plan.plan import Phase, Plan, StagePlan
+from trtbench.plan.plan_size import check_plan_size
+from trtbench.plan.prompts import StagePrompts
+from trtbench.plan.sources.datasets import Datasets, open_datasets
+from trtbench.plan.sources.left_out import LeftOut
+from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.plan.sources.trace import TracedRequest, load_trace
+from trtbench.plan.trace_replay import draw_replay
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.scenario import Scenario
+
+Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
+"""By file and block size."""
+
+
+def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
+    """Draw every stage of `scenario` with prompts from `source`, or from the workload's datasets in the tokens of `source`.
+
+    UserError when a dataset or a trace cannot be read, or has a text that `source` cannot encode, and when the plan would be too large.
+    """
+    check_plan_size(scenario, scenario.load)
+    datasets = open_datasets(scenario.workload, source)
+    traces: Traces = {}
+    stages = tuple(_draw_stage(scenario, stage, source, datasets, traces) for stage in scenario.load)
+    return Plan(
+        stages,
+        notes=tuple(_notes(scenario)),
+        left_out=(*(rows.left_out for rows in datasets.values()), *(trace[1] for trace in traces.values())),
+    )
+
+
+def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, traces: Traces) -> StagePlan:
+    if stage.trace is not None:
+        key = (stage.trace, stage.trace_block_tokens)
+        trace, _ = traces.setdefault(key, traces.get(key) or load_trace(*key))
+        measured, warmup = (draw_replay(stage, warm, trace, scenario.seeds, source) for warm in (False, True))
+    else:
+        prompts = StagePrompts(scenario, stage, source, datasets)
+        measured, warmup = (_draw_phase(scenario, stage, warm, prompts) for warm in (False, True))
+    if scenario.task == "embed":
+        measured, warmup = (without_outputs(phase) for phase in (measured, warmup))
+    return StagePlan(stage, replace(warmup, first_prompt=len(measured.prompts)), measured)
+
+
+def without_outputs(phase: Phase) -> Phase:
+    """The same requests of an encoder: nothing is generated."""
+    return replace(phase, prompts=tuple(replace(prompt, output_tokens=0) for prompt in phase.prompts))
+
+
+def _draw_phase(scenario: Scenario, stage: Stage, warmup: bool, source: StagePrompts) -> Phase:
+    seed, sessions = scenario.seeds.arrivals, any(kind.sessions for kind in scenario.workload.kinds.values())
+    offsets = draw_offsets(stage, warmup, seed)
+    # A stage that ends by time alone uses its prompts in turn; one with a count has a prompt for every request.
+    count = stage.warmup_requests if warmup else stage.requests or scenario.workload.distinct_prompts
+    if offsets is not None and not sessions:
+        count = min(count, len(offsets))
+    prompts = source.draw(warmup, count)
+    if offsets is not None:
+        prompts, offsets = fit_units(prompts, offsets, counted=warmup or stage.requests is not None)
+    users_ns = None if warmup else draw_users(stage)
+    return Phase(stage, warmup, with_think_times(prompts, stage, warmup, seed), 0, offsets, users_ns)
+
+
+def _notes(scenario: Scenario) -> Iterator[str]:
+    for name, kind in scenario.workload.kinds.items():
+        if kind.dataset and kind.ignores_input_tokens:
+            key = f"workload.mix.{name}" if name else "workload"
+            yield (
+                f"{key}.input_tokens is not used: the prompts are those of {kind.dataset.path}, with their own lengths; limit them with "
+                f"{key}.dataset.input_tokens"
+            )

@@ -1,0 +1,68 @@
+"""The schedule of a phase, from its stage and the arrivals seed: when requests are due, when users come and go, how long they think."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trtbench.plan.draws.arrivals import Offsets, burst_offsets, due_offsets
+from trtbench.plan.draws.rates import RateProfile
+from trtbench.plan.draws.rng import random_stream
+from trtbench.plan.draws.think_times import think_ns
+from trtbench.plan.draws.user_schedule import user_windows
+from trtbench.plan.plan import PlannedPrompt
+from trtbench.scenario.load.ramp import Ramp, UserRamp
+from trtbench.scenario.load.stage import Stage
+
+
+def draw_offsets(stage: Stage, warmup: bool, seed: int) -> Offsets | None:
+    """When each unit of an open loop is due; None for a closed one. A warm-up goes through the same rates and ends by its count."""
+    if stage.mode == "concurrency":
+        return None
+    requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
+    random = random_stream("arrivals", seed, stage, warmup)
+    even = stage.mode == "constant" or (stage.mode == "burst" and stage.gaps == "constant")
+    burstiness = None if even else stage.burstiness or 1.0
+    if stage.on_s is not None and stage.off_s is not None:
+        assert isinstance(stage.rate, float)
+        return burst_offsets(stage.rate, stage.on_s, stage.off_s, burstiness, requests, duration_s, random)
+    return due_offsets(rate_profile(stage), burstiness, requests, duration_s, random)
+
+
+def rate_profile(stage: Stage) -> RateProfile:
+    """The rates of an open loop without pauses."""
+    rate = stage.rate
+    assert rate is not None
+    if not isinstance(rate, Ramp):
+        return RateProfile.steady(rate)
+    over_s = rate.over_s or stage.duration_s
+    assert over_s is not None
+    if rate.steps is None:
+        return RateProfile.ramp(rate.first, rate.to, over_s)
+    return RateProfile.staircase(rate.first, rate.to, rate.steps, over_s)
+
+
+def fit_units(prompts: tuple[PlannedPrompt, ...], offsets: Offsets, counted: bool) -> tuple[tuple[PlannedPrompt, ...], Offsets]:
+    """An open loop of sessions: no more of them than are due, and where requests are `counted`, none due that has no prompts."""
+    starts = [at for at, prompt in enumerate(prompts) if prompt.turn == 0]
+    if len(starts) > len(offsets):
+        return prompts[: starts[len(offsets)]], offsets
+    return prompts, offsets[: len(starts)] if counted else offsets
+
+
+def draw_users(stage: Stage) -> Offsets | None:
+    """When each user enters and leaves, where their number changes; shape [users, 2] as in Phase."""
+    ramp = stage.concurrency
+    if not isinstance(ramp, UserRamp):
+        return None
+    over_s = ramp.over_s or stage.duration_s
+    assert over_s is not None
+    return user_windows(ramp.first, ramp.to, ramp.steps, over_s)
+
+
+def with_think_times(prompts: Sequence[PlannedPrompt], stage: Stage, warmup: bool, seed: int) -> tuple[PlannedPrompt, ...]:
+    """The stage's pauses before single requests and first turns; those inside a session are its own."""
+    if stage.think_s is None:
+        return tuple(prompts)
+    pauses_ns = think_ns(stage.think_s, len(prompts), random_stream("think", seed, stage, warmup)).tolist()
+    return tuple(prompt if prompt.turn else replace(prompt, think_ns=pause_ns) for prompt, pause_ns in zip(prompts, pauses_ns, strict=True))

@@ -1,0 +1,204 @@
+"""The Plan: every request of a scenario, fixed before the run, saved and hashed.
+
+A saved plan is JSON lines: a header with the hash, then for each stage one line with its due offsets and one line per prompt.
+`draw.py` makes plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trtbench.errors import UserError, naming
+from trtbench.plan.draws.arrivals import Offsets
+from trtbench.plan.sources.left_out import LeftOut
+from trtbench.plan.sources.prompt_source import TokenIds
+from trtbench.rundir import read_lines
+from trtbench.scenario.load.stage import Stage
+
+_SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
+"""Fields of a prompt that its line has only where they say something."""
+
+
+_LATER_KEYS = {"trace_block_tokens"}
+
+
+class PlanError(UserError):
+    """A plan file that cannot be read back to what was written."""
+
+
+@dataclass(frozen=True)
+class PlannedPrompt:
+    """What is asked of the model: shape [tokens] in, so many tokens out, and a seed for sampling.
+
+    A turn of a `session` after its first has only the user's new tokens in `input_ids`; before them the model reads all earlier turns
+    and its own answers to them.
+    """
+
+    input_ids: TokenIds
+    output_tokens: int
+    seed: int
+    think_ns: int = 0  # the same user's pause before it, from the end of the request before
+    mix: str = ""  # the component of a mixed workload
+    priority: int = 0  # Triton's level, 1 is the highest; 0: names none
+    cancel_after_tokens: int | None = None  # the client goes away when so many have arrived
+    cancel_after_ns: int | None = None  # the client goes away so long after it sent
+    session: int | None = None
+    turn: int = 0
+    text: str = ""  # for a model that takes text: the same prompt; the ids are then the client's tokenizer's
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stage's warm-up or its measured part.
+
+    Request i asks `prompts[i % len(prompts)]`. `first_prompt` is the place of `prompts[0]` in the stage's own numbering: measured
+    prompts from 0, the warm-up's after them. Open loops have `due_offsets_ns`, one a unit, shape [units sent]; a closed loop ends by
+    `requests`, by `duration_s`, or by the first of both, and may have `users_ns`, shape [users, 2]: when each enters and leaves, from
+    the start; leave = -1: stays.
+    """
+
+    stage: Stage
+    warmup: bool
+    prompts: tuple[PlannedPrompt, ...]
+    first_prompt: int
+    due_offsets_ns: Offsets | None
+    users_ns: Offsets | None = None
+
+    @cached_property
+    def units(self) -> tuple[range, ...]:
+        """What one user sends in order, as positions in `prompts`: the turns of a session, else a single request.
+
+        Unit u is `units[u % len(units)]`, its requests are numbered `u // len(units) * len(prompts)` and on.
+        """
+        starts = [at for at, prompt in enumerate(self.prompts) if prompt.turn == 0]
+        return tuple(map(range, starts, [*starts[1:], len(self.prompts)]))
+
+    @property
+    def requests(self) -> int | None:
+        """Bound on the number of requests; None for a closed loop that ends by time alone."""
+        if self.due_offsets_ns is not None:
+            cycles, rest = divmod(len(self.due_offsets_ns), len(self.units) or 1)
+            return cycles * len(self.prompts) + (self.units[rest].start if rest else 0)
+        return self.stage.warmup_requests if self.warmup else self.stage.requests
+
+    @property
+    def duration_s(self) -> float | None:
+        """Time bound of a closed loop; that of an open loop is in its offsets."""
+        return None if self.warmup or self.due_offsets_ns is not None else self.stage.duration_s
+
+    @property
+    def planned(self) -> int | None:
+        """The number of requests where it is known before the run: all but closed loops that may end by time."""
+        return None if self.duration_s is not None else self.requests
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    stage: Stage
+    warmup: Phase
+    measured: Phase
+
+
+@dataclass(frozen=True)
+class Plan:
+    stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)  # neither these nor what follows are in the file, or in the hash
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # one an input file
+
+    def facts(self, *notes: str) -> dict[str, Any]:
+        """As the run's events hold it; `notes` come after the plan's own."""
+        told = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
+        return {"sha256": self.sha256, "notes": told, "inputs": [one.facts for one in self.left_out]}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over every stage, offset and prompt: two plans with one hash are the same load."""
+        digest = hashlib.sha256()
+        for line in self._lines():
+            digest.update(line)
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        with naming(path), path.open("wb") as file:
+            file.writelines(chain([_line({"plan_sha256": self.sha256})], self._lines()))
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """PlanError when the file is not a plan, is torn, or is not what its hash says."""
+        rows = read_lines(path)
+        try:
+            sha256 = next(rows)["plan_sha256"]
+            plan = cls(tuple(_read_stages(rows)))
+        except (StopIteration, RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise PlanError(f"{path} is not a plan ({error!r})") from error
+        if plan.sha256 != sha256:
+            raise PlanError(f"{path} was changed: its content has hash {plan.sha256[:12]}, its header says {sha256[:12]}")
+        return plan
+
+    def _lines(self) -> Iterator[bytes]:
+        for part in self.stages:
+            yield _line(
+                {
+                    "stage": part.stage.label,
+                    "asked": _asked(part.stage),
+                    "due_offsets_ns": _listed(part.measured.due_offsets_ns),
+                    "warmup_offsets_ns": _listed(part.warmup.due_offsets_ns),
+                    "users_ns": _listed(part.measured.users_ns),
+                }
+            )
+            for phase in (part.measured, part.warmup):
+                for number, prompt in enumerate(phase.prompts, phase.first_prompt):
+                    yield _line(_prompt_row(phase, number, prompt))
+
+
+def _asked(stage: Stage) -> dict[str, Any]:
+    """The stage; a key that came later is not there where it says nothing, so that plans keep their hashes."""
+    asked = stage.model_dump(mode="json")
+    return {key: value for key, value in asked.items() if key not in _LATER_KEYS or value is not None}
+
+
+def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:
+    row = {"stage": phase.stage.label, "prompt": number, "warmup": phase.warmup}
+    row |= {name: value for name in _SPARSE if (value := getattr(prompt, name)) != getattr(PlannedPrompt, name)}
+    return row | {"output_tokens": prompt.output_tokens, "seed": prompt.seed, "input_ids": prompt.input_ids.tolist()}
+
+
+def _read_prompt(row: dict[str, Any]) -> PlannedPrompt:
+    sparse = {name: row[name] for name in _SPARSE if name in row}
+    return PlannedPrompt(np.array(row["input_ids"], np.int32), row["output_tokens"], row["seed"], **sparse)
+
+
+def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
+    """A line is gone from memory once it is read: as JSON values, token ids take nine times what they take in arrays."""
+    prompts: dict[tuple[str, bool], list[PlannedPrompt]] = {}
+    asked: list[tuple[str, Stage, Offsets | None, Offsets | None, Offsets | None]] = []
+    for row in rows:
+        if "prompt" in row:
+            prompts.setdefault((row["stage"], row["warmup"]), []).append(_read_prompt(row))
+        if "asked" in row:
+            offsets = (_array(row[key]) for key in ("warmup_offsets_ns", "due_offsets_ns", "users_ns"))
+            asked.append((row["stage"], Stage.model_validate(row["asked"]), *offsets))
+    for label, stage, warmup_ns, due_ns, users_ns in asked:
+        measured, warmup = (tuple(prompts.pop((label, warm), [])) for warm in (False, True))
+        yield StagePlan(stage, Phase(stage, True, warmup, len(measured), warmup_ns), Phase(stage, False, measured, 0, due_ns, users_ns))
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _listed(offsets: Offsets | None) -> list[int] | None:
+    return None if offsets is None else offsets.tolist()
+
+
+def _array(offsets: Iterable[int] | None) -> Offsets | None:
+    return None if offsets is None else np.array(list(offsets), np.int64)

@@ -1,0 +1,145 @@
+"""One row of a dataset, in any of the formats of docs/workloads.md, as a conversation: pure functions of JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from trtbench.scenario.parts.bounds import INT32, MOST_TOKENS
+
+_PROMPT_KEYS = ("prompt", "text", "text_input")
+_LENGTH_KEYS = ("output_tokens", "output_length", "max_tokens", "max_completion_tokens", "request_output_len")
+_CONVERSATION_KEYS = ("conversations", "conversation", "messages", "turns")
+_WRAPPER_KEYS = ("body", "payload", "payloads")  # a request of the OpenAI batch API, of genai-perf and of aiperf
+_SPEAKER_KEYS, _SAID_KEYS = ("from", "role"), ("value", "content", "text")
+_USER = ("human", "user")
+_MODEL = ("gpt", "assistant", "chatgpt", "model", "bot")
+_TYPES = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+_MOST_KEYS = 6  # named in a reason
+
+
+class RowError(Exception):
+    """A row that is left out; the message is the reason, alike for rows that are alike."""
+
+
+class RawTurn(NamedTuple):
+    """As the file has it: text or token ids, and the answer's text or length; None: it does not say."""
+
+    prompt: str | list[int]
+    answer: str | int | None = None
+
+
+RawConversation = tuple[RawTurn, ...]
+"""A single prompt is a conversation of one turn."""
+
+
+def unwrapped(row: Any) -> Iterator[Any]:
+    """The requests that a row holds: itself, or those inside of it."""
+    inner = next((row[key] for key in _WRAPPER_KEYS if isinstance(row, dict) and isinstance(row.get(key), (dict, list))), None)
+    if inner is None and not isinstance(row, list):
+        yield row
+        return
+    yield from row if inner is None else inner if isinstance(inner, list) else [inner]
+
+
+def conversation_of(row: Any) -> RawConversation:
+    """RowError when it has no prompt that can be sent."""
+    if isinstance(row, str):
+        return (RawTurn(_text(row, "the row")),)
+    if not isinstance(row, dict):
+        raise RowError(f"the row is {_type(row)}, not an object")
+    for key in _CONVERSATION_KEYS:
+        if key in row:
+            return _turns(row[key], key, _output_tokens(row))
+    if "input_ids" in row:
+        return (RawTurn(_ids(_single(row["input_ids"])), _output_tokens(row)),)
+    prompt = next((key for key in _PROMPT_KEYS if key in row), None)
+    if prompt is None:
+        raise RowError(_no_prompt(row))
+    return (RawTurn(_text(_first(_single(row[prompt])), prompt), _output_tokens(row)),)
+
+
+def _no_prompt(row: dict[str, Any]) -> str:
+    if "input_length" in row:
+        return "input_length without a prompt: such a file is a trace, replay it with mode: trace"
+    keys = ", ".join(list(map(str, row))[:_MOST_KEYS])
+    expected = f"give a text as {', '.join(_PROMPT_KEYS)}, token ids as input_ids, or {', '.join(_CONVERSATION_KEYS)}"
+    return f"no prompt among its keys ({keys[:100]}); {expected}"
+
+
+def _single(value: Any) -> Any:
+    """perf_analyzer's `{"content": [...], "shape": [...]}`, or the value itself."""
+    return value["content"] if isinstance(value, dict) and "content" in value else value
+
+
+def _first(value: Any) -> Any:
+    """perf_analyzer writes a tensor of one element as a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise RowError(f"{key} is {_type(value)}, not a text")
+    if not value:
+        raise RowError(f"{key} is empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RowError(f"{key} has half of a surrogate pair, which is no character") from None
+    return value
+
+
+def _ids(value: Any) -> list[int]:
+    if not isinstance(value, list) or not value or not all(type(token) is int and 0 <= token <= INT32 for token in value):
+        raise RowError("input_ids is not a list of token ids, whole numbers from 0 up")
+    return value
+
+
+def _output_tokens(row: dict[str, Any]) -> int | None:
+    key = next((key for key in _LENGTH_KEYS if row.get(key) is not None), None)
+    if key is None:
+        return None
+    length = _first(_single(row[key]))
+    if type(length) is not int or not 1 <= length <= MOST_TOKENS:
+        raise RowError(f"{key} is not a whole number from 1 to {MOST_TOKENS:,}")
+    return length
+
+
+def _turns(messages: Any, key: str, asked: int | None) -> RawConversation:
+    """A user's message and the answer right after it make a turn; what else is said between (system, tools) is left out.
+
+    `asked`: output tokens where no answer follows.
+    """
+    if not isinstance(messages, list):
+        raise RowError(f"{key} is {_type(messages)}, not a list of messages")
+    said = [one for one in (_message(message, key) for message in messages) if one]
+    pairs = zip(said, [*said[1:], ("", "")], strict=False)  # each message and the next
+    turns = tuple(RawTurn(text, answer if who in _MODEL else asked) for (speaker, text), (who, answer) in pairs if speaker in _USER)
+    if not turns:
+        raise RowError(f"{key} has no message of a user")
+    return turns
+
+
+def _message(message: Any, key: str) -> tuple[str, str] | None:
+    """(Speaker, text); None for a speaker that is neither the user nor the model. A message without a speaker is a user's."""
+    if isinstance(message, str):
+        return _USER[0], _text(message, f"a message of {key}")
+    if not isinstance(message, dict):
+        raise RowError(f"{key} holds {_type(message)}, not messages")
+    speaker = next((message[name] for name in _SPEAKER_KEYS if name in message), _USER[0])
+    value = next((message[name] for name in _SAID_KEYS if name in message), None)
+    if speaker not in _USER + _MODEL:
+        return None
+    if isinstance(value, list):
+        value = _joined(value)
+    return str(speaker), _text(value, f"a message of {key}")
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """OpenAI's content parts, where all of them are text."""
+    texts = [part["text"] for part in parts if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)]
+    return "\n".join(texts) if texts and len(texts) == len(parts) else parts
+
+
+def _type(value: Any) -> str:
+    return _TYPES.get(type(value), "of another type")

@@ -1,0 +1,127 @@
+"""A dataset's rows in the model's tokens, in a drawn order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.dataset_row import RawTurn
+from trtbench.plan.sources.left_out import LeftOut
+from trtbench.plan.sources.prompt_source import PromptSource, TokenIds, WorkloadError
+from trtbench.scenario.workload.lengths import Range
+from trtbench.scenario.workload.request_kind import Dataset, RequestKind
+from trtbench.scenario.workload.workload import Workload
+
+
+class Turn(NamedTuple):
+    """A user's new tokens, shape [tokens], and the length of the answer; None: as the workload says."""
+
+    input_ids: TokenIds
+    output_tokens: int | None
+
+
+class DatasetRows:
+    """Rows are tokenised when they are first drawn: of a file with a million, a short run pays for its own."""
+
+    def __init__(self, spec: Dataset, source: PromptSource, whole: bool, output_tokens: int = 0) -> None:
+        """`whole`: conversations with all their turns, else the first turn alone. `output_tokens`: the longest where a row does not say.
+
+        WorkloadError for a file that is no dataset.
+        """
+        self._spec = spec
+        self._source = source
+        self._output_tokens = output_tokens
+        file = read_dataset(spec.path)
+        self._raw = [row if whole else row[:1] for row in file.rows]
+        self._unread = file.left_out
+        self._rows: dict[int, tuple[Turn, ...]] = {}
+
+    def draw(self, random: np.random.Generator, backwards: bool) -> Iterator[tuple[Turn, ...]]:
+        """Without replacement, then all again in another order, without end. `backwards`: each order from its end, so that a
+        warm-up meets the measured part's rows last. WorkloadError when no row is within the bounds.
+        """
+        while True:
+            order = random.permutation(len(self._raw))
+            rows = (self._row(number) for number in (order[::-1] if backwards else order).tolist())
+            empty = True
+            for row in filter(None, rows):
+                empty = False
+                yield row
+            if empty:
+                none = f"workload.dataset {self._spec.path}: none of its {len(self._raw)} rows is within"
+                raise WorkloadError(f"{none} {self._bounds}: widen them")
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Rows that cannot be sent, of all; those out of bounds, of the rows drawn, which are all that were tokenised."""
+        found = LeftOut(self._unread.path, self._unread.rows, dict(self._unread.reasons), dict(self._unread.counts))
+        dropped = sum(not row for row in self._rows.values())
+        if dropped:
+            drawn = len(self._rows)
+            share = round(dropped / drawn * len(self._raw))
+            found.add_many(f"not within {self._bounds} ({dropped} of the {drawn} rows drawn)", share)
+        return found
+
+    @property
+    def _bounds(self) -> str:
+        spec, parts = self._spec, []
+        for name, bounds in (("input_tokens", spec.input_tokens), ("output_tokens", spec.output_tokens)):
+            parts += [f"dataset.{name} {bounds.min} to {bounds.max}"] if bounds else []
+        parts += [f"dataset.most_tokens {spec.most_tokens}"] if spec.most_tokens else []
+        return " and ".join(parts) or "any bounds"
+
+    def _row(self, number: int) -> tuple[Turn, ...]:
+        if number not in self._rows:
+            self._rows[number] = tuple(self._within_bounds(self._raw[number]))
+        return self._rows[number]
+
+    def _within_bounds(self, row: tuple[RawTurn, ...]) -> Iterator[Turn]:
+        """The turns before the first that is out of bounds."""
+        spec, prompt_tokens = self._spec, 0
+        for raw in row:
+            turn = self._turn(raw)
+            prompt_tokens += len(turn.input_ids)
+            answer = turn.output_tokens
+            if not len(turn.input_ids) or answer == 0 or not _within(spec.input_tokens, prompt_tokens):
+                return
+            if answer is not None and not _within(spec.output_tokens, answer):
+                return
+            if spec.most_tokens and prompt_tokens + (answer or self._output_tokens) > spec.most_tokens:
+                return
+            prompt_tokens += answer or 0
+            yield turn
+
+    def _turn(self, raw: RawTurn) -> Turn:
+        answer = len(self._source.encode(raw.answer)) if isinstance(raw.answer, str) else raw.answer
+        if isinstance(raw.prompt, str):
+            return Turn(self._source.encode(raw.prompt), answer)
+        largest = max(raw.prompt)
+        if largest >= self._source.vocabulary_tokens:
+            raise WorkloadError(
+                f"workload.dataset {self._spec.path}: token id {largest} is not in the vocabulary of {self._source.vocabulary_tokens}: "
+                "take a dataset of this model's tokens, or give --vocab-size"
+            )
+        return Turn(np.array(raw.prompt, np.int32), answer)
+
+
+def _within(bounds: Range | None, tokens: int) -> bool:
+    return bounds is None or bounds.min <= tokens <= bounds.max
+
+
+DatasetKey = tuple[Dataset, bool, int]
+"""What is asked of the file, whether conversations are taken whole, and the longest output where a row does not say."""
+
+Datasets = Mapping[DatasetKey, DatasetRows]
+
+
+def dataset_key(kind: RequestKind, dataset: Dataset) -> DatasetKey:
+    return dataset, kind.sessions is not None, kind.output_tokens.max
+
+
+def open_datasets(workload: Workload, source: PromptSource) -> Datasets:
+    """Those that the workload's kinds name. WorkloadError for a file that is no dataset."""
+    asked = {dataset_key(kind, kind.dataset) for kind in workload.kinds.values() if kind.dataset}
+    return {key: DatasetRows(key[0], source, *key[1:]) for key in asked}

@@ -1,0 +1,274 @@
+"""The figures. matplotlib is imported here alone, and only when something is drawn.
+
+Ink is drawn in one marked colour: PNG shows it as near-black on white, HTML replaces it by the page's own text colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trtbench.analysis.summary import LATENCIES, DeploymentResult, Estimate, Frontier, HeatMap, StageResult, Summary
+from trtbench.experiments.context_limit.figure import paint_limit
+from trtbench.experiments.grid.figure import paint_frontier
+from trtbench.experiments.grid.heat_figure import paint_heat
+from trtbench.experiments.grid.heat_report import drawing_of, heats
+from trtbench.experiments.hot_reload.figure import reload_figure
+from trtbench.experiments.response_cache.figure import cache_figure
+from trtbench.experiments.scaling.figure import paint_scaling
+from trtbench.report.figures.batch_figure import paint_shares, shares_of
+from trtbench.report.figures.timeline_figure import paint_timeline
+from trtbench.report.kit.grouping import shown
+from trtbench.report.kit.words import Words
+
+_INK = "#1b1f24"
+_COLOURS = ("#2f7fd6", "#e07b00", "#1a9e77", "#c2417c", "#8566c9", "#a08000", "#5f8f2f", "#b5533c")
+"""Told apart on white and on dark, and by the commonest colour-blind eyes in this order."""
+_CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trtbench",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.18,
+    "grid.color": _INK,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "axes.unicode_minus": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+_NS_PER_MS = 1e6
+_AXIS = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure under its name; `svg` has no size of its own and its ids are not shared with another drawing."""
+
+    name: str
+    svg: str
+    png: bytes
+
+
+def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
+    """Every figure that the run has data for. Without a CJK font the axes of a Chinese report are labelled in English."""
+    font = _cjk_font() if words.language == "zh" else None
+    words = words if words.language == "en" or font else Words("en", words.task)
+    fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
+    painters: dict[str, Callable[[], Figure | None]] = {
+        "throughput": partial(_throughput, summary, words),
+        "latency": partial(_latency, summary, words, closed=True),
+        "latency_rate": partial(_latency, summary, words, closed=False),
+        "distributions": partial(_distributions, summary, words),
+        "batches": partial(_batches, summary, words),
+        "frontier": partial(_frontier, summary, words),
+        "scaling": partial(_scaling, summary, words),
+        "response_cache": partial(cache_figure, summary.cache_gains, words, _COLOURS),
+    }
+    painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
+    for result in shown(summary):
+        painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
+        painters[f"limit-{result.name}"] = partial(_limit, result, words)
+        if result.reloads:
+            painters[f"reloads-{result.name}"] = partial(reload_figure, result.reloads, words, _COLOURS, _INK)
+    with matplotlib.rc_context({**_STYLE, **fonts}):
+        painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
+        return {name: _drawing(name, figure) for name, figure in painted.items()}
+
+
+def _cjk_font() -> str | None:
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return next((name for name in _CJK_FONTS if name in installed), None)
+
+
+def _drawing(name: str, figure: Figure) -> Drawing:
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=144, facecolor="white")
+    figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = svg.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
+    return Drawing(name, re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text), png.getvalue())
+
+
+def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(7.2, height_in), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _throughput(summary: Summary, words: Words) -> Figure | None:
+    figure, (axes,) = _panels(1)
+    for colour, result in _coloured(summary):
+        levels = [(s.level, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens]
+        if words.task == "embed":
+            levels = [(s.level, s.throughput.request_throughput) for s in _levels(result, True)]
+        points = sorted((x, y) for x, y in levels if y)
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
+        if points and result.knee and result.knee.level is not None and result.knee.throughput is not None:
+            axes.plot(result.knee.level, result.knee.throughput, "o", color=colour, markersize=11, markerfacecolor="none")
+    return _finish(figure, [axes], words("axis.users"), [words("axis.tokens")])
+
+
+def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
+    shown = {"ttft_ns": "axis.ttft_ms", "e2e_latency_ns": "axis.e2e_ms"}
+    if words.task == "embed":
+        del shown["ttft_ns"]
+    figure, panels = _panels(len(shown))
+    for colour, result in _coloured(summary):
+        stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
+        for axes, pick in zip(panels, shown, strict=True):
+            for percentile, line in (("p50", "o-"), ("p99", "o--")):
+                _line(axes, [(s.level, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
+    across = words("axis.users" if closed else "axis.rate")
+    return _finish(figure, panels, across, [words(axis) for axis in shown.values()])
+
+
+def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colour: str, name: str) -> None:
+    known = [(x, y / _NS_PER_MS) for x, y in points if y is not None]
+    if known:
+        label = name if line == "o-" else f"{name} P99"
+        axes.plot(*zip(*known, strict=True), line, color=colour, label=label, markersize=4)
+
+
+def _distributions(summary: Summary, words: Words) -> Figure | None:
+    shown_by = {"ttft_curve_ns": "axis.ttft_ms", "itl_curve_ns": "axis.itl_ms"}
+    if words.task == "embed":
+        shown_by = {"e2e_curve_ns": "axis.e2e_ms"}
+    figure, panels = _panels(len(shown_by))
+    for colour, result in _coloured(summary):
+        stages = sorted(_levels(result, True), key=lambda stage: stage.level)
+        shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
+        for position, stage in enumerate(shown):
+            strength = (position + 1) / len(shown)
+            label = f"{result.name}, {words('legend.users', users=stage.level)}"
+            for axes, name in zip(panels, shown_by, strict=True):
+                if curve := getattr(stage.latency, name):
+                    share = [(i + 1) / len(curve) for i in range(len(curve))]
+                    axes.plot([value / _NS_PER_MS for value in curve], share, color=colour, alpha=0.25 + 0.75 * strength, label=label)
+    for axes, name in zip(panels, shown_by.values(), strict=True):
+        axes.set_xlabel(words(name))
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+    panels[0].set_ylabel(words("axis.share"))
+    return _with_legend(figure, panels)
+
+
+def _batches(summary: Summary, words: Words) -> Figure | None:
+    """The engine's batch first; a batcher that was not read has no panel."""
+    axes_of = {"axis.step_batch": True, "axis.batch": False}
+    found = {
+        name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := shares_of(r, inflight))]
+        for name, inflight in axes_of.items()
+    }
+    shown = {name: groups for name, groups in found.items() if groups}
+    if not shown:
+        return None
+    figure, panels = _panels(len(shown), 2.6)
+    for axes, (name, groups) in zip(panels, shown.items(), strict=True):
+        paint_shares(axes, groups)
+        axes.set_xlabel(words(name))
+        axes.set_ylabel(words("axis.inferences"))
+    return _with_legend(figure, panels)
+
+
+def _frontier(summary: Summary, words: Words) -> Figure | None:
+    """A row for each engine, at the last stage of load; a panel for each latency."""
+    last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
+    if not last:
+        return None
+    shown = [latency for latency in LATENCIES if any(getattr(cell, latency) for frontier in last for cell in frontier.cells)]
+    figure = Figure(figsize=(7.2, 2.9 * len(last)), layout="constrained")
+    rows = figure.subplots(len(last), max(len(shown), 1), sharey="row", squeeze=False)
+    for frontier, panels in zip(last, rows, strict=True):
+        for axes, latency in zip(panels, shown, strict=False):
+            paint_frontier(axes, frontier, latency, _COLOURS, _INK)
+            axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
+        panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
+        panels[0].set_ylabel(words(_rate_axis(cell.output_token_throughput for cell in frontier.cells)))
+    return _with_legend(figure, [axes for panels in rows for axes in panels])
+
+
+def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
+    figure, panels = _panels(2, 0.9 + 0.42 * max(len(heat.rows), 3))
+    paint_heat(panels, heat, frontier, words)
+    return figure
+
+
+def _scaling(summary: Summary, words: Words) -> Figure | None:
+    """A curve for each axis and engine, at the last stage of load."""
+    last = list({(curve.axis, curve.dtype): curve for curve in summary.scalings}.values())
+    figure, panels = _panels(2, 3.4)
+    paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
+    tokens = _rate_axis(point.output_token_throughput for curve in last for point in curve.points)
+    for axes, up in zip(panels, (tokens, "axis.efficiency"), strict=True):
+        axes.set_xlabel(words("axis.units"))
+        axes.set_ylabel(words(up))
+    return _with_legend(figure, panels)
+
+
+def _rate_axis(tokens: Iterable[Estimate | None]) -> str:
+    """Of what is drawn by `rate`: requests where no tokens are counted."""
+    return "axis.tokens" if any(tokens) else "axis.requests_rate"
+
+
+def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
+    if not result.stages or not (result.kv_used_blocks.time_ns or result.running.time_ns):
+        return None
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    paint_timeline(figure, result, words, _COLOURS, _INK)
+    return figure
+
+
+def _limit(result: DeploymentResult, words: Words) -> Figure | None:
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    painted = result.context_limits is not None and paint_limit(figure, result, result.context_limits, words, _COLOURS, _INK)
+    return figure if painted else None
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
+    """None where no line has two levels of load: a single point shows no course."""
+    if not any(len(set(np.asarray(line.get_xdata(), float).tolist())) > 1 for axes in panels for line in axes.lines):
+        return None
+    for axes, label in zip(panels, up, strict=True):
+        levels = sorted({x for line in axes.lines for x in np.asarray(line.get_xdata(), float).tolist()})
+        if levels and levels[-1] / max(levels[0], 1e-9) >= 16:
+            axes.set_xscale("log", base=2)
+        if len(levels) <= 8:
+            axes.set_xticks(levels, [f"{level:g}" for level in levels])
+            axes.minorticks_off()
+        axes.set_xlabel(across)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+    return _with_legend(figure, panels)
+
+
+def _with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
+    """One legend under all panels; None for a figure that nothing was drawn on."""
+    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if not entries:
+        return None
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2 if len(entries) <= 4 else 3)
+    return figure
+
+
+def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
+    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(shown(summary))]
+
+
+def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:
+    """The stages that are points of a curve."""
+    return [stage for stage in result.stages if stage.is_closed_loop is closed and stage.held_level]

@@ -1,0 +1,74 @@
+"""The words of a report, in English or Chinese, from texts/*.yaml; of a task that needs other ones, with those in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from trtbench.report.kit.format import figures
+from trtbench.tasks.task import Task
+
+Language = Literal["en", "zh"]
+_KINDS = ("errors", "scaling")
+_NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_", "failure": "failure."}
+"""Figures of findings whose values are keys of a scenario or classes of failure, and where their words are."""
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+@cache
+def texts_of(language: Language) -> dict[str, str]:
+    """Every text under its dotted key."""
+    return _read(f"{language}.yaml")
+
+
+@cache
+def texts_of_task(language: Language, task: Task) -> dict[str, str]:
+    """Texts that stand in the place of those of `texts_of`."""
+    return {} if task == "generate" else _read(f"{task}.{language}.yaml")
+
+
+def _read(name: str) -> dict[str, str]:
+    path = Path(__file__).parents[1] / "texts" / name
+    return dict(_flat("", yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+class Words:
+    """Looks texts up by key; KeyError for a key or a figure that is missing, never an empty place in a report."""
+
+    def __init__(self, language: Language, task: Task = "generate") -> None:
+        self.language, self.task = language, task
+        self._texts = texts_of(language) | texts_of_task(language, task)
+
+    def __call__(self, key: str, /, **values: float | str) -> str:
+        """The text, with `{name}` replaced by the figure of that name in the unit its name ends in."""
+        return self._texts[key].format_map(figures(values))
+
+    def finding(self, code: str, part: str, values: Mapping[str, float | str]) -> str:
+        """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling.
+
+        A finding with a `unit` may have a text of its own for it, as in seen_requests.
+        """
+        shared = part in ("title", "seen")
+        subject = next((kind for kind in _KINDS if shared and code.startswith(f"{kind}_")), code)
+        named = {name: self._texts.get(f"{prefix}{values[name]}", values[name]) for name, prefix in _NAMED.items() if name in values}
+        key = f"finding.{subject}.{part}"
+        of_unit = f"{key}_{values.get('unit', '')}"
+        return self(of_unit if of_unit in self._texts else key, **{"class": code.removeprefix("errors_"), **values, **named})
+
+    def header(self, *columns: str) -> tuple[str, ...]:
+        return tuple(self(f"col.{column}") for column in columns)
+
+    def listed(self, items: Sequence[str]) -> str:
+        return self._texts["list.separator"].join(items)

@@ -1,0 +1,125 @@
+"""The core table: concurrency, QPS, P99 latency, GPU utilization, error rate, and beside it what explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
+from trtbench.report.kit.blocks import Block, Paragraph, Table
+from trtbench.report.kit.format import NONE, about, ms, number, percent
+from trtbench.report.kit.grouping import is_many
+from trtbench.report.kit.words import Language, Words
+
+_COLUMNS: dict[str, Callable[[StageResult], str]] = {
+    "col.qps": lambda s: number(s.throughput.request_throughput),
+    "col.p99": lambda s: ms(s.latency.e2e_latency_ns.p99),
+    "col.gpu": lambda s: _gpu(s),
+    "col.errors": lambda s: percent(s.conservation.error_ratio),
+    "col.p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
+    "col.ttft": lambda s: ms(s.latency.ttft_ns.p50),
+    "col.tokens": lambda s: about(s.throughput.output_token_throughput, s.throughput.tokens_estimated),
+    "col.batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
+    "col.kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
+    "col.cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),
+}
+
+
+_OF_ENCODERS: dict[str, Callable[[StageResult], str]] = {
+    **{name: _COLUMNS[name] for name in ("col.qps", "col.p99", "col.gpu", "col.errors", "col.p50")},
+    "col.p99_from_sent": lambda s: ms(s.latency.e2e_latency_from_sent_ns.p99),
+    "col.input_tokens": lambda s: number(s.throughput.input_token_throughput),
+    "col.batch_hit": _COLUMNS["col.batch_hit"],
+    "col.mean_batch": lambda s: number(s.triton_batching.mean_batch if s.triton_batching else None),
+    "col.queue": lambda s: ms(s.triton_batching.queue_mean_ns if s.triton_batching else None),
+    "col.compute": lambda s: ms(s.triton_batching.compute_mean_ns if s.triton_batching else None),
+    "col.padding": lambda s: percent(s.padding_ratio),
+    "col.cpu": _COLUMNS["col.cpu"],
+}
+
+
+def _columns(words: Words) -> dict[str, Callable[[StageResult], str]]:
+    return _OF_ENCODERS if words.task == "embed" else _COLUMNS
+
+
+def load_label(stage: StageResult, words: Words) -> str:
+    """The level of load; with its name of a stage that shares its level with others: one with its own duplicates, or another's requests."""
+    level = _level(stage, words)
+    return level if stage.same_as is None and stage.duplicate_ratio is None else f"{level} ({stage.span.name})"
+
+
+def _level(stage: StageResult, words: Words) -> str:
+    """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
+
+    A level that was not reached stands beside the one that was. A ramp has both ends, bursts their mean rate, a trace its speed.
+    """
+    asked, mode = f"{stage.span.asked:g}", stage.span.mode
+    if mode == "trace":
+        return words("mode.trace_at", speed=asked)
+    if not stage.reaches_level:
+        asked = words("mode.reached", asked=asked, reached=number(stage.level))
+    level = asked if stage.ramp_from is None else words("mode.ramp", first=f"{stage.ramp_from:g}", last=asked)
+    return level if stage.is_closed_loop else words("mode.rate", rate=level, mode=words(f"mode.{mode}"))
+
+
+def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(header, rows) of text over all deployments, for a terminal."""
+    words = Words(language, summary.scenario.task)
+    header = (words("col.deployment"), words("col.load"), *(words(key) for key in _columns(words)))
+    rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
+    return header, rows
+
+
+def core_blocks(summary: Summary, words: Words) -> list[Block]:
+    """One table a deployment and kind of loop: users and rates never share a column."""
+    blocks: list[Block] = []
+    loaded = [result for result in summary.deployments if result.stages or not result.context_limits]
+    if not loaded:  # a search has no stage of load; its own section says all
+        return []
+    if is_many(summary):
+        blocks += _one_table(loaded, words)
+    else:
+        blocks += [block for result in loaded for block in _deployment_blocks(result, words)]
+    if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
+        blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))
+    limits = {name: needed_samples(PERMILLES[name]) for name in ("p50", "p99")}
+    blocks.append(Paragraph(words("core.note", **limits)))
+    return blocks
+
+
+def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
+    """A row a deployment and stage, one table for users and one for rates."""
+    blocks: list[Block] = []
+    for closed, key in ((True, "col.users"), (False, "col.rate")):
+        rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
+        header = (words("col.deployment"), words(key), *(words(column) for column in _columns(words)))
+        blocks += [Table(header, rows)] if rows else []
+    left = [f"{r.name}: {words.listed([_why(stage, words) for stage in r.not_run])}" for r in results if r.not_run]
+    return [*blocks, Paragraph(words("core.not_run", stages="; ".join(left)))] if left else blocks
+
+
+def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:
+    blocks: list[Block] = []
+    for closed, key in ((True, "col.users"), (False, "col.rate")):
+        stages = [stage for stage in result.stages if stage.is_closed_loop is closed]
+        if stages:
+            header = (words(key), *(words(column) for column in _columns(words)))
+            caption = result.name if closed else words("core.open_loop", deployment=result.name)
+            blocks.append(Table(header, tuple(_row(stage, words) for stage in stages), caption))
+    if not blocks:
+        blocks.append(Paragraph(words("core.nothing", deployment=result.name)))
+    if result.not_run:
+        blocks.append(Paragraph(words("core.not_run", stages=words.listed([_why(stage, words) for stage in result.not_run]))))
+    return blocks
+
+
+def _why(stage: NotRun, words: Words) -> str:
+    return f"{stage.name} ({words(f'ended.{stage.why}')})" if stage.why else stage.name
+
+
+def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
+    return (load_label(stage, words), *(column(stage) for column in _columns(words).values()))
+
+
+def _gpu(stage: StageResult) -> str:
+    means = [gpu.utilization_ratio.mean for gpu in stage.resources.gpus.values() if gpu.utilization_ratio]
+    return percent(sum(means) / len(means)) if means else NONE

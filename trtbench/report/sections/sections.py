@@ -1,0 +1,180 @@
+"""The report, section by section, from a Summary: what was tested and what follows from it, the scenario's own answer, the detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trtbench.analysis.summary import Finding, Reason, Summary
+from trtbench.experiments.context_limit.report import limit_blocks, limit_sentences
+from trtbench.experiments.grid.report import frontier_blocks, winner_sentences
+from trtbench.experiments.hot_reload.report import reload_blocks
+from trtbench.experiments.kv_cache.report import kv_detail
+from trtbench.experiments.precision.report import comparison_section
+from trtbench.experiments.response_cache.report import cache_blocks
+from trtbench.experiments.scaling.report import scaling_blocks
+from trtbench.report.kit.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
+from trtbench.report.kit.doubts import doubted
+from trtbench.report.kit.format import seconds, utc
+from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
+from trtbench.report.kit.words import Words
+from trtbench.report.sections.batching import batching_tables
+from trtbench.report.sections.client import client_tables
+from trtbench.report.sections.core import core_blocks
+from trtbench.report.sections.engine_counts import draft_acceptance, reuse_by_request
+from trtbench.report.sections.facts import all_deployments, environment, formulas, parameters, settings, target
+from trtbench.report.sections.gpu import gpu_blocks
+from trtbench.report.sections.groups import group_tables
+from trtbench.report.sections.request_data import request_data_tables
+from trtbench.report.sections.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
+
+_PLACES = 5  # named of those that one sentence is about
+
+
+def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Document:
+    """`drawings` names the figures that there are; a figure without data has no place in the report."""
+    verdict = summary.verdict
+    return Document(
+        language="zh-CN" if words.language == "zh" else "en",
+        title=words("document.title", name=summary.scenario.name),
+        subtitle=words(
+            "document.subtitle", model=summary.scenario.model, started=utc(summary.started_utc), duration=seconds(summary.wall_s)
+        ),
+        status=verdict.status,
+        verdict=words(f"verdict.{verdict.status}"),
+        reasons=tuple(_reasons(group, words) for group in alike(verdict.reasons, is_many(summary))) or (words("verdict.no_reasons"),),
+        sections=tuple(section for section in _sections(summary, words, drawings) if section.blocks),
+        foot=words("document.foot", version=summary.environment.trtbench_version, run=summary.run),
+        incomplete="" if summary.complete else words("document.incomplete"),
+    )
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    many = is_many(summary)
+
+    def section(name: str, *blocks: Block, folded: bool = False) -> Section:
+        return Section(words(f"section.{name}"), blocks, folded)
+
+    def detail(name: str, *blocks: Block) -> Section:
+        return section(name, *blocks, folded=many)
+
+    def drawn(*names: str) -> list[Block]:
+        return [Figure(name, words(f"figure.{name}")) for name in names if name in drawings]
+
+    timelines: list[Block] = [
+        Figure(name, words("figure.timeline", deployment=result.name))
+        for result in shown(summary)
+        if (name := f"timeline-{result.name}") in drawings
+    ]
+    return [
+        section("target", *target(summary, words)),
+        section("parameters", *parameters(summary, words), *request_data_tables(summary, words)),
+        section("conclusion", *_conclusion(summary, words)),
+        section("findings", *_cards(summary, words)),
+        section("limit", *limit_blocks(summary, words, drawings)),
+        section("hot_reload", *reload_blocks(summary, words, drawings)),
+        section("frontier", *frontier_blocks(summary, words, drawings)),
+        section("response_cache", *cache_blocks(summary, words, drawings)),
+        section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
+        section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
+        *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
+        detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
+        detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
+        detail("outcomes", *outcome_tables(summary, words)),
+        detail("batching", *drawn("batches"), *batching_tables(summary, words)),
+        detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words), *reuse_by_request(summary, words)),
+        detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
+        detail("client", *client_tables(summary, words)),
+        section("environment", *environment(summary, words)),
+        section("formulas", *formulas(words), folded=True),
+        section("deployments", *all_deployments(summary, words), folded=True),
+        section("settings", *settings(summary, words), folded=True),
+    ]
+
+
+def _drawn_of(summary: Summary, words: Words) -> list[Block]:
+    if not is_many(summary):
+        return []
+    names = [result.name for result in shown(summary)]
+    return [Paragraph(words("core.drawn", deployments=words.listed(names), count=len(summary.deployments)))]
+
+
+def _reasons(group: Sequence[Reason], words: Words) -> str:
+    """Of many places with one reason, the first in full."""
+    first, *more = group
+    text = _reason(first, words)
+    return words("verdict.more", text=text, count=len(more), where=_others(more, words)) if more else text
+
+
+def _others(more: Sequence[Reason | Finding], words: Words) -> str:
+    """The first few; how many there are stands beside it, and all of them in summary.json."""
+    places = list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more))
+    return words.listed(places if len(places) <= _PLACES else [*places[:_PLACES], "…"])
+
+
+def _reason(reason: Reason, words: Words) -> str:
+    text = words(f"reason.{reason.code}", **reason.figures)
+    if not reason.deployment:
+        return text
+    return words("reason.where", where=f"{reason.deployment} {reason.stage}".strip(), text=text)
+
+
+def _conclusion(summary: Summary, words: Words) -> list[Block]:
+    """What won of a grid; bottlenecks and advice, both from findings alone; each remedy once."""
+    limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
+    seen = [
+        words("conclusion.item", where=_everywhere(finding, more, words), title=_title(finding, more, words))
+        for finding, *more in groups_of(limits, many)
+    ]
+    advice: dict[str, list[str]] = {}
+    for finding, *more in groups_of((*limits, *(finding for finding in summary.findings if not finding.limits)), many):
+        advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
+    items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
+    winners = winner_sentences(summary, words)
+    leads: list[Block] = [Paragraph(words("conclusion.winner"), strong=True), Bullets(winners)] if winners else []
+    return [
+        *leads,
+        Paragraph(words("conclusion.bottleneck"), strong=True),
+        Bullets(tuple(seen)) if seen else limit_sentences(summary, words) or Paragraph(_no_limit(summary, words)),
+        Paragraph(words("conclusion.advice"), strong=True),
+        Bullets(items) if items else Paragraph(words("conclusion.no_advice")),
+    ]
+
+
+def _no_limit(summary: Summary, words: Words) -> str:
+    stages = [stage for result in summary.deployments for stage in result.stages if stage.conservation.completed]
+    if not stages:
+        return words("conclusion.nothing")
+    return words("conclusion.no_bottleneck", stage=max(stages, key=lambda s: (s.is_closed_loop, s.span.asked)).span.name)
+
+
+def _cards(summary: Summary, words: Words) -> list[Block]:
+    cards: list[Block] = [
+        Card(
+            severity=finding.severity,
+            severity_label=words(f"severity.{finding.severity}"),
+            title=_title(finding, more, words),
+            where=_everywhere(finding, more, words),
+            lines=tuple((words(f"finding.{part}"), _said(finding, part, words)) for part in ("seen", "cause", "remedy")),
+        )
+        for finding, *more in groups_of(summary.findings, is_many(summary))
+    ]
+    return cards or [Paragraph(words("findings.none"))]
+
+
+def _said(finding: Finding, part: str, words: Words) -> str:
+    return words.finding(finding.code, part, finding.figures)
+
+
+def _title(finding: Finding, more: Sequence[Finding], words: Words) -> str:
+    """With the doubts of the verdict against what it rests on, and against what the others of its kind do."""
+    return doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts], words)
+
+
+def _everywhere(finding: Finding, more: Sequence[Finding], words: Words) -> str:
+    where = _where(finding, words)
+    return words("findings.more", where=where, count=len(more), others=_others(more, words)) if more else where
+
+
+def _where(finding: Finding, words: Words) -> str:
+    return words("finding.where", deployment=finding.deployment, stage=finding.stage) if finding.stage else finding.deployment

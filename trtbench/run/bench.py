@@ -1,0 +1,114 @@
+"""The same load and report against a Triton that somebody else runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from trtbench.client.kserve.questions import notes
+from trtbench.client.kserve.target import Target
+from trtbench.engine.spec import ENGINE_JSON, Engine
+from trtbench.load.progress import LoadProgress
+from trtbench.plan.draw import draw_plan
+from trtbench.plan.plan import Plan
+from trtbench.plan.plan_size import check_requests
+from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.run.encoder_padding import padded
+from trtbench.run.execute import RunOutcome
+from trtbench.run.load_run import ServerUnderLoad, drive
+from trtbench.run.log import Listener, start_run
+from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
+from trtbench.run.text_plan import check_text, counting, in_text
+from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
+from trtbench.scenario.scenario import Scenario
+from trtbench.telemetry.sampler import SampledServer
+
+_DIRECTORY_CHARACTERS = 64
+_TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots")
+
+
+def bench(
+    scenario: Scenario,
+    target: Target,
+    prompts: PromptSource,
+    metrics_url: str | None,
+    end_id: int,
+    runs: Path,
+    command: list[str],
+    listener: Listener,
+    progress: LoadProgress,
+    engine: Engine | None = None,
+) -> RunOutcome:
+    """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped.
+
+    `engine`: what the server is said to serve; nothing here can check that.
+    """
+    _check(scenario, target, runs)
+    plan = draw_plan(scenario, prompts)
+    if target.family.name != "ids":
+        plan = in_text(plan, prompts)
+    target, note = padded(target, plan)
+    log = start_run(runs, scenario, command, listener)
+    log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
+    directory = log.run.deployment(directory_name(target.model))
+    log.event("deployment_started", directory.name)
+    facts = _of_target(directory.name, target, plan)
+    if engine:
+        facts |= _of_engine(engine)
+        directory.write_json(ENGINE_JSON, engine.as_json())
+    directory.write_json("deployment.json", facts)
+    sampled = (SampledServer(target.url, metrics_url, None),)
+    under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
+    ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+    log.event("deployment_finished", directory.name, ended=ended)
+    if signum is None:
+        log.event("run_finished")
+    return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+
+
+def _check(scenario: Scenario, target: Target, runs: Path) -> None:
+    """ScenarioError for what cannot be asked of somebody else's server, or of this machine."""
+    if scenario.hot_reload:
+        raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+    if scenario.gpu:
+        raise ScenarioError("gpu: somebody else's server may run on other GPUs than this machine's; use `trtbench gpu lock` beside it")
+    check_writable(runs)
+    check_levels(scenario)
+    check_open_files(scenario)
+    check_requests(scenario.load)
+    if target.family.name != "ids":
+        check_text(scenario, f"model {target.model!r}", target.counts_tokens)
+
+
+def _of_target(name: str, target: Target, plan: Plan) -> dict[str, Any]:
+    """What deployment.json says of a server that somebody else runs."""
+    return {
+        "name": name,
+        "mode": "external",
+        "url": target.url,
+        "model_name": target.model,
+        "model_version": target.version or None,
+        "max_batch_size": None if "ModelConfig" in target.unanswered else target.max_batch_size,
+        "triton_version": target.triton_version or None,
+        "server_name": target.server_name or None,
+        "unanswered_calls": dict(target.unanswered),
+        "plan_sha256": plan.sha256,
+        "padded_to_tokens": (target.encoder.pad_tokens or None) if target.encoder else None,
+        "tokens": target.facts(),
+    }
+
+
+def directory_name(model: str) -> str:
+    """Of the deployment: the model's name where it can name a directory of the run, else what of it can."""
+    name = "".join(character if re.fullmatch("[A-Za-z0-9._-]", character) else "_" for character in model[:_DIRECTORY_CHARACTERS])
+    usable = re.fullmatch(NAME_PATTERN, name) and name not in _TAKEN
+    return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]
+
+
+def _of_engine(engine: Engine) -> dict[str, Any]:
+    facts: dict[str, Any] = {"dtype": engine.dtype, "provider": engine.provider}
+    if engine.kv_dtype == "auto":
+        return facts  # the deployment decided it, and that is not ours
+    per_token = engine.model_facts.kv_bytes_per_token(engine.kv_dtype)
+    return facts | {"kv_dtype": engine.kv_dtype, "kv_block_tokens": engine.kv_block_tokens, "kv_bytes_per_token": per_token}

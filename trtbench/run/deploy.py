@@ -1,0 +1,99 @@
+"""Deploys one engine: its model repository, servers, log and facts in a deployment directory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from trtbench.engine.spec import ENGINE_JSON, Engine
+from trtbench.run.log import RunLog
+from trtbench.run.resolve.preflight import Preflight
+from trtbench.rundir import DeploymentDirectory
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.live_repository import reloadable
+from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
+from trtbench.serving.repository.rendered_model import MODEL_VERSION
+from trtbench.serving.repository.renderers import check_reloads, render
+from trtbench.serving.repository.response_cache import cache_flags
+from trtbench.serving.server.fleet import Fleet
+from trtbench.serving.server.log_facts import LogFacts, log_facts
+
+REPOSITORY = "model_repository"
+
+
+def rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
+    repository = render(engine, deployment, scenario.workload)
+    if not scenario.hot_reload:
+        return repository
+    check_reloads(repository, engine.provider)
+    return reloadable(repository, scenario.hot_reload)
+
+
+@contextmanager
+def deployed(
+    scenario: Scenario,
+    name: str,
+    engine: Engine,
+    preflight: Preflight,
+    directory: DeploymentDirectory,
+    log: RunLog,
+    ports: tuple[int, int, int] = (0, 0, 0),
+) -> Iterator[Fleet]:
+    """`engine` served as deployment `name`, with its repository, logs and facts in `directory`.
+
+    `ports` are the first server's; a port of 0 is chosen free.
+    """
+    deployment = scenario.deployments[name]
+    repository = rendered(scenario, deployment, engine)
+    root = repository.write(directory.path / REPOSITORY)
+    shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
+    shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
+    log.show("server_starting", directory.name)
+    flags = (*repository.server_flags, *cache_flags(deployment.response_cache, preflight.installation))
+    gpus = [preflight.devices[gpu] for gpu in deployment.replicas.gpus]
+    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
+        facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
+        directory.write_json("deployment.json", facts)
+        for server in fleet.servers:
+            log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
+        yield fleet
+
+
+def _kv_facts(kv: KvBudget, told: LogFacts) -> dict[str, Any]:
+    return {
+        "kv_blocks": told.blocks(kv.block_tokens) or kv.blocks,
+        "kv_dtype": kv.dtype,
+        "kv_block_tokens": kv.block_tokens,
+        "kv_bytes_per_token": kv.bytes_per_token,
+    }
+
+
+def _deployment_facts(
+    name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, fleet: Fleet
+) -> dict[str, Any]:
+    server, balancer = fleet.servers[0], fleet.balancer
+    told = log_facts(server.log.read_text(encoding="utf-8", errors="replace"))
+    kv = _kv_facts(repository.kv, told) if repository.kv else {}
+    return kv | {
+        "name": name,
+        "deployment": deployment_name,
+        "mode": "own",
+        "dtype": engine.dtype,
+        "provider": engine.provider,
+        "model_name": repository.model_name,
+        "model_version": MODEL_VERSION,
+        "config": (repository.served or deployment).model_dump(mode="json"),
+        "max_batch_size": deployment.max_batch_size,
+        "max_positions": repository.positions or engine.model_facts.max_positions,
+        "longest_prompt_tokens": repository.longest_prompt_tokens,
+        "triton_version": server.version(),
+        "server_flags": server.command[1:],
+        "load_seconds": round(fleet.ready_s, 2),
+        "log": told.known(),
+        "servers": len(fleet.servers),
+        "balancer_version": balancer.version() if balancer else None,
+    }

@@ -1,0 +1,216 @@
+"""Drive one running deployment: the plan's load, the telemetry beside it, and the ways it can end early."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+from trtbench.client.kserve.messages import NO_END_ID
+from trtbench.client.kserve.target import Target
+from trtbench.client.protocol import ConnectError
+from trtbench.experiments.hot_reload.run import EmitEvent, Reloader
+from trtbench.load.load_phases import BeforeStage, Ended, LoadHooks, run_load
+from trtbench.load.progress import LoadProgress
+from trtbench.load.worker import WorkerConfig
+from trtbench.load.worker_handle import WorkerError
+from trtbench.load.worker_pool import Crew
+from trtbench.plan.plan import Plan
+from trtbench.run.log import RunLog
+from trtbench.rundir import DeploymentDirectory
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.server.autopsy import Death
+from trtbench.serving.server.server import ServerError
+from trtbench.system.abandoned_call import within_interrupt
+from trtbench.system.clock import seconds_ns, sleep_s
+from trtbench.system.interrupts import interrupts_call
+from trtbench.telemetry.borders import Border
+from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
+
+_WATCH_S = 0.1
+_LAST_SNAPSHOT_S = 1.0  # from an interrupt on; a server that answers does so in milliseconds
+
+
+@dataclass(frozen=True)
+class ServerUnderLoad:
+    """The server, or several and a balancer before them, as the load needs it.
+
+    `death()` is None while all run; it and the pids are None for somebody else's.
+    """
+
+    target: Target
+    sampled: tuple[SampledServer, ...]
+    end_id: int
+    balancer_pid: int | None = None
+    death: Callable[[], Death | None] | None = None
+    reloader: Reloader | None = None
+    before_stage: BeforeStage | None = None
+    revise: Callable[[Any], Any] = lambda row: row  # of each request's row, when the load is over
+
+
+def drive(
+    server: ServerUnderLoad, plan: Plan, scenario: Scenario, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
+) -> tuple[Ended, int | None]:
+    """Put `server` under the plan's load, recording into `directory`; (how it ended, the signal that interrupted it if any).
+
+    SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written,
+    WorkerError when a load worker ended by itself, ServerError when the server is not reached.
+    """
+    plan.save(directory.plan_jsonl)
+    try:
+        with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
+            ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
+            if ended == "done":
+                _settle(sampler, scenario)
+        tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
+        log.event("telemetry_finished", directory.name, sources=tallies)
+        return ended, signum
+    finally:
+        directory.seal(server.revise)
+
+
+def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig:
+    """What is sampled of `server` while this process works on it; the GPUs only where the server is our own."""
+    return SamplerConfig(
+        servers=server.sampled,
+        model="" if scenario.hot_reload else server.target.model,  # a reload may be to a model of another name
+        client_pid=os.getpid(),
+        interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
+        gpu=any(one.pid is not None for one in server.sampled),
+        tls=scenario.client.tls,
+        headers=scenario.client.headers,
+        balancer_pid=server.balancer_pid,
+        engine_model=server.target.engine_model if server.target.family.name == "text" else None,  # the metrics are of a model inside
+    )
+
+
+async def _load(
+    server: ServerUnderLoad,
+    plan: Plan,
+    scenario: Scenario,
+    directory: DeploymentDirectory,
+    log: RunLog,
+    progress: LoadProgress,
+    sampler: Sampler,
+) -> tuple[Ended, int | None]:
+    crew = Crew(_worker_config(server, scenario, directory), progress)
+    watch = asyncio.create_task(_watch(server, crew))
+    signals = count(1)
+
+    def interrupt(signum: int) -> None:
+        """The second interrupt of the crew does not wait for what is in flight; those after it change nothing."""
+        nth = next(signals)
+        crew.interrupt()
+        if signum == signal.SIGTERM:
+            crew.interrupt()
+        if nth <= 2:
+            log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else nth)
+
+    with interrupts_call(interrupt) as caught:
+        try:
+            async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
+                before_stage = _when_sampled(sampler, server.before_stage)
+                hooks = LoadHooks(
+                    event=event,
+                    snapshot=lambda completed: _snapshot(sampler, completed, lambda: crew.reason is not None),
+                    before_stage=before_stage,
+                )
+                ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
+        except ConnectError as error:
+            raise ServerError(str(error)) from error
+        except WorkerError:
+            if not caught:
+                raise
+            ended = "interrupted"  # a worker was too busy to obey
+        finally:
+            watch.cancel()
+            log.event("load_client", directory.name, workers=await crew.close())
+    if ended == "server_lost" and server.death and (death := server.death()):
+        log.event("server_lost", directory.name, **death.facts())
+    return ended, caught[0] if caught else None
+
+
+def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: DeploymentDirectory) -> WorkerConfig:
+    return WorkerConfig(
+        number=0,
+        plan=directory.plan_jsonl,
+        requests=directory.requests_jsonl(),
+        samples=directory.samples_jsonl,
+        target=server.target,
+        workload=scenario.workload,
+        settings=scenario.client,
+        end_id=NO_END_ID if scenario.workload.ignore_eos else server.end_id,
+        timeout_s=scenario.stop.timeout_s,
+        drain_s=scenario.stop.drain_s,
+        watch=scenario.stop.stability is not None,
+    )
+
+
+def _settle(sampler: Sampler, scenario: Scenario) -> None:
+    """A last reading, two sampling intervals after the drain: gauges lag, and what is still in use then was not given back."""
+    sleep_s(2 * scenario.telemetry.interval_ms / 1000)
+    sampler.snapshot()
+
+
+def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
+    """`then`, once the sampler runs: it and the first load worker start side by side."""
+
+    async def before_stage(stage: str, stopped: Callable[[], bool]) -> None:
+        await asyncio.to_thread(sampler.wait_ready)
+        if then:
+            await then(stage, stopped)
+
+    return before_stage
+
+
+async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], bool]) -> Border:
+    """In a thread: the loop goes on with what an earlier stage may still receive. After an interrupt it is not waited for long."""
+    border = await within_interrupt(partial(sampler.read_border, completed), interrupted, _LAST_SNAPSHOT_S) or Border([])
+    if border.samples:
+        sampler.write(border.samples)
+    return border
+
+
+@asynccontextmanager
+async def _reloads(reloader: Reloader | None, crew: Crew, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
+    """The reloads beside the load, from its first stage on; yields what the load tells its events to.
+
+    A reload that has begun is brought to its end. A fault of ours in one ends the load at once, and is raised.
+    """
+    if reloader is None:
+        yield emit
+        return
+    opened, stop = asyncio.Event(), asyncio.Event()
+
+    def event(kind: str, data: dict[str, Any]) -> None:
+        emit(kind, data)
+        if kind == "stage_started":
+            opened.set()
+
+    def broke_off(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            for _ in range(2):  # the second does not wait for what is in flight
+                crew.interrupt()
+
+    task = asyncio.create_task(reloader.run(crew, opened, stop, emit))
+    task.add_done_callback(broke_off)
+    try:
+        yield event
+    finally:
+        stop.set()
+        await task
+
+
+async def _watch(server: ServerUnderLoad, crew: Crew) -> None:
+    """Notice the server's death at once: what is in flight would otherwise wait for its time limit."""
+    while server.death:
+        if server.death():
+            crew.server_lost()
+            return
+        await asyncio.sleep(_WATCH_S)

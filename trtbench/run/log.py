@@ -1,0 +1,81 @@
+"""RunLog: what happens to a run goes into its events.jsonl, and to whoever shows it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timezone
+from pathlib import Path
+from typing import Any
+
+from trtbench.errors import UserError, in_one_line
+from trtbench.run.environment import capture
+from trtbench.rundir import RunDirectory, write_whole
+from trtbench.rundir.records import Event
+from trtbench.rundir.sessions import sessions
+from trtbench.scenario.scenario import Scenario
+from trtbench.system.clock import NS_PER_S, WallAnchor, now_ns
+
+Listener = Callable[[Event], None]
+
+
+class RunLog:
+    def __init__(self, run: RunDirectory, listener: Listener) -> None:
+        self.run = run
+        self._listener = listener
+
+    def event(self, kind: str, deployment: str = "", **data: Any) -> None:
+        event = Event(now_ns(), kind, deployment, data)
+        self.run.append_event(event)
+        self._listener(event)
+
+    def show(self, kind: str, deployment: str = "", **data: Any) -> None:
+        """Tell the listener only: progress that no report needs."""
+        self._listener(Event(now_ns(), kind, deployment, data))
+
+
+def start_run(runs: Path, scenario: Scenario, command: list[str], listener: Listener) -> RunLog:
+    """Make the run directory with its scenario and environment, and open its log; UserError where that cannot be."""
+    anchor = WallAnchor.read()
+    stem = f"{anchor.utc(anchor.monotonic_ns).astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario.name}"
+    run = _create(runs, stem)
+    try:
+        write_whole(run.path / "scenario.yaml", scenario.dump().encode())
+        run.write_environment(capture(anchor))
+        run.lock()
+    except OSError as error:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise UserError(f"{in_one_line(error)}: free space, or choose another directory for the run") from error
+    log = RunLog(run, listener)
+    log.event("run_started", scenario=scenario.name, command=command, path=str(run.path))
+    return log
+
+
+def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> RunLog:
+    """Go on with a run that was broken off; the event carries this session's own anchor, for the monotonic clock may have begun anew."""
+    anchor, session = WallAnchor.read(), sessions(run.events())[-1]
+    environment, started = run.environment(), session[0].data
+    before = WallAnchor(
+        started.get("anchor_monotonic_ns", environment.anchor_monotonic_ns), started.get("anchor_wall_ns", environment.anchor_wall_ns)
+    )
+    ended_wall_ns = before.wall_ns + session[-1].time_ns - before.monotonic_ns
+    log = RunLog(run, listener)
+    log.event(
+        "run_resumed",
+        command=command,
+        path=str(run.path),
+        anchor_monotonic_ns=anchor.monotonic_ns,
+        anchor_wall_ns=anchor.wall_ns,
+        gap_s=max(0.0, (anchor.wall_ns - ended_wall_ns) / NS_PER_S),
+    )
+    return log
+
+
+def _create(runs: Path, stem: str) -> RunDirectory:
+    """Two runs of one scenario may start in one second."""
+    for number in range(1, 100):
+        try:
+            return RunDirectory.create(runs / (stem if number == 1 else f"{stem}-{number}"))
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{runs / stem} and its successors exist")

@@ -1,0 +1,231 @@
+"""Everything about a scenario that can be known before a build or a server is paid for."""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbench.client.transport.pool import SPARE_FILES, streams_per_connection
+from trtbench.engine.build import check_spec
+from trtbench.engine.checkpoint import model_facts
+from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.tensorrt.provider import PlanLimits
+from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
+from trtbench.engine.tensorrt_llm.refusals import no_paged_context
+from trtbench.load.worker_pool_size import workers_for_streams
+from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
+from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.trace import read_trace, trace_offsets
+from trtbench.run.resolve.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
+from trtbench.run.resolve.devices import Devices, check_devices, named_devices
+from trtbench.run.resolve.engines import spec_of
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.load.headers import metadata_of
+from trtbench.scenario.load.ramp import Ramp
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.model_repository import KvBudget, check_inputs
+from trtbench.serving.repository.renderers import RENDERERS, check_reloaded_family, kv_budget
+from trtbench.serving.repository.response_cache import cache_flags
+from trtbench.serving.repository.tensorrt import check_profile
+from trtbench.serving.repository.tensorrt_llm.repository import check_build
+from trtbench.serving.server.balancer import find_balancer
+from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
+from trtbench.system.memory import memory_bounds
+
+MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a run will use. `budgets`: the KV cache of each deployment by name; none of an encoder."""
+
+    provider: EngineProvider
+    installation: TritonInstallation
+    facts: ModelFacts
+    budgets: dict[str, KvBudget]
+    devices: Devices
+
+
+def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
+    """The scenario against its model and this machine's providers; UserError when it cannot be run."""
+    for dtype in scenario.dtypes:
+        provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
+    facts = model_facts(scenario.model)
+    if facts.task != scenario.task:
+        found = {"generate": "a decoder, which generates tokens", "embed": "an encoder, which embeds"}[facts.task]
+        raise ScenarioError(
+            f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
+        )
+    check_levels(scenario)
+    if scenario.client.tls:
+        raise ScenarioError("client.tls: the server that is started here speaks plain gRPC; leave it out, or use `trtbench bench`")
+    metadata_of(scenario.client.headers)
+    for load in dict.fromkeys(scenario.load_of(name) for name in scenario.deployments):
+        check_plan_size(scenario, load)
+        check_requests(load)
+    for kind in scenario.workload.kinds.values():
+        if kind.dataset:
+            read_dataset(kind.dataset.path)
+    for stage in scenario.load:
+        if stage.trace:
+            _check_trace(stage, stage.trace, facts)
+    if facts.task == "embed":
+        check_inputs(facts, scenario.workload)
+        if provider.name == "tensorrt":
+            _check_encoders(scenario, facts)
+        return provider, facts, {}
+    if provider.name == "tensorrt_llm":
+        _check_paged_context(scenario, provider)
+    ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
+    if scenario.hot_reload and ranks > 1:
+        raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
+    block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
+    machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
+    budgets, (devices, no_gpu) = {}, named_devices(scenario)
+    for name, deployment in scenario.deployments.items():
+        try:
+            budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
+            check_capacity(deployment, budgets[name], provider.name, machine_bytes, devices, no_gpu)
+            _check_engines(scenario, provider.name, ranks, deployment, facts)
+            if provider.name != "openvino":
+                check_devices(deployment, ranks, devices)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}: {error}") from error
+    return provider, facts, budgets
+
+
+def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
+    """Each deployment against the plan that will be built, and the GPUs that it asks for."""
+    if scenario.hot_reload:
+        raise ScenarioError("hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder")
+    limits = PlanLimits.foreseen(scenario.build, facts)
+    devices, no_gpu = named_devices(scenario)
+    for name, deployment in scenario.deployments.items():
+        try:
+            check_profile(limits.max_batch_size, limits.max_input_len, deployment, scenario.workload)
+            check_gpus_there(deployment, devices, no_gpu)
+            check_devices(deployment, 1, devices)
+            if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
+                check_exclusive(deployment, "tensorrt", ranks=1)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}: {error}") from error
+
+
+def _check_engines(scenario: Scenario, provider: str, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
+    """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
+    for dtype in scenario.dtypes if provider == "tensorrt_llm" else ():
+        check_build(spec_of(scenario, provider, deployment, dtype).build, dtype, facts.max_positions, deployment, scenario.workload)
+    if scenario.hot_reload:
+        check_reloaded_family(deployment)
+        check_reload_memory(deployment, provider)
+    if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
+        check_exclusive(deployment, provider, ranks)
+
+
+def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
+    """TensorRT-LLM would turn both off without a word, and the run would measure something else."""
+    for dtype in scenario.dtypes:
+        why = provider.no_paged_context if isinstance(provider, AdoptedEngine) else no_paged_context(dtype, scenario.build)
+        for name, deployment in scenario.deployments.items() if why else ():
+            if deployment.scheduler.chunked_prefill:
+                raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
+            if deployment.kv_cache.prefix_caching:
+                raise ScenarioError(f"deployments.{name}.kv_cache.prefix_caching is true, but not to be had under {why}: set it to false")
+
+
+def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
+    trace = read_trace(path, stage.trace_block_tokens)
+    replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
+    longest = max(request.input_tokens + (request.output_tokens if facts.task == "generate" else 0) for request in replayed)
+    if longest > facts.max_positions:
+        raise ScenarioError(
+            f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {facts.max_positions} positions: "
+            "filter the trace, or choose a model that reads more"
+        )
+
+
+def check_run(scenario: Scenario, *directories: Path) -> Preflight:
+    """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
+    check_open_files(scenario)
+    if scenario.gpu:
+        _check_gpus(scenario.gpu)
+    provider, facts, budgets = check_scenario(scenario)
+    for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
+        find_balancer(balancer)
+    installation = find_tritonserver()
+    for name, deployment in scenario.deployments.items():
+        try:
+            cache_flags(deployment.response_cache, installation)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}.{error}") from error
+    for deployment in scenario.deployments.values():
+        RENDERERS[provider.name].check_installed(deployment)
+    for directory in directories:
+        check_writable(directory)
+    check_plan_fits(scenario, directories[0])
+    return Preflight(provider, installation, facts, budgets, named_devices(scenario)[0])
+
+
+def _check_gpus(asked: GpuControl) -> None:
+    from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
+
+    check_gpus(asked)
+
+
+def check_levels(scenario: Scenario) -> None:
+    """ScenarioError for a closed loop that has fewer requests than users: its level would never be reached."""
+    for name in scenario.deployments:
+        for stage in scenario.load_of(name):
+            users = stage.level if stage.mode == "concurrency" and not isinstance(stage.concurrency, Ramp) else 0
+            if stage.requests is not None and stage.requests < users:
+                raise ScenarioError(
+                    f"load: stage {stage.label} has {stage.requests} requests for {users:g} users, so that level is never reached: "
+                    f"give it at least {users:g} requests (several for each user show a steady state), or a duration_s instead"
+                )
+
+
+def check_open_files(scenario: Scenario) -> None:
+    """ScenarioError when a worker may not open as many connections as the users of a stage need."""
+    loads = [stage for name in scenario.deployments for stage in scenario.load_of(name)]
+    users = max((int(stage.level) for stage in loads if stage.mode == "concurrency"), default=0)
+    workers = scenario.client.workers or workers_for_streams(users)
+    streams = math.ceil(users / workers)
+    files = math.ceil(streams / streams_per_connection(scenario.client.streams_per_connection, streams)) + SPARE_FILES
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if resource.RLIM_INFINITY != hard < files:
+        raise ScenarioError(
+            f"load: {users} users need {files} open files in each of {workers} workers, the limit is {hard} (RLIMIT_NOFILE): "
+            f"raise it (`ulimit -n {files}`), set client.streams_per_connection higher, or use more client.workers"
+        )
+
+
+def check_plan_fits(scenario: Scenario, runs: Path) -> None:
+    """ScenarioError when the plans that a run saves, one for each deployment on each engine, find no room in `runs`."""
+    of_load = {load: plan_size(scenario, load).disk_bytes for load in {scenario.load_of(name) for name in scenario.deployments}}
+    needed = len(scenario.engines) * sum(of_load[scenario.load_of(name)] for name in scenario.deployments) + MIN_FREE_BYTES
+    free = shutil.disk_usage(runs).free
+    if needed > free:
+        raise ScenarioError(
+            f"load: the plans of {len(scenario.deployments) * len(scenario.engines)} deployments and what a run needs besides take "
+            f"{needed >> 20:,} MiB, {runs} has {free >> 20:,} MiB free: lower requests, use fewer deployments, or choose another directory"
+        )
+
+
+def check_writable(directory: Path) -> None:
+    """Make `directory`; ScenarioError when files cannot be written there or there is no room."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ScenarioError(f"{directory} cannot be written to ({error.strerror}): choose another directory") from error
+    free_bytes = shutil.disk_usage(directory).free
+    if free_bytes < MIN_FREE_BYTES:
+        raise ScenarioError(f"{directory} has {free_bytes >> 20} MiB free, a run needs {MIN_FREE_BYTES >> 20}: free some or choose another")

@@ -1,0 +1,149 @@
+"""What a run would do, before it does it: stages, request counts, expected duration, KV feasibility."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtbench.plan.draws.arrivals import mean_rate
+from trtbench.plan.draws.rates import RateProfile
+from trtbench.plan.phases import rate_profile
+from trtbench.plan.plan_size import PlanSize, plan_size
+from trtbench.plan.sources.trace import read_trace, trace_offsets
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.scenario import Scenario
+from trtbench.scenario.workload.reuse import expected_hit_ratio
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import KvBudget
+from trtbench.system.clock import NS_PER_S
+
+ASSUMED_TOKENS_PER_S = 50.0
+"""Output tokens per second that an estimate assumes where nothing else is known: the demo on one CPU core."""
+_ASSUMED_EMBEDDING_S, _ASSUMED_EMBEDDING_TOKEN_S = 0.003, 0.00035
+"""The same of the encoder's demo: each inference, and each token of it."""
+
+
+@dataclass(frozen=True)
+class StagePreview:
+    """`level` as Stage's, of a trace its mean rate. `requests` is None where only time bounds them, expected where they are drawn.
+
+    `estimated` tells a duration that rests on one of the assumed rates.
+    """
+
+    label: str
+    mode: str
+    level: float
+    warmup_requests: int
+    requests: int | None
+    duration_s: float
+    estimated: bool
+
+
+@dataclass(frozen=True)
+class KvPreview:
+    """`concurrent_requests`: longest requests of the workload that fit the KV cache at once.
+
+    What rests on the number of blocks is None where that is the server's own share of what the GPU has free.
+    """
+
+    deployment: str
+    blocks: int | None
+    bytes: int | None
+    blocks_per_request: int
+    concurrent_requests: int | None
+    max_sequences: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Stages are run on each of `runs` (deployment-engine pairs). `loads`: those of every cell whose load is not the first one's.
+
+    `size`: that of the largest plan.
+    `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; none where that is not by design.
+    """
+
+    stages: tuple[StagePreview, ...]
+    kv: tuple[KvPreview, ...]
+    runs: tuple[str, ...]
+    prefix_hit_ratios: dict[str, float]
+    loads: dict[str, tuple[StagePreview, ...]]
+    duration_s: float
+    size: PlanSize
+
+    @property
+    def requests(self) -> int:
+        """Known requests of one run, those of stages that only time bounds left out."""
+        return sum(stage.requests or 0 for stage in self.stages)
+
+
+def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
+    """`budgets`: the KV cache of each deployment, from the preflight; empty for a server that is not ours."""
+    kv = tuple(
+        KvPreview(
+            name,
+            budget.blocks,
+            budget.bytes,
+            budget.blocks_per_request,
+            None if budget.blocks is None else budget.blocks // budget.blocks_per_request,
+            scenario.deployments[name].scheduler.max_sequences,
+        )
+        for name, budget in budgets.items()
+    )
+    runs = tuple(f"{name}-{dtype}" for name in scenario.deployments for dtype in scenario.engines)
+    request_s = _seconds_per_request(scenario)
+    cells = {scenario.rounds.cell_of(name) if scenario.rounds else name: scenario.load_of(name) for name in scenario.deployments}
+    shown = {load: tuple(_stage(stage, request_s) for stage in load) for load in dict.fromkeys(cells.values())}
+    first = next(iter(shown))
+    stages, duration_s = shown[first], len(runs) / len(cells) * sum(stage.duration_s for load in cells.values() for stage in shown[load])
+    hits = {stage.label: _hit_ratio(stage, foreseen.requests, scenario.workload) for stage, foreseen in zip(first, stages, strict=True)}
+    size = max((plan_size(scenario, load) for load in shown), key=lambda one: one.memory_bytes)
+    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None and scenario.task == "generate"}
+    return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s, size)
+
+
+def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:
+    """Of the prompts drawn: that they are used again in turn is not counted. None for a trace, with its own, and for a stage sent again."""
+    prompts = stage.requests or min(requests or workload.distinct_prompts, workload.distinct_prompts)
+    return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
+
+
+def assumed_embeddings_per_s(scenario: Scenario) -> float:
+    return 1 / (_ASSUMED_EMBEDDING_S + _ASSUMED_EMBEDDING_TOKEN_S * scenario.workload.expected_input_tokens)
+
+
+def _seconds_per_request(scenario: Scenario) -> float:
+    """Of all users together."""
+    if scenario.task == "embed":
+        return 1 / assumed_embeddings_per_s(scenario)
+    return scenario.workload.expected_output_tokens / ASSUMED_TOKENS_PER_S
+
+
+def _stage(stage: Stage, request_s: float) -> StagePreview:
+    if stage.trace is not None:
+        offsets = trace_offsets(read_trace(stage.trace, stage.trace_block_tokens), stage.speed, stage.requests, stage.duration_s)
+        lasts_s = int(offsets[-1]) / NS_PER_S
+        return StagePreview(stage.label, stage.mode, mean_rate(offsets), stage.warmup_requests, len(offsets), lasts_s, False)
+    closed = stage.mode == "concurrency"
+    by_count_s = math.inf
+    if stage.requests is not None:
+        by_count_s = _closed_s(stage, request_s) if closed else float(_rates(stage).instants_s(np.array([stage.requests], float))[0])
+    requests, duration_s = stage.requests, by_count_s
+    if stage.duration_s is not None and stage.duration_s < by_count_s:
+        duration_s = stage.duration_s
+        requests = stage.requests if closed else round(_rates(stage).expected(duration_s))
+    estimated = closed and duration_s == by_count_s
+    return StagePreview(stage.label, stage.mode, stage.level, stage.warmup_requests, requests, duration_s, estimated)
+
+
+def _rates(stage: Stage) -> RateProfile:
+    """Of an open loop; bursts at their mean."""
+    return RateProfile.steady(stage.level) if stage.mode == "burst" else rate_profile(stage)
+
+
+def _closed_s(stage: Stage, request_s: float) -> float:
+    """For the stage's requests: the work of all together, the pauses of each user."""
+    think_s = stage.think_s.mean / stage.level if stage.think_s else 0.0
+    return (stage.requests or 0) * (request_s + think_s)

@@ -1,0 +1,56 @@
+"""Serve one engine of a scenario until told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from trtbench.engine.build import DEFAULT_OUTPUT
+from trtbench.errors import UserError
+from trtbench.run.deploy import deployed
+from trtbench.run.execute import held_gpus
+from trtbench.run.log import Listener, start_run
+from trtbench.run.resolve.engines import build, specs_of
+from trtbench.run.resolve.preflight import check_run
+from trtbench.run.resolve.provider_fit import fitted
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.server.server import ServerError, check_ports_free
+from trtbench.system.clock import sleep_s
+from trtbench.system.leftovers import temporary_directory
+
+_POLL_S = 0.2
+_Name = TypeVar("_Name", bound=str)
+
+
+def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
+    """Returns never: ends by KeyboardInterrupt, or by ServerError when the server ends by itself. A port of 0 is chosen free."""
+    scenario = fitted(scenario)
+    engine_dtype = _choose("--engine", dtype, scenario.engines)
+    name = _choose("--deployment", deployment, tuple(scenario.deployments))
+    check_ports_free(ports)
+    preflight = check_run(scenario, DEFAULT_OUTPUT)
+    served = f"{name}-{engine_dtype}"
+    engine = build({served: specs_of(scenario, preflight.provider.name)[served]}, DEFAULT_OUTPUT, listener)[served]
+    with temporary_directory() as runs:
+        log = start_run(Path(runs), scenario, [], listener)
+        directory = log.run.deployment(served)
+        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, directory, log, ports) as fleet:
+            model = directory.read_json("deployment.json")["model_name"]
+            if fleet.balancer:
+                print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
+            for server in fleet.servers:
+                endpoints = server.endpoints
+                print(f"model {model}  gRPC {endpoints.grpc}  HTTP {endpoints.http}  metrics {endpoints.metrics}")
+            print("Ctrl-C stops it", flush=True)
+            while (death := fleet.death()) is None:
+                sleep_s(_POLL_S)
+            raise ServerError(f"Triton ended by itself. {death}")
+
+
+def _choose(flag: str, asked: str | None, there: tuple[_Name, ...]) -> _Name:
+    if asked is None:
+        return there[0]
+    for name in there:
+        if name == asked:
+            return name
+    raise UserError(f"{flag} {asked}: the scenario has {', '.join(there)}")

@@ -1,0 +1,72 @@
+"""A plan for a model that takes text: the same prompts, spelled out by a tokenizer of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from trtbench.client.kserve.target import Target
+from trtbench.errors import UserError
+from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
+from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.scenario.scenario import Scenario
+
+
+def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
+    """UserError for what a model that answers in text cannot be asked, before anything is drawn.
+
+    `model`: as the user knows it. `counts_tokens`: it tells how many tokens it sends.
+    """
+    ids = "use the tensorrt_llm model alone (family ids)"
+    if scenario.context_limit:
+        raise UserError(f"context_limit: {model} takes text, whose length in tokens is not set exactly; {ids}")
+    for name, kind in scenario.workload.kinds.items():
+        where = f"workload.mix.{name}" if name else "workload"
+        if kind.sessions:
+            raise UserError(f"{where}.sessions: a turn repeats the answers before it as token ids, {model} answers in text; {ids}")
+        if kind.cancel and kind.cancel.after_tokens and not counts_tokens:
+            raise UserError(f"{where}.cancel.after_tokens: {model} need not tell how many tokens it sends; give after_s, or {ids}")
+
+
+def in_text(plan: Plan, source: PromptSource) -> Plan:
+    """Each prompt as a text, and its ids as our tokenizer has that text, so that its length is one that was counted.
+
+    A cut between two tokens of one character, or of one word, comes out of text as other tokens. WorkloadError without a tokenizer.
+    """
+    stages = tuple(
+        replace(stage, warmup=_phase_in_text(stage.warmup, source), measured=_phase_in_text(stage.measured, source))
+        for stage in plan.stages
+    )
+    return replace(plan, stages=stages, notes=(*plan.notes, *_note(plan, stages)))
+
+
+def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:
+    """Puts into a request's row the tokens that our tokenizer finds in its text, where nobody else told them."""
+    told = target.encoder is not None or target.counts_tokens
+
+    def counted(row: Any) -> Any:
+        if not told and row["output_text"]:
+            row["text_tokens"] = max(0, len(source.encode(row["output_text"])) - row["echoed_tokens"])
+        return row
+
+    return counted
+
+
+def _phase_in_text(phase: Phase, source: PromptSource) -> Phase:
+    return replace(phase, prompts=tuple(_prompt_in_text(prompt, source) for prompt in phase.prompts))
+
+
+def _prompt_in_text(prompt: PlannedPrompt, source: PromptSource) -> PlannedPrompt:
+    text = source.decode(prompt.input_ids)
+    return replace(prompt, text=text, input_ids=source.encode(text))
+
+
+def _note(plan: Plan, stages: tuple[StagePlan, ...]) -> list[str]:
+    pairs = [
+        (len(before.input_ids), len(after.input_ids))
+        for old, new in zip(plan.stages, stages, strict=True)
+        for before, after in zip(old.measured.prompts, new.measured.prompts, strict=True)
+    ]
+    changed = [abs(after - before) for before, after in pairs if after != before]
+    return [f"{len(changed)} of {len(pairs)} prompts are up to {max(changed)} tokens off the length asked, as text"] if changed else []

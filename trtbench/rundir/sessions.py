@@ -1,0 +1,66 @@
+"""What the events of a run say of its course: its sessions, one a start or resume, and which attempt at a deployment counts.
+
+The monotonic clock may have begun anew between two sessions (a reboot): instants of two sessions are never subtracted. Each session
+has its own anchor to UTC: the first in environment.json, a later one in its `run_resumed` event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trtbench.rundir.records import Event
+
+UNFINISHED = ("interrupted", "server_lost")
+"""How a `deployment_finished` ends that resuming the run does again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """`gap_s`: by the wall clock, from the last event before to the resume. `again`: deployments of which an attempt was given up."""
+
+    gap_s: float
+    again: tuple[str, ...]
+
+
+def sessions(events: Sequence[Event]) -> list[list[Event]]:
+    """The events, cut before each `run_resumed`."""
+    cuts = [i for i, event in enumerate(events) if event.kind == "run_resumed"]
+    return [list(events[start:end]) for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True) if start < end]
+
+
+def length_s(events: Sequence[Event]) -> float:
+    """Of all sessions together, the gaps between them left out."""
+    return sum(session[-1].time_ns - session[0].time_ns for session in sessions(events)) / 1e9
+
+
+def resumptions(events: Sequence[Event]) -> tuple[Resumption, ...]:
+    found = []
+    for session in sessions(events):
+        if session[0].kind == "run_resumed":
+            again = tuple(event.deployment for event in session if event.kind == "attempt_set_aside")
+            found.append(Resumption(session[0].data["gap_s"], again))
+    return tuple(found)
+
+
+def current(events: Sequence[Event]) -> list[Event]:
+    """The events without those of attempts at a deployment that were set aside."""
+    last = {event.deployment: i for i, event in enumerate(events) if event.kind == "attempt_set_aside"}
+    return [event for i, event in enumerate(events) if not event.deployment or i > last.get(event.deployment, -1)]
+
+
+def finished(events: Sequence[Event]) -> frozenset[str]:
+    """The deployments that came to their own end; of those that resuming would do again, none."""
+    return frozenset(
+        event.deployment for event in current(events) if event.kind == "deployment_finished" and event.data.get("ended") not in UNFINISHED
+    )
+
+
+def is_complete(events: Sequence[Event]) -> bool:
+    """Whether the last session came to its own end."""
+    return any(event.kind == "run_finished" for session in sessions(events)[-1:] for event in session)
+
+
+def is_interrupted(events: Sequence[Event]) -> bool:
+    """Whether the last session was; an earlier interrupt is made good by the resume."""
+    return any(event.kind == "interrupted" for session in sessions(events)[-1:] for event in session)

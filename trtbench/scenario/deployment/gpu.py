@@ -1,0 +1,60 @@
+"""What is held of the GPUs while a run uses them: clocks, power, modes, free memory; and the state they must be in before a stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from trtbench.scenario.parts.bounds import Celsius, ClockMhz, GpuIndex, MemoryGib, Seconds, Watts
+from trtbench.scenario.parts.part import Part
+
+GpuUuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[0-9A-Fa-f-]{4,64}$")]
+"""As `nvidia-smi -L` shows them."""
+
+GpuName = GpuIndex | GpuUuid
+"""An index is nvidia-smi's."""
+
+
+class CoolDown(Part):
+    temperature_c: Celsius = Field(description="Every stage waits until each GPU is at most this warm.")
+    timeout_s: Seconds = Field(300.0, description="Longest wait before a stage; it then starts warm, and the verdict says so.")
+
+
+class GpuControl(Part):
+    """Held from before the first server starts, and put back however the run ends."""
+
+    devices: tuple[GpuName, ...] | None = Field(
+        None, min_length=1, description="GPU indices as nvidia-smi's, or UUIDs (GPU-... or MIG-...); null: every GPU there is."
+    )
+    sm_clock_mhz: ClockMhz | Literal["base", "max"] | None = Field(
+        None,
+        description="Lock the SM clock at a supported one; base: what the GPU sustains at its power limit; max: the highest.",
+    )
+    memory_clock_mhz: ClockMhz | Literal["max"] | None = Field(None, description="Lock the memory clock.")
+    power_limit_w: Watts | None = Field(None, description="Power limit, within what the GPU allows.")
+    persistence_mode: bool | None = Field(None, description="Keep the driver loaded between processes.")
+    compute_mode: Literal["default", "exclusive_process"] | None = Field(
+        None, description="exclusive_process: one process may use the GPU, so nobody else can come in."
+    )
+    memory_ballast_gib: MemoryGib | None = Field(None, description="GPU memory that is taken before the server starts and held.")
+    memory_leave_free_gib: MemoryGib | None = Field(None, description="The same by its rest: hold all but so much. Give one of the two.")
+    cool_down: CoolDown | None = Field(None, description="Wait before each stage; null: start as warm as it is.")
+    require_idle: bool = Field(True, description="Refuse to start while other processes use the GPUs; false: only note them.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> GpuControl:
+        if self.devices is not None and len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices {list(self.devices)} names one twice: name each GPU once")
+        if self.memory_ballast_gib is not None and self.memory_leave_free_gib is not None:
+            raise ValueError("give memory_ballast_gib or memory_leave_free_gib, not both")
+        if self.compute_mode == "exclusive_process" and self.holds_memory:
+            raise ValueError(
+                "compute_mode exclusive_process lets one process in, and the ballast's would be it: "
+                "leave out compute_mode, or memory_ballast_gib and memory_leave_free_gib"
+            )
+        return self
+
+    @property
+    def holds_memory(self) -> bool:
+        return self.memory_ballast_gib is not None or self.memory_leave_free_gib is not None

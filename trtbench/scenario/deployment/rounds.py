@@ -1,0 +1,55 @@
+"""Rounds: cells served several times over, in an order that drift cannot fake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Literal, TypeVar
+
+from pydantic import Field
+
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.bounds import Repeats
+from trtbench.scenario.parts.part import Part
+
+T = TypeVar("T")
+
+
+class Rounds(Part):
+    """What a grid and a scaling have in common: one deployment becomes cells, each of them `repeats` deployments of the run."""
+
+    repeats: Repeats = Field(1, description="Times that each cell is served afresh; intervals need two.")
+    order: Literal["random", "interleaved"] = Field(
+        "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
+    )
+    base: Deployment | None = Field(None, description="Filled in on expansion, never by hand: the deployment that was multiplied.")
+    left_out: dict[str, str] = Field(
+        {}, description="Filled in, never by hand: axes, or values of one, that mean nothing to the provider, with the reason."
+    )
+
+    def cell_of(self, deployment: str) -> str:
+        """The cell that a deployment repeats."""
+        return re.sub(r"-r\d+$", "", deployment) if self.repeats > 1 else deployment
+
+    def round_of(self, deployment: str) -> int:
+        return int(deployment.rpartition("-r")[2]) if self.repeats > 1 else 1
+
+    def repeated(self, cells: dict[str, Deployment]) -> dict[str, Deployment]:
+        """The deployments that are run, by name."""
+        names = {(cell, r): f"{cell}-r{r}" if self.repeats > 1 else cell for cell in cells for r in range(1, self.repeats + 1)}
+        return {name: cells[cell] for (cell, _), name in names.items()}
+
+
+def run_order(rounds: Rounds | None, deployments: Sequence[str], engines: Sequence[T], seed: int) -> Iterator[tuple[T, str]]:
+    """(engine, deployment) in the order served. Cells go round by round, so that what drifts meets every one alike."""
+    pairs = [(engine, name) for name in deployments for engine in engines]
+    if rounds is None:
+        yield from pairs
+        return
+    random = Random(seed)  # noqa: S311 - an order, not a secret
+    for number in range(1, rounds.repeats + 1):
+        one = [pair for pair in pairs if rounds.round_of(pair[1]) == number]
+        if rounds.order == "random":
+            random.shuffle(one)
+        yield from one

@@ -1,0 +1,204 @@
+"""When requests are sent: one level of load, or a ramp of levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from trtbench.rundir.records import LoadMode
+from trtbench.scenario.load.ramp import Ramp, Rate, Users
+from trtbench.scenario.parts.bounds import (
+    MOST_DAYS,
+    MOST_SECONDS,
+    Burstiness,
+    Ratio,
+    RatioBelowOne,
+    Requests,
+    RequestsOrNone,
+    Seconds,
+    Speed,
+    TraceBlockTokens,
+    UserCount,
+    is_of_a_run,
+)
+from trtbench.scenario.parts.part import Name, Part
+from trtbench.scenario.workload.think_time import ThinkTime
+
+_NEEDS: dict[LoadMode, tuple[str, ...]] = {
+    "concurrency": ("concurrency",),
+    "constant": ("rate",),
+    "poisson": ("rate",),
+    "gamma": ("rate", "burstiness"),
+    "burst": ("rate", "on_s", "off_s"),
+    "trace": ("trace",),
+}
+_MAY_HAVE: dict[LoadMode, tuple[str, ...]] = {
+    "concurrency": ("think_s",),
+    "constant": ("max_in_flight",),
+    "poisson": ("max_in_flight",),
+    "gamma": ("max_in_flight",),
+    "burst": ("gaps", "max_in_flight"),
+    "trace": ("speed", "max_in_flight"),
+}
+
+
+class Stage(Part):
+    """Load held until its count or its duration is reached; stages run one after another, with drain between."""
+
+    name: Name | None = Field(None, description="Default: from mode and level, as in c16, poisson-2.5, c10-1000 or trace-x2.")
+    mode: LoadMode = Field(
+        "concurrency",
+        description="Closed loop of so many users, or an open loop: constant, Poisson or gamma arrivals, bursts, the times of a trace.",
+    )
+    concurrency: Users | None = Field(
+        None, description="Users of the closed loop, each with one request in flight: a number, or a ramp {from, to, steps, over_s}."
+    )
+    think_s: ThinkTime | None = Field(
+        None, description="A user's pause between its requests: seconds, or {mean, distribution: fixed or exponential}."
+    )
+    rate: Rate | None = Field(
+        None, description="Requests per second of the open loop: a number, or a ramp {from, to, steps, over_s}; of bursts, while on."
+    )
+    max_in_flight: UserCount | None = Field(
+        None,
+        description="Of an open loop: most requests in flight. One that is due while all places are taken is scheduled anew, "
+        "at the instant when a place becomes free.",
+    )
+    burstiness: Burstiness | None = Field(
+        None, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
+    )
+    on_s: Seconds | None = Field(None, description="Seconds of each burst; the stage begins with one.")
+    off_s: Seconds | None = Field(None, description="Seconds without arrivals between bursts.")
+    gaps: Literal["poisson", "constant"] = Field("poisson", description="Arrivals inside bursts; drawn as if there were no pauses.")
+    trace: Path | None = Field(
+        None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
+    )
+    trace_block_tokens: TraceBlockTokens | None = Field(
+        None, description="Prompt tokens that each of a trace's hash_ids stands for; null: what fits its lengths, 512 where several do."
+    )
+    speed: Speed = Field(1.0, description="Of the trace: 2 replays it in half its time.")
+    requests: Requests | None = Field(None, description="End after so many requests.")
+    duration_s: Seconds | None = Field(None, description="End after so many seconds; what is in flight is drained.")
+    warmup_requests: RequestsOrNone = Field(0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
+    cancel_ratio: Ratio | None = Field(
+        None, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
+    )
+    duplicate_ratio: RatioBelowOne | None = Field(
+        None, description="Share of requests that repeat an earlier one of this stage, in place of workload.duplicate_ratio."
+    )
+    same_as: Name | None = Field(
+        None,
+        description="Name of an earlier stage: send its requests again. Only name, cancel_ratio and warmup_requests may differ.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_the_mode(self) -> Stage:
+        given = {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default}
+        takes = {mode: needs + _MAY_HAVE.get(mode, ()) for mode, needs in _NEEDS.items()}
+        for key in _NEEDS[self.mode]:
+            if key not in given:
+                raise ValueError(f"mode {self.mode} needs {key}")
+        for key in sorted(given):
+            modes = [mode for mode, keys in takes.items() if key in keys]
+            if modes and self.mode not in modes:
+                raise ValueError(f"{key} goes with mode {', '.join(modes)}; mode is {self.mode}: leave {key} out, or set the mode")
+        return self
+
+    @model_validator(mode="after")
+    def _trace_has_no_cancels(self) -> Stage:
+        if self.mode == "trace" and self.cancel_ratio is not None:
+            raise ValueError("cancel_ratio: a trace has no cancellations; leave it out, or set another mode")
+        if self.mode == "trace" and self.duplicate_ratio is not None:
+            raise ValueError("duplicate_ratio: a trace has its own repeats; leave it out, or set another mode")
+        return self
+
+    @model_validator(mode="after")
+    def _ends(self, info: ValidationInfo) -> Stage:
+        if self.mode != "trace" and self.requests is None and self.duration_s is None:
+            raise ValueError("a stage needs requests, duration_s, or both (it ends at the first)")
+        if is_of_a_run(info):
+            return self
+        sent = max(self.requests or 0 if self.duration_s is None else 0, self.warmup_requests)
+        if self.mode not in ("trace", "concurrency") and not isinstance(self.rate, Ramp) and sent > self.level * MOST_SECONDS:
+            raise ValueError(
+                f"{sent:,} requests at {self.level:g} requests/s take {sent / self.level / 86_400:,.1f} days; the upper bound is "
+                f"{MOST_DAYS} days: raise the rate, or lower requests and warmup_requests"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ramp_fits(self) -> Stage:
+        key, ramp = ("concurrency", self.concurrency) if self.mode == "concurrency" else ("rate", self.rate)
+        if not isinstance(ramp, Ramp):
+            return self
+        if self.mode == "burst":
+            raise ValueError("mode burst takes one rate, not a ramp: give a number, or several stages")
+        if self.duration_s is None:
+            raise ValueError(f"a ramp of {key} needs duration_s")
+        if ramp.over_s is not None and ramp.over_s > self.duration_s:
+            raise ValueError(f"{key}.over_s ({ramp.over_s:g}) goes over duration_s ({self.duration_s:g}): lower it, or raise duration_s")
+        return self
+
+    @property
+    def level(self) -> float:
+        """Users, or requests per second: of a ramp those at its end, of bursts the mean. Of a trace, its speed."""
+        if self.mode == "trace":
+            return self.speed
+        level = self.concurrency if self.mode == "concurrency" else self.rate
+        assert level is not None
+        value = float(level.to if isinstance(level, Ramp) else level)
+        if self.on_s is not None and self.off_s is not None:
+            return value * self.on_s / (self.on_s + self.off_s)
+        return value
+
+    @property
+    def label(self) -> str:
+        if self.name:
+            return self.name
+        cancels = "" if self.cancel_ratio is None else f"-cancel{self.cancel_ratio:g}"
+        bound = "" if self.max_in_flight is None else f"-max{self.max_in_flight}"
+        return f"{self._load_label}{bound}{cancels}{'' if self.duplicate_ratio is None else f'-dup{self.duplicate_ratio:g}'}"
+
+    @property
+    def drawn_as(self) -> str:
+        """The name that its random streams go by: stages of one such name send the same requests."""
+        return self.same_as or self.label
+
+    @property
+    def _load_label(self) -> str:
+        if self.mode == "trace":
+            return f"trace-x{self.speed:g}"
+        level = self.concurrency if self.mode == "concurrency" else self.rate
+        shown = level.label if isinstance(level, Ramp) else f"{level:g}"
+        return f"c{shown}" if self.mode == "concurrency" else f"{self.mode}-{shown}"
+
+
+_MAY_DIFFER = {"name", "cancel_ratio", "same_as", "warmup_requests"}
+
+
+def check_repeats(load: Sequence[Stage], has_cancel: bool) -> None:
+    """ValueError where a stage repeats one that is not there before it, or that it is not like, or cancels what has no `cancel`."""
+    earlier: dict[str, Stage] = {}
+    for number, stage in enumerate(load):
+        if stage.cancel_ratio and not has_cancel:
+            raise ValueError(
+                f"load.{number}.cancel_ratio ({stage.cancel_ratio:g}): workload.cancel is null; give it, it says how long clients wait"
+            )
+        if stage.same_as is not None:
+            _check_repeat(f"load.{number}.same_as ({stage.same_as})", stage, earlier)
+        else:
+            earlier[stage.label] = stage
+
+
+def _check_repeat(key: str, stage: Stage, earlier: Mapping[str, Stage]) -> None:
+    first = earlier.get(stage.same_as or "")
+    if first is None:
+        known = ", ".join(earlier) or "none"
+        raise ValueError(f"{key}: names no stage before it that has requests of its own; there are: {known}")
+    keys = set(Stage.model_fields) - _MAY_DIFFER
+    differing = sorted(key for key in keys if getattr(stage, key) != getattr(first, key))
+    if differing:
+        raise ValueError(f"{key}: {', '.join(differing)} differ from that stage; make them alike, or drop same_as")

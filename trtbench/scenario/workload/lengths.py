@@ -1,0 +1,199 @@
+"""Numbers of tokens (or turns): fixed, or drawn from a law. Every law has its bounds `min` and `max` and its mean `expected`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable
+from statistics import NormalDist
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from trtbench.scenario.parts.bounds import MOST_TOKENS, Between, CountOrNone, LogDeviation, Tokens, TokensDeviation, TokensMean, Weight
+from trtbench.scenario.parts.part import Part
+from trtbench.scenario.workload.lengths_file import LengthsFile, count_lengths
+
+_ONE_LENGTH = Between(1, MOST_TOKENS)
+_LEAST_MASS = 0.01  # a law that is nearly all outside its bounds is a slip of the pen
+
+
+class Range(Part):
+    """A uniform integer range, both ends included."""
+
+    min: Tokens
+    max: Tokens
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is below min ({self.min})")
+        return self
+
+    @property
+    def expected(self) -> float:
+        return (self.min + self.max) / 2
+
+
+class _Truncated(Part):
+    """A law of a normal variable, conditional on min..max and rounded: what falls outside is drawn again, not moved to the bound."""
+
+    min: Tokens = Field(1, description="What is shorter is drawn again.")
+    max: Tokens = Field(description="What is longer is drawn again; the model's positions and the KV cache are checked against it.")
+
+    @model_validator(mode="after")
+    def _mass(self) -> _Truncated:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is below min ({self.min})")
+        low, high = self.quantiles
+        if high - low < _LEAST_MASS:
+            raise ValueError(f"only {high - low:.2%} of the law lies within min {self.min} and max {self.max}: widen them, or move the law")
+        return self
+
+    @property
+    @abstractmethod
+    def normal(self) -> NormalDist:
+        """The variable under the law, before truncation."""
+
+    @property
+    def quantiles(self) -> tuple[float, float]:
+        """Shares of the untruncated law below the bounds; lengths are rounded, so that the bounds lie half a token further out."""
+        return self.normal.cdf(self.of_length(self.min - 0.5)), self.normal.cdf(self.of_length(self.max + 0.5))
+
+    def lengths_at(self, shares: Iterable[float]) -> list[int]:
+        """The lengths that such shares of the truncated law are below, 0 to 1: its inverse distribution function."""
+        low, high = self.quantiles
+        within = (min(max(low + share * (high - low), sys.float_info.min), 1 - sys.float_info.epsilon / 2) for share in shares)
+        return [min(max(round(self.to_length(value)), self.min), self.max) for value in map(self.normal.inv_cdf, within)]
+
+    @staticmethod
+    def of_length(length: float) -> float:
+        """From a length to the normal variable."""
+        return length
+
+    @staticmethod
+    def to_length(value: float) -> float:
+        return value
+
+
+class Normal(_Truncated):
+    """Normal lengths, truncated."""
+
+    mean: TokensMean = Field(description="Before truncation.")
+    stddev: TokensDeviation = Field(description="Before truncation.")
+
+    @property
+    def normal(self) -> NormalDist:
+        return NormalDist(self.mean, self.stddev)
+
+    @property
+    def expected(self) -> float:
+        """Of the truncated law; Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, section 10.1."""
+        low, high = self.quantiles
+        edges = self.normal.pdf(self.min - 0.5) - self.normal.pdf(self.max + 0.5)
+        return self.mean + self.stddev**2 * edges / (high - low)
+
+
+class Lognormal(_Truncated):
+    """Lengths whose logarithm is normal, truncated: the shape of most real traffic."""
+
+    median: TokensMean = Field(description="Before truncation.")
+    sigma: LogDeviation = Field(description="Standard deviation of the natural logarithm.")
+
+    @property
+    def normal(self) -> NormalDist:
+        return NormalDist(math.log(self.median), self.sigma)
+
+    @staticmethod
+    def of_length(length: float) -> float:
+        return math.log(length)
+
+    @staticmethod
+    def to_length(value: float) -> float:
+        return math.exp(value)
+
+    @property
+    def expected(self) -> float:
+        """Of the truncated law: its mean is the untruncated one's, taken over a normal law that is moved by sigma squared."""
+        low, high = self.quantiles
+        moved = NormalDist(self.normal.mean + self.sigma**2, self.sigma)
+        within = moved.cdf(math.log(self.max + 0.5)) - moved.cdf(math.log(self.min - 0.5))
+        return self.median * math.exp(self.sigma**2 / 2) * within / (high - low)
+
+
+class Empirical(Part):
+    """Given lengths, each as likely as its weight."""
+
+    values: tuple[Tokens, ...] = Field(min_length=1)
+    weights: tuple[Weight, ...] = Field((), description="One a value; default: all alike.")
+    left_out: CountOrNone = Field(0, description="Filled in, never by hand: rows of the file that have a length of 0.")
+
+    @model_validator(mode="after")
+    def _paired(self) -> Empirical:
+        if self.weights and len(self.weights) != len(self.values):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.values)} values: give one weight a value, or none")
+        if self.weights and not sum(self.weights):
+            raise ValueError("the weights add up to nothing: give at least one above 0")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Probability of each value."""
+        weights = self.weights or (1.0,) * len(self.values)
+        total = math.fsum(weights)
+        return tuple(weight / total for weight in weights)
+
+    @property
+    def min(self) -> int:
+        return min(self.values)
+
+    @property
+    def max(self) -> int:
+        return max(self.values)
+
+    @property
+    def expected(self) -> float:
+        return math.fsum(value * share for value, share in zip(self.values, self.shares, strict=True))
+
+
+_KINDS = {
+    "mean": "<normal>",
+    "stddev": "<normal>",
+    "median": "<lognormal>",
+    "sigma": "<lognormal>",
+    "values": "<empirical>",
+    "left_out": "<empirical>",
+    "weights": "<empirical>",
+}
+_TAGS: dict[type, str] = {Range: "<uniform>", Normal: "<normal>", Lognormal: "<lognormal>", Empirical: "<empirical>"}
+
+
+def _kind(lengths: object) -> str | None:
+    """The law that a mapping means, by its keys. Tags in <> are no keys: error messages leave them out."""
+    if isinstance(lengths, dict):
+        return next((_KINDS[key] for key in lengths if key in _KINDS), "<uniform>")
+    return _TAGS.get(type(lengths))
+
+
+def _as_law(lengths: object) -> Any:
+    """A number is a range of one; a file becomes its values, so that the effective scenario needs the file no more."""
+    if (isinstance(lengths, int) and not isinstance(lengths, bool)) or (isinstance(lengths, float) and lengths.is_integer()):
+        lengths = _ONE_LENGTH.whole(lengths)
+        return {"min": lengths, "max": lengths}
+    if isinstance(lengths, dict) and "file" in lengths:
+        return count_lengths(LengthsFile.model_validate(lengths))
+    return lengths
+
+
+_WRITTEN = "write a number, {min, max}, {mean, stddev, max}, {median, sigma, max}, {values, weights} or {file, key}"
+
+Lengths = Annotated[
+    Annotated[Range, Tag("<uniform>")]
+    | Annotated[Normal, Tag("<normal>")]
+    | Annotated[Lognormal, Tag("<lognormal>")]
+    | Annotated[Empirical, Tag("<empirical>")],
+    Discriminator(_kind, custom_error_type="lengths", custom_error_message=_WRITTEN),
+    BeforeValidator(_as_law, json_schema_input_type=Tokens | Range | Normal | Lognormal | Empirical | LengthsFile),
+]
+"""A number, or a law: uniform, normal, lognormal or empirical; always a law once read."""

@@ -1,0 +1,85 @@
+"""What is asked of the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from trtbench.scenario.parts.bounds import CountOrNone, RatioAboveZero, RatioBelowOne, Requests, Temperature, WeightAboveZero
+from trtbench.scenario.parts.part import Name, Part
+from trtbench.scenario.workload.request_kind import RequestKind
+
+
+class Sampling(Part):
+    temperature: Temperature = Field(0.0, description="0: greedy decoding.")
+    top_k: CountOrNone = Field(0, description="0: no bound.")
+    top_p: RatioAboveZero = 1.0
+
+
+class Component(RequestKind):
+    """One kind among those of a mix. What it leaves out is as the workload has it."""
+
+    weight: WeightAboveZero = Field(1.0, description="Share of requests (of sessions), against the other components' weights.")
+
+
+class Workload(RequestKind):
+    mix: dict[Name, Component] = Field({}, description="Kinds of requests by name, each drawn by its weight; empty: all of one kind.")
+    duplicate_ratio: RatioBelowOne = Field(
+        0.0, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
+    )
+    ignore_eos: bool = Field(True, description="Generate exactly output_tokens, whatever the model would rather say.")
+    languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
+    distinct_prompts: Requests = Field(256, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
+    streaming: bool = Field(True, description="Tokens as they are made; false: one response with all of them.")
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _components_inherit(cls, tree: object) -> object:
+        mix = tree.get("mix") if isinstance(tree, dict) else None
+        if not isinstance(tree, dict) or not isinstance(mix, dict):
+            return tree
+        shared = {key: tree[key] for key in RequestKind.model_fields if key in tree}
+        return tree | {"mix": {name: shared | part if isinstance(part, dict) else part for name, part in mix.items()}}
+
+    @model_validator(mode="after")
+    def _no_repeated_sessions(self) -> Workload:
+        if self.duplicate_ratio and any(kind.sessions for kind in self.kinds.values()):
+            raise ValueError(
+                f"duplicate_ratio ({self.duplicate_ratio:g}) and sessions exclude each other: a turn goes with its own session"
+            )
+        return self
+
+    @property
+    def kinds(self) -> Mapping[str, RequestKind]:
+        """The components of the mix by name; without a mix the workload itself, under no name."""
+        return self.mix or {"": self}
+
+    @property
+    def kind_shares(self) -> tuple[float, ...]:
+        """Probability of each of `kinds`."""
+        weights = [part.weight for part in self.mix.values()] or [1.0]
+        return tuple(weight / math.fsum(weights) for weight in weights)
+
+    @property
+    def longest_request_tokens(self) -> int:
+        """Prompt and output of the longest request that can be drawn: what the positions and the KV cache must hold."""
+        return max(kind.longest_tokens for kind in self.kinds.values())
+
+    @property
+    def expected_output_tokens(self) -> float:
+        """Mean of the law, a dataset's own answers not known."""
+        return math.fsum(s * kind.output_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
+
+    @property
+    def expected_input_tokens(self) -> float:
+        """Mean of the law; without prefixes, earlier turns and a dataset's own prompts, whose lengths are not known."""
+        return math.fsum(s * kind.input_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
+
+    @property
+    def lowest_priority_level(self) -> int:
+        """Largest number of a level that a request names; 0: none does."""
+        return max((level for kind in self.kinds.values() for level in kind.priorities), default=0)

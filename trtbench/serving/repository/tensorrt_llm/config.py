@@ -1,0 +1,153 @@
+"""Model configurations of the inflight_batcher_llm family: an interface, and what a deployment sets of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching
+from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, TensorRtLlm
+from trtbench.serving.repository.tensorrt_llm.interface import Line, ModelConfig, interface
+
+FAMILY = "tensorrt_llm"
+"""Directory of the interfaces in model_repo/."""
+
+BACKEND_MODEL = "tensorrt_llm"
+FRONT_MODELS = {"ids": BACKEND_MODEL, "ensemble": "ensemble", "bls": "tensorrt_llm_bls"}
+"""The model that a client speaks to, by family."""
+
+TEXT_MODELS = {"ids": (), "ensemble": ("preprocessing", "postprocessing"), "bls": ("preprocessing", "postprocessing", "tensorrt_llm_bls")}
+"""Models whose Python code is NVIDIA's, by family."""
+
+_READ_UNGUARDED = {
+    BACKEND_MODEL: ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend"),
+    "preprocessing": ("multimodal_model_path",),
+}
+"""Parameters that a model does not load without, though nothing here sets them: they stand unset, as NVIDIA's own templates have them."""
+
+_KIND_CPU = model_config_pb2.ModelInstanceGroup.KIND_CPU
+_TIMEOUT_ACTIONS = {"reject": model_config_pb2.ModelQueuePolicy.REJECT, "delay": model_config_pb2.ModelQueuePolicy.DELAY}
+
+
+def family_configs(line: Line, deployment: Deployment, engine: Path, kv_tokens: int | None) -> dict[str, str]:
+    """config.pbtxt by model, the one that a client speaks to first. `kv_tokens`: the KV budget, None for the backend's own."""
+    settings = deployment.tensorrt_llm or TensorRtLlm()
+    backend = _backend(line, deployment, settings, engine, kv_tokens)
+    if settings.family == "ids":
+        return _texts([backend])
+    tokenizers = [_preprocessing(line, deployment, settings, engine), _postprocessing(line, deployment, settings, engine)]
+    front = _ensemble(line, deployment) if settings.family == "ensemble" else _bls(line, deployment, settings)
+    return _texts([front, backend, *tokenizers])
+
+
+def _texts(configs: list[ModelConfig]) -> dict[str, str]:
+    return {config.name: _text(config) for config in configs}
+
+
+def _text(config: ModelConfig) -> str:
+    """Protobuf leaves a delay of 0 out; here it stands, for a hot reload changes it in its place."""
+    text: str = text_format.MessageToString(config, as_utf8=True)
+    if config.HasField("dynamic_batching") and not config.dynamic_batching.max_queue_delay_microseconds:
+        text = text.replace("dynamic_batching {\n", "dynamic_batching {\n  max_queue_delay_microseconds: 0\n", 1)
+    return text
+
+
+def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path, kv_tokens: int | None) -> ModelConfig:
+    """One instance on KIND_CPU always: the backend places its ranks on GPUs itself."""
+    config = _filled(line, BACKEND_MODEL, deployment, instances=1)
+    config.model_transaction_policy.decoupled = True
+    _set_batching(config, deployment.dynamic_batching)
+    written = {
+        **unset(BACKEND_MODEL),
+        "gpt_model_type": settings.batching_strategy,
+        "gpt_model_path": str(engine),
+        "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
+        "exclude_input_in_output": True,
+        "enable_kv_cache_reuse": deployment.kv_cache.prefix_caching,
+        "enable_chunked_context": deployment.scheduler.chunked_prefill,
+        **parameter_values(settings.parameters),
+    }
+    if kv_tokens:
+        written["max_tokens_in_paged_kv_cache"] = kv_tokens
+    _set_parameters(config, written)
+    return config
+
+
+def unset(model: str) -> dict[str, str]:
+    """`${name}`, which NVIDIA's code takes for not given, of each parameter that it reads without asking whether it is there."""
+    return {name: f"${{{name}}}" for name in _READ_UNGUARDED[model]}
+
+
+def parameter_values(parameters: BackendParameters) -> dict[str, Any]:
+    """Those that are set, under the names that config.pbtxt has."""
+    values = {key: getattr(parameters, key) for key in BackendParameters.model_fields}
+    return {key: value for key, value in values.items() if value is not None and value != ()}
+
+
+def _preprocessing(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
+    config = _filled(line, "preprocessing", deployment, settings.preprocessing_instances)
+    _set_batching(config, deployment.dynamic_batching)
+    special = {"tokenizer_dir": str(engine), "add_special_tokens": settings.add_special_tokens, "gpt_model_path": str(engine)}
+    _set_parameters(config, {**unset("preprocessing"), **special})
+    return config
+
+
+def _postprocessing(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
+    config = _filled(line, "postprocessing", deployment, settings.postprocessing_instances)
+    config.dynamic_batching.SetInParent()
+    _set_parameters(config, {"tokenizer_dir": str(engine), "skip_special_tokens": settings.skip_special_tokens})
+    return config
+
+
+def _ensemble(line: Line, deployment: Deployment) -> ModelConfig:
+    config = interface(FAMILY, line, "ensemble")
+    config.max_batch_size = deployment.max_batch_size
+    return config
+
+
+def _bls(line: Line, deployment: Deployment, settings: TensorRtLlm) -> ModelConfig:
+    config = _filled(line, "tensorrt_llm_bls", deployment, settings.bls_instances)
+    config.model_transaction_policy.decoupled = True
+    _set_parameters(config, {"accumulate_tokens": settings.accumulate_tokens, "tensorrt_llm_model_name": BACKEND_MODEL})
+    return config
+
+
+def _filled(line: Line, model: str, deployment: Deployment, instances: int) -> ModelConfig:
+    config = interface(FAMILY, line, model)
+    config.max_batch_size = deployment.max_batch_size
+    config.instance_group.add(count=instances, kind=_KIND_CPU)
+    return config
+
+
+def _set_batching(config: ModelConfig, batching: DynamicBatching | None) -> None:
+    """The queue's bound is also the executor's: the backend forwards it."""
+    if batching is None:
+        return
+    set_ = config.dynamic_batching
+    set_.preferred_batch_size.extend(batching.preferred_batch_sizes)
+    set_.max_queue_delay_microseconds = batching.max_queue_delay_us
+    set_.preserve_ordering = batching.preserve_ordering
+    set_.priority_levels = batching.priority_levels
+    set_.default_priority_level = batching.default_priority_level
+    policy = batching.queue_policy
+    set_.default_queue_policy.timeout_action = _TIMEOUT_ACTIONS[policy.timeout_action]
+    set_.default_queue_policy.default_timeout_microseconds = policy.timeout_us
+    set_.default_queue_policy.max_queue_size = policy.max_queue_size
+
+
+def _set_parameters(config: ModelConfig, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        config.parameters[key].string_value = parameter_text(value)
+
+
+def parameter_text(value: Any) -> str:
+    """As the backend reads it: booleans in lower case, lists with commas, a tree's paths each in braces."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(f"{{{parameter_text(one)}}}" if isinstance(one, tuple) else str(one) for one in value)
+    return str(value)

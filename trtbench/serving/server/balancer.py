@@ -1,0 +1,116 @@
+"""LoadBalancer: haproxy or nginx before several Tritons, as a context manager."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from trtbench.errors import UserError
+from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.serving.server.autopsy import Death, examine
+from trtbench.serving.server.balancer_config import haproxy_config, nginx_config
+from trtbench.serving.server.server import LOOPBACK, Endpoints, ServerError, free_ports
+from trtbench.system.clock import now_ns, seconds_ns, sleep_s
+from trtbench.system.interrupts import signals_wait
+from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
+from trtbench.system.supervised import Guarded
+
+_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts them, not on the PATH of an ordinary user
+_START_S = 10.0
+_POLL_S = 0.02
+
+
+def find_balancer(name: str) -> Path:
+    """UserError when it is not installed."""
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), _SYSTEM_PROGRAMS)))
+    if found is None:
+        raise UserError(
+            f"replicas.balancer: {name} is not on PATH; on Debian `apt-get install {name}` brings it, or set balancer: client, "
+            "which needs no program"
+        )
+    return Path(found)
+
+
+class LoadBalancer:
+    """Stands before `servers` at `address` from entry to exit; its configuration and log lie in `directory`."""
+
+    def __init__(self, replicas: Replicas, servers: Sequence[Endpoints], directory: Path) -> None:
+        self._program = find_balancer(replicas.balancer)
+        self._replicas, self._directory = replicas, directory
+        self._servers = [(server.grpc, server.http) for server in servers]
+        self._log = directory / "balancer.log"
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._process: Guarded | None = None
+
+    def __enter__(self) -> LoadBalancer:
+        self.address = f"{LOOPBACK}:{free_ports(1)[0]}"
+        try:
+            with signals_wait():
+                self._temporary = temporary_directory()
+            prefix = shared_memory_prefix(self.address.rpartition(":")[2])
+            self._process = Guarded(self._command(), self._log, os.environ, prefix)
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Root of its process tree."""
+        assert self._process is not None
+        return self._process.pid
+
+    def death(self) -> Death | None:
+        """How and why it ended; None while it runs."""
+        exit_code = self._process.exit_code() if self._process else None
+        if exit_code is None:
+            return None
+        death = examine(self._log, exit_code)
+        return replace(death, cause=f"The load balancer ({self._replicas.balancer}): {death.cause}")
+
+    def version(self) -> str:
+        """As the program says it, in one line."""
+        done = subprocess.run([self._program, "-v"], capture_output=True, text=True, timeout=10, check=False)
+        return (done.stdout or done.stderr).partition("\n")[0].strip()
+
+    def stop(self) -> None:
+        with signals_wait():
+            if self._process:
+                self._process.stop()
+            if self._temporary:
+                self._temporary.cleanup()
+
+    def _command(self) -> list[str]:
+        """After its configuration is written."""
+        assert self._temporary
+        if self._replicas.balancer == "haproxy":
+            path = self._directory / "haproxy.cfg"
+            path.write_text(haproxy_config(self.address, self._servers, self._replicas), encoding="utf-8")
+            return [str(self._program), "-db", "-f", str(path.resolve())]
+        path = self._directory / "nginx.conf"
+        path.write_text(nginx_config(self.address, self._servers, self._replicas, Path(self._temporary.name)), encoding="utf-8")
+        return [str(self._program), "-p", self._temporary.name, "-e", "stderr", "-c", str(path.resolve())]
+
+    def _wait(self) -> None:
+        """Until it accepts connections; ServerError when it does not."""
+        host, _, port = self.address.rpartition(":")
+        deadline_ns = now_ns() + seconds_ns(_START_S)
+        while now_ns() < deadline_ns:
+            if death := self.death():
+                raise ServerError(str(death))
+            with socket.socket() as probe:
+                if probe.connect_ex((host, int(port))) == 0:
+                    return
+            sleep_s(_POLL_S)
+        raise ServerError(f"The load balancer did not listen within {_START_S:g} s.\n{examine(self._log, None)}")

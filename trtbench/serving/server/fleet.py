@@ -1,0 +1,96 @@
+"""Fleet: the Triton servers of one deployment, most often one, and the load balancer before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.serving.server.autopsy import Death, fault_while_running
+from trtbench.serving.server.balancer import LoadBalancer
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.launch import DIRECT, Launch
+from trtbench.serving.server.server import Endpoints, TritonServer
+
+
+class Fleet:
+    """All ready on entry, all gone on exit, whatever happens in between. ServerError when one does not start.
+
+    The servers start one after another, so that they do not fight for the machine while they load. They read the same repository.
+    """
+
+    def __init__(
+        self,
+        installation: TritonInstallation,
+        repository: Path,
+        log: Path,
+        replicas: Replicas,
+        flags: Sequence[str] = (),
+        ports: tuple[int, int, int] = (0, 0, 0),
+        launch: Launch = DIRECT,
+        gpus: Sequence[str] = (),
+    ) -> None:
+        """`log` is the first server's; the others', and what the balancer writes, lie beside it. `ports` are the first server's.
+
+        `gpus`: the one that each server sees, as CUDA calls it; none: all see all.
+        """
+        self._replicas, self._directory = replicas, log.parent
+        self.servers = [
+            TritonServer(
+                installation,
+                repository,
+                log if i == 0 else log.with_name(f"server-{i}.log"),
+                flags,
+                ports if i == 0 else (0, 0, 0),
+                launch,
+                {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpus[i]} if gpus else {},  # NVML's order, for an index
+            )
+            for i in range(replicas.count)
+        ]
+        self.balancer: LoadBalancer | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Fleet:
+        with ExitStack() as starting:
+            for server in self.servers:
+                starting.enter_context(server)
+            if self._replicas.balancer != "client":
+                self.balancer = starting.enter_context(LoadBalancer(self._replicas, self.endpoints, self._directory))
+            self._stack = starting.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    @property
+    def endpoints(self) -> list[Endpoints]:
+        return [server.endpoints for server in self.servers]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the load goes: the balancer's address alone, or every server's."""
+        return [self.balancer.address] if self.balancer else [endpoints.grpc for endpoints in self.endpoints]
+
+    @property
+    def ready_s(self) -> float:
+        """Of all servers together."""
+        return sum(server.ready_s for server in self.servers)
+
+    def death(self) -> Death | None:
+        """Of the first server found to have ended, or of the balancer; None while all run."""
+        for number, server in enumerate(self.servers):
+            if death := server.death():
+                return replace(death, cause=f"{self._of(number)}{death.cause}")
+        return self.balancer.death() if self.balancer else None
+
+    def faults(self) -> Iterator[str]:
+        """Of servers that run on and yet serve no more, or not as they should."""
+        for number, server in enumerate(self.servers):
+            if server.exit_code() is None and (fault := fault_while_running(server.log)):
+                yield f"{self._of(number)}{fault}"
+
+    def _of(self, number: int) -> str:
+        return f"Server {number} of {len(self.servers)}: " if len(self.servers) > 1 else ""

@@ -1,0 +1,188 @@
+"""TritonServer: a running `tritonserver` that is ready on entry and gone on exit, whatever happens in between."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType, TracebackType
+
+from trtbench.errors import UserError
+from trtbench.serving.server.autopsy import Death, examine
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.launch import DIRECT, Launch
+from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
+from trtbench.system.interrupts import signals_wait
+from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
+from trtbench.system.memory import oom_kills
+from trtbench.system.supervised import Guarded
+
+LOOPBACK = "127.0.0.1"
+_IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
+_POLL_S = 0.05
+_TRIES = 3  # a port found free can be taken before Triton binds it
+
+
+class ServerError(RuntimeError):
+    """Triton did not start or did not become ready; the message names the cause, the remedy and the log's last lines."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses as host:port."""
+
+    grpc: str
+    http: str
+    metrics: str
+
+
+class TritonServer:
+    """Serves a model repository on loopback; a context manager.
+
+    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable
+    cause and the log's last lines) when it dies or does not become ready in the launch's time.
+    """
+
+    def __init__(
+        self,
+        installation: TritonInstallation,
+        repository: Path,
+        log: Path,
+        flags: Sequence[str] = (),
+        ports: tuple[int, int, int] = (0, 0, 0),
+        launch: Launch = DIRECT,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._installation = installation
+        self._repository = repository
+        self._flags = flags
+        self._asked_ports = ports
+        self._launch = launch
+        self.log = log
+        self.command: list[str] = []
+        self.ready_s = 0.0
+        self._oom_kills = oom_kills()
+        self._variables = dict(variables)
+        self._process: Guarded | None = None
+        self._staged: TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> TritonServer:
+        try:
+            with signals_wait():
+                self._staged = temporary_directory()
+            backends = self._installation.stage(Path(self._staged.name) / "backends")
+            start_ns = now_ns()
+            for last in (False,) * (_TRIES - 1) + (True,):
+                self._start(backends)
+                if self._wait_ready(start_ns, retry=not last):
+                    break
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_s = (now_ns() - start_ns) / NS_PER_S
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Root of the server's process tree (our guard's)."""
+        assert self._process is not None
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """None while the server runs; 128 + n when signal n ended it."""
+        return self._process.exit_code() if self._process else None
+
+    def death(self) -> Death | None:
+        """How and why the server ended; None while it runs."""
+        exit_code = self.exit_code()
+        return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
+
+    def version(self) -> str:
+        """Triton's own version, as 2.51.0."""
+        connection = http.client.HTTPConnection(self.endpoints.http, timeout=2)
+        with closing(connection):
+            connection.request("GET", "/v2")
+            return str(json.load(connection.getresponse())["version"])
+
+    def stop(self) -> None:
+        """End the server and all it started; returns when they are gone. Safe to call twice."""
+        with signals_wait():
+            if self._process:
+                self._process.stop()
+            if self._staged:
+                self._staged.cleanup()
+
+    def _start(self, backends: Path) -> None:
+        ports = [asked or free for asked, free in zip(self._asked_ports, free_ports(3), strict=True)]
+        self.endpoints = Endpoints(*(f"{LOOPBACK}:{port}" for port in ports))
+        shm_prefix = shared_memory_prefix(str(ports[0]))
+        self.command = self._launch.command(lambda rank: self._server(backends, ports, f"{shm_prefix}{f'{rank}_' if rank else ''}"))
+        environment = {**self._installation.environment(), **self._launch.environment, **self._variables}
+        self._process = Guarded(self.command, self.log, environment, shm_prefix)
+
+    def _server(self, backends: Path, ports: Sequence[int], shm_prefix: str) -> list[str]:
+        return [
+            str(self._installation.binary),
+            f"--model-repository={self._repository}",
+            f"--backend-directory={backends}",
+            f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+            *(f"--{service}-address={LOOPBACK}" for service in ("grpc", "http", "metrics")),
+            *(f"--{service}-port={port}" for service, port in zip(("grpc", "http", "metrics"), ports, strict=True)),
+            "--metrics-interval-ms=100",
+            f"--exit-timeout-secs={_IN_FLIGHT_GRACE_S}",
+            *self._flags,
+        ]
+
+    def _wait_ready(self, start_ns: int, retry: bool) -> bool:
+        """True when ready; False when it died for want of a port and may try again."""
+        deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
+        while now_ns() < deadline_ns:
+            if self.exit_code() is not None:
+                if retry and b"Address already in use" in self.log.read_bytes():
+                    return False
+                raise ServerError(f"Triton ended before it was ready.\n{self.death()}")
+            if is_ready(self.endpoints.http):
+                return True
+            sleep_s(_POLL_S)
+        raise ServerError(f"Triton was not ready after {self._launch.ready_timeout_s:g} s.\n{examine(self.log, None)}")
+
+
+def is_ready(http_address: str) -> bool:
+    """Whether the server says that it and all its models are ready."""
+    with closing(http.client.HTTPConnection(http_address, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports free on loopback right now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def check_ports_free(ports: Sequence[int]) -> None:
+    """UserError for the first port that another program holds; 0 is no port."""
+    for port in filter(None, ports):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise UserError(f"port {port} cannot be used ({error.strerror}): choose another, or 0 for a free one") from error

@@ -1,0 +1,16 @@
+"""Where the data that ships with trtbench lies: engines/, model_repo/ and scenarios/.
+
+In a wheel they are inside the package; in a checkout they stand beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+ROOT = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
+
+ENGINES = ROOT / "engines"
+MODEL_REPO = ROOT / "model_repo"
+SCENARIOS = ROOT / "scenarios"
+CORPUS = _PACKAGE / "load" / "corpus"

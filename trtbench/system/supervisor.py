@@ -1,0 +1,74 @@
+"""Runs one command and outlives us only long enough to end it: `python supervisor.py GRACE_S SHM_PREFIX COMMAND...`.
+
+Standard input is a pipe that trtbench holds and never writes. When it closes (a stop, or trtbench's death by any signal) the
+command gets SIGTERM, after the grace period its whole process group SIGKILL, and so does whatever of it left the group (mpirun
+gives each rank one of its own); then the command's shared memory is removed.
+Standard library only, and nothing of ours: it must start at once and need nothing.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; it is trtbench that decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become our children, so none is lost
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the server has a connection for every stream
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
+    pidfd = os.pidfd_open(server.pid)
+    try:
+        readable, _, _ = select.select([pidfd, sys.stdin], [], [])
+        if pidfd not in readable:
+            server.terminate()
+            select.select([pidfd], [], [], grace_s)
+    finally:
+        returncode = _end(server)
+        for segment in Path("/dev/shm").glob(f"{shm_prefix}*") if shm_prefix else ():  # noqa: S108
+            segment.unlink(missing_ok=True)
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def _default_signals() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> int:
+    """Kill what is left of the server, its Python stubs and ranks too, and collect its exit code."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    returncode = server.wait()
+    while orphans := _children():  # a killed one leaves its own to us
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return returncode
+
+
+def _children() -> "list[int]":
+    """From every process's parent: not every kernel has /proc/PID/task/TID/children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may hold anything
+            if int(fields[1]) == os.getpid():
+                found.append(int(stat.parent.name))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), sys.argv[2], sys.argv[3:]))
