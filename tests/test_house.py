@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from trtbench.tasks.registry import TASKS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trtbench"
 MOST_LINES = 280  # of a file
@@ -223,3 +225,25 @@ def test_folders_are_small_and_the_top_is_nearly_empty() -> None:
             folders[path.parent] = folders.get(path.parent, 0) + 1
     assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
     assert {path.stem for path in PACKAGE.glob("*.py")} == AT_TOP
+
+
+def names_compared(tree: ast.AST, names: set[str]) -> list[int]:
+    """Lines that compare something with one of `names`: by ==, != or in, or by a case of match."""
+    operands: list[ast.expr] = []
+    for node in ast.walk(tree):
+        operands += [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        operands += [node.value] if isinstance(node, ast.MatchValue) else []
+    parts = [part for one in operands for part in (one.elts if isinstance(one, (ast.Tuple, ast.List, ast.Set)) else [one])]
+    return [part.lineno for part in parts if isinstance(part, ast.Constant) and part.value in names]
+
+
+def test_nobody_compares_the_name_of_a_task() -> None:
+    """What differs between tasks is an attribute of `Task`."""
+    others = {name: path for name, path in MODULES.items() if not name.startswith("tasks.")}
+    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(TASKS)) for name, path in others.items()}
+    assert {name: lines for name, lines in compared.items() if lines} == {}
+
+
+def test_a_compared_name_is_found() -> None:
+    source = 'a == "x"\n"x" != a\na in ("x", "y")\nf({"x": 1}[a])\nmatch a:\n  case "x":\n    pass'
+    assert names_compared(ast.parse(source), {"x"}) == [1, 2, 3, 6]

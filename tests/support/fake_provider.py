@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.tasks.registry import TASKS
 
 
 class FakeProvider:
@@ -10,6 +11,7 @@ class FakeProvider:
 
     name = "fake"
     kv_block_tokens = 16
+    tasks = tuple(TASKS)
 
     def __init__(self) -> None:
         self.builds = 0

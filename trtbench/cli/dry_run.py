@@ -16,10 +16,11 @@ from trtbench.run.resolve.capacity import doubts
 from trtbench.run.resolve.engines import distinct, specs_of
 from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
 from trtbench.run.resolve.preflight import check_scenario
-from trtbench.run.resolve.preview import ASSUMED_TOKENS_PER_S, Preview, StagePreview, assumed_embeddings_per_s, preview
+from trtbench.run.resolve.preview import Preview, StagePreview, preview
 from trtbench.run.resolve.provider_fit import fitted
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import harmless, shown
+from trtbench.tasks.registry import TASKS
 
 
 def dry_run(scenario: Scenario) -> None:
@@ -60,8 +61,8 @@ def dry_run(scenario: Scenario) -> None:
         print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
-        embeds = scenario.task == "embed"
-        assumed = f"{assumed_embeddings_per_s(scenario):.0f} embeddings/s" if embeds else f"{ASSUMED_TOKENS_PER_S:g} output tokens/s"
+        work = scenario.workload
+        assumed = TASKS[scenario.task].assumed_rate(work.expected_input_tokens, work.expected_output_tokens)
         print(f"~ assumes {assumed} in all, the demo on one CPU core")
 
 

@@ -10,13 +10,15 @@ import click
 
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.types import INT32_MAX, Place, Real, Seconds, Text, Whole
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.registry import TASKS
 
 _OPTIONS = (
     click.option("--url", required=True, type=Text(), metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS."),
     click.option(
         "--model", required=True, type=Text(), help="A model with TensorRT-LLM's tensor names, streaming (decoupled); or an encoder."
     ),
-    click.option("--task", type=click.Choice(["generate", "embed"]), default="generate", help="embed: an encoder (docs/encoder.md)."),
+    click.option("--task", type=click.Choice(list(TASKS)), default=GENERATE.name, help="embed: an encoder (docs/encoder.md)."),
     click.option("--model-version", type=Text(), help="Default: the server's choice."),
     click.option(
         "--metrics-url",

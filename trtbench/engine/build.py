@@ -24,15 +24,14 @@ from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import ProviderName
 from trtbench.system import packaged_data
 from trtbench.system.leftovers import own_path, sweep_directory
-from trtbench.tasks.task import Task
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.registry import TASKS
+from trtbench.tasks.task import TaskName
 
 PROVIDERS: dict[str, EngineProvider] = {
     provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), TensorRtProvider(), OpenVinoProvider())
 }
 """In the order in which `auto` tries them."""
-
-_EMBED = ("tensorrt", "openvino")  # providers that build encoders
-_ONLY_EMBED = ("tensorrt",)
 
 DEFAULT_OUTPUT = Path("engines/built")
 
@@ -107,17 +106,15 @@ def load_spec(name: str) -> EngineSpec:
         raise EngineError(str(error)) from error
 
 
-def choose_provider(name: ProviderName, task: Task = "generate") -> EngineProvider:
+def choose_provider(name: ProviderName, task: TaskName = GENERATE.name) -> EngineProvider:
     """The named provider, or for `auto` the first that can build here; EngineError with the reasons when there is none."""
-    candidates = list(PROVIDERS.values()) if name == "auto" else [PROVIDERS[name]]
-    if task == "embed":
-        candidates = [provider for provider in candidates if provider.name in _EMBED]
-        if not candidates:
-            raise EngineError(
-                f"provider {name} builds no encoders: choose {' or '.join(_EMBED)}, or serve it yourself for `trtbench bench --task embed`"
-            )
-    elif name == "auto":
-        candidates = [provider for provider in candidates if provider.name not in _ONLY_EMBED]
+    able = {key: provider for key, provider in PROVIDERS.items() if task in provider.tasks}
+    candidates = list(able.values()) if name == "auto" else [able[name]] if name in able else []
+    if not candidates:
+        raise EngineError(
+            f"provider {name} builds no {TASKS[task].models}: choose {' or '.join(able)}, or serve it yourself for "
+            f"`trtbench bench --task {task}`"
+        )
     reasons = []
     for provider in candidates:
         reason = provider.unavailable()

@@ -15,7 +15,9 @@ from trtbench.rundir import read_json, write_json
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
 from trtbench.scenario.scenario import ProviderName
 from trtbench.system.clock import NS_PER_S, now_ns
-from trtbench.tasks.task import Task
+from trtbench.tasks.embed import EMBED
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.task import TaskName
 
 ENGINE_JSON = "engine.json"
 BUILDING = ".building-"
@@ -52,12 +54,12 @@ class ModelFacts:
     max_positions: int
     vocabulary_tokens: int
     eos_token_id: int
-    task: Task = "generate"  # engines built before there were encoders do not say
+    task: TaskName = GENERATE.name  # engines built before there were encoders do not say
     embedding_values: int = 0
 
     @classmethod
     def of_encoder(cls, layers: int, head_dim: int, max_positions: int, vocabulary_tokens: int, embedding_values: int) -> ModelFacts:
-        return cls(layers, 0, head_dim, max_positions, vocabulary_tokens, -1, "embed", embedding_values)
+        return cls(layers, 0, head_dim, max_positions, vocabulary_tokens, -1, EMBED.name, embedding_values)
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
         """2 x layers x kv_heads x head_dim x bytes(kv dtype): keys and values of one token (metrics.md). EngineError for another type."""
@@ -157,6 +159,10 @@ class EngineProvider(Protocol):
 
     name: str
     kv_block_tokens: int
+
+    @property
+    def tasks(self) -> tuple[TaskName, ...]:
+        """Those whose models it builds."""
 
     def unavailable(self) -> str | None:
         """Why this provider cannot build here, in one sentence with the remedy; None when it can."""

@@ -21,6 +21,7 @@ from trtbench.plan.sources.trace import TracedRequest, load_trace
 from trtbench.plan.trace_replay import draw_replay
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
+from trtbench.tasks.registry import TASKS
 
 Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
 """By file and block size."""
@@ -50,13 +51,13 @@ def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets
     else:
         prompts = StagePrompts(scenario, stage, source, datasets)
         measured, warmup = (_draw_phase(scenario, stage, warm, prompts) for warm in (False, True))
-    if scenario.task == "embed":
+    if not TASKS[scenario.task].draws_output_tokens:
         measured, warmup = (without_outputs(phase) for phase in (measured, warmup))
     return StagePlan(stage, replace(warmup, first_prompt=len(measured.prompts)), measured)
 
 
 def without_outputs(phase: Phase) -> Phase:
-    """The same requests of an encoder: nothing is generated."""
+    """The same requests of a task that generates nothing."""
     return replace(phase, prompts=tuple(replace(prompt, output_tokens=0) for prompt in phase.prompts))
 
 

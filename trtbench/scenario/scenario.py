@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticKnownError
 
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
@@ -34,9 +35,17 @@ from trtbench.scenario.parts.bounds import (
 )
 from trtbench.scenario.parts.part import RUN_FILES, Name, Part
 from trtbench.scenario.workload.workload import Workload
-from trtbench.tasks.task import Place, Task, check_embed, generation_keys, without_keys
+from trtbench.tasks.registry import TASKS
+from trtbench.tasks.task import TaskName
+from trtbench.tasks.unused_keys import UnusedKey, check_task, unused_keys, without_keys
 
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
+
+
+def _known_task(name: str) -> TaskName:
+    if name not in TASKS:
+        raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, TASKS))})
+    return name
 
 
 class Slo(Part):
@@ -84,7 +93,9 @@ class Scenario(Part):
 
     name: Name
     purpose: Annotated[str, AtMost(2000)] = Field("", description="One line: what this experiment is for.")
-    task: Task = Field("generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.")
+    task: Annotated[TaskName, AfterValidator(_known_task)] = Field(
+        "generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder."
+    )
     model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
@@ -131,17 +142,17 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _task_has_the_keys(self) -> Scenario:
-        if self.task == "embed":
-            check_embed(self._generation_keys(), self.workload.kinds)
+        check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
         return self
 
     @model_validator(mode="after")
     def _caches_are_allowed(self) -> Scenario:
         for name, deployment in self.deployments.items():
-            if self.task == "generate" and deployment.response_cache:
+            if TASKS[self.task].streams_tokens and deployment.response_cache:
+                others = " or ".join(name for name, task in TASKS.items() if not task.streams_tokens)
                 raise ValueError(
                     f"deployments.{name}.response_cache: a model that generates tokens is served decoupled here, and Triton refuses it "
-                    f"({DECOUPLED_REASON}): set it to null, or measure a model with task: embed"
+                    f"({DECOUPLED_REASON}): set it to null, or measure a model with task: {others}"
                 )
         for stage in self.load:
             if stage.duplicate_ratio and any(kind.sessions for kind in self.workload.kinds.values()):
@@ -253,10 +264,8 @@ class Scenario(Part):
 
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
-        tree = self.model_dump(mode="json")
-        if self.task == "embed":
-            tree = without_keys(tree, self._generation_keys())
+        tree = without_keys(self.model_dump(mode="json"), self._unused_keys())
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
-    def _generation_keys(self) -> Iterator[tuple[Place, Part, str]]:
-        return generation_keys(self, self.build, self.workload, self.deployments, self.rounds, self.slo)
+    def _unused_keys(self) -> Iterator[UnusedKey]:
+        return unused_keys(TASKS[self.task], self, self.build, self.workload, self.deployments, self.rounds, self.slo)

@@ -1,76 +1,58 @@
-"""What the model is asked to do, and which keys mean nothing for a model that does not generate."""
+"""Task: all that differs by what the model is asked to do. Whoever has something to decide by it asks the Task, never for its name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
-from trtbench.experiments.grid.spec import Grid
-from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.deployment.rounds import Rounds
-from trtbench.scenario.parts.part import Part
-from trtbench.scenario.workload.request_kind import RequestKind
-from trtbench.scenario.workload.workload import Workload
-
-Task = Literal["generate", "embed"]
-
-_LEAST_INPUT_TOKENS = 3  # a beginning, one token of text, an end
-_OF_GENERATION: Mapping[str, tuple[str, ...]] = {
-    "scenario": ("context_limit",),
-    "build": (
-        *("kv_dtype", "kv_block_tokens", "max_seq_len", "max_num_tokens", "paged_context_fmha", "plugins"),
-        *("tp", "pp", "workers", "dummy_weights", "route", "smoothquant"),
-    ),
-    "deployment": ("kv_cache", "scheduler", "tensorrt_llm", "llmapi"),
-    "grid": ("max_sequences", "max_tokens_per_step"),
-    "kind": ("output_tokens", "sessions", "prefix"),
-    "workload": ("ignore_eos", "streaming", "sampling"),
-    "slo": ("ttft_ms", "itl_ms", "tpot_ms"),
-}
-"""Part: its keys that speak of tokens generated, of their KV cache, or of steps. Written out at their defaults they say nothing."""
-
-Place = tuple[str, ...]
+TaskName = str
+"""A key of TASKS: what stands in a scenario, in engine.json and on the command line."""
 
 
-def generation_keys(
-    scenario: Part, build: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
-) -> Iterator[tuple[Place, Part, str]]:
-    """(Where the part stands, the part, one of its keys) of all that only generation has. `rounds`: the grid, or the scaling."""
-    parts: list[tuple[Place, Part, str]] = [((), scenario, "scenario"), (("build",), build, "build"), (("slo",), slo, "slo")]
-    parts += [(("workload",), workload, "workload"), (("workload",), workload, "kind")]
-    parts += [(("workload", "mix", name), kind, "kind") for name, kind in workload.mix.items()]
-    if isinstance(rounds, Grid):
-        parts.append((("grid",), rounds, "grid"))
-    if rounds and rounds.base:
-        parts.append((("grid" if isinstance(rounds, Grid) else "scaling", "base"), rounds.base, "deployment"))
-    parts += [(("deployments", name), deployment, "deployment") for name, deployment in deployments.items()]
-    for place, part, name in parts:
-        yield from ((place, part, key) for key in _OF_GENERATION[name])
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """One way to use a model. No field has a default, so that a new task answers every question.
 
+    **The model.** `model`: what such a model is, with an article. `models`: the same in the plural, without.
 
-def check_embed(found: Iterator[tuple[Place, Part, str]], kinds: Mapping[str, RequestKind]) -> None:
-    """ValueError for a key that an embedding model has no use for, and for requests too short for one."""
-    for place, part, key in found:
-        if (value := getattr(part, key)) != type(part).model_fields[key].get_default(call_default_factory=True):
-            where = ".".join((*(("deployments", "base") if place[1:] == ("base",) else place), key))
-            shown = value.model_dump(exclude_defaults=True) if isinstance(value, Part) else value
-            raise ValueError(f"{where} ({shown}) has no meaning with task embed: leave it out, or set task: generate")
-    for name, kind in kinds.items():
-        where = f"workload.mix.{name}" if name else "workload"
-        if kind.cancel and kind.cancel.after_tokens:
-            raise ValueError(f"{where}.cancel.after_tokens: with task embed no tokens come back: give after_s")
-        if kind.input_tokens.min < _LEAST_INPUT_TOKENS:
-            raise ValueError(
-                f"{where}.input_tokens goes down to {kind.input_tokens.min}: with task embed the beginning and end that the model's "
-                f"tokenizer adds count too; give at least {_LEAST_INPUT_TOKENS}"
-            )
+    **What is asked.** `draws_output_tokens`: a plan says how many tokens each request generates. `frames_prompts`: prompts begin and end
+    with the tokens that the tokenizer adds, which count among theirs, so that `least_input_tokens` make the shortest prompt.
+    `unused_keys`: part of a scenario (see unused_keys.py): its keys that have no meaning.
 
+    **How it is served.** `streams_tokens`: the model is decoupled and answers token by token; else in one response, within its execution.
+    `has_kv_cache`: engines keep keys and values of the tokens before. `batches_in_flight`: engines have a scheduler that batches by steps,
+    and gauges of it.
 
-def without_keys(tree: dict[str, Any], found: Iterator[tuple[Place, Part, str]]) -> dict[str, Any]:
-    """`tree`, a scenario's dump, less those keys."""
-    for place, _, key in found:
-        part = tree
-        for step in place:
-            part = part[step]
-        part.pop(key, None)
-    return tree
+    **Before anything is known of it.** `assumed_request_s`: seconds a request that an estimate assumes, all users together, from its mean
+    input and output tokens. `assumed_rate`: the same in words.
+
+    **In a report.** `texts_file`: texts/NAME.en.yaml and .zh.yaml stand in the place of common texts; None: there are none of it.
+    `headline_latency`: the latency that stands first, as ttft or e2e. `latencies`: distributions that are drawn over the load.
+    `curves`: latencies whose cumulative curves are drawn. `headline_rate`: the figure of throughput that is drawn.
+    `hidden_columns`: columns that do not exist, by name in every table, or as `table.name` in one. `formulas`: metric as printed, and the
+    key of its formula.
+    """
+
+    name: TaskName
+    model: str
+    models: str
+    draws_output_tokens: bool
+    frames_prompts: bool
+    least_input_tokens: int
+    unused_keys: Mapping[str, tuple[str, ...]]
+    streams_tokens: bool
+    has_kv_cache: bool
+    batches_in_flight: bool
+    assumed_request_s: Callable[[float, float], float]
+    assumed_rate: Callable[[float, float], str]
+    texts_file: str | None
+    headline_latency: str
+    latencies: tuple[str, ...]
+    curves: tuple[str, ...]
+    headline_rate: str
+    hidden_columns: frozenset[str]
+    formulas: Mapping[str, str]
+
+    def shown(self, table: str, columns: Iterable[str]) -> list[str]:
+        """Those of `columns` that exist in the table of this name."""
+        return [column for column in columns if not self.hidden_columns & {column, f"{table}.{column}"}]

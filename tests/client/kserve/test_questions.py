@@ -19,7 +19,7 @@ from trtbench.client.kserve.target import TargetError, inspect_target
 from trtbench.client.transport.greeting import AddressError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment
-from trtbench.tasks.task import Task
+from trtbench.tasks.task import TaskName
 
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "streaming", "end_id")
 CALLS = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "ModelMetadata", "RepositoryIndex", "ModelStatistics")
@@ -227,7 +227,9 @@ def test_a_model_that_is_not_ready(server: Described, rows: list[tuple[str, str,
 
 @pytest.mark.parametrize("task", ["generate", "embed"])
 @pytest.mark.parametrize(("datatype", "inputs"), [(999, INPUTS), (-1, INPUTS), (999, ("input_ids",)), (0, ())])
-def test_a_configuration_of_types_not_known_or_of_no_input(server: Described, datatype: int, inputs: tuple[str, ...], task: Task) -> None:
+def test_a_configuration_of_types_not_known_or_of_no_input(
+    server: Described, datatype: int, inputs: tuple[str, ...], task: TaskName
+) -> None:
     server.datatype, server.inputs = datatype, inputs
     with pytest.raises(TargetError) as raised:
         inspect_target(server.url, "m", task=task)

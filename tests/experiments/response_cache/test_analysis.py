@@ -18,6 +18,7 @@ from trtbench.report.document import write_reports
 from trtbench.report.kit.words import LANGUAGES, Language
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.tasks.embed import EMBED
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Languag
 
 def test_the_stanza_has_the_cache_and_how_the_server_is_told() -> None:
     cache = {"kind": "local", "size_mb": 64}
-    with_cache, without = (stanza(Deployment.model_validate({"response_cache": one}), "embed") for one in (cache, None))
+    with_cache, without = (stanza(Deployment.model_validate({"response_cache": one}), EMBED) for one in (cache, None))
     assert "\nresponse_cache { enable: true }\n# tritonserver: --cache-config=local,size=64000000\n" in with_cache
     assert "cache" not in without
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.run.resolve.preview import ASSUMED_TOKENS_PER_S, preview
+from trtbench.run.resolve.preview import preview
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget
+from trtbench.tasks.generate import ASSUMED_TOKENS_PER_S
 
 
 def scenario(*stages: dict[str, Any], **more: Any) -> Scenario:

@@ -28,6 +28,7 @@ from trtbench.rundir.records import Event
 from trtbench.scenario.load.ramp import Ramp
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
+from trtbench.tasks.registry import TASKS
 
 _DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
@@ -198,7 +199,7 @@ def measure(
         over_length=int((exact & (done.output_tokens > done.asked_output_tokens)).sum()),
         estimated_off=int(estimated_off(done).sum()),
         backlog_grew=backlog_grew(_waits_in_order_ns(done)),
-        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, scenario.task == "embed"),
+        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, unary=not TASKS[scenario.task].streams_tokens),
         inflight=inflight_batching(samples, start, end),
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
         resources=use,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.scenario.scenario import Scenario
+from trtbench.tasks.registry import TASKS
 
 
 def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
@@ -35,7 +36,7 @@ def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reaso
         yield Reason("tokens_differ", "suspect", result.name, figures={"tokens": result.tokens_beyond_ours})
     if result.stale_pages:
         yield Reason("stale_gauges", "note", result.name, figures={"count": result.stale_pages})
-    if result.missing_metrics and result.stages and scenario.task == "generate":
+    if result.missing_metrics and result.stages and TASKS[scenario.task].batches_in_flight:
         code = "metrics_unreadable" if result.page_fault else "metrics_missing" if result.reads_metrics else "metrics_not_read"
         fault = {"error": result.page_fault} if result.page_fault else {}
         yield Reason(code, "note", result.name, figures={"families": ", ".join(result.missing_metrics), **fault})

@@ -18,6 +18,7 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario, Seeds
 from trtbench.system.foreign_text import shown
+from trtbench.tasks.registry import TASKS
 
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
 _METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
@@ -117,7 +118,7 @@ def model_version(text: str | None) -> str:
 def check_positions(scenario: Scenario, positions: int) -> None:
     """UserError when the longest request that the flags draw is over the `positions` of the engine that --engine-dir names."""
     workload = scenario.workload
-    if scenario.task != "generate" or workload.dataset or any(stage.trace for stage in scenario.load):
+    if not TASKS[scenario.task].draws_output_tokens or workload.dataset or any(stage.trace for stage in scenario.load):
         return
     if (longest := workload.longest_request_tokens) > positions:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,9 @@ from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import metadata_of
 from trtbench.system.foreign_text import names, shown
-from trtbench.tasks.task import Task
+from trtbench.tasks.embed import EMBED
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.task import TaskName
 
 _DEFAULTS = ClientSettings()
 _VERSION_DIGITS = 19  # a version is a 64-bit number
@@ -128,7 +130,7 @@ class Target:
 
 
 def inspect_target(
-    url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS, task: Task = "generate"
+    url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS, task: TaskName = GENERATE.name
 ) -> Target:
     """Ask a running server about a model, the way `settings` say; TargetError when it cannot be put under this load.
 
@@ -164,12 +166,7 @@ def inspect_target(
         or _parameter(config, "accumulate_tokens") == "true",
         unanswered=questions.unanswered,
     )
-    if task == "embed":
-        if "ModelConfig" in questions.unanswered:
-            config.model_transaction_policy.decoupled = False
-        return replace(target, encoder=_encoder(target, config))
-    _check_fit(target, config)
-    return target
+    return _FITTED[task](target, config)
 
 
 def _check_ready(questions: Questions, url: str, model: str, version: str) -> None:
@@ -200,14 +197,16 @@ def _parameter(config: Any, key: str) -> str:
     return str(config.parameters[key].string_value) if key in config.parameters else ""
 
 
-def _encoder(target: Target, config: Any) -> EncoderTensors:
+def _embedding(target: Target, config: Any) -> Target:
+    if "ModelConfig" in target.unanswered:
+        config.model_transaction_policy.decoupled = False
     try:
-        return read_tensors(config)
+        return replace(target, encoder=read_tensors(config))
     except ValueError as error:
         raise TargetError(f"{target.url}: model {shown(target.model)!r} {error}") from error
 
 
-def _check_fit(target: Target, config: Any) -> None:
+def _generating(target: Target, config: Any) -> Target:
     name = f"{target.url}: model {shown(target.model)!r}"
     if target.inputs and set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
         raise TargetError(f"{name} embeds, it generates nothing (it takes {names(target.inputs)}): give --task embed")
@@ -229,6 +228,11 @@ def _check_fit(target: Target, config: Any) -> None:
     if not config.model_transaction_policy.decoupled:
         remedy = "triton_config: decoupled: true in its model.yaml" if target.family.name == "llmapi" else _DECOUPLED
         raise TargetError(f"{name} is not decoupled, it cannot stream tokens; set {remedy}")
+    return target
+
+
+_FITTED: dict[TaskName, Callable[[Target, Any], Target]] = {GENERATE.name: _generating, EMBED.name: _embedding}
+"""The target as a task's client needs it; TargetError when the model is not one for the task."""
 
 
 def _check_type(name: str, datatype: str, tensor: Any) -> None:

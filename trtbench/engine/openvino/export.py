@@ -13,21 +13,29 @@ from transformers import AutoTokenizer
 
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.sentence_modules import sentence_modules
+from trtbench.tasks.embed import EMBED
+from trtbench.tasks.generate import GENERATE
 
 _LEAST_NORM = 1e-12  # as torch's normalize has it
 
 
 def export(checkpoint: Path, dtype: str, output: Path) -> None:
     """FP16 weights, or INT8 weight-only (NNCF: asymmetric, per channel). What an encoder computes ends with its pooled embedding."""
-    int8 = dtype == "int8"
-    if model_facts(str(checkpoint)).task == "embed":
-        exported = OVModelForFeatureExtraction.from_pretrained(checkpoint, export=True, compile=False, load_in_8bit=int8)
-        ov.save_model(pooled(exported.model, *sentence_modules(checkpoint)), output / "openvino_model.xml", compress_to_fp16=True)
-        exported.config.save_pretrained(output)
-    else:
-        model = OVModelForCausalLM.from_pretrained(checkpoint, export=True, compile=False, load_in_8bit=int8)
-        model.save_pretrained(output)
+    _EXPORTS[model_facts(str(checkpoint)).task](checkpoint, dtype == "int8", output)
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(output)
+
+
+def _export_encoder(checkpoint: Path, int8: bool, output: Path) -> None:
+    exported = OVModelForFeatureExtraction.from_pretrained(checkpoint, export=True, compile=False, load_in_8bit=int8)
+    ov.save_model(pooled(exported.model, *sentence_modules(checkpoint)), output / "openvino_model.xml", compress_to_fp16=True)
+    exported.config.save_pretrained(output)
+
+
+def _export_decoder(checkpoint: Path, int8: bool, output: Path) -> None:
+    OVModelForCausalLM.from_pretrained(checkpoint, export=True, compile=False, load_in_8bit=int8).save_pretrained(output)
+
+
+_EXPORTS = {GENERATE.name: _export_decoder, EMBED.name: _export_encoder}
 
 
 def pooled(model: Any, pooling: str, normalise: bool) -> Any:

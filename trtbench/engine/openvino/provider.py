@@ -9,6 +9,9 @@ from typing import Any
 
 from trtbench.engine.child import run_module, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.tasks.embed import EMBED
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.registry import TASKS
 
 _MODULES = {"openvino": "openvino", "openvino_genai": "openvino-genai", "optimum.intel": "optimum-intel", "nncf": "nncf", "torch": "torch"}
 _EXPORTS = {"fp16": "export to OpenVINO, FP16 weights", "int8": "export to OpenVINO, compress weights to INT8 (NNCF)"}
@@ -18,6 +21,7 @@ _VERSIONED = ("openvino", "openvino-genai", "optimum-intel", "nncf", "torch", "t
 class OpenVinoProvider:
     name = "openvino"
     kv_block_tokens = 32  # fixed by OpenVINO's CPU plugin
+    tasks = (GENERATE.name, EMBED.name)
 
     def unavailable(self) -> str | None:
         if platform.machine() not in ("x86_64", "AMD64"):
@@ -49,7 +53,7 @@ class OpenVinoProvider:
         dtype = job.spec.dtype
         with log.step(_EXPORTS[dtype]), scratch_beside(job.output) as scratch:
             run_module("trtbench.engine.openvino.export", str(job.checkpoint), dtype, str(job.output), scratch=scratch)
-        return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens if job.facts.task == "generate" else 0)
+        return BuiltFacts(weights_dtype=dtype, kv_block_tokens=self.kv_block_tokens if TASKS[job.facts.task].has_kv_cache else 0)
 
 
 def _importable(module: str) -> bool:

@@ -24,6 +24,7 @@ from trtbench.engine.tensorrt_llm.versions import package_version, tensorrt_vers
 from trtbench.rundir import read_json, write_json
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.system.cuda import CudaGpu, no_gpu, visible_gpus
+from trtbench.tasks.embed import EMBED
 
 PLAN = "model.plan"
 BUILD_LOG = "build.log"
@@ -60,6 +61,7 @@ class PlanLimits:
 class TensorRtProvider:
     name = "tensorrt"
     kv_block_tokens = 32  # of no meaning: encoders keep no keys and values
+    tasks = (EMBED.name,)
 
     def unavailable(self) -> str | None:
         try:
@@ -74,7 +76,7 @@ class TensorRtProvider:
         return no_gpu()
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        if model_facts(spec.model).task != "embed":
+        if model_facts(spec.model).task not in self.tasks:
             return "it builds encoders alone; a decoder is for provider tensorrt_llm, llmapi or openvino"
         if spec.dtype not in _DTYPES:
             return f"plans of encoders are {' or '.join(_DTYPES)}, not {spec.dtype}"

@@ -13,6 +13,7 @@ from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, En
 from trtbench.engine.tensorrt_llm.engine import TrtLlmEngine, differences, of_files, read_engine
 from trtbench.engine.tensorrt_llm.versions import installed
 from trtbench.engine.weights import parameter_count
+from trtbench.tasks.generate import GENERATE
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "chat_template.jinja")
 
@@ -21,6 +22,7 @@ class AdoptedEngine:
     """The provider of one finished engine; it builds nothing."""
 
     name = "tensorrt_llm"
+    tasks = (GENERATE.name,)
 
     def __init__(self, directory: Path) -> None:
         self.engine = read_engine(directory.resolve())

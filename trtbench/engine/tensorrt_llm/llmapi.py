@@ -13,6 +13,7 @@ from trtbench.engine.tensorrt_llm.refusals import no_decoder, too_old
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed
 from trtbench.engine.weights import parameter_count
 from trtbench.system.cuda import no_gpu, visible_gpus
+from trtbench.tasks.generate import GENERATE
 
 _TAKES = {"kv_dtype", "tp", "pp", "max_batch_size", "max_seq_len", "max_num_tokens", "max_input_len", "kv_block_tokens", "dummy_weights"}
 
@@ -20,6 +21,7 @@ _TAKES = {"kv_dtype", "tp", "pp", "max_batch_size", "max_seq_len", "max_num_toke
 class LlmApiProvider:
     name = "llmapi"
     kv_block_tokens = 32
+    tasks = (GENERATE.name,)
 
     def unavailable(self) -> str | None:
         return nvidia_stack_missing() or (installed() or TensorRtLlm("-")).serves_no_llmapi() or no_gpu()

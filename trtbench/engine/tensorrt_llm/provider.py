@@ -25,6 +25,7 @@ from trtbench.engine.weights import parameter_count
 from trtbench.rundir import read_json
 from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.system.memory import memory_bounds
+from trtbench.tasks.generate import GENERATE
 
 _EXAMPLES = ("/app/examples", "/app/tensorrt_llm/examples")  # in Triton's image, in TensorRT-LLM's
 _DEMO_ARCHITECTURES = {"smollm2-135m": "LlamaForCausalLM"}  # before they are fetched
@@ -33,6 +34,7 @@ _DEMO_ARCHITECTURES = {"smollm2-135m": "LlamaForCausalLM"}  # before they are fe
 class TensorRtLlmProvider:
     name = "tensorrt_llm"
     kv_block_tokens = 32
+    tasks = (GENERATE.name,)
 
     def unavailable(self) -> str | None:
         missing = nvidia_stack_missing()

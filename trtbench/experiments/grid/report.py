@@ -12,13 +12,12 @@ from trtbench.report.kit.doubts import doubted
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent
 from trtbench.report.kit.words import Words
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.task import Task
 
 _LOAD = ("cell", "rounds", "tokens", "requests", "ttft", "itl", "e2e", "goodput", "within_slo", "pareto")
 _SHORT = {"ttft_ns": "TTFT", "itl_ns": "ITL", "e2e_latency_ns": "E2E"}
 _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit", "mean_batch", "fill", "queue", "compute", "padding")
-_NOT_OF_ENCODERS = {"tokens", "ttft", "itl", "step_batch", "seen_batch", "in_company", "waiting"}
-_OF_ENCODERS = {"compute", "padding"}
 
 
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
@@ -56,9 +55,7 @@ def _frontier(frontier: Frontier, found: Cells, words: Words) -> list[Block]:
 def _table(
     columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, words: Words, shown: Mapping[str, str]
 ) -> Table:
-    """An encoder has no columns of tokens and of in-flight batching, and some of its own."""
-    hidden = _NOT_OF_ENCODERS if words.task == "embed" else _OF_ENCODERS
-    kept = [at for at, column in enumerate(columns) if column not in hidden]
+    kept = [columns.index(column) for column in words.task.shown("frontier", columns)]
     header = tuple(words(f"frontier.col_{columns[at]}", **shown) for at in kept)
     return Table(header, tuple(tuple(row[at] for at in kept) for row in rows), caption, note)
 
@@ -131,7 +128,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
     return words("frontier.clear" if best.clear else "frontier.unclear", **figures, rivals=words.listed(best.rivals))
 
 
-def stanza(deployment: Deployment, task: Task = "generate") -> str:
+def stanza(deployment: Deployment, task: Task = GENERATE) -> str:
     """What the cell's config.pbtxt says of Triton's batcher and response cache; as a comment what belongs to the server or the engine."""
     scheduler = deployment.scheduler
     lines = [f"max_batch_size: {deployment.max_batch_size}"]
@@ -153,7 +150,7 @@ def stanza(deployment: Deployment, task: Task = "generate") -> str:
     if cache := deployment.response_cache:
         flags = " ".join(f"--cache-config={cache.kind},{key}={value}" for key, value in cache.settings)
         lines += ["response_cache { enable: true }", f"# tritonserver: {flags}"]
-    if task == "embed":
+    if not task.batches_in_flight:
         return "\n".join([*lines, f"instance_group [ {{ count: {deployment.instances} }} ]"]) + "\n"
     lines.append(f"# engine: max_sequences {scheduler.max_sequences}, max_tokens_per_step {scheduler.max_tokens_per_step}")
     lines.append(f"# instances: {deployment.instances}")

@@ -51,7 +51,7 @@ def _first_answers(ttft: Axes, course: Course, words: Words, colours: Sequence[s
     x, y = zip(*((_s(at, course), value / _NS_PER_MS) for at, value in course.ttft_ns), strict=True)
     ttft.plot(x, y, "o", color=colours[0], markersize=2.5, alpha=0.7, linewidth=0)
     ttft.set_ylim(bottom=0)
-    ttft.set_ylabel(words("axis.e2e_ms" if words.task == "embed" else "axis.ttft_ms"))
+    ttft.set_ylabel(words(f"axis.{words.task.headline_latency}_ms"))
     if course.failed_ns:
         failed, top = [_s(at, course) for at in course.failed_ns], ttft.get_xaxis_transform()
         ttft.plot(failed, [0.97] * len(failed), "x", color=colours[3], markersize=4, transform=top, label=words("legend.failed"))

@@ -41,8 +41,6 @@ _POOL: dict[str, Callable[[Pool], str]] = {
     "pool_itl": lambda pool: _counted(pool.itl_ns),
     "pool_itl_spike": lambda pool: times(pool.itl_spike_ratio),
 }
-_ITL = ("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike")
-"""Columns that an encoder has no figures for."""
 
 
 def reload_blocks(summary: Summary, words: Words, drawings: Collection[str]) -> list[Block]:
@@ -75,7 +73,7 @@ def _deployment_blocks(result: DeploymentResult, found: Reloads, words: Words, d
 
 
 def _shown(columns: Iterable[str], words: Words) -> list[str]:
-    return [column for column in columns if words.task != "embed" or column not in _ITL]
+    return words.task.shown("hot_reload", columns)
 
 
 def _pool(result: DeploymentResult, found: Reloads, words: Words) -> Table:

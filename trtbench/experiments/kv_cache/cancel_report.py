@@ -16,11 +16,6 @@ _FIGURES: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float |
     "ttft_p99": (lambda s: s.ttft_ns.p99, ms),
     "tpot": (lambda s: s.tpot_ns.p50, ms),
     "tpot_p99": (lambda s: s.tpot_ns.p99, ms),
-}
-
-
-_OF_ENCODERS: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float | None], str]]] = {
-    "goodput": _FIGURES["goodput"],
     "p50": (lambda s: s.e2e_latency_ns.p50, ms),
     "p99": (lambda s: s.e2e_latency_ns.p99, ms),
 }
@@ -42,8 +37,7 @@ def _table(deployment: str, control: CancelControl, words: Words) -> Table:
     header = (*words.header("metric", "with_cancels", "without_cancels"), words("comparison.ratio"))
     names = {"stage": control.stage, "control": control.control, "cancelled": percent(control.cancelled_ratio)}
     caption = words("cancel_control.caption", deployment=deployment, count=whole(control.compared), **names)
-    shown = _OF_ENCODERS if words.task == "embed" else _FIGURES
-    return Table(header, tuple(_row(name, *shown[name], control, words) for name in shown), caption)
+    return Table(header, tuple(_row(name, *_FIGURES[name], control, words) for name in words.task.shown("survivors", _FIGURES)), caption)
 
 
 def _row(

@@ -17,9 +17,9 @@ _REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio"
 def kv_detail(summary: Summary, words: Words) -> list[Block]:
     """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching.
 
-    Of an encoder only how survivors of cancels fared: it has no blocks and no tokens, and the equation counts what was cancelled.
+    Of a model without a KV cache only how survivors of cancels fared; the equation counts what was cancelled.
     """
-    if words.task == "embed":
+    if not words.task.has_kv_cache:
         return control_blocks(summary, words)
     pressed = [result for result in summary.deployments if result.kv_pressures]
     audited = [result for result in summary.deployments if result.cancellations]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Comparison, DeploymentResult, EmbeddingAgreement, StageRatios, Summary
+from collections.abc import Callable
+
+from trtbench.analysis.summary import Comparison, DeploymentResult, StageRatios, StageResult, Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Section, Table
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times
 from trtbench.report.kit.words import Words
+
+_SPEED: dict[str, tuple[Callable[[StageResult], str], Callable[[StageRatios], float | None]]] = {
+    "tokens": (lambda s: number(s.throughput.output_token_throughput), lambda r: r.output_token_throughput),
+    "qps": (lambda s: number(s.throughput.request_throughput), lambda r: r.request_throughput),
+    "ttft": (lambda s: ms(s.latency.ttft_ns.p50), lambda r: r.ttft_p50),
+    "tpot": (lambda s: ms(s.latency.tpot_ns.p50), lambda r: r.tpot_p50),
+    "e2e": (lambda s: ms(s.latency.e2e_latency_ns.p50), lambda r: r.e2e_latency_p50),
+}
+"""A figure of each side, and the ratio of the two."""
+_LATENCIES = {"ttft": "TTFT P50 (ms)", "tpot": "TPOT P50 (ms)", "e2e": "E2E P50 (ms)"}
 
 
 def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Section:
@@ -20,46 +32,30 @@ def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Sect
     else:
         blocks.append(Paragraph(words("comparison.refused", base=pair.base, other=pair.other)))
     blocks.append(_sizes(pair, base, other, words))
-    said = pair.agreement
-    if said is None and words.task == "embed":
-        blocks.append(Paragraph(_embeddings(pair.embeddings, words)))
-    elif said is None:
-        blocks.append(Paragraph(words("comparison.agreement_none")))
-    else:
+    return Section(title, (*blocks, Paragraph(_agreement(pair, words))))
+
+
+def _agreement(pair: Comparison, words: Words) -> str:
+    if said := pair.agreement:
         ratios = {"identical_ratio": said.identical_ratio, "prefix_ratio": said.mean_prefix_ratio, "first_ratio": said.first_token_ratio}
-        blocks.append(Paragraph(words("comparison.agreement", prompts=said.prompts, **ratios)))
-    return Section(title, tuple(blocks))
-
-
-def _embeddings(found: EmbeddingAgreement | None, words: Words) -> str:
-    if found is None:
-        return words("comparison.embeddings_none")
-    cosines = {"mean_cosine": f"{found.mean_cosine:.4f}", "least_cosine": f"{found.least_cosine:.4f}"}
-    return words("comparison.embeddings", prompts=found.prompts, **cosines)
+        return words("comparison.agreement", prompts=said.prompts, **ratios)
+    if vectors := pair.embeddings:
+        cosines = {"mean_cosine": f"{vectors.mean_cosine:.4f}", "least_cosine": f"{vectors.least_cosine:.4f}"}
+        return words("comparison.embeddings", prompts=vectors.prompts, **cosines)
+    return words("comparison.agreement_none")
 
 
 def _speed(pair: Comparison, base: DeploymentResult, other: DeploymentResult, words: Words) -> Table:
-    def cells(ratios: StageRatios) -> tuple[str, ...]:
+    def cell(column: str, ratios: StageRatios) -> str:
         left, right = base.stage(ratios.stage), other.stage(ratios.stage)
         assert left is not None and right is not None
-        if words.task == "embed":
-            requests = [number(stage.throughput.request_throughput) for stage in (left, right)]
-            latencies = (_cell(ms(left.latency.e2e_latency_ns.p50), ms(right.latency.e2e_latency_ns.p50), ratios.e2e_latency_p50, words),)
-            return (ratios.stage, _cell(requests[0], requests[1], ratios.request_throughput, words), *latencies)
-        rates = [number(stage.throughput.output_token_throughput) for stage in (left, right)]
-        return (
-            ratios.stage,
-            _cell(rates[0], rates[1], ratios.output_token_throughput, words),
-            _cell(ms(left.latency.ttft_ns.p50), ms(right.latency.ttft_ns.p50), ratios.ttft_p50, words),
-            _cell(ms(left.latency.tpot_ns.p50), ms(right.latency.tpot_ns.p50), ratios.tpot_p50, words),
-            _cell(ms(left.latency.e2e_latency_ns.p50), ms(right.latency.e2e_latency_ns.p50), ratios.e2e_latency_p50, words),
-        )
+        figure, ratio = _SPEED[column]
+        return _cell(figure(left), figure(right), ratio(ratios), words)
 
-    header: tuple[str, ...] = (words("col.stage"), words("col.tokens"), "TTFT P50 (ms)", "TPOT P50 (ms)", "E2E P50 (ms)")
-    if words.task == "embed":
-        header = (words("col.stage"), words("col.qps"), "E2E P50 (ms)")
+    columns = words.task.shown("comparison", _SPEED)
+    header = (words("col.stage"), *(_LATENCIES.get(column) or words(f"col.{column}") for column in columns))
     caption = words("comparison.speed", base=pair.base_dtype.upper(), other=pair.other_dtype.upper())
-    return Table(header, tuple(cells(stage) for stage in pair.stages), caption)
+    return Table(header, tuple((ratios.stage, *(cell(column, ratios) for column in columns)) for ratios in pair.stages), caption)
 
 
 def _cell(base: str, other: str, ratio: float | None, words: Words) -> str:

@@ -11,7 +11,6 @@ from trtbench.report.kit.words import Words
 
 _POINTS = ("units", "repeats", "asked", "tokens", "requests", "ttft", "e2e", "speedup", "efficiency")
 _RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "running", "shares")
-_NOT_OF_ENCODERS = {"tokens", "ttft", "kv", "running"}
 
 
 def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
@@ -45,8 +44,7 @@ def _curve(curve: ScalingCurve, words: Words) -> list[Block]:
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str, at: str, words: Words) -> Table:
-    """An encoder has no columns of tokens and of in-flight batching."""
-    kept = [i for i, column in enumerate(columns) if words.task != "embed" or column not in _NOT_OF_ENCODERS]
+    kept = [columns.index(column) for column in words.task.shown("scaling", columns)]
     header = tuple(words(f"scaling.col_{columns[i]}", at=at) for i in kept)
     return Table(header, tuple(tuple(row[i] for i in kept) for row in rows), caption)
 

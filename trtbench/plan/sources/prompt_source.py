@@ -12,7 +12,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from trtbench.errors import UserError
-from trtbench.tasks.task import Task
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.registry import TASKS
+from trtbench.tasks.task import TaskName
 
 TokenIds = npt.NDArray[np.int32]
 """Shape [tokens]."""
@@ -54,7 +56,7 @@ class CorpusPrompts:
         self._before, self._after = _frame(tokenizer) if framed else (_NOTHING, _NOTHING)
 
     @classmethod
-    def of_engine(cls, directory: Path, languages: Sequence[str], task: Task = "generate") -> CorpusPrompts:
+    def of_engine(cls, directory: Path, languages: Sequence[str], task: TaskName = GENERATE.name) -> CorpusPrompts:
         """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError when it is missing or cannot spell the corpus."""
         path = directory / TOKENIZER_JSON
         if not path.is_file():
@@ -73,7 +75,7 @@ class CorpusPrompts:
         texts = [paragraph + "\n" for paragraph in read_corpus(languages)]
         ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
         _check_spelling(tokenizer, ids, path)
-        return cls([np.array(paragraph, np.int32) for paragraph in ids], tokenizer, framed=task == "embed")
+        return cls([np.array(paragraph, np.int32) for paragraph in ids], tokenizer, framed=TASKS[task].frames_prompts)
 
     @property
     def vocabulary_tokens(self) -> int:

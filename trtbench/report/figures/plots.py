@@ -66,7 +66,7 @@ class Drawing:
 def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     """Every figure that the run has data for. Without a CJK font the axes of a Chinese report are labelled in English."""
     font = _cjk_font() if words.language == "zh" else None
-    words = words if words.language == "en" or font else Words("en", words.task)
+    words = words if words.language == "en" or font else Words("en", words.task.name)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
     painters: dict[str, Callable[[], Figure | None]] = {
         "throughput": partial(_throughput, summary, words),
@@ -112,9 +112,7 @@ def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]
 def _throughput(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = _panels(1)
     for colour, result in _coloured(summary):
-        levels = [(s.level, s.throughput.output_token_throughput) for s in _levels(result, True) if s.throughput.output_tokens]
-        if words.task == "embed":
-            levels = [(s.level, s.throughput.request_throughput) for s in _levels(result, True)]
+        levels = [(stage.level, getattr(stage.throughput, words.task.headline_rate)) for stage in _levels(result, True)]
         points = sorted((x, y) for x, y in levels if y)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=result.name, markersize=4)
@@ -124,9 +122,7 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
 
 
 def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
-    shown = {"ttft_ns": "axis.ttft_ms", "e2e_latency_ns": "axis.e2e_ms"}
-    if words.task == "embed":
-        del shown["ttft_ns"]
+    shown = {name: _AXIS[name] for name in words.task.latencies}
     figure, panels = _panels(len(shown))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
@@ -145,9 +141,7 @@ def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colou
 
 
 def _distributions(summary: Summary, words: Words) -> Figure | None:
-    shown_by = {"ttft_curve_ns": "axis.ttft_ms", "itl_curve_ns": "axis.itl_ms"}
-    if words.task == "embed":
-        shown_by = {"e2e_curve_ns": "axis.e2e_ms"}
+    shown_by = {f"{name}_curve_ns": f"axis.{name}_ms" for name in words.task.curves}
     figure, panels = _panels(len(shown_by))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, True), key=lambda stage: stage.level)

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import yaml
 
 from trtbench.report.kit.format import figures
-from trtbench.tasks.task import Task
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.registry import TASKS
+from trtbench.tasks.task import TaskName
 
 Language = Literal["en", "zh"]
 _KINDS = ("errors", "scaling")
@@ -26,9 +28,10 @@ def texts_of(language: Language) -> dict[str, str]:
 
 
 @cache
-def texts_of_task(language: Language, task: Task) -> dict[str, str]:
+def texts_of_task(language: Language, task: TaskName) -> dict[str, str]:
     """Texts that stand in the place of those of `texts_of`."""
-    return {} if task == "generate" else _read(f"{task}.{language}.yaml")
+    name = TASKS[task].texts_file
+    return _read(f"{name}.{language}.yaml") if name else {}
 
 
 def _read(name: str) -> dict[str, str]:
@@ -47,8 +50,8 @@ def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
 class Words:
     """Looks texts up by key; KeyError for a key or a figure that is missing, never an empty place in a report."""
 
-    def __init__(self, language: Language, task: Task = "generate") -> None:
-        self.language, self.task = language, task
+    def __init__(self, language: Language, task: TaskName = GENERATE.name) -> None:
+        self.language, self.task = language, TASKS[task]
         self._texts = texts_of(language) | texts_of_task(language, task)
 
     def __call__(self, key: str, /, **values: float | str) -> str:

@@ -11,8 +11,7 @@ from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
 
 _INFLIGHT = ("stage", "steps", "step_batch", "seen_batch", "in_company", "waiting_mean", "waiting_max", "limit", "by_requests")
-_TRITON = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill", "queue", "histogram")
-_OF_ENCODERS = (*_TRITON[:-1], "compute", "padding", "histogram")
+_TRITON = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill", "queue", "compute", "padding", "histogram")
 
 
 def batching_tables(summary: Summary, words: Words) -> list[Block]:
@@ -59,9 +58,9 @@ def _inflight(results: Sequence[DeploymentResult], many: bool, interval_ms: int,
 
 
 def _triton(results: Sequence[DeploymentResult], many: bool, words: Words) -> list[Block]:
-    embeds = words.task == "embed"
-    columns = _OF_ENCODERS if embeds else _TRITON
-    rows = tuple((result.name, *_triton_row(stage, embeds)) for result in results for stage in result.stages if stage.triton_batching)
+    columns = words.task.shown("batching", _TRITON)
+    found = [(result.name, _triton_row(stage)) for result in results for stage in result.stages if stage.triton_batching]
+    rows = tuple((name, *(cells[column] for column in columns)) for name, cells in found)
     return [_table(columns, rows, words("batching.triton", deployment=_named(results, many, words)), "", many, words)] if rows else []
 
 
@@ -69,7 +68,7 @@ def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str
     return words("section.deployments") if many else results[0].name
 
 
-def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], caption: str, note: str, many: bool, words: Words) -> Table:
+def _table(columns: Sequence[str], rows: tuple[tuple[str, ...], ...], caption: str, note: str, many: bool, words: Words) -> Table:
     """`rows` begin with the deployment, which a table of one alone does not show."""
     header = words.header("deployment", *columns)
     skip = 0 if many else 1
@@ -92,10 +91,11 @@ def by_requests(shares: Mapping[int, float]) -> str:
     return " · ".join(f"{label}: {percent(share)}" for label, share in binned.items()) or NONE
 
 
-def _triton_row(stage: StageResult, embeds: bool) -> tuple[str, ...]:
+def _triton_row(stage: StageResult) -> dict[str, str]:
     batch = stage.triton_batching
     assert batch is not None
     histogram = " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in batch.histogram.items()) or NONE
     figures = (whole(batch.inferences), whole(batch.executions), percent(batch.batch_hit_ratio), number(batch.mean_batch))
-    compute = (ms(batch.compute_mean_ns), percent(stage.padding_ratio)) if embeds else ()
-    return (stage.span.name, *figures, percent(batch.fill_ratio), ms(batch.queue_mean_ns), *compute, histogram)
+    times = (ms(batch.queue_mean_ns), ms(batch.compute_mean_ns))
+    cells = (stage.span.name, *figures, percent(batch.fill_ratio), *times, percent(stage.padding_ratio), histogram)
+    return dict(zip(_TRITON, cells, strict=True))

@@ -11,34 +11,27 @@ from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Language, Words
 
 _COLUMNS: dict[str, Callable[[StageResult], str]] = {
-    "col.qps": lambda s: number(s.throughput.request_throughput),
-    "col.p99": lambda s: ms(s.latency.e2e_latency_ns.p99),
-    "col.gpu": lambda s: _gpu(s),
-    "col.errors": lambda s: percent(s.conservation.error_ratio),
-    "col.p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
-    "col.ttft": lambda s: ms(s.latency.ttft_ns.p50),
-    "col.tokens": lambda s: about(s.throughput.output_token_throughput, s.throughput.tokens_estimated),
-    "col.batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
-    "col.kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
-    "col.cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),
+    "qps": lambda s: number(s.throughput.request_throughput),
+    "p99": lambda s: ms(s.latency.e2e_latency_ns.p99),
+    "gpu": lambda s: _gpu(s),
+    "errors": lambda s: percent(s.conservation.error_ratio),
+    "p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
+    "p99_from_sent": lambda s: ms(s.latency.e2e_latency_from_sent_ns.p99),
+    "ttft": lambda s: ms(s.latency.ttft_ns.p50),
+    "tokens": lambda s: about(s.throughput.output_token_throughput, s.throughput.tokens_estimated),
+    "input_tokens": lambda s: number(s.throughput.input_token_throughput),
+    "batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
+    "mean_batch": lambda s: number(s.triton_batching.mean_batch if s.triton_batching else None),
+    "queue": lambda s: ms(s.triton_batching.queue_mean_ns if s.triton_batching else None),
+    "compute": lambda s: ms(s.triton_batching.compute_mean_ns if s.triton_batching else None),
+    "padding": lambda s: percent(s.padding_ratio),
+    "kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
+    "cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),
 }
 
 
-_OF_ENCODERS: dict[str, Callable[[StageResult], str]] = {
-    **{name: _COLUMNS[name] for name in ("col.qps", "col.p99", "col.gpu", "col.errors", "col.p50")},
-    "col.p99_from_sent": lambda s: ms(s.latency.e2e_latency_from_sent_ns.p99),
-    "col.input_tokens": lambda s: number(s.throughput.input_token_throughput),
-    "col.batch_hit": _COLUMNS["col.batch_hit"],
-    "col.mean_batch": lambda s: number(s.triton_batching.mean_batch if s.triton_batching else None),
-    "col.queue": lambda s: ms(s.triton_batching.queue_mean_ns if s.triton_batching else None),
-    "col.compute": lambda s: ms(s.triton_batching.compute_mean_ns if s.triton_batching else None),
-    "col.padding": lambda s: percent(s.padding_ratio),
-    "col.cpu": _COLUMNS["col.cpu"],
-}
-
-
-def _columns(words: Words) -> dict[str, Callable[[StageResult], str]]:
-    return _OF_ENCODERS if words.task == "embed" else _COLUMNS
+def _columns(words: Words) -> list[str]:
+    return words.task.shown("core", _COLUMNS)
 
 
 def load_label(stage: StageResult, words: Words) -> str:
@@ -64,7 +57,7 @@ def _level(stage: StageResult, words: Words) -> str:
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(header, rows) of text over all deployments, for a terminal."""
     words = Words(language, summary.scenario.task)
-    header = (words("col.deployment"), words("col.load"), *(words(key) for key in _columns(words)))
+    header = (words("col.deployment"), words("col.load"), *words.header(*_columns(words)))
     rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
     return header, rows
 
@@ -91,7 +84,7 @@ def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]
     blocks: list[Block] = []
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
-        header = (words("col.deployment"), words(key), *(words(column) for column in _columns(words)))
+        header = (words("col.deployment"), words(key), *words.header(*_columns(words)))
         blocks += [Table(header, rows)] if rows else []
     left = [f"{r.name}: {words.listed([_why(stage, words) for stage in r.not_run])}" for r in results if r.not_run]
     return [*blocks, Paragraph(words("core.not_run", stages="; ".join(left)))] if left else blocks
@@ -102,7 +95,7 @@ def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         stages = [stage for stage in result.stages if stage.is_closed_loop is closed]
         if stages:
-            header = (words(key), *(words(column) for column in _columns(words)))
+            header = (words(key), *words.header(*_columns(words)))
             caption = result.name if closed else words("core.open_loop", deployment=result.name)
             blocks.append(Table(header, tuple(_row(stage, words) for stage in stages), caption))
     if not blocks:
@@ -117,7 +110,7 @@ def _why(stage: NotRun, words: Words) -> str:
 
 
 def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
-    return (load_label(stage, words), *(column(stage) for column in _columns(words).values()))
+    return (load_label(stage, words), *(_COLUMNS[column](stage) for column in _columns(words)))
 
 
 def _gpu(stage: StageResult) -> str:

@@ -16,56 +16,6 @@ from trtbench.rundir.records import Environment
 from trtbench.scenario.load.ramp import Ramp
 from trtbench.scenario.load.stage import Stage
 
-_FORMULAS = {  # metric as printed: key of its formula
-    "percentiles": "percentiles",
-    "ttft": "ttft",
-    "itl, itl_per_token": "itl",
-    "tpot": "tpot",
-    "e2e_latency": "e2e_latency",
-    "ttft_from_sent, e2e_latency_from_sent": "from_sent",
-    "send_lag": "send_lag",
-    "stamp lag": "stamp_lag",
-    "ttft_from_read, itl_from_read, tpot_from_read": "from_read",
-    "itl_exact": "itl_exact",
-    "token_rate_per_user": "token_rate_per_user",
-    "server_queue, server_prefill, server_decode": "server",
-    "outside_engine": "outside_engine",
-    "request_throughput": "request_throughput",
-    "output_token_throughput": "output_token_throughput",
-    "goodput": "goodput",
-    "error_ratio": "error_ratio",
-    "batch_hit_ratio": "batch_hit_ratio",
-    "mean_batch": "mean_batch",
-    "inflight_batch": "inflight_batch",
-    "kv_used_ratio": "kv_used_ratio",
-    "kv_bytes_per_token": "kv_bytes_per_token",
-    "knee": "knee",
-    "speed-up, efficiency": "scaling",
-    "imbalance": "imbalance",
-    "agreement": "agreement",
-    "energy_per_token": "energy",
-}
-
-
-_FORMULAS_OF_ENCODERS = {
-    "percentiles": "percentiles",
-    "e2e_latency": "e2e_latency",
-    "e2e_latency_from_sent": "from_sent",
-    "send_lag": "send_lag",
-    "stamp lag": "stamp_lag",
-    "request_throughput": "request_throughput",
-    "input_token_throughput": "input_token_throughput",
-    "goodput": "goodput",
-    "error_ratio": "error_ratio",
-    "batch_hit_ratio": "batch_hit_ratio",
-    "mean_batch": "mean_batch",
-    "queue, compute": "queue_compute",
-    "padding": "padding_ratio",
-    "knee": "knee",
-    "speed-up, efficiency": "scaling",
-    "imbalance": "imbalance",
-}
-
 
 def target(summary: Summary, words: Words) -> list[Block]:
     """The model, then one column a deployment; many have a section of their own."""
@@ -142,7 +92,9 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
     if is_many(summary):
         windows = words("parameters.windows", least_s=min(windows_s.values()), most_s=max(windows_s.values()), count=len(windows_s))
     slo = [f"{name.removesuffix('_ms')} ≤ {number(limit)} ms" for name, limit in scenario.slo.model_dump(exclude_none=True).items()]
-    streamed = [] if work.streaming or words.task == "embed" else [(words("parameters.streaming"), words("parameters.not_streamed"))]
+    streamed = (
+        [] if work.streaming or not words.task.streams_tokens else [(words("parameters.streaming"), words("parameters.not_streamed"))]
+    )
     purpose = [(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []
     if asked := scenario.context_limit:
         users = words.listed([str(level) for level in asked.concurrency])
@@ -211,8 +163,7 @@ def _memory(found: Environment, words: Words) -> str:
 
 
 def formulas(words: Words) -> list[Block]:
-    chosen = _FORMULAS if words.task == "generate" else _FORMULAS_OF_ENCODERS
-    rows = tuple((name, words(f"formula.{key}")) for name, key in chosen.items())
+    rows = tuple((name, words(f"formula.{key}")) for name, key in words.task.formulas.items())
     return [Table((words("col.metric"), words("col.formula")), rows, numeric=False)]
 
 

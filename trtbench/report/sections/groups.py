@@ -10,12 +10,11 @@ from trtbench.report.kit.format import ms, whole
 from trtbench.report.kit.words import Words
 
 _COLUMNS = ("requests", "completed", "input_mean", "output_mean", "ttft", "ttft_p99", "tpot", "p50", "p99")
-_OF_TOKENS = ("output_mean", "ttft", "ttft_p99", "tpot")
 
 
 def group_tables(summary: Summary, words: Words) -> list[Block]:
     """Nothing for a workload of one kind without sessions."""
-    columns = [column for column in _COLUMNS if words.task == "generate" or column not in _OF_TOKENS]
+    columns = words.task.shown("groups", _COLUMNS)
     blocks: list[Block] = []
     for result in summary.deployments:
         mixes = _rows(result.stages, lambda stage: stage.mixes, columns)

@@ -9,7 +9,7 @@ from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, about, ms, number, percent, seconds, size, whole
 from trtbench.report.kit.words import Words
 
-_MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "send_lag_ns")
+_MAIN = ("ttft_ns", "itl_ns", "tpot_ns", "e2e_latency_ns", "e2e_latency_from_sent_ns", "send_lag_ns")
 _MORE = (
     "ttft_from_sent_ns",
     "e2e_latency_from_sent_ns",
@@ -19,7 +19,7 @@ _MORE = (
     "server_decode_ns",
     "outside_engine_ns",
 )
-_MAIN_OF_ENCODERS = ("e2e_latency_ns", "e2e_latency_from_sent_ns", "send_lag_ns")
+_THROUGHPUT = ("stage", "window", "completed", "offered", "qps", "tokens", "input_tokens", "goodput", "goodput_ratio", "energy")
 _OF_STAMPS = ("ttft_from_read_ns", "itl_from_read_ns", "tpot_from_read_ns", "itl_exact_ns")
 _PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
 
@@ -28,10 +28,10 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = [Paragraph(words("latency.note"))] if _measured(summary) else []
     header = (*words.header("stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in _measured(summary):
-        names = _MAIN_OF_ENCODERS if words.task == "embed" else _MAIN
+        names = words.task.shown("latency", _MAIN)
         main = tuple(_distribution_row(s, name, getattr(s.latency, name), ms) for s in result.stages for name in names)
         blocks.append(Table(header, main, words("latency.main", deployment=result.name), labels=2))
-        if words.task == "embed":
+        if not words.task.streams_tokens:
             continue
         more = tuple(row for s in result.stages for row in _more_rows(s))
         blocks.append(Table(header, more, words("latency.more", deployment=result.name), labels=2, folded=True))
@@ -51,30 +51,31 @@ def _distribution_row(stage: StageResult, name: str, values: Distribution, shown
 
 
 def throughput_tables(summary: Summary, words: Words) -> list[Block]:
-    columns: tuple[str, ...] = ("stage", "window", "completed", "offered", "qps", "tokens", "goodput", "goodput_ratio", "energy")
-    if embeds := words.task == "embed":
-        columns = ("stage", "window", "completed", "offered", "qps", "input_tokens", "goodput", "goodput_ratio")
+    columns = words.task.shown("throughput", _THROUGHPUT)
     blocks: list[Block] = []
     for result in _measured(summary):
-        rows = tuple(
-            (
-                stage.span.name,
-                _window(stage, words),
-                whole(rates.completed),
-                number(rates.offered_rate),
-                number(rates.request_throughput),
-                number(rates.input_token_throughput) if embeds else about(rates.output_token_throughput, rates.tokens_estimated),
-                number(rates.goodput),
-                percent(rates.goodput_ratio),
-                *([] if embeds else [number(stage.energy_per_token_j)]),
-            )
-            for stage in result.stages
-            for rates in [stage.throughput]
-        )
-        blocks.append(Table(words.header(*columns), rows, result.name))
+        cells = [_throughput_row(stage, words) for stage in result.stages]
+        blocks.append(Table(words.header(*columns), tuple(tuple(row[column] for column in columns) for row in cells), result.name))
     if not summary.scenario.slo.model_dump(exclude_none=True):
         blocks.append(Paragraph(words("throughput.no_slo")))
     return blocks
+
+
+def _throughput_row(stage: StageResult, words: Words) -> dict[str, str]:
+    rates = stage.throughput
+    cells = (
+        stage.span.name,
+        _window(stage, words),
+        whole(rates.completed),
+        number(rates.offered_rate),
+        number(rates.request_throughput),
+        about(rates.output_token_throughput, rates.tokens_estimated),
+        number(rates.input_token_throughput),
+        number(rates.goodput),
+        percent(rates.goodput_ratio),
+        number(stage.energy_per_token_j),
+    )
+    return dict(zip(_THROUGHPUT, cells, strict=True))
 
 
 def _window(stage: StageResult, words: Words) -> str:

@@ -13,27 +13,22 @@ def workload_text(work: Workload, words: Words) -> str:
         words("workload.component", name=name, share_ratio=share, kind=_kind(kind, words)) if name else _kind(kind, words)
         for (name, kind), share in zip(work.kinds.items(), work.kind_shares, strict=True)
     ]
-    if words.task == "embed":
-        repeated = [words("workload.repeated", share_ratio=work.duplicate_ratio)] if work.duplicate_ratio else []
-        return words("workload.separator").join(
-            [*kinds, *repeated, words("workload.languages", languages=words.listed(list(work.languages)))]
-        )
-    greedy = work.sampling.temperature == 0
     parts = [
         *kinds,
-        *([words("workload.exact")] if work.ignore_eos else []),
+        *([words("workload.exact")] if words.task.draws_output_tokens and work.ignore_eos else []),
         *([words("workload.repeated", share_ratio=work.duplicate_ratio)] if work.duplicate_ratio else []),
         words("workload.languages", languages=words.listed(list(work.languages))),
-        words("workload.greedy") if greedy else words("workload.sampled", temperature=work.sampling.temperature),
+        *([_sampling(work.sampling.temperature, words)] if words.task.draws_output_tokens else []),
     ]
     return words("workload.separator").join(parts)
 
 
+def _sampling(temperature: float, words: Words) -> str:
+    return words("workload.greedy") if temperature == 0 else words("workload.sampled", temperature=temperature)
+
+
 def _kind(kind: RequestKind, words: Words) -> str:
-    inputs = _tokens(kind.input_tokens, words)
-    parts = [words("workload.lengths", input=inputs, output=_tokens(kind.output_tokens, words))]
-    if words.task == "embed":
-        parts = [words("workload.inputs", input=inputs)]
+    parts = [words("workload.lengths", input=_tokens(kind.input_tokens, words), output=_tokens(kind.output_tokens, words))]
     if kind.dataset:
         parts = [words("workload.dataset", file=kind.dataset.path.name)]
     if kind.prefix:

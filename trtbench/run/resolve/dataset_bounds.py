@@ -7,6 +7,7 @@ from trtbench.plan.sources.dataset_file import read_dataset
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.request_kind import Dataset, RequestKind
+from trtbench.tasks.registry import TASKS
 
 _ADDED_TOKENS = 8  # that a tokenizer may put around a text
 
@@ -37,7 +38,7 @@ def _settled(kind: RequestKind, scenario: Scenario, positions: int) -> RequestKi
 def _dataset(kind: RequestKind, dataset: Dataset, scenario: Scenario, positions: int) -> Dataset:
     prompt, answer = (found + _ADDED_TOKENS for found in read_dataset(dataset.path).longest(whole=kind.sessions is not None))
     room = max(2, positions - (kind.prefix.tokens if kind.prefix else 0))
-    if scenario.task == "embed":
+    if not TASKS[scenario.task].draws_output_tokens:
         return dataset.model_copy(update={"input_tokens": dataset.input_tokens or Range(min=1, max=min(prompt, room))})
     most = dataset.most_tokens or room
     return dataset.model_copy(

@@ -38,6 +38,7 @@ from trtbench.serving.repository.tensorrt_llm.repository import check_build
 from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
 from trtbench.system.memory import memory_bounds
+from trtbench.tasks.registry import TASKS
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
@@ -59,9 +60,9 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
     facts = model_facts(scenario.model)
     if facts.task != scenario.task:
-        found = {"generate": "a decoder, which generates tokens", "embed": "an encoder, which embeds"}[facts.task]
         raise ScenarioError(
-            f"task: {scenario.task}, but model {scenario.model} is {found}: set task: {facts.task}, or choose another model"
+            f"task: {scenario.task}, but model {scenario.model} is {TASKS[facts.task].model}: "
+            f"set task: {facts.task}, or choose another model"
         )
     check_levels(scenario)
     if scenario.client.tls:
@@ -76,7 +77,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts)
-    if facts.task == "embed":
+    if not TASKS[facts.task].has_kv_cache:
         check_inputs(facts, scenario.workload)
         if provider.name == "tensorrt":
             _check_encoders(scenario, facts)
@@ -143,7 +144,7 @@ def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
 def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
     trace = read_trace(path, stage.trace_block_tokens)
     replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
-    longest = max(request.input_tokens + (request.output_tokens if facts.task == "generate" else 0) for request in replayed)
+    longest = max(request.input_tokens + (request.output_tokens if TASKS[facts.task].draws_output_tokens else 0) for request in replayed)
     if longest > facts.max_positions:
         raise ScenarioError(
             f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {facts.max_positions} positions: "

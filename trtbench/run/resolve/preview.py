@@ -19,11 +19,7 @@ from trtbench.scenario.workload.reuse import expected_hit_ratio
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.system.clock import NS_PER_S
-
-ASSUMED_TOKENS_PER_S = 50.0
-"""Output tokens per second that an estimate assumes where nothing else is known: the demo on one CPU core."""
-_ASSUMED_EMBEDDING_S, _ASSUMED_EMBEDDING_TOKEN_S = 0.003, 0.00035
-"""The same of the encoder's demo: each inference, and each token of it."""
+from trtbench.tasks.registry import TASKS
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
     stages, duration_s = shown[first], len(runs) / len(cells) * sum(stage.duration_s for load in cells.values() for stage in shown[load])
     hits = {stage.label: _hit_ratio(stage, foreseen.requests, scenario.workload) for stage, foreseen in zip(first, stages, strict=True)}
     size = max((plan_size(scenario, load) for load in shown), key=lambda one: one.memory_bytes)
-    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None and scenario.task == "generate"}
+    known_hits = {label: ratio for label, ratio in hits.items() if ratio is not None and TASKS[scenario.task].has_kv_cache}
     return Preview(stages, kv, runs, known_hits, {cell: shown[load] for cell, load in cells.items() if load != first}, duration_s, size)
 
 
@@ -110,15 +106,10 @@ def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float 
     return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
 
-def assumed_embeddings_per_s(scenario: Scenario) -> float:
-    return 1 / (_ASSUMED_EMBEDDING_S + _ASSUMED_EMBEDDING_TOKEN_S * scenario.workload.expected_input_tokens)
-
-
 def _seconds_per_request(scenario: Scenario) -> float:
     """Of all users together."""
-    if scenario.task == "embed":
-        return 1 / assumed_embeddings_per_s(scenario)
-    return scenario.workload.expected_output_tokens / ASSUMED_TOKENS_PER_S
+    work = scenario.workload
+    return TASKS[scenario.task].assumed_request_s(work.expected_input_tokens, work.expected_output_tokens)
 
 
 def _stage(stage: Stage, request_s: float) -> StagePreview:

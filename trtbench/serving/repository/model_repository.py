@@ -16,6 +16,7 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.rendered_model import MODEL_VERSION, RenderedModel
 from trtbench.serving.server.launch import DIRECT, Launch
 from trtbench.system import packaged_data
+from trtbench.tasks.registry import TASKS
 
 SHARED_FILES = ("metrics.py", "processor.py", "tensors.py")
 """Of the decoders' model, which the encoders' takes too."""
@@ -81,7 +82,7 @@ class RenderedRepository:
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """The repository of `engine` under `deployment`; ScenarioError when the two do not go together."""
-    if engine.model_facts.task == "embed":
+    if not TASKS[engine.model_facts.task].has_kv_cache:
         check_inputs(engine.model_facts, workload)
         return _encoder_repository(engine, deployment)
     return _decoder_repository(engine, deployment, kv_budget(engine.model_facts, engine.kv_block_tokens, deployment, workload))

@@ -1,0 +1,71 @@
+"""Embedding a text: one vector a request, from an encoder."""
+
+from __future__ import annotations
+
+from trtbench.tasks.task import Task
+
+_INFERENCE_S, _TOKEN_S = 0.003, 0.00035
+"""What an estimate assumes where nothing else is known: each inference of the encoder's demo on one CPU core, and each token of it."""
+
+
+def _request_s(input_tokens: float, output_tokens: float) -> float:
+    return _INFERENCE_S + _TOKEN_S * input_tokens
+
+
+EMBED = Task(
+    name="embed",
+    model="an encoder, which embeds",
+    models="encoders",
+    draws_output_tokens=False,
+    frames_prompts=True,
+    least_input_tokens=3,  # a beginning, one token of text, an end
+    unused_keys={
+        "scenario": ("context_limit",),
+        "build": (
+            *("kv_dtype", "kv_block_tokens", "max_seq_len", "max_num_tokens", "paged_context_fmha", "plugins"),
+            *("tp", "pp", "workers", "dummy_weights", "route", "smoothquant"),
+        ),
+        "deployment": ("kv_cache", "scheduler", "tensorrt_llm", "llmapi"),
+        "grid": ("max_sequences", "max_tokens_per_step"),
+        "kind": ("output_tokens", "sessions", "prefix"),
+        "workload": ("ignore_eos", "streaming", "sampling"),
+        "slo": ("ttft_ms", "itl_ms", "tpot_ms"),
+    },
+    streams_tokens=False,
+    has_kv_cache=False,
+    batches_in_flight=False,
+    assumed_request_s=_request_s,
+    assumed_rate=lambda input_tokens, output_tokens: f"{1 / _request_s(input_tokens, output_tokens):.0f} embeddings/s",
+    texts_file="embed",
+    headline_latency="e2e",
+    latencies=("e2e_latency_ns",),
+    curves=("e2e",),
+    headline_rate="request_throughput",
+    hidden_columns=frozenset(
+        {
+            *("tokens", "output_mean", "energy"),
+            *("ttft", "ttft_p99", "itl", "tpot", "tpot_p99", "ttft_ns", "itl_ns", "tpot_ns"),
+            *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),
+            *("step_batch", "seen_batch", "in_company", "waiting", "running"),
+            *("kv", "kv_peak"),
+        }
+    ),
+    formulas={
+        "percentiles": "percentiles",
+        "e2e_latency": "e2e_latency",
+        "e2e_latency_from_sent": "from_sent",
+        "send_lag": "send_lag",
+        "stamp lag": "stamp_lag",
+        "request_throughput": "request_throughput",
+        "input_token_throughput": "input_token_throughput",
+        "goodput": "goodput",
+        "error_ratio": "error_ratio",
+        "batch_hit_ratio": "batch_hit_ratio",
+        "mean_batch": "mean_batch",
+        "queue, compute": "queue_compute",
+        "padding": "padding_ratio",
+        "knee": "knee",
+        "speed-up, efficiency": "scaling",
+        "imbalance": "imbalance",
+    },
+)
