@@ -106,8 +106,8 @@ def test_the_verdict_speaks_of_no_tokens(encoder: Summary) -> None:
 
 
 def test_a_late_client_is_doubted(encoder: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoder_run.LAG_NS", 30 * MS)
-    monkeypatch.setattr("encoder_run.ROUNDS", {1: 40})
+    monkeypatch.setattr("tests.support.encoder_run.LAG_NS", 30 * MS)
+    monkeypatch.setattr("tests.support.encoder_run.ROUNDS", {1: 40})
     summary = summarise(write_encoder_run(tmp_path / "run"))
     late = [reason for reason in summary.verdict.reasons if reason.code == "stamp_lag"]
     assert late and {reason.figures["lag_p99_ns"] for reason in late} == {30 * MS}

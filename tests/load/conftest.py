@@ -3,11 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-FAKE = Path(__file__).parents[1] / "support" / "fake_triton.py"
+from tests.support.fake_servers import FAKE, ROOT
 
 
 @pytest.fixture
@@ -16,8 +15,8 @@ def start_fake_triton() -> Iterator[Callable[[float, float], tuple[str, subproce
     processes: list[subprocess.Popen[str]] = []
 
     def start(ttft_ms: float, itl_ms: float) -> tuple[str, subprocess.Popen[str]]:
-        command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        command = [sys.executable, *FAKE, "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
         output = processes[-1].stdout
         assert output
         return f"127.0.0.1:{output.readline().strip()}", processes[-1]

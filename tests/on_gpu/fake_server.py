@@ -18,15 +18,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import fake_text
 import grpc
-from fake_triton import FakeTriton, _handlers
 from google.protobuf import json_format
 from tritonclient.grpc import service_pb2
 
 from tests.on_gpu.fake_models import LoadError, Served, load
 from tests.on_gpu.fake_pages import loading_log, metrics_page
 from tests.on_gpu.fake_requests import ask_for, lengths, tokens_of, too_long
+from tests.support import fake_text
+from tests.support.fake_triton import FakeTriton, _handlers
 
 TTFT_S, ITL_S = 0.02, 0.002
 

@@ -10,7 +10,8 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-FAKE = Path(__file__).with_name("fake_triton.py")
+ROOT = Path(__file__).parents[2]
+FAKE = ("-m", "tests.support.fake_triton")
 
 
 @dataclass
@@ -31,8 +32,8 @@ class FakeServer:
 
 
 def start(ttft_ms: float, itl_ms: float, *flags: str) -> FakeServer:
-    command = [sys.executable, str(FAKE), "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms), *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, *FAKE, "--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms), *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout
     return FakeServer(f"127.0.0.1:{process.stdout.readline().strip()}", process)
 

@@ -13,4 +13,4 @@ ROOT = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
 ENGINES = ROOT / "engines"
 MODEL_REPO = ROOT / "model_repo"
 SCENARIOS = ROOT / "scenarios"
-CORPUS = _PACKAGE / "load" / "corpus"
+CORPUS = _PACKAGE / "plan" / "sources" / "corpus"

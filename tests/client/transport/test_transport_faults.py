@@ -307,7 +307,7 @@ def test_a_name_that_has_no_address(fast_loop: bool) -> None:
 
 _PREPARE_MANY = """
 import resource, sys
-from load.asking import BARE, on_loop
+from tests.support.asking import BARE, on_loop
 from trtbench.client.protocol import ConnectError
 from trtbench.client.kserve.client import WireClient
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -330,7 +330,7 @@ on_loop(main(), sys.argv[1] == "True")
 def test_more_connections_than_files(fast_loop: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PREPARE_MANY, str(fast_loop)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         timeout=25,
