@@ -27,16 +27,15 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.errors import UserError, in_one_line
-from trtbench.gpu.journal import journals, state_directory
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker_handle import WorkerError
 from trtbench.plan.sources.prompt_source import CorpusPrompts, UniformPrompts
 from trtbench.run.bench import bench
-from trtbench.run.execute import RunOutcome, resume, serve_and_bench
+from trtbench.run.execute import RunOutcome, restore_left_gpus, resume, serve_and_bench
 from trtbench.run.resolve.preview import preview
 from trtbench.run.serve import serve
 from trtbench.scenario.load.headers import metadata_of
-from trtbench.scenario.reading import load_scenario
+from trtbench.scenario.reading import find_scenario, load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import find_tritonserver, libpython
 from trtbench.serving.server.server import ServerError
@@ -162,20 +161,8 @@ def doctor_command() -> int:
 
 
 def put_back_left_gpus() -> None:
-    """A run that was killed may have left GPUs at its own clocks: no figure may be taken at those."""
-    if not journals(state_directory()):
-        return
-    from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
-    from trtbench.gpu.nvml import describe as gpus_here
-
-    for journal in () if not gpus_here() else restore_left(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+    for journal in restore_left_gpus(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
         print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
-
-
-def find_scenario(path: Path) -> Path:
-    """A file, or the name of a scenario that ships."""
-    shipped = packaged_data.SCENARIOS / f"{path}.yaml"
-    return shipped if not path.suffix and not path.is_file() and shipped.is_file() else path
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trtbench.client.kserve.target import TargetError, inspect_target
 from trtbench.engine.build import DEFAULT_OUTPUT
@@ -16,6 +17,7 @@ from trtbench.engine.spec import Engine
 from trtbench.experiments.context_limit.run import search_limit
 from trtbench.experiments.grid.search import Search
 from trtbench.experiments.hot_reload.run import Reloader
+from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
 from trtbench.load.progress import LoadProgress
 from trtbench.plan.draw import draw_plan
@@ -151,6 +153,19 @@ def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], Befor
 
     with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
         yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
+
+
+def restore_left_gpus(tell: Callable[[str, dict[str, Any]], None]) -> list[Journal]:
+    """Restore the settings of GPUs that a killed run left at its own clocks, at which no figure may be taken.
+
+    Returns the journals of runs that still hold GPUs, which are left alone.
+    """
+    if not journals(state_directory()):
+        return []
+    from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu.nvml import describe
+
+    return restore_left(tell) if describe() else []
 
 
 def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:

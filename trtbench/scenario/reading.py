@@ -14,6 +14,7 @@ from trtbench.scenario.parts.part import Problem, ScenarioError
 from trtbench.scenario.parts.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, read_yaml
 from trtbench.scenario.parts.wording import worded
 from trtbench.scenario.scenario import Scenario
+from trtbench.system import packaged_data
 
 PartType = TypeVar("PartType", bound=BaseModel)
 
@@ -23,10 +24,13 @@ _MOST_SHOWN_BITS = 400  # 120 digits
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario file and apply `key.path=value` overrides; ScenarioError on anything that does not hold."""
-    tree = _mapping(path, YamlBounds(), "`trtbench scenarios` lists those that ship")
-    for override in overrides:
-        apply_override(tree, override)
-    return parse_scenario(tree, str(path))
+    return parse_scenario(_mapping(path, YamlBounds(), "`trtbench scenarios` lists those that ship"), str(path), overrides)
+
+
+def find_scenario(path: Path) -> Path:
+    """A file, or the name of a scenario that ships."""
+    shipped = packaged_data.SCENARIOS / f"{path}.yaml"
+    return shipped if not path.suffix and not path.is_file() and shipped.is_file() else path
 
 
 def load_run_scenario(path: Path) -> Scenario:
@@ -48,7 +52,10 @@ def _mapping(path: Path, bounds: YamlBounds, unread: str) -> dict[str, Any]:
     return tree
 
 
-def parse_scenario(tree: dict[str, Any], where: str) -> Scenario:
+def parse_scenario(tree: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a mapping as YAML gives it; the overrides change `tree` itself."""
+    for override in overrides:
+        apply_override(tree, override)
     return parse_part(Scenario, tree, where)
 
 
