@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 import shutil
@@ -18,8 +19,9 @@ from tests.support.synthetic_run import write_synthetic_run
 from trtbench.gpu.nvml import describe
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_PAGE = ROOT / "docs" / "python.md"
 SHORT = [
     *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((2, 4, 16, 2))),
     *("--set=load.0.warmup_requests=0", "--set=engines=[int8]"),
@@ -80,6 +82,40 @@ def trtbench(*arguments: str, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
     assert ran(done.returncode, cwd), done.stderr
     return done.stdout
+
+
+def python_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PYTHON_PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_page_says_what_its_examples_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = python_blocks("pycon")
+    assert len(blocks) > 4
+    page = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, PYTHON_PAGE.name, str(PYTHON_PAGE), 0)
+    printed: list[str] = []
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(page, out=printed.append).failed == 0, "".join(printed)
+
+
+@pytest.mark.triton
+def test_the_python_page_runs_a_scenario(tmp_path: Path, engines: object) -> None:
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+    (script,) = python_blocks("python")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == ["20"]
+    assert list(tmp_path.glob("runs/*/report.html"))
+
+
+def test_the_changelog_has_one_line_for_each_change() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text("utf-8").splitlines()
+    sections = {"### Added", "### Changed", "### Deprecated", "### Removed", "### Fixed", "### Security"}
+    versions = [line for line in lines if line.startswith("## ")]
+    assert versions
+    assert [line for line in versions if not re.fullmatch(r"## \d+\.\d+\.\d+ - (not released|\d{4}-\d{2}-\d{2})", line)] == []
+    assert {line for line in lines if line.startswith("### ")} <= sections
+    assert [line for line in lines[lines.index(versions[0]) :] if len(line) > 140 or line.startswith("  ")] == []
 
 
 def test_documents_show_commands() -> None:

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -14,6 +14,8 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import trtbench
 
 ROOT = Path(__file__).parents[1]
 DATA = "trtbench/_data/"
@@ -66,7 +68,8 @@ def test_wheel_carries_the_data(members: set[str], pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["trtbench/**/*.py", "trtbench/plan/sources/corpus/*", "trtbench/report/templates/*", "trtbench/report/texts/*"]
+    "pattern",
+    ["trtbench/**/*.py", "trtbench/py.typed", "trtbench/plan/sources/corpus/*", "trtbench/report/templates/*", "trtbench/report/texts/*"],
 )
 def test_wheel_carries_the_package(members: set[str], pattern: str) -> None:
     files = shipped(pattern)
@@ -93,6 +96,11 @@ def test_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     assert Path(module).is_relative_to(tmp_path)
     assert scenarios.split() == sorted(str(path) for path in shipped("scenarios/*.yaml"))
     assert found == ["True True", "True True"]
+
+
+def test_the_version_is_one() -> None:
+    assert version("trtbench") == trtbench.__version__
+    assert f"## {trtbench.__version__} - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 NVIDIAS = {"tensorrt", "tensorrt-llm"}
