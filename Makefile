@@ -1,14 +1,14 @@
 # `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test test-gpu contracts check clean
+.PHONY: help setup bench report test test-gpu contracts check release-check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
 SETTINGS ?= 1
 RUN ?= $(lastword $(sort $(wildcard runs/*/)))
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf 'make %-9s %s\n' "$$target" "$$text"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
 setup: ## .venv with the pinned packages; at once when it is up to date
 	@scripts/setup.sh
@@ -35,6 +35,9 @@ check: setup ## ruff and mypy; shellcheck and hadolint
 	.venv/bin/mypy
 	.venv/bin/shellcheck --severity=warning scripts/*.sh scripts/slurm.sbatch .ci/run
 	.venv/bin/hadolint Dockerfile
+
+release-check: setup ## the wheel of the last commit, tried in an empty environment: version, scenarios, report of the example, Python
+	@scripts/release_check.sh
 
 clean: ## remove .venv, built engines and caches of this checkout; runs and fetched wheels stay
 	rm -rf .venv build dist engines/built .mypy_cache .pytest_cache .ruff_cache .hypothesis
