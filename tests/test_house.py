@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from trtbench.engine.build import PROVIDERS
 from trtbench.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -240,6 +241,13 @@ def test_nobody_compares_the_name_of_a_task() -> None:
     """What differs between tasks is an attribute of `Task`."""
     others = {name: path for name, path in MODULES.items() if not name.startswith("tasks.")}
     compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(TASKS)) for name, path in others.items()}
+    assert {name: lines for name, lines in compared.items() if lines} == {}
+
+
+def test_a_providers_name_is_compared_in_its_own_folder_only() -> None:
+    """Elsewhere a provider is asked for its `traits`, or is a key of a registry."""
+    others = {name: path for name, path in MODULES.items() if not set(PROVIDERS) & set(name.split("."))}
+    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(PROVIDERS)) for name, path in others.items()}
     assert {name: lines for name, lines in compared.items() if lines} == {}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_provider import FakeProvider
+from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.run.resolve.engines import build, spec_of, specs_of
 from trtbench.rundir.records import Event
@@ -21,7 +22,7 @@ def test_what_the_second_engine_lacks_is_told_before_the_first_is_built(
     fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path
 ) -> None:
     scenario = Scenario(name="n", model=str(checkpoint), engines=("fp16", "int8-sq"), load=(Stage(concurrency=1, requests=1),))
-    specs = specs_of(scenario, "fake")
+    specs = specs_of(scenario, fake_provider)
     fake_provider.lacks = {"int8-sq": "ModelOpt is not installed"}
     with pytest.raises(EngineError, match=r"cannot build .* int8-sq: ModelOpt is not installed"):
         build(specs, tmp_path / "built", lambda event: None)
@@ -46,7 +47,7 @@ def test_deployments_of_equal_limits_share_an_engine_that_is_built_once(
     deployments = {name: {"scheduler": {"max_sequences": s, "max_tokens_per_step": t}} for name, (s, t) in schedulers.items()}
     tree = {"name": "n", "model": str(checkpoint), "deployments": deployments, "load": [{"concurrency": 1, "requests": 1}]}
     heard: list[Event] = []
-    found = build(specs_of(parse_scenario(tree, "n"), "tensorrt_llm"), tmp_path / "built", heard.append)
+    found = build(specs_of(parse_scenario(tree, "n"), PROVIDERS["tensorrt_llm"]), tmp_path / "built", heard.append)
     assert fake_provider.builds == 2
     assert found["a-fp16"].sha256 == found["c-fp16"].sha256 != found["b-fp16"].sha256
     assert [event.kind for event in heard if event.kind == "engine_built"] == ["engine_built"] * 2
@@ -68,5 +69,5 @@ def test_an_engines_limits_are_the_schedulers_where_the_build_leaves_them_open(
 ) -> None:
     tree = {"name": "n", "build": build_options, "load": [{"concurrency": 1, "requests": 1}]}
     deployment = Deployment(scheduler=Scheduler(max_sequences=4, max_tokens_per_step=64))
-    found = spec_of(parse_scenario(tree, "n"), provider, deployment, "fp16").build
+    found = spec_of(parse_scenario(tree, "n"), PROVIDERS[provider], deployment, "fp16").build
     assert (found.max_batch_size, found.max_num_tokens) == limits

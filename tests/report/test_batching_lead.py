@@ -10,13 +10,15 @@ from trtbench.analysis.summary import DeploymentResult, Summary
 from trtbench.report.kit.blocks import Paragraph
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.batching import batching_tables
+from trtbench.rundir.traits import Traits
 
 KEYS = ("together", "one_by_design", "one_each")
 
 
-def batched(summary: Summary, provider: str, histogram: dict[int, int]) -> Summary:
+def batched(summary: Summary, by_design: bool, histogram: dict[int, int]) -> Summary:
     """One deployment with one stage, whose batches are these; {}: none was counted."""
-    result: DeploymentResult = replace(summary.deployments[0], facts=replace(summary.deployments[0].facts, provider=provider))
+    facts = replace(summary.deployments[0].facts, traits=Traits(triton_batches_are_one=by_design))
+    result: DeploymentResult = replace(summary.deployments[0], facts=facts)
     stage = result.stages[0]
     batching = stage.triton_batching
     assert batching
@@ -36,26 +38,26 @@ def said(summary: Summary, language: Language) -> dict[str, str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(
-    ("provider", "histogram", "key", "figures"),
+    ("by_design", "histogram", "key", "figures"),
     [
-        ("tensorrt_llm", {1: 40}, "one_by_design", ("40", "40")),
-        ("tensorrt_llm", {1: 40, 4: 3}, "together", ("12", "52")),
-        ("openvino", {1: 40}, "one_each", ("40", "40")),
-        ("openvino", {2: 7}, "together", ("14", "14")),
+        (True, {1: 40}, "one_by_design", ("40", "40")),
+        (True, {1: 40, 4: 3}, "together", ("12", "52")),
+        (False, {1: 40}, "one_each", ("40", "40")),
+        (False, {2: 7}, "together", ("14", "14")),
     ],
 )
 def test_what_the_section_leads_with(
-    summary: Summary, language: Language, provider: str, histogram: dict[int, int], key: str, figures: tuple[str, str]
+    summary: Summary, language: Language, by_design: bool, histogram: dict[int, int], key: str, figures: tuple[str, str]
 ) -> None:
-    (found,) = said(batched(summary, provider, histogram), language).items()
+    (found,) = said(batched(summary, by_design, histogram), language).items()
     assert found[0] == key and all(figure in found[1] for figure in figures)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_is_said_of_batches_that_were_not_counted(summary: Summary, language: Language) -> None:
-    assert said(batched(summary, "tensorrt_llm", {}), language) == {}
+    assert said(batched(summary, True, {}), language) == {}
     assert Words(language)("batching.lead") in [
-        block.text for block in batching_tables(batched(summary, "openvino", {}), Words(language)) if isinstance(block, Paragraph)
+        block.text for block in batching_tables(batched(summary, False, {}), Words(language)) if isinstance(block, Paragraph)
     ]
 
 

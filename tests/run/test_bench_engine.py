@@ -12,6 +12,7 @@ from tests.support.engine_directory import write_engine
 from trtbench.analysis.summary import summarise
 from trtbench.client.kserve.encoder_tensors import EncoderTensors
 from trtbench.client.kserve.target import Target
+from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.load.progress import LoadProgress
@@ -55,6 +56,7 @@ def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> 
     facts = deployment.read_json("deployment.json")
     # 2 x layers x kv_heads x head_dim x 1 byte
     assert (facts["kv_dtype"], facts["kv_block_tokens"], facts["kv_bytes_per_token"]) == ("int8", 64, 2 * 2 * 2 * 16)
+    assert facts["traits"] == PROVIDERS["tensorrt_llm"].traits.as_json()
     summary = summarise(made)
     (result,) = summary.deployments
     assert (result.facts.mode, result.facts.dtype, result.facts.provider, result.facts.engine_build_s) == (

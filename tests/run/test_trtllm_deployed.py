@@ -53,6 +53,7 @@ def test_an_engines_log_is_in_the_deployments_facts(deploy: Any, tmp_path: Path)
     facts = deploy(write_engine(tmp_path / "engine"), {})
     assert (facts["model_name"], facts["provider"]) == ("tensorrt_llm", "tensorrt_llm")
     assert (facts["kv_blocks"], facts["log"]["kv_tokens"]) == (4607, 294848)
+    assert facts["traits"] == PROVIDERS["tensorrt_llm"].traits.as_json()
     assert facts["config"]["scheduler"]["max_sequences"] == 64  # the engine's
     assert facts["log"]["scheduler_policy"] == "GUARANTEED_NO_EVICT"
 

@@ -248,7 +248,7 @@ def test_edited_events(run: Path, place: int) -> None:
 def test_edited_facts(run: Path, name: str) -> None:
     path = run / "default-int8" / name
     facts = json.loads(path.read_text())
-    for key in (*facts, "kv_blocks", "log", "tokens", "servers", "kv_bytes_per_token"):
+    for key in (*facts, "kv_blocks", "log", "tokens", "servers", "kv_bytes_per_token", "traits", "unanswered_calls"):
         for value in random.Random(key).sample(VALUES, 4):
             path.write_text(json.dumps(facts | {key: value}))
             assert report(run), (key, value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.rundir.traits import Traits
 from trtbench.tasks.registry import TASKS
 
 
@@ -12,6 +13,7 @@ class FakeProvider:
     name = "fake"
     kv_block_tokens = 16
     tasks = tuple(TASKS)
+    traits = Traits()
 
     def __init__(self) -> None:
         self.builds = 0

@@ -83,10 +83,6 @@ class DeploymentResult:
     cached_stages: tuple[CachedStage, ...] = ()  # none without a response cache
     counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
 
-    @property
-    def provider(self) -> str:
-        return self.facts.provider or ""
-
     def stage(self, name: str) -> StageResult | None:
         return next((stage for stage in self.stages if stage.span.name == name), None)
 
@@ -99,7 +95,7 @@ def deployment_result(
     facts = deployment_facts(directory.name, directory.read_facts("deployment.json"), directory.read_facts("engine.json"))
     samples = read = without_late_counts(directory.samples(), events)
     missing_metrics, stale_pages = missing_families(samples), 0
-    if facts.provider != "openvino":  # whose gauges are right at rest too
+    if not facts.traits.gauges_valid_at_rest:
         samples, stale_pages = without_stale(samples, requests)
     residency = Residency(requests, samples.series("kv_blocks_used")[0])
     stages = tuple(
@@ -235,7 +231,7 @@ def _blocks_left(
     if (
         not stages
         or not len(ends)
-        or facts.provider != "openvino"
+        or not facts.traits.gauges_valid_at_rest
         or facts.counts_cached_blocks
         or stages[-1].span.ended not in ("done", "steady")
     ):

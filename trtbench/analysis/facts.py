@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trtbench.rundir.traits import Traits, read_traits
+
+NO_FIGURE = {"figure": False}
+"""Metadata of a field that summary.json leaves out."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
@@ -14,7 +19,7 @@ class DeploymentFacts:
     deployment: str
     dtype: str | None
     mode: str
-    provider: str | None
+    provider: str | None  # its name, to be shown; what follows from it is in `traits`
     model: str | None
     model_name: str | None
     model_version: str | None
@@ -44,6 +49,7 @@ class DeploymentFacts:
     engine: dict[str, Any]
     log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
     tokens: dict[str, Any] = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
+    traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
     unanswered: dict[str, Any] = field(default_factory=dict)  # calls that somebody else's server did not answer, and why
 
     @property
@@ -56,7 +62,7 @@ class DeploymentFacts:
         """The KV cache was sized for the longest request in every place of the running batch: full, it is that batch that is full."""
         budget = self.config.get("kv_cache")
         sized = budget is not None and not budget.get("blocks") and not budget.get("bytes")
-        return self.mode == "own" and self.provider == "openvino" and sized
+        return self.mode == "own" and self.traits.sizes_kv_for_all_sequences and sized
 
     @property
     def may_cache_prefixes(self) -> bool:
@@ -65,9 +71,8 @@ class DeploymentFacts:
 
     @property
     def counts_cached_blocks(self) -> bool:
-        """Whether the gauge of used blocks may hold cached ones that the engine would give up. OpenVINO GenAI's holds those of requests
-        alone."""
-        return self.may_cache_prefixes and not (self.mode == "own" and self.provider == "openvino")
+        """Whether the gauge of used blocks may hold cached ones that the engine would give up."""
+        return self.may_cache_prefixes and not (self.mode == "own" and self.traits.kv_gauge_omits_cached)
 
 
 def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[str, Any]) -> DeploymentFacts:
@@ -75,11 +80,12 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
     config = dict(deployment.get("config") or {})
     kv_cache, scheduler = config.get("kv_cache") or {}, config.get("scheduler") or {}
     steps = engine.get("build_steps")
+    provider = deployment.get("provider") or engine.get("provider")
     return DeploymentFacts(
         deployment=deployment.get("deployment") or name,
         dtype=deployment.get("dtype") or engine.get("dtype"),
         mode=deployment.get("mode") or "own",
-        provider=deployment.get("provider") or engine.get("provider"),
+        provider=provider,
         model=engine.get("model"),
         model_name=deployment.get("model_name"),
         model_version=deployment.get("model_version"),
@@ -109,5 +115,6 @@ def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[s
         engine=dict(engine),
         log=dict(deployment.get("log") or {}),
         tokens=dict(deployment.get("tokens") or {}),
+        traits=read_traits(deployment.get("traits"), provider),
         unanswered=dict(deployment.get("unanswered_calls") or {}),
     )

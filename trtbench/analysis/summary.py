@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.facts import NO_FIGURE
 from trtbench.analysis.request_data import RequestData, input_reasons, request_data
 from trtbench.analysis.stage.batching import InflightBatching, TritonBatching
 from trtbench.analysis.stage.engine_counts import DraftsByRequest, ReuseByRequest
@@ -271,9 +272,9 @@ def _findings(
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses to dicts with string keys, tuples to lists, all the way down."""
+    """Dataclasses to dicts with string keys, without the fields of NO_FIGURE, and tuples to lists, all the way down."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: _plain(getattr(value, name)) for name, one in value.__dataclass_fields__.items() if one.metadata != NO_FIGURE}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -30,7 +30,7 @@ def dry_run(scenario: Scenario) -> None:
     plan = preview(scenario, budgets)
     print(harmless(f"{scenario.name}: {scenario.purpose}"))
     print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
-    specs = distinct(specs_of(scenario, provider.name).values())
+    specs = distinct(specs_of(scenario, provider).values())
     for line in (*_grid(scenario), *_scaling(scenario), *_engines(specs), *_servers(scenario), *_gpus(scenario)):
         print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -51,7 +51,7 @@ def dry_run(scenario: Scenario) -> None:
     if plan.kv:
         out.print(_kv(plan))
     for name, deployment in scenario.deployments.items():
-        for doubt in doubts(deployment, provider.name, len(os.sched_getaffinity(0))):
+        for doubt in doubts(deployment, provider.traits, len(os.sched_getaffinity(0))):
             print(f"{name}: {doubt}")
     for label, ratio in plan.prefix_hit_ratios.items():
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")

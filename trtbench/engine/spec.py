@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
+from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
 from trtbench.scenario.scenario import ProviderName
 from trtbench.system.clock import NS_PER_S, now_ns
@@ -155,10 +156,11 @@ class BuiltFacts:
 
 
 class EngineProvider(Protocol):
-    """Builds engines of one kind. Implementations are named in `engine/build.py`."""
+    """Builds engines of one kind. Implementations are named in `engine/build.py`; what differs in serving them is in `traits`."""
 
     name: str
     kv_block_tokens: int
+    traits: Traits
 
     @property
     def tasks(self) -> tuple[TaskName, ...]:

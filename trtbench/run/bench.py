@@ -8,6 +8,7 @@ from typing import Any
 
 from trtbench.client.kserve.questions import notes
 from trtbench.client.kserve.target import Target
+from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.progress import LoadProgress
 from trtbench.plan.draw import draw_plan
@@ -108,6 +109,8 @@ def directory_name(model: str) -> str:
 
 def _of_engine(engine: Engine) -> dict[str, Any]:
     facts: dict[str, Any] = {"dtype": engine.dtype, "provider": engine.provider}
+    if provider := PROVIDERS.get(engine.provider):
+        facts["traits"] = provider.traits.as_json()
     if engine.kv_dtype == "auto":
         return facts  # the deployment decided it, and that is not ours
     per_token = engine.model_facts.kv_bytes_per_token(engine.kv_dtype)

@@ -57,6 +57,7 @@ def deployed(
     gpus = [preflight.devices[gpu] for gpu in deployment.replicas.gpus]
     with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
+        facts["traits"] = preflight.provider.traits.as_json()
         directory.write_json("deployment.json", facts)
         for server in fleet.servers:
             log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))

@@ -105,7 +105,7 @@ def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) 
     texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, preflight.provider.name)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = build(specs_of(scenario, preflight.provider.name), engines, listener)
+    built = build(specs_of(scenario, preflight.provider), engines, listener)
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     for dtype, name in _order(scenario):  # what does not go together is told before anything is served
         rendered(scenario, scenario.deployments[name], built[f"{name}-{dtype}"]).launch.check()

@@ -30,7 +30,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     check_ports_free(ports)
     preflight = check_run(scenario, DEFAULT_OUTPUT)
     served = f"{name}-{engine_dtype}"
-    engine = build({served: specs_of(scenario, preflight.provider.name)[served]}, DEFAULT_OUTPUT, listener)[served]
+    engine = build({served: specs_of(scenario, preflight.provider)[served]}, DEFAULT_OUTPUT, listener)[served]
     with temporary_directory() as runs:
         log = start_run(Path(runs), scenario, [], listener)
         directory = log.run.deployment(served)

@@ -63,7 +63,8 @@ class _Deployment(_Facts):
     servers: Count | None = None
     balancer_version: str | None = None
     padded_to_tokens: Count | None = None
-    unanswered: dict[str, str] | None = None
+    unanswered_calls: dict[str, str] | None = None
+    traits: dict[str, bool] | None = None
     log: _Log | None = None
     tokens: dict[str, Any] | None = None
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 FORMAT_VERSION = 2
 """Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
 attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs.
-Added since, within 2: fields of requests that are empty where a run has none (what came as text, the engine's own counts)."""
+Added since, within 2: fields of requests that are empty where a run has none (what came as text, the engine's own counts); `traits` of
+deployment.json, which follow from the provider's name where a run has none (`rundir/traits.py`)."""
 
 
 class Outcome(str, Enum):

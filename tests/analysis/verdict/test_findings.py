@@ -14,6 +14,7 @@ from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Le
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.rundir.records import Event
+from trtbench.rundir.traits import Traits
 
 Change = Callable[[StageResult], StageResult]
 
@@ -45,7 +46,7 @@ def test_cpu_threads_full_only_where_they_are_the_engines(summary: Summary) -> N
     assert "cpu_saturated" in found(summary, same)
     assert "cpu_saturated" not in found(summary, resources(server_cpu_cores=level(0.89)))
     assert "cpu_saturated" not in found(summary, same, inference_threads=2)
-    assert "cpu_saturated" not in found(summary, same, provider="tensorrt_llm")
+    assert "cpu_saturated" not in found(summary, same, traits=Traits(uses_gpus=True))
 
 
 @pytest.mark.parametrize(("use", "expected"), [(0.9, True), (0.89, False)])
@@ -90,7 +91,7 @@ def test_never_batches_is_for_a_batcher_that_is_on_and_tells(summary: Summary) -
     assert found(summary, lonely)["never_batches"].stage == "c8"
     assert "never_batches" not in found(summary, same)
     assert "never_batches" not in found(summary, lonely, dynamic_batching=None)
-    assert "never_batches" not in found(summary, lonely, provider="tensorrt_llm")
+    assert "never_batches" not in found(summary, lonely, traits=Traits(triton_batches_are_one=True))
     assert "never_batches" not in found(summary, lonely, max_batch_size=1), "nothing can be batched"
 
 

@@ -86,7 +86,7 @@ def test_blocks_that_no_survivor_accounts_for() -> None:
     assert audit(readings(active_after=1, used=9), prefix_caching=True).blocks_beyond is None
 
 
-def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_fresh() -> None:
+def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_valid_at_rest() -> None:
     goes = requests()[1]
 
     def beyond(**more: object) -> int | None:
@@ -96,6 +96,8 @@ def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_fresh() -> None:
 
     assert beyond() == 4
     assert beyond(provider="tensorrt_llm") is None
+    assert beyond(provider="new") is None
+    assert beyond(provider="new", traits={"gauges_valid_at_rest": True}) == 4
     assert beyond(mode="external") is None
 
 

@@ -117,7 +117,7 @@ def _knee(result: DeploymentResult) -> Iterator[Finding]:
 def _cpu(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Finding | None:
     """The engine's threads, not the machine, are what a CPU engine can fill: by default all cores but one."""
     cores = stage.resources.server_cpu_cores
-    if result.facts.provider != "openvino" or result.facts.mode != "own" or cores is None:
+    if not result.facts.traits.takes_cpu_threads or result.facts.mode != "own" or cores is None:
         return None
     threads = min(result.facts.engines * (result.facts.inference_threads or max(cpu_count - 1, 1)), cpu_count)
     if cores.mean < SATURATED_RATIO * threads:
@@ -174,9 +174,9 @@ def _client(stage: StageResult) -> Finding | None:
 
 
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
-    """At the highest closed-loop load. TensorRT-LLM's C++ backend always reports batches of one, so there it says nothing."""
-    closed = [stage for stage in result.stages if stage.is_closed_loop and stage.level >= 2]
-    if not closed or not result.facts.dynamic_batching or result.facts.max_batch_size == 1 or result.facts.provider == "tensorrt_llm":
+    """At the highest closed-loop load. Nothing where Triton reports batches of one by design."""
+    closed, facts = [stage for stage in result.stages if stage.is_closed_loop and stage.level >= 2], result.facts
+    if not closed or not facts.dynamic_batching or facts.max_batch_size == 1 or facts.traits.triton_batches_are_one:
         return
     stage = max(closed, key=lambda stage: stage.level)
     triton, inflight = stage.triton_batching, stage.inflight
@@ -186,7 +186,7 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
         figures: dict[str, float | str] = {
             "batch_hit_ratio": triton.batch_hit_ratio,
             "executions": triton.executions,
-            "delay_us": result.facts.dynamic_batching.get("max_queue_delay_us", 0),
+            "delay_us": facts.dynamic_batching.get("max_queue_delay_us", 0),
             "inflight_mean": inflight.mean_batch if inflight and inflight.mean_batch is not None else "-",
         }
         yield Finding("never_batches", "info", result.name, stage.span.name, figures=figures)

@@ -52,13 +52,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Family:
-    """`outputs` must all be there. `one_dimensional`: its tensors may carry no batch dimension."""
+    """`outputs` must all be there. `one_dimensional`: its tensors may carry no batch dimension. `decoupled_by`: what makes it stream."""
 
     name: FamilyName
     inputs: Mapping[Role, Slot]
     required: tuple[Role, ...]
     outputs: tuple[str, ...]
     one_dimensional: bool = False
+    decoupled_by: str = "model_transaction_policy { decoupled: true } in its config.pbtxt"
 
     def input_name(self, role: Role, names: Collection[str]) -> str | None:
         """Under which of its names a model that has the inputs `names` takes this; None where it does not."""
@@ -131,6 +132,7 @@ FAMILIES: dict[FamilyName, Family] = {
             required=("prompt", "output_tokens", "stream"),
             outputs=(TEXT_OUTPUT,),
             one_dimensional=True,
+            decoupled_by="triton_config: decoupled: true in its model.yaml",
         ),
     )
 }

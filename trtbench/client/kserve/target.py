@@ -23,7 +23,6 @@ from trtbench.tasks.task import TaskName
 _DEFAULTS = ClientSettings()
 _VERSION_DIGITS = 19  # a version is a 64-bit number
 _VERSION_CHARACTERS = 100  # kept of the server's name and version
-_DECOUPLED = "model_transaction_policy { decoupled: true } in its config.pbtxt"
 _FAMILY_WORDS = {
     "ids": "a tensorrt_llm model of TensorRT-LLM's Triton backend",
     "text": "an ensemble or tensorrt_llm_bls of TensorRT-LLM's",
@@ -226,8 +225,7 @@ def _generating(target: Target, config: Any) -> Target:
             "set triton_config: max_batch_size: 0 in its model.yaml"
         )
     if not config.model_transaction_policy.decoupled:
-        remedy = "triton_config: decoupled: true in its model.yaml" if target.family.name == "llmapi" else _DECOUPLED
-        raise TargetError(f"{name} is not decoupled, it cannot stream tokens; set {remedy}")
+        raise TargetError(f"{name} is not decoupled, it cannot stream tokens; set {target.family.decoupled_by}")
     return target
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trtbench.engine.child import run_module, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.rundir.traits import Traits
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
@@ -22,6 +23,7 @@ class OpenVinoProvider:
     name = "openvino"
     kv_block_tokens = 32  # fixed by OpenVINO's CPU plugin
     tasks = (GENERATE.name, EMBED.name)
+    traits = Traits(gauges_valid_at_rest=True, kv_gauge_omits_cached=True, sizes_kv_for_all_sequences=True, takes_cpu_threads=True)
 
     def unavailable(self) -> str | None:
         if platform.machine() not in ("x86_64", "AMD64"):

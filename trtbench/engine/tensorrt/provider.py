@@ -22,6 +22,7 @@ from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha
 from trtbench.engine.tensorrt_llm.refusals import unlike
 from trtbench.engine.tensorrt_llm.versions import package_version, tensorrt_version
 from trtbench.rundir import read_json, write_json
+from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.system.cuda import CudaGpu, no_gpu, visible_gpus
 from trtbench.tasks.embed import EMBED
@@ -62,6 +63,7 @@ class TensorRtProvider:
     name = "tensorrt"
     kv_block_tokens = 32  # of no meaning: encoders keep no keys and values
     tasks = (EMBED.name,)
+    traits = Traits(uses_gpus=True, built_for_shapes=True)
 
     def unavailable(self) -> str | None:
         try:
@@ -121,7 +123,7 @@ class TensorRtProvider:
                 options |= _run("encoder_int8", {"source": str(source), "onnx": str(onnx), **words}, job.output)
             source.unlink()
         with log.step(f"build by TensorRT {tensorrt_version()}"):
-            options |= _run("tensorrt_build", _build_plan(limits, onnx, job.output), job.output)
+            options |= _run("build", _build_plan(limits, onnx, job.output), job.output)
         onnx.unlink()
         copy_tokenizer(job.checkpoint, job.output)
         _check_tensors(options["tensors"], job.facts)
@@ -133,7 +135,7 @@ def _run(module: str, plan: dict[str, Any], output: Path) -> dict[str, Any]:
     with scratch_beside(output) as scratch:
         told, facts = scratch / "plan.json", scratch / "facts.json"
         write_json(told, plan | {"facts": str(facts)})
-        run_logged([sys.executable, "-m", f"trtbench.engine.{module}", str(told)], output / BUILD_LOG, scratch)
+        run_logged([sys.executable, "-m", f"{__package__}.{module}", str(told)], output / BUILD_LOG, scratch)
         found: dict[str, Any] = read_json(facts) if facts.is_file() else {}
         return found
 

@@ -13,6 +13,7 @@ from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, En
 from trtbench.engine.tensorrt_llm.engine import TrtLlmEngine, differences, of_files, read_engine
 from trtbench.engine.tensorrt_llm.versions import installed
 from trtbench.engine.weights import parameter_count
+from trtbench.rundir.traits import Traits
 from trtbench.tasks.generate import GENERATE
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "chat_template.jinja")
@@ -23,6 +24,14 @@ class AdoptedEngine:
 
     name = "tensorrt_llm"
     tasks = (GENERATE.name,)
+    traits = Traits(
+        triton_batches_are_one=True,  # the C++ backend takes one request after the other from Triton
+        uses_gpus=True,
+        kv_takes_free_memory=True,
+        builds_per_scheduler_limits=True,
+        build_limits_hold=True,
+        needs_paged_context=True,
+    )
 
     def __init__(self, directory: Path) -> None:
         self.engine = read_engine(directory.resolve())

@@ -12,6 +12,7 @@ from trtbench.engine.tensorrt_llm.provider import architecture, nvidia_stack_mis
 from trtbench.engine.tensorrt_llm.refusals import no_decoder, too_old
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed
 from trtbench.engine.weights import parameter_count
+from trtbench.rundir.traits import Traits
 from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.tasks.generate import GENERATE
 
@@ -22,6 +23,7 @@ class LlmApiProvider:
     name = "llmapi"
     kv_block_tokens = 32
     tasks = (GENERATE.name,)
+    traits = Traits(runs_pytorch=True, uses_gpus=True, kv_takes_free_memory=True, build_limits_hold=True, workers_beside_server=True)
 
     def unavailable(self) -> str | None:
         return nvidia_stack_missing() or (installed() or TensorRtLlm("-")).serves_no_llmapi() or no_gpu()

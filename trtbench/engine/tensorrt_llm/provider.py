@@ -6,13 +6,14 @@ import ctypes
 import json
 import os
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import DEMOS
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
-from trtbench.engine.tensorrt_llm.adopt import finished
+from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine, finished
 from trtbench.engine.tensorrt_llm.build_log import parse_build_log
 from trtbench.engine.tensorrt_llm.build_plan import route
 from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
@@ -35,6 +36,7 @@ class TensorRtLlmProvider:
     name = "tensorrt_llm"
     kv_block_tokens = 32
     tasks = (GENERATE.name,)
+    traits = replace(AdoptedEngine.traits, estimates_build_memory=True)
 
     def unavailable(self) -> str | None:
         missing = nvidia_stack_missing()

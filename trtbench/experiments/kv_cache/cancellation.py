@@ -76,7 +76,8 @@ def cancellation(
     until_ns = int(ends.max()) + SETTLE_NS + _LOOK_NS
     account = None
     if not facts.may_cache_prefixes:
-        account = _account(of_deployment, residency, samples, (int(ends.min()), until_ns), interval_ns, facts.provider == "openvino")
+        at_rest = facts.traits.gauges_valid_at_rest
+        account = _account(of_deployment, residency, samples, (int(ends.min()), until_ns), interval_ns, at_rest)
     back = account.back_ns(ends, interval_ns) if account else np.empty(0, np.int64)
     return Cancellation(
         stage=name,
@@ -134,9 +135,9 @@ class _Account:
 
 
 def _account(
-    requests: Requests, residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, idles: bool
+    requests: Requests, residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, at_rest: bool
 ) -> _Account | None:
-    """In `span_ns`. `idles`: whether the gauge is fresh without any request; TensorRT-LLM's stands still while it idles."""
+    """In `span_ns`. `at_rest`: whether the gauge is valid without any request, too."""
     times, used = samples.series("kv_blocks_used")
     block_tokens = samples.series("kv_block_tokens")[1]
     if not len(block_tokens) or block_tokens[-1] <= 0:
@@ -144,7 +145,7 @@ def _account(
     chosen = (times >= span_ns[0]) & (times <= span_ns[1])
     times, used = times[chosen], used[chosen]
     most = _most_blocks(requests, times, interval_ns, int(block_tokens[-1]))
-    known = ~residency.in_prefill(times, interval_ns) & ((most > 0) | idles)
+    known = ~residency.in_prefill(times, interval_ns) & ((most > 0) | at_rest)
     return _Account(times[known], used[known], most[known])
 
 

@@ -61,7 +61,7 @@ def usage(measured: Sequence[Measured], cpu_count: int) -> Usage:
 def _one(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Usage:
     use, facts, batch = stage.resources, result.facts, stage.inflight
     server, gpus = use.server_cpu_cores, [gpu.utilization_ratio.mean for gpu in use.gpus.values() if gpu.utilization_ratio]
-    threads = facts.engines * (facts.inference_threads or max(cpu_count - 1, 1)) if facts.provider == "openvino" else None
+    threads = facts.engines * (facts.inference_threads or max(cpu_count - 1, 1)) if facts.traits.takes_cpu_threads else None
     client = busiest(use.client_workers)
     limit = facts.max_sequences * facts.engines if facts.max_sequences else batch.limit if batch else None
     return Usage(

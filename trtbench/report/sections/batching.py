@@ -31,7 +31,7 @@ def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
     together = sum(size * count for batch in batches for size, count in batch.histogram.items() if size >= 2)
     blocks: list[Block] = [Paragraph(words("batching.lead"))]
     if inferences:
-        structural = any(result.provider == "tensorrt_llm" for result in results)
+        structural = any(result.facts.traits.triton_batches_are_one for result in results)
         key = "batching.together" if together else "batching.one_by_design" if structural else "batching.one_each"
         figures = {"inferences": whole(inferences), "executions": whole(executions), "together": whole(together)}
         blocks.append(Paragraph(words(key, **figures)))

@@ -67,7 +67,7 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         found[words("target.kv")] = words("target.kv_value", dtype=facts.kv_dtype or NONE, **shown)
     if facts.log:
         found[words("target.loaded")] = _loaded(facts.log, words)
-    if facts.provider == "llmapi":
+    if facts.traits.runs_pytorch:
         found[words("target.backend")] = words("target.pytorch")
     if facts.unanswered:
         found[words("target.unanswered")] = words.listed([f"{call} ({why})" for call, why in facts.unanswered.items()])

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.repository.model_repository import KvBudget, default_inference_threads
 
 
 def check_capacity(
-    deployment: Deployment, budget: KvBudget, provider: str, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
+    deployment: Deployment, budget: KvBudget, traits: Traits, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
 ) -> None:
     """ScenarioError, to be told whose, when it cannot be served here. `gpus`: all names of each; `no_gpu`: what NVML says where none is."""
-    if provider == "openvino" and deployment.replicas.gpus:
+    if deployment.replicas.gpus and not traits.uses_gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     check_gpus_there(deployment, gpus, no_gpu)
-    if provider != "openvino" and deployment.replicas.count > 1 and not deployment.replicas.gpus and not deployment.bounds_kv:
+    shared = deployment.replicas.count > 1 and not deployment.replicas.gpus
+    if traits.kv_takes_free_memory and shared and not deployment.bounds_kv:
         raise ScenarioError(
             f"replicas.servers = {deployment.replicas.count} on the same GPUs, and each takes its share of what the one before left free: "
             "their KV caches would differ; give kv_cache.blocks, or each server its own of replicas.gpus"
         )
-    if provider != "openvino" or budget.bytes is None:
+    if traits.uses_gpus or budget.bytes is None:
         return  # the cache is in GPU memory, and the engine's own share of it
     needed_bytes = deployment.engines * budget.bytes
     if needed_bytes > memory_bytes:
@@ -39,20 +41,20 @@ def check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gpu
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
 
 
-def check_reload_memory(deployment: Deployment, provider: str) -> None:
+def check_reload_memory(deployment: Deployment, traits: Traits) -> None:
     """ScenarioError where the model that is loaded beside the one that serves would find no memory."""
-    if provider != "openvino" and not deployment.bounds_kv:
+    if traits.kv_takes_free_memory and not deployment.bounds_kv:
         raise ScenarioError(
             "hot_reload loads a second engine beside the first, whose KV cache has taken its share of all that is free on the GPU: "
             "give kv_cache.blocks, so that both fit"
         )
 
 
-def check_exclusive(deployment: Deployment, provider: str, ranks: int) -> None:
+def check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None:
     """ScenarioError under compute mode exclusive_process where one GPU is used by several processes of a deployment."""
     launch = deployment.tensorrt_llm.launch if deployment.tensorrt_llm else "auto"
     why = None
-    if provider == "llmapi":
+    if traits.workers_beside_server:
         why = "the LLM API's workers are processes beside the server's"
     elif launch == "orchestrator":
         why = "the orchestrator spawns workers beside the server"
@@ -64,9 +66,9 @@ def check_exclusive(deployment: Deployment, provider: str, ranks: int) -> None:
         raise ScenarioError(f"gpu.compute_mode exclusive_process lets one process in, and {why}: leave compute_mode out")
 
 
-def doubts(deployment: Deployment, provider: str, cores: int) -> Iterator[str]:
+def doubts(deployment: Deployment, traits: Traits, cores: int) -> Iterator[str]:
     """What a reader of the result should know beforehand, in a sentence each."""
-    if provider != "openvino":
+    if not traits.takes_cpu_threads:
         return
     threads = deployment.inference_threads or default_inference_threads()
     if threads > cores:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trtbench.engine.build import plan_engine
-from trtbench.engine.spec import BuildLog, Engine, EngineSpec
+from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
 from trtbench.run.log import Listener
 from trtbench.rundir.records import Event
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
@@ -16,14 +16,14 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.system.clock import now_ns
 
 
-def spec_of(scenario: Scenario, provider: str, deployment: Deployment, dtype: Dtype) -> EngineSpec:
+def spec_of(scenario: Scenario, provider: EngineProvider, deployment: Deployment, dtype: Dtype) -> EngineSpec:
     """What `deployment` is served by. `provider`: the one that was found, which `scenario` may leave open."""
-    build = _built_for(scenario.build, deployment) if provider == "tensorrt_llm" else scenario.build
+    build = _built_for(scenario.build, deployment) if provider.traits.builds_per_scheduler_limits else scenario.build
     return EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=build)
 
 
 def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
-    """TensorRT-LLM's in-flight limits belong to an engine: those that `build` leaves open are the scheduler's."""
+    """In-flight limits that belong to the engine: those that `build` leaves open are the scheduler's."""
     if build.engine_dir:
         return build
     scheduler = deployment.scheduler
@@ -34,7 +34,7 @@ def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
     return build.model_copy(update=limits)
 
 
-def specs_of(scenario: Scenario, provider: str) -> dict[str, EngineSpec]:
+def specs_of(scenario: Scenario, provider: EngineProvider) -> dict[str, EngineSpec]:
     """By deployment directory, of every precision that is served or that a reload changes to."""
     deployments = scenario.deployments.items()
     return {f"{name}-{dtype}": spec_of(scenario, provider, one, dtype) for dtype in scenario.dtypes for name, one in deployments}

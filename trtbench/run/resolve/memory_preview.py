@@ -50,7 +50,7 @@ class MemoryNeed:
 def build_needs(spec: EngineSpec, provider: EngineProvider) -> Iterator[MemoryNeed]:
     """None of a provider that computes nothing on a GPU to build, or builds nothing."""
     parameters = _parameters(spec.model)
-    if provider.name != "tensorrt_llm" or isinstance(provider, AdoptedEngine) or parameters is None:
+    if not provider.traits.estimates_build_memory or parameters is None:
         return
     need, free = estimate(parameters, spec.dtype, spec.build), [gpu.free_bytes for gpu in visible_gpus()]
     weights = engine_bytes(parameters, spec.dtype)
@@ -63,7 +63,7 @@ def build_needs(spec: EngineSpec, provider: EngineProvider) -> Iterator[MemoryNe
 
 def serving_needs(scenario: Scenario, provider: EngineProvider, facts: ModelFacts, budgets: Mapping[str, KvBudget]) -> Iterator[MemoryNeed]:
     """Of each deployment on each engine; none of the CPU engine, whose KV cache is its whole bound."""
-    if provider.name == "openvino":
+    if not provider.traits.uses_gpus:
         return
     devices, _ = named_devices(scenario)
     for name, budget in budgets.items():

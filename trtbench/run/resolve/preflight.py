@@ -79,10 +79,10 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
             _check_trace(stage, stage.trace, facts)
     if not TASKS[facts.task].has_kv_cache:
         check_inputs(facts, scenario.workload)
-        if provider.name == "tensorrt":
-            _check_encoders(scenario, facts)
+        if provider.traits.built_for_shapes:
+            _check_encoders(scenario, provider, facts)
         return provider, facts, {}
-    if provider.name == "tensorrt_llm":
+    if provider.traits.needs_paged_context:
         _check_paged_context(scenario, provider)
     ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
     if scenario.hot_reload and ranks > 1:
@@ -93,16 +93,16 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
-            check_capacity(deployment, budgets[name], provider.name, machine_bytes, devices, no_gpu)
-            _check_engines(scenario, provider.name, ranks, deployment, facts)
-            if provider.name != "openvino":
+            check_capacity(deployment, budgets[name], provider.traits, machine_bytes, devices, no_gpu)
+            _check_engines(scenario, provider, ranks, deployment, facts)
+            if provider.traits.uses_gpus:
                 check_devices(deployment, ranks, devices)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
     return provider, facts, budgets
 
 
-def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
+def _check_encoders(scenario: Scenario, provider: EngineProvider, facts: ModelFacts) -> None:
     """Each deployment against the plan that will be built, and the GPUs that it asks for."""
     if scenario.hot_reload:
         raise ScenarioError("hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder")
@@ -114,20 +114,20 @@ def _check_encoders(scenario: Scenario, facts: ModelFacts) -> None:
             check_gpus_there(deployment, devices, no_gpu)
             check_devices(deployment, 1, devices)
             if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
-                check_exclusive(deployment, "tensorrt", ranks=1)
+                check_exclusive(deployment, provider.traits, ranks=1)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
 
 
-def _check_engines(scenario: Scenario, provider: str, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
+def _check_engines(scenario: Scenario, provider: EngineProvider, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
     """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
-    for dtype in scenario.dtypes if provider == "tensorrt_llm" else ():
+    for dtype in scenario.dtypes if provider.traits.builds_per_scheduler_limits else ():
         check_build(spec_of(scenario, provider, deployment, dtype).build, dtype, facts.max_positions, deployment, scenario.workload)
     if scenario.hot_reload:
         check_reloaded_family(deployment)
-        check_reload_memory(deployment, provider)
+        check_reload_memory(deployment, provider.traits)
     if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
-        check_exclusive(deployment, provider, ranks)
+        check_exclusive(deployment, provider.traits, ranks)
 
 
 def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:

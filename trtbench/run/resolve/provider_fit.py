@@ -10,6 +10,7 @@ import yaml
 from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.run.resolve.dataset_bounds import bounded
+from trtbench.rundir.traits import Traits
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -34,7 +35,7 @@ def fitted(scenario: Scenario) -> Scenario:
     if scenario.rounds:
         _shorten(tree, scenario, provider, left_out)
     for deployment in tree["deployments"].values():
-        _settle_cpu(deployment, provider.name)
+        _settle_cpu(deployment, provider.traits)
     return bounded(parse_scenario(tree, scenario.name))
 
 
@@ -44,9 +45,9 @@ def _left_out(scenario: Scenario, provider: EngineProvider) -> Iterator[tuple[tu
     for axis in rounds.axes if rounds else ():
         if why := RENDERERS[provider.name].fixed_axes.get(axis):
             yield (axis, None), f"provider {provider.name} cannot vary it: {why}"
-    if scenario.grid and provider.name in ("tensorrt_llm", "llmapi"):
+    if scenario.grid and provider.traits.build_limits_hold:
         _check_build(scenario, scenario.grid.axes)
-    if scenario.grid and provider.name == "tensorrt_llm":
+    if scenario.grid and provider.traits.builds_per_scheduler_limits:
         least = scenario.build.kv_block_tokens or provider.kv_block_tokens
         for tokens in scenario.grid.max_tokens_per_step:
             if tokens < least:
@@ -81,7 +82,7 @@ def _shorten(tree: dict[str, Any], scenario: Scenario, provider: EngineProvider,
     part |= {"base": None, "left_out": part["left_out"] | names}
 
 
-def _settle_cpu(deployment: dict[str, Any], provider: str) -> None:
+def _settle_cpu(deployment: dict[str, Any], traits: Traits) -> None:
     cpu = deployment.pop("cpu", None)
-    if cpu and provider == "openvino" and deployment["inference_threads"] is None:
+    if cpu and traits.takes_cpu_threads and deployment["inference_threads"] is None:
         deployment["inference_threads"] = cpu["inference_threads"]

@@ -19,13 +19,17 @@ from trtbench.serving.repository.tensorrt_llm import repository as trtllm
 class Renderer:
     """`kv_budget` answers before there is an engine, `repository` with one; both refuse what the provider cannot serve.
 
-    Without a `kv_budget` it serves encoders alone. `check_installed` refuses what this machine cannot.
+    Without a `kv_budget` it serves encoders alone. `check_installed` refuses what this machine cannot. `reads`: the part of a deployment
+    that it alone reads. `always_text`: its model takes no token ids. `no_reload`: why its model cannot be reloaded, if so.
     """
 
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None
     repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
     check_installed: Callable[[Deployment], None] = lambda deployment: None
     fixed_axes: Mapping[str, str] = field(default_factory=dict)  # of a grid or a scaling: why they would change nothing
+    reads: str | None = None
+    always_text: bool = False
+    no_reload: str | None = None
 
 
 _ONE_INSTANCE = "it has one instance a server"
@@ -39,6 +43,7 @@ RENDERERS = {
         trtllm.render,
         trtllm.check_installed,
         {"instances": _ONE_INSTANCE, "inference_threads": _ON_GPU},
+        reads="tensorrt_llm",
     ),
     "tensorrt": Renderer(None, tensorrt.render, tensorrt.check_installed, {"inference_threads": _ON_GPU}),
     "llmapi": Renderer(
@@ -50,6 +55,9 @@ RENDERERS = {
             "inference_threads": _ON_GPU,
             **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER),
         },
+        reads="llmapi",
+        always_text=True,
+        no_reload="the llmapi model loads no second time beside itself here; use provider tensorrt_llm or openvino",
     ),
 }
 
@@ -69,14 +77,15 @@ def kv_budget(provider: str, facts: ModelFacts, block_tokens: int, deployment: D
 
 
 def _check_parts(deployment: Deployment, provider: str) -> None:
-    for part in ("tensorrt_llm", "llmapi"):
-        if getattr(deployment, part) is not None and part != provider:
-            raise ScenarioError(f"{part}: read by the provider {part} alone, this is {provider}; drop it, or choose that provider")
+    for owner, renderer in RENDERERS.items():
+        if owner != provider and renderer.reads and getattr(deployment, renderer.reads) is not None:
+            part = renderer.reads
+            raise ScenarioError(f"{part}: read by the provider {owner} alone, this is {provider}; drop it, or choose that provider")
 
 
 def takes_text(deployment: Deployment, provider: str) -> bool:
     """Whether its model takes text in place of token ids."""
-    return provider == "llmapi" or (deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids")
+    return RENDERERS[provider].always_text or (deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids")
 
 
 def check_reloaded_family(deployment: Deployment) -> None:
@@ -96,5 +105,5 @@ def check_reloads(repository: RenderedRepository, provider: str) -> None:
         raise ScenarioError(
             f"hot_reload: {', '.join(repository.links)} of provider {provider} lies in each version, and a reload writes none; use openvino"
         )
-    if provider == "llmapi":
-        raise ScenarioError("hot_reload: the llmapi model loads no second time beside itself here; use provider tensorrt_llm or openvino")
+    if why := RENDERERS[provider].no_reload:
+        raise ScenarioError(f"hot_reload: {why}")
