@@ -109,7 +109,7 @@ def test_any_object_is_a_request_or_refused(tmp_path_factory: pytest.TempPathFac
     try:
         (request,) = read_trace(path)
     except TraceError as error:
-        assert f"{path}:1: " in str(error)
+        assert f"{path}:1" in str(error)
     else:
         assert request.input_tokens >= 1 and request.output_tokens >= 1
         trace_offsets([request], 1.0, None, None)
