@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.engine_directory import write_engine
 from trtbench.analysis.summary import summarise
-from trtbench.client.kserve.encoder_tensors import EncoderTensors
+from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.command import ran
-from trtbench.client.kserve.encoder_tensors import EncoderTensors
+from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import Target
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.run.encoder_padding import padded

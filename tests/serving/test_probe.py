@@ -15,7 +15,7 @@ from tests.support.numpy1 import UNPACKED
 from tests.support.probe import serve_probes
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
-from trtbench.client.kserve.bounds import most_ids
+from trtbench.client.kserve.response_tensors import most_ids
 from trtbench.client.kserve.target import inspect_target
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt

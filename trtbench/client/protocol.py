@@ -1,16 +1,38 @@
-"""Client: sends one planned request and stamps what comes back."""
+"""Client: sends one planned request and records what comes back; Limits: when the request is given up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from trtbench.client.limits import Limits as Limits
 from trtbench.client.transport.greeting import explain
 from trtbench.plan.plan import PlannedPrompt
-from trtbench.rundir.records import RequestRecord
+from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.system.clock import NS_PER_S
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a request is given up: past its time limit, and where the plan has its user go away."""
+
+    deadline_ns: int
+    cancel_after_tokens: int | None = None
+    cancel_after_ns: int | None = None  # from its sending
+
+    def end_of_patience(self, sent_ns: int) -> tuple[int, Outcome, str]:
+        """(instant, outcome, error) of the first limit that time alone reaches."""
+        if self.cancel_after_ns is not None and sent_ns + self.cancel_after_ns < self.deadline_ns:
+            return sent_ns + self.cancel_after_ns, Outcome.CANCELLED, f"planned: after {self.cancel_after_ns / NS_PER_S:g} s"
+        return self.deadline_ns, Outcome.TIMEOUT, "its time limit has passed"
+
+    def tokens_reached(self, tokens: int) -> str:
+        """The error of a request that the plan cancels after as many tokens as have come; "" while it goes on."""
+        asked = self.cancel_after_tokens
+        return f"planned: after {asked} tokens" if asked is not None and tokens >= asked else ""
+
 
 TOO_LATE = "its time limit had passed before it could be sent"
 

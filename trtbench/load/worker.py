@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.kserve.dealing_client import open_client
-from trtbench.client.kserve.encoder_tensors import EncoderTensors
+from trtbench.client.kserve.client import open_client
+from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import Target
 from trtbench.client.protocol import Client, ConnectError
 from trtbench.errors import UserError

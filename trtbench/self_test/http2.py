@@ -14,9 +14,8 @@ from typing import NamedTuple
 from hpack import Decoder, HPACKError
 
 from trtbench.client.http2 import frames
-from trtbench.client.http2.deframer import Deframer
 from trtbench.client.http2.frames import WireError
-from trtbench.client.http2.grpc_status import StreamFault
+from trtbench.client.http2.grpc_wire import Deframer, StreamFault
 
 GRPC_PREFIX_BYTES = 5
 

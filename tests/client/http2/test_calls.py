@@ -11,7 +11,7 @@ from tests.support.http2_servers import OK, PATH, RESPONSE, H2Server, RawServer,
 from trtbench.client.http2 import connection, frames
 from trtbench.client.http2.connection import SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import ErrorCode, frame
-from trtbench.client.http2.grpc_status import STATUS_NAMES
+from trtbench.client.http2.grpc_wire import STATUS_NAMES
 
 
 def test_a_unary_call() -> None:

@@ -14,9 +14,9 @@ from tritonclient.grpc import service_pb2
 from tests.client.kserve.test_exchange import FakeLink
 from tests.support.asking import LATER_NS
 from tests.support.fake_http2 import final_message
-from trtbench.client.kserve.bounds import most_ids, most_responses, most_text_bytes
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.family import TIME_OUTPUTS
+from trtbench.client.kserve.response_tensors import most_ids, most_responses, most_text_bytes
 from trtbench.client.protocol import Limits
 from trtbench.rundir import DeploymentDirectory, LineWriter
 from trtbench.rundir.records import Outcome, RequestRecord

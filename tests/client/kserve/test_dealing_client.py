@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.asking import BARE
-from trtbench.client.kserve.client import WireClient
-from trtbench.client.kserve.dealing_client import DealingClient, open_client
+from trtbench.client.kserve.client import DealingClient, WireClient, open_client
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import RequestRecord

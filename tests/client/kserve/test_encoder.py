@@ -18,11 +18,10 @@ from tests.client.kserve.test_exchange import FakeLink
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
 from trtbench.client.http2.connection import StreamEnded
-from trtbench.client.kserve.embedding import KEPT_PROMPTS, read_embedding, take_answer
-from trtbench.client.kserve.encoder_tensors import EncoderTensors, read_tensors
+from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, read_embedding, read_tensors, take_answer
+from trtbench.client.kserve.exchange import UnaryExchange
 from trtbench.client.kserve.messages import request_body
 from trtbench.client.kserve.target import Target, TargetError, inspect_target
-from trtbench.client.kserve.unary import UnaryExchange
 from trtbench.client.protocol import Limits
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.plan import PlannedPrompt

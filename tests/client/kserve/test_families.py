@@ -13,9 +13,9 @@ from tritonclient.grpc import service_pb2
 
 from tests.support.asking import LATER_NS, with_client
 from tests.support.fake_text import COUNTS
-from trtbench.client.kserve.echo import without_echo
 from trtbench.client.kserve.family import TIME_OUTPUTS
 from trtbench.client.kserve.messages import NO_END_ID, Response, decode_response, request_body
+from trtbench.client.kserve.responses import without_echo
 from trtbench.client.kserve.target import Target, TargetError, inspect_target
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt

@@ -14,8 +14,8 @@ from tests.client.transport.test_pool import Seen
 from tests.support.asking import BARE, LATER_NS, new_record, with_client
 from tests.support.fake_http2 import FakeHttp2, Peer, serving
 from trtbench.client.protocol import Limits
-from trtbench.client.transport import stream as stream_module
-from trtbench.client.transport.stream import MOST_BYTES, Wear
+from trtbench.client.transport import pool as pool_module
+from trtbench.client.transport.pool import MOST_BYTES, Wear
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -57,7 +57,7 @@ def test_large_prompts_take_a_new_stream_before_a_proxy_would_end_it() -> None:
 
 
 def test_an_old_stream_serves_no_further_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "OLDEST_NS", 0)
+    monkeypatch.setattr(pool_module, "OLDEST_NS", 0)
     seen = Seen()
     with serving(seen) as server:
         records, _ = ask_in_turn(server, 3)

@@ -1,18 +1,55 @@
-"""Calls: the open streams of one connection, each one gRPC call; what the frames of a stream mean for it."""
+"""Calls: the open streams of one connection, each one gRPC call; what the frames of a stream mean for it, as events of the connection."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
 from trtbench import __version__
 from trtbench.client.http2 import frames
-from trtbench.client.http2.deframer import Deframer
-from trtbench.client.http2.events import Event, StreamEnded
 from trtbench.client.http2.frames import ErrorCode, WireError, error_name
-from trtbench.client.http2.grpc_status import StreamFault, header_status, is_grpc, reset_status
+from trtbench.client.http2.grpc_wire import Deframer, StreamFault, header_status, is_grpc, reset_status
 from trtbench.client.http2.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The last event of a stream. `status`: the name of the gRPC code. `retry_safe`: the server surely never processed the call.
+
+    `unsent`: part of a message to it was still held back by the peer's windows.
+    """
+
+    stream_id: int
+    status: str
+    message: str
+    retry_safe: bool = False
+    unsent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """No stream can be opened any more. Those above `last_stream_id` end right after; the others may go on."""
+
+    last_stream_id: int
+    code: int  # of HTTP/2
+    debug: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsReceived:
+    max_concurrent_streams: int | None  # None: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    payload: bytes
+
+
+Event = tuple[int, bytes] | StreamEnded | GoAway | SettingsReceived | Pong
+"""A message is (stream id, its bytes): the hot path makes no object of ours."""
+
 
 Metadata = tuple[tuple[str, str], ...]
 LAST_STREAM_ID = (1 << 31) - 1

@@ -8,10 +8,9 @@ from __future__ import annotations
 import struct
 
 from trtbench.client.http2 import frames
-from trtbench.client.http2.calls import LAST_STREAM_ID, Calls, Metadata
-from trtbench.client.http2.events import Event, GoAway, Pong, SettingsReceived, StreamEnded
+from trtbench.client.http2.calls import LAST_STREAM_ID, Calls, Event, GoAway, Metadata, Pong, SettingsReceived, StreamEnded
 from trtbench.client.http2.frames import ErrorCode, WireError
-from trtbench.client.http2.grpc_status import StreamFault
+from trtbench.client.http2.grpc_wire import StreamFault
 from trtbench.client.http2.outbox import Outbox
 
 __all__ = ["Event", "GoAway", "Pong", "SettingsReceived", "StreamEnded", "WireConnection", "WireError"]

@@ -1,32 +1,81 @@
-"""WireClient: the lightest and most exact Client, over our own HTTP/2 with the kernel's stamps."""
+"""WireClient: the lightest and most exact Client, over our own HTTP/2 with the kernel's timestamps.
+
+DealingClient sends the requests of one load to several servers in turn.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from trtbench.client.addressed import Addressed
+from tritonclient.grpc import service_pb2
+
 from trtbench.client.errors import ANSWERED, end
 from trtbench.client.http2.connection import MAX_MESSAGE_BYTES
-from trtbench.client.kserve.embedding import MODEL_INFER
-from trtbench.client.kserve.exchange import Exchange
+from trtbench.client.kserve.encoder import MODEL_INFER
+from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.target import Target
-from trtbench.client.kserve.unary import UnaryExchange
-from trtbench.client.protocol import TOO_LATE, ConnectError, Limits, request_id, unreachable
+from trtbench.client.protocol import TOO_LATE, Client, ConnectError, Limits, request_id, unreachable
 from trtbench.client.transport.connection import LinkError
 from trtbench.client.transport.connector import Dialer
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
-from trtbench.client.transport.pool import Pool, TooManyFilesError
-from trtbench.client.transport.stream import Stream
+from trtbench.client.transport.pool import Pool, Stream, TooManyFilesError
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.event_loop import loop_name
+
+
+class Addressed:
+    """Requests are serialised before a phase; a field of protobuf that stands twice has its last value, so a name is put behind."""
+
+    def __init__(self) -> None:
+        self._to_model = b""  # as serialised: the target's own
+        self._in_flight = _InFlight()
+
+    @contextmanager
+    def one(self) -> Iterator[bytes]:
+        """A request from before its sending to its end; yields what is put behind it."""
+        among = self._in_flight
+        among.enter()
+        try:
+            yield self._to_model
+        finally:
+            among.leave()
+
+    async def switch(self, model: str) -> None:
+        """Requests that begin from now on go to `model`; returns when those that began before are over."""
+        before, self._in_flight = self._in_flight, _InFlight()
+        self._to_model = service_pb2.ModelInferRequest(model_name=model).SerializeToString()
+        await before.over()
+
+
+class _InFlight:
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def enter(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def leave(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def over(self) -> None:
+        await self._none.wait()
+
 
 _DEFAULTS = ClientSettings()
 _CHECK_S = 1.0
@@ -151,3 +200,58 @@ def _stamps(settings: ClientSettings) -> tuple[KernelStamps | None, str]:
         return KernelStamps.open(), ""
     except StampsUnavailable as error:
         return None, str(error)
+
+
+_ADDED = (
+    "connections",
+    "connections_opened",
+    "connections_lost",
+    "requests_resent",
+    "stamped_reads",
+    "stamp_fallbacks",
+    "clock_steps",
+    "streams_renewed",
+    "streams_retired",
+)
+_WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
+
+
+def open_client(target: Target, workload: Workload, settings: ClientSettings, end_id: int) -> Client:
+    """The client of one server, or of all that `target` names. Needs a running event loop; UserError as WireClient raises it."""
+    clients = [WireClient(replace(target, url=url, others=()), workload, settings, end_id) for url in (target.url, *target.others)]
+    return clients[0] if len(clients) == 1 else DealingClient(clients)
+
+
+class DealingClient:
+    """Request i of a phase goes to server i mod n: the plan alone decides, whatever the number of workers and the servers' speed."""
+
+    def __init__(self, clients: Sequence[Client]) -> None:
+        self._clients = clients
+
+    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        return self._clients[0].encode(prompt, context)
+
+    async def prepare(self, streams: int) -> None:
+        """An even share to each; where one is slow, more of the streams at once come to it, and it opens them then."""
+        share = math.ceil(streams / len(self._clients))
+        await asyncio.gather(*(client.prepare(share) for client in self._clients))
+
+    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+        await self._clients[record.index % len(self._clients)].send(record, body, limits)
+
+    async def switch(self, model: str) -> None:
+        await asyncio.gather(*(client.switch(model) for client in self._clients))
+
+    def renew(self) -> None:
+        for client in self._clients:
+            client.renew()
+
+    def facts(self) -> dict[str, Any]:
+        """The first one's, counts added up, of the clocks the worst."""
+        every = [client.facts() for client in self._clients]
+        added = {name: sum(facts[name] for facts in every) for name in _ADDED if name in every[0]}
+        worst = {name: max(facts[name] for facts in every) for name in _WORST if name in every[0]}
+        return every[0] | added | worst
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self._clients))

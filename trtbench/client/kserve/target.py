@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from trtbench.client.kserve.channel import open_channel
-from trtbench.client.kserve.encoder_tensors import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
+from trtbench.client.kserve.encoder import ENCODER_INPUTS, EncoderTensors, datatype_of, read_tensors
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
-from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, remedy
+from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, open_channel, remedy
 from trtbench.client.transport.greeting import check_address
 from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings

@@ -10,12 +10,10 @@ from typing import Any
 
 from trtbench.client.http2.connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import error_name
-from trtbench.client.http2.keepalive import Keepalive
 from trtbench.client.kserve.next_token_fast_path import UsualRead
+from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Outflow, Receiver
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
-from trtbench.client.transport.receiver import NOBODY, Receiver
 from trtbench.client.transport.tls import TlsSession
-from trtbench.client.transport.write_buffer import Outflow
 from trtbench.system.clock import NS_PER_S, now_ns
 
 _BUFFER = bytearray(1 << 16)

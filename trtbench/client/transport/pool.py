@@ -1,4 +1,4 @@
-"""Pool: the streams that requests are sent on, spread over connections."""
+"""Pool: the streams that requests are sent on, spread over connections; what each has carried, and which model version answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,62 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.served_version import ServedVersion
 from trtbench.client.transport.connection import Link, LinkError
 from trtbench.client.transport.connector import Dialer
-from trtbench.client.transport.stream import MOST_BYTES, Stream
+from trtbench.system.clock import now_ns
+
+
+class ServedVersion:
+    """The version that answered the newest request: an older one may end a request late."""
+
+    def __init__(self) -> None:
+        self._version, self._sent_ns = "", 0
+
+    def replaced_by(self, version: str, sent_ns: int) -> bool:
+        """Take note of a request that was sent at `sent_ns`; whether it is the first that another version than before answered."""
+        if not version or sent_ns < self._sent_ns:
+            return False
+        before, self._version, self._sent_ns = self._version, version, sent_ns
+        return before not in ("", version)
+
+
+MOST_BYTES = 1_000_000
+"""A stream's requests together: nginx resets one at 1 MiB by default (client_max_body_size)."""
+OLDEST_NS = 15_000_000_000
+"""From a stream's opening to the sending of its last request: proxies end streams after 15 to 60 s, some whatever goes over them."""
+
+
+class Wear:
+    """What a stream has carried: `served` requests that were answered, `sent_bytes` of them together."""
+
+    __slots__ = ("_opened_ns", "sent_bytes", "served")
+
+    def __init__(self) -> None:
+        self._opened_ns = now_ns()
+        self.served = self.sent_bytes = 0
+
+    def answered(self, request_bytes: int) -> None:
+        self.served += 1
+        self.sent_bytes += request_bytes
+
+    def allows(self, request_bytes: int, most_requests: int | None, most_bytes: int = MOST_BYTES) -> bool:
+        """Whether the stream may carry a request of so many bytes more; a young one that has served none takes any."""
+        if now_ns() - self._opened_ns > OLDEST_NS or (most_requests is not None and self.served >= most_requests):
+            return False
+        return not self.served or self.sent_bytes + request_bytes <= most_bytes
+
+
+class Stream(tuple[Link, int]):
+    """(Link, stream id)."""
+
+    wear: Wear
+
+    @classmethod
+    def opened(cls, link: Link, stream_id: int) -> Stream:
+        stream = cls((link, stream_id))
+        stream.wear = Wear()
+        return stream
+
 
 _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
@@ -26,7 +78,7 @@ class TooManyFilesError(LinkError):
 
 class Pool:
     """A stream whose request completed serves the next one, the last used first, until it has carried as much as a proxy may allow
-    (stream.py) or `requests_per_stream`; after any other end it is dropped.
+    (`Wear`) or `requests_per_stream`; after any other end it is dropped.
 
     To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
     would show it as latency of the server.

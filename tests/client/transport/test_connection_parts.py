@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from trtbench.client.http2.keepalive import Keepalive
+from trtbench.client.transport.connection_parts import Keepalive
 from trtbench.system.clock import NS_PER_S
 
 S = NS_PER_S
