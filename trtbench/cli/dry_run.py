@@ -11,7 +11,7 @@ from rich.table import Table
 
 from trtbench.engine.build import check_spec
 from trtbench.engine.spec import EngineProvider, EngineSpec
-from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.run.resolve.capacity import doubts
 from trtbench.run.resolve.engines import distinct, specs_of
 from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs

@@ -1,27 +1,64 @@
-"""Drawing a Plan from seeds.
+"""Drawing a Plan from seeds, or from a trace.
 
 Each dimension (arrivals, lengths, prompts, sampling) has its own seed, and each stage its own stream of it: changing one dimension
 or adding a stage leaves the rest as it was, and a longer stage begins like the shorter one.
+
+A phase that replays a trace has its arrivals, its lengths of prompts, and the common beginnings that its hash ids give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from trtbench.plan.phases import draw_offsets, draw_users, fit_units, with_think_times
-from trtbench.plan.plan import Phase, Plan, StagePlan
+from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.plan.plan_size import check_plan_size
 from trtbench.plan.prompts import StagePrompts
+from trtbench.plan.rng import MAX_SEED, random_stream
 from trtbench.plan.sources.datasets import Datasets, open_datasets
 from trtbench.plan.sources.left_out import LeftOut
-from trtbench.plan.sources.prompt_source import PromptSource
-from trtbench.plan.sources.trace import TracedRequest, load_trace
-from trtbench.plan.trace_replay import draw_replay
+from trtbench.plan.sources.prompt_source import PromptSource, TokenIds
+from trtbench.plan.sources.trace import TracedRequest, load_trace, trace_offsets
 from trtbench.scenario.load.stage import Stage
-from trtbench.scenario.scenario import Scenario
+from trtbench.scenario.scenario import Scenario, Seeds
 from trtbench.tasks.registry import TASKS
+
+
+def draw_replay(stage: Stage, warmup: bool, trace: Sequence[TracedRequest], seeds: Seeds, source: PromptSource) -> Phase:
+    """A warm-up replays the beginning of the trace with tokens of its own."""
+    requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
+    offsets = trace_offsets(trace, stage.speed, requests, duration_s)
+    return Phase(stage, warmup, _draw_prompts(stage, warmup, trace[: len(offsets)], seeds, source), 0, offsets)
+
+
+def _draw_prompts(
+    stage: Stage, warmup: bool, trace: Sequence[TracedRequest], seeds: Seeds, source: PromptSource
+) -> tuple[PlannedPrompt, ...]:
+    """One prompt a request. A block of tokens follows from its hash id, the seed, the stage and the phase alone."""
+    random = random_stream("prompts", seeds.prompts, stage, warmup)
+    blocks: dict[int, TokenIds] = {}
+
+    def block(hash_id: int, tokens: int) -> TokenIds:
+        if hash_id not in blocks:
+            blocks[hash_id] = source.draw(tokens, random_stream(f"block {hash_id}", seeds.prompts, stage, warmup))
+        return blocks[hash_id]
+
+    def ids(request: TracedRequest) -> TokenIds:
+        if request.input_ids is not None:
+            return request.input_ids
+        if not request.hash_ids:
+            return source.draw(request.input_tokens, random)
+        own_tokens = max(0, request.input_tokens - len(request.hash_ids) * request.block_tokens)
+        own = [source.draw(own_tokens, random)] if own_tokens else []
+        return np.concatenate([*(block(one, request.block_tokens) for one in request.hash_ids), *own])[: request.input_tokens]
+
+    sampling = random_stream("sampling", seeds.sampling, stage, warmup).integers(MAX_SEED, size=len(trace)).tolist()
+    return tuple(PlannedPrompt(ids(request), request.output_tokens, seed) for request, seed in zip(trace, sampling, strict=True))
+
 
 Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
 """By file and block size."""

@@ -5,14 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trtbench.plan.draws.arrivals import Offsets, burst_offsets, due_offsets
-from trtbench.plan.draws.rates import RateProfile
-from trtbench.plan.draws.rng import random_stream
-from trtbench.plan.draws.think_times import think_ns
-from trtbench.plan.draws.user_schedule import user_windows
+import numpy as np
+
+from trtbench.plan.arrivals import Floats, Offsets, RateProfile, burst_offsets, due_offsets
 from trtbench.plan.plan import PlannedPrompt
+from trtbench.plan.rng import random_stream, think_ns
 from trtbench.scenario.load.ramp import Ramp, UserRamp
 from trtbench.scenario.load.stage import Stage
+from trtbench.system.clock import NS_PER_S
+
+
+def user_windows(first: int, last: int, steps: int | None, over_s: float) -> Offsets:
+    """(enter, leave) of each user, nanoseconds from the start, -1: stays; shape [users, 2].
+
+    From `first` users to `last` over `over_s`: in a line, where the k-th change comes when the line is at k - 1/2, so that the mean is
+    that of the line; or on `steps` levels held equally long. The last to enter leave first.
+    """
+    changes_ns = np.rint(_changes_s(first, last, steps, over_s) * NS_PER_S).astype(np.int64)
+    windows = np.full((max(first, last), 2), (0, -1), np.int64)
+    if last > first:
+        windows[first:, 0] = changes_ns
+    else:
+        windows[last:, 1] = changes_ns[::-1]
+    return windows
+
+
+def _changes_s(first: int, last: int, steps: int | None, over_s: float) -> Floats:
+    """When the number of users changes by one, not decreasing; shape [abs(last - first)]."""
+    changes = abs(last - first)
+    if steps is None:
+        return np.asarray((np.arange(changes) + 0.5) * (over_s / changes), np.float64)
+    levels = np.floor(np.linspace(first, last, steps) + 0.5).astype(np.int64)
+    return np.repeat(np.arange(1, steps, dtype=np.float64) * (over_s / steps), np.abs(np.diff(levels)))
 
 
 def draw_offsets(stage: Stage, warmup: bool, seed: int) -> Offsets | None:

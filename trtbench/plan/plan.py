@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from trtbench.errors import UserError, naming
-from trtbench.plan.draws.arrivals import Offsets
+from trtbench.plan.arrivals import Offsets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import TokenIds
 from trtbench.rundir import read_lines

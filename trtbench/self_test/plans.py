@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trtbench.plan.draws.arrivals import Offsets
+from trtbench.plan.arrivals import Offsets
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.scenario.load.stage import Stage
 from trtbench.system.clock import NS_PER_S

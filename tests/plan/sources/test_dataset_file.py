@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.plan.sources.dataset_file import read_dataset
 from trtbench.plan.sources.dataset_row import RawTurn
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.prompt_source import WorkloadError
 from trtbench.system.input_file import MOST_ROW_BYTES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.errors import UserError
 from trtbench.plan.plan_size import check_plan_size
-from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.run.resolve.preflight import check_open_files
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trtbench.engine.checkpoint import model_facts
-from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.request_kind import Dataset, RequestKind

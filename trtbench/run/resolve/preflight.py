@@ -18,7 +18,7 @@ from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.refusals import no_paged_context
 from trtbench.load.worker_pool_size import workers_for_streams
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
-from trtbench.plan.sources.dataset_file import read_dataset
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
 from trtbench.run.resolve.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
 from trtbench.run.resolve.devices import Devices, check_devices, named_devices

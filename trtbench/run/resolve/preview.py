@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trtbench.plan.draws.arrivals import mean_rate
-from trtbench.plan.draws.rates import RateProfile
+from trtbench.plan.arrivals import RateProfile, mean_rate
 from trtbench.plan.phases import rate_profile
 from trtbench.plan.plan_size import PlanSize, plan_size
 from trtbench.plan.sources.trace import read_trace, trace_offsets
