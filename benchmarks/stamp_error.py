@@ -18,13 +18,12 @@ from pathlib import Path
 
 from trtbench.client.kserve.client import WireClient
 from trtbench.client.kserve.target import inspect_target
-from trtbench.load.attempts import Attempts
+from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
-from trtbench.load.stop import StopSignal
+from trtbench.load.tally import Recorder
 from trtbench.plan.plan import Plan
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from trtbench.client.protocol import Limits
-from trtbench.load.attempts import Attempts
+from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator, PhaseResult
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
-from trtbench.load.stop import StopSignal
+from trtbench.load.tally import Recorder
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, PlannedPrompt
 from trtbench.plan.sources.prompt_source import UniformPrompts

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.load.steadiness import Steadiness
+from trtbench.load.load_phases import Steadiness
 from trtbench.scenario.scenario import Stability
 
 SECOND_NS = 1_000_000_000

@@ -1,17 +1,50 @@
-"""Alarm: wakes coroutines at absolute instants, to some tens of microseconds.
+"""DeadlineTimer: wakes coroutines at absolute instants, to some tens of microseconds.
 
-The timers of asyncio and uvloop go by whole milliseconds. A timerfd goes by the kernel's own high-resolution timer, on the very clock of
-the run, and is one more file for the loop to wait for: no turn of the loop is spent on waiting.
+The timers of asyncio and uvloop go by whole milliseconds. A timerfd (AbsoluteTimer) goes by the kernel's own high-resolution timer, on
+the very clock of the run, and is one more file for the loop to wait for: no turn of the loop is spent on waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 from heapq import heappop, heappush
 from itertools import count
 
-from trtbench.load.absolute_timer import AbsoluteTimer
-from trtbench.system.clock import now_ns
+from trtbench.system.clock import NS_PER_S, now_ns
+
+_CLOCK_MONOTONIC = 1
+_TFD_TIMER_ABSTIME = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Itimerspec(ctypes.Structure):
+    """timerfd_settime(2): interval and first expiry, each in seconds and nanoseconds."""
+
+    _fields_ = tuple((name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns"))
+
+
+class AbsoluteTimer:
+    """A Linux timerfd, exact to the kernel's high-resolution timers. OSError where there is none. Python has its own from 3.13 on."""
+
+    def __init__(self) -> None:
+        self._fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._spec = _Itimerspec()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self, instant_ns: int) -> None:
+        """Replaces the instant set before, and makes the file unreadable until then; 0: for good."""
+        self._spec.value_s, self._spec.value_ns = divmod(instant_ns, NS_PER_S)
+        if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 class Alarm:

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
-from trtbench.load.attempts import Attempts
+from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import Alarm
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share, users
-from trtbench.load.stop import StopSignal
-from trtbench.load.tally import Account
+from trtbench.load.tally import Account, Recorder
 from trtbench.plan.plan import Phase
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns, seconds_ns

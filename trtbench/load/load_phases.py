@@ -1,23 +1,59 @@
-"""The load experiment: every stage of a plan against one running deployment."""
+"""The load experiment: every stage of a plan against one running deployment, to its end or until its figures are steady."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any, Literal
 
 from trtbench.load.generator import PhaseResult
-from trtbench.load.steadiness import Steadiness
+from trtbench.load.share import workers_for_cores, workers_for_streams
 from trtbench.load.worker_pool import Crew
-from trtbench.load.worker_pool_size import workers_for_cores, workers_for_streams
 from trtbench.plan.plan import Plan, StagePlan
 from trtbench.rundir.records import StageWindow
 from trtbench.scenario.scenario import Stability, Stop
 from trtbench.system.clock import now_ns, seconds_ns
 from trtbench.telemetry.borders import Border
+
+
+class Steadiness:
+    """Windows of equal length from `start_ns` on; a request falls into the one in which it was done.
+
+    Steady: over the last `rule.windows` whole windows neither the rate of completions nor the p99 of latency (nearest rank, of however
+    many there are) is further than `rule.ratio` from its mean over those windows.
+    """
+
+    def __init__(self, rule: Stability, start_ns: int) -> None:
+        self._rule, self._start_ns = rule, start_ns
+        self._window_ns = seconds_ns(rule.window_s)
+        self._latencies_ns: defaultdict[int, list[int]] = defaultdict(list)
+
+    def add(self, finished: Iterable[tuple[int, int]]) -> None:
+        """(done_ns, latency_ns) of completed requests."""
+        for done_ns, latency_ns in finished:
+            self._latencies_ns[(done_ns - self._start_ns) // self._window_ns].append(latency_ns)
+
+    def reached(self, until_ns: int) -> bool:
+        """Judged by the windows that were over at `until_ns`; every request done before it must have been added."""
+        over = (until_ns - self._start_ns) // self._window_ns
+        last = [self._latencies_ns.get(window, []) for window in range(over - self._rule.windows, over)]
+        if over < self._rule.windows or not all(last):
+            return False
+        return self._close([len(window) for window in last]) and self._close([_p99(window) for window in last])
+
+    def _close(self, values: Sequence[int]) -> bool:
+        mean = sum(values) / len(values)
+        return all(abs(value - mean) <= self._rule.ratio * mean for value in values)
+
+
+def _p99(latencies_ns: list[int]) -> int:
+    return sorted(latencies_ns)[ceil(0.99 * len(latencies_ns)) - 1]
+
 
 BeforeStage = Callable[[str, Callable[[], bool]], Coroutine[Any, Any, None]]
 """Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""

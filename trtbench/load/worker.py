@@ -21,20 +21,46 @@ from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import Target
 from trtbench.client.protocol import Client, ConnectError
 from trtbench.errors import UserError
-from trtbench.load.attempts import Attempts
+from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import Alarm
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.progress import LoadProgress
-from trtbench.load.recorder import Recorder
 from trtbench.load.share import Share
-from trtbench.load.stop import StopSignal
-from trtbench.load.worker_health import Vitals
+from trtbench.load.tally import Recorder
 from trtbench.plan.plan import Phase, Plan
-from trtbench.rundir import LineWriter
+from trtbench.rundir import LineWriter, sample_row
+from trtbench.rundir.records import Sample
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
-from trtbench.system.clock import cpu_ns
+from trtbench.system.clock import cpu_ns, now_ns
 from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
+
+
+class Vitals:
+    """Appends `client_loop_lag_ns` and `client_gc_pause_ns` (the interval's largest) and `client_worker_cpu_cores`, labelled by worker."""
+
+    def __init__(self, writer: LineWriter, worker: int) -> None:
+        self._writer, self._label = writer, str(worker)
+        self._lag_ns = self._pause_ns = 0
+        self._at_ns, self._cpu_ns = now_ns(), cpu_ns()
+
+    def lag(self, lag_ns: int) -> None:
+        self._lag_ns = max(self._lag_ns, lag_ns)
+
+    def pause(self, pause_ns: int) -> None:
+        self._pause_ns = max(self._pause_ns, pause_ns)
+
+    def sample(self) -> None:
+        """Write what there was since the last time."""
+        at_ns, used_ns = now_ns(), cpu_ns()
+        cores = (used_ns - self._cpu_ns) / max(at_ns - self._at_ns, 1)
+        readings = {"client_loop_lag_ns": self._lag_ns, "client_gc_pause_ns": self._pause_ns, "client_worker_cpu_cores": cores}
+        self._writer.write(*(sample_row(Sample(at_ns, name, self._label, value)) for name, value in readings.items()))
+        self._lag_ns, self._pause_ns, self._at_ns, self._cpu_ns = 0, 0, at_ns, used_ns
+
+    def close(self) -> None:
+        self._writer.close()
+
 
 _REPORT_S = 0.25
 _SWITCH_S = 0.0002  # the recorder's thread gives the interpreter back to the event loop within this time

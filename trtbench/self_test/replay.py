@@ -17,7 +17,7 @@ import select
 import socket
 import sys
 
-from trtbench.load.absolute_timer import AbsoluteTimer
+from trtbench.load.deadline_timer import AbsoluteTimer
 from trtbench.self_test.answer import Answer, RequestError, error_response
 from trtbench.self_test.description import STREAM_INFER, answers
 from trtbench.self_test.http2 import (

@@ -16,7 +16,7 @@ from trtbench.client.kserve.messages import NO_END_ID
 from trtbench.client.protocol import ConnectError, Limits
 from trtbench.experiments.context_limit.search import Ended, Phase, Trial, find_limits
 from trtbench.experiments.context_limit.spec import ContextLimit
-from trtbench.load.recorder import Recorder
+from trtbench.load.tally import Recorder
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.run.load_run import ServerUnderLoad, sampler_config

@@ -16,7 +16,7 @@ from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt.provider import PlanLimits
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.refusals import no_paged_context
-from trtbench.load.worker_pool_size import workers_for_streams
+from trtbench.load.share import workers_for_streams
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trtbench.load.recorder import Recorder
+from trtbench.load.tally import Recorder
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 
@@ -33,7 +33,7 @@ def test_a_kill_loses_at_most_what_came_last(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from trtbench.load.recorder import Recorder; from trtbench.rundir.records import RequestRecord\n"
+        "from trtbench.load.tally import Recorder; from trtbench.rundir.records import RequestRecord\n"
         "recorder = Recorder(Path(sys.argv[1]))\n"
         "for i in range(50): recorder.append(RequestRecord(i, 'c1', False, 0, 1, 1, 1))\n"
         "time.sleep(0.6); print('appended', flush=True); time.sleep(60)"
