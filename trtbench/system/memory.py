@@ -1,4 +1,5 @@
-"""What memory this process and those it starts may still have, and whether the kernel killed any of them for want of it.
+"""Memory: what this process and those it starts may still have, whether the kernel killed any of them for want of it, and which kind ran
+out by the words of an error or a log.
 
 The machine bounds it, and each control group from its own up to the root of the mount: in a container these are the container's
 (cgroup v2: memory.max, memory.high, memory.current; v1: memory.limit_in_bytes, memory.usage_in_bytes).
@@ -6,12 +7,41 @@ The machine bounds it, and each control group from its own up to the root of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import psutil
+
+Memory = Literal["device", "host"]
+
+_HOST = re.compile(
+    r"bad_alloc|\bMemoryError\b|cannot allocate memory|\bENOMEM\b|DefaultCPUAllocator: (?:can't|not enough)"
+    r"|(?:cudaMallocHost|cudaHostAlloc|cudaHostRegister|cuMemHostAlloc)[^\n]{0,200}(?:out of memory|memory ?allocation)",
+    re.IGNORECASE,
+)
+"""CUDA's calls for pinned memory say `out of memory` of the host's."""
+_DEVICE = re.compile(
+    r"\b(?:CUDA|HIP|cudnn)\b[^\n]{0,200}out of memory|OutOfMemoryError|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|(?:cudaMalloc|cuMemAlloc|allocateAsync)[^\n]{0,200}out of memory"
+    r"|Requested amount of GPU memory \(\d{1,20} bytes\) could not be allocated",
+    re.IGNORECASE,
+)
+
+
+def short_memory(text: str) -> Memory | None:
+    """None where the text tells of none, or only that memory ran out."""
+    if _HOST.search(text):
+        return "host"
+    return "device" if _DEVICE.search(text) else None
+
+
+def is_kv_cache_full(text: str) -> bool:
+    """Of an error: whether it says that the KV cache has, or could ever have, too few blocks."""
+    return re.search(r"kv[ _]?cache|no free blocks|can't allocate new blocks", text, re.IGNORECASE) is not None
+
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _V2_MOUNTS, _V1_MOUNT = ("", "unified"), "memory"  # under /sys/fs/cgroup; unified: where v1 and v2 stand side by side

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from trtbench.analysis.stats.window import inside
 from trtbench.rundir import Samples
 from trtbench.rundir.records import Outcome, RequestRecord
-from trtbench.system.memory_errors import Memory, is_kv_cache_full, short_memory
+from trtbench.system.memory import Memory, is_kv_cache_full, short_memory
 
 FailureClass = Literal[
     "length_rule",

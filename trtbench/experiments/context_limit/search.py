@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from trtbench.experiments.context_limit.bisection import Bisection
 from trtbench.experiments.context_limit.spec import ContextLimit
-from trtbench.system.memory import MemoryBound, OomKill
-from trtbench.system.memory_errors import Memory
+from trtbench.system.memory import Memory, MemoryBound, OomKill
 
 Phase = Literal["search", "confirm", "extreme"]
 Ended = Literal["done", "interrupted", "server_lost", "low_memory", "unserving"]

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.system.foreign_text import shown
-from trtbench.system.memory import OomKill
-from trtbench.system.memory_errors import Memory, short_memory
+from trtbench.system.memory import Memory, OomKill, short_memory
 
 LAST_LINES = 15
 _LINE_CHARACTERS = 400

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from trtbench.system.memory_errors import Memory, short_memory
+from trtbench.system.memory import Memory, short_memory
 
 _MOST_BYTES = 1 << 20
 _LINE_CHARACTERS = 300
