@@ -1,4 +1,4 @@
-"""What `trtbench build` does and prints."""
+"""What `trtbench build` does and prints; its flags are laid over an engine spec."""
 
 from __future__ import annotations
 
@@ -6,13 +6,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from trtbench.cli.commands import faults_end_in_one_line
 from trtbench.cli.dry_run import dry_build
-from trtbench.cli.flags.build import flagged_spec
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
-from trtbench.engine.spec import BuildLog
-from trtbench.errors import in_one_line
+from trtbench.engine.spec import BuildLog, EngineSpec
+from trtbench.errors import UserError, in_one_line
+from trtbench.scenario.parts.wording import worded
 from trtbench.system.foreign_text import harmless
+
+
+def flagged_spec(spec: EngineSpec, dtype: str | None, provider: str | None, build: dict[str, Any]) -> EngineSpec:
+    """`spec` with what the flags name in its place; UserError naming the flag when the two make no engine."""
+    given = {key: value for key, value in build.items() if value is not None and key != "plugins"}
+    if build.get("plugins"):
+        given["plugins"] = spec.build.plugins | dict(map(_plugin, build["plugins"]))
+    over = {key: value for key, value in (("dtype", dtype), ("provider", provider)) if value}
+    keys = spec.model_dump(exclude_defaults=True) | over
+    try:
+        return EngineSpec.model_validate(keys | {"build": spec.build.asked | given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {worded(first, EngineSpec)}") from error
+
+
+def _plugin(flag: str) -> tuple[str, str]:
+    name, equals, value = flag.partition("=")
+    if not equals or not value:
+        raise UserError(f"--plugin {flag}: write NAME=VALUE, as gemm_plugin=float16")
+    return name, value
 
 
 def build_command(

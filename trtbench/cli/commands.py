@@ -18,9 +18,9 @@ from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
 from trtbench.cli.dry_run import about, dry_bench
 from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.cli.flags.files import check_files
 from trtbench.cli.flags.headers import without_values
-from trtbench.cli.flags.plan_bound import check_plan
 from trtbench.cli.reporting import report_run
 from trtbench.client.kserve.target import inspect_target
 from trtbench.engine.build import PROVIDERS
@@ -29,12 +29,16 @@ from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.errors import UserError, in_one_line
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker_handle import WorkerError
+from trtbench.plan.plan_size import check_plan_size
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.prompt_source import CorpusPrompts, UniformPrompts
 from trtbench.run.bench import bench
 from trtbench.run.execute import RunOutcome, restore_left_gpus, resume, serve_and_bench
+from trtbench.run.resolve.preflight import check_open_files
 from trtbench.run.resolve.preview import preview
 from trtbench.run.serve import serve
 from trtbench.scenario.load.headers import metadata_of
+from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import find_scenario, load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import find_tritonserver, libpython
@@ -44,6 +48,19 @@ from trtbench.system.foreign_text import harmless
 from trtbench.system.interrupts import Ending, came, exit_code, signals_end_in_their_codes
 from trtbench.telemetry.page_check import check_page
 from trtbench.telemetry.sampler import SamplerError
+
+
+def check_plan(scenario: Scenario) -> None:
+    """UserError, by the names of the flags, for a plan that is too large and for an --input-file that cannot be read."""
+    for kind in scenario.workload.kinds.values():
+        if kind.dataset:
+            read_dataset(kind.dataset.path)
+    try:
+        check_plan_size(scenario, scenario.load)
+        check_open_files(scenario)
+    except ScenarioError as error:
+        raise UserError(in_flags(str(error), BENCH_FLAGS)) from error
+
 
 INVALID_RUN = 4
 """Exit code of a run that came to its end and whose figures cannot be used."""

@@ -15,11 +15,9 @@ from typing import Any
 import click
 
 from trtbench import __version__
-from trtbench.cli.examples import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES
 from trtbench.cli.flags.translation import TranslatedCommand, value_fault, with_typed_names
-from trtbench.cli.flags.types import Place, PlaceName, Real, Text, Whole
-from trtbench.cli.options_bench import bench_options
-from trtbench.cli.options_build import build_options
+from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
+from trtbench.cli.options import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES, bench_options, build_options
 from trtbench.errors import UserError, in_one_line
 from trtbench.system.foreign_text import harmless
 

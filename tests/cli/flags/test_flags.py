@@ -7,10 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from trtbench.cli import commands, main
-from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.commands import check_plan
+from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, goodput_limits, metrics_address, model_version
 from trtbench.cli.flags.files import check_can_write, check_files
-from trtbench.cli.flags.goodput import limits
-from trtbench.cli.flags.plan_bound import check_plan
 from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
 from trtbench.scenario.load.stage import Stage
@@ -232,7 +231,7 @@ def test_a_number_that_is_no_key_of_a_scenario_has_its_bounds_at_the_flag(argume
     ],
 )
 def test_limits_as_tools_write_them(given: tuple[str, ...], found: dict[str, float]) -> None:
-    assert limits(given) == pytest.approx(found)
+    assert goodput_limits(given) == pytest.approx(found)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +254,7 @@ def test_limits_as_tools_write_them(given: tuple[str, ...], found: dict[str, flo
 )
 def test_what_is_no_limit_is_refused(given: tuple[str, ...], says: str) -> None:
     with pytest.raises(UserError) as caught:
-        limits(given)
+        goodput_limits(given)
     assert says in str(caught.value)
     assert len(str(caught.value)) < 500
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from trtbench.cli import build, commands
 from trtbench.cli import main as cli
 from trtbench.cli.flags.foreign import BENCH, BUILD, OF_COMMAND, Foreign
-from trtbench.cli.flags.foreign_values import duration, levels
+from trtbench.cli.flags.values import duration, levels
 from trtbench.cli.main import main
 
 PAGE = Path(__file__).parents[3] / "docs" / "coming-from.md"

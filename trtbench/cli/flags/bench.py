@@ -1,17 +1,17 @@
-"""From `trtbench bench`'s flags, named as the field names them, to a Scenario."""
+"""From the flags of `trtbench bench`, named as the field names them, to a Scenario; `--goodput` as vLLM, aiperf and genai-perf write it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
-from trtbench.cli.flags.goodput import limits
 from trtbench.cli.flags.headers import headers_of
 from trtbench.cli.flags.load import stages
-from trtbench.cli.flags.numbers import whole_number
+from trtbench.cli.flags.values import whole_number
 from trtbench.client.transport.address import host_and_port
 from trtbench.errors import UserError
 from trtbench.scenario.parts.part import ScenarioError
@@ -19,6 +19,54 @@ from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario, Seeds
 from trtbench.system.foreign_text import shown
 from trtbench.tasks.registry import TASKS
+
+_KEYS = {
+    "ttft": "ttft_ms",
+    "time_to_first_token": "ttft_ms",
+    "itl": "itl_ms",
+    "inter_token_latency": "itl_ms",
+    "tpot": "tpot_ms",
+    "time_per_output_token": "tpot_ms",
+    "e2e": "e2e_latency_ms",
+    "e2el": "e2e_latency_ms",
+    "e2e_latency": "e2e_latency_ms",
+    "request_latency": "e2e_latency_ms",
+}
+_MS = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001}
+_LIMIT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[:=](\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(ms|us|s)?", re.ASCII)
+_FORM = "write NAME:MILLISECONDS, as ttft:500, or with a unit, ttft:0.5s"
+_SHOWN = 60
+
+
+def goodput_limits(given: Sequence[str]) -> dict[str, float]:
+    """Milliseconds by the key of `slo`, of every `--goodput`; UserError for what is no limit, or two limits on one latency."""
+    found: dict[str, float] = {}
+    for name, key, limit_ms in (_limit(word) for text in given for word in _words(text)):
+        if key in found:
+            raise UserError(f"--goodput: {name} has two limits, {found[key]:g} and {limit_ms:g} ms; give one")
+        found[key] = limit_ms
+    return found
+
+
+def _words(text: str) -> Iterator[str]:
+    """NAME:VALUE pairs, with blanks or commas between them and blanks round the colon."""
+    words = re.sub(r"\s*([:=])\s*", r"\1", text.replace(",", " ")).split()
+    if not words:
+        raise UserError(f"--goodput {text!r}: has no limit; {_FORM}, or leave the flag out")
+    yield from words
+
+
+def _limit(word: str) -> tuple[str, str, float]:
+    name = re.split("[:=]", word)[0]
+    key = _KEYS.get(name.lower().replace("-", "_").removesuffix("_ms"))
+    if key is None:
+        why = "; throughput is not a latency: a limit of N tokens/s is tpot:1000/N" if "throughput" in name else ""
+        raise UserError(f"--goodput {word[:_SHOWN]}: {name[:_SHOWN]} is none of {', '.join(_KEYS)}{why}")
+    found = _LIMIT.fullmatch(word)
+    if found is None:
+        raise UserError(f"--goodput {word[:_SHOWN]}: {_FORM}")
+    return name, key, float(found[2]) * _MS[found[3] or ""]
+
 
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
 _METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
@@ -37,7 +85,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "task": flags["task"],
         "load": stages(flags),
         "workload": _workload(flags),
-        "slo": limits(flags["goodput"]),
+        "slo": goodput_limits(flags["goodput"]),
         "stop": {"timeout_s": flags["request_timeout"]},
         "client": _client(flags),
         "seeds": dict.fromkeys(Seeds.model_fields, seed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trtbench.cli.flags.numbers import numbers, whole_numbers
+from trtbench.cli.flags.values import numbers, whole_numbers
 from trtbench.errors import UserError
 from trtbench.system.foreign_text import shown
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from trtbench.cli.flags.foreign import OF_COMMAND, SCENARIO_COMMANDS, Foreign
-from trtbench.cli.flags.foreign_values import READERS
+from trtbench.cli.flags.values import READERS
 from trtbench.errors import UserError
 
 RENAMED = "trtbench.renamed"

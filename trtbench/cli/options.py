@@ -1,4 +1,7 @@
-"""The flags of `trtbench bench`: the field's names, and what each defaults to."""
+"""The flags of `trtbench bench` and `trtbench build`, what each defaults to, and the examples that `--help` shows.
+
+The flags of `bench` have the field's names; those of `build` are keys of a spec's `build:`. A test runs each example with `--dry-run`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,36 @@ from typing import Any
 import click
 
 from trtbench.cli.flags.translation import ManyWords
-from trtbench.cli.flags.types import INT32_MAX, Place, Real, Seconds, Text, Whole
+from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 
-_OPTIONS = (
+BENCH_EXAMPLES = """\b
+Examples:
+  trtbench bench -u localhost:8001 -m tensorrt_llm --concurrency 1,4,16 --request-count 64
+  trtbench bench -u localhost:8001 -m tensorrt_llm --request-rate 2,4 --isl 512 --osl 64:256
+  trtbench bench -u localhost:8001 -m tensorrt_llm --request-rate 8 --max-concurrency 16 --request-count 200
+  trtbench bench -u localhost:8001 -m tensorrt_llm --goodput ttft:500 tpot:50 --benchmark-duration 60
+  trtbench bench -u localhost:8001 -m tensorrt_llm --metrics-url localhost:8002/metrics --random-seed 7
+
+\b
+Flags of perf_analyzer, genai-perf, aiperf, vllm bench serve, trtllm-bench, Locust, wrk and hey
+are understood where they mean the same: docs/coming-from.md.
+"""
+
+RUN_EXAMPLES = """\b
+Examples:
+  trtbench serve-and-bench quickstart
+  trtbench serve-and-bench quickstart --set load.0.requests=20 --set engines=[int8]
+"""
+
+BUILD_EXAMPLES = """\b
+Examples:
+  trtbench build smollm2-135m --dtype int8
+"""
+
+
+_BENCH_OPTIONS = (
     click.option("--url", required=True, type=Text(), metavar="HOST:PORT", help="The server's gRPC endpoint; grpcs://HOST:PORT for TLS."),
     click.option(
         "--model", required=True, type=Text(), help="A model with TensorRT-LLM's tensor names, streaming (decoupled); or an encoder."
@@ -118,6 +146,40 @@ _OPTIONS = (
 
 
 def bench_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
+    for option in reversed(_BENCH_OPTIONS):
+        command = option(command)
+    return command
+
+
+_BUILD_OPTIONS = (
+    click.option("--kv-dtype", type=click.Choice(["auto", "int8", "fp8"]), help="KV cache the engine is built for. Default: 16 bit."),
+    click.option("--max-batch-size", type=Whole(), help="Most sequences at once. TensorRT-LLM's default: 2048."),
+    click.option("--max-input-len", type=Whole(), help="Longest prompt; packed input ignores it."),
+    click.option("--max-seq-len", type=Whole(), help="Longest prompt and output. Default: the model's positions."),
+    click.option("--max-num-tokens", type=Whole(), help="Most tokens in one step. TensorRT-LLM's default: 8192."),
+    click.option("--tp", type=Whole(), help="Tensor parallelism."),
+    click.option("--pp", type=Whole(), help="Pipeline parallelism."),
+    click.option("--kv-block-tokens", type=Whole(), help="Tokens of a KV block (tokens_per_block)."),
+    click.option("--paged-context-fmha/--no-paged-context-fmha", default=None, help="For KV reuse and chunked prefill."),
+    click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=Text(),
+        metavar="NAME=VALUE",
+        help="A plugin flag of trtllm-build, as gemm_plugin=float16.",
+    ),
+    click.option("--workers", type=Whole(), help="Ranks built at once."),
+    click.option("--dummy-weights", is_flag=True, default=None, help="Random weights: an engine to measure speed with."),
+    click.option("--route", type=click.Choice(["auto", "llm_api", "trtllm_build"]), help="Default: the LLM API for one GPU."),
+    click.option("--smoothquant", type=click.Choice(["modelopt", "plugin"]), help="How int8-sq is made. Default: modelopt."),
+    click.option("--calibration-dir", type=Place(), help="Directory with train.jsonl; default: trtbench's texts."),
+    click.option("--calibration-samples", type=Whole(), help="Texts to calibrate on."),
+    click.option("--engine-dir", type=Place(), help="Adopt this finished TensorRT-LLM engine after checking it."),
+)
+
+
+def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_BUILD_OPTIONS):
         command = option(command)
     return command

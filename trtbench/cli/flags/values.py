@@ -1,19 +1,101 @@
-"""What click reads the values of our flags as: numbers and paths whose faults are found before a command begins.
+"""What the values of our flags are read as: numbers, lists and paths, whose faults are found before a command begins.
 
-Bounds that a scenario has too stand in its fields; those here are of flags that are no key of one.
+Values as other tools write them are turned into our form. Bounds that a scenario has too stand in its fields; those here are of flags
+that are no key of one.
 """
 
 from __future__ import annotations
 
 import errno
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from trtbench.cli.flags.foreign_values import DURATION, duration
-from trtbench.cli.flags.numbers import REAL, WHOLE
+from trtbench.errors import UserError
+from trtbench.system.foreign_text import shown
+
+MOST_LEVELS = 64
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", re.ASCII)
+DURATION = re.compile(rf"(?:{_AMOUNT.pattern}){{1,4}}", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+def duration(flag: str, text: str) -> str:
+    """Seconds of `30`, `30s`, `500ms`, `2m`, `1m30s` or `1h`."""
+    if _NUMBER.fullmatch(text):
+        return f"{float(text):.10g}"
+    if not DURATION.fullmatch(text):
+        raise UserError(f"{flag} {text[:60]}: not a duration; write seconds, as 30, or 30s, 2m, 1h")
+    return f"{sum(float(amount) * _SECONDS[unit] for amount, unit in _AMOUNT.findall(text)):.10g}"
+
+
+def levels(flag: str, text: str) -> str:
+    """`1,3,5,7` of perf_analyzer's START:END:STEP, `1:8:2`; END and STEP may be left out, the last level is at most END."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(_NUMBER.fullmatch(part) for part in parts):
+        raise UserError(f"{flag} {text[:60]}: write START:END:STEP, as 1:8:2")
+    start = float(parts[0])
+    end = float(parts[1]) if len(parts) > 1 else start
+    step = float(parts[2]) if len(parts) > 2 else 1.0
+    if end == 0:
+        raise UserError(
+            f"{flag} {text}: an END of 0 searches without end; name the last level, as {start:g}:{max(start, 1) * 8:g}:{step:g}"
+        )
+    if end < start or step <= 0:
+        raise UserError(f"{flag} {text}: END must be at least START and STEP above 0, as 1:8:2")
+    count = int((end - start) / step + 1e-9) + 1
+    if count > MOST_LEVELS:
+        raise UserError(f"{flag} {text}: {count} levels, at most {MOST_LEVELS} are possible; raise STEP")
+    return ",".join(f"{start + number * step:.10g}" for number in range(count))
+
+
+READERS: dict[str, Callable[[str, str], str]] = {"duration": duration, "range": levels, "rates": levels}
+
+
+WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
+_MOST_LEVELS = 64
+
+
+def whole_number(flag: str, text: str, typed: str | None = None) -> int:
+    """`text`, a part of what was `typed` for the flag; UserError, with all of it, when it is no whole number."""
+    if not WHOLE.fullmatch(text.strip()):
+        raise UserError(f"{flag} {shown(text if typed is None else typed)}: {_where(text, typed)}not a whole number")
+    return int(text)
+
+
+def whole_numbers(flag: str, text: str) -> list[int]:
+    return [whole_number(flag, part, text) for part in _parts(flag, text)]
+
+
+def numbers(flag: str, text: str) -> list[float]:
+    return [_number(flag, part, text) for part in _parts(flag, text)]
+
+
+def _number(flag: str, text: str, typed: str) -> float:
+    if not REAL.fullmatch(text.strip()) or not math.isfinite(float(text)):
+        raise UserError(f"{flag} {shown(typed)}: {_where(text, typed)}not a number")
+    return float(text)
+
+
+def _where(part: str, typed: str | None) -> str:
+    """Which part of the value is meant, where it has several."""
+    if typed is None or part == typed:
+        return ""
+    return f"{shown(part)} is " if part.strip() else "an empty part is "
+
+
+def _parts(flag: str, text: str) -> list[str]:
+    parts = text.split(",")
+    if len(parts) > _MOST_LEVELS:
+        raise UserError(f"{flag}: {len(parts)} levels, a stage each; at most {_MOST_LEVELS} are possible")
+    return parts
+
 
 INT32_MAX = 2**31 - 1
 _SHOWN = 60
