@@ -8,10 +8,10 @@ import pytest
 
 from tests.on_gpu.nodes import BUILD, FLAGS, Node
 from tests.on_gpu.tiny import LAYERS
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.tensorrt_llm.engine import differences, read_engine
 from trtbench.engine.tensorrt_llm.provider import examples
-from trtbench.engine.weights import parameter_count
 
 pytestmark = pytest.mark.timeout(120)
 

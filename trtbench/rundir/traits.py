@@ -27,7 +27,7 @@ class Traits:
     built_for_shapes: bool = False  # its engines take only the batch sizes and prompt lengths that they were built for
     needs_paged_context: bool = False  # chunked prefill and prefix caching are silently off in engines without paged context
     workers_beside_server: bool = False  # processes other than the server's use the same GPU
-    estimates_build_memory: bool = False  # `engine/tensorrt_llm/build_memory.py` bounds the memory of its builds
+    estimates_build_memory: bool = False  # `engine/tensorrt_llm/build_plan.py` bounds the memory of its builds
 
     def as_json(self) -> dict[str, bool]:
         return asdict(self)

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.contracts.stub import UNWRITABLE, environment, write_stub
-from tests.engine.test_weights import write_safetensors
+from tests.engine.test_checkpoint_files import write_safetensors
 from trtbench.cli import main
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm import provider

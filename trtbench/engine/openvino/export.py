@@ -12,7 +12,7 @@ from optimum.intel import OVModelForCausalLM, OVModelForFeatureExtraction
 from transformers import AutoTokenizer
 
 from trtbench.engine.checkpoint import model_facts
-from trtbench.engine.sentence_modules import sentence_modules
+from trtbench.engine.checkpoint_files import sentence_modules
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
 

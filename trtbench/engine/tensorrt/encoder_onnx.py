@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from trtbench.engine.sentence_modules import sentence_modules
+from trtbench.engine.checkpoint_files import sentence_modules
 
 OPSET = 19  # the first whose QuantizeLinear takes FP16
 _OWN_MASK = ("mpnet",)  # model types that take no mask of four dimensions

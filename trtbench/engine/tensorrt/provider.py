@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
+from trtbench.engine.checkpoint_files import sentence_modules
 from trtbench.engine.child import run_logged, scratch_beside
-from trtbench.engine.sentence_modules import sentence_modules
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt.runtime import other_version
 from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer

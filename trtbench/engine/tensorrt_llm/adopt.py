@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import file_sha256
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm.engine import TrtLlmEngine, differences, of_files, read_engine
 from trtbench.engine.tensorrt_llm.versions import installed
-from trtbench.engine.weights import parameter_count
 from trtbench.rundir.traits import Traits
 from trtbench.tasks.generate import GENERATE
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.spec import EngineError, EngineSpec, ModelFacts
-from trtbench.engine.tensorrt_llm.build_memory import engine_bytes
-from trtbench.engine.tensorrt_llm.build_plan import LIMITS
+from trtbench.engine.tensorrt_llm.build_plan import LIMITS, engine_bytes
 from trtbench.engine.tensorrt_llm.quantisation import dtype_of
 from trtbench.engine.tensorrt_llm.versions import release
 from trtbench.rundir import read_json

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer
-from trtbench.engine.tensorrt_llm.hf_quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.tensorrt_llm.provider import architecture, nvidia_stack_missing
+from trtbench.engine.tensorrt_llm.quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.tensorrt_llm.refusals import no_decoder, too_old
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed
-from trtbench.engine.weights import parameter_count
 from trtbench.rundir.traits import Traits
 from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.tasks.generate import GENERATE

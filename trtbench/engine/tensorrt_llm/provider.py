@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import DEMOS
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine, finished
-from trtbench.engine.tensorrt_llm.build_log import parse_build_log
 from trtbench.engine.tensorrt_llm.build_plan import route
 from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.engine import read_engine
-from trtbench.engine.tensorrt_llm.execution import BUILD_LOG, RUNTIME_ERROR_FILE, STEPS_FILE, Execution
+from trtbench.engine.tensorrt_llm.execution import BUILD_LOG, RUNTIME_ERROR_FILE, STEPS_FILE, Execution, parse_build_log
 from trtbench.engine.tensorrt_llm.quantisation import calibrates, checkpoint_script
 from trtbench.engine.tensorrt_llm.refusals import Machine, refusals, shortages
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed, tensorrt_version
-from trtbench.engine.weights import parameter_count
 from trtbench.rundir import read_json
 from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.system.memory import memory_bounds

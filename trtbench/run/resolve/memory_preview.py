@@ -1,6 +1,6 @@
 """What builds and servers on GPUs take of memory, against what is free: known before anything is spent.
 
-Builds are estimated from above (engine/tensorrt_llm/build_memory.py), servers from below: weights and KV cache, without
+Builds are estimated from above (engine/tensorrt_llm/build_plan.py), servers from below: weights and KV cache, without
 activations and what the runtime takes besides, which only the loaded server's log tells.
 """
 
@@ -12,10 +12,10 @@ from math import ceil
 from pathlib import Path
 
 from trtbench.engine.checkpoint import DEMOS
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
-from trtbench.engine.tensorrt_llm.build_memory import engine_bytes, estimate
-from trtbench.engine.weights import parameter_count
+from trtbench.engine.tensorrt_llm.build_plan import engine_bytes, estimate
 from trtbench.run.resolve.devices import Devices, named_devices
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment

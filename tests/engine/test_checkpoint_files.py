@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import EngineError
-from trtbench.engine.tensorrt_llm.hf_quantisation import read_quantisation
-from trtbench.engine.weights import parameter_count
+from trtbench.engine.tensorrt_llm.quantisation import read_quantisation
 
 
 def write_safetensors(path: Path, shapes: dict[str, list[int]], cut: int = 0) -> None:

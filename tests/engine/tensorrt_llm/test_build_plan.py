@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.engine.tensorrt_llm.build_memory import BuildMemory, engine_bytes, estimate
+from trtbench.engine.tensorrt_llm.build_plan import BuildMemory, engine_bytes, estimate
 from trtbench.scenario.deployment.build_options import BuildOptions
 
 GIB = 1 << 30
