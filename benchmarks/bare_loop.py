@@ -11,7 +11,7 @@ from trtbench.client.http2.connection import WireConnection
 from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, decode_response, request_body, with_request_id
 from trtbench.client.kserve.target import Target
 from trtbench.scenario.workload.workload import Workload
-from trtbench.self_test.plans import prompt
+from trtbench.self_test.trial import prompt
 
 _BUFFER_BYTES = 1 << 16
 _SETTLE_S = 1.0

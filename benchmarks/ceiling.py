@@ -12,9 +12,9 @@ import asyncio
 
 from trtbench.client.kserve.target import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.measure import measure_ceiling
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.calibrator import measure_ceiling
+from trtbench.self_test.servers import ReplayProcess
 
 
 def main() -> None:

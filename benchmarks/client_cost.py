@@ -28,10 +28,9 @@ from grpc_client import grpc_cost_us
 
 from trtbench.client.kserve.target import Target, inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.drive import drive
-from trtbench.self_test.plans import closed_loop, prompt
+from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton
+from trtbench.self_test.trial import closed_loop, drive, prompt
 from trtbench.serving.server.installation import find_tritonserver
 
 RESPONSES = 64  # of one request

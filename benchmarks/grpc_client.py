@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from trtbench.client.kserve.messages import NO_END_ID, request_body
 from trtbench.client.kserve.target import Target
 from trtbench.scenario.workload.workload import Workload
-from trtbench.self_test.plans import prompt
+from trtbench.self_test.trial import prompt
 
 _SETTLE_S = 1.0
 

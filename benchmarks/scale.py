@@ -16,11 +16,9 @@ from load_workers import WorkerMemory
 
 from trtbench.client.kserve.target import Target, inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.drive import drive
-from trtbench.self_test.plans import one_request_each, prompt
-from trtbench.self_test.replay_process import ReplayProcess
-from trtbench.self_test.trial import Trial
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.servers import ReplayProcess
+from trtbench.self_test.trial import Trial, drive, one_request_each, prompt
 
 _KIB = 1024
 _FIRST_US = 3_000_000  # everything is in flight before the first response

@@ -16,10 +16,9 @@ from load_workers import WorkerMemory
 
 from trtbench.client.kserve.target import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.drive import drive
-from trtbench.self_test.plans import closed_loop, prompt
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.servers import ReplayProcess
+from trtbench.self_test.trial import closed_loop, drive, prompt
 
 RATE = 4000
 _TENTHS = 10

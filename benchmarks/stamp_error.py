@@ -28,10 +28,10 @@ from trtbench.plan.plan import Plan
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.workload.workload import Workload
-from trtbench.self_test.accuracy import Accuracy
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.plans import closed_loop, prompt
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.figures import Accuracy
+from trtbench.self_test.servers import ReplayProcess
+from trtbench.self_test.trial import closed_loop, prompt
 from trtbench.system.clock import cpu_ns, now_ns
 from trtbench.system.event_loop import new_loop, no_collections
 

@@ -11,9 +11,8 @@ from click.testing import CliRunner, Result
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.cli.main import main
 from trtbench.client.protocol import ConnectError
-from trtbench.self_test.accuracy import Accuracy, StampErrors
 from trtbench.self_test.calibrator import Calibrator
-from trtbench.self_test.figures import Calibration, Ceiling, SendLag, StreamFigures
+from trtbench.self_test.figures import Accuracy, Calibration, Ceiling, SendLag, StampErrors, StreamFigures
 from trtbench.self_test.stamp import StampError
 
 US = 1000

@@ -14,7 +14,7 @@ from trtbench.cli.main import main
 from trtbench.client.kserve.target import TargetError, inspect_target
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import DIRECTORY, MODEL
+from trtbench.self_test.answer import DIRECTORY, MODEL
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 

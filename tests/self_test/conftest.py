@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trtbench.self_test.replay_process import ReplayProcess
-from trtbench.self_test.servers import calibration_triton
+from trtbench.self_test.servers import ReplayProcess, calibration_triton
 from trtbench.serving.server.installation import TritonInstallation
 
 

@@ -8,8 +8,8 @@ from tests.support.kserve import Serving
 from trtbench.client.kserve.target import TargetError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test import calibrator
+from trtbench.self_test.answer import DIRECTORY
 from trtbench.self_test.calibrator import Calibrator, Extent
-from trtbench.self_test.description import DIRECTORY
 from trtbench.self_test.figures import Calibration
 from trtbench.serving.server.installation import InstallationError
 

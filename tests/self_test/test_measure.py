@@ -8,8 +8,8 @@ import pytest
 
 from trtbench.client.kserve.target import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.measure import REPLAY_PACE, Pace, measure_ceiling, measure_send_lag, measure_streams
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.calibrator import REPLAY_PACE, Pace, measure_ceiling, measure_send_lag, measure_streams
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from tests.support.kserve import Answer, ask, ask_all, request
 from trtbench.client.kserve.target import inspect_target
-from trtbench.self_test.description import MODEL
+from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton
 from trtbench.self_test.stamp import Stamps
 from trtbench.serving.server.installation import TritonInstallation

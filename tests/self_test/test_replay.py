@@ -18,15 +18,15 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.support.kserve import Answer, Stream, ask, ask_all, request
 from trtbench.client.kserve.target import inspect_target
-from trtbench.self_test.description import MODEL, STREAM_INFER
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.answer import MODEL, STREAM_INFER
+from trtbench.self_test.servers import ReplayProcess
 from trtbench.self_test.stamp import Stamps
 from trtbench.system.clock import now_ns
 
 pytestmark = pytest.mark.timeout(60)
 MS = 1_000_000
 PARENT = """
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.servers import ReplayProcess
 with ReplayProcess() as server:
     print(server.url, flush=True)
     input()

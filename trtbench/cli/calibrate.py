@@ -24,9 +24,8 @@ from trtbench.rundir import write_json
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part
-from trtbench.self_test.accuracy import StampErrors
 from trtbench.self_test.calibrator import FULL, QUICK, Calibrator
-from trtbench.self_test.figures import Calibration, Ceiling, SendLag, StreamFigures
+from trtbench.self_test.figures import Calibration, Ceiling, SendLag, StampErrors, StreamFigures
 from trtbench.self_test.stamp import StampError
 from trtbench.serving.server.server import ServerError
 from trtbench.system.foreign_text import harmless

@@ -1,15 +1,42 @@
-"""Answer: the responses of one request to a replay server, as frames in which only the stamp is written anew."""
+"""What a replay server answers: its model's description, as a Triton with the calibration model gives it, and the responses of a request.
+
+The responses are frames in which only the stamp is written anew.
+"""
 
 from __future__ import annotations
 
 from array import array
 
 import numpy as np
-from tritonclient.grpc import service_pb2
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 from trtbench.client.http2.frames import HEADER_BYTES
 from trtbench.self_test.http2 import message_frame
 from trtbench.self_test.stamp import BYTES, NUMBERS, write_stamp, write_stamps
+from trtbench.system import packaged_data
+
+MODEL = "calibration"
+_SERVICE = "/inference.GRPCInferenceService/"
+STREAM_INFER = _SERVICE + "ModelStreamInfer"
+DIRECTORY = packaged_data.MODEL_REPO / MODEL
+
+
+def answers() -> dict[str, bytes]:
+    """Method path -> serialised reply, for the unary calls that a client asks before it sends load."""
+    config = text_format.Parse((DIRECTORY / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    index = service_pb2.RepositoryIndexResponse()
+    index.models.add(name=MODEL, version="1", state="READY")
+    replies = {
+        "ServerLive": service_pb2.ServerLiveResponse(live=True),
+        "ServerReady": service_pb2.ServerReadyResponse(ready=True),
+        "ServerMetadata": service_pb2.ServerMetadataResponse(name="trtbench replay server"),
+        "ModelReady": service_pb2.ModelReadyResponse(ready=True),
+        "ModelConfig": service_pb2.ModelConfigResponse(config=config),
+        "RepositoryIndex": index,
+    }
+    return {_SERVICE + name: reply.SerializeToString() for name, reply in replies.items()}
+
 
 _BURST = 64  # responses in one write when there is no gap between them
 _LENGTH = array("i", [NUMBERS]).tobytes()

@@ -18,8 +18,7 @@ import socket
 import sys
 
 from trtbench.load.deadline_timer import AbsoluteTimer
-from trtbench.self_test.answer import Answer, RequestError, error_response
-from trtbench.self_test.description import STREAM_INFER, answers
+from trtbench.self_test.answer import STREAM_INFER, Answer, RequestError, answers, error_response
 from trtbench.self_test.http2 import (
     GRPC_PREFIX_BYTES,
     HalfClosed,

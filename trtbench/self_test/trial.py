@@ -1,11 +1,31 @@
-"""Trial: what one load against a calibration server gave, and what it cost."""
+"""Trial: one load against a calibration server, what it gave and what it cost.
+
+Its plan is of prompts that carry the schedule which the server follows. The load generator as it is sends it: in worker processes,
+recording as it goes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from trtbench.client.kserve.messages import NO_END_ID
+from trtbench.client.kserve.target import Target
+from trtbench.load.progress import LoadProgress
+from trtbench.load.worker import WorkerConfig
+from trtbench.load.worker_pool import Crew
+from trtbench.plan.arrivals import Offsets
+from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
+from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.workload.workload import Workload
+from trtbench.system.clock import NS_PER_S
+from trtbench.system.leftovers import temporary_directory
 
 
 @dataclass(frozen=True)
@@ -32,3 +52,77 @@ class Trial:
     @property
     def failures(self) -> list[RequestRecord]:
         return [record for record in self.records if record.outcome is not Outcome.COMPLETED]
+
+
+_MOST_US = 2**31 - 1
+_WARMUP_GAP_NS = 1_000_000
+
+
+def prompt(first_us: int, gap_us: int, responses: int) -> PlannedPrompt:
+    """Ask for the first response after `first_us`, each further one `gap_us` later; a gap of 0: as fast as the socket takes them."""
+    if not (0 <= first_us <= _MOST_US and 0 <= gap_us <= _MOST_US):
+        raise ValueError(f"delays of {first_us} and {gap_us} us do not fit 31 bits")
+    return PlannedPrompt(np.array([first_us, gap_us], np.int32), responses, seed=0)
+
+
+_WARMUP = prompt(1000, 1000, 4)
+
+
+def closed_loop(streams: int, asks: tuple[PlannedPrompt, ...], duration_s: float) -> Plan:
+    """So many streams, each with its next request, of `asks` in turn, as soon as the one before is done."""
+    return _plan(Stage(concurrency=streams, duration_s=duration_s, warmup_requests=streams), asks)
+
+
+def one_request_each(streams: int, ask: PlannedPrompt) -> Plan:
+    """So many streams at once, and no more after."""
+    return _plan(Stage(concurrency=streams, requests=streams, warmup_requests=streams), (ask,) * streams)
+
+
+def poisson(rate: float, ask: PlannedPrompt, duration_s: float) -> Plan:
+    """`rate` x `duration_s` requests after exponential gaps; before them as many as one second has, up to 100, to warm up."""
+    requests = max(round(rate * duration_s), 1)
+    gaps_ns = np.random.default_rng(1).exponential(NS_PER_S / rate, requests)
+    stage = Stage(mode="poisson", rate=rate, requests=requests, warmup_requests=min(round(rate) or 1, 100))
+    return _plan(stage, (ask,), np.cumsum(gaps_ns).round().astype(np.int64), np.arange(stage.warmup_requests) * _WARMUP_GAP_NS)
+
+
+def _plan(stage: Stage, asks: tuple[PlannedPrompt, ...], due_ns: Offsets | None = None, warmup_due_ns: Offsets | None = None) -> Plan:
+    """A warm-up of one short request a stream, then `asks` in turn."""
+    warmup = Phase(stage, True, (_WARMUP,) * stage.warmup_requests, len(asks), warmup_due_ns)
+    return Plan((StagePlan(stage, warmup, Phase(stage, False, asks, 0, due_ns)),))
+
+
+_TIMEOUT_S = 60.0
+
+
+async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
+    """The one stage of `plan`, warm-up first, by `settings.workers` processes or one. ConnectError when the server is not reached."""
+    (stage,) = plan.stages
+    with temporary_directory() as name:
+        directory = Path(name)
+        plan.save(directory / "plan.jsonl")
+        config = WorkerConfig(
+            number=0,
+            plan=directory / "plan.jsonl",
+            requests=directory / "requests.jsonl",
+            samples=directory / "samples.jsonl",
+            target=target,
+            workload=Workload(),
+            settings=settings,
+            end_id=NO_END_ID,
+            timeout_s=_TIMEOUT_S,
+            drain_s=_TIMEOUT_S,
+        )
+        crew = Crew(config, LoadProgress())
+        try:
+            await crew.grow(settings.workers or 1)
+            await crew.prepare(0, stage.warmup)
+            await crew.run()
+            await crew.prepare(0, stage.measured)
+            result = await crew.run()
+        finally:
+            facts = await crew.close()
+        records = [
+            RequestRecord.from_json(row) for path in directory.glob("requests*.jsonl") for row in read_lines(path) if not row["warmup"]
+        ]
+    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, crew.cores, facts[0])

@@ -21,8 +21,8 @@ from trtbench.client.transport.kernel_timestamps import StampsUnavailable
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.self_test.description import MODEL
-from trtbench.self_test.replay_process import ReplayProcess
+from trtbench.self_test.answer import MODEL
+from trtbench.self_test.servers import ReplayProcess
 from trtbench.self_test.stamp import NUMBERS
 from trtbench.system.clock import now_ns
 

@@ -7,7 +7,7 @@ import pytest
 
 from trtbench.load.share import users
 from trtbench.plan.plan import Plan
-from trtbench.self_test.plans import closed_loop, one_request_each, poisson, prompt
+from trtbench.self_test.trial import closed_loop, one_request_each, poisson, prompt
 
 
 def test_a_prompt_is_its_schedule() -> None:
