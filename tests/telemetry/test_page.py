@@ -12,8 +12,7 @@ import pytest
 from tests.support import telemetry_answers as answers
 from tests.support.first_answers import answering
 from trtbench.errors import UserError
-from trtbench.telemetry.page import MOST_BYTES, Page
-from trtbench.telemetry.page_check import check_page
+from trtbench.telemetry.page import MOST_BYTES, Page, check_page
 from trtbench.telemetry.triton import MetricsPage
 
 

@@ -46,7 +46,7 @@ from trtbench.serving.server.server import ServerError
 from trtbench.system import packaged_data
 from trtbench.system.foreign_text import harmless
 from trtbench.system.interrupts import Ending, came, exit_code, signals_end_in_their_codes
-from trtbench.telemetry.page_check import check_page
+from trtbench.telemetry.page import check_page
 from trtbench.telemetry.sampler import SamplerError
 
 

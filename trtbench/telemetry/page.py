@@ -1,16 +1,22 @@
-"""One page over plain HTTP, bounded in bytes and in time whatever the server does: drips, never ends, redirects in a circle."""
+"""One page over plain HTTP, bounded in bytes and in time whatever the server does: drips, never ends, redirects in a circle.
+
+`check_page` looks before the load whether there is a metrics page, and whether it can be read.
+"""
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import zlib
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from trtbench.errors import UserError
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.system.foreign_text import shown
+from trtbench.telemetry.serve_stats import is_iterations, iteration_samples
 
 MOST_BYTES = 32 << 20  # a page of thousands of models has some MiB
 _MOST_REDIRECTS = 3
@@ -157,3 +163,62 @@ def _unpacked(body: bytes) -> bytes:
     if not unpacking.eof:
         raise PageError("the compressed page ends before its end")
     return text
+
+
+_LOOKED_AT = 8 << 20
+_OURS = ("nv_", "trtllm_", "trtbench_")
+_SERIES = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^\n]*\})? +\S+", re.MULTILINE)
+_LEAVE_OUT = "correct --metrics-url (Triton's page is http://HOST:8002/metrics), or leave it out: engine gauges are then missing"
+
+
+def check_page(url: str, timeout_s: float = 5.0) -> None:
+    """UserError when the page at `url` cannot be read, or is none of Triton's or trtllm-serve's; it says what was found."""
+    try:
+        with closing(Page(url, timeout_s)) as page:
+            fault = _fault(page.read())
+    except ConnectionRefusedError:
+        fault = "connection refused, no program listens on this port"
+    except PageError as error:
+        fault = str(error)
+    except http.client.HTTPException as error:
+        fault = _of_http(error)
+    except TimeoutError:
+        fault = f"no answer within {timeout_s:g} s"
+    except OSError as error:
+        fault = error.strerror or str(error) or type(error).__name__
+    except ValueError as error:
+        fault = shown(str(error))
+    if fault:
+        raise UserError(f"--metrics-url {shown(url)}: {fault}; {_LEAVE_OUT}")
+
+
+def _of_http(error: http.client.HTTPException) -> str:
+    said = shown(str(error), 300)
+    if " answered 401 " in said or " answered 403 " in said:
+        return f"{said}: the page wants credentials, which trtbench does not send"
+    if isinstance(error, http.client.BadStatusLine):
+        return f"the server there does not speak HTTP/1 ({said or 'it closed the connection'})"
+    return said if " answered " in said else f"the server's answer is not HTTP/1 ({said or type(error).__name__})"
+
+
+def _of_iterations(text: str) -> str:
+    try:
+        iteration_samples(text, 0)
+    except (ValueError, RecursionError):
+        return "what answers there is JSON, but no list of iteration statistics as trtllm-serve has it"
+    return ""
+
+
+def _fault(text: str) -> str:
+    """ "" for a page that can be read, though it may have nothing yet."""
+    if is_iterations(text):
+        return _of_iterations(text)
+    if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text[:2000], re.IGNORECASE):
+        return "a web page (HTML) answers there, as of a login, and no metrics"
+    found = _SERIES.findall(text[:_LOOKED_AT])
+    if any(name.startswith(_OURS) for name in found):
+        return ""
+    if found:
+        return f"a page of metrics that has none of Triton or TensorRT-LLM (its first is {shown(found[0], 80)})"
+    start = shown(text[:80], 80)
+    return f"what answers there is no page of metrics (it begins with {start})" if start else "the page is empty"

@@ -25,8 +25,7 @@ from trtbench.scenario.load.client_settings import ClientSettings, Tls
 from trtbench.scenario.load.headers import Headers, metadata_of
 from trtbench.system.interrupts import signals_wait
 from trtbench.telemetry.borders import Border, Borders
-from trtbench.telemetry.ticker import Source, Tally
-from trtbench.telemetry.together import together
+from trtbench.telemetry.ticker import Source, Tally, together
 from trtbench.telemetry.triton import MetricsPage, Statistics
 
 READY = "ready"
