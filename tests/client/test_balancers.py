@@ -25,8 +25,7 @@ from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.replicas import Replicas
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.serving.server import balancer as balancer_module
-from trtbench.serving.server.balancer import LoadBalancer, find_balancer
-from trtbench.serving.server.balancer_config import haproxy_config, nginx_config
+from trtbench.serving.server.balancer import LoadBalancer, find_balancer, haproxy_config, nginx_config
 from trtbench.serving.server.server import Endpoints
 from trtbench.system.clock import now_ns, sleep_s
 

@@ -26,7 +26,7 @@ from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, QueuePolicy
 from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, LlmApi, TensorRtLlm
 from trtbench.scenario.workload.workload import Workload
-from trtbench.serving.repository.rendered_model import RenderedModel
+from trtbench.serving.repository.model_repository import RenderedModel
 from trtbench.serving.repository.renderers import render
 from trtbench.serving.server.autopsy import fault_while_running
 from trtbench.serving.server.installation import TritonInstallation

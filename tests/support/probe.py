@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.numpy1 import variables
-from trtbench.serving.repository.rendered_model import RenderedModel
+from trtbench.serving.repository.model_repository import RenderedModel
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 

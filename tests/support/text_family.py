@@ -14,7 +14,7 @@ from trtbench.engine.spec import Engine
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
 from trtbench.scenario.workload.workload import Workload
-from trtbench.serving.repository.rendered_model import RenderedModel
+from trtbench.serving.repository.model_repository import RenderedModel
 from trtbench.serving.repository.renderers import render
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer

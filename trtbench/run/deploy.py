@@ -15,11 +15,10 @@ from trtbench.rundir import DeploymentDirectory
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import reloadable
-from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
-from trtbench.serving.repository.rendered_model import MODEL_VERSION
+from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedRepository
 from trtbench.serving.repository.renderers import check_reloads, render
-from trtbench.serving.repository.response_cache import cache_flags
 from trtbench.serving.server.fleet import Fleet
+from trtbench.serving.server.launch import cache_flags
 from trtbench.serving.server.log_facts import LogFacts, log_facts
 
 REPOSITORY = "model_repository"

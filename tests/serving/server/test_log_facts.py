@@ -1,14 +1,15 @@
-"""Facts of a TensorRT-LLM server's log, and that no text whatever breaks the reading of it."""
+"""Facts of the logs of servers, and that no text whatever breaks the reading of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.serving.server.autopsy import fault_while_running
-from trtbench.serving.server.log_facts import LogFacts, log_facts
+from trtbench.serving.server.log_facts import LogFacts, LogMark, LogShortage, log_facts
 
 LOADED = (Path(__file__).parents[2] / "fixtures" / "trtllm_logs" / "loaded_written_by_hand.log").read_text()
 MIB, GIB = 1 << 20, 1 << 30
@@ -69,3 +70,34 @@ def test_no_log_is_a_fault_by_chance(log: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(log)
         assert fault_while_running(Path(file.name)) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[TensorRT-LLM][ERROR] CUDA runtime error in ::cudaMallocAsync(ptr, n): out of memory", "device"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "device"),
+        ("[TRT] [E] Requested amount of GPU memory (99 bytes) could not be allocated. Terminate called", "device"),
+        ("CUDA runtime error in ::cudaMallocHost(ptr, n): out of memory", "host"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "host"),
+        ("OSError: [Errno 12] Cannot allocate memory", "host"),
+        ("[TensorRT-LLM][ERROR] Can't allocate new blocks. No free blocks left.", "kv_cache"),
+    ],
+)
+def test_what_ran_out_since_the_mark(tmp_path: Path, line: str, says: str) -> None:
+    logs = [tmp_path / "server.log", tmp_path / "server-1.log", tmp_path / "none.log"]
+    logs[0].write_text("started\n")
+    logs[1].write_text("CUDA out of memory\n")
+    mark = LogMark(logs)
+    assert mark.shortage_since() is None, "what stood there before"
+    with logs[1].open("a") as log:
+        log.write(f"all is well\n  {line}\nlater: std::bad_alloc\n")
+    assert mark.shortage_since() == LogShortage(says, line)  # type: ignore[arg-type]
+
+
+def test_ordinary_lines_tell_of_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("")
+    mark = LogMark([log])
+    log.write_text("Allocated 2 GiB for max tokens in paged KV cache\nNumber of blocks in KV cache primary pool: 24\nCUDA memory pool: 0")
+    assert mark.shortage_since() is None

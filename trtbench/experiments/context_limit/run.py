@@ -24,7 +24,7 @@ from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.server.log_mark import LogMark
+from trtbench.serving.server.log_facts import LogMark
 from trtbench.serving.server.server import ServerError
 from trtbench.system.clock import now_ns, seconds_ns
 from trtbench.system.interrupts import interrupts_call

@@ -32,11 +32,11 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget, check_inputs
 from trtbench.serving.repository.renderers import RENDERERS, check_reloaded_family, kv_budget
-from trtbench.serving.repository.response_cache import cache_flags
 from trtbench.serving.repository.tensorrt import check_profile
 from trtbench.serving.repository.tensorrt_llm.repository import check_build
 from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
+from trtbench.serving.server.launch import cache_flags
 from trtbench.system.memory import memory_bounds
 from trtbench.tasks.registry import TASKS
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtbench.experiments.hot_reload.spec import HotReload
-from trtbench.serving.repository.model_repository import RenderedRepository, pbtxt_string
-from trtbench.serving.repository.rendered_model import MODEL_VERSION, write_version
+from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository, pbtxt_string, write_version
 
 REVISION = "trtbench_revision"
 """A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""

@@ -9,8 +9,7 @@ from trtbench.engine.tensorrt.runtime import other_version
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
-from trtbench.serving.repository.model_repository import RenderedRepository, rendered_config
-from trtbench.serving.repository.rendered_model import MODEL_VERSION
+from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository, rendered_config
 from trtbench.serving.server.installation import find_tritonserver
 from trtbench.system import packaged_data
 

@@ -1,4 +1,7 @@
-"""How a `tritonserver` is started: by itself, or as ranks of MPI. Only TensorRT-LLM needs more than the first."""
+"""How a `tritonserver` is started: by itself, or as ranks of MPI. Only TensorRT-LLM needs more than the first.
+
+`cache_flags` are the flags that give a server a response cache, where its Triton brings the library.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trtbench.scenario.deployment.response_cache import ResponseCache
 from trtbench.scenario.parts.part import ScenarioError
+from trtbench.serving.server.installation import TritonInstallation
 
 RANK_MODEL = "tensorrt_llm"
 """The one model that ranks other than the first load (leader mode): they wait in it for work and never open a port."""
@@ -85,3 +90,18 @@ def llmapi_launch(asked: str, world_size: int) -> Launch:
     if asked == "llmapi_launch":
         return Launch(mpi=True, ranks=world_size, wrapper=(_LLMAPI_LAUNCH,), ready_timeout_s=_LARGE_LOAD_S)
     return Launch(mpi=asked != "direct", ready_timeout_s=_LARGE_LOAD_S)
+
+
+def cache_flags(cache: ResponseCache | None, installation: TritonInstallation) -> tuple[str, ...]:
+    """None without a cache. ScenarioError where this Triton cannot make one."""
+    if cache is None:
+        return ()
+    library = installation.caches / cache.kind / f"libtritoncache_{cache.kind}.so"
+    if not library.is_file():
+        there = sorted(found.parent.name for found in installation.caches.glob("*/libtritoncache_*.so"))
+        raise ScenarioError(
+            f"response_cache.kind = {cache.kind!r}: this Triton ({installation.source}) has no {library.name} in {installation.caches}; "
+            f"it has {', '.join(there) or 'none'}: choose one of them, null, or an image that brings it"
+        )
+    settings = (f"--cache-config={cache.kind},{key}={value}" for key, value in cache.settings)
+    return (f"--cache-directory={installation.caches}", *settings)

@@ -1,11 +1,16 @@
-"""What TensorRT-LLM says of itself while it loads: facts from the server's log."""
+"""Facts from the logs of servers: what TensorRT-LLM says of itself while it loads, and, since an instant (LogMark), which memory or KV
+cache blocks ran out.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from trtbench.system.memory import Memory, short_memory
 
 _BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = r"(\d{1,15}(?:\.\d{1,6})?) ([KMG]i?B)"
@@ -85,3 +90,32 @@ def log_facts(text: str) -> LogFacts:
     """Never fails, whatever the text."""
     found = {name: read(*matches[-1].groups()) for name, pattern, read in _PATTERNS if (matches := list(re.finditer(pattern, text)))}
     return LogFacts(**found)
+
+
+_MOST_BYTES = 1 << 20
+_LINE_CHARACTERS = 300
+_NO_BLOCKS = re.compile(r"no free blocks|can't allocate new blocks", re.IGNORECASE)
+
+
+class LogShortage(NamedTuple):
+    says: Memory | Literal["kv_cache"]
+    line: str
+
+
+class LogMark:
+    """Where the logs of a deployment's servers ended when it was made; a log that is not there has nothing to tell."""
+
+    def __init__(self, logs: Sequence[Path]) -> None:
+        self._ends = {log: log.stat().st_size for log in logs if log.exists()}
+
+    def shortage_since(self) -> LogShortage | None:
+        """Of the first line since that tells of one; of a long text the end is read."""
+        for log, end in self._ends.items():
+            with log.open("rb") as file:
+                file.seek(max(end, file.seek(0, 2) - _MOST_BYTES))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+            for line in lines:
+                says = short_memory(line) or ("kv_cache" if _NO_BLOCKS.search(line) else None)
+                if says:
+                    return LogShortage(says, line.strip()[:_LINE_CHARACTERS])
+        return None

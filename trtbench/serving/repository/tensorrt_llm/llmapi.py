@@ -18,7 +18,7 @@ from trtbench.scenario.deployment.tensorrt_llm import LlmApi
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository, check_positions
-from trtbench.serving.repository.tensorrt_llm.interface import find_templates, interface, model_code, release
+from trtbench.serving.repository.tensorrt_llm.config import find_templates, interface, model_code, release
 from trtbench.serving.repository.tensorrt_llm.repository import common_problems
 from trtbench.serving.server.launch import llmapi_launch
 from trtbench.system import packaged_data

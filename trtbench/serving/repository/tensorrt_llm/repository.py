@@ -11,11 +11,18 @@ from trtbench.scenario.deployment.deployment import Deployment, Scheduler
 from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
-from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository, check_positions
-from trtbench.serving.repository.rendered_model import MODEL_VERSION, RenderedModel
-from trtbench.serving.repository.tensorrt_llm.config import BACKEND_MODEL, FAMILY, FRONT_MODELS, TEXT_MODELS, family_configs
+from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedModel, RenderedRepository, check_positions
+from trtbench.serving.repository.tensorrt_llm.config import (
+    BACKEND_MODEL,
+    FAMILY,
+    FRONT_MODELS,
+    TEXT_MODELS,
+    engine_line,
+    family_configs,
+    find_templates,
+    model_code,
+)
 from trtbench.serving.repository.tensorrt_llm.engine_limits import KV_BLOCK_TOKENS, EngineLimits
-from trtbench.serving.repository.tensorrt_llm.interface import engine_line, find_templates, model_code
 from trtbench.serving.server.launch import Launch, engine_launch
 from trtbench.system import packaged_data
 

@@ -11,8 +11,8 @@ from tests.support.runs import StartRun, assert_conserved, run_of
 from trtbench.rundir import read_json
 from trtbench.scenario.deployment.response_cache import LocalCache, RedisCache
 from trtbench.scenario.parts.part import ScenarioError
-from trtbench.serving.repository.response_cache import cache_flags
 from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.launch import cache_flags
 
 LOCAL = LocalCache(kind="local", size_mb=1)
 REDIS = RedisCache(kind="redis", host="h", port=7)
