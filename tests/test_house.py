@@ -56,7 +56,7 @@ HEAVY_HOMES = {
 """The only modules that import a heavy package."""
 
 HEAVY = {name for names in HEAVY_HOMES.values() for name in names} | {"nncf", "openvino_genai", "openvino_tokenizers"}
-ONLY_LATE = {*HEAVY_HOMES, "gpu.ballast", "gpu.control", "gpu.idle", "gpu.lock", "gpu.requested", "gpu.status", "cli.gpu"}
+ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.requested", "cli.gpu"}
 """The homes and the modules that import them: imported at the top of one another only."""
 
 LATE = {

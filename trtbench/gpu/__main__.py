@@ -1,4 +1,4 @@
-"""The ballast's own process: `python -m trtbench.gpu hold|leave BYTES`, started by `gpu/ballast.py`.
+"""The ballast's own process: `python -m trtbench.gpu hold|leave BYTES`, started by `gpu/control.py`.
 
 Takes memory on the one GPU that CUDA_VISIBLE_DEVICES shows it, says so in one line of JSON, and holds it until stdin closes: a stop,
 or its parent's death by any signal. Memory that a process held is the driver's again when the process is gone, kill -9 too.

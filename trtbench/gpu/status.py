@@ -1,14 +1,107 @@
-"""Everything that `trtbench gpu status` tells, as plain data."""
+"""The state of GPUs: who else uses one, how warm it is, and everything that `trtbench gpu status` prints, as plain data."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbench.gpu.idle import OtherProcess, others
+import psutil
+
 from trtbench.gpu.journal import Journal, is_claimed, journals
-from trtbench.gpu.nvml import Gpu, cuda_version, facts, memory_info, mig_instances, probe, processes, readings, session
+from trtbench.gpu.nvml import (
+    Gpu,
+    GpuError,
+    GpuProcess,
+    cuda_version,
+    facts,
+    memory_info,
+    mig_instances,
+    probe,
+    processes,
+    readings,
+    session,
+    temperature_c,
+)
+from trtbench.gpu.requested import GIB, Wish
+from trtbench.scenario.deployment.gpu import CoolDown
+from trtbench.system.clock import NS_PER_S, now_ns
+
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class OtherProcess:
+    """`name` is None where the pid is none of this machine's as seen from here: of another container, or of the host."""
+
+    pid: int
+    name: str | None
+    memory_bytes: int | None
+
+    def __str__(self) -> str:
+        held = "" if self.memory_bytes is None else f", {self.memory_bytes / GIB:.1f} GiB"
+        return f"{self.pid} ({self.name or 'of another container or the host'}{held})"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def own_pids() -> set[int]:
+    """This process and all it has started."""
+    process = psutil.Process()
+    return {process.pid} | {child.pid for child in process.children(recursive=True)}
+
+
+def others(found: Sequence[GpuProcess], own: set[int]) -> list[OtherProcess]:
+    return [OtherProcess(one.pid, _name(one.pid), one.memory_bytes) for one in found if one.pid not in own]
+
+
+def _name(pid: int) -> str | None:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return None
+
+
+def busy(wishes: Sequence[Wish]) -> dict[str, list[OtherProcess]]:
+    """Other processes on each device, by its label; devices with none, or that do not tell, are left out."""
+    own = own_pids()
+    found = {wish.label: others(processes(wish.device.handle) or (), own) for wish in wishes}
+    return {label: there for label, there in found.items() if there}
+
+
+def check_idle(wishes: Sequence[Wish]) -> None:
+    """GpuError names the processes that use a device."""
+    for label, there in busy(wishes).items():
+        raise GpuError(
+            f"gpu.require_idle: {label} is used by {', '.join(map(str, there))}: end them, choose other gpu.devices, "
+            "or set gpu.require_idle to false (the verdict will name them)"
+        )
+
+
+@dataclass(frozen=True)
+class Cooled:
+    """How a wait ended. `reached` is false when the time was up, the wait was broken off, or no GPU tells how warm it is."""
+
+    temperature_c: int | None
+    waited_s: float
+    reached: bool
+
+
+async def cool(asked: CoolDown, wishes: Sequence[Wish], stopped: Callable[[], bool]) -> Cooled:
+    """Wait until the warmest of the GPUs is cool enough, the time is up, or `stopped`."""
+    start_ns = now_ns()
+    while True:
+        told = [temperature_c(wish.gpu) for wish in wishes]
+        warmest = max((celsius for celsius in told if celsius is not None), default=None)
+        waited_s = (now_ns() - start_ns) / NS_PER_S
+        reached = warmest is not None and warmest <= asked.temperature_c
+        if reached or warmest is None or stopped() or waited_s >= asked.timeout_s:
+            return Cooled(warmest, round(waited_s, 2), reached)
+        await asyncio.sleep(min(_LOOK_S, asked.timeout_s - waited_s))
+
 
 THROTTLE_REASONS = {
     0x1: "idle",
