@@ -18,7 +18,7 @@ from trtbench.load.load_phases import BeforeStage, LoadHooks, run_load
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
@@ -63,7 +63,7 @@ def run(
     before_stage: BeforeStage | None = None,
     **stop: Any,
 ) -> Run:
-    """Run the stages; `meanwhile(crew, progress)` acts on the running load."""
+    """Run the stages; `meanwhile(pool, progress)` acts on the running load."""
     tree = {"name": "x", "load": stages, "workload": {"input_tokens": 16, "output_tokens": 8, "distinct_prompts": 20}, "stop": stop}
     scenario = parse_scenario(tree, "test")
     plan = draw_plan(scenario, UniformPrompts(1000))
@@ -79,13 +79,13 @@ def run(
 
     async def main() -> None:
         progress = LoadProgress()
-        crew = Crew(config, progress)
-        other = asyncio.create_task(meanwhile(crew, progress)) if meanwhile else None
+        pool = WorkerPool(config, progress)
+        other = asyncio.create_task(meanwhile(pool, progress)) if meanwhile else None
         hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, before_stage)
         try:
-            result.ended = await run_load(plan, scenario.stop, crew, hooks, workers)
+            result.ended = await run_load(plan, scenario.stop, pool, hooks, workers)
         finally:
-            result.clients = await crew.close()
+            result.clients = await pool.close()
             if other:
                 await other
 
@@ -119,14 +119,14 @@ def check_conservation(result: Run) -> None:
         assert record.sent_ns is None or record.done_ns is not None
 
 
-def when(fact: Callable[[LoadProgress], bool], *steps: Callable[[Crew], None]) -> Callable[..., Coroutine[Any, Any, None]]:
+def when(fact: Callable[[LoadProgress], bool], *steps: Callable[[WorkerPool], None]) -> Callable[..., Coroutine[Any, Any, None]]:
     """Meanwhile: wait until `fact` holds, then do the steps."""
 
-    async def act(crew: Crew, progress: LoadProgress) -> None:
+    async def act(pool: WorkerPool, progress: LoadProgress) -> None:
         while not fact(progress):
             await asyncio.sleep(0.005)
         for step in steps:
-            step(crew)
+            step(pool)
             await asyncio.sleep(0.05)
 
     return act
@@ -174,7 +174,7 @@ def test_an_interrupt_ends_the_wait_before_a_stage(tmp_path: Path, start_fake_tr
         while not stopped():
             await asyncio.sleep(0.01)
 
-    interrupt = when(lambda progress: bool(waits), lambda crew: crew.interrupt())
+    interrupt = when(lambda progress: bool(waits), lambda pool: pool.interrupt())
     result = run(tmp_path, url, [CLOSED, TIMED], meanwhile=interrupt, before_stage=before_stage)
     assert (result.ended, waits) == ("interrupted", ["closed"])
     assert {record.outcome for record in result.records} == {Outcome.NEVER_SENT}
@@ -224,11 +224,11 @@ def test_stuck_streams_time_out(tmp_path: Path, start_fake_triton: Any) -> None:
 def test_a_server_killed_mid_run(tmp_path: Path, start_fake_triton: Any, stage: dict[str, Any], noticed: bool) -> None:
     url, process = start_fake_triton(20, 5)
 
-    def kill(crew: Crew) -> None:
+    def kill(pool: WorkerPool) -> None:
         process.kill()
         process.wait()
         if noticed:
-            crew.server_lost()
+            pool.server_lost()
 
     result = run(tmp_path, url, [stage, TIMED], meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 6, kill), error_ratio=0.5)
     outcomes = result.outcomes(stage["name"])
@@ -246,7 +246,7 @@ def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fa
         tmp_path,
         url,
         [CLOSED | {"requests": 400}, OPEN, TIMED],
-        meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 4, Crew.interrupt),
+        meanwhile=when(lambda p: not p.warmup and p.counts.completed >= 4, WorkerPool.interrupt),
     )
     assert result.ended == "interrupted" and set(result.outcomes("closed")) == {Outcome.COMPLETED, Outcome.NEVER_SENT}
     assert result.outcomes("open") == {Outcome.NEVER_SENT: 30} and len(result.of("open", warmup=True)) == 3
@@ -257,7 +257,7 @@ def test_an_interrupt_drains_and_the_rest_is_never_sent(tmp_path: Path, start_fa
 
 def test_a_second_interrupt_cancels(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(1, 1)
-    twice = when(lambda p: p.counts.in_flight == 4, Crew.interrupt, Crew.interrupt)
+    twice = when(lambda p: p.counts.in_flight == 4, WorkerPool.interrupt, WorkerPool.interrupt)
     result = run(tmp_path, url, [CLOSED | {"warmup_requests": 0}], model="stuck", meanwhile=twice)
     assert result.ended == "interrupted" and result.outcomes("closed") == {Outcome.CANCELLED: 4, Outcome.NEVER_SENT: 20}
 
@@ -265,7 +265,7 @@ def test_a_second_interrupt_cancels(tmp_path: Path, start_fake_triton: Any) -> N
 def test_an_interrupt_in_the_warmup_opens_no_window(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(20, 5)
     long = CLOSED | {"warmup_requests": 100}  # workers report four times a second what they have sent
-    result = run(tmp_path, url, [long, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, Crew.interrupt))
+    result = run(tmp_path, url, [long, OPEN], meanwhile=when(lambda p: p.warmup and p.counts.sent > 0, WorkerPool.interrupt))
     assert result.windows() == [] and [completed for _, completed in result.snapshots] == [0]
     assert result.outcomes("closed") == {Outcome.NEVER_SENT: 24}
     assert result.events == [("load_stopped", {"why": "interrupted", "stage": "closed", "stages_not_run": ["closed", "open"]})]
@@ -295,7 +295,7 @@ def test_several_workers_carry_out_one_plan(tmp_path: Path, start_fake_triton: A
 
 def test_an_interrupt_reaches_every_worker(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(1, 1)
-    twice = when(lambda p: p.counts.in_flight == 4, Crew.interrupt, Crew.interrupt)
+    twice = when(lambda p: p.counts.in_flight == 4, WorkerPool.interrupt, WorkerPool.interrupt)
     result = run(tmp_path, url, [CLOSED | {"warmup_requests": 0}], model="stuck", meanwhile=twice, workers=2)
     assert result.outcomes("closed") == {Outcome.CANCELLED: 4, Outcome.NEVER_SENT: 20}
 
@@ -311,7 +311,7 @@ def test_a_stage_ends_when_its_figures_are_steady(tmp_path: Path, start_fake_tri
 def test_a_worker_that_dies_ends_the_load_and_loses_no_record_of_the_others(tmp_path: Path, start_fake_triton: Any) -> None:
     url, _ = start_fake_triton(10, 2)
 
-    def kill(crew: Crew) -> None:
+    def kill(pool: WorkerPool) -> None:
         next(child for child in psutil.Process().children() if "trtbench.load.worker" in child.cmdline()).kill()
 
     with pytest.raises(WorkerError, match="exit code -9"):

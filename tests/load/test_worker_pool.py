@@ -12,7 +12,7 @@ from trtbench.client.protocol import ConnectError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import Member, WorkerError
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
@@ -51,13 +51,13 @@ def test_a_worker_that_does_not_reach_the_server_is_done_without(
     monkeypatch.setattr(Member, "start", classmethod(start))
 
     async def main() -> tuple[int, int]:
-        crew = Crew(config, LoadProgress())
+        pool = WorkerPool(config, LoadProgress())
         try:
-            await crew.grow(3)
-            await crew.prepare(0, plan.stages[0].measured)
-            return crew.workers, (await crew.run()).completed
+            await pool.grow(3)
+            await pool.prepare(0, plan.stages[0].measured)
+            return pool.workers, (await pool.run()).completed
         finally:
-            await crew.close()
+            await pool.close()
 
     assert asyncio.run(main()) == (2, 30)
     records = directory.requests()
@@ -71,11 +71,11 @@ def test_nobody_reaches_the_server(tmp_path: Path, start_fake_server: Any) -> No
     server.kill()
 
     async def main() -> None:
-        crew = Crew(config, LoadProgress())
+        pool = WorkerPool(config, LoadProgress())
         try:
-            await crew.grow(2)
+            await pool.grow(2)
         finally:
-            assert await crew.close() == []
+            assert await pool.close() == []
 
     with pytest.raises(ConnectError, match=server.url):
         asyncio.run(main())
@@ -86,16 +86,16 @@ def test_a_switch_that_fails_ends_the_load_and_says_why(tmp_path: Path, start_fa
     config, plan = config_and_plan(directory, start_fake_server(60_000, 1).url)
 
     async def main() -> None:
-        crew = Crew(config, LoadProgress())
+        pool = WorkerPool(config, LoadProgress())
         try:
-            await crew.grow(2)
-            await crew.prepare(0, plan.stages[0].measured)
-            running = asyncio.create_task(crew.run())
+            await pool.grow(2)
+            await pool.prepare(0, plan.stages[0].measured)
+            running = asyncio.create_task(pool.run())
             await asyncio.sleep(0.3)
-            await crew.switch(5)  # type: ignore[arg-type]
+            await pool.switch(5)  # type: ignore[arg-type]
             await running
         finally:
-            await crew.close()
+            await pool.close()
 
     with pytest.raises(WorkerError, match="TypeError"):
         asyncio.run(main())

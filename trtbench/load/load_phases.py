@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from trtbench.load.generator import PhaseResult
 from trtbench.load.share import workers_for_cores, workers_for_streams
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan, StagePlan
 from trtbench.rundir.records import StageWindow
 from trtbench.scenario.scenario import Stability, Stop
@@ -76,7 +76,7 @@ class LoadHooks:
     before_stage: BeforeStage | None = None
 
 
-async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks, workers: int | None = None) -> Ended:
+async def run_load(plan: Plan, limits: Stop, pool: WorkerPool, hooks: LoadHooks, workers: int | None = None) -> Ended:
     """Run the stages one after another, each with its drain, until the last, an interrupt, a lost server or the error bound.
 
     `workers`: how many send; None: as many as the warm-ups and the stages before show to be needed, and this machine has cores for.
@@ -86,46 +86,48 @@ async def run_load(plan: Plan, limits: Stop, crew: Crew, hooks: LoadHooks, worke
     """
     level = 0.0
     for number, part in enumerate(plan.stages):
-        await crew.grow(workers or _workers(part, crew, level))
-        ended, opened = await _run_stage(number, part, crew, limits, hooks, workers)
+        await pool.grow(workers or _workers(part, pool, level))
+        ended, opened = await _run_stage(number, part, pool, limits, hooks, workers)
         level = part.stage.level
         if ended != "done":
-            _give_up(plan, number, ended, opened, crew, hooks)
+            _give_up(plan, number, ended, opened, pool, hooks)
             return ended
     return "done"
 
 
-def _workers(part: StagePlan, crew: Crew, last_level: float) -> int:
+def _workers(part: StagePlan, pool: WorkerPool, last_level: float) -> int:
     """For a stage after one of `last_level`; 0: nothing has been measured yet."""
     stage, most = part.stage, os.cpu_count() or 1
-    measured = workers_for_cores(crew.workers, crew.cores, stage.level / last_level, most) if last_level else 1
+    measured = workers_for_cores(pool.workers, pool.cores, stage.level / last_level, most) if last_level else 1
     return max(measured, workers_for_streams(int(stage.level)) if stage.mode == "concurrency" else 1)
 
 
-async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hooks: LoadHooks, workers: int | None) -> tuple[Ended, bool]:
+async def _run_stage(
+    number: int, part: StagePlan, pool: WorkerPool, limits: Stop, hooks: LoadHooks, workers: int | None
+) -> tuple[Ended, bool]:
     """Border and warm-up if any, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
     if hooks.before_stage:
-        await hooks.before_stage(part.stage.label, lambda: crew.reason is not None)
+        await hooks.before_stage(part.stage.label, lambda: pool.reason is not None)
     warmed_up = 0
-    if crew.reason:
-        crew.skip(number, part.warmup)
+    if pool.reason:
+        pool.skip(number, part.warmup)
     elif part.warmup.requests:
-        await crew.prepare(number, part.warmup)
+        await pool.prepare(number, part.warmup)
         await hooks.snapshot(0)
-        warmed_up = (await crew.run()).completed
-        await crew.grow(workers or _workers(part, crew, part.stage.level))
-    if not crew.reason:
-        await crew.prepare(number, part.measured)
-    if crew.reason:
-        return crew.reason, False
+        warmed_up = (await pool.run()).completed
+        await pool.grow(workers or _workers(part, pool, part.stage.level))
+    if not pool.reason:
+        await pool.prepare(number, part.measured)
+    if pool.reason:
+        return pool.reason, False
     stage = part.stage
     asked = {"name": stage.label, "mode": stage.mode, "asked": stage.level}
-    hooks.event("stage_started", asked | {"planned": part.measured.planned, "workers": crew.workers})
+    hooks.event("stage_started", asked | {"planned": part.measured.planned, "workers": pool.workers})
     opened = await hooks.snapshot(warmed_up)
-    result = await _until_steady(crew, limits.stability) if limits.stability else await crew.run()
+    result = await _until_steady(pool, limits.stability) if limits.stability else await pool.run()
     closed = await hooks.snapshot(result.completed)
     ended: Ended | Literal["steady"] = result.ended
-    if crew.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
+    if pool.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
         ended = "error_bound"
     counts = opened.counted_ns, closed.counted_ns, closed.not_counted
     window = StageWindow(stage.label, stage.mode, stage.level, result.start_ns, result.end_ns, result.planned, ended, *counts)
@@ -133,19 +135,19 @@ async def _run_stage(number: int, part: StagePlan, crew: Crew, limits: Stop, hoo
     return "done" if ended == "steady" else ended, True
 
 
-async def _until_steady(crew: Crew, rule: Stability) -> PhaseResult:
+async def _until_steady(pool: WorkerPool, rule: Stability) -> PhaseResult:
     steadiness = Steadiness(rule, now_ns())
-    crew.on_finished = steadiness.add
-    run = asyncio.create_task(crew.run())
+    pool.on_finished = steadiness.add
+    run = asyncio.create_task(pool.run())
     try:
         while not run.done():
             if steadiness.reached(now_ns() - seconds_ns(_LATE_S)):
-                crew.steady()
+                pool.steady()
                 break
             await asyncio.wait([run], timeout=_LOOK_S)
         return await run
     finally:
-        crew.on_finished = lambda finished: None
+        pool.on_finished = lambda finished: None
         run.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.wait([run])
@@ -156,12 +158,12 @@ def _error_ratio(result: PhaseResult) -> float:
     return 1 - (result.completed + result.cancelled_as_planned) / result.planned if result.planned else 0.0
 
 
-def _give_up(plan: Plan, number: int, ended: Ended, opened: bool, crew: Crew, hooks: LoadHooks) -> None:
+def _give_up(plan: Plan, number: int, ended: Ended, opened: bool, pool: WorkerPool, hooks: LoadHooks) -> None:
     """Account for what is not run any more, from stage `number`, which ended the load, on."""
     if not opened:
-        crew.skip(number, plan.stages[number].measured)
+        pool.skip(number, plan.stages[number].measured)
     for later, part in enumerate(plan.stages[number + 1 :], number + 1):
-        crew.skip(later, part.warmup)
-        crew.skip(later, part.measured)
+        pool.skip(later, part.warmup)
+        pool.skip(later, part.measured)
     not_run = [part.stage.label for part in plan.stages[number + opened :]]
     hooks.event("load_stopped", {"why": ended, "stage": plan.stages[number].stage.label, "stages_not_run": not_run})

@@ -1,4 +1,4 @@
-"""Member: one worker process, as the crew sees it."""
+"""Member: one worker process, as the pool sees it."""
 
 from __future__ import annotations
 

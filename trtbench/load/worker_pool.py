@@ -1,4 +1,4 @@
-"""Crew: the workers of one deployment's load, told to do the same phase at the same instant."""
+"""WorkerPool: the workers of one deployment's load, which run the same phase at the same instant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OBEY_S = 20.0  # of a worker that was told to cancel: to record some hundred th
 LoadEnd = Literal["interrupted", "server_lost"]
 
 
-class Crew:
+class WorkerPool:
     """`reason` says why the load was told to stop, None while it was not. `cores`: what all workers used in the last phase."""
 
     def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:

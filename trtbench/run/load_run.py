@@ -20,7 +20,7 @@ from trtbench.load.load_phases import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan
 from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory
@@ -98,29 +98,29 @@ async def _load(
     progress: LoadProgress,
     sampler: Sampler,
 ) -> tuple[Ended, int | None]:
-    crew = Crew(_worker_config(server, scenario, directory), progress)
-    watch = asyncio.create_task(_watch(server, crew))
+    pool = WorkerPool(_worker_config(server, scenario, directory), progress)
+    watch = asyncio.create_task(_watch(server, pool))
     signals = count(1)
 
     def interrupt(signum: int) -> None:
-        """The second interrupt of the crew does not wait for what is in flight; those after it change nothing."""
+        """The second interrupt of the pool does not wait for what is in flight; those after it change nothing."""
         nth = next(signals)
-        crew.interrupt()
+        pool.interrupt()
         if signum == signal.SIGTERM:
-            crew.interrupt()
+            pool.interrupt()
         if nth <= 2:
             log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else nth)
 
     with interrupts_call(interrupt) as caught:
         try:
-            async with _reloads(server.reloader, crew, lambda kind, data: log.event(kind, directory.name, **data)) as event:
+            async with _reloads(server.reloader, pool, lambda kind, data: log.event(kind, directory.name, **data)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
                 hooks = LoadHooks(
                     event=event,
-                    snapshot=lambda completed: _snapshot(sampler, completed, lambda: crew.reason is not None),
+                    snapshot=lambda completed: _snapshot(sampler, completed, lambda: pool.reason is not None),
                     before_stage=before_stage,
                 )
-                ended = await run_load(plan, scenario.stop, crew, hooks, scenario.client.workers)
+                ended = await run_load(plan, scenario.stop, pool, hooks, scenario.client.workers)
         except ConnectError as error:
             raise ServerError(str(error)) from error
         except WorkerError:
@@ -129,7 +129,7 @@ async def _load(
             ended = "interrupted"  # a worker was too busy to obey
         finally:
             watch.cancel()
-            log.event("load_client", directory.name, workers=await crew.close())
+            log.event("load_client", directory.name, workers=await pool.close())
     if ended == "server_lost" and server.death and (death := server.death()):
         log.event("server_lost", directory.name, **death.facts())
     return ended, caught[0] if caught else None
@@ -177,7 +177,7 @@ async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], 
 
 
 @asynccontextmanager
-async def _reloads(reloader: Reloader | None, crew: Crew, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
+async def _reloads(reloader: Reloader | None, pool: WorkerPool, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
     """The reloads beside the load, from its first stage on; yields what the load tells its events to.
 
     A reload that has begun is brought to its end. A fault of ours in one ends the load at once, and is raised.
@@ -195,9 +195,9 @@ async def _reloads(reloader: Reloader | None, crew: Crew, emit: EmitEvent) -> As
     def broke_off(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():
             for _ in range(2):  # the second does not wait for what is in flight
-                crew.interrupt()
+                pool.interrupt()
 
-    task = asyncio.create_task(reloader.run(crew, opened, stop, emit))
+    task = asyncio.create_task(reloader.run(pool, opened, stop, emit))
     task.add_done_callback(broke_off)
     try:
         yield event
@@ -206,10 +206,10 @@ async def _reloads(reloader: Reloader | None, crew: Crew, emit: EmitEvent) -> As
         await task
 
 
-async def _watch(server: ServerUnderLoad, crew: Crew) -> None:
+async def _watch(server: ServerUnderLoad, pool: WorkerPool) -> None:
     """Notice the server's death at once: what is in flight would otherwise wait for its time limit."""
     while server.death:
         if server.death():
-            crew.server_lost()
+            pool.server_lost()
             return
         await asyncio.sleep(_WATCH_S)

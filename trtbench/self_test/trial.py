@@ -16,7 +16,7 @@ from trtbench.client.kserve.messages import NO_END_ID
 from trtbench.client.kserve.target import Target
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.rundir import read_lines
@@ -113,16 +113,16 @@ async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
             timeout_s=_TIMEOUT_S,
             drain_s=_TIMEOUT_S,
         )
-        crew = Crew(config, LoadProgress())
+        pool = WorkerPool(config, LoadProgress())
         try:
-            await crew.grow(settings.workers or 1)
-            await crew.prepare(0, stage.warmup)
-            await crew.run()
-            await crew.prepare(0, stage.measured)
-            result = await crew.run()
+            await pool.grow(settings.workers or 1)
+            await pool.prepare(0, stage.warmup)
+            await pool.run()
+            await pool.prepare(0, stage.measured)
+            result = await pool.run()
         finally:
-            facts = await crew.close()
+            facts = await pool.close()
         records = [
             RequestRecord.from_json(row) for path in directory.glob("requests*.jsonl") for row in read_lines(path) if not row["warmup"]
         ]
-    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, crew.cores, facts[0])
+    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, pool.cores, facts[0])

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(20)
 
 
 class World:
-    """Control and crew in one; `told` is all that they heard. A load of the version that it `refuses` fails."""
+    """Control and pool in one; `told` is all that they heard. A load of the version that it `refuses` fails."""
 
     def __init__(self, refuses: str = "") -> None:
         self.told: list[str] = []

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from trtbench.experiments.hot_reload.spec import HotReload, PlannedReload, Reload
-from trtbench.load.worker_pool import Crew
+from trtbench.load.worker_pool import WorkerPool
 from trtbench.serving.repository.live_repository import Change, LiveRepository
 from trtbench.serving.repository.model_control import Control, ControlError
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
@@ -28,9 +28,9 @@ class Reloader:
     def __init__(self, asked: HotReload, control: Control, repository: LiveRepository, configs: Mapping[str, str]) -> None:
         self._asked, self._control, self._repository, self._configs = asked, control, repository, configs
 
-    async def run(self, crew: Crew, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
+    async def run(self, pool: WorkerPool, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
         """From `opened`, when the stage begins, until `stop`; a reload that has begun is brought to its end first."""
-        self._crew, self._loop = crew, asyncio.get_running_loop()
+        self._pool, self._loop = pool, asyncio.get_running_loop()
         watch = asyncio.create_task(self._watch(emit))
         try:
             await _either(opened, stop)
@@ -56,7 +56,7 @@ class Reloader:
         outcome = await asyncio.to_thread(self._do, planned)
         elapsed_s = (now_ns() - start_ns) / NS_PER_S
         if self._keeps_number(reload, outcome["ok"]):
-            self._crew.renew()  # the client cannot see that the version was replaced
+            self._pool.renew()  # the client cannot see that the version was replaced
         after = await asyncio.to_thread(self._versions)
         emit("reload_finished", named | outcome | {"seconds": elapsed_s, "versions_before": before, "versions_after": after})
 
@@ -118,7 +118,7 @@ class Reloader:
             raise
         self._repository.serve(change)
         outcome["switched_s"] = self._elapsed_s()
-        switching = asyncio.run_coroutine_threadsafe(self._crew.switch(change.model), self._loop)
+        switching = asyncio.run_coroutine_threadsafe(self._pool.switch(change.model), self._loop)
         outcome["drain_s"] = _timed(switching.result)
         outcome["unload_s"] = _timed(lambda: self._unload_for_good(old))
 
