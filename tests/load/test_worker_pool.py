@@ -11,7 +11,7 @@ from trtbench.client.kserve.target import inspect_target
 from trtbench.client.protocol import ConnectError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
-from trtbench.load.worker_handle import Member, WorkerError
+from trtbench.load.worker_handle import WorkerError, WorkerHandle
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
@@ -40,15 +40,15 @@ def test_a_worker_that_does_not_reach_the_server_is_done_without(
 ) -> None:
     directory = DeploymentDirectory(tmp_path)
     config, plan = config_and_plan(directory, start_fake_server(5, 1).url)
-    real = Member.start.__func__  # type: ignore[attr-defined]
+    real = WorkerHandle.start.__func__  # type: ignore[attr-defined]
 
-    async def start(cls: type[Member], asked: WorkerConfig, *more: Any) -> Member:
-        member: Member = await real(
+    async def start(cls: type[WorkerHandle], asked: WorkerConfig, *more: Any) -> WorkerHandle:
+        handle: WorkerHandle = await real(
             cls, replace(asked, target=replace(asked.target, url="127.0.0.1:1")) if asked.number == 1 else asked, *more
         )
-        return member
+        return handle
 
-    monkeypatch.setattr(Member, "start", classmethod(start))
+    monkeypatch.setattr(WorkerHandle, "start", classmethod(start))
 
     async def main() -> tuple[int, int]:
         pool = WorkerPool(config, LoadProgress())

@@ -1,4 +1,4 @@
-"""Member: one worker process, as the pool sees it."""
+"""WorkerHandle: one worker process, as the pool sees it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Finished = Callable[[list[tuple[int, int]]], None]
 """Gets (done_ns, latency_ns) of completed requests."""
 
 
-class Member:
+class WorkerHandle:
     """Takes orders one after another; `counts` are of the phase that runs, as last reported."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
@@ -40,7 +40,7 @@ class Member:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, config: WorkerConfig, on_finished: Finished) -> Member:
+    async def start(cls, config: WorkerConfig, on_finished: Finished) -> WorkerHandle:
         """A worker that waits for orders. ConnectError when it does not reach the server, OSError when it cannot write."""
         log = config.requests.with_name(f"client-{config.number}.log")
         pipe = asyncio.subprocess.PIPE
@@ -55,18 +55,18 @@ class Member:
                 limit=_LINE_BYTES,
                 start_new_session=True,  # Ctrl-C goes to the foreground process group: not to this one
             )
-        member = cls(process, log, on_finished)
-        member._write(config.to_line())
+        handle = cls(process, log, on_finished)
+        handle._write(config.to_line())
         try:
-            await member._answer()
+            await handle._answer()
         except asyncio.CancelledError:
-            member.kill()
-            await member.close()
+            handle.kill()
+            await handle.close()
             raise
         except BaseException:
-            await member.close()
+            await handle.close()
             raise
-        return member
+        return handle
 
     def kill(self) -> None:
         """End the process without asking it."""

@@ -11,7 +11,7 @@ from trtbench.client.protocol import ConnectError
 from trtbench.load.generator import PhaseResult
 from trtbench.load.progress import Counts, LoadProgress
 from trtbench.load.worker import WorkerConfig
-from trtbench.load.worker_handle import Finished, Member
+from trtbench.load.worker_handle import Finished, WorkerHandle
 from trtbench.plan.plan import Phase
 from trtbench.system.clock import now_ns, seconds_ns
 
@@ -32,7 +32,7 @@ class WorkerPool:
         self.cores = 0.0
         self.on_finished: Finished = lambda finished: None
         self._config, self._progress = config, progress
-        self._members: list[Member] = []
+        self._handles: list[WorkerHandle] = []
         self._numbers = count()
         self._stops: list[str] = []
         self._stopped = asyncio.Event()
@@ -42,33 +42,33 @@ class WorkerPool:
 
         ConnectError when not even the first reaches the server; later ones that do not are done without.
         """
-        numbers = [next(self._numbers) for _ in range(len(self._members), workers)]
+        numbers = [next(self._numbers) for _ in range(len(self._handles), workers)]
         for first in range(0, len(numbers), _STARTS_AT_ONCE):
             if self._stopped.is_set():
                 return
             await self._start(numbers[first : first + _STARTS_AT_ONCE])
 
     async def _start(self, numbers: list[int]) -> None:
-        starts = [asyncio.create_task(Member.start(self._config_of(number), self._finished)) for number in numbers]
+        starts = [asyncio.create_task(WorkerHandle.start(self._config_of(number), self._finished)) for number in numbers]
         stopped = asyncio.create_task(self._stopped.wait())
         everyone = asyncio.gather(*starts, return_exceptions=True)
         either: list[asyncio.Future[Any]] = [everyone, stopped]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not everyone.done() and not self._members:  # one is needed to account for what is not run
+        if not everyone.done() and not self._handles:  # one is needed to account for what is not run
             await asyncio.wait(starts[:1], timeout=_FIRST_S)
         for task in (stopped, *starts):
             task.cancel()
         started = await asyncio.gather(*starts, return_exceptions=True)
-        self._members += [member for member in started if isinstance(member, Member)]
+        self._handles += [handle for handle in started if isinstance(handle, WorkerHandle)]
         for fault in started:
-            if isinstance(fault, asyncio.CancelledError) or (self._members and isinstance(fault, ConnectError)):
+            if isinstance(fault, asyncio.CancelledError) or (self._handles and isinstance(fault, ConnectError)):
                 continue
             if isinstance(fault, BaseException):
                 raise fault
 
     @property
     def workers(self) -> int:
-        return len(self._members)
+        return len(self._handles)
 
     async def prepare(self, stage: int, phase: Phase) -> None:
         """Have a phase of stage number `stage` of the plan ready to start; raises what a worker could not go on for."""
@@ -103,7 +103,7 @@ class WorkerPool:
 
     async def switch(self, model: str) -> None:
         """Have what is sent from now on go to another model of the server; returns when what was sent before is over."""
-        await asyncio.gather(*(member.switch(model) for member in self._members))
+        await asyncio.gather(*(handle.switch(model) for handle in self._handles))
 
     def steady(self) -> None:
         """The running phase has seen enough: send nothing more, wait for what is in flight, go on with the next phase."""
@@ -121,7 +121,7 @@ class WorkerPool:
 
     async def close(self) -> list[dict[str, Any]]:
         """End every worker; what each knows of its transport."""
-        return await asyncio.gather(*(member.close() for member in self._members))
+        return await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def _stop(self, how: str) -> None:
         self._stops.append(how)
@@ -132,17 +132,17 @@ class WorkerPool:
 
     def _end_deaf(self) -> None:
         """A worker that is busy with something else than its orders would hold up the end for ever; what it recorded is on file."""
-        for member in self._members:
-            if member.owes:
-                member.kill()
+        for handle in self._handles:
+            if handle.owes:
+                handle.kill()
 
     def _order(self, do: str, **details: Any) -> None:
-        for place, member in enumerate(self._members):
-            member.order(do, worker=place, **details)
+        for place, handle in enumerate(self._handles):
+            handle.order(do, worker=place, **details)
 
     async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
         """Ask everyone. When one cannot go on, the others cancel, so that everything is recorded, and what it raised is raised."""
-        asked = [asyncio.create_task(member.ask(do, worker=place, **details)) for place, member in enumerate(self._members)]
+        asked = [asyncio.create_task(handle.ask(do, worker=place, **details)) for place, handle in enumerate(self._handles)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
         if not all(answer.done() for answer in asked):
             self._order("stop", how="cancel")
@@ -155,7 +155,7 @@ class WorkerPool:
             self._progress.counts = self._counts()
 
     def _counts(self) -> Counts:
-        return sum((member.counts for member in self._members), Counts())
+        return sum((handle.counts for handle in self._handles), Counts())
 
     def _finished(self, finished: list[tuple[int, int]]) -> None:
         self.on_finished(finished)
