@@ -13,7 +13,7 @@ from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import Alarm
 from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share, users
-from trtbench.load.tally import Account, Recorder
+from trtbench.load.tally import Recorder, Tally
 from trtbench.plan.plan import Phase
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns, seconds_ns
@@ -63,10 +63,10 @@ class Generator:
     def skip(self, phase: Phase, share: Share) -> None:
         """Account for a share of a phase that will not be run."""
         if part := share.of(phase):
-            self.account(phase, part).give_up(now_ns())
+            self.tally(phase, part).give_up(now_ns())
 
-    def account(self, phase: Phase, share: Share) -> Account:
-        return Account(phase, share, self.worker, self.recorder, self.progress)
+    def tally(self, phase: Phase, share: Share) -> Tally:
+        return Tally(phase, share, self.worker, self.recorder, self.progress)
 
 
 class PhaseRun:
@@ -74,7 +74,7 @@ class PhaseRun:
 
     def __init__(self, generator: Generator, phase: Phase, share: Share | None, stop: StopSignal) -> None:
         self._generator, self._phase, self._share, self._stop = generator, phase, share, stop
-        self._account = generator.account(phase, share or Share())
+        self._tally = generator.tally(phase, share or Share())
         encode = generator.attempts.client.encode
         self._bodies = {position: encode(phase.prompts[position]) for position in (share.prompts(phase) if share else ())}
         self._units: Iterator[int] = share.units(phase) if share else iter(())
@@ -111,11 +111,11 @@ class PhaseRun:
             await self._cancel()
         if self._fault:
             raise self._fault
-        account = self._account
+        tally = self._tally
         if self._share:
-            account.give_up(start_ns)
+            tally.give_up(start_ns)
         ended = self._stop.reason or "done"
-        return PhaseResult(start_ns, now_ns(), account.written, account.completed, account.cancelled_as_planned, ended)
+        return PhaseResult(start_ns, now_ns(), tally.written, tally.completed, tally.cancelled_as_planned, ended)
 
     def _start(self) -> None:
         if not self._share:
@@ -192,11 +192,11 @@ class PhaseRun:
                 if self._places:
                     self._places.release()
                 return due_ns
-            record = self._account.begin(unit, turn, due_ns, len(context))
+            record = self._tally.begin(unit, turn, due_ns, len(context))
             await self._send(record, position, context)
             ready_ns = record.done_ns or now_ns()
             if record.outcome is not Outcome.COMPLETED and not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
-                self._account.break_off(unit, turn + 1, ready_ns)
+                self._tally.break_off(unit, turn + 1, ready_ns)
                 return ready_ns + _FAILURE_PAUSE_NS
             if prompt.session is not None:
                 context += [*prompt.input_ids.tolist(), *record.output_ids]
@@ -211,7 +211,7 @@ class PhaseRun:
         finally:
             if self._places:
                 self._places.release()
-            self._account.finish(record)
+            self._tally.finish(record)
 
 
 async def _place(places: asyncio.Semaphore, due_ns: int) -> int:

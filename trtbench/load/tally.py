@@ -63,7 +63,7 @@ class Recorder:
 _SESSION_BROKEN = "an earlier turn of its session did not complete"
 
 
-class Account:
+class Tally:
     """One share of one phase. A request is begun, then finished; what was planned and not begun is given up in the end."""
 
     def __init__(self, phase: Phase, share: Share, worker: int, recorder: Recorder, progress: LoadProgress) -> None:
