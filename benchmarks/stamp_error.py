@@ -19,7 +19,7 @@ from pathlib import Path
 from trtbench.client.kserve.client import WireClient
 from trtbench.client.kserve.target import inspect_target
 from trtbench.load.attempts import Attempts, StopSignal
-from trtbench.load.deadline_timer import Alarm
+from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator
 from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
@@ -42,9 +42,9 @@ _TIMEOUT_S = 60.0
 
 
 async def drive(url: str, plan: Plan, path: Path) -> None:
-    client, alarm = WireClient(inspect_target(url, MODEL), Workload()), Alarm()
-    with closing(Recorder(path)) as recorder, closing(alarm):
-        generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), alarm, _TIMEOUT_S)
+    client, timer = WireClient(inspect_target(url, MODEL), Workload()), DeadlineTimer()
+    with closing(Recorder(path)) as recorder, closing(timer):
+        generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), timer, _TIMEOUT_S)
         run = await generator.prepare(plan.stages[0].measured, Share(), StopSignal())
         await run.run(now_ns())
     await client.close()

@@ -13,7 +13,7 @@ import pytest
 
 from trtbench.client.protocol import Limits
 from trtbench.load.attempts import Attempts, StopSignal
-from trtbench.load.deadline_timer import Alarm
+from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseResult
 from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
@@ -92,15 +92,15 @@ class Load:
             self.stop = StopSignal()  # one is for one event loop
 
         async def main() -> PhaseResult:
-            recorder, alarm = Recorder(self.path), Alarm()
+            recorder, timer = Recorder(self.path), DeadlineTimer()
             attempts = Attempts(self.client, 30, retries, 0.01)
-            generator = Generator(attempts, recorder, self.progress, alarm, self.drain_s, share.worker)
+            generator = Generator(attempts, recorder, self.progress, timer, self.drain_s, share.worker)
             others = [asyncio.create_task(work) for work in meanwhile]
             try:
                 run = await generator.prepare(phase or self.part.measured, share, self.stop)
                 return await run.run(now_ns())
             finally:
-                alarm.close()
+                timer.close()
                 recorder.close()
                 await asyncio.gather(*others)
                 assert len(asyncio.all_tasks()) == 1  # nothing is left running

@@ -47,7 +47,7 @@ class AbsoluteTimer:
         os.close(self._fd)
 
 
-class Alarm:
+class DeadlineTimer:
     """For coroutines of the running event loop; OSError where the kernel has no timerfd."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
 from trtbench.load.attempts import Attempts, StopSignal
-from trtbench.load.deadline_timer import Alarm
+from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share, users
 from trtbench.load.tally import Recorder, Tally
@@ -45,7 +45,7 @@ class Generator:
     attempts: Attempts
     recorder: Recorder
     progress: LoadProgress
-    alarm: Alarm
+    timer: DeadlineTimer
     drain_s: float
     worker: int = 0
 
@@ -131,7 +131,7 @@ class PhaseRun:
         """Until all is done; once stopped, for no longer than the drain."""
         if await _first(self._idle.wait(), self._stop.wait_draining()):
             return
-        self._generator.alarm.release()  # some may sleep until an instant that is far away
+        self._generator.timer.release()  # some may sleep until an instant that is far away
         await _first(self._idle.wait(), self._stop.wait_cancelling(), timeout_s=self._generator.drain_s)
 
     async def _cancel(self) -> None:
@@ -157,7 +157,7 @@ class PhaseRun:
         """Each unit at its own absolute instant, however many are in flight; one that is late is sent late."""
         for unit in self._units:
             due_ns = self._start_ns + due_offsets_ns[unit]
-            await self._generator.alarm.until(due_ns)
+            await self._generator.timer.until(due_ns)
             if self._stop.is_set:
                 return
             self._spawn(self._send_unit(unit, due_ns))
@@ -185,7 +185,7 @@ class PhaseRun:
             due_ns = ready_ns + (prompt.think_ns if turn or thinks else 0)
             if until_ns is not None and due_ns >= until_ns:
                 return due_ns
-            await self._generator.alarm.until(due_ns)
+            await self._generator.timer.until(due_ns)
             if self._places:
                 due_ns = await _place(self._places, due_ns)
             if self._stop.is_set:

@@ -22,7 +22,7 @@ from trtbench.client.kserve.target import Target
 from trtbench.client.protocol import Client, ConnectError
 from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
-from trtbench.load.deadline_timer import Alarm
+from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
@@ -109,7 +109,7 @@ class Worker:
         self._progress = LoadProgress(finished=[] if config.watch else None)
         self._client = client
         attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
-        self._generator = Generator(attempts, recorder, self._progress, Alarm(), config.drain_s, config.number)
+        self._generator = Generator(attempts, recorder, self._progress, DeadlineTimer(), config.drain_s, config.number)
         self._stop = StopSignal()
         self._run: PhaseRun | None = None
         self._undisturbed = ExitStack()
