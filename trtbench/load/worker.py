@@ -36,7 +36,7 @@ from trtbench.system.clock import cpu_ns, now_ns
 from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
 
 
-class Vitals:
+class WorkerHealth:
     """Appends `client_loop_lag_ns` and `client_gc_pause_ns` (the interval's largest) and `client_worker_cpu_cores`, labelled by worker."""
 
     def __init__(self, writer: LineWriter, worker: int) -> None:
@@ -103,9 +103,9 @@ class WorkerConfig:
 class Worker:
     """Carries out orders: `prepare` and `run` a phase, `skip` one, `stop` the one that runs."""
 
-    def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, vitals: Vitals) -> None:
+    def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
         self._plan = Plan.load(config.plan)
-        self._vitals = vitals
+        self._health = health
         self._progress = LoadProgress(finished=[] if config.watch else None)
         self._client = client
         attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
@@ -144,7 +144,7 @@ class Worker:
         return {"switched": order["model"]}
 
     def tick(self) -> None:
-        self._vitals.sample()
+        self._health.sample()
         if self._run:
             report(self.progress())
 
@@ -174,12 +174,12 @@ async def serve(config: WorkerConfig) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), os.fdopen(0, "rb", 0))
     client = open_client(config.target, config.workload, config.settings, config.end_id)
     try:
-        with closing(Vitals(LineWriter(config.samples), config.number)) as vitals, closing(Recorder(config.requests)) as recorder:
+        with closing(WorkerHealth(LineWriter(config.samples), config.number)) as health, closing(Recorder(config.requests)) as recorder:
             await client.prepare(1)
-            worker = Worker(config, client, recorder, vitals)
+            worker = Worker(config, client, recorder, health)
             report({"ready": True})
-            with watched_collections(vitals.pause):
-                watches = [asyncio.create_task(probe_lag(vitals.lag)), asyncio.create_task(_tick(worker))]
+            with watched_collections(health.pause):
+                watches = [asyncio.create_task(probe_lag(health.lag)), asyncio.create_task(_tick(worker))]
                 try:
                     await _obey(worker, orders)
                 finally:
