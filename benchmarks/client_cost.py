@@ -30,7 +30,7 @@ from trtbench.client.kserve.target import Target, inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton
-from trtbench.self_test.trial import closed_loop, drive, prompt
+from trtbench.self_test.trial import closed_loop, prompt, run_trial
 from trtbench.serving.server.installation import find_tritonserver
 
 RESPONSES = 64  # of one request
@@ -51,7 +51,7 @@ _WINDOWS = 3  # perf_analyzer calls a measurement stable after three
 
 
 def our_cost_us(target: Target, settings: ClientSettings, streams: int, gap_us: int, seconds: float) -> float:
-    trial = asyncio.run(drive(target, settings, closed_loop(streams, (prompt(gap_us, gap_us, RESPONSES),), seconds)))
+    trial = asyncio.run(run_trial(target, settings, closed_loop(streams, (prompt(gap_us, gap_us, RESPONSES),), seconds)))
     assert not trial.failures, trial.failures[0]
     return trial.cpu_s / trial.responses * 1e6
 

@@ -18,7 +18,7 @@ from trtbench.client.kserve.target import Target, inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import ReplayProcess
-from trtbench.self_test.trial import Trial, drive, one_request_each, prompt
+from trtbench.self_test.trial import Trial, one_request_each, prompt, run_trial
 
 _KIB = 1024
 _FIRST_US = 3_000_000  # everything is in flight before the first response
@@ -27,7 +27,7 @@ _FIRST_US = 3_000_000  # everything is in flight before the first response
 def peak(target: Target, streams: int, workers: int, tokens: int, gap_us: int) -> tuple[Trial, int]:
     plan = one_request_each(streams, prompt(_FIRST_US, gap_us, tokens))
     with WorkerMemory() as memory:
-        trial = asyncio.run(drive(target, ClientSettings(workers=workers), plan))
+        trial = asyncio.run(run_trial(target, ClientSettings(workers=workers), plan))
     return trial, memory.peak_bytes
 
 

@@ -18,7 +18,7 @@ from trtbench.client.kserve.target import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import ReplayProcess
-from trtbench.self_test.trial import closed_loop, drive, prompt
+from trtbench.self_test.trial import closed_loop, prompt, run_trial
 
 RATE = 4000
 _TENTHS = 10
@@ -33,7 +33,7 @@ def main() -> None:
     with ReplayProcess() as server, WorkerMemory() as memory:
         target = inspect_target(server.url, MODEL)
         plan = closed_loop(arguments.streams, (prompt(gap_us, gap_us, 16),), arguments.minutes * 60)
-        trial = asyncio.run(drive(target, ClientSettings(), plan))
+        trial = asyncio.run(run_trial(target, ClientSettings(), plan))
     resident = [size for _, size in memory.samples if size]
     tenth = max(len(resident) // _TENTHS, 1)
     by_tenth = [median(resident[start : start + tenth]) / 2**20 for start in range(0, tenth * _TENTHS, tenth)]

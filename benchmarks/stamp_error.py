@@ -41,7 +41,7 @@ LOAD_RESPONSES = 1000
 _TIMEOUT_S = 60.0
 
 
-async def drive(url: str, plan: Plan, path: Path) -> None:
+async def run_trial(url: str, plan: Plan, path: Path) -> None:
     client, timer = WireClient(inspect_target(url, MODEL), Workload()), DeadlineTimer()
     with closing(Recorder(path)) as recorder, closing(timer):
         generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), timer, _TIMEOUT_S)
@@ -53,11 +53,11 @@ async def drive(url: str, plan: Plan, path: Path) -> None:
 async def measure(probe_url: str, load_url: str, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
     """Records of the probes; the process's CPU while they ran, in cores."""
     load = asyncio.create_task(
-        drive(load_url, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
+        run_trial(load_url, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
     )
     await asyncio.sleep(0.5)
     start_ns, used_ns = now_ns(), cpu_ns()
-    await drive(probe_url, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
+    await run_trial(probe_url, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
     cores = (cpu_ns() - used_ns) / (now_ns() - start_ns)
     await load
     return [RequestRecord.from_json(row) for row in read_lines(directory / "probes.jsonl")], cores

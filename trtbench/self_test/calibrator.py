@@ -14,7 +14,7 @@ from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.figures import Calibration, Ceiling, SendLag, StreamFigures
 from trtbench.self_test.servers import ReplayProcess, calibration_triton, running_target
-from trtbench.self_test.trial import closed_loop, drive, poisson, prompt
+from trtbench.self_test.trial import closed_loop, poisson, prompt, run_trial
 from trtbench.serving.server.installation import InstallationError, find_tritonserver
 
 _US_PER_S = 1_000_000
@@ -45,16 +45,16 @@ async def measure_streams(
     gap_us = pace.gap_us(streams)
     mean = min(max(round(duration_s / 2 / gap_us * _US_PER_S), _LEAST_RESPONSES), _MOST_RESPONSES)
     asks = tuple(prompt(gap_us, gap_us, responses) for responses in range(mean // 2, mean + mean // 2 + 1))
-    return StreamFigures.of(server, streams, gap_us, await drive(target, settings, closed_loop(streams, asks, duration_s)))
+    return StreamFigures.of(server, streams, gap_us, await run_trial(target, settings, closed_loop(streams, asks, duration_s)))
 
 
 async def measure_ceiling(target: Target, settings: ClientSettings, duration_s: float) -> Ceiling:
     plan = closed_loop(_CEILING_STREAMS, (prompt(0, 0, _CEILING_RESPONSES),), duration_s)
-    return Ceiling.of(_CEILING_STREAMS, await drive(target, settings, plan))
+    return Ceiling.of(_CEILING_STREAMS, await run_trial(target, settings, plan))
 
 
 async def measure_send_lag(target: Target, settings: ClientSettings, rate: float, duration_s: float) -> SendLag:
-    return SendLag.of(rate, await drive(target, settings, poisson(rate, _LAG_ASK, duration_s)))
+    return SendLag.of(rate, await run_trial(target, settings, poisson(rate, _LAG_ASK, duration_s)))
 
 
 @dataclass(frozen=True)

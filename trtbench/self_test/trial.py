@@ -95,7 +95,7 @@ def _plan(stage: Stage, asks: tuple[PlannedPrompt, ...], due_ns: Offsets | None 
 _TIMEOUT_S = 60.0
 
 
-async def drive(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
+async def run_trial(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
     """The one stage of `plan`, warm-up first, by `settings.workers` processes or one. ConnectError when the server is not reached."""
     (stage,) = plan.stages
     with temporary_directory() as name:
