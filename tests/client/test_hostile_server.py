@@ -20,7 +20,7 @@ from trtbench.client.http2 import connection, frames
 from trtbench.client.http2.frames import frame
 from trtbench.client.kserve import response_tensors
 from trtbench.client.protocol import Limits
-from trtbench.client.transport.connection import Link
+from trtbench.client.transport.connection import Connection
 from trtbench.rundir.records import RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.clock import now_ns, seconds_ns
@@ -205,14 +205,14 @@ def test_questions_without_end_whose_answers_are_not_read_end_the_connection(pie
     async def main() -> None:
         for end in (ours, theirs):
             end.setblocking(False)
-        link = Link(ours, connection.WireConnection("fake"), None, None, LATER_NS, lambda link: None)
+        client_end = Connection(ours, connection.WireConnection("fake"), None, None, LATER_NS, lambda client_end: None)
         theirs.send(frames.settings({}))
-        while not link.cause:
+        while not client_end.cause:
             with suppress(BlockingIOError):
                 theirs.send(piece * 1000)
             await asyncio.sleep(0)
-        causes.append(link.cause)
-        unread.append(len(link._outflow._unsent))
+        causes.append(client_end.cause)
+        unread.append(len(client_end._outflow._unsent))
 
     asyncio.run(main())
     theirs.close()

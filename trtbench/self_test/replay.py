@@ -37,7 +37,7 @@ _BACKLOG = 4096
 _OK, _UNIMPLEMENTED = 0, 12  # gRPC statuses
 
 
-class Link:
+class ClientConnection:
     """One client's connection; `held` is what waits for the socket or for the client's flow control."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -64,8 +64,8 @@ class ReplayServer:
         self._listener = listener
         self._epoll = select.epoll()
         self._timer = AbsoluteTimer()
-        self._links: dict[int, Link] = {}
-        self._due: list[tuple[int, int, Link, Answer]] = []  # heap by instant, then by turn
+        self._clients: dict[int, ClientConnection] = {}
+        self._due: list[tuple[int, int, ClientConnection, Answer]] = []  # heap by instant, then by turn
         self._turns = itertools.count()
         self._replies = answers()
         for source in (listener, self._timer):
@@ -80,8 +80,8 @@ class ReplayServer:
                     return
                 if fd == self._listener.fileno():
                     self._accept()
-                elif link := self._links.get(fd):
-                    self._serve(link, events)
+                elif client := self._clients.get(fd):
+                    self._serve(client, events)
             self._send_due()
 
     def _accept(self) -> None:
@@ -90,60 +90,60 @@ class ReplayServer:
                 sock, _ = self._listener.accept()
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._links[sock.fileno()] = Link(sock)
+                self._clients[sock.fileno()] = ClientConnection(sock)
                 self._epoll.register(sock.fileno(), select.EPOLLIN)
 
-    def _serve(self, link: Link, events: int) -> None:
+    def _serve(self, client: ClientConnection, events: int) -> None:
         try:
             if events & select.EPOLLOUT:
-                self._flush(link)
+                self._flush(client)
             if events & ~select.EPOLLOUT:
-                self._read(link)
+                self._read(client)
         except (ProtocolError, OSError):
-            self._drop(link)
+            self._drop(client)
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, client: ClientConnection) -> None:
         """Its answers find no stream any more."""
-        link.connection.streams.clear()
-        link.held.clear()
-        self._links.pop(link.sock.fileno(), None)
-        link.sock.close()
+        client.connection.streams.clear()
+        client.held.clear()
+        self._clients.pop(client.sock.fileno(), None)
+        client.sock.close()
 
-    def _read(self, link: Link) -> None:
-        data = link.sock.recv(_READ_BYTES)
+    def _read(self, client: ClientConnection) -> None:
+        data = client.sock.recv(_READ_BYTES)
         if not data:
-            self._drop(link)
+            self._drop(client)
             return
         arrival_ns = now_ns()
-        for event in link.connection.receive(data):
+        for event in client.connection.receive(data):
             if isinstance(event, Request):
-                self._ask(link, event, arrival_ns)
+                self._ask(client, event, arrival_ns)
             elif isinstance(event, HalfClosed):
-                self._end_if_done(link, event.stream_id)
+                self._end_if_done(client, event.stream_id)
             elif isinstance(event, WindowsGrew):
-                self._release(link)
-        self._write_control(link)
+                self._release(client)
+        self._write_control(client)
 
-    def _ask(self, link: Link, request: Request, arrival_ns: int) -> None:
-        connection, stream_id = link.connection, request.stream_id
+    def _ask(self, client: ClientConnection, request: Request, arrival_ns: int) -> None:
+        connection, stream_id = client.connection, request.stream_id
         stream = connection.streams[stream_id]
         if not stream.answered:
             stream.answered = True
             connection.control += response_headers(stream_id)
         if stream.path != STREAM_INFER:
-            self._reply(link, stream_id, self._replies.get(stream.path))
+            self._reply(client, stream_id, self._replies.get(stream.path))
             return
         try:
             answer = Answer(stream_id, request.message, arrival_ns)
         except RequestError as error:
-            self._reply(link, stream_id, error_response(str(error)))
+            self._reply(client, stream_id, error_response(str(error)))
             return
         stream.requests_open += 1
-        self._schedule(link, answer)
+        self._schedule(client, answer)
 
-    def _reply(self, link: Link, stream_id: int, message: bytes | None) -> None:
+    def _reply(self, client: ClientConnection, stream_id: int, message: bytes | None) -> None:
         """One message at once; None is a method that there is not."""
-        connection = link.connection
+        connection = client.connection
         if message is None:
             connection.control += trailers(stream_id, _UNIMPLEMENTED)
             del connection.streams[stream_id]
@@ -151,64 +151,64 @@ class ReplayServer:
             connection.take_window(stream_id, GRPC_PREFIX_BYTES + len(message))  # smaller than any client's first window
             connection.control += message_frame(stream_id, message)
 
-    def _schedule(self, link: Link, answer: Answer) -> None:
-        heapq.heappush(self._due, (answer.due_ns, next(self._turns), link, answer))
+    def _schedule(self, client: ClientConnection, answer: Answer) -> None:
+        heapq.heappush(self._due, (answer.due_ns, next(self._turns), client, answer))
 
     def _send_due(self) -> None:
         now = now_ns()
         due = []
         while self._due and self._due[0][0] <= now:
             due.append(heapq.heappop(self._due)[2:])
-        for link, answer in due:  # what becomes due meanwhile waits for its next turn: no stream keeps the others from theirs
+        for client, answer in due:  # what becomes due meanwhile waits for its next turn: no stream keeps the others from theirs
             try:
-                self._send(link, answer)
+                self._send(client, answer)
             except OSError:
-                self._drop(link)
+                self._drop(client)
         self._timer.set(self._due[0][0] if self._due else 0)
 
-    def _send(self, link: Link, answer: Answer) -> None:
-        stream = link.connection.streams.get(answer.stream_id)
+    def _send(self, client: ClientConnection, answer: Answer) -> None:
+        stream = client.connection.streams.get(answer.stream_id)
         if stream is None:
             return
-        if link.unsent or not link.connection.take_window(answer.stream_id, answer.window_bytes):
-            link.held.append(answer)
+        if client.unsent or not client.connection.take_window(answer.stream_id, answer.window_bytes):
+            client.held.append(answer)
             return
-        self._write(link, answer.write(now_ns()))
+        self._write(client, answer.write(now_ns()))
         if not answer.is_over:
-            self._schedule(link, answer)
+            self._schedule(client, answer)
             return
         stream.requests_open -= 1
-        self._end_if_done(link, answer.stream_id)
-        self._write_control(link)
+        self._end_if_done(client, answer.stream_id)
+        self._write_control(client)
 
-    def _end_if_done(self, link: Link, stream_id: int) -> None:
-        stream = link.connection.streams[stream_id]
+    def _end_if_done(self, client: ClientConnection, stream_id: int) -> None:
+        stream = client.connection.streams[stream_id]
         if stream.half_closed and not stream.requests_open:
-            link.connection.control += trailers(stream_id, _OK)
-            del link.connection.streams[stream_id]
+            client.connection.control += trailers(stream_id, _OK)
+            del client.connection.streams[stream_id]
 
-    def _release(self, link: Link) -> None:
-        held, link.held = link.held, []
+    def _release(self, client: ClientConnection) -> None:
+        held, client.held = client.held, []
         for answer in held:
-            self._schedule(link, answer)
+            self._schedule(client, answer)
 
-    def _write_control(self, link: Link) -> None:
-        if link.connection.control:
-            self._write(link, bytes(link.connection.control))
-            link.connection.control.clear()
+    def _write_control(self, client: ClientConnection) -> None:
+        if client.connection.control:
+            self._write(client, bytes(client.connection.control))
+            client.connection.control.clear()
 
-    def _write(self, link: Link, data: bytes | bytearray | memoryview) -> None:
-        had_unsent = bool(link.unsent)
-        link.write(data)
-        if link.unsent and not had_unsent:
-            self._epoll.modify(link.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+    def _write(self, client: ClientConnection, data: bytes | bytearray | memoryview) -> None:
+        had_unsent = bool(client.unsent)
+        client.write(data)
+        if client.unsent and not had_unsent:
+            self._epoll.modify(client.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
-    def _flush(self, link: Link) -> None:
-        unsent, link.unsent = link.unsent, bytearray()
-        link.write(unsent)
-        if not link.unsent:
-            self._epoll.modify(link.sock.fileno(), select.EPOLLIN)
-            self._release(link)
+    def _flush(self, client: ClientConnection) -> None:
+        unsent, client.unsent = client.unsent, bytearray()
+        client.write(unsent)
+        if not client.unsent:
+            self._epoll.modify(client.sock.fileno(), select.EPOLLIN)
+            self._release(client)
 
 
 def main() -> None:

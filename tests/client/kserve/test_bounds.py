@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.client.kserve.test_exchange import FakeLink
+from tests.client.kserve.test_exchange import FakeConnection
 from tests.support.asking import LATER_NS
 from tests.support.fake_http2 import final_message
 from trtbench.client.kserve.exchange import Exchange
@@ -55,7 +55,7 @@ def answered(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
     exchange = Exchange(record, Limits(now_ns() + LATER_NS), b"", accumulates)
 
     async def main() -> None:
-        exchange.send((FakeLink(), 1), b"")  # type: ignore[arg-type]
+        exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         for number, message in enumerate(messages):
             if record.done_ns is None:
                 exchange.take(message, number + 1, 5, True)

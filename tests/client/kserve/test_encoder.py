@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from tests.client.kserve.test_exchange import FakeLink
+from tests.client.kserve.test_exchange import FakeConnection
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
 from trtbench.client.http2.connection import StreamEnded
@@ -239,7 +239,7 @@ def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
 
     async def ended() -> None:
         exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), TENSORS)
-        exchange.send((FakeLink(), 1), b"")  # type: ignore[arg-type]
+        exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         exchange.take(answer([1, 2, 3, 4]), 7, 5, True)
         if end == "lost":
             exchange.connection_lost("gone")

@@ -19,7 +19,7 @@ from trtbench.system.clock import now_ns
 pytestmark = pytest.mark.timeout(30)
 
 
-class FakeLink:
+class FakeConnection:
     """Keeps what an exchange does to its stream."""
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class FakeLink:
         self.calls.append("reset")
 
 
-def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestRecord, FakeLink, Exchange]:
-    record, link = new_record(), FakeLink()
+def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestRecord, FakeConnection, Exchange]:
+    record, connection = new_record(), FakeConnection()
     exchange = Exchange(record, limits or Limits(now_ns() + LATER_NS), b"")
 
     async def main() -> None:
-        exchange.send((link, 1), b"")  # type: ignore[arg-type]
+        exchange.send((connection, 1), b"")  # type: ignore[arg-type]
         steps(exchange)
         if record.done_ns:
             await exchange.over
@@ -48,7 +48,7 @@ def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestReco
             exchange.give_up(Outcome.CANCELLED, "the test is over")
 
     asyncio.run(main())
-    return record, link, exchange
+    return record, connection, exchange
 
 
 def take(exchange: Exchange, *tokens: int, at_ns: int = 1, lag_ns: int | None = 5, alone: bool = True) -> None:
@@ -63,16 +63,16 @@ def test_what_came_is_what_the_record_says() -> None:
         take(exchange, 9, at_ns=300)
         exchange.take(final_message(), 400, 1, True)
 
-    record, link, _ = exchange_with(steps)
+    record, connection, _ = exchange_with(steps)
     assert (record.token_ns, record.token_lag_ns, record.coalesced) == ([100, 200, 300], [5, 6, 5], [1])
     assert (record.output_ids, record.token_counts, record.done_ns) == ([7, 8, 9], [1, 1, 1], 400)
-    assert record.outcome is Outcome.COMPLETED and link.calls == ["release"]
+    assert record.outcome is Outcome.COMPLETED and connection.calls == ["release"]
 
 
 def test_an_answer_without_output_is_a_failure_of_its_own_and_its_stream_serves_on() -> None:
-    record, link, _ = exchange_with(lambda exchange: exchange.take(final_message(), 400, 1, True))
+    record, connection, _ = exchange_with(lambda exchange: exchange.take(final_message(), 400, 1, True))
     assert record.outcome is Outcome.EMPTY and record.outcome.is_failure and "no output" in record.error
-    assert (record.done_ns, record.token_ns, link.calls) == (400, [], ["release"])
+    assert (record.done_ns, record.token_ns, connection.calls) == (400, [], ["release"])
 
 
 def test_counts_that_change() -> None:
@@ -96,8 +96,8 @@ def test_a_planned_end_at_a_response_that_is_final_is_a_completed_one() -> None:
         take(exchange, 1)
         exchange.take(final_message(), 2, 5, True)
 
-    record, link, _ = exchange_with(steps, Limits(now_ns() + LATER_NS, cancel_after_tokens=2))
-    assert record.outcome is Outcome.COMPLETED and link.calls == ["release"]
+    record, connection, _ = exchange_with(steps, Limits(now_ns() + LATER_NS, cancel_after_tokens=2))
+    assert record.outcome is Outcome.COMPLETED and connection.calls == ["release"]
 
 
 def test_what_comes_after_the_end_changes_nothing() -> None:
@@ -106,8 +106,8 @@ def test_what_comes_after_the_end_changes_nothing() -> None:
         exchange.give_up(Outcome.CANCELLED, "first")
         exchange.give_up(Outcome.TIMEOUT, "second")
 
-    record, link, _ = exchange_with(steps)
-    assert (record.outcome, record.error, record.output_ids, link.calls) == (Outcome.CANCELLED, "first", [1], ["reset"])
+    record, connection, _ = exchange_with(steps)
+    assert (record.outcome, record.error, record.output_ids, connection.calls) == (Outcome.CANCELLED, "first", [1], ["reset"])
 
 
 @pytest.mark.parametrize(("tokens", "retry_safe", "refused"), [(0, True, True), (1, True, False), (0, False, False)])

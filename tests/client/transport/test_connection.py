@@ -1,4 +1,4 @@
-"""What a link does with bytes: stamps, marks, writes that wait."""
+"""What a connection does with bytes: stamps, marks, writes that wait."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.target import Target
 from trtbench.client.protocol import TOO_LATE, Client, ConnectError, Limits, request_id, unreachable
-from trtbench.client.transport.connection import LinkError
+from trtbench.client.transport.connection import TransportError
 from trtbench.client.transport.connector import Dialer
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
 from trtbench.client.transport.pool import Pool, Stream, TooManyFilesError
@@ -115,7 +115,7 @@ class WireClient:
             await self._pool.prepare(streams)
         except TooManyFilesError as error:
             raise ConnectError(f"{self._target.url}: {error}") from error
-        except LinkError as error:
+        except TransportError as error:
             raise await unreachable(self._target.url, self._settings, str(error)) from error
 
     async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
@@ -176,7 +176,7 @@ class WireClient:
                     return stream
                 await asyncio.wait_for(self._pool.more_room(), left_ns / NS_PER_S)
             end(record, Outcome.TIMEOUT, TOO_LATE)
-        except LinkError as error:
+        except TransportError as error:
             end(record, Outcome.CONNECTION, str(error))
         except asyncio.TimeoutError:  # no OSError before Python 3.11
             end(record, Outcome.TIMEOUT, TOO_LATE)

@@ -17,7 +17,7 @@ from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, TokenTem
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.client.kserve.responses import read_response, whole_text
 from trtbench.client.protocol import Limits
-from trtbench.client.transport.connection import Link
+from trtbench.client.transport.connection import Connection
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import NS_PER_S
 
@@ -29,7 +29,7 @@ class InFlight(ABC):
     server cannot have begun it.
     """
 
-    __slots__ = ("_limits", "_link", "_record", "_running", "_stream_id", "_timer", "cut_off", "over", "refused", "served", "unsent")
+    __slots__ = ("_connection", "_limits", "_record", "_running", "_stream_id", "_timer", "cut_off", "over", "refused", "served", "unsent")
 
     ends_stream = False  # whether the request's one message is the last on its stream
 
@@ -39,12 +39,12 @@ class InFlight(ABC):
         self.refused = self.cut_off = self.unsent = False
         self.served = 0
 
-    def send(self, stream: tuple[Link, int], message: bytes) -> None:
+    def send(self, stream: tuple[Connection, int], message: bytes) -> None:
         loop = asyncio.get_running_loop()
         self.over, self._running = loop.create_future(), True
         self.refused = self.cut_off = self.unsent = False
-        self._link, self._stream_id = stream
-        sent_ns = self._link.send(self._stream_id, message, self, self.ends_stream)
+        self._connection, self._stream_id = stream
+        sent_ns = self._connection.send(self._stream_id, message, self, self.ends_stream)
         if self._record.sent_ns is None:  # one that was refused has been under way since its first sending
             self._record.sent_ns = sent_ns
         until_ns, outcome, error = self._limits.end_of_patience(self._record.sent_ns)
@@ -78,7 +78,7 @@ class InFlight(ABC):
             return
         end(self._record, outcome, error)
         self._finish()
-        self._link.reset(self._stream_id)
+        self._connection.reset(self._stream_id)
 
     def _finish(self) -> None:
         """The record knows its outcome."""
@@ -172,12 +172,12 @@ class Exchange(InFlight):
         if response.error:
             end(self._record, classify("", response.error), response.error, arrived_ns)
             self._finish()
-            self._link.reset(self._stream_id)
+            self._connection.reset(self._stream_id)
         else:
             fault = negative_id(self._token_ids) or output_count_beyond(self._told_tokens, self._record.asked_output_tokens)
             end_with_final(self._record, bool(self._token_ns), arrived_ns, fault)
             self._finish()
-            self._link.release(self._stream_id)
+            self._connection.release(self._stream_id)
 
     def _finish(self) -> None:
         """Put what came into the record, which knows its outcome."""

@@ -1,4 +1,4 @@
-"""Link: one connection on the event loop. Reads are stamped and their messages handed to whoever waits on the stream."""
+"""Connection: a connection to the server, on the event loop. Reads are stamped and their messages handed to whoever waits on the stream."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from trtbench.client.transport.tls import TlsSession
 from trtbench.system.clock import NS_PER_S, now_ns
 
 _BUFFER = bytearray(1 << 16)
-"""Every link of the process reads into it: what a read leaves over is kept in its WireConnection."""
+"""Every connection of the process reads into it: what a read leaves over is kept in its WireConnection."""
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
 
 _PING = b"trtbench"
 
 
-class LinkError(Exception):
+class TransportError(Exception):
     """The connection was lost or could not be made; the message says how."""
 
 
-class Link:
+class Connection:
     """`cause` says why it was lost, "" while it stands. `on_free` hears that a stream has gone from it, or that it was lost.
 
-    `ready` is done when the server has sent its settings; LinkError when the link was lost before.
+    `ready` is done when the server has sent its settings; TransportError when the connection was lost before.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Link:
         stamps: KernelStamps | None,
         tls: TlsSession | None,
         silence_ns: int,
-        on_free: Callable[[Link], None],
+        on_free: Callable[[Connection], None],
     ) -> None:
         """Reads and writes from here on; `connected` is its own. Needs a running event loop. `silence_ns`: see Keepalive."""
         self._loop = asyncio.get_running_loop()
@@ -163,7 +163,7 @@ class Link:
         self._outflow.close()
         self._socket.close()
         if not self.ready.done():
-            self.ready.set_exception(LinkError(self.cause))
+            self.ready.set_exception(TransportError(self.cause))
         receivers, self._streams = list(self._streams.values()), {}
         self._closing.clear()
         for receiver in receivers:

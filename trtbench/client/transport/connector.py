@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from trtbench.client.http2.connection import WireConnection
 from trtbench.client.transport import kernel_timestamps
-from trtbench.client.transport.connection import Link, LinkError
+from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.kernel_timestamps import KernelStamps
 from trtbench.client.transport.tls import TlsSession, client_context
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -44,8 +44,8 @@ class Dialer:
         elif settings.tls.certificate is None:
             self._hint = f"does it want a client's certificate (client.tls.certificate), or {self._hint}"
 
-    async def dial(self, on_free: Callable[[Link], None]) -> Link:
-        """A link whose server has told its settings. LinkError says which step failed and why."""
+    async def dial(self, on_free: Callable[[Connection], None]) -> Connection:
+        """A connection whose server has told its settings. TransportError says which step failed and why."""
         connected = await self._connect()
         try:
             tls = await _in_time(self._shake_hands(connected, self._context), "TLS handshake") if self._context else None
@@ -53,19 +53,19 @@ class Dialer:
             connected.close()
             raise
         wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes, self._metadata)
-        link = Link(connected, wire, self._stamps, tls, self._silence_ns, on_free)
+        connection = Connection(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
-            await _in_time(link.ready, "HTTP/2 settings")
-        except LinkError as error:
-            link.lose("given up before it was ready")
-            raise LinkError(f"no HTTP/2 with {self.url}: {error}; {self._hint}") from error
+            await _in_time(connection.ready, "HTTP/2 settings")
+        except TransportError as error:
+            connection.lose("given up before it was ready")
+            raise TransportError(f"no HTTP/2 with {self.url}: {error}; {self._hint}") from error
         except BaseException:
-            link.lose("given up before it was ready")
+            connection.lose("given up before it was ready")
             raise
-        if not link.room(1):
-            link.lose("the server allows no stream on a new connection")
-            raise LinkError(link.cause)
-        return link
+        if not connection.room(1):
+            connection.lose("the server allows no stream on a new connection")
+            raise TransportError(connection.cause)
+        return connection
 
     async def _connect(self) -> socket.socket:
         """Over the first address that answers."""
@@ -81,22 +81,22 @@ class Dialer:
                     kernel_timestamps.enable(connecting)
                 await _in_time(asyncio.get_running_loop().sock_connect(connecting, address), "TCP connection")
                 return connecting
-            except (OSError, LinkError) as error:
+            except (OSError, TransportError) as error:
                 connecting.close()
                 fault = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             except BaseException:
                 connecting.close()
                 raise
-        raise LinkError(f"failed to connect to {self.url}: {fault}")
+        raise TransportError(f"failed to connect to {self.url}: {fault}")
 
     async def _resolve(self) -> list[tuple[int, Any]]:
         try:
             found = asyncio.get_running_loop().getaddrinfo(self._host, int(self._port), type=socket.SOCK_STREAM)
             return [(family, address) for family, _, _, _, address in await _in_time(found, "DNS")]
         except socket.gaierror as error:
-            raise LinkError(f"DNS: the host of {self.url} has no address ({error.strerror})") from error
+            raise TransportError(f"DNS: the host of {self.url} has no address ({error.strerror})") from error
         except ValueError as error:
-            raise LinkError(f"{self.url} is not host:port") from error
+            raise TransportError(f"{self.url} is not host:port") from error
 
     async def _shake_hands(self, connected: socket.socket, context: ssl.SSLContext) -> TlsSession:
         loop = asyncio.get_running_loop()
@@ -107,14 +107,15 @@ class Dialer:
                 await loop.sock_sendall(connected, session.take_output())
                 received = await loop.sock_recv(connected, _READ_BYTES)
                 if not received:
-                    raise LinkError("TLS: the server closed the connection in the handshake: does it speak TLS?")
+                    raise TransportError("TLS: the server closed the connection in the handshake: does it speak TLS?")
             await loop.sock_sendall(connected, session.take_output())
         except ssl.SSLError as error:
-            raise LinkError(f"TLS: {_explain(error)}") from error
+            raise TransportError(f"TLS: {_explain(error)}") from error
         except OSError as error:
-            raise LinkError(f"TLS: the connection broke in the handshake ({error.strerror or error})") from error
+            raise TransportError(f"TLS: the connection broke in the handshake ({error.strerror or error})") from error
         if session.protocol != "h2":
-            raise LinkError(f"TLS: the server does not offer HTTP/2 (ALPN chose {session.protocol or 'nothing'}): is this its gRPC port?")
+            chosen = session.protocol or "nothing"
+            raise TransportError(f"TLS: the server does not offer HTTP/2 (ALPN chose {chosen}): is this its gRPC port?")
         return session
 
 
@@ -122,7 +123,7 @@ async def _in_time(step: Awaitable[_T], name: str) -> _T:
     try:
         return await asyncio.wait_for(step, _STEP_S)
     except asyncio.TimeoutError as error:  # no OSError before Python 3.11
-        raise LinkError(f"{name}: no answer within {_STEP_S:g} s") from error
+        raise TransportError(f"{name}: no answer within {_STEP_S:g} s") from error
 
 
 def _explain(error: ssl.SSLError) -> str:

@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.transport.connection import Link, LinkError
+from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.connector import Dialer
 from trtbench.system.clock import now_ns
 
@@ -53,14 +53,14 @@ class Wear:
         return not self.served or self.sent_bytes + request_bytes <= most_bytes
 
 
-class Stream(tuple[Link, int]):
-    """(Link, stream id)."""
+class Stream(tuple[Connection, int]):
+    """(Connection, stream id)."""
 
     wear: Wear
 
     @classmethod
-    def opened(cls, link: Link, stream_id: int) -> Stream:
-        stream = cls((link, stream_id))
+    def opened(cls, connection: Connection, stream_id: int) -> Stream:
+        stream = cls((connection, stream_id))
         stream.wear = Wear()
         return stream
 
@@ -72,7 +72,7 @@ _DIALS_AT_ONCE = 32
 SPARE_FILES = 64  # for all else that a process opens
 
 
-class TooManyFilesError(LinkError):
+class TooManyFilesError(TransportError):
     """A limit of this machine, whatever the server is."""
 
 
@@ -90,8 +90,8 @@ class Pool:
         """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
         self._dialer, self._path, self._asked = dialer, path, streams_per_connection
         self._requests_per_stream, self._most_bytes = requests_per_stream, MOST_BYTES
-        self._links: set[Link] = set()
-        self._roomy: dict[Link, None] = {}  # ordered: may have room, the newest last
+        self._connections: set[Connection] = set()
+        self._roomy: dict[Connection, None] = {}  # ordered: may have room, the newest last
         self._idle: list[Stream] = []
         self._dials: set[asyncio.Task[None]] = set()
         self._dial: asyncio.Task[None] | None = None
@@ -112,7 +112,7 @@ class Pool:
         return self._idle_stream(request_bytes) or self._new_stream()
 
     async def more_room(self) -> None:
-        """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. LinkError."""
+        """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. TransportError."""
         if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
             self._dial, self._claims = asyncio.create_task(self._open()), 0
             self._dials.add(self._dial)
@@ -140,39 +140,39 @@ class Pool:
     def renew(self) -> None:
         """Close every stream, those in use with their request, and open as many anew."""
         idle, self._idle = len(self._idle), []
-        for link in list(self._links):
-            link.retire_streams()
+        for connection in list(self._connections):
+            connection.retire_streams()
         self._renewals += 1
-        self._open_ahead(sum(link.streams for link in self._links) + idle)
+        self._open_ahead(sum(connection.streams for connection in self._connections) + idle)
 
     async def prepare(self, streams: int) -> None:
-        """Open so many, idle, less those there are. LinkError when that cannot be."""
+        """Open so many, idle, less those there are. TransportError when that cannot be."""
         self._prepared = streams
-        self._roomy.update(dict.fromkeys(self._links))  # the number of streams may now allow more on each
+        self._roomy.update(dict.fromkeys(self._connections))  # the number of streams may now allow more on each
         missing_before = streams + 1
         while missing := self._open_ahead(streams):
             if missing >= missing_before:
-                raise LinkError(f"connections are lost as fast as they are made: {self._last_loss}")
-            missing_before, links = missing, math.ceil(missing / self._per_connection)
-            _check_files(links)
-            await self._dial_many(links)
+                raise TransportError(f"connections are lost as fast as they are made: {self._last_loss}")
+            missing_before, connections = missing, math.ceil(missing / self._per_connection)
+            _check_files(connections)
+            await self._dial_many(connections)
 
     def check(self, instant_ns: int) -> None:
         """See to silent connections; to be called about as often as a second."""
-        for link in list(self._links):
-            link.check(instant_ns)
+        for connection in list(self._connections):
+            connection.check(instant_ns)
 
     async def close(self) -> None:
         self._closed = True
         for dial in self._dials:
             dial.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)
-        for link in list(self._links):
-            link.lose("closed by the client")
+        for connection in list(self._connections):
+            connection.lose("closed by the client")
 
     def facts(self) -> dict[str, Any]:
         return {
-            "connections": len(self._links),
+            "connections": len(self._connections),
             "connections_opened": self._opened,
             "connections_lost": self._lost,
             "last_loss": self._last_loss,
@@ -183,33 +183,33 @@ class Pool:
 
     @property
     def _per_connection(self) -> int:
-        return streams_per_connection(self._asked, max(self._prepared, len(self._links)))
+        return streams_per_connection(self._asked, max(self._prepared, len(self._connections)))
 
     def _idle_stream(self, request_bytes: int) -> Stream | None:
         """The one used last, while the server keeps it open and it may carry the request."""
         while self._idle:
             stream = self._idle.pop()
-            link, stream_id = stream
-            if link.is_idle(stream_id):
+            connection, stream_id = stream
+            if connection.is_idle(stream_id):
                 if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
                     return stream
                 self._retire(stream)
         return None
 
     def _retire(self, stream: Stream) -> None:
-        link, stream_id = stream
-        if link.is_idle(stream_id):
-            link.close_stream(stream_id)
+        connection, stream_id = stream
+        if connection.is_idle(stream_id):
+            connection.close_stream(stream_id)
             self._retired += 1
 
     def _new_stream(self) -> Stream | None:
         """On a connection with room."""
         most = self._per_connection
         while self._roomy:
-            link = next(reversed(self._roomy))
-            if link.room(most):
-                return Stream.opened(link, link.open_stream(self._path))
-            del self._roomy[link]
+            connection = next(reversed(self._roomy))
+            if connection.room(most):
+                return Stream.opened(connection, connection.open_stream(self._path))
+            del self._roomy[connection]
         return None
 
     def _dialled(self, dial: asyncio.Task[None]) -> None:
@@ -218,20 +218,20 @@ class Pool:
             dial.exception()  # those who wait have it; there may be none left
 
     async def _open(self) -> None:
-        link = await self._dialer.dial(self._freed)
-        self._links.add(link)
-        self._roomy[link] = None
+        connection = await self._dialer.dial(self._freed)
+        self._connections.add(connection)
+        self._roomy[connection] = None
         self._opened += 1
 
-    async def _dial_many(self, links: int) -> None:
+    async def _dial_many(self, connections: int) -> None:
         """A few at a time: a server's queue of new connections is short."""
-        left = iter(range(links))
+        left = iter(range(connections))
 
         async def some() -> None:
             for _ in left:
                 await self._open()
 
-        dials = [asyncio.ensure_future(some()) for _ in range(min(links, _DIALS_AT_ONCE))]
+        dials = [asyncio.ensure_future(some()) for _ in range(min(connections, _DIALS_AT_ONCE))]
         try:
             await asyncio.gather(*dials)
         finally:
@@ -240,22 +240,22 @@ class Pool:
 
     def _open_ahead(self, streams: int) -> int:
         """Idle streams wherever there is room; how many are missing then."""
-        missing = streams - sum(link.streams for link in self._links)
+        missing = streams - sum(connection.streams for connection in self._connections)
         while missing > 0 and (stream := self._new_stream()):
             stream[0].flush()
             self._idle.append(stream)
             missing -= 1
         return max(missing, 0)
 
-    def _freed(self, link: Link) -> None:
-        if not link.cause:
-            self._roomy[link] = None
-        elif link in self._links:
-            self._links.discard(link)
-            self._roomy.pop(link, None)
+    def _freed(self, connection: Connection) -> None:
+        if not connection.cause:
+            self._roomy[connection] = None
+        elif connection in self._connections:
+            self._connections.discard(connection)
+            self._roomy.pop(connection, None)
             if not self._closed:
                 self._lost += 1
-                self._last_loss = link.cause
+                self._last_loss = connection.cause
 
 
 def streams_per_connection(asked: int | None, streams: int) -> int:
