@@ -23,7 +23,7 @@ from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, request_bod
 from trtbench.client.kserve.target import Target
 from trtbench.client.protocol import TOO_LATE, Client, ConnectError, Limits, request_id, unreachable
 from trtbench.client.transport.connection import TransportError
-from trtbench.client.transport.connector import Dialer
+from trtbench.client.transport.connector import Connector
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
 from trtbench.client.transport.pool import Pool, Stream, TooManyFilesError
 from trtbench.plan.plan import PlannedPrompt
@@ -98,7 +98,10 @@ class WireClient:
         self._stamps, self._why_user = _stamps(settings)
         path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
         self._pool = Pool(
-            Dialer(target.url, settings, self._stamps, longest_bytes), path, settings.streams_per_connection, settings.requests_per_stream
+            Connector(target.url, settings, self._stamps, longest_bytes),
+            path,
+            settings.streams_per_connection,
+            settings.requests_per_stream,
         )
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
         self._resent = 0

@@ -1,4 +1,4 @@
-"""Dialer: opens connections to the server: name, TCP, TLS, HTTP/2 settings."""
+"""Connector: opens connections to the server: name, TCP, TLS, HTTP/2 settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 16
 _T = TypeVar("_T")
 
 
-class Dialer:
+class Connector:
     """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` or a header does not do."""
 
     def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
@@ -44,7 +44,7 @@ class Dialer:
         elif settings.tls.certificate is None:
             self._hint = f"does it want a client's certificate (client.tls.certificate), or {self._hint}"
 
-    async def dial(self, on_free: Callable[[Connection], None]) -> Connection:
+    async def connect(self, on_free: Callable[[Connection], None]) -> Connection:
         """A connection whose server has told its settings. TransportError says which step failed and why."""
         connected = await self._connect()
         try:

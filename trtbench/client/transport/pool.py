@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.client.transport.connection import Connection, TransportError
-from trtbench.client.transport.connector import Dialer
+from trtbench.client.transport.connector import Connector
 from trtbench.system.clock import now_ns
 
 
@@ -68,7 +68,7 @@ class Stream(tuple[Connection, int]):
 _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
 """Streams of a process up to which each has a connection of its own: its stamps are then exact."""
-_DIALS_AT_ONCE = 32
+_CONNECTS_AT_ONCE = 32
 SPARE_FILES = 64  # for all else that a process opens
 
 
@@ -86,16 +86,16 @@ class Pool:
     A stream serves one version of a model: Triton keeps a replaced version, with its memory, while a stream that used it stays open.
     """
 
-    def __init__(self, dialer: Dialer, path: str, streams_per_connection: int | None, requests_per_stream: int | None = None) -> None:
+    def __init__(self, connector: Connector, path: str, streams_per_connection: int | None, requests_per_stream: int | None = None) -> None:
         """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
-        self._dialer, self._path, self._asked = dialer, path, streams_per_connection
+        self._connector, self._path, self._asked = connector, path, streams_per_connection
         self._requests_per_stream, self._most_bytes = requests_per_stream, MOST_BYTES
         self._connections: set[Connection] = set()
         self._roomy: dict[Connection, None] = {}  # ordered: may have room, the newest last
         self._idle: list[Stream] = []
-        self._dials: set[asyncio.Task[None]] = set()
-        self._dial: asyncio.Task[None] | None = None
-        self._claims = 0  # of those who wait for `_dial`
+        self._openings: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
+        self._claims = 0  # of those who wait for `_opening`
         self._prepared = 0
         self._opened = self._lost = self._renewals = self._retired = 0
         self._served = ServedVersion()
@@ -113,12 +113,12 @@ class Pool:
 
     async def more_room(self) -> None:
         """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. TransportError."""
-        if self._dial is None or self._dial.done() or self._claims >= self._per_connection:
-            self._dial, self._claims = asyncio.create_task(self._open()), 0
-            self._dials.add(self._dial)
-            self._dial.add_done_callback(self._dialled)
+        if self._opening is None or self._opening.done() or self._claims >= self._per_connection:
+            self._opening, self._claims = asyncio.create_task(self._open()), 0
+            self._openings.add(self._opening)
+            self._opening.add_done_callback(self._opening_done)
         self._claims += 1
-        await asyncio.shield(self._dial)
+        await asyncio.shield(self._opening)
 
     def keep(self, stream: Stream, version: str, sent_ns: int, request_bytes: int = 0) -> None:
         """Its request of so many bytes, sent at `sent_ns`, was completed by a `version` of the model."""
@@ -155,7 +155,7 @@ class Pool:
                 raise TransportError(f"connections are lost as fast as they are made: {self._last_loss}")
             missing_before, connections = missing, math.ceil(missing / self._per_connection)
             _check_files(connections)
-            await self._dial_many(connections)
+            await self._open_many(connections)
 
     def check(self, instant_ns: int) -> None:
         """See to silent connections; to be called about as often as a second."""
@@ -164,9 +164,9 @@ class Pool:
 
     async def close(self) -> None:
         self._closed = True
-        for dial in self._dials:
-            dial.cancel()
-        await asyncio.gather(*self._dials, return_exceptions=True)
+        for opening in self._openings:
+            opening.cancel()
+        await asyncio.gather(*self._openings, return_exceptions=True)
         for connection in list(self._connections):
             connection.lose("closed by the client")
 
@@ -212,18 +212,18 @@ class Pool:
             del self._roomy[connection]
         return None
 
-    def _dialled(self, dial: asyncio.Task[None]) -> None:
-        self._dials.discard(dial)
-        if not dial.cancelled():
-            dial.exception()  # those who wait have it; there may be none left
+    def _opening_done(self, opening: asyncio.Task[None]) -> None:
+        self._openings.discard(opening)
+        if not opening.cancelled():
+            opening.exception()  # those who wait have it; there may be none left
 
     async def _open(self) -> None:
-        connection = await self._dialer.dial(self._freed)
+        connection = await self._connector.connect(self._freed)
         self._connections.add(connection)
         self._roomy[connection] = None
         self._opened += 1
 
-    async def _dial_many(self, connections: int) -> None:
+    async def _open_many(self, connections: int) -> None:
         """A few at a time: a server's queue of new connections is short."""
         left = iter(range(connections))
 
@@ -231,12 +231,12 @@ class Pool:
             for _ in left:
                 await self._open()
 
-        dials = [asyncio.ensure_future(some()) for _ in range(min(connections, _DIALS_AT_ONCE))]
+        openings = [asyncio.ensure_future(some()) for _ in range(min(connections, _CONNECTS_AT_ONCE))]
         try:
-            await asyncio.gather(*dials)
+            await asyncio.gather(*openings)
         finally:
-            for dial in dials:
-                dial.cancel()
+            for opening in openings:
+                opening.cancel()
 
     def _open_ahead(self, streams: int) -> int:
         """Idle streams wherever there is room; how many are missing then."""
