@@ -212,7 +212,7 @@ def test_questions_without_end_whose_answers_are_not_read_end_the_connection(pie
                 theirs.send(piece * 1000)
             await asyncio.sleep(0)
         causes.append(client_end.cause)
-        unread.append(len(client_end._outflow._unsent))
+        unread.append(len(client_end._write_buffer._unsent))
 
     asyncio.run(main())
     theirs.close()

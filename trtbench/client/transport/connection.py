@@ -11,7 +11,7 @@ from typing import Any
 from trtbench.client.http2.connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import error_name
 from trtbench.client.kserve.next_token_fast_path import UsualRead
-from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Outflow, Receiver
+from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Receiver, WriteBuffer
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
 from trtbench.client.transport.tls import TlsSession
 from trtbench.system.clock import NS_PER_S, now_ns
@@ -39,7 +39,6 @@ class Connection:
         "_keepalive",
         "_loop",
         "_on_free",
-        "_outflow",
         "_recv_into",
         "_recvmsg_into",
         "_retiring",
@@ -49,6 +48,7 @@ class Connection:
         "_tls",
         "_usual",
         "_wire",
+        "_write_buffer",
         "cause",
         "ready",
     )
@@ -71,7 +71,7 @@ class Connection:
         self._streams: dict[int, Receiver | None] = {}  # None: idle
         self._retiring: set[int] = set()  # in use; to be closed with their request
         self._closing: set[int] = set()  # closed by us; the server has yet to end them
-        self._outflow = Outflow(self._loop, connected, self._write_failed)
+        self._write_buffer = WriteBuffer(self._loop, connected, self._write_failed)
         self._usual: UsualRead | None = None
         self._goaway = ""
         self._keepalive = Keepalive(silence_ns, now_ns())
@@ -150,8 +150,8 @@ class Connection:
         if self._tls:
             output = self._tls.encrypt(output)
         if output and not self.cause:
-            self._outflow.write(output)
-            if not self._wire.replied(self._outflow.is_clear):
+            self._write_buffer.write(output)
+            if not self._wire.replied(self._write_buffer.is_clear):
                 self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no answer")
 
     def lose(self, cause: str) -> None:
@@ -160,7 +160,7 @@ class Connection:
             return
         self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
         self._loop.remove_reader(self._socket)
-        self._outflow.close()
+        self._write_buffer.close()
         self._socket.close()
         if not self.ready.done():
             self.ready.set_exception(TransportError(self.cause))

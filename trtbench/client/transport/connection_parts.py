@@ -73,7 +73,7 @@ class Nobody:
 NOBODY = Nobody()
 
 
-class Outflow:
+class WriteBuffer:
     """`on_broken` hears, on the loop's next turn, that the socket takes nothing any more, and why."""
 
     __slots__ = ("_loop", "_on_broken", "_socket", "_unsent")
