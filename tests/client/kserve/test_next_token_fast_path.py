@@ -20,7 +20,7 @@ from trtbench.client.http2 import connection as wire_module
 from trtbench.client.http2.connection import WireConnection
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.messages import decode_response
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, TokenTemplate, UsualRead, token_template
+from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.protocol import Limits
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -116,14 +116,14 @@ def data_frame(message: bytes, stream: int = STREAM, flags: int = 0) -> bytes:
 
 
 class Taker:
-    """A UsualRead that knows the form of one token's message, and what it took."""
+    """A NextTokenRead that knows the form of one token's message, and what it took."""
 
     def __init__(self, *tokens: int) -> None:
         message = token_message(*tokens)
         template = token_template(message, decode_response(message))
         assert template
         self.ids, self.arrivals, self.lags = array("i"), array("q"), array("i")
-        self.read = UsualRead(STREAM, template, self.ids, self.arrivals, self.lags)
+        self.read = NextTokenRead(STREAM, template, self.ids, self.arrivals, self.lags)
 
     def takes(self, data: bytes, lag_ns: int | None = 3) -> bool:
         buffer = bytearray(data + b"what an earlier read left behind")
@@ -170,7 +170,7 @@ def test_a_byte_that_differs_outside_the_ids(position: int, change: int) -> None
 
 def test_a_request_that_ends_by_a_count_of_tokens_is_parsed() -> None:
     exchange = Exchange(new_record(), Limits(now_ns() + LATER_NS, cancel_after_tokens=3), b"")
-    assert exchange.usual() is None
+    assert exchange.next_token_read() is None
 
 
 @EVERY_LOOP

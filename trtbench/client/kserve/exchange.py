@@ -13,7 +13,7 @@ from trtbench.client.errors import classify, end, end_with_final, end_with_statu
 from trtbench.client.http2.connection import StreamEnded
 from trtbench.client.kserve.encoder import EncoderTensors, take_answer
 from trtbench.client.kserve.messages import Response
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, TokenTemplate, UsualRead, token_template
+from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.client.kserve.responses import read_response, whole_text
 from trtbench.client.protocol import Limits
@@ -53,7 +53,7 @@ class InFlight(ABC):
     @abstractmethod
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None: ...
 
-    def usual(self) -> UsualRead | None:
+    def next_token_read(self) -> NextTokenRead | None:
         return None
 
     @abstractmethod
@@ -156,12 +156,12 @@ class Exchange(InFlight):
         elif len(self._token_ns) > self._most_responses:
             self.give_up(Outcome.OTHER, too_many_responses(self._record.asked_output_tokens))
 
-    def usual(self) -> UsualRead | None:
+    def next_token_read(self) -> NextTokenRead | None:
         """Takes further tokens like the last one, where no count of them ends the request."""
         template = self._template
         if template is None or not self._running or template.tokens != self._count or self._most_tokens != _NO_LIMIT:
             return None
-        return UsualRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
+        return NextTokenRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self._end_unanswered(stream_end, bool(self._token_ns))

@@ -91,7 +91,7 @@ _HEAD = struct.Struct(">IBIBI")
 """A frame's length and kind, flags, stream; a message's compressed flag and length."""
 
 
-class UsualRead:
+class NextTokenRead:
     """For as long as nothing else was read on the connection since a message that `template` is of, whole, in a frame of its own.
 
     Bytes equal to those but for the token ids are then parsed to the same but for the ids. What is taken goes into the three arrays:

@@ -10,7 +10,7 @@ from typing import Any
 
 from trtbench.client.http2.connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import error_name
-from trtbench.client.kserve.next_token_fast_path import UsualRead
+from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Receiver, WriteBuffer
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
 from trtbench.client.transport.tls import TlsSession
@@ -38,6 +38,7 @@ class Connection:
         "_goaway",
         "_keepalive",
         "_loop",
+        "_next_token_read",
         "_on_free",
         "_recv_into",
         "_recvmsg_into",
@@ -46,7 +47,6 @@ class Connection:
         "_stamps",
         "_streams",
         "_tls",
-        "_usual",
         "_wire",
         "_write_buffer",
         "cause",
@@ -72,7 +72,7 @@ class Connection:
         self._retiring: set[int] = set()  # in use; to be closed with their request
         self._closing: set[int] = set()  # closed by us; the server has yet to end them
         self._write_buffer = WriteBuffer(self._loop, connected, self._write_failed)
-        self._usual: UsualRead | None = None
+        self._next_token_read: NextTokenRead | None = None
         self._goaway = ""
         self._keepalive = Keepalive(silence_ns, now_ns())
         self.cause = ""
@@ -191,8 +191,8 @@ class Connection:
             self.lose("connection closed by the server")
             return
         self._keepalive.heard_ns = read_ns
-        if self._usual is not None:
-            if self._usual.take(_BUFFER, size, arrived_ns, lag_ns):
+        if self._next_token_read is not None:
+            if self._next_token_read.take(_BUFFER, size, arrived_ns, lag_ns):
                 return
             self._settle()
         self._take(_VIEW[:size], arrived_ns, lag_ns)
@@ -216,7 +216,7 @@ class Connection:
             if receiver is not None:
                 receiver.take(message, arrived_ns, lag_ns, alone)
                 if alone and len(self._streams) == 1 and not self._tls and self._wire.between_messages(stream_id):
-                    self._usual = receiver.usual()
+                    self._next_token_read = receiver.next_token_read()
             else:  # nobody asked: the next request on this stream must not get it
                 self.reset(stream_id)
         self.flush()
@@ -225,9 +225,9 @@ class Connection:
 
     def _settle(self) -> None:
         """Let HTTP/2 know what was read past it; the next read is parsed."""
-        usual, self._usual = self._usual, None
-        if usual:
-            self._wire.took(usual.stream_id, usual.flow_bytes)
+        next_token_read, self._next_token_read = self._next_token_read, None
+        if next_token_read:
+            self._wire.took(next_token_read.stream_id, next_token_read.flow_bytes)
 
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):

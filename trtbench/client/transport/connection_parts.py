@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from trtbench.client.http2.connection import StreamEnded
-from trtbench.client.kserve.next_token_fast_path import UsualRead
+from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.system.clock import NS_PER_S
 
 _AFTER_PONG_NS = 300 * NS_PER_S
@@ -46,7 +46,7 @@ class Receiver(Protocol):
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
 
-    def usual(self) -> UsualRead | None:
+    def next_token_read(self) -> NextTokenRead | None:
         """What takes reads that hold just its next message, in place of `take`; None: nothing can."""
 
     def stream_ended(self, end: StreamEnded) -> None: ...
@@ -60,7 +60,7 @@ class Nobody:
     def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         pass
 
-    def usual(self) -> None:
+    def next_token_read(self) -> None:
         return None
 
     def stream_ended(self, end: StreamEnded) -> None:
