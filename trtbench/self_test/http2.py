@@ -136,7 +136,7 @@ class ServerConnection:
         messages = stream.messages
         messages.received_bytes = self._give_back(stream_id, messages.received_bytes + len(payload))
         whole: list[tuple[int, bytes]] = []
-        messages.take(stream_id, frames.unpadded(flags, payload), frames.MAX_WINDOW_BYTES, whole)
+        messages.take_data(stream_id, frames.unpadded(flags, payload), frames.MAX_WINDOW_BYTES, whole)
         for request in whole:
             yield Request(*request)
         if flags & frames.END_STREAM and stream_id in self.streams:  # the request may have been refused

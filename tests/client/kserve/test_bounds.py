@@ -58,7 +58,7 @@ def answered(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
         exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         for number, message in enumerate(messages):
             if record.done_ns is None:
-                exchange.take(message, number + 1, 5, True)
+                exchange.take_message(message, number + 1, 5, True)
         exchange.give_up(Outcome.CANCELLED, "the test is over")
 
     asyncio.run(main())

@@ -240,7 +240,7 @@ def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
     async def ended() -> None:
         exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), TENSORS)
         exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
-        exchange.take(answer([1, 2, 3, 4]), 7, 5, True)
+        exchange.take_message(answer([1, 2, 3, 4]), 7, 5, True)
         if end == "lost":
             exchange.connection_lost("gone")
         elif end == "given up":

@@ -53,7 +53,7 @@ def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestReco
 
 def take(exchange: Exchange, *tokens: int, at_ns: int = 1, lag_ns: int | None = 5, alone: bool = True) -> None:
     for token in tokens:
-        exchange.take(token_message(token), at_ns, lag_ns, alone)
+        exchange.take_message(token_message(token), at_ns, lag_ns, alone)
 
 
 def test_what_came_is_what_the_record_says() -> None:
@@ -61,7 +61,7 @@ def test_what_came_is_what_the_record_says() -> None:
         take(exchange, 7, at_ns=100)
         take(exchange, 8, at_ns=200, lag_ns=6, alone=False)
         take(exchange, 9, at_ns=300)
-        exchange.take(final_message(), 400, 1, True)
+        exchange.take_message(final_message(), 400, 1, True)
 
     record, connection, _ = exchange_with(steps)
     assert (record.token_ns, record.token_lag_ns, record.coalesced) == ([100, 200, 300], [5, 6, 5], [1])
@@ -70,7 +70,7 @@ def test_what_came_is_what_the_record_says() -> None:
 
 
 def test_an_answer_without_output_is_a_failure_of_its_own_and_its_stream_serves_on() -> None:
-    record, connection, _ = exchange_with(lambda exchange: exchange.take(final_message(), 400, 1, True))
+    record, connection, _ = exchange_with(lambda exchange: exchange.take_message(final_message(), 400, 1, True))
     assert record.outcome is Outcome.EMPTY and record.outcome.is_failure and "no output" in record.error
     assert (record.done_ns, record.token_ns, connection.calls) == (400, [], ["release"])
 
@@ -80,7 +80,7 @@ def test_counts_that_change() -> None:
 
     def steps(exchange: Exchange) -> None:
         for count in counts:
-            exchange.take(token_message(*range(count)), 1, None, True)
+            exchange.take_message(token_message(*range(count)), 1, None, True)
 
     record = exchange_with(steps)[0]
     assert record.token_counts == counts and record.output_ids == [token for count in counts for token in range(count)]
@@ -94,7 +94,7 @@ def test_a_lag_that_no_array_holds_is_given_as_the_longest() -> None:
 def test_a_planned_end_at_a_response_that_is_final_is_a_completed_one() -> None:
     def steps(exchange: Exchange) -> None:
         take(exchange, 1)
-        exchange.take(final_message(), 2, 5, True)
+        exchange.take_message(final_message(), 2, 5, True)
 
     record, connection, _ = exchange_with(steps, Limits(now_ns() + LATER_NS, cancel_after_tokens=2))
     assert record.outcome is Outcome.COMPLETED and connection.calls == ["release"]
@@ -128,7 +128,7 @@ def test_memory_of_what_came() -> None:
     def steps(exchange: Exchange) -> None:
         tracemalloc.start()
         for number in range(tokens):
-            exchange.take(messages[number % 100], 1 << 60, 1 << 30, True)
+            exchange.take_message(messages[number % 100], 1 << 60, 1 << 30, True)
         held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
 

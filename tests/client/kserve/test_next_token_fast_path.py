@@ -127,7 +127,7 @@ class Taker:
 
     def takes(self, data: bytes, lag_ns: int | None = 3) -> bool:
         buffer = bytearray(data + b"what an earlier read left behind")
-        return self.read.take(buffer, len(data), 100, lag_ns)
+        return self.read.take_read(buffer, len(data), 100, lag_ns)
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 2**40) | st.none())

@@ -100,7 +100,7 @@ class Calls:
             self._closed_bytes += len(payload)
             return
         call.received_bytes += len(payload)
-        call.take(stream_id, frames.unpadded(flags, payload), self._max_message_bytes, events)
+        call.take_data(stream_id, frames.unpadded(flags, payload), self._max_message_bytes, events)
         if flags & frames.END_STREAM:
             self._end(stream_id, "UNKNOWN", "no grpc-status: the stream ended with DATA", events)
 

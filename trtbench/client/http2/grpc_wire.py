@@ -106,7 +106,7 @@ class Deframer:
         """Of a message that is not yet whole."""
         return len(self._part or b"")
 
-    def take(self, stream_id: int, payload: bytes, max_message_bytes: int, events: list[Any]) -> None:
+    def take_data(self, stream_id: int, payload: bytes, max_message_bytes: int, events: list[Any]) -> None:
         """Append each message that is whole to `events` as (stream_id, message).
 
         StreamFault: DATA before HEADERS, a compressed message, one over `max_message_bytes` (by its prefix: it is not waited for).

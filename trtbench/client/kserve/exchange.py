@@ -51,7 +51,7 @@ class InFlight(ABC):
         self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
 
     @abstractmethod
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None: ...
+    def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None: ...
 
     def next_token_read(self) -> NextTokenRead | None:
         return None
@@ -124,7 +124,7 @@ class Exchange(InFlight):
         self._told_tokens = 0  # by a server that answers in text
         self._template: TokenTemplate | None = None
 
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+    def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         template, response = self._template, None
         if (
             template is not None
@@ -205,7 +205,7 @@ class UnaryExchange(InFlight):
         self._arrived_ns = 0
         self._lag_ns: int | None = None
 
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+    def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         self._message, self._arrived_ns, self._lag_ns = message, arrived_ns, lag_ns
 
     def stream_ended(self, stream_end: StreamEnded) -> None:

@@ -113,7 +113,7 @@ class NextTokenRead:
         """What was taken of the receive windows."""
         return self.taken * (self._size - _HEAD.size + _PREFIX_BYTES)
 
-    def take(self, data: bytearray, size: int, arrived_ns: int, lag_ns: int | None) -> bool:
+    def take_read(self, data: bytearray, size: int, arrived_ns: int, lag_ns: int | None) -> bool:
         """Whether the first `size` bytes of `data` are such a read; then it has been taken. `lag_ns` None: without kernel stamps."""
         if size != self._size or not data.startswith(self._head) or not data.endswith(self._tail, 0, size):
             return False

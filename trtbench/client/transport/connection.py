@@ -192,7 +192,7 @@ class Connection:
             return
         self._keepalive.heard_ns = read_ns
         if self._next_token_read is not None:
-            if self._next_token_read.take(_BUFFER, size, arrived_ns, lag_ns):
+            if self._next_token_read.take_read(_BUFFER, size, arrived_ns, lag_ns):
                 return
             self._settle()
         self._take(_VIEW[:size], arrived_ns, lag_ns)
@@ -214,7 +214,7 @@ class Connection:
             stream_id, message = event
             receiver = self._streams.get(stream_id)
             if receiver is not None:
-                receiver.take(message, arrived_ns, lag_ns, alone)
+                receiver.take_message(message, arrived_ns, lag_ns, alone)
                 if alone and len(self._streams) == 1 and not self._tls and self._wire.between_messages(stream_id):
                     self._next_token_read = receiver.next_token_read()
             else:  # nobody asked: the next request on this stream must not get it

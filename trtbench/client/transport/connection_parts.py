@@ -43,11 +43,11 @@ class Keepalive:
 class Receiver(Protocol):
     """Who waits on a stream."""
 
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+    def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
 
     def next_token_read(self) -> NextTokenRead | None:
-        """What takes reads that hold just its next message, in place of `take`; None: nothing can."""
+        """What takes reads that hold just its next message, in place of `take_message`; None: nothing can."""
 
     def stream_ended(self, end: StreamEnded) -> None: ...
 
@@ -57,7 +57,7 @@ class Receiver(Protocol):
 class Nobody:
     """Waits on a stream that was closed."""
 
-    def take(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+    def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         pass
 
     def next_token_read(self) -> None:
