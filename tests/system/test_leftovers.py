@@ -18,14 +18,14 @@ pytestmark = pytest.mark.timeout(60)
 OWNING = """
 import os, sys, time
 from pathlib import Path
-from trtbench.system.supervised import Guarded
+from trtbench.system.supervised import Supervised
 from trtbench.system.leftovers import SHARED_MEMORY, own_path, shared_memory_prefix, temporary_directory
 directory = temporary_directory()
 (Path(directory.name) / "file").touch()
 prefix = shared_memory_prefix("1")
 (SHARED_MEMORY / f"{prefix}region").touch()
 (SHARED_MEMORY / "trtbench_of_nobody").touch()
-server = Guarded(["sh", "-c", "trap '' TERM; setsid sleep 300 & wait"], Path(sys.argv[1]), os.environ, "")
+server = Supervised(["sh", "-c", "trap '' TERM; setsid sleep 300 & wait"], Path(sys.argv[1]), os.environ, "")
 while os.read(0, 1):
     print(server.pid, flush=True)
 """
@@ -49,7 +49,7 @@ def owning(temporary: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     (SHARED_MEMORY / "trtbench_of_nobody").unlink()
 
 
-def guard_of(process: subprocess.Popen[bytes]) -> psutil.Process:
+def supervisor_of(process: subprocess.Popen[bytes]) -> psutil.Process:
     assert process.stdin and process.stdout
     process.stdin.write(b"?")
     return psutil.Process(int(process.stdout.readline()))
@@ -65,29 +65,29 @@ def regions(pid: int) -> list[Path]:
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_command(owning: subprocess.Popen[bytes], temporary: Path) -> None:
-    guard = guard_of(owning)
-    server = guard.children(recursive=True)
+    supervisor = supervisor_of(owning)
+    server = supervisor.children(recursive=True)
     next_command()
     assert len(list(temporary.iterdir())) == len(regions(owning.pid)) == 1  # its owner lives
-    guard.suspend()  # it cannot do its work
+    supervisor.suspend()  # it cannot do its work
     owning.kill()
     owning.wait()
-    guard.send_signal(signal.SIGKILL)
+    supervisor.send_signal(signal.SIGKILL)
     next_command()
     assert not list(temporary.iterdir())
     assert not regions(owning.pid)
-    assert psutil.wait_procs([guard, *server], timeout=20)[1] == []
+    assert psutil.wait_procs([supervisor, *server], timeout=20)[1] == []
     assert (SHARED_MEMORY / "trtbench_of_nobody").exists()
 
 
 def test_a_server_is_given_the_time_that_its_guard_gives_it(owning: subprocess.Popen[bytes], temporary: Path) -> None:
-    guard = guard_of(owning)
-    server = guard.children(recursive=True)
+    supervisor = supervisor_of(owning)
+    server = supervisor.children(recursive=True)
     owning.kill()
     owning.wait()
     next_command()
     assert not list(temporary.iterdir())
-    assert psutil.wait_procs([guard, *server], timeout=5)[1] == []
+    assert psutil.wait_procs([supervisor, *server], timeout=5)[1] == []
 
 
 def test_what_may_belong_to_the_living_stays(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import trtbench
 from trtbench.engine.spec import BUILDING, EngineError
 from trtbench.system.leftovers import temporary_directory
-from trtbench.system.supervised import Guarded
+from trtbench.system.supervised import Supervised
 
 _LAST_LINES = 12
 _ALWAYS = {"PYTHONUTF8": "1"}  # checkpoints and texts are UTF-8 whatever the locale is, and some programs open files without saying so
@@ -53,7 +53,7 @@ def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapp
 
 
 def _run(command: Sequence[str], log: Path, scratch: Path, variables: dict[str, str]) -> int:
-    child = Guarded(command, log, environment(scratch) | variables, append=True, directory=scratch)
+    child = Supervised(command, log, environment(scratch) | variables, append=True, directory=scratch)
     try:
         return child.wait()
     except BaseException:

@@ -20,12 +20,12 @@ from functools import cache
 from pathlib import Path
 
 OWNER = "TRTBENCH_OWNER"
-"""The environment variable that names the owner to all that a guard runs."""
+"""The environment variable that names the owner to all that a supervisor runs."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open makes its files
 _NAME = re.compile(r"(?:trtbench[-_]|\.building-|\.fetching-|\.making-)([0-9a-f]{8}-\d+-\d+)[-_]")
 _GUARD = Path(__file__).with_name("supervisor.py")
-_GUARDS_S = 14.0  # longer than a guard takes to end its server
+_SUPERVISORS_S = 14.0  # longer than a supervisor takes to end its server
 _POLL_S = 0.05
 _used: set[Path] = set()
 
@@ -124,9 +124,9 @@ def _start(pid: int) -> str | None:
 
 
 def _end_processes(owners: set[str]) -> None:
-    """What a guard runs it ends by itself when its owner is gone; what is left after that, or has no guard any more, is killed."""
-    deadline = time.monotonic() + _GUARDS_S
-    while any(_is_guard(pid) for pid in _processes(owners)) and time.monotonic() < deadline:
+    """A supervisor ends what it runs when its owner is gone; what is left after that, or has no supervisor any more, is killed."""
+    deadline = time.monotonic() + _SUPERVISORS_S
+    while any(_is_supervisor(pid) for pid in _processes(owners)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     for pid in _processes(owners):
         with suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ def _end_processes(owners: set[str]) -> None:
 
 
 def _processes(owners: set[str]) -> list[int]:
-    """Of this user, started under a guard by one of `owners`."""
+    """Of this user, started under a supervisor by one of `owners`."""
     marks = {f"{OWNER}={name}".encode() for name in owners}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -144,7 +144,7 @@ def _processes(owners: set[str]) -> list[int]:
     return found
 
 
-def _is_guard(pid: int) -> bool:
+def _is_supervisor(pid: int) -> bool:
     with suppress(OSError):
         return bytes(_GUARD) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:4]
     return False

@@ -1,4 +1,4 @@
-"""Guarded: a program that ends with us, however we end."""
+"""Supervised: a program that ends with us, however we end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbench.system.leftovers import OWNER, owner
 STOP_GRACE_S = 8.0
 
 
-class Guarded:
+class Supervised:
     """`command` under supervisor.py, started at once, its output in `log`, after what is there with `append`.
 
     What it leaves in /dev/shm under `shm_prefix` is removed; nothing for an empty one. `directory`: its working directory; default: ours.
@@ -32,7 +32,7 @@ class Guarded:
         directory: Path | None = None,
     ) -> None:
         with signals_wait(), log.open("ab" if append else "wb") as output:
-            self._guard = subprocess.Popen(
+            self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", supervisor.__file__, str(STOP_GRACE_S), shm_prefix, *command],
                 env=dict(environment) | {OWNER: owner()},
                 cwd=directory,
@@ -44,24 +44,24 @@ class Guarded:
 
     @property
     def pid(self) -> int:
-        """Root of its process tree (the guard's)."""
-        return self._guard.pid
+        """Root of its process tree (the supervisor's)."""
+        return self._supervisor.pid
 
     def exit_code(self) -> int | None:
         """None while it runs; 128 + n when signal n ended it."""
-        return self._guard.poll()
+        return self._supervisor.poll()
 
     def wait(self) -> int:
         """Its exit code, 128 + n when signal n ended it; returns when all that it started is gone too."""
-        return self._guard.wait()
+        return self._supervisor.wait()
 
     def stop(self) -> None:
         """End it and all it started; returns when they are gone. Safe to call twice."""
-        assert self._guard.stdin
+        assert self._supervisor.stdin
         with signals_wait():
-            self._guard.stdin.close()
+            self._supervisor.stdin.close()
             try:
-                self._guard.wait(STOP_GRACE_S + 4)
+                self._supervisor.wait(STOP_GRACE_S + 4)
             except subprocess.TimeoutExpired:
-                os.killpg(self._guard.pid, signal.SIGKILL)
-                self._guard.wait()
+                os.killpg(self._supervisor.pid, signal.SIGKILL)
+                self._supervisor.wait()

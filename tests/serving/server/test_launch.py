@@ -79,7 +79,7 @@ def test_leader_mode_gives_each_rank_a_server(serve: Callable[..., TritonServer]
             assert other[-2:] == ["--model-control-mode=explicit", "--load-model=tensorrt_llm"]
         prefixes = [next(word for word in argv if "shm-region" in word) for argv in (first, *others)]
         assert len(set(prefixes)) == 3
-        assert all(prefix.startswith(prefixes[0]) for prefix in prefixes)  # so that the guard finds what any rank left
+        assert all(prefix.startswith(prefixes[0]) for prefix in prefixes)  # so that the supervisor finds what any rank left
     assert gone(tmp_path)
 
 

@@ -24,7 +24,7 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import render
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import LOOPBACK, ServerError, TritonServer, check_ports_free, free_ports, is_ready
-from trtbench.system import supervisor as guard
+from trtbench.system import supervisor
 from trtbench.system.leftovers import shared_memory_prefix
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
@@ -162,7 +162,7 @@ def test_an_error_inside_the_block_stops_the_server(installation: TritonInstalla
     assert not [process for process in tree if process.is_running()]
 
 
-GUARD = Path(guard.__file__)
+SUPERVISOR = Path(supervisor.__file__)
 FAKE_SERVER = """
 import signal, subprocess, sys, time
 if {stubborn}: signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -178,38 +178,38 @@ def test_the_guard_ends_the_whole_group_when_its_pipe_closes(stubborn: bool, exp
     segment = Path("/dev/shm") / f"{prefix}x"
     segment.touch()
     fake = FAKE_SERVER.replace("{stubborn}", str(stubborn))
-    guard = subprocess.Popen(
-        [sys.executable, "-I", str(GUARD), "0.5", prefix, sys.executable, "-c", fake], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    supervisor = subprocess.Popen(
+        [sys.executable, "-I", str(SUPERVISOR), "0.5", prefix, sys.executable, "-c", fake], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert guard.stdout and guard.stdin
-    child = psutil.Process(int(guard.stdout.readline()))
-    guard.send_signal(signal.SIGINT)  # Ctrl-C and SIGTERM are for trtbench to act on
-    guard.send_signal(signal.SIGTERM)
+    assert supervisor.stdout and supervisor.stdin
+    child = psutil.Process(int(supervisor.stdout.readline()))
+    supervisor.send_signal(signal.SIGINT)  # Ctrl-C and SIGTERM are for trtbench to act on
+    supervisor.send_signal(signal.SIGTERM)
     time.sleep(0.2)
-    assert guard.poll() is None
-    guard.stdin.close()
-    assert guard.wait(10) == expected
+    assert supervisor.poll() is None
+    supervisor.stdin.close()
+    assert supervisor.wait(10) == expected
     child.wait(5)
     assert not segment.exists()
 
 
 def test_a_server_does_not_outlive_a_killed_guard() -> None:
     fake = FAKE_SERVER.replace("{stubborn}", "True")
-    command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", fake]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
-        assert guard.stdout
-        child = psutil.Process(int(guard.stdout.readline()))
+    command = [sys.executable, "-I", str(SUPERVISOR), "1", "trtbench_test_none_", sys.executable, "-c", fake]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout
+        child = psutil.Process(int(supervisor.stdout.readline()))
         server = child.parent()
         assert server
-        guard.kill()
+        supervisor.kill()
         server.wait(5)
         child.kill()  # Triton's own children watch their parent, this one does not
 
 
 def test_the_guard_passes_the_exit_code_on() -> None:
-    command = [sys.executable, "-I", str(GUARD), "1", "trtbench_test_none_", sys.executable, "-c", "raise SystemExit(3)"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:
-        assert guard.wait(10) == 3
+    command = [sys.executable, "-I", str(SUPERVISOR), "1", "trtbench_test_none_", sys.executable, "-c", "raise SystemExit(3)"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as supervisor:
+        assert supervisor.wait(10) == 3
 
 
 def test_a_port_in_use_is_named() -> None:

@@ -22,7 +22,7 @@ from trtbench.serving.server.server import LOOPBACK, Endpoints, ServerError, fre
 from trtbench.system.clock import now_ns, seconds_ns, sleep_s
 from trtbench.system.interrupts import signals_wait
 from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
-from trtbench.system.supervised import Guarded
+from trtbench.system.supervised import Supervised
 
 LONGEST_S = 24 * 3600
 """A stream that waits for its next request is idle, and must not be cut."""
@@ -121,7 +121,7 @@ class LoadBalancer:
         self._servers = [(server.grpc, server.http) for server in servers]
         self._log = directory / "balancer.log"
         self._temporary: TemporaryDirectory[str] | None = None
-        self._process: Guarded | None = None
+        self._process: Supervised | None = None
 
     def __enter__(self) -> LoadBalancer:
         self.address = f"{LOOPBACK}:{free_ports(1)[0]}"
@@ -129,7 +129,7 @@ class LoadBalancer:
             with signals_wait():
                 self._temporary = temporary_directory()
             prefix = shared_memory_prefix(self.address.rpartition(":")[2])
-            self._process = Guarded(self._command(), self._log, os.environ, prefix)
+            self._process = Supervised(self._command(), self._log, os.environ, prefix)
             self._wait()
         except BaseException:
             self.stop()

@@ -20,7 +20,7 @@ from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.system.interrupts import signals_wait
 from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
 from trtbench.system.memory import oom_kills
-from trtbench.system.supervised import Guarded
+from trtbench.system.supervised import Supervised
 
 LOOPBACK = "127.0.0.1"
 _IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
@@ -68,7 +68,7 @@ class TritonServer:
         self.ready_s = 0.0
         self._oom_kills = oom_kills()
         self._variables = dict(variables)
-        self._process: Guarded | None = None
+        self._process: Supervised | None = None
         self._staged: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -92,7 +92,7 @@ class TritonServer:
 
     @property
     def pid(self) -> int:
-        """Root of the server's process tree (our guard's)."""
+        """Root of the server's process tree (our supervisor's)."""
         assert self._process is not None
         return self._process.pid
 
@@ -126,7 +126,7 @@ class TritonServer:
         shm_prefix = shared_memory_prefix(str(ports[0]))
         self.command = self._launch.command(lambda rank: self._server(backends, ports, f"{shm_prefix}{f'{rank}_' if rank else ''}"))
         environment = {**self._installation.environment(), **self._launch.environment, **self._variables}
-        self._process = Guarded(self.command, self.log, environment, shm_prefix)
+        self._process = Supervised(self.command, self.log, environment, shm_prefix)
 
     def _server(self, backends: Path, ports: Sequence[int], shm_prefix: str) -> list[str]:
         return [
