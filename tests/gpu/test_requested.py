@@ -16,9 +16,9 @@ def resolved(asked):
     with session() as gpus:
         try:
             asked = GpuControl(**asked)
-            wishes = resolve(asked, gpus)
-            check(asked, wishes)
-            return [[wish.device.uuid, dict(wish.settings)] for wish in wishes]
+            all_requested = resolve(asked, gpus)
+            check(asked, all_requested)
+            return [[requested.device.uuid, dict(requested.settings)] for requested in all_requested]
         except GpuError as error:
             return str(error)
 """

@@ -19,7 +19,7 @@ from typing import Any
 from trtbench.gpu.journal import Journal, claim, state_directory
 from trtbench.gpu.lock import Tell, locked, restore_left_behind
 from trtbench.gpu.nvml import Gpu, GpuError, session
-from trtbench.gpu.requested import GIB, Wish, check, resolve
+from trtbench.gpu.requested import GIB, RequestedDevice, check, resolve
 from trtbench.gpu.status import busy, check_idle, cool
 from trtbench.scenario.deployment.gpu import GpuControl
 
@@ -38,14 +38,14 @@ class Ballast:
 
 
 @contextmanager
-def ballast(asked: GpuControl, wish: Wish) -> Iterator[Ballast]:
+def ballast(asked: GpuControl, requested: RequestedDevice) -> Iterator[Ballast]:
     """Memory of the device held while the block runs; GpuError when there is not as much, or CUDA does not start."""
     hold = asked.memory_ballast_gib is not None
     key, size_gib = ("memory_ballast_gib", asked.memory_ballast_gib) if hold else ("memory_leave_free_gib", asked.memory_leave_free_gib)
     assert size_gib is not None
-    process = _start("hold" if hold else "leave", round(size_gib * GIB), wish.device.uuid)
+    process = _start("hold" if hold else "leave", round(size_gib * GIB), requested.device.uuid)
     try:
-        yield _taken(process, key, size_gib, wish)
+        yield _taken(process, key, size_gib, requested)
     finally:
         _end(process)
 
@@ -62,7 +62,7 @@ def _start(how: str, size_bytes: int, uuid: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _taken(process: subprocess.Popen[bytes], key: str, size_gib: float, wish: Wish) -> Ballast:
+def _taken(process: subprocess.Popen[bytes], key: str, size_gib: float, requested: RequestedDevice) -> Ballast:
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
     try:
@@ -70,10 +70,10 @@ def _taken(process: subprocess.Popen[bytes], key: str, size_gib: float, wish: Wi
     except ValueError:
         said = {"error": "its process ended without a word"}
     if "error" in said:
-        raise GpuError(f"gpu.{key}: no memory could be held on {wish.label}: {said['error']}")
+        raise GpuError(f"gpu.{key}: no memory could be held on {requested.label}: {said['error']}")
     if said["short"]:
         raise GpuError(
-            f"gpu.{key}: {wish.label} had {said['free_before_bytes'] / GIB:.2f} GiB free, {size_gib:g} GiB are asked, "
+            f"gpu.{key}: {requested.label} had {said['free_before_bytes'] / GIB:.2f} GiB free, {size_gib:g} GiB are asked, "
             f"{said['held_bytes'] / GIB:.2f} GiB could be held: lower it, or free some"
         )
     return Ballast(said["held_bytes"], said["free_bytes"], said["total_bytes"])
@@ -90,9 +90,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class HeldGpus:
     """What a run keeps asking of its GPUs."""
 
-    def __init__(self, asked: GpuControl, wishes: list[Wish]) -> None:
+    def __init__(self, asked: GpuControl, all_requested: list[RequestedDevice]) -> None:
         self._asked = asked
-        self._wishes = wishes
+        self._all_requested = all_requested
 
     async def before_stage(self, tell: Tell, stage: str, stopped: Callable[[], bool]) -> None:
         """Wait until the GPUs are cool (event gpu_cooled), and name who else uses them (event gpu_busy).
@@ -100,9 +100,9 @@ class HeldGpus:
         A GPU with a process that is not to be seen from here is passed over: its pids are of another namespace, our own server's too.
         """
         if self._asked.cool_down:
-            cooled = await cool(self._asked.cool_down, self._wishes, stopped)
+            cooled = await cool(self._asked.cool_down, self._all_requested, stopped)
             tell("gpu_cooled", {"stage": stage, "asked_c": self._asked.cool_down.temperature_c} | asdict(cooled))
-        for label, there in busy(self._wishes).items():
+        for label, there in busy(self._all_requested).items():
             if all(one.name for one in there):
                 tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
 
@@ -110,25 +110,25 @@ class HeldGpus:
 def check_gpus(asked: GpuControl) -> None:
     """GpuError when the GPUs cannot be held as asked, ClaimedError when another run holds one."""
     with _gpus() as gpus:
-        wishes = resolve(asked, gpus)
-        for wish in wishes:
-            with claim(wish.device.uuid, state_directory()):
+        all_requested = resolve(asked, gpus)
+        for requested in all_requested:
+            with claim(requested.device.uuid, state_directory()):
                 pass
-        check(asked, wishes)
+        check(asked, all_requested)
         if asked.require_idle:
-            check_idle(wishes)
+            check_idle(all_requested)
 
 
 @contextmanager
 def held(asked: GpuControl, tell: Tell) -> Iterator[HeldGpus]:
     """Settings and ballast of `asked`, while the block runs; ClaimedError when another run holds a GPU."""
     with _gpus() as gpus, ExitStack() as stack:
-        wishes = resolve(asked, gpus)
-        stack.enter_context(locked(wishes, state_directory(), tell))
-        for wish in wishes if asked.holds_memory else ():
-            taken = stack.enter_context(ballast(asked, wish))
-            tell("gpu_ballast", {"gpu": wish.gpu.index, "device": wish.device.uuid} | asdict(taken))
-        yield HeldGpus(asked, wishes)
+        all_requested = resolve(asked, gpus)
+        stack.enter_context(locked(all_requested, state_directory(), tell))
+        for requested in all_requested if asked.holds_memory else ():
+            taken = stack.enter_context(ballast(asked, requested))
+            tell("gpu_ballast", {"gpu": requested.gpu.index, "device": requested.device.uuid} | asdict(taken))
+        yield HeldGpus(asked, all_requested)
 
 
 def restore_left(tell: Tell) -> list[Journal]:

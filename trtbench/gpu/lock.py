@@ -13,7 +13,7 @@ from typing import Any
 
 from trtbench.gpu.journal import ClaimedError, Held, Journal, JournalError, Owner, claim, drop, journals, read, save
 from trtbench.gpu.nvml import Gpu, GpuError
-from trtbench.gpu.requested import Wish
+from trtbench.gpu.requested import RequestedDevice
 from trtbench.gpu.settings import read as read_setting
 from trtbench.gpu.settings import restore, write
 from trtbench.system.interrupts import signals_wait
@@ -24,40 +24,40 @@ gpu_not_restored (gpu, cause)."""
 
 
 @contextmanager
-def locked(wishes: Sequence[Wish], directory: Path, tell: Tell) -> Iterator[None]:
+def locked(all_requested: Sequence[RequestedDevice], directory: Path, tell: Tell) -> Iterator[None]:
     """ClaimedError when another run holds one of the devices, GpuError when a setting is refused: then nothing is changed.
 
     What a dead run left behind there is put back first. While the block runs, a terminal that closes (SIGHUP) is taken as SIGTERM.
     """
     with ExitStack() as stack:
-        for wish in wishes:
-            stack.enter_context(claim(wish.device.uuid, directory))
-        for wish in wishes:
-            if wish.device is wish.gpu:  # a MIG instance's claim is not the GPU's, which may be another run's
-                _restore_left(wish.gpu, directory, tell)
+        for requested in all_requested:
+            stack.enter_context(claim(requested.device.uuid, directory))
+        for requested in all_requested:
+            if requested.device is requested.gpu:  # a MIG instance's claim is not the GPU's, which may be another run's
+                _restore_left(requested.gpu, directory, tell)
         stack.enter_context(_hangup_is_terminate())
-        for wish in wishes:
-            if wish.settings:
-                stack.enter_context(_held(wish, directory, tell))
+        for requested in all_requested:
+            if requested.settings:
+                stack.enter_context(_held(requested, directory, tell))
         yield
 
 
 @contextmanager
-def _held(wish: Wish, directory: Path, tell: Tell) -> Iterator[None]:
-    gpu = wish.gpu
-    held = tuple(Held(kind, value, read_setting(gpu, kind)) for kind, value in wish.settings.items())
+def _held(requested: RequestedDevice, directory: Path, tell: Tell) -> Iterator[None]:
+    gpu = requested.gpu
+    held = tuple(Held(kind, value, read_setting(gpu, kind)) for kind, value in requested.settings.items())
     journal = Journal(gpu.uuid, gpu.index, gpu.name, Owner.this_process(), held)
     begun: list[Held] = []
     try:
         save(journal, directory)
-        for one, (kind, value) in zip(held, wish.settings.items(), strict=True):
+        for one, (kind, value) in zip(held, requested.settings.items(), strict=True):
             begun.append(one)  # before it is done: a signal may come right after
             try:
                 write(gpu, kind, value)
             except GpuError:
                 begun.remove(one)  # a call that is refused changes nothing
                 raise
-        tell("gpu_locked", {"gpu": gpu.index, "settings": dict(wish.settings), "previous": {one.kind: one.previous for one in held}})
+        tell("gpu_locked", {"gpu": gpu.index, "settings": dict(requested.settings), "previous": {one.kind: one.previous for one in held}})
         yield
     finally:
         with signals_wait():

@@ -25,7 +25,7 @@ _OF_THE_WHOLE_GPU = ("sm_clock_mhz", "memory_clock_mhz", "power_limit_w", "persi
 
 
 @dataclass(frozen=True)
-class Wish:
+class RequestedDevice:
     """One device and the settings to hold there, in MHz, mW and NVML's modes. `device.uuid` names it everywhere."""
 
     device: Gpu | MigInstance
@@ -41,8 +41,8 @@ class Wish:
         return f"GPU {self.gpu.index}" + (f" instance {self.device.uuid}" if isinstance(self.device, MigInstance) else "")
 
 
-def resolve(asked: GpuControl, gpus: Sequence[Gpu]) -> list[Wish]:
-    """A wish for each device that is asked for; GpuError names the key, the value and what there is."""
+def resolve(asked: GpuControl, gpus: Sequence[Gpu]) -> list[RequestedDevice]:
+    """A RequestedDevice for each device that is asked for; GpuError names the key, the value and what there is."""
     if not gpus:
         raise GpuError("gpu: the NVIDIA driver shows no GPU: leave gpu out, or make one visible (in a container `--gpus all`)")
     names = asked.devices if asked.devices is not None else [gpu.index for gpu in gpus]
@@ -50,16 +50,16 @@ def resolve(asked: GpuControl, gpus: Sequence[Gpu]) -> list[Wish]:
     for one in devices:
         if devices.count(one) > 1:
             raise GpuError(f"gpu.devices {list(names)} names {one.uuid} by index and by UUID: name it once")
-    return [_wish(asked, device) for device in devices]
+    return [_requested_device(asked, device) for device in devices]
 
 
-def check(asked: GpuControl, wishes: Sequence[Wish]) -> None:
+def check(asked: GpuControl, all_requested: Sequence[RequestedDevice]) -> None:
     """GpuError when a setting may not be changed by this process, or there is not the memory to hold."""
-    for wish in wishes:
-        for kind in wish.settings:
-            read(wish.gpu, kind)
-            check_allowed(wish.gpu, kind)
-        _check_ballast(asked, wish)
+    for requested in all_requested:
+        for kind in requested.settings:
+            read(requested.gpu, kind)
+            check_allowed(requested.gpu, kind)
+        _check_ballast(asked, requested)
 
 
 def _device(name: int | str, gpus: Sequence[Gpu]) -> Gpu | MigInstance:
@@ -73,7 +73,7 @@ def _device(name: int | str, gpus: Sequence[Gpu]) -> Gpu | MigInstance:
     raise GpuError(f"gpu.devices: there is no GPU {name}; there are {there}; `trtbench gpu status` lists their MIG instances")
 
 
-def _wish(asked: GpuControl, device: Gpu | MigInstance) -> Wish:
+def _requested_device(asked: GpuControl, device: Gpu | MigInstance) -> RequestedDevice:
     if isinstance(device, MigInstance):
         whole = [key for key in _OF_THE_WHOLE_GPU if getattr(asked, key) is not None]
         if whole:
@@ -81,10 +81,10 @@ def _wish(asked: GpuControl, device: Gpu | MigInstance) -> Wish:
                 f"gpu.{whole[0]}: {device.uuid} is a MIG instance, and clocks, power and modes are of the whole GPU: "
                 f"name GPU {device.gpu.index} in gpu.devices, whose instances all share them, or leave {', '.join(whole)} out"
             )
-        return Wish(device, {})
+        return RequestedDevice(device, {})
     if device.mig and asked.holds_memory:
         raise GpuError(f"gpu.devices: GPU {device.index} is divided into MIG instances: name the instance whose memory is to be held")
-    return Wish(device, _settings(asked, device))
+    return RequestedDevice(device, _settings(asked, device))
 
 
 def _settings(asked: GpuControl, gpu: Gpu) -> dict[Kind, Value]:
@@ -135,10 +135,10 @@ def _power_limit(asked_w: float, gpu: Gpu) -> int:
     return asked_mw
 
 
-def _check_ballast(asked: GpuControl, wish: Wish) -> None:
+def _check_ballast(asked: GpuControl, requested: RequestedDevice) -> None:
     """By what is free now; the ballast's own process looks again when it takes it."""
     key = "memory_ballast_gib" if asked.memory_ballast_gib is not None else "memory_leave_free_gib"
     wanted_gib = getattr(asked, key)
-    free = memory_info(wish.device.handle).get("memory_free_bytes")
+    free = memory_info(requested.device.handle).get("memory_free_bytes")
     if wanted_gib is not None and free is not None and free < wanted_gib * GIB:
-        raise GpuError(f"gpu.{key}: {wish.label} has {free / GIB:.1f} GiB free, {wanted_gib:g} GiB are asked: lower it, or free some")
+        raise GpuError(f"gpu.{key}: {requested.label} has {free / GIB:.1f} GiB free, {wanted_gib:g} GiB are asked: lower it, or free some")

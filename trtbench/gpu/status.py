@@ -25,7 +25,7 @@ from trtbench.gpu.nvml import (
     session,
     temperature_c,
 )
-from trtbench.gpu.requested import GIB, Wish
+from trtbench.gpu.requested import GIB, RequestedDevice
 from trtbench.scenario.deployment.gpu import CoolDown
 from trtbench.system.clock import NS_PER_S, now_ns
 
@@ -65,16 +65,16 @@ def _name(pid: int) -> str | None:
         return None
 
 
-def busy(wishes: Sequence[Wish]) -> dict[str, list[OtherProcess]]:
+def busy(all_requested: Sequence[RequestedDevice]) -> dict[str, list[OtherProcess]]:
     """Other processes on each device, by its label; devices with none, or that do not tell, are left out."""
     own = own_pids()
-    found = {wish.label: others(processes(wish.device.handle) or (), own) for wish in wishes}
+    found = {requested.label: others(processes(requested.device.handle) or (), own) for requested in all_requested}
     return {label: there for label, there in found.items() if there}
 
 
-def check_idle(wishes: Sequence[Wish]) -> None:
+def check_idle(all_requested: Sequence[RequestedDevice]) -> None:
     """GpuError names the processes that use a device."""
-    for label, there in busy(wishes).items():
+    for label, there in busy(all_requested).items():
         raise GpuError(
             f"gpu.require_idle: {label} is used by {', '.join(map(str, there))}: end them, choose other gpu.devices, "
             "or set gpu.require_idle to false (the verdict will name them)"
@@ -90,11 +90,11 @@ class Cooled:
     reached: bool
 
 
-async def cool(asked: CoolDown, wishes: Sequence[Wish], stopped: Callable[[], bool]) -> Cooled:
+async def cool(asked: CoolDown, all_requested: Sequence[RequestedDevice], stopped: Callable[[], bool]) -> Cooled:
     """Wait until the warmest of the GPUs is cool enough, the time is up, or `stopped`."""
     start_ns = now_ns()
     while True:
-        told = [temperature_c(wish.gpu) for wish in wishes]
+        told = [temperature_c(requested.gpu) for requested in all_requested]
         warmest = max((celsius for celsius in told if celsius is not None), default=None)
         waited_s = (now_ns() - start_ns) / NS_PER_S
         reached = warmest is not None and warmest <= asked.temperature_c
