@@ -29,10 +29,12 @@ test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its
 contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
 	python3 scripts/record_contract.py
 
-check: setup ## ruff and mypy; shellcheck and hadolint
+check: setup ## ruff and mypy; spelling and words; shellcheck and hadolint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/codespell
+	.venv/bin/python scripts/check_prose.py
 	.venv/bin/shellcheck --severity=warning scripts/*.sh scripts/slurm.sbatch .ci/run
 	.venv/bin/hadolint Dockerfile
 
