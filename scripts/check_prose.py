@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 BANNED = ROOT / "scripts" / "prose" / "banned_words.txt"
 REMAINING = ROOT / "scripts" / "prose" / "remaining.json"
 DOCUMENTS = ("README*.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "examples/*.md")
-TEXTS = "trtbench/report/texts/en.yaml"
+TEXTS = ("trtbench/report/texts/en.yaml", "trtbench/report/texts/embed.en.yaml")
 CODE = "trtbench/**/*.py"
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
@@ -75,7 +75,8 @@ def sources() -> Iterator[tuple[str, Path, Iterator[tuple[int, str]]]]:
     for pattern in DOCUMENTS:
         for path in sorted(ROOT.glob(pattern)):
             yield path.name if path.parent == ROOT else path.parent.name, path, document_prose(path.read_text("utf-8"))
-    yield TEXTS, ROOT / TEXTS, text_prose((ROOT / TEXTS).read_text("utf-8"))
+    for name in TEXTS:
+        yield name, ROOT / name, text_prose((ROOT / name).read_text("utf-8"))
     for path in sorted(ROOT.glob(CODE)):
         yield "/".join(path.relative_to(ROOT).parts[:2]), path, code_prose(path.read_text("utf-8"))
 

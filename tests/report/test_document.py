@@ -29,7 +29,7 @@ SECTIONS: dict[Language, list[str]] = {
         "FP16 beside INT8",
         "Latency",
         "Throughput and goodput",
-        "What became of every request",
+        "Outcome of every request",
         "Batching",
         "KV cache",
         "Resources",

@@ -156,7 +156,7 @@ def test_a_run_in_which_nothing_completed_is_no_success(int8_server: Serving, tm
     done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--isl", "900", "--osl", "4", "--request-count", "3")
     assert done.returncode == 1  # 904 tokens never fit the server's 768
     assert "Not one request completed." in done.stdout
-    assert "ended as too_long. Commonest message: " in done.stdout
+    assert "ended as too_long. Most frequent message: " in done.stdout
     (deployment,) = the_run(tmp_path / "runs").deployments()
     assert {record.outcome for record in deployment.requests()} == {Outcome.TOO_LONG}
 

@@ -69,7 +69,7 @@ def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> 
     assert "INT8 by tensorrt_llm" in shown
     assert "built in -" in shown
     assert "neither KV reuse nor chunked prefill" in shown
-    assert "nothing checked that the server serves it" in shown
+    assert "trtbench did not check that the server serves it" in shown
 
 
 def test_what_an_encoders_fixed_shape_does_not_take_is_said_before_there_is_a_run(tmp_path: Path) -> None:

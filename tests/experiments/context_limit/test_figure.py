@@ -65,7 +65,7 @@ def test_marks_and_bands_are_where_they_were_found(searched: DeploymentResult) -
     by_label = {str(line.get_label()): line for line in top.lines}
     assert list(by_label["refused by a rule of length"].get_xdata()) == [10_000]
     assert list(by_label["predicted: 760 tokens"].get_xdata()) == [760, 760]
-    assert list(by_label["2 at once"].get_xdata()) == [64, 512, 736]
+    assert list(by_label["2 simultaneous"].get_xdata()) == [64, 512, 736]
     (band,) = [patch for patch in top.patches if patch.get_label() == "limit found"]
     assert (band.get_extents().width > 0) and top.get_xscale() == top.get_yscale() == "log"
 
@@ -91,5 +91,5 @@ def test_the_report_has_figure_and_laws(summary: Summary, searched: DeploymentRe
     assert laws.rows == (
         ("1", "TTFT", "5", "~ length^1.00", "100%"),
         ("1", "Peak KV blocks", "5", "1.00 + length / 32.0", "99.9%"),
-        ("1", "Server memory", "5", "1.00 GiB + 22.5 KiB a token", "-"),
+        ("1", "Server memory", "5", "1.00 GiB + 22.5 KiB per token", "-"),
     )

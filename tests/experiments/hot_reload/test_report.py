@@ -90,8 +90,8 @@ def test_a_reload_that_did_not_end_as_asked_says_so(summary: Summary) -> None:
     happened = events()
     next(e for e in happened if e.kind == "reload_finished").data["error"] = "m is still served"
     blocks = reload_blocks(with_reloads(summary, reloads(happened, columns(requests()), NO_SAMPLES)), Words("en"), ())
-    (done,) = [block for block in blocks if isinstance(block, Table) and "what each reload did" in block.caption]
-    assert done.rows[0][2] == "loaded, but not all that was asked was done"
+    (done,) = [block for block in blocks if isinstance(block, Table) and "actions of each reload" in block.caption]
+    assert done.rows[0][2] == "loaded, but not completed as requested"
 
 
 def test_a_single_round_has_no_table_of_repeats(summary: Summary) -> None:

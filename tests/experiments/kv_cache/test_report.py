@@ -42,13 +42,13 @@ def detailed(summary: Summary) -> Summary:
 def test_rows(summary: Summary) -> None:
     pressure, found, _, audit, _, no_control, reuse, _ = kv_detail(detailed(summary), Words("en"))
     assert isinstance(pressure, Table) and isinstance(audit, Table) and isinstance(reuse, Table) and isinstance(found, Paragraph)
-    assert isinstance(no_control, Paragraph) and no_control.text.startswith("No stage without cancels")
+    assert isinstance(no_control, Paragraph) and no_control.text.startswith("There is no stage without cancellations")
     assert pressure.rows == (
         ("c8", "10", "9", "0%", "3", "50%", "0", "0%", "-"),
         ("c12", "10", "9", "25%", "-", "-", "-", "-", "7"),
     )
     assert found.text.endswith(
-        "never held back: 8. First stage in which it did: 12. Predicted, of longest and mean requests: 9 - 10; the prediction holds: yes."
+        "held no request back: 8. First stage in which it did: 12. Predicted, for longest and mean requests: 9 - 10; the prediction is correct: yes."
     )
     assert [row[:4] + row[5:] for row in audit.rows] == [
         ("c8", "4", "28", "31.5", "32", "4", "120", "150", "4", "130", "160", "0"),
@@ -99,7 +99,7 @@ def test_survivors_beside_their_control(summary: Summary) -> None:
     first = replace(detail.deployments[0], cancel_controls=(control,))
     *_, table, note, _, _ = kv_detail(replace(detail, deployments=(first, *detail.deployments[1:])), Words("en"))
     assert isinstance(table, Table) and isinstance(note, Paragraph)
-    assert "c8, 12.5% cancelled, beside c8-cancel0, none; the 28 requests" in table.caption
+    assert "c8, 12.5% cancelled, compared with c8-cancel0, none cancelled; the 28 requests" in table.caption
     assert [row[1:] for row in table.rows] == [
         ("30.0", "20.0", "1.50×"),
         ("-", "-", "-"),

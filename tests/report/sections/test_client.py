@@ -21,7 +21,7 @@ def test_a_row_a_stage(summary: Summary) -> None:
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert list(rows) == ["c1", "c4", "c8", "poisson-2"]
     assert rows["c4"]["Arrivals stamped by"] == "the kernel" and rows["c4"]["Read together"] == "12.5%"
-    assert rows["c8"]["Retries"] == "1 (1 completed so)" and rows["c4"]["Retries"] == "0"
+    assert rows["c8"]["Retries"] == "1 (1 completed after a retry)" and rows["c4"]["Retries"] == "0"
     assert (rows["c8"]["Rate kept"], rows["poisson-2"]["Rate kept"]) == ("-", ">99.9%")
     assert table.note.startswith("Transport wire (uvloop); 1 worker(s), 8 connection(s) opened, 0 of them lost.")
 

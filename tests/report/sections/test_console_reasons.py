@@ -28,7 +28,7 @@ def test_a_run_that_fails_entirely_says_why(summary: Summary, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert "INVALID (reasons in the report: 2)\nNot one request completed.\n" in said
     assert "3 of 3 requests" in said
-    assert "ended as too_long. Commonest message: 904 tokens never fit 768 \\x1b[2J\n" in said
+    assert "ended as too_long. Most frequent message: 904 tokens never fit 768 \\x1b[2J\n" in said
     assert "Shorten workload.input_tokens or output_tokens" in said
     assert "\x1b" not in said
 

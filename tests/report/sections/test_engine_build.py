@@ -22,15 +22,15 @@ def words() -> Words:
 def test_an_engine_of_tensorrt_llm(words: Words) -> None:
     text = build_text(engine(limits=LIMITS, tp=2, pp=1, paged_context_fmha=False), words)
     assert text == (
-        "batch 2,048, sequence default, 8,192 tokens a step, tp 2 × pp 1, int8 KV in blocks of 64, neither KV reuse nor chunked prefill"
+        "batch 2,048, sequence default, 8,192 tokens per step, tp 2 × pp 1, int8 KV in blocks of 64, neither KV reuse nor chunked prefill"
     )
     assert "possible" in str(build_text(engine(limits=LIMITS, paged_context_fmha=True), words))
 
 
 def test_what_nobody_may_overlook(words: Words) -> None:
     assert "adopted from /e: built elsewhere" in str(build_text(engine(limits=LIMITS, adopted_from="/e"), words))
-    assert "nothing checked that the server serves it" in str(build_text(engine(claimed_from="/e"), words))
-    assert "its text means nothing" in str(build_text(engine(limits=LIMITS, asked={"dummy_weights": True}), words))
+    assert "trtbench did not check that the server serves it" in str(build_text(engine(claimed_from="/e"), words))
+    assert "the speed is meaningful, the text is not" in str(build_text(engine(limits=LIMITS, asked={"dummy_weights": True}), words))
     assert "PyTorch backend serves the checkpoint (FP8)" in str(build_text(engine(backend="pytorch", quant_algo="FP8"), words))
 
 
