@@ -47,7 +47,7 @@ SECTIONS: dict[Language, list[str]] = {
         "FP16 与 INT8 对比",
         "延迟",
         "吞吐与有效吞吐",
-        "请求去向",
+        "请求结果",
         "批处理",
         "KV 缓存",
         "资源",
