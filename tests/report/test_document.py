@@ -26,7 +26,7 @@ SECTIONS: dict[Language, list[str]] = {
         "Conclusion",
         "Findings",
         "Key metrics",
-        "FP16 beside INT8",
+        "FP16 compared with INT8",
         "Latency",
         "Throughput and goodput",
         "Outcome of every request",

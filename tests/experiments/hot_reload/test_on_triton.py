@@ -42,7 +42,7 @@ def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not
     _gone_while_the_load_goes_on(run, "1")
     assert [path.name for path in (deployment.path / "model_repository").iterdir()] == ["smollm2-135m-green"]
     text = (run.path / "report.md").read_text()
-    assert "did not load; version 2 serves on" in text and f"plots/reloads-{deployment.name}.png" in text
+    assert "did not load; version 2 still serves" in text and f"plots/reloads-{deployment.name}.png" in text
 
 
 def _gone_while_the_load_goes_on(run: RunDirectory, version: str) -> None:
