@@ -23,7 +23,13 @@ DEPLOYMENT = "default-fp16"
 CAUSES: dict[str, tuple[str, float, str, str, str]] = {
     "heat, driver": ("gpu_throttle_reasons", 0x20, "SUSPECT", "because of its temperature (by the driver)", "因过热由驱动降频"),
     "heat, hardware": ("gpu_throttle_reasons", 0x40, "SUSPECT", "because of its temperature (by the hardware)", "因过热由硬件降频"),
-    "heat, hardware, with the slowdown that it is": ("gpu_throttle_reasons", 0x48, "SUSPECT", "temperature (by the hardware)", "因过热由硬件降频"),
+    "heat, hardware, with the slowdown that it is": (
+        "gpu_throttle_reasons",
+        0x48,
+        "SUSPECT",
+        "temperature (by the hardware)",
+        "因过热由硬件降频",
+    ),
     "power brake": ("gpu_throttle_reasons", 0x80, "SUSPECT", "slowed down from outside (power brake)", "被外部功率制动降速"),
     "slowdown without a cause": ("gpu_throttle_reasons", 0x8, "SUSPECT", "slowed down by its hardware", "被硬件降速"),
     "power cap": ("gpu_throttle_reasons", 0x4, "VALID", "at its power cap", "达到功率上限"),

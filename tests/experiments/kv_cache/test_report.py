@@ -48,7 +48,8 @@ def test_rows(summary: Summary) -> None:
         ("c12", "10", "9", "25%", "-", "-", "-", "-", "7"),
     )
     assert found.text.endswith(
-        "held no request back: 8. First stage in which it did: 12. Predicted, for longest and mean requests: 9 - 10; the prediction is correct: yes."
+        "held no request back: 8. First stage in which it did: 12. Predicted, for longest and mean requests: 9 - 10; "
+        "the prediction is correct: yes."
     )
     assert [row[:4] + row[5:] for row in audit.rows] == [
         ("c8", "4", "28", "31.5", "32", "4", "120", "150", "4", "130", "160", "0"),
