@@ -94,7 +94,9 @@ class Scenario(Part):
     name: Name
     purpose: Annotated[str, AtMost(2000)] = Field("", description="One line: what this experiment is for.")
     task: Annotated[TaskName, AfterValidator(_known_task)] = Field(
-        "generate", description="What the model does: generate tokens, or embed: one embedding a request, of an encoder."
+        "generate",
+        description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.",
+        json_schema_extra={"enum": list(TASKS)},
     )
     model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
     provider: ProviderName = "auto"
