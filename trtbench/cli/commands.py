@@ -1,4 +1,4 @@
-"""What the commands do and print, beside `report` (reporting.py)."""
+"""Actions and output of the commands, except `report` (reporting.py)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _finish(outcome: RunOutcome, language: str) -> int:
 def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
     code = _finish(outcome, language)
     if outcome.interrupted_by is not None or outcome.lost:
-        print(f"To go on with what is missing: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
+        print(f"To resume the run: trtbench serve-and-bench --resume {shlex.quote(str(outcome.run.path))}", file=sys.stderr)
     return code
 
 

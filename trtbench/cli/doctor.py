@@ -137,7 +137,7 @@ def check_disk(name: str, directory: Path) -> Check:
 
 
 def check_shared_memory(place: Path) -> Check:
-    """A container that is not told otherwise has 64 MiB: one server without ranks runs in that."""
+    """A container has 64 MiB by default, which is enough for one server without ranks."""
     free = shutil.disk_usage(place).free if place.is_dir() else 0
     if free >= _SHARED_BYTES:
         return Check("shared memory", "ok", f"{free / _GIB:.1f} GiB free in {place}")

@@ -57,7 +57,7 @@ def dry_run(scenario: Scenario) -> None:
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
     if asked := scenario.hot_reload:
         kinds = ", ".join(f"{reload.kind} to {reload.to}" if reload.to else reload.kind for reload in asked.reloads)
-        warm = {True: ", each with model_warmup", "both": ", without and with model_warmup by turns"}.get(asked.model_warmup, "")
+        warm = {True: ", each with model_warmup", "both": ", alternately without and with model_warmup"}.get(asked.model_warmup, "")
         print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
     print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
@@ -100,7 +100,7 @@ def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:
         kib = "-" if one.kv_bytes_per_token is None else f"{one.kv_bytes_per_token / 1024:g}"
         table.add_row(one.what, _gib(one.weights_bytes), kib, _known(one.kv_tokens), *map(_gib, sizes))
     out.print(table)
-    print("needed: to build from above, to serve from below (weights and KV cache alone, of a share of what is free one request)")
+    print("needed: an upper bound to build, a lower bound to serve (only weights and KV cache; of a share of the free memory, one request)")
 
 
 def _refused(specs: Sequence[EngineSpec], provider: EngineProvider) -> None:
@@ -149,7 +149,7 @@ def _servers(scenario: Scenario) -> Iterator[str]:
 def _gpus(scenario: Scenario) -> Iterator[str]:
     if scenario.gpu:
         held = scenario.gpu.model_dump(mode="json", exclude_defaults=True)
-        settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "nothing but that they must be idle"
+        settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "no settings; they must be idle"
         yield f"gpu, held during the run and put back: {settings}"
 
 

@@ -95,7 +95,7 @@ def _lines(gpu: dict[str, Any]) -> Iterator[str]:
     yield f"{label} {gpu.get('uuid', '')}"
     for instance in gpu["mig_instances"]:
         memory = _of_all(instance, "memory_used_bytes", "memory_bytes", "{:.1f}", _GIB)
-        yield f"{label} instance {instance['uuid']}: {memory} GiB; clocks and power are the whole GPU's, utilization is not told"
+        yield f"{label} instance {instance['uuid']}: {memory} GiB; clocks and power are the whole GPU's, utilization is not reported"
     for where, processes in [(label, gpu["processes"]), *((one["uuid"], one["processes"]) for one in gpu["mig_instances"])]:
         for one in processes or ():
             memory = _NONE if one["memory_bytes"] is None else f"{one['memory_bytes'] / _GIB:.1f} GiB"
@@ -151,7 +151,7 @@ def _asked(devices: tuple[str, ...], allow_busy: bool, cool_down: int | None, **
 
 
 def _number(text: str | None) -> int | str | None:
-    """What is no number in ASCII digits stays a name, which the bounds then refuse."""
+    """Text that is not a number in ASCII digits remains a name, which the bounds then refuse."""
     return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else text
 
 

@@ -87,7 +87,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
 @main.command("serve-and-bench", epilog=RUN_EXAMPLES)
 @click.argument("scenario", type=Place(), required=False)
-@click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Go on with a run that was broken off.")
+@click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Resume an interrupted run.")
 @_set
 @click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
 @click.option("--engine-dir", type=Place(), help="Serve this finished engine: --set build.engine_dir=DIR.")
@@ -228,7 +228,7 @@ def gpu_status(as_json: bool) -> None:
 @click.option("--ballast", type=Real(), metavar="GIB", help="Hold so much GPU memory.")
 @click.option("--leave-free", type=Real(), metavar="GIB", help="Hold all GPU memory but so much.")
 @click.option("--cool-down", type=Whole(), metavar="CELSIUS", help="Wait before COMMAND until the GPUs are so cool.")
-@click.option("--allow-busy", is_flag=True, help="Go on while other processes use the GPUs.")
+@click.option("--allow-busy", is_flag=True, help="Continue although other processes use the GPUs.")
 @click.argument("command", nargs=-1)
 def gpu_lock(command: tuple[str, ...], **flags: Any) -> None:
     """Hold settings until Ctrl-C, or while COMMAND runs (`trtbench gpu lock --sm-clock base -- COMMAND ...`), then put them back."""

@@ -61,7 +61,7 @@ _BENCH_OPTIONS = (
         type=Text(),
         help="Users, as 8 or 1,4,16 (a stage each). Default 1 without a rate; with one, the most requests in flight.",
     ),
-    click.option("--concurrency-ramp-duration", type=Seconds(), metavar="S", help="Users enter one by one over so many seconds."),
+    click.option("--concurrency-ramp-duration", type=Seconds(), metavar="S", help="Users enter one by one over this number of seconds."),
     click.option("--request-rate", type=Text(), help="Requests per second, as 8 or 2,4,8 (a stage each); inf: all at once."),
     click.option(
         *("--arrival-pattern", "--request-rate-mode"),
@@ -75,7 +75,7 @@ _BENCH_OPTIONS = (
         show_default=True,
         help="Shape of gamma gaps: 1 Poisson, below burstier.",
     ),
-    click.option("--request-rate-ramp-duration", type=Seconds(), metavar="S", help="From 0 to --request-rate over so many seconds."),
+    click.option("--request-rate-ramp-duration", type=Seconds(), metavar="S", help="From 0 to --request-rate over this number of seconds."),
     click.option(
         "--ramp-up-start-rps", type=Real(), help="With --ramp-up-end-rps in place of --request-rate: rises through the whole run."
     ),

@@ -27,7 +27,7 @@ _BORDER_CELLS = 3  # of each column: a line and a blank on both sides
 
 
 def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> Summary:
-    """Write the reports, print the table and the files' paths. UserError for what is no run directory or no format."""
+    """Write the reports, print the table and the files' paths. UserError if it is not a run directory or not a format."""
     chosen = [name.strip() for name in formats.split(",")]
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:

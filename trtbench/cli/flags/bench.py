@@ -39,7 +39,7 @@ _SHOWN = 60
 
 
 def goodput_limits(given: Sequence[str]) -> dict[str, float]:
-    """Milliseconds by the key of `slo`, of every `--goodput`; UserError for what is no limit, or two limits on one latency."""
+    """Limits of every `--goodput` in milliseconds, by the key of `slo`; UserError for a malformed limit, or two limits on one latency."""
     found: dict[str, float] = {}
     for name, key, limit_ms in (_limit(word) for text in given for word in _words(text)):
         if key in found:
@@ -113,7 +113,7 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """TLS where it is asked for, a file or a name of it is given, or the URL says so."""
+    """TLS settings if a flag requests TLS, gives one of its files or names, or the URL begins with grpcs://."""
     names = {"ca": "tls_ca", "certificate": "tls_cert", "key": "tls_key", "server_name": "tls_server_name"}
     tls = {key: str(flags[flag]) for key, flag in names.items() if flags[flag] is not None}
     if flags["url"].startswith("grpc://") and (tls or flags["tls"]):

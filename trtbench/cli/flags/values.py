@@ -1,4 +1,4 @@
-"""What the values of our flags are read as: numbers, lists and paths, whose faults are found before a command begins.
+"""Types of flag values: numbers, lists and paths, whose errors are found before a command begins.
 
 Values as other tools write them are turned into our form. Bounds that a scenario has too stand in its fields; those here are of flags
 that are no key of one.
@@ -63,7 +63,7 @@ _MOST_LEVELS = 64
 
 
 def whole_number(flag: str, text: str, typed: str | None = None) -> int:
-    """`text`, a part of what was `typed` for the flag; UserError, with all of it, when it is no whole number."""
+    """`text`, a part of what was `typed` for the flag; UserError, with all of it, if it is not a whole number."""
     if not WHOLE.fullmatch(text.strip()):
         raise UserError(f"{flag} {shown(text if typed is None else typed)}: {_where(text, typed)}not a whole number")
     return int(text)
@@ -189,7 +189,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]
 
 
 class PlaceName(Place):
-    """A path, or a name that stands for one, as it was typed."""
+    """A path, or a name that represents one, as it was typed."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return str(value) if super().convert(value, param, ctx) else value
