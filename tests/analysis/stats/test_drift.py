@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tests.support.synthetic_run import S
 from trtbench.analysis.stats.drift import drift, theil_sen
@@ -40,3 +41,9 @@ def test_nothing_is_said_of_a_short_or_thin_window(samples: int, step_s: float) 
 def test_theil_sen_is_exact_on_a_line(slope: float, offset: float, count: int) -> None:
     x = np.arange(count, dtype=np.float64)
     assert theil_sen(x, slope * x + offset) == pytest.approx(slope, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-(10**6), 10**6)), min_size=2, max_size=40, unique_by=lambda pair: pair[0]))
+def test_theil_sen_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, np.float64).T
+    assert theil_sen(x, y) == pytest.approx(float(stats.theilslopes(y, x).slope), rel=1e-9, abs=1e-9)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from math import sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
 from trtbench.experiments.scaling.scalability_law import fit_law
 
@@ -25,6 +27,18 @@ def test_planted_coefficients_are_found(unit: float, contention: float, coherenc
     assert law.contention == pytest.approx(contention, abs=1e-5)
     assert law.coherency == pytest.approx(coherency, abs=1e-6)
     assert law.residual_ratio < 1e-5
+
+
+@given(st.lists(st.floats(0.5, 2), min_size=len(SIZES), max_size=len(SIZES)))
+def test_the_fit_is_that_of_non_negative_least_squares(ratios: list[float]) -> None:
+    points = [(n, n * ratio) for n, ratio in zip(SIZES, ratios, strict=True)]
+    n, x = np.array(points, float).T
+    share = x / n
+    (inverse, contended, coherent), _ = nnls(np.column_stack([share, share * (n - 1), share * n * (n - 1)]), np.ones(len(n)))
+    law = fit_law(points)
+    assert law is not None and law.unit_throughput == pytest.approx(1 / inverse, rel=1e-6)
+    assert law.contention == pytest.approx(contended / inverse, rel=1e-6, abs=1e-6)
+    assert law.coherency == pytest.approx(coherent / inverse, rel=1e-6, abs=1e-6)
 
 
 def test_the_peak_is_where_more_units_give_less() -> None:
