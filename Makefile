@@ -1,10 +1,11 @@
 # `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test test-gpu contracts check release-check clean
+.PHONY: help setup bench report test test-unit test-process test-triton test-gpu contracts check release-check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
 SETTINGS ?= 1
+PYTEST := .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 RUN ?= $(lastword $(sort $(wildcard runs/*/)))
 
 help: ## this list
@@ -21,7 +22,16 @@ report: setup ## write the report of RUN (the newest in runs/) again
 	.venv/bin/trtbench report $(RUN)
 
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
-	.venv/bin/python -m pytest -m "not gpu" --numprocesses logical --maxprocesses 8 --dist loadgroup
+	$(PYTEST) -m "not gpu"
+
+test-unit: setup ## of those the tests that start no process and open no socket: under a minute
+	$(PYTEST) -m unit
+
+test-process: setup ## those that start processes and servers, but not Triton
+	$(PYTEST) -m process
+
+test-triton: setup ## those on the real Triton with the real engine
+	$(PYTEST) -m triton
 
 test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages. SETTINGS=0: those that write no GPU setting
 	SETTINGS="$(SETTINGS)" scripts/test_gpu.sh

@@ -16,6 +16,7 @@ from tests.support.fake_gpu import FakeGpus, compile_fakes
 from tests.support.kserve import Serving
 from tests.support.runs import StartRun
 from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.tiers import UnitGuard, mark_tier
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
@@ -28,12 +29,13 @@ from trtbench.serving.server.installation import InstallationError, TritonInstal
 from trtbench.serving.server.server import TritonServer
 from trtbench.system import cuda
 
-pytest_plugins = ["tests.support.fake_servers"]
+pytest_plugins = ["tests.support.fake_servers", "tests.support.fake_engines"]
 
 settings.register_profile("trtbench", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("trtbench")
 
 ROOT = Path(__file__).parents[1]
+UNIT_GUARD = UnitGuard()
 DTYPES: tuple[Dtype, ...] = ("fp16", "int8")
 
 SMALL = Deployment(
@@ -56,13 +58,28 @@ def no_gpus_left_over() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a real server last; with several workers they run alone, as those do that measure time."""
-    items.sort(key=_needs_server)
-    if hasattr(config, "workerinput"):
-        from tests.support.alone_last import mark_alone
+    """Tests of a real server last; with several workers first, since they take longest and the workers are to end together."""
+    for item in items:
+        mark_tier(item)
+    several = hasattr(config, "workerinput")
+    items.sort(key=_needs_server, reverse=several)
+    if several:
+        from tests.support.alone_last import mark_scope
 
         for item in items:
-            mark_alone(item, Path(__file__).parent)
+            mark_scope(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with UNIT_GUARD.over(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with UNIT_GUARD.over(item):
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -90,7 +107,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     Of several workers the first builds; no test runs before all have collected.
     """
-    needed = any(map(_needs_server, session.items)) and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    needed = (
+        any("engines" in getattr(item, "fixturenames", ()) for item in session.items)
+        and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    )
     if needed and not session.config.option.collectonly and PROVIDERS["openvino"].unavailable() is None:
         build_engines(print)
 
@@ -111,6 +131,14 @@ def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fake_gpus(fake_driver: Path, tmp_path: Path) -> FakeGpus:
     return FakeGpus(fake_driver, tmp_path)
+
+
+@pytest.fixture
+def figures_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure is rendered when the test looks at it."""
+    from tests.support import figures  # imports matplotlib
+
+    monkeypatch.setattr(figures.plots, "_drawing", figures.OnDemand)
 
 
 @pytest.fixture(scope="session")

@@ -66,3 +66,10 @@ def test_what_runs_alone_runs_last_on_one_worker(workers: int, tests: list[str])
     alone = [(worker, test) for worker, test in ran if test.endswith("@alone")]
     assert ran[len(ran) - len(alone) :] == alone
     assert len({worker for worker, _ in alone}) <= 1
+
+
+def test_one_that_starts_its_own_server_is_a_unit_of_its_own() -> None:
+    tests = [f"tests/run/test_r.py::{n}@by_itself" for n in "1234"] + TESTS
+    scheduler, nodes = started(2, tests)
+    assert [len(node.sent) for node in nodes] == [3, 3]  # one and the next two, not the four of a file
+    assert sorted(test for _, test in finish(scheduler, nodes, tests)) == sorted(tests)

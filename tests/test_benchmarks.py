@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.process
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
     ("command", "expected"),

@@ -122,12 +122,14 @@ def test_documents_show_commands() -> None:
     assert len(shown_commands()) > 8
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [shown for shown in shown_commands() if shown.startswith("make ")])
 def test_make_target_exists(command: str) -> None:
     done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [shown for shown in shown_commands() if shown.startswith("python benchmarks/")])
 def test_benchmark_explains_itself(command: str) -> None:
     script = shlex.split(command)[1]

@@ -198,6 +198,7 @@ main(["report", "--help"])
 """
 
 
+@pytest.mark.process
 def test_report_starts_where_no_engine_and_no_client_is_installed() -> None:
     done = subprocess.run([sys.executable, "-c", REPORT_ON_A_LAPTOP], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -128,6 +128,7 @@ def test_a_transport_that_was_removed_is_refused(monkeypatch: pytest.MonkeyPatch
     assert done.exit_code == 2 and "--transport grpc: wire is the only transport" in done.output
 
 
+@pytest.mark.process
 def test_a_server_that_is_not_there_is_named() -> None:
     done = CliRunner().invoke(main, ["calibrate", "--url", "127.0.0.1:1"])
     assert done.exit_code == 2

@@ -37,6 +37,7 @@ def _examine(tmp_path: Path) -> dict[str, Check]:
     return {check.name: check for check in checks}
 
 
+@pytest.mark.process
 def test_examines_this_machine(tmp_path: Path) -> None:
     checks = _examine(tmp_path)
     assert checks["tritonserver"] == Check("tritonserver", "ok", "2.51.0")
@@ -54,6 +55,7 @@ def test_shared_memory_of_a_container_that_was_told_nothing(tmp_path: Path, monk
         assert (check.status, check.found.startswith(says), "--shm-size" in check.remedy) == (status, True, status == "warn")
 
 
+@pytest.mark.process
 def test_every_line_that_is_not_ok_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> str:
         raise UserError("nowhere to be found")
@@ -94,6 +96,7 @@ def test_providers_fail_only_when_none_can_build() -> None:
     assert check_providers({})[-1].status == "fail"
 
 
+@pytest.mark.process
 def test_gpus_are_named_with_their_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "describe", lambda: [{"index": 0, "name": "Fake GPU"}, {"index": 1}])
     monkeypatch.setattr(nvml, "probe", lambda: "driver 550.54.14")

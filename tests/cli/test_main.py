@@ -234,6 +234,7 @@ def test_an_unknown_command_or_flag_is_named() -> None:
     assert invoke("scenarios", "--fast").stderr.startswith("trtbench: no such option --fast of `trtbench scenarios`")
 
 
+@pytest.mark.process
 @pytest.mark.timeout(60)
 def test_bad_input_in_a_process_of_its_own(tmp_path: Path) -> None:
     """No traceback reaches the shell."""
@@ -242,6 +243,7 @@ def test_bad_input_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert done.stderr == f"trtbench: {tmp_path} is not a run directory: it has no environment.json\n"
 
 
+@pytest.mark.process
 def test_doctor_explains_a_machine_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere() -> None:
         raise InstallationError("no tritonserver")
@@ -253,6 +255,7 @@ def test_doctor_explains_a_machine_without_triton(monkeypatch: pytest.MonkeyPatc
     assert "fail  tritonserver: no tritonserver" in result.stdout
 
 
+@pytest.mark.process
 def test_doctor_says_what_this_machine_can_do() -> None:
     result = invoke("doctor")
     assert result.exit_code in (0, 1)
@@ -284,6 +287,7 @@ def test_the_exit_code_follows_the_verdict(
     assert commands._finish(RunOutcome(RunDirectory(tmp_path), interrupted_by, lost), "en") == code
 
 
+@pytest.mark.process
 def test_help_imports_nothing_that_it_does_not_need() -> None:
     """It is asked for often, and each of these costs milliseconds."""
     command = [sys.executable, "-X", "importtime", "-m", "trtbench", "--help"]

@@ -66,6 +66,7 @@ def replicas(balancer: str, algorithm: str = "round_robin") -> Replicas:
     return Replicas.model_validate({"servers": 2, "balancer": balancer, "algorithm": algorithm})
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("algorithm", ["round_robin", "least_connections"])
 @pytest.mark.parametrize("balancer", ["haproxy", "nginx"])
 def test_streams_are_shared_out(balancer: str, algorithm: str, health: str, fakes: list[FakeServer], tmp_path: Path) -> None:
@@ -87,6 +88,7 @@ def test_streams_are_shared_out(balancer: str, algorithm: str, health: str, fake
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("limit", "ids", "resent"),
     [("1m", 60_000, 0), ("100k", 20_000, 2)],
@@ -119,6 +121,7 @@ def test_no_request_fails_by_what_its_stream_has_carried_before(
     assert sum(record.attempts for record in records) == facts["requests_resent"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("balancer", ["haproxy", "nginx"])
 def test_its_death_is_noticed_and_classed(balancer: str, health: str, fakes: list[FakeServer], tmp_path: Path) -> None:
     with LoadBalancer(replicas(balancer), [Endpoints(fake.url, health, "") for fake in fakes], tmp_path) as before:

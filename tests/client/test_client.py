@@ -148,6 +148,7 @@ def test_a_killed_server_is_a_broken_connection(start_fake_server: Any, fast_loo
     assert all(record.error and record.done_ns for record in records)
 
 
+@pytest.mark.process
 def test_nobody_there(fast_loop: bool) -> None:
     async def main() -> None:
         client = WireClient(BARE, Workload())
@@ -169,6 +170,7 @@ def test_a_session_reads_its_context_first(fake_server: Any, fast_loop: bool) ->
     with_client(BARE, fast_loop, body)
 
 
+@pytest.mark.alone
 def test_no_request_fails_where_the_server_ends_connections_by_their_age(fast_loop: bool, start_fake_server: Any) -> None:
     server = start_fake_server(5, 1, "--connection-age-ms", "200")
     records = [new_record(index=index) for index in range(160)]

@@ -25,7 +25,7 @@ from trtbench.rundir.records import RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.clock import now_ns, seconds_ns
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 GRPC = [(":status", "200"), ("content-type", "application/grpc")]
 SHORT_S, MOST_BYTES = 0.4, 100 << 20
 

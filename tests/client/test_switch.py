@@ -51,6 +51,7 @@ def test_one_version_alone_renews_nothing(fake_server: Any, fast_loop: bool) -> 
     assert with_client(target_of(fake_server.url, "tensorrt_llm"), fast_loop, body)["streams_renewed"] == 0
 
 
+@pytest.mark.process
 @EVERY_LOOP
 def test_after_a_renewal_no_stream_serves_again(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
@@ -85,6 +86,7 @@ class Ending:
         peer.answer(peer.request(), 1, final=True)
 
 
+@pytest.mark.process
 @EVERY_LOOP
 def test_a_stream_is_ended_and_not_reset(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
@@ -117,6 +119,7 @@ class Slow:
         peer.answer(third, 1, final=True)
 
 
+@pytest.mark.process
 @EVERY_LOOP
 def test_a_stream_in_use_is_closed_with_its_request(fast_loop: bool) -> None:
     async def body(client: Any) -> None:

@@ -32,6 +32,7 @@ def option(words: list[str], name: str) -> list[str]:
     return [value for word, value in pairwise(words) if word == name]
 
 
+@pytest.mark.process
 def test_it_runs_as_the_caller_without_rights_and_with_a_process_that_reaps(tmp_path: Path) -> None:
     words = line(tmp_path, "gpu", "doctor")
     assert {"--rm", "--init", "--read-only"} <= set(words)
@@ -45,17 +46,20 @@ def test_it_runs_as_the_caller_without_rights_and_with_a_process_that_reaps(tmp_
     assert words[-2:] == ["trtbench:gpu", "doctor"]
 
 
+@pytest.mark.process
 def test_every_volume_of_the_image_and_tmp_is_a_directory_of_the_callers(tmp_path: Path) -> None:
     mounts = dict(mount.split(":", 2)[1::-1] for mount in option(line(tmp_path, "cpu", "doctor"), "--volume"))
     assert set(mounts) == {*volumes_of(stages()["cpu"]), "/tmp", "/models"}
     assert all(Path(place).is_relative_to(tmp_path / "trtbench-data") for place in mounts.values())
 
 
+@pytest.mark.process
 def test_the_cpu_image_asks_for_no_gpu(tmp_path: Path) -> None:
     assert "--gpus" not in line(tmp_path, "cpu", "doctor")
     assert option(line(tmp_path, "gpu", "doctor", GPUS='"device=0,1"'), "--gpus") == ['"device=0,1"']
 
 
+@pytest.mark.process
 def test_the_encoder_image_gets_gpus_as_the_other_does(tmp_path: Path) -> None:
     words, other = line(tmp_path, "encoder", "doctor"), line(tmp_path, "gpu", "doctor")
     assert [word.replace("trtbench:encoder", "trtbench:gpu") for word in words] == other
@@ -74,6 +78,7 @@ def daemon(directory: Path, kind: str) -> dict[str, str]:
     return {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}", "DRY_RUN": "1"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["docker", "podman"])
 def test_under_a_rootless_daemon_the_caller_is_the_containers_root(tmp_path: Path, kind: str) -> None:
     """Any other user of the container is a stranger to the caller's directories; and no limit can be raised over the caller's."""
@@ -88,6 +93,7 @@ def test_under_a_rootless_daemon_the_caller_is_the_containers_root(tmp_path: Pat
     assert "root on the node" in refused.stderr
 
 
+@pytest.mark.process
 def test_control_of_gpus_is_root_with_two_capabilities(tmp_path: Path) -> None:
     words = line(tmp_path, "gpu", "--gpu-control", "doctor")
     assert option(words, "--user") == ["0:0"]
@@ -95,6 +101,7 @@ def test_control_of_gpus_is_root_with_two_capabilities(tmp_path: Path) -> None:
     assert "--gpu-control" not in words
 
 
+@pytest.mark.process
 def test_a_token_goes_in_as_a_file_and_only_to_fetch(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN, encoding="utf-8")
@@ -106,6 +113,7 @@ def test_a_token_goes_in_as_a_file_and_only_to_fetch(tmp_path: Path) -> None:
     assert "hf_token" not in " ".join(line(tmp_path, "gpu", "doctor", HF_TOKEN_FILE=str(token)))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["llama", "a/..", "a/b/c", "a/b;rm", "https://x/y", ""])
 def test_fetch_takes_names_of_the_hub_alone(tmp_path: Path, name: str) -> None:
     done = run(tmp_path, "fetch", name, DRY_RUN="1")
@@ -113,21 +121,25 @@ def test_fetch_takes_names_of_the_hub_alone(tmp_path: Path, name: str) -> None:
     assert "OWNER/MODEL" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [[], ["gpus"], ["fetch"]])
 def test_anything_else_is_refused_with_the_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert run(tmp_path, *arguments, DRY_RUN="1").returncode == 2
 
 
+@pytest.mark.process
 def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     line(tmp_path, "gpu", "doctor")
     line(tmp_path, "fetch", "a/b")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_colon_would_end_a_mount(tmp_path: Path) -> None:
     assert "no colon" in run(tmp_path, "gpu", "doctor", DATA="a:b", DRY_RUN="1").stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("docker") is None, reason="Docker's client is not installed")
 @pytest.mark.parametrize("arguments", [["gpu", "doctor"], ["gpu", "--gpu-control", "doctor"], ["cpu", "doctor"], ["fetch", "a/b"]])
 def test_dockers_own_parser_takes_the_line(tmp_path: Path, arguments: list[str]) -> None:

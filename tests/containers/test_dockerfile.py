@@ -52,6 +52,7 @@ def test_the_two_gpu_images_differ_in_base_and_tensorrt_alone() -> None:
     assert tuple(encoder) == STAGES["gpu"].instructions
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("stage", "source"), copied())
 def test_what_is_copied_is_in_git_and_reaches_the_builder(stage: str, source: str) -> None:
     files = [path for path in tracked() if path == source or path.startswith(f"{source}/")]
@@ -59,6 +60,7 @@ def test_what_is_copied_is_in_git_and_reaches_the_builder(stage: str, source: st
     assert all(map(is_sent, files)), f"{stage}: .dockerignore holds back {[path for path in files if not is_sent(path)]}"
 
 
+@pytest.mark.process
 def test_the_builder_gets_nothing_that_no_stage_copies() -> None:
     sources = {source for _, source in copied()}
     needless = [path for path in tracked() if is_sent(path) and not any(path == one or path.startswith(f"{one}/") for one in sources)]

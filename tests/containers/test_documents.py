@@ -49,6 +49,7 @@ OURS = {
 """What the page quotes of trtbench's own words: where they are said."""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60])
 def test_every_command_that_is_shown_would_be_taken(page: str, words: list[str]) -> None:
     program, *arguments = words

@@ -14,6 +14,8 @@ import pytest
 from tests.containers.shown import ROOT
 from tests.support.fake_gpu import FakeGpus, compile_fakes
 
+pytestmark = pytest.mark.process
+
 VERSIONS = {  # as the kernel modules of both kinds write them
     "535.129.03": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\nGCC version:  gcc 12.2.0\n",
     "580.95.05": "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  580.95.05  Release Build  (dvs)\n",

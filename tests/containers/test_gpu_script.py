@@ -43,10 +43,12 @@ def run(checkout: Path, **variables: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.process
 def test_one_image_one_environment(checkout: Path) -> None:
     assert (run(checkout), run(checkout)) == (["made", "ran"], ["ran"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("changed", ["constraints.txt", "pyproject.toml", "site/tensorrt_llm/__init__.py"])
 def test_what_it_was_made_of_has_changed(checkout: Path, changed: str) -> None:
     run(checkout)
@@ -54,6 +56,7 @@ def test_what_it_was_made_of_has_changed(checkout: Path, changed: str) -> None:
     assert run(checkout) == ["made", "ran"]
 
 
+@pytest.mark.process
 def test_the_packages_of_a_virtual_environment_are_seen(checkout: Path) -> None:
     """Since 26.03 the image's python3 is one, first on PATH; it is also what install_beside.py is run with."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / "venv"], check=True)
@@ -61,6 +64,7 @@ def test_the_packages_of_a_virtual_environment_are_seen(checkout: Path) -> None:
     assert run(checkout, PATH=f"{checkout / 'venv' / 'bin'}:{os.environ['PATH']}") == ["made", "ran"]
 
 
+@pytest.mark.process
 def test_a_py3_image_gets_tensorrt_in_its_tritons_version(checkout: Path) -> None:
     shutil.rmtree(checkout / "site" / "tensorrt_llm")
     (checkout / "triton" / "backends" / "tensorrt").mkdir(parents=True)
@@ -68,6 +72,7 @@ def test_a_py3_image_gets_tensorrt_in_its_tritons_version(checkout: Path) -> Non
     assert (checkout / "installed").read_text().startswith(".venv-gpu|--extra|tensorrt|--with|pytest|")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("settings", "marked"), [("0", "gpu and not settings"), ("1", "gpu"), ("", "gpu")])
 def test_what_writes_settings_can_be_left_out(checkout: Path, settings: str, marked: str) -> None:
     run(checkout, SETTINGS=settings)

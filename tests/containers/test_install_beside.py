@@ -31,6 +31,7 @@ def image(tmp_path: Path) -> Image:
     return Image(tmp_path)
 
 
+@pytest.mark.process
 def test_what_the_image_has_is_used_and_what_it_lacks_is_chosen_to_fit(image: Image) -> None:
     write_wheel(image.index, "numpylike", "2.2.0")
     write_wheel(image.index, "helperlike", "3.0", "numpylike>=2")
@@ -41,6 +42,7 @@ def test_what_the_image_has_is_used_and_what_it_lacks_is_chosen_to_fit(image: Im
     assert [image.version_of(name) for name in ("numpylike", "torchlike", "helperlike")] == ["1.26.4", "2.9.0a0+nv25.10", "2.0"]
 
 
+@pytest.mark.process
 def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) -> None:
     write_wheel(image.index, "tabulate", "0.10.0")  # as constraints.txt has it
     write_wheel(image.index, "tabulate", "0.99.0")
@@ -49,6 +51,7 @@ def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) ->
     assert "tabulate 0.10.0" in done.stdout
 
 
+@pytest.mark.process
 def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
     write_wheel(image.index, "tabulate", "0.10.0", "numpylike>=2")
     write_wheel(image.index, "tabulate", "0.9.0")
@@ -58,6 +61,7 @@ def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
     assert "do not all fit this image" in done.stderr
 
 
+@pytest.mark.process
 def test_what_cannot_be_had_without_a_change_is_refused_and_nothing_stays(image: Image) -> None:
     write_wheel(image.index, "numpylike", "2.2.0")
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=2"))
@@ -66,6 +70,7 @@ def test_what_cannot_be_had_without_a_change_is_refused_and_nothing_stays(image:
     assert not image.environment.exists()
 
 
+@pytest.mark.process
 def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Image) -> None:
     write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
     write_wheel(image.index, "tritonclient", "2.71.0", "numpylike<1")  # what it asks is not what its messages need
@@ -74,6 +79,7 @@ def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Imag
     assert image.version_of("tritonclient") == "2.71.0"
 
 
+@pytest.mark.process
 def test_the_images_own_tritonclient_is_used(image: Image, tmp_path: Path) -> None:
     image.add(write_wheel(tmp_path, "tritonclient", "2.60.0"))
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
@@ -88,6 +94,7 @@ def test_what_is_tried_first_is_the_pinned_one(name: str) -> None:
     assert f'"{name}": ("{max(pinned)}", ' in SCRIPT.read_text("utf-8")
 
 
+@pytest.mark.process
 def test_a_pyarrow_for_the_images_numpy_is_taken(image: Image) -> None:
     write_wheel(image.index, "pyarrow", "26.0.1", code="raise ImportError('pyarrow requires NumPy 2.0 or newer')")
     write_wheel(image.index, "pyarrow", "19.0.1")
@@ -96,6 +103,7 @@ def test_a_pyarrow_for_the_images_numpy_is_taken(image: Image) -> None:
     assert image.version_of("pyarrow") == "19.0.1"
 
 
+@pytest.mark.process
 def test_a_trtbench_that_cannot_be_imported_there_is_said(image: Image) -> None:
     done = image.install(write_wheel(image.index, "trtbench", "1.0", code="import nowhere"))
     assert done.returncode == 1
@@ -104,6 +112,7 @@ def test_a_trtbench_that_cannot_be_imported_there_is_said(image: Image) -> None:
     assert not image.environment.exists()
 
 
+@pytest.mark.process
 def test_no_tritonclient_that_works_is_said(image: Image) -> None:
     write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
@@ -113,6 +122,7 @@ def test_no_tritonclient_that_works_is_said(image: Image) -> None:
     assert not image.environment.exists()
 
 
+@pytest.mark.process
 def test_a_version_that_pip_refuses_to_weigh_ends_it_too(image: Image) -> None:
     write_wheel(image.index, "distrolike", "1.0")
     done = image.install(write_wheel(image.index, "trtbench", "1.0", "distrolike>=1"))
@@ -120,6 +130,7 @@ def test_a_version_that_pip_refuses_to_weigh_ends_it_too(image: Image) -> None:
     assert not image.environment.exists()
 
 
+@pytest.mark.process
 def test_a_change_that_pip_made_all_the_same_is_found(image: Image) -> None:
     (image.packages / "pip").unlink()
     (image.packages / "pip").mkdir()
@@ -131,6 +142,7 @@ def test_a_change_that_pip_made_all_the_same_is_found(image: Image) -> None:
     assert not image.environment.exists()
 
 
+@pytest.mark.process
 def test_an_environment_that_is_there_is_left_alone(image: Image) -> None:
     image.environment.mkdir()
     assert image.install(image.index).returncode == 2

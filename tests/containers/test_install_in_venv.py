@@ -10,6 +10,8 @@ import pytest
 
 from tests.containers.made_image import SCRIPT, Image, write_wheel
 
+pytestmark = pytest.mark.process
+
 VERSION, CUDA = "11.1.0.106", {"TRT_VERSION": "11.1.0.106", "CUDA_VERSION": "13.4.1.012"}
 MAPPED = """
 import mmap, pathlib

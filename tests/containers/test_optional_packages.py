@@ -100,12 +100,14 @@ def run(missing: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.process
 def test_each_package_of_a_group_may_be_absent_and_all_may() -> None:
     assert {"onnx", "onnxruntime", "tensorrt", "tensorrt_llm", "torch", "openvino"} <= ASKED
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_one_that_is_always_needed_may_not() -> None:
     done = run(missing="hpack")
     assert done.returncode == 1

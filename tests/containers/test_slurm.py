@@ -13,6 +13,8 @@ import pytest
 
 from tests.containers.shown import ROOT, stages, volumes_of
 
+pytestmark = pytest.mark.process
+
 SCRIPT = ROOT / "scripts" / "slurm.sbatch"
 OPTIONS = {
     "job-name": r"[\w-]+",

@@ -37,9 +37,9 @@ class FakeTogether(FakeProvider):
         self._barrier = barrier
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        self._barrier.wait(30)  # all are past the cache
+        self._barrier.wait(45)  # all are past the cache
         built = super().build(job, log)
-        self._barrier.wait(30)
+        self._barrier.wait(45)
         return built
 
 

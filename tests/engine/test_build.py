@@ -50,6 +50,7 @@ def test_the_hash_is_of_the_content(fake_provider: FakeProvider, checkpoint: Pat
     assert make(checkpoint, tmp_path).cached
 
 
+@pytest.mark.process
 def test_only_some_providers_build_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider in PROVIDERS.values():
         monkeypatch.setattr(type(provider), "unavailable", lambda self: None)
@@ -100,6 +101,7 @@ def test_a_failed_build_leaves_nothing(fake_provider: FakeProvider, checkpoint: 
     assert not list((tmp_path / "built").iterdir())
 
 
+@pytest.mark.process
 def test_a_killed_build_leaves_no_engine_and_the_next_one_sweeps(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:
     reached, output = SPAWN.Event(), tmp_path / "built"
     child = SPAWN.Process(target=child_builds.make, args=(FakeHanging, reached, checkpoint, output))
@@ -122,6 +124,7 @@ def test_a_leftover_of_our_own_process_id_is_swept_too(fake_provider: FakeProvid
     assert [path.name for path in (tmp_path / "built").iterdir()] == [engine.path.name]
 
 
+@pytest.mark.process
 def test_two_builds_of_one_engine_at_once_both_end_well(checkpoint: Path, tmp_path: Path) -> None:
     shared = (FakeTogether, SPAWN.Barrier(2), checkpoint, tmp_path / "built")
     children = [SPAWN.Process(target=child_builds.make, args=shared) for _ in range(2)]
@@ -203,6 +206,7 @@ def test_a_spec_file_that_is_not_there(tmp_path: Path) -> None:
         load_spec(str(tmp_path / "binary.yaml"))
 
 
+@pytest.mark.process
 def test_the_command_prints_what_was_built(engines: dict[Dtype, Engine]) -> None:
     """From the cache, in a process of its own: quick, and the real path."""
     root = engines["int8"].path.parents[2]

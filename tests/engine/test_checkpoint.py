@@ -146,6 +146,7 @@ def test_a_configuration_of_something_else(checkpoint: Path, text: str) -> None:
         model_facts(str(checkpoint))
 
 
+@pytest.mark.process
 def test_the_demos_facts_are_those_of_its_checkpoint(engines: dict[str, Any]) -> None:
     facts = model_facts(str(engines["int8"].path))
     assert facts == DEMO.facts

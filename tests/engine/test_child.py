@@ -14,6 +14,8 @@ from trtbench.engine.child import environment, run_logged, run_module, scratch_b
 from trtbench.engine.spec import BUILDING, EngineError
 from trtbench.system.leftovers import owner
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -53,6 +53,7 @@ def test_probe_without_a_driver(fake_gpus: FakeGpus, tmp_path: Path) -> None:
     assert said == "no NVIDIA driver library (libnvidia-ml.so.1) on this machine"
 
 
+@pytest.mark.process
 def test_the_journal_alone_needs_no_pynvml() -> None:
     code = "import sys, trtbench.gpu.journal; print('pynvml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout.strip() == "False"

@@ -60,6 +60,7 @@ def test_while_it_is_measured(fake_server: FakeServer, tmp_path: Path) -> None:
     assert limited(1 << 30, "report", str(run), "--format", "json").returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("formats", ["json", "md,html"])
 def test_while_it_is_reported(formats: str, synthetic: SyntheticRun) -> None:
     done = limited(4_000, "report", str(synthetic.run.path), "--format", formats)

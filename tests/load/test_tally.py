@@ -29,6 +29,7 @@ def test_everything_is_on_file_in_order_after_close(tmp_path: Path) -> None:
     assert [RequestRecord.from_json(row) for row in read_lines(tmp_path / "requests.jsonl")] == [record(index) for index in range(500)]
 
 
+@pytest.mark.process
 def test_a_kill_loses_at_most_what_came_last(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     program = (

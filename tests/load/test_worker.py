@@ -96,6 +96,7 @@ def test_it_ends_with_its_employer_and_records_what_was_in_flight(tmp_path: Path
     assert sorted(outcomes) == sorted([Outcome.CANCELLED.value] + [Outcome.NEVER_SENT.value] * 9)
 
 
+@pytest.mark.process
 def test_a_server_that_is_not_there_is_said_and_ends_it(tmp_path: Path) -> None:
     worker = Process(config_of(tmp_path, Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset())))
     fault = worker.report("fault")

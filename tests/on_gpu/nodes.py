@@ -118,7 +118,8 @@ def fake_node(root: Path) -> Node:
     libraries = root / "driver"
     libraries.mkdir()
     gpus = FakeGpus(compile_fakes(libraries), root)
-    _program(root / "triton" / "bin" / "tritonserver", "from tests.on_gpu.fake_server import main\n\nmain()\n")
+    server = f"import sys\n\nsys.path.append({str(TESTS / 'support')!r})\nfrom tests.on_gpu.fake_server import main\n\nmain()\n"
+    _program(root / "triton" / "bin" / "tritonserver", server)
     for program in ("mpirun", "llmapi_launch"):
         name = {"llmapi_launch": "trtllm-llmapi-launch"}.get(program, program)
         _program(root / "stub" / "bin" / name, (TESTS / "fixtures" / f"fake_{program}.py").read_text())

@@ -129,6 +129,7 @@ def test_json_is_the_summary(written: tuple[Language, Path], summary: Summary) -
     assert json.loads((written[1] / "summary.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary.to_json()))
 
 
+@pytest.mark.process
 def test_json_alone_draws_nothing(synthetic: SyntheticRun) -> None:
     program = (
         "import sys; from pathlib import Path; from trtbench.rundir import RunDirectory;"

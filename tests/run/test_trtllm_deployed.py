@@ -23,6 +23,8 @@ from trtbench.run.resolve.preflight import Preflight
 from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.server.installation import TritonInstallation
 
+pytestmark = pytest.mark.process
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LOAD = [{"concurrency": 1, "requests": 1}]
 

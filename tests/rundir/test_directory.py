@@ -140,6 +140,7 @@ writer.close()
 """
 
 
+@pytest.mark.process
 @pytest.mark.timeout(60)
 def test_several_processes_may_append_to_one_file(tmp_path: Path) -> None:
     path, pipes = tmp_path / "samples.jsonl", {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -37,6 +37,7 @@ def test_a_triton_that_runs_already(triton: str) -> None:
     assert not any("starts" in step for step in steps)
 
 
+@pytest.mark.process
 def test_where_there_is_no_triton_the_replay_server_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise InstallationError("no tritonserver here")

@@ -154,6 +154,7 @@ def _reads_to_the_end(raw: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.process
 def test_it_ends_with_its_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -163,6 +164,7 @@ def test_it_ends_with_its_parent() -> None:
             assert _reads_to_the_end(raw)
 
 
+@pytest.mark.process
 def test_it_is_gone_after_use() -> None:
     with ReplayProcess() as server:
         address = _address(server.url)

@@ -1,28 +1,32 @@
-"""The order of `make test`: files side by side on every core, then on one worker, with the machine to themselves, the tests that measure
-time or start a server."""
+"""The order of `make test`: first the tests of the real server, which take longest, then the other files, side by side on every core; last,
+on one worker with the machine to themselves, the tests that measure time."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-ALONE = "alone"
-_MEASURING = ("client", "load", "plan", "self_test")
-"""Directories of tests that compare instants, or whose many processes need the cores."""
+ALONE, BY_ITSELF = "alone", "by_itself"
 
 
-def mark_alone(item: pytest.Item, tests: Path) -> None:
-    """What `--dist loadgroup` shows the scheduler of a test."""
-    measures = item.path.relative_to(tests).parts[0] in _MEASURING
-    if measures or any(map(item.get_closest_marker, ("alone", "triton"))):
+def mark_scope(item: pytest.Item) -> None:
+    """What `--dist loadgroup` shows the scheduler of a test. A test that starts its own server shares nothing with those of its file."""
+    if item.get_closest_marker("alone"):
         item.add_marker(pytest.mark.xdist_group(ALONE))
+    elif item.get_closest_marker("triton") and "start_run" in _fixtures_of(item) and "module" not in _fixtures_of(item).values():
+        item.add_marker(pytest.mark.xdist_group(BY_ITSELF))
+
+
+def _fixtures_of(item: pytest.Item) -> dict[str, str]:
+    """The scope of each fixture, by name."""
+    return {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}  # type: ignore[attr-defined]
 
 
 class AloneLast(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.endswith(f"@{BY_ITSELF}"):
+            return nodeid
         return ALONE if nodeid.endswith(f"@{ALONE}") else nodeid.split("::")[0]
 
     def _reschedule(self, node: WorkerController) -> None:

@@ -77,6 +77,7 @@ import trtbench.__main__
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["typing", "trtbench.system.interrupts", "threading"])
 def test_a_first_import_that_a_signal_interrupts_ends_in_one_line(module: str) -> None:
     ended = subprocess.run([sys.executable, "-c", SIGNAL_AT_IMPORT, module], capture_output=True, text=True, timeout=60)

@@ -13,7 +13,7 @@ import pytest
 
 from trtbench.system.leftovers import SHARED_MEMORY, owner, sweep_directory
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 OWNING = """
 import os, sys, time

@@ -163,6 +163,7 @@ def test_no_gpu_that_tells_xids_is_an_error(fake_gpus: FakeGpus) -> None:
     assert "NVMLError_NotSupported" in done.stderr
 
 
+@pytest.mark.process
 def test_nothing_else_of_telemetry_imports_pynvml() -> None:
     modules = "trtbench.telemetry.sampler, trtbench.telemetry.process, trtbench.telemetry.triton, trtbench.telemetry.__main__"
     code = f"import sys, {modules}; print([m for m in ('pynvml', 'grpc', 'tritonclient') if m in sys.modules])"

@@ -15,6 +15,8 @@ from trtbench.errors import UserError
 from trtbench.telemetry.page import MOST_BYTES, Page, check_page
 from trtbench.telemetry.triton import MetricsPage
 
+pytestmark = pytest.mark.process
+
 
 def read(answer: answers.Answer, limit_s: float = 5.0) -> str:
     with answering(answer) as address, closing(Page(f"http://{address}/metrics", limit_s)) as page:

@@ -16,6 +16,8 @@ from trtbench.system.memory import MemoryBound
 from trtbench.telemetry import process
 from trtbench.telemetry.process import Entry, Machine, Processes, ProcessTree, Usage, descendants, scan
 
+pytestmark = pytest.mark.process
+
 _TREE = st.dictionaries(st.integers(2, 30), st.integers(1, 30).map(lambda parent: Entry(parent, 0)))
 
 

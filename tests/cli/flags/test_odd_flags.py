@@ -114,6 +114,7 @@ def refused_or_begun(result: Result, *typed: str) -> None:
         assert not set(result.stderr) & {"\x1b", "\0"}, typed
 
 
+@pytest.mark.process
 @needs_openvino
 @pytest.mark.parametrize(("command", "flag"), list(options()))
 def test_no_value_of_a_flag_ends_in_a_traceback(command: str, flag: str, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_facts_name_what_is_at_work(replay: Target, fast_loop: bool) -> None:
         assert facts["stamped_reads"] >= 3 and facts["stamp_fallbacks"] == 0 and facts["clock_steps"] == 0
 
 
+@pytest.mark.process
 def test_cancelled_while_it_waits_for_a_connection(fast_loop: bool) -> None:
     """A server that accepts and says nothing."""
     with serving(Peer.wait_gone) as server:

@@ -173,6 +173,7 @@ def test_a_request_that_ends_by_a_count_of_tokens_is_parsed() -> None:
     assert exchange.next_token_read() is None
 
 
+@pytest.mark.process
 @EVERY_LOOP
 @pytest.mark.parametrize("settings", [KERNEL, USER], ids=["kernel", "user"])
 def test_a_request_of_all_kinds_of_reads(fast_loop: bool, settings: ClientSettings, monkeypatch: pytest.MonkeyPatch) -> None:

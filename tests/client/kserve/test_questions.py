@@ -21,6 +21,8 @@ from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment
 from trtbench.tasks.task import TaskName
 
+pytestmark = pytest.mark.process
+
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "streaming", "end_id")
 CALLS = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "ModelMetadata", "RepositoryIndex", "ModelStatistics")
 OPTIONAL = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "RepositoryIndex", "ModelStatistics")

@@ -30,6 +30,7 @@ def test_what_cannot_be_put_under_load_says_why(fake_server: Any, model: str, me
         inspect_target(fake_server.url, model)
 
 
+@pytest.mark.process
 def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -19,7 +19,7 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.clock import now_ns
 
-pytestmark = [pytest.mark.timeout(30), EVERY_LOOP]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(30), EVERY_LOOP]
 
 KERNEL, USER = ClientSettings(), ClientSettings(kernel_stamps=False)
 STAMPS = pytest.mark.parametrize("settings", [KERNEL, USER], ids=["kernel", "user"])
@@ -70,6 +70,7 @@ def test_messages_may_be_cut_anywhere(fast_loop: bool, settings: ClientSettings)
     assert one_request(script, settings, fast_loop).output_ids == [1, 2]
 
 
+@pytest.mark.alone
 def test_the_lag_is_ours_and_the_stamp_is_not(fast_loop: bool) -> None:
     """A loop that is busy for 50 ms reads late; the kernel's stamp does not care."""
     sent_ns: list[int] = []

@@ -16,6 +16,8 @@ from trtbench.client.transport.address import AddressError
 from trtbench.client.transport.greeting import check_address, explain
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
 
+pytestmark = pytest.mark.process
+
 PLAIN = ClientSettings()
 PAST = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 

@@ -95,6 +95,7 @@ def test_a_bad_stamp_has_the_clocks_read_again(monkeypatch: pytest.MonkeyPatch) 
     assert converted.steps == 1 and converted.arrival(control(read_ns - 7 + back_ns), read_ns) == read_ns - 7
 
 
+@pytest.mark.process
 def test_the_kernel_stamps_when_data_came_not_when_it_was_read(kernel: KernelStamps, pair: tuple[socket.socket, socket.socket]) -> None:
     reader, writer = pair
     for _ in range(5):
@@ -118,6 +119,7 @@ def test_a_kernel_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         KernelStamps.open()
 
 
+@pytest.mark.process
 def test_a_kernel_that_takes_the_option_and_stamps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_timestamps, "enable", lambda connection: None)
     with pytest.raises(StampsUnavailable, match="stamps nothing"):

@@ -17,7 +17,7 @@ from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.clock import now_ns
 
-pytestmark = [pytest.mark.timeout(30), EVERY_LOOP]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(30), EVERY_LOOP]
 
 
 class Seen:

@@ -21,7 +21,7 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.clock import now_ns
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(30)]
 INTERNAL_ERROR = 2
 LARGE = 60_000  # ids of a prompt: 240 kB
 

@@ -25,7 +25,7 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
 from trtbench.system.clock import now_ns, seconds_ns
 
-pytestmark = [pytest.mark.timeout(30), EVERY_LOOP]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(30), EVERY_LOOP]
 
 SHARED = ClientSettings(streams_per_connection=8)
 ALONE = ClientSettings()

@@ -44,6 +44,7 @@ def test_refuses_nothing_of_its_own() -> None:
     assert OpenVinoProvider().content(EngineSpec(model="m")) == {}  # the hash of engines built before build: existed
 
 
+@pytest.mark.process
 def test_the_built_engines_differ_in_weights_only(engines: dict[Dtype, Engine]) -> None:
     fp16, int8 = engines["fp16"], engines["int8"]
     assert fp16.model_facts == int8.model_facts

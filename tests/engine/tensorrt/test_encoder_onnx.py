@@ -25,7 +25,7 @@ from trtbench.engine.spec import BuildLog  # noqa: E402
 from trtbench.engine.tensorrt.encoder_int8 import linear_layers, quantise, tokenised  # noqa: E402
 from trtbench.engine.tensorrt_llm.calibration_texts import own_texts  # noqa: E402
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 FAMILY = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet")
 LEAST_INT8_COSINE = 0.96

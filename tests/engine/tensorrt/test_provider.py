@@ -161,6 +161,7 @@ def test_another_major_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -
     assert "package tensorrt is not installed" in str(TensorRtProvider().unavailable())
 
 
+@pytest.mark.process
 def test_without_a_driver() -> None:
     if cuda.visible_gpus():
         pytest.skip("this machine has a GPU")
@@ -272,6 +273,7 @@ def test_four_numbers_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bu
     assert (other_version(built) is None) == fits
 
 
+@pytest.mark.process
 def test_without_the_variable_the_backends_library_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for libnvinfer; test_real_tensorrt.py asks a real one."""
     parts = enumerate(("Major", "Minor", "Patch", "Build"), 7)

@@ -288,6 +288,7 @@ def _uuid(index: int) -> str:
     return str(UUID(bytes=bytes([index] * 16)))
 
 
+@pytest.mark.process
 def test_what_the_driver_says_of_each_gpu(fake_cuda: Path) -> None:
     command = [sys.executable, "-m", "trtbench.system.cuda"]
 
@@ -303,6 +304,7 @@ def test_what_the_driver_says_of_each_gpu(fake_cuda: Path) -> None:
         assert f"{call} failed (CUresult 999)" in failed.stderr
 
 
+@pytest.mark.process
 def test_no_driver_is_no_gpu() -> None:
     if cuda.visible_gpus():
         pytest.skip("this machine has a GPU")

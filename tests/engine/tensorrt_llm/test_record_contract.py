@@ -48,6 +48,7 @@ def places(recorder: Any, root: Path) -> Any:
     return recorder.Places(root / "all_models", root / "scripts" / "launch_triton_server.py", root / "triton")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "version"), [("1.0", "1.0.1"), ("1.2", "1.2.1")])
 def test_the_stand_in_is_recorded_as_its_contract(
     recorder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str
@@ -124,6 +125,7 @@ nv_llm_output_token_len_sum{model="m",response_metric_type="total_output_tokens"
 """
 
 
+@pytest.mark.process
 def test_the_triton_side_of_a_container_is_recorded(recorder: Any, tmp_path: Path) -> None:
     """A directory laid out as the container's; the server's help is the real one's form."""
     found = places(recorder, tmp_path)

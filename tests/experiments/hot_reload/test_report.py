@@ -18,6 +18,7 @@ from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.rundir.records import Event, RequestRecord
 
+pytestmark = pytest.mark.usefixtures("figures_on_demand")
 MEMORY = {("server_rss_bytes", ""): [(FIRST, 1e9), (FIRST + S, 2e9)], ("gpu_memory_used_bytes", "0"): [(FIRST, 3e9), (FIRST + S, 4e9)]}
 
 

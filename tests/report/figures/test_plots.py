@@ -8,6 +8,7 @@ from trtbench.analysis.summary import Summary
 from trtbench.report.figures import plots
 from trtbench.report.kit.words import Words
 
+pytestmark = pytest.mark.usefixtures("figures_on_demand")
 NAMES = ["throughput", "latency", "distributions", "batches", "timeline-default-fp16", "timeline-default-int8"]
 
 

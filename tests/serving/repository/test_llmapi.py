@@ -161,6 +161,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, deployment: dict[s
     assert said in str(refused.value)
 
 
+@pytest.mark.process
 def test_a_keyword_beyond_the_record_is_asked_of_the_installed_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a 1.2.x that has more than 1.2.1: a name that is not on record is passed only where the installed class has it."""
     unsure = "model_kwargs"

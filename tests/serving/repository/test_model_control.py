@@ -62,25 +62,30 @@ def address() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.process
 def test_states_by_version_of_the_models_asked_for(address: str) -> None:
     assert ExplicitControl(address).versions(["m"]) == {"1": "UNLOADING", "2": "READY", "3": "UNAVAILABLE"}
     assert ExplicitControl(address).versions(["m", "other"])["9"] == "READY"
 
 
+@pytest.mark.process
 def test_a_refused_load_carries_the_servers_own_words(address: str) -> None:
     with pytest.raises(ControlError, match="load failed for model 'm': version 3 is at UNAVAILABLE state"):
         ExplicitControl(address).load(Change("m", "3", "1"))
 
 
+@pytest.mark.process
 def test_an_unload_that_is_accepted_says_nothing(address: str) -> None:
     ExplicitControl(address).unload("m")
 
 
+@pytest.mark.process
 def test_a_server_that_is_gone() -> None:
     with pytest.raises(ControlError, match=r"127\.0\.0\.1:9"):
         ExplicitControl("127.0.0.1:9").versions(["m"])
 
 
+@pytest.mark.process
 def test_polled_a_load_is_over_when_the_version_serves_under_its_config(address: str) -> None:
     control = PolledControl(address, timeout_s=0.2)
     control.load(Change("m", "2", "4"))
@@ -90,6 +95,7 @@ def test_polled_a_load_is_over_when_the_version_serves_under_its_config(address:
         control.load(Change("m", "3", "4"))
 
 
+@pytest.mark.process
 def test_polled_an_unload_is_over_when_nothing_of_it_is_ready(address: str) -> None:
     control = PolledControl(address, timeout_s=0.2)
     control.unload("gone")

@@ -24,7 +24,7 @@ from trtbench.serving.server.server import ServerError, TritonServer
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 LOADED = FIXTURES / "trtllm_logs" / "loaded_written_by_hand.log"
 
-pytestmark = pytest.mark.timeout(60, func_only=True)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60, func_only=True)]
 
 
 @pytest.fixture

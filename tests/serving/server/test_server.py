@@ -172,6 +172,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("stubborn", "expected"), [(False, 128 + signal.SIGTERM), (True, 128 + signal.SIGKILL)])
 def test_the_guard_ends_the_whole_group_when_its_pipe_closes(stubborn: bool, expected: int) -> None:
     prefix = f"trtbench_test_{os.getpid()}_"
@@ -193,6 +194,7 @@ def test_the_guard_ends_the_whole_group_when_its_pipe_closes(stubborn: bool, exp
     assert not segment.exists()
 
 
+@pytest.mark.process
 def test_a_server_does_not_outlive_a_killed_guard() -> None:
     fake = FAKE_SERVER.replace("{stubborn}", "True")
     command = [sys.executable, "-I", str(SUPERVISOR), "1", "trtbench_test_none_", sys.executable, "-c", fake]
@@ -206,12 +208,14 @@ def test_a_server_does_not_outlive_a_killed_guard() -> None:
         child.kill()  # Triton's own children watch their parent, this one does not
 
 
+@pytest.mark.process
 def test_the_guard_passes_the_exit_code_on() -> None:
     command = [sys.executable, "-I", str(SUPERVISOR), "1", "trtbench_test_none_", sys.executable, "-c", "raise SystemExit(3)"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as supervisor:
         assert supervisor.wait(10) == 3
 
 
+@pytest.mark.process
 def test_a_port_in_use_is_named() -> None:
     with socket.socket() as holder:
         holder.bind((LOOPBACK, 0))
@@ -222,12 +226,14 @@ def test_a_port_in_use_is_named() -> None:
     check_ports_free((0, port, 0))
 
 
+@pytest.mark.process
 def test_free_ports_are_free_and_different() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     check_ports_free(ports)
 
 
+@pytest.mark.process
 def test_a_port_where_something_else_answers_is_not_ready() -> None:
     with socket.socket() as holder:
         holder.bind((LOOPBACK, 0))

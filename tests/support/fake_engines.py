@@ -1,3 +1,5 @@
+"""Fixtures of engines that cost nothing to build."""
+
 from __future__ import annotations
 
 import json
