@@ -50,6 +50,7 @@ def test_another_name_is_an_attribute_error() -> None:
         getattr(trtbench, "load_runs")  # noqa: B009 - as an attribute it would be a useless expression
 
 
+@pytest.mark.process
 def test_the_package_itself_imports_nothing_but_itself() -> None:
     done = subprocess.run([sys.executable, "-c", AT_START], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
     assert done.stdout.split() == ["trtbench"]
