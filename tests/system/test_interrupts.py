@@ -4,7 +4,6 @@ import asyncio
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -14,7 +13,6 @@ from trtbench.system.interrupts import (
     signals_end_in_their_codes,
     signals_raise,
     signals_wait,
-    within_interrupt,
 )
 
 
@@ -82,19 +80,3 @@ import trtbench.__main__
 def test_a_first_import_that_a_signal_interrupts_ends_in_one_line(module: str) -> None:
     ended = subprocess.run([sys.executable, "-c", SIGNAL_AT_IMPORT, module], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (130, "trtbench: interrupted by SIGINT\n")
-
-
-def test_what_hangs_is_left_behind_soon_after_an_interrupt() -> None:
-    over = threading.Event()
-
-    async def main() -> list[object]:
-        waited = await within_interrupt(over.wait, lambda: True, patience_s=0.3)
-        answered = await within_interrupt(lambda: 5, lambda: True, patience_s=30)
-        with pytest.raises(OSError, match="broken"):
-            await within_interrupt(lambda: (_ for _ in ()).throw(OSError("broken")), lambda: False, patience_s=30)
-        return [waited, answered]
-
-    try:
-        assert asyncio.run(main()) == [None, 5]
-    finally:
-        over.set()

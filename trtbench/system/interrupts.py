@@ -1,12 +1,10 @@
 """What SIGINT, SIGTERM and SIGHUP do: end the process at once, raise where something must be stopped first, or call an event loop's taker.
 
-SIGHUP, which a terminal sends when it closes, counts as SIGTERM; where it is ignored (nohup) it stays ignored. A blocking call that an
-interrupt must not wait for goes on in a thread that ends with the process.
+SIGHUP, which a terminal sends when it closes, counts as SIGTERM; where it is ignored (nohup) it stays ignored.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import signal
@@ -16,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 _PATIENCE_S = 2.0
 """A signal that comes sooner after one that raised finds the process unwinding, and does not raise in the middle of that."""
@@ -168,36 +166,3 @@ def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
         again.start()
     else:
         sys.__unraisablehook__(unraisable)
-
-
-_LOOK_S = 0.25
-_T = TypeVar("_T")
-
-
-async def within_interrupt(read: Callable[[], _T], interrupted: Callable[[], bool], patience_s: float) -> _T | None:
-    """What `read` returns in a thread of its own, or None `patience_s` after `interrupted` has become true: the thread is left behind."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[_T] = loop.create_future()
-
-    def settle(value: _T | None, error: BaseException | None) -> None:
-        if not answer.done():
-            answer.set_exception(error) if error else answer.set_result(value)  # type: ignore[arg-type]
-
-    def run() -> None:
-        value, error = None, None
-        try:
-            value = read()
-        except BaseException as fault:
-            error = fault
-        with suppress(RuntimeError):  # the loop may be gone
-            loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=run, name="left-behind", daemon=True).start()
-    left_s = patience_s
-    while not answer.done():
-        await asyncio.wait([answer], timeout=_LOOK_S)
-        left_s -= _LOOK_S if interrupted() else 0
-        if left_s <= 0 and not answer.done():
-            answer.cancel()
-            return None
-    return answer.result()
