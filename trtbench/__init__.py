@@ -4,7 +4,7 @@ The names in `__all__` are the public Python interface (docs/python.md). Each is
 itself loads neither pandas nor the load generator.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would come before a signal ends in one line
 
 if TYPE_CHECKING:
     from trtbench.analysis.summary import Summary
