@@ -12,6 +12,8 @@ import pytest
 from tests.support.fake_gpu import ROOT, FakeGpus, compile_fakes
 from trtbench.rundir import read_json
 
+pytestmark = pytest.mark.process
+
 SCRIPT = ROOT / "scripts" / "check_gpu.sh"
 
 
@@ -29,7 +31,6 @@ def gpus(tmp_path_factory: pytest.TempPathFactory) -> FakeGpus:
     return FakeGpus(compile_fakes(directory), directory)
 
 
-@pytest.mark.process
 def test_every_section_runs_and_nothing_is_set(gpus: FakeGpus, tmp_path: Path) -> None:
     before = gpus.settings(0), gpus.settings(1)
     done = run(gpus.environment, tmp_path, SECTIONS="status nvml cuda sampler", FAKE_CUDA_NAME="Fake GPU 0")
@@ -60,7 +61,6 @@ def test_what_does_not_hold_is_said(gpus: FakeGpus, tmp_path: Path) -> None:
     assert "leave 9999 GiB: exit code 2, trtbench: gpu.memory_leave_free_gib" in log
 
 
-@pytest.mark.process
 def test_without_a_driver_it_says_what_is_missing(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
     done = run(environment, tmp_path)
