@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trtbench.rundir import LineWriter, read_lines
 from trtbench.rundir.records import Sample
 from trtbench.system.clock import now_ns, sleep_s
-from trtbench.telemetry.ticker import Source, Tally, Ticker, Together, next_tick, summed, together
+from trtbench.telemetry.ticker import ReadingTally, Source, Ticker, Together, next_tick, summed, together
 
 INTERVAL_NS = 10_000_000
 
@@ -45,7 +45,7 @@ class FakeSource:
         self.closed = True
 
 
-def _run(source: Source, seconds: float, path: Path) -> tuple[Tally, int, list[int]]:
+def _run(source: Source, seconds: float, path: Path) -> tuple[ReadingTally, int, list[int]]:
     """The tally, the grid's start and the readings' instants of a ticker that ran for `seconds`."""
     stop = threading.Event()
     start_ns = now_ns()

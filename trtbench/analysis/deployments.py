@@ -103,9 +103,6 @@ def deployment_result(
     )
     if stages:
         note_foreign(directory, recorded, read, events)
-    opened = {stage.span.name for stage in stages}
-    why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
-    missing = {stage.label: requests.stage(stage.label) for stage in scenario.load if stage.label not in opened}
     ready = _data_of(events, "server_ready")
     pressures = _pressures(stages, requests, samples, facts)
     return DeploymentResult(
@@ -114,7 +111,7 @@ def deployment_result(
         state=_state(events, bool(stages)),
         ready_s=ready.get("seconds") if ready else facts.load_s,
         stages=stages,
-        not_run=tuple(NotRun(name, why, conservation(left, len(left))) for name, left in missing.items()),
+        not_run=_not_run(stages, requests, events, scenario),
         server_lost=_data_of(events, "server_lost"),
         kv_blocks_left=_blocks_left(samples, stages, requests, facts, scenario.telemetry.interval_ms * _NS_PER_MS),
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
@@ -131,9 +128,7 @@ def deployment_result(
         echoed=int((requests.echoed_tokens > 0).sum()),
         stale_pages=stale_pages,
         missing_metrics=missing_metrics,
-        tokens_beyond_ours=None  # a model that is replaced takes its last counts with it
-        if scenario.hot_reload
-        else tokens_beyond_ours(samples, recorded, 2 * scenario.telemetry.interval_ms * _NS_PER_MS),
+        tokens_beyond_ours=_tokens_beyond_ours(samples, recorded, scenario),
         reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
         page_fault=page_fault(events),
         context_limits=context_limits(events, requests, samples, facts),
@@ -145,6 +140,19 @@ def deployment_result(
         cached_stages=_cached(directory, stages, requests, samples),
         server_fault=(_data_of(events, "server_fault") or {}).get("cause"),
     )
+
+
+def _not_run(stages: Sequence[StageResult], requests: Requests, events: Sequence[Event], scenario: Scenario) -> tuple[NotRun, ...]:
+    """The stages of the scenario that have no measured phase."""
+    opened = {stage.span.name for stage in stages}
+    why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
+    left = {stage.label: requests.stage(stage.label) for stage in scenario.load if stage.label not in opened}
+    return tuple(NotRun(name, why, conservation(planned, len(planned))) for name, planned in left.items())
+
+
+def _tokens_beyond_ours(samples: Samples, requests: Requests, scenario: Scenario) -> int | None:
+    """None with hot reload: a model that is replaced takes its last counts with it."""
+    return None if scenario.hot_reload else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS)
 
 
 def curve_stages(stages: Sequence[StageResult]) -> list[StageResult]:

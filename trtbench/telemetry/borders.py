@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from trtbench.rundir.records import Sample
 from trtbench.system.clock import now_ns, seconds_ns, sleep_s
-from trtbench.telemetry.ticker import Source, Tally
+from trtbench.telemetry.ticker import ReadingTally, Source
 
 OpenSources = Callable[[float], Mapping[str, Callable[[], Source]]]
 """Takes the time limit of an answer in seconds; how to open each source, by name."""
@@ -64,7 +64,7 @@ class Borders:
     """
 
     def __init__(self, sources: OpenSources) -> None:
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, ReadingTally] = {}
         self._sources = sources
         self._hung: set[str] = set()
         self._before: _Counted | None = None
@@ -88,7 +88,7 @@ class Borders:
 
     def _ask(self, name: str, completed: int, readings: list[list[Sample]]) -> None:
         limit_s = _ANSWER_HUNG_S if name in self._hung else _ANSWER_S
-        tally = self.tallies.setdefault(name, Tally())
+        tally = self.tallies.setdefault(name, ReadingTally())
         asked_ns = now_ns()
         try:
             with closing(self._sources(limit_s)[name]()) as source:

@@ -25,7 +25,7 @@ from trtbench.scenario.load.client_settings import ClientSettings, Tls
 from trtbench.scenario.load.headers import Headers, metadata_of
 from trtbench.system.interrupts import signals_wait
 from trtbench.telemetry.borders import Border, Borders
-from trtbench.telemetry.ticker import Source, Tally, together
+from trtbench.telemetry.ticker import ReadingTally, Source, together
 from trtbench.telemetry.triton import MetricsPage, Statistics
 
 READY = "ready"
@@ -107,7 +107,7 @@ class Sampler:
     """
 
     def __init__(self, config: SamplerConfig, samples_jsonl: Path) -> None:
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, ReadingTally] = {}
         self._config = config
         self._borders = Borders(partial(triton_sources, config))
         self._samples_jsonl = samples_jsonl.resolve()
@@ -145,9 +145,9 @@ class Sampler:
             output, _ = self._process.communicate()
         try:
             last = output.splitlines()[-1]  # after READY where nobody waited for that
-            self.tallies = {name: Tally(**tally) for name, tally in json.loads(last).items()}
+            self.tallies = {name: ReadingTally(**tally) for name, tally in json.loads(last).items()}
         except (IndexError, ValueError):
-            self.tallies = {"sampler": Tally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
+            self.tallies = {"sampler": ReadingTally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
         self.tallies |= {f"{name}_at_borders": tally for name, tally in self._borders.tallies.items()}
         self._last_words.close()
 

@@ -25,7 +25,7 @@ class Source(Protocol):
 
 
 @dataclass
-class Tally:
+class ReadingTally:
     """What became of a source's ticks: readings + failures + skipped = ticks that passed, and one more for the reading at the end.
 
     `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed. `note`: what the
@@ -58,7 +58,7 @@ class Ticker(threading.Thread):
         self, name: str, open_source: Callable[[], Source], writer: LineWriter, start_ns: int, interval_ns: int, stop: threading.Event
     ) -> None:
         super().__init__(name=name, daemon=True)  # daemon: a source that hangs must not keep the process alive
-        self.tally = Tally()
+        self.tally = ReadingTally()
         self._open_source = open_source
         self._source: Source | None = None
         self._writer = writer
