@@ -21,8 +21,10 @@ from tests.support.encoder_run import (
     write_encoder_run,
 )
 from tests.support.synthetic_run import MS, request_of, samples_of
+from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.stage.padding import padding_ratio
-from trtbench.analysis.summary import DeploymentResult, StageResult, Summary, summarise
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary, summarise
 
 
 @pytest.fixture(scope="module")

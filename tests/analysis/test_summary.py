@@ -24,7 +24,8 @@ from tests.support.synthetic_run import (
     request_of,
     write_synthetic_run,
 )
-from trtbench.analysis.summary import StageResult, Summary, summarise
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary, summarise
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Event, Outcome
 from trtbench.scenario.reading import parse_scenario

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.summary import DeploymentResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Paragraph
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.batching import batching_tables

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.synthetic_run import CLIENT_FACTS, engine, environment
-from trtbench.analysis.summary import DeploymentResult, Summary, summarise
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary, summarise
 from trtbench.rundir import LineWriter, RunDirectory, sample_row
 from trtbench.rundir.records import Event, LoadMode, RequestRecord, Sample, StageWindow
 from trtbench.scenario.scenario import Scenario

@@ -8,139 +8,34 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from trtbench.analysis.deployments import DeploymentResult, NotRun, deployment_result
+from trtbench.analysis.deployments import DeploymentResult, deployment_result
 from trtbench.analysis.facts import NO_FIGURE
 from trtbench.analysis.request_data import RequestData, input_reasons, request_data
-from trtbench.analysis.stage.batching import InflightBatching, TritonBatching
-from trtbench.analysis.stage.engine_counts import DraftsByRequest, ReuseByRequest
-from trtbench.analysis.stage.groups import Group
-from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO, KvCache
-from trtbench.analysis.stage.latency import Latency
-from trtbench.analysis.stage.outcomes import Conservation
-from trtbench.analysis.stage.resources import GpuUse, Resources
-from trtbench.analysis.stage.stage import StageResult
-from trtbench.analysis.stage.throughput import Throughput
 from trtbench.analysis.stage.unreported import told_reasons
-from trtbench.analysis.stage.workers import Worker
-from trtbench.analysis.stats.estimate import Estimate
-from trtbench.analysis.stats.percentile import PERMILLES, Distribution, needed_samples
-from trtbench.analysis.stats.window import Level
-from trtbench.analysis.timeline import Curve
-from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.client_validity import transport_reasons
 from trtbench.analysis.verdict.damage import damage_reasons
-from trtbench.analysis.verdict.doubts import Doubt, Doubts
+from trtbench.analysis.verdict.doubts import Doubts
 from trtbench.analysis.verdict.finding import Finding, by_severity, with_doubts
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import HeldGpu, held_gpus
 from trtbench.analysis.verdict.validity import gpu_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason, Verdict, verdict
-from trtbench.experiments.context_limit.analysis import ContextLimits, Limit
 from trtbench.experiments.context_limit.findings import limit_findings
-from trtbench.experiments.context_limit.growth import CostFigure, Growth
-from trtbench.experiments.context_limit.trials import TrialResult
-from trtbench.experiments.grid.analysis import Frontier, Winner, frontiers
-from trtbench.experiments.grid.cell import LATENCIES, Cell
-from trtbench.experiments.grid.heat_map import HeatMap, figure_of, heat_maps
-from trtbench.experiments.grid.race import Drop
-from trtbench.experiments.hot_reload.analysis import Reloads
-from trtbench.experiments.hot_reload.course import Course
+from trtbench.experiments.grid.analysis import Frontier, frontiers
 from trtbench.experiments.hot_reload.findings import reload_findings, reload_reasons
-from trtbench.experiments.hot_reload.pooled_windows import Pool
-from trtbench.experiments.hot_reload.reload_result import ReloadResult
-from trtbench.experiments.hot_reload.slopes import Rise
-from trtbench.experiments.hot_reload.spread import ReloadGroup, Spread
-from trtbench.experiments.kv_cache.cancel_control import CancelControl, Survivors
-from trtbench.experiments.kv_cache.cancellation import Cancellation
-from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, StageReuse, prefix_reuse
-from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure
-from trtbench.experiments.precision.agreement import Agreement, Answers, EmbeddingAgreement, embeddings, outputs
-from trtbench.experiments.precision.analysis import Comparison, StageRatios, compare
+from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, prefix_reuse
+from trtbench.experiments.precision.agreement import Answers, embeddings, outputs
+from trtbench.experiments.precision.analysis import Comparison, compare
 from trtbench.experiments.precision.findings import precision_findings
-from trtbench.experiments.response_cache.analysis import CachedStage
 from trtbench.experiments.response_cache.findings import cache_findings, gain_findings
-from trtbench.experiments.response_cache.gain import CacheGain, StageGain, cache_gains
-from trtbench.experiments.scaling.analysis import ScalingCurve, ScalingPoint, scaling_curves
+from trtbench.experiments.response_cache.gain import CacheGain, cache_gains
+from trtbench.experiments.scaling.analysis import ScalingCurve, scaling_curves
 from trtbench.experiments.scaling.findings import replica_findings, scaling_findings
-from trtbench.experiments.scaling.scalability_law import LEAST_POINTS, ScalabilityLaw
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.rundir.records import Environment, Event
 from trtbench.rundir.sessions import Resumption, current, is_interrupted, length_s, resumptions, sessions
 from trtbench.scenario.reading import load_run_scenario
 from trtbench.scenario.scenario import Scenario
-
-__all__ = [  # what report/ may know of analysis/
-    "LATENCIES",
-    "LEAST_POINTS",
-    "NEAR_FULL_RATIO",
-    "PERMILLES",
-    "Agreement",
-    "CacheGain",
-    "CachedStage",
-    "CancelControl",
-    "Cancellation",
-    "Cell",
-    "Comparison",
-    "Conservation",
-    "ContextLimits",
-    "CostFigure",
-    "Course",
-    "Curve",
-    "DeploymentResult",
-    "Distribution",
-    "Doubt",
-    "DraftsByRequest",
-    "Drop",
-    "EmbeddingAgreement",
-    "Estimate",
-    "Finding",
-    "Frontier",
-    "GpuUse",
-    "Group",
-    "Growth",
-    "HeatMap",
-    "Held",
-    "HeldGpu",
-    "InflightBatching",
-    "KvCache",
-    "KvCapacity",
-    "KvPressure",
-    "Latency",
-    "Level",
-    "Limit",
-    "NotRun",
-    "Pool",
-    "PrefixReuse",
-    "Reason",
-    "ReloadGroup",
-    "ReloadResult",
-    "Reloads",
-    "RequestData",
-    "Resources",
-    "ReuseByRequest",
-    "Rise",
-    "ScalabilityLaw",
-    "ScalingCurve",
-    "ScalingPoint",
-    "Spread",
-    "StageGain",
-    "StageRatios",
-    "StageResult",
-    "StageReuse",
-    "Summary",
-    "Survivors",
-    "Throughput",
-    "Transport",
-    "TrialResult",
-    "TritonBatching",
-    "Verdict",
-    "Winner",
-    "Worker",
-    "figure_of",
-    "heat_maps",
-    "needed_samples",
-    "summarise",
-]
 
 SUMMARY_VERSION = 2
 

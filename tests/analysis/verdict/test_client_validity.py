@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.summary import Distribution, Level, StageResult, Summary, Transport, Worker
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.workers import Worker
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary
+from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.client_validity import client_reasons, transport_reasons
 from trtbench.analysis.verdict.verdict import Grade, Reason
 

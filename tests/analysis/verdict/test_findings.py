@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.synthetic_run import write_synthetic_run
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.resources import GpuUse
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.drift import Drift
-from trtbench.analysis.summary import Cancellation, DeploymentResult, GpuUse, Level, StageResult, Summary, Worker, summarise
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
+from trtbench.experiments.kv_cache.cancellation import Cancellation
 from trtbench.rundir.records import Event
 from trtbench.rundir.traits import Traits
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.synthetic_run import S, samples_of, write_synthetic_run
-from trtbench.analysis.summary import GpuUse, Level, Summary, summarise
+from trtbench.analysis.stage.resources import GpuUse
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.gpu_health import GpuHealth, clock_reasons, gpu_health, health_reasons, held_gpus, held_reasons
 from trtbench.rundir import sample_row
 from trtbench.rundir.records import Event, Sample

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.summary import GpuUse, StageResult, Summary
+from trtbench.analysis.stage.resources import GpuUse
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.validity import run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason
 

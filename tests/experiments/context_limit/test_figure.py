@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from trtbench.analysis.summary import ContextLimits, DeploymentResult, Growth, Limit, Summary, TrialResult
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.context_limit.analysis import ContextLimits, Limit
 from trtbench.experiments.context_limit.figure import paint_limit
+from trtbench.experiments.context_limit.growth import Growth
 from trtbench.experiments.context_limit.report import limit_blocks
+from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Figure as FigureBlock
 from trtbench.report.kit.blocks import Table

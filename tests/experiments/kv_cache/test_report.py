@@ -4,18 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.summary import (
-    CancelControl,
-    Cancellation,
-    Distribution,
-    Held,
-    KvCapacity,
-    KvPressure,
-    PrefixReuse,
-    StageReuse,
-    Summary,
-    Survivors,
-)
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.kv_cache.cancel_control import CancelControl, Survivors
+from trtbench.experiments.kv_cache.cancellation import Cancellation
+from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, StageReuse
+from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.format import number

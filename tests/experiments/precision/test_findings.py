@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.summary import Agreement, Summary
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.precision.agreement import Agreement
 from trtbench.experiments.precision.analysis import compare
 from trtbench.experiments.precision.findings import precision_findings
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.synthetic_run import MS, S, environment, request_of
 from trtbench.analysis.stats.estimate import Estimate
-from trtbench.analysis.summary import ScalingCurve, Summary, summarise
+from trtbench.analysis.summary import Summary, summarise
+from trtbench.experiments.scaling.analysis import ScalingCurve
 from trtbench.experiments.scaling.report import scaling_blocks
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table

@@ -14,28 +14,20 @@ import yaml
 import trtbench.report
 from tests.support.columns import columns
 from tests.support.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
+from trtbench.analysis.deployments import NotRun
 from trtbench.analysis.replicas import Replica
 from trtbench.analysis.request_data import RequestData, input_reasons
-from trtbench.analysis.stage.resources import THROTTLES, MigUse
+from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse
+from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.token_counting import TokenCounting
 from trtbench.analysis.stage.unreported import told_reasons
+from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.drift import Drift
+from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.analysis.summary import (
-    Cancellation,
-    ContextLimits,
-    EmbeddingAgreement,
-    Estimate,
-    GpuUse,
-    Level,
-    Limit,
-    NotRun,
-    StageResult,
-    Summary,
-    Transport,
-    TrialResult,
-    Worker,
-)
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary
+from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.client_validity import transport_reasons
 from trtbench.analysis.verdict.damage import damage_reasons
 from trtbench.analysis.verdict.doubts import Doubts
@@ -44,13 +36,15 @@ from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.context_limit.analysis import PredictedBy
+from trtbench.experiments.context_limit.analysis import ContextLimits, Limit, PredictedBy
 from trtbench.experiments.context_limit.failure import FailureClass
 from trtbench.experiments.context_limit.findings import limit_findings
-from trtbench.experiments.context_limit.trials import MemoryShort
+from trtbench.experiments.context_limit.trials import MemoryShort, TrialResult
 from trtbench.experiments.hot_reload.analysis import Reloads, reloads
 from trtbench.experiments.hot_reload.findings import reload_findings, reload_reasons
 from trtbench.experiments.hot_reload.slopes import Rise
+from trtbench.experiments.kv_cache.cancellation import Cancellation
+from trtbench.experiments.precision.agreement import EmbeddingAgreement
 from trtbench.experiments.precision.findings import precision_findings
 from trtbench.experiments.response_cache.analysis import CachedStage
 from trtbench.experiments.response_cache.findings import cache_findings, gain_findings

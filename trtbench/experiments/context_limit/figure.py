@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from trtbench.analysis.summary import ContextLimits, CostFigure, DeploymentResult, Growth, TrialResult
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.experiments.context_limit.analysis import ContextLimits
+from trtbench.experiments.context_limit.growth import CostFigure, Growth
+from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.format import number
 from trtbench.report.kit.words import Words
 

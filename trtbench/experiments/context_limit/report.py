@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import ContextLimits, DeploymentResult, Growth, Limit, Summary, TrialResult
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.context_limit.analysis import ContextLimits, Limit
+from trtbench.experiments.context_limit.growth import Growth
+from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.blocks import Block, Bullets, Figure, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, size, whole
 from trtbench.report.kit.words import Words

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Cell, Frontier, HeatMap, Summary, figure_of, heat_maps
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.grid.analysis import Frontier
+from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.format import NONE, ms, number
 from trtbench.report.kit.words import Words

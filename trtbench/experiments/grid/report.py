@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trtbench.analysis.summary import Cell, Drop, Frontier, Summary, heat_maps
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.grid.analysis import Frontier
+from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.heat_map import heat_maps
 from trtbench.experiments.grid.heat_report import caption, drawing_of, heat_table, note
+from trtbench.experiments.grid.race import Drop
 from trtbench.experiments.grid.spec import Cells, Grid
 from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Table
 from trtbench.report.kit.doubts import doubted

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from trtbench.analysis.summary import DeploymentResult, Distribution, Pool, ReloadGroup, ReloadResult, Reloads, Rise, Spread, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.hot_reload.analysis import Reloads
+from trtbench.experiments.hot_reload.pooled_windows import Pool
+from trtbench.experiments.hot_reload.reload_result import ReloadResult
+from trtbench.experiments.hot_reload.slopes import Rise
+from trtbench.experiments.hot_reload.spread import ReloadGroup, Spread
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times, whole
 from trtbench.report.kit.words import Words

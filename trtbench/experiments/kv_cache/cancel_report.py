@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trtbench.analysis.summary import CancelControl, Summary, Survivors
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.kv_cache.cancel_control import CancelControl, Survivors
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import ms, number, percent, times, whole
 from trtbench.report.kit.words import Words

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import Cancellation, DeploymentResult, Held, KvCapacity, KvPressure, PrefixReuse, StageReuse, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
 from trtbench.experiments.kv_cache.cancel_report import control_blocks
+from trtbench.experiments.kv_cache.cancellation import Cancellation
+from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, StageReuse
+from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words

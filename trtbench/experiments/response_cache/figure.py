@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from trtbench.analysis.summary import CacheGain, StageGain
+from trtbench.experiments.response_cache.gain import CacheGain, StageGain
 from trtbench.report.kit.words import Words
 
 

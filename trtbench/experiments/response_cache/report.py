@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import CachedStage, DeploymentResult, StageGain, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.response_cache.analysis import CachedStage
+from trtbench.experiments.response_cache.gain import StageGain
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbench.analysis.summary import LEAST_POINTS, ScalabilityLaw, ScalingCurve, ScalingPoint, Summary
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.scaling.analysis import ScalingCurve, ScalingPoint
+from trtbench.experiments.scaling.scalability_law import LEAST_POINTS, ScalabilityLaw
 from trtbench.report.kit.blocks import Block, Bullets, Paragraph, Table
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times
 from trtbench.report.kit.words import Words

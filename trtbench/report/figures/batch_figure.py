@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from trtbench.analysis.summary import DeploymentResult, StageResult
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.stage import StageResult
 
 _TICKS = 16
 

@@ -18,10 +18,16 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trtbench.analysis.summary import LATENCIES, DeploymentResult, Estimate, Frontier, HeatMap, StageResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stats.estimate import Estimate
+from trtbench.analysis.summary import Summary
 from trtbench.experiments.context_limit.figure import paint_limit
+from trtbench.experiments.grid.analysis import Frontier
+from trtbench.experiments.grid.cell import LATENCIES
 from trtbench.experiments.grid.figure import paint_frontier
 from trtbench.experiments.grid.heat_figure import paint_heat
+from trtbench.experiments.grid.heat_map import HeatMap
 from trtbench.experiments.grid.heat_report import drawing_of, heats
 from trtbench.experiments.hot_reload.figure import reload_figure
 from trtbench.experiments.response_cache.figure import cache_figure

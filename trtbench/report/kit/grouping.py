@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from trtbench.analysis.summary import DeploymentResult, Finding, Reason, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.analysis.verdict.verdict import Reason
 
 FEW = 6
 _PLACES = 2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trtbench.analysis.summary import DeploymentResult, InflightBatching, StageResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.batching import InflightBatching
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, whole
 from trtbench.report.kit.grouping import is_many

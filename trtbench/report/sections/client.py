@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.summary import DeploymentResult, StageResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, whole
 from trtbench.report.kit.words import Words

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trtbench.analysis.summary import PERMILLES, DeploymentResult, NotRun, StageResult, Summary, needed_samples
+from trtbench.analysis.deployments import DeploymentResult, NotRun
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, about, ms, number, percent
 from trtbench.report.kit.grouping import is_many

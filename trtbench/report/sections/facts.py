@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trtbench.analysis.summary import DeploymentResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.kit.format import NONE, number, seconds, size, utc, whole
 from trtbench.report.kit.grouping import is_many

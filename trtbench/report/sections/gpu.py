@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtbench.analysis.summary import GpuUse, HeldGpu, Level, Summary
+from trtbench.analysis.stage.resources import GpuUse
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary
+from trtbench.analysis.verdict.gpu_health import HeldGpu
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, percent, size, whole
 from trtbench.report.kit.words import Words

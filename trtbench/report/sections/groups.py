@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trtbench.analysis.summary import Group, StageResult, Summary
+from trtbench.analysis.stage.groups import Group
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Table
 from trtbench.report.kit.format import ms, whole
 from trtbench.report.kit.words import Words

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from trtbench.analysis.summary import RequestData, Summary
+from trtbench.analysis.request_data import RequestData
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Table
 from trtbench.report.kit.format import NONE, percent, whole
 from trtbench.report.kit.words import Words

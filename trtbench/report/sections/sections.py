@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trtbench.analysis.summary import Finding, Reason, Summary
+from trtbench.analysis.summary import Summary
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.context_limit.report import limit_blocks, limit_sentences
 from trtbench.experiments.grid.report import frontier_blocks, winner_sentences
 from trtbench.experiments.hot_reload.report import reload_blocks

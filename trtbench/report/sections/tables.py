@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from trtbench.analysis.summary import Conservation, DeploymentResult, Distribution, Level, StageResult, Summary
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.stage.outcomes import Conservation
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.window import Level
+from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, about, ms, number, percent, seconds, size, whole
 from trtbench.report.kit.words import Words
