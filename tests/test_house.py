@@ -67,7 +67,7 @@ LATE = {
     "run.resolve.devices": {"gpu.nvml"},
     "run.resolve.preflight": {"gpu.control"},
     "run.execute": {"gpu.control", "gpu.nvml"},
-    "telemetry.__main__": {"gpu.nvml", "telemetry.nvml"},
+    "telemetry.sources": {"gpu.nvml", "telemetry.nvml"},
     "report.document": {"report.figures.plots"},
 }
 """Imports of ours inside functions: each keeps a slow import out of a start-up."""

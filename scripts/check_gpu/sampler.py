@@ -16,7 +16,8 @@ import numpy as np
 from trtbench.rundir.losses import Losses
 from trtbench.rundir.sample_file import read_unsealed_samples
 from trtbench.rundir.samples import Samples
-from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
+from trtbench.telemetry.sampler import Sampler
+from trtbench.telemetry.sources import SampledServer, SamplerConfig
 
 SECONDS = float(os.environ.get("SECONDS_OF_LOAD", "15"))
 COPIED_BYTES = 16 << 30

@@ -92,7 +92,8 @@ import os, time
 from dataclasses import asdict
 from pathlib import Path
 from trtbench.rundir import DeploymentDirectory
-from trtbench.telemetry.sampler import Sampler, SampledServer, SamplerConfig
+from trtbench.telemetry.sampler import Sampler
+from trtbench.telemetry.sources import SampledServer, SamplerConfig
 directory = DeploymentDirectory(Path({str(tmp_path)!r}))
 config = SamplerConfig((SampledServer("127.0.0.1:9", None, None),), "none", os.getpid(), 100_000_000, True)
 with Sampler(config, directory.samples_jsonl) as sampler:

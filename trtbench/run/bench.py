@@ -23,7 +23,7 @@ from trtbench.run.resolve.preflight import check_levels, check_open_files, check
 from trtbench.run.text_plan import check_text, counting, in_text
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
-from trtbench.telemetry.sampler import SampledServer
+from trtbench.telemetry.sources import SampledServer
 
 _DIRECTORY_CHARACTERS = 64
 _TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots")

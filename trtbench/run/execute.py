@@ -42,7 +42,7 @@ from trtbench.serving.repository.model_control import CONTROLS
 from trtbench.serving.repository.renderers import takes_text
 from trtbench.serving.server.server import ServerError, TritonServer
 from trtbench.system.interrupts import Terminated
-from trtbench.telemetry.sampler import SampledServer
+from trtbench.telemetry.sources import SampledServer
 
 
 @dataclass(frozen=True)

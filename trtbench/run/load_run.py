@@ -31,7 +31,8 @@ from trtbench.system.abandoned_call import within_interrupt
 from trtbench.system.clock import seconds_ns, sleep_s
 from trtbench.system.interrupts import interrupts_call
 from trtbench.telemetry.borders import Border
-from trtbench.telemetry.sampler import SampledServer, Sampler, SamplerConfig
+from trtbench.telemetry.sampler import Sampler
+from trtbench.telemetry.sources import SampledServer, SamplerConfig
 
 _WATCH_S = 0.1
 _LAST_SNAPSHOT_S = 1.0  # from an interrupt on; a server that answers does so in milliseconds

@@ -11,18 +11,18 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from trtbench.rundir import LineWriter
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
-from trtbench.telemetry.process import Machine, Processes
-from trtbench.telemetry.sampler import READY, SamplerConfig, triton_sources
-from trtbench.telemetry.ticker import Source, Ticker
+from trtbench.telemetry.sampler import READY
+from trtbench.telemetry.sources import SamplerConfig, applicable
+from trtbench.telemetry.ticker import Ticker
 
 _ANSWER_TIMEOUT_S = 1.0
-"""Of a question to Triton: a busy server answers late, and a late answer is worth more than none; a few ticks are skipped for it."""
+"""Longest wait for an answer of Triton. A busy server answers late; its late answer is kept and the ticks that passed are skipped."""
 
 _LAST_READING_S = 2.0  # longest wait for readings under way at the end; less than the parent waits
 
@@ -33,45 +33,27 @@ def main(config_json: str, samples_jsonl: str) -> None:
     stop = threading.Event()
     writer = LineWriter(Path(samples_jsonl))
     start_ns = now_ns()
-    tickers = [Ticker(name, source, writer, start_ns, interval_ns, stop) for name, source, interval_ns in _sources(config)]
+    tickers = [
+        Ticker(name, partial(entry.open, config, _ANSWER_TIMEOUT_S), writer, start_ns, entry.interval_ns(config), stop)
+        for name, entry in applicable(config).items()
+    ]
     for ticker in tickers:
         ticker.start()
     print(READY, flush=True)
-    _wait_until_told()
+    _wait_for_the_end()
     stop.set()
     end_ns = now_ns() + seconds_ns(_LAST_READING_S)
     for ticker in tickers:
         ticker.join(max(0, end_ns - now_ns()) / NS_PER_S)
     print(json.dumps({ticker.name: asdict(ticker.tally) for ticker in tickers}), flush=True)
-    os._exit(0)  # a source that hangs, in a driver or a socket, must not hold up the end
+    os._exit(0)  # a source that hangs, in a driver or a socket, must not delay the end
 
 
-def _sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
-    """Name, how to open it, ns between readings."""
-    sources = triton_sources(config, _ANSWER_TIMEOUT_S)
-    sources["processes"] = lambda: Processes(config.server_pids, config.client_pid, os.getpid(), config.balancer_pid)
-    sources["machine"] = Machine
-    ticking = [(name, source, config.interval_ns) for name, source in sources.items()]
-    return ticking + (_gpu_sources(config) if config.gpu else [])
-
-
-def _gpu_sources(config: SamplerConfig) -> list[tuple[str, Callable[[], Source], int]]:
-    from trtbench.gpu.nvml import describe
-    from trtbench.telemetry import nvml  # not before a GPU is to be read
-
-    slow_ns = max(config.interval_ns, NS_PER_S)
-    found: list[tuple[str, Callable[[], Source], int]] = [("gpu", nvml.Gpus, config.interval_ns)]
-    if describe():
-        found.append(("gpu_users", lambda: nvml.GpuUsers(config.server_pids, config.client_pid), slow_ns))
-        found.append(("gpu_errors", nvml.GpuErrors, slow_ns))
-    return found
-
-
-def _wait_until_told() -> None:
-    """Until stdin closes, which the parent's death does too, or SIGTERM."""
-    told, tell = os.pipe()
-    signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"!"))
-    select.select([sys.stdin, told], [], [])
+def _wait_for_the_end() -> None:
+    """Return when stdin closes, which the death of the parent causes too, or at SIGTERM."""
+    readable, writable = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(writable, b"!"))
+    select.select([sys.stdin, readable], [], [])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Readings of Triton's counters at the borders of stages, in this process.
+"""Readings of Triton's counters at the borders of stages, in the process of the run.
 
-Triton sends a batch's answers first, counts its requests then, and its execution last: a reading right after the last answer may
-lack the last batch. A border therefore asks again until what has completed since the border before is counted.
+Triton sends the answers of a batch first, then counts its requests, and counts its execution last. A reading right after the last
+answer may therefore lack the last batch. It is repeated until all requests that completed since the previous border are counted.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from trtbench.system.clock import now_ns, seconds_ns, sleep_s
 from trtbench.telemetry.ticker import ReadingTally, Source
 
 OpenSources = Callable[[float], Mapping[str, Callable[[], Source]]]
-"""Takes the time limit of an answer in seconds; how to open each source, by name."""
+"""Takes the time limit of an answer in seconds, and returns how to open each source, by name."""
 
 _ANSWER_S = 5.0
 _ANSWER_HUNG_S = 0.5  # for a source that did not answer within its limit, until it answers
-_PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # before the server is asked again: 1 s together
+_PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)  # between two questions to the server, 1 s in all
 _CATCH_UP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """`counted_ns`: when Triton's statistics were read, None where they were not. `not_counted`: completed requests they lacked then."""
+    """`counted_ns`: when Triton's statistics were read, or None. `not_counted`: completed requests that they did not contain."""
 
     samples: list[Sample]
     counted_ns: int | None = None
@@ -35,7 +35,7 @@ class Border:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """Successful requests, and those of them whose batch is counted too or that the response cache answered."""
+    """Successful requests, and those whose batch is also counted or that the response cache answered."""
 
     time_ns: int
     requests: float
@@ -50,7 +50,7 @@ class _Counted:
         return _Counted(requests.time_ns, requests.value, batched + cached) if requests else None
 
     def lacks(self, completed: int, before: _Counted | None) -> int:
-        """Of `completed` requests since `before`; 0 where that is not known: nothing was read before, or the counters began anew."""
+        """`completed` requests since `before` that are not counted; 0 if unknown: no earlier reading, or counters that restarted."""
         if before is None:
             return 0
         risen = min(self.requests - before.requests, self.in_batches - before.in_batches)
@@ -58,9 +58,9 @@ class _Counted:
 
 
 class Borders:
-    """Reads at one border after another; `tallies` says how each source answered.
+    """Reads every border; `tallies` counts how each source answered.
 
-    A source that did not answer within 5 s is given 0.5 s at later borders, until it answers.
+    A source that did not answer within 5 s has 0.5 s at later borders, until it answers.
     """
 
     def __init__(self, sources: OpenSources) -> None:
@@ -70,9 +70,9 @@ class Borders:
         self._before: _Counted | None = None
 
     def read(self, completed: int = 0) -> Border:
-        """All sources side by side; one that fails is left out. `completed`: requests since the last border, none in flight now.
+        """Read all sources at the same time, and leave out one that fails. `completed`: requests since the last border; none is in flight.
 
-        It blocks for some milliseconds, and up to a second longer while the server has not counted what completed.
+        It blocks for some milliseconds, and for up to a second longer while the server has not counted the completed requests.
         """
         readings: list[list[Sample]] = []
         threads = [threading.Thread(target=self._ask, args=(name, completed, readings), daemon=True) for name in self._sources(_ANSWER_S)]
@@ -93,7 +93,7 @@ class Borders:
         try:
             with closing(self._sources(limit_s)[name]()) as source:
                 readings.append(self._caught_up(source, completed))
-        except Exception as error:  # a lost server has no reading; that it is lost is known from its process and the requests
+        except Exception as error:  # a lost server has no reading; its process and the requests show that it is lost
             tally.fail(error)
             if now_ns() - asked_ns >= seconds_ns(limit_s):
                 self._hung.add(name)

@@ -1,7 +1,7 @@
-"""NVIDIA GPUs through NVML: the samples of a run. `Gpus` is read at every tick, `GpuUsers` and `GpuErrors` once a second.
+"""Samples of NVIDIA GPUs through NVML. `Gpus` is read at every tick, `GpuUsers` and `GpuErrors` once a second.
 
-Each GPU is asked for every series once, at the start; what it does not have is left out for good and named in `note`
-("GPU 1: gpu_power_w, gpu_energy_j").
+Every series of each GPU is requested once at the start. A series that the GPU does not have is not requested again, and `note`
+names it ("GPU 1: gpu_power_w, gpu_energy_j").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALL_LINKS = 0xFFFFFFFF  # the scope that adds up a GPU's NVLinks
 
 _CALLS: dict[str, Callable[[Any], float]] = {
     "gpu_utilization_ratio": lambda gpu: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,  # %: time with a kernel running
-    "gpu_memory_used_bytes": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).used,  # the driver's own share included: total - free
+    "gpu_memory_used_bytes": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).used,  # includes the driver's own share: total - free
     "gpu_power_w": lambda gpu: pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000,  # mW
     "gpu_sm_clock_mhz": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM),
     "gpu_memory_clock_mhz": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM),
@@ -57,7 +57,7 @@ _PCIE_RATES = {
     "gpu_pcie_tx_bytes_per_s": pynvml.NVML_PCIE_UTIL_TX_BYTES,
     "gpu_pcie_rx_bytes_per_s": pynvml.NVML_PCIE_UTIL_RX_BYTES,
 }
-"""In place of the counters, where there are none: the driver counts for 20 ms at each call, which is why it is not asked at every tick."""
+"""Used where a GPU has no counters. The driver counts for 20 ms in each call, so they are not read at every tick."""
 
 
 class Gpus:
@@ -71,7 +71,7 @@ class Gpus:
         self.note = "; ".join(filter(None, map(self._leave_out, gpus)))
 
     def read(self) -> list[Sample]:
-        """One reading. A call that fails this once is left out; a GPU that is lost gives `gpu_lost`, and then nothing more."""
+        """One reading. A call that fails now is left out of it; a lost GPU gives `gpu_lost` once and no samples after that."""
         samples: list[Sample] = []
         for gpu in list(self._calls):
             try:
@@ -109,7 +109,7 @@ class Gpus:
 
 
 def _is_absent(call: Callable[[], object]) -> bool:
-    """Not there for good. Other failures may pass."""
+    """Whether the GPU will never have this value; other failures may be temporary."""
     try:
         call()
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
@@ -120,7 +120,7 @@ def _is_absent(call: Callable[[], object]) -> bool:
 
 
 def _field_values(handle: Any, fields: dict[str, _Field]) -> Iterator[tuple[str, float]]:
-    """The fields that are answered; a driver that is too old answers none."""
+    """The fields that the driver answers; a driver that is too old answers none."""
     if not fields:
         return
     try:
@@ -135,10 +135,10 @@ def _field_values(handle: Any, fields: dict[str, _Field]) -> Iterator[tuple[str,
 
 
 class GpuUsers:
-    """Source of what takes the driver longer to tell: memory by process, other processes, MIG memory, ECC errors, PCIe rates.
+    """Source of the series that take the driver longer: memory by process, other processes, MIG memory, ECC errors, PCIe rates.
 
-    Processes are told by the driver's pids. In a container that shows other pids than the host's, they cannot be told apart,
-    and the series of processes are left out.
+    The driver reports processes by the host's pids. In a container with its own pids they cannot be identified, and the series of
+    processes are left out.
     """
 
     def __init__(self, server_pids: Collection[int], client_pid: int) -> None:
@@ -159,24 +159,24 @@ class GpuUsers:
         label = str(gpu.index)
         yield from self._processes(gpu)
         for instance in self._instances[gpu]:
-            used = _told(pynvml.nvmlDeviceGetMemoryInfo, instance.handle)
+            used = _supported(pynvml.nvmlDeviceGetMemoryInfo, instance.handle)
             if used is not None:
                 yield Sample(now_ns(), "mig_memory_used_bytes", instance.uuid, float(used.used))
                 yield Sample(now_ns(), "mig_memory_bytes", instance.uuid, float(used.total))
         counted = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
-        errors = _told(pynvml.nvmlDeviceGetTotalEccErrors, gpu.handle, *counted)
+        errors = _supported(pynvml.nvmlDeviceGetTotalEccErrors, gpu.handle, *counted)
         if errors is not None:
             yield Sample(now_ns(), "gpu_ecc_uncorrected", label, float(errors))
         for name, counter in self._rates[gpu].items():
-            rate = _told(pynvml.nvmlDeviceGetPcieThroughput, gpu.handle, counter)
+            rate = _supported(pynvml.nvmlDeviceGetPcieThroughput, gpu.handle, counter)
             if rate is not None:
                 yield Sample(now_ns(), name, label, float(rate) * 1000)  # KB/s
 
     def _processes(self, gpu: Gpu) -> Iterator[Sample]:
         places = [instance.handle for instance in self._instances[gpu]] or [gpu.handle]
-        told = [processes(handle) for handle in places]
-        users = [one for found in told for one in found or ()]
-        if None in told or not all(psutil.pid_exists(one.pid) for one in users):
+        listed = [processes(handle) for handle in places]
+        users = [one for found in listed for one in found or ()]
+        if None in listed or not all(psutil.pid_exists(one.pid) for one in users):
             return
         label, time_ns = str(gpu.index), now_ns()
         own = {one.pid for one in users if is_under(one.pid, {self._client_pid, os.getpid()})}
@@ -204,7 +204,7 @@ def _counts_pcie(gpu: Gpu) -> bool:
     return len(dict(_field_values(gpu.handle, {name: _FIELDS[name] for name in names}))) == len(names)
 
 
-def _told(ask: Callable[..., Any], *arguments: Any) -> Any | None:
+def _supported(ask: Callable[..., Any], *arguments: Any) -> Any | None:
     try:
         return ask(*arguments)
     except pynvml.NVMLError:
@@ -212,20 +212,20 @@ def _told(ask: Callable[..., Any], *arguments: Any) -> Any | None:
 
 
 class GpuErrors:
-    """Source of `gpu_xid`: the driver's error numbers (XID), one sample each, as they come. NVMLError when no GPU tells them."""
+    """Source of `gpu_xid`: the driver's error numbers (XID), one sample for each. NVMLError when no GPU reports them."""
 
     def __init__(self) -> None:
         self._session = session()
         gpus = self._session.__enter__()
         self._events = pynvml.nvmlEventSetCreate()
-        untold = [gpu for gpu in gpus if not self._watch(gpu)]
-        if len(untold) == len(gpus):
+        silent = [gpu for gpu in gpus if not self._watch(gpu)]
+        if len(silent) == len(gpus):
             self.close()
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        self.note = "; ".join(f"GPU {gpu.index}: gpu_xid" for gpu in untold)
+        self.note = "; ".join(f"GPU {gpu.index}: gpu_xid" for gpu in silent)
 
     def read(self) -> list[Sample]:
-        """What has come since the last reading. NVMLError where nothing has and no more can: a lost GPU's last XID says why it is."""
+        """Errors since the last reading. NVMLError when there are none and no more can come: the last XID of a lost GPU is its cause."""
         samples: list[Sample] = []
         while True:
             try:

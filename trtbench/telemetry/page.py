@@ -1,6 +1,6 @@
-"""One page over plain HTTP, bounded in bytes and in time whatever the server does: drips, never ends, redirects in a circle.
+"""One page over plain HTTP, bounded in bytes and in time even when the server sends slowly, never ends or redirects in a circle.
 
-`check_page` looks before the load whether there is a metrics page, and whether it can be read.
+`check_page` checks before the load that there is a metrics page and that it can be read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class PageError(OSError):
-    """The page cannot be had; the message says what the server did instead."""
+    """The page cannot be read; the message states what the server did instead."""
 
 
 class _Bounded(socket.socket):
@@ -60,7 +60,7 @@ class _Bounded(socket.socket):
 
 
 class Page:
-    """The page at `url` (http://HOST:PORT/PATH), its connection kept open; a redirect on the same host is followed for good."""
+    """The page at `url` (http://HOST:PORT/PATH), its connection kept open; a redirect on the same host is followed, and remembered."""
 
     def __init__(self, url: str, limit_s: float) -> None:
         parts = urlsplit(url)
@@ -71,7 +71,7 @@ class Page:
         self._connection: Any = self._connect()
 
     def read(self) -> str:
-        """The whole text; PageError, OSError or http.client.HTTPException when it cannot be had (the next call connects anew)."""
+        """The whole text; PageError, OSError or http.client.HTTPException when it cannot be read (the next call connects again)."""
         try:
             for _ in range(_MOST_REDIRECTS + 1):
                 response = self._get()
@@ -124,7 +124,7 @@ def _path(parts: Any) -> str:
 def _text(response: http.client.HTTPResponse, path: str) -> str:
     encoding = (response.getheader("Content-Encoding") or "identity").lower()
     if response.status != http.client.OK:
-        response.read(_CHUNK_BYTES)  # most often all of it, so that the connection can be used again
+        response.read(_CHUNK_BYTES)  # usually the whole body, so that the connection can be used again
         if not response.isclosed():
             response.close()
             raise PageError(_said(response, path))
@@ -138,11 +138,11 @@ def _text(response: http.client.HTTPResponse, path: str) -> str:
 
 
 def _whole(response: http.client.HTTPResponse) -> bytes:
-    """In pieces, so that no length that the server only announces is made room for."""
+    """Reads in pieces, so that memory is only taken for bytes that arrive, not for an announced length."""
     if (response.length or 0) > MOST_BYTES:
         raise PageError(f"the page has more than {MOST_BYTES >> 20} MiB")
     body = b"".join(iter(lambda: response.read(_CHUNK_BYTES), b""))
-    if response.length:  # not told by a read of so many bytes
+    if response.length:  # a read with a size does not report a page that is cut short
         raise http.client.IncompleteRead(body, response.length)
     return body
 
@@ -152,7 +152,7 @@ def _said(response: http.client.HTTPResponse, path: str) -> str:
 
 
 def _unpacked(body: bytes) -> bytes:
-    """Of gzip or zlib, up to the same bound as a page that is not packed."""
+    """Decompresses gzip or zlib, up to the same bound as an uncompressed page."""
     unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         text = unpacking.decompress(body, MOST_BYTES)
@@ -172,7 +172,7 @@ _LEAVE_OUT = "correct --metrics-url (Triton's page is http://HOST:8002/metrics),
 
 
 def check_page(url: str, timeout_s: float = 5.0) -> None:
-    """UserError when the page at `url` cannot be read, or is none of Triton's or trtllm-serve's; it says what was found."""
+    """UserError when the page at `url` cannot be read, or is not a page of Triton or trtllm-serve; it states what was found."""
     try:
         with closing(Page(url, timeout_s)) as page:
             fault = _fault(page.read())
@@ -210,7 +210,7 @@ def _of_iterations(text: str) -> str:
 
 
 def _fault(text: str) -> str:
-    """ "" for a page that can be read, though it may have nothing yet."""
+    """ "" for a readable page, even if it has no series yet."""
     if is_iterations(text):
         return _of_iterations(text)
     if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text[:2000], re.IGNORECASE):

@@ -18,7 +18,7 @@ from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.memory import memory_bounds
 
 _SCAN_SHARE = 0.002
-"""Share of one core that finding the trees' members may take: a scan reads every process, and a GPU node has thousands."""
+"""Share of one core that the search for the trees' members may take. A scan reads every process, and a GPU node has thousands."""
 
 _SHORTEST_CPU_SPAN_NS = 20_000_000  # two of the kernel's ticks
 
@@ -53,7 +53,7 @@ class Usage:
 
 
 class Entry(NamedTuple):
-    """A process in a scan: its parent's pid, and when it started (kernel ticks since boot), which tells it from a later one of its pid."""
+    """A process in a scan. `started`, in kernel ticks since boot, distinguishes it from a later process with the same pid."""
 
     parent: int
     started: int
@@ -77,8 +77,8 @@ def descendants(table: Mapping[int, Entry], root: int, without: Collection[int] 
 class ProcessTree:
     """The members of one tree and their CPU time at the last reading.
 
-    A member's CPU counts from the reading that first saw it; what it used until its last reading stays counted when it is gone.
-    Pages that members share count once for each. The kernel counts CPU time in hundredths of a second, so that `cpu_cores`
+    The CPU time of a member counts from the reading that first saw it, and stays counted when the member is gone.
+    Shared pages count once for each member. The kernel counts CPU time in hundredths of a second, so that `cpu_cores`
     has steps of 0.04 at 250 ms, and is left out of a reading that follows the last one too soon.
     """
 
@@ -91,7 +91,7 @@ class ProcessTree:
         self._read_ns = 0
 
     def update(self, table: Mapping[int, Entry]) -> None:
-        """Take the members from a fresh scan; a process that has a gone one's pid is a new member, or none if it has the root's."""
+        """Take the members from a new scan. A process that reuses a pid is a new member, unless it is the root's pid."""
         root = table.get(self._root)
         if self._root_started is None and root:
             self._root_started = root.started
@@ -115,7 +115,7 @@ class ProcessTree:
         return Usage(cores, _sum(m and m.rss for m in memory), _sum(fds), _sum(threads), len(usages))
 
     def _cores(self, cpu_s: dict[psutil.Process, float], time_ns: int) -> float | None:
-        """Since the last reading that it was told of; None, and it waits for the next, where that was just now."""
+        """Cores in use since the last reading that had CPU times; None when that reading was less than two kernel ticks ago."""
         span_ns = time_ns - self._read_ns
         if self._read_ns and span_ns < _SHORTEST_CPU_SPAN_NS:
             return None
@@ -134,7 +134,7 @@ class ProcessTree:
 
 
 def _sum(values: Any) -> int | None:
-    """None when any is None: a sum over some of the members would read as all of them."""
+    """None when any is None: a sum over some of the members would look like a sum over all."""
     known = list(values)
     return None if None in known else sum(known)
 
@@ -153,7 +153,7 @@ class Processes:
         self._scan_due_ns = 0
 
     def read(self) -> list[Sample]:
-        """One reading of each tree whose root is there; of the servers together only where all are."""
+        """One reading of each tree whose root runs; the sum of the servers only when all of them run."""
         if now_ns() >= self._scan_due_ns:
             self._update()
         samples = self._read_servers()
@@ -189,7 +189,7 @@ class Processes:
 def scan() -> dict[int, Entry]:
     """Every process by its pid: fields 4 and 22 of /proc/PID/stat, counted after the command in brackets (proc(5)).
 
-    psutil can only follow one tree, at two to three times this cost each.
+    psutil follows one tree at a time, at two to three times this cost for each.
     """
     table = {}
     for pid in psutil.pids():
@@ -203,7 +203,7 @@ def scan() -> dict[int, Entry]:
 
 
 def _read(path: str) -> bytes:
-    """A file of less than a page; a third of the cost of an `open()`, thousands of times a scan."""
+    """A file of less than a page, at a third of the cost of `open()`; a scan reads thousands."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.read(descriptor, 4096)
@@ -212,14 +212,14 @@ def _read(path: str) -> bytes:
 
 
 class Machine:
-    """Source of the `machine_*` series, the whole machine, and of what a container may still use, where it has a limit."""
+    """Source of the `machine_*` series of the whole machine, and of the memory that a container with a limit may still use."""
 
     def __init__(self) -> None:
         psutil.cpu_percent()  # the share of busy time is since the last call
         self._cpu_ns = now_ns()
 
     def read(self) -> list[Sample]:
-        """One reading; without the CPU's where the last one was just now, as that spans no time to speak of."""
+        """One reading; without CPU time when the last reading was less than two kernel ticks ago."""
         time_ns = now_ns()
         available = {"machine": inf, "cgroup": inf}
         for bound in memory_bounds():

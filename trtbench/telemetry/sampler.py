@@ -1,6 +1,6 @@
-"""The sampler as the run sees it: a process of its own that appends to samples.jsonl, and readings at stage borders.
+"""The sampler as the run uses it: a separate process that appends to samples.jsonl, and readings at the borders of stages.
 
-A process of its own, because parsing in the load generator's would take its interpreter lock and colour the stamps.
+The process is separate because parsing in a process of the load generator would hold its interpreter lock and delay timestamps.
 """
 
 from __future__ import annotations
@@ -11,105 +11,44 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.records import Sample
-from trtbench.scenario.load.client_settings import ClientSettings, Tls
-from trtbench.scenario.load.headers import Headers, metadata_of
 from trtbench.system.interrupts import signals_wait
 from trtbench.telemetry.borders import Border, Borders
-from trtbench.telemetry.ticker import ReadingTally, Source, together
-from trtbench.telemetry.triton import MetricsPage, Statistics
+from trtbench.telemetry.sources import SamplerConfig, border_sources
+from trtbench.telemetry.ticker import ReadingTally
 
 READY = "ready"
-"""The child's first line, when its sources have been started; its second and last is the tallies as JSON."""
+"""First line of the child's output, when its sources are started. The second and last line has the tallies as JSON."""
 
-_PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: finds this trtbench, and no stray module of the user's
+_PACKAGE_PARENT = Path(__file__).parents[2]  # working directory of the child, where it imports this trtbench and no module of the user
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 
 
 class SamplerError(RuntimeError):
-    """The sampler's process did not start; the message holds its last words."""
-
-
-@dataclass(frozen=True)
-class SampledServer:
-    """One Triton. `metrics_url` and `pid` are None where an external server shows neither."""
-
-    grpc_address: str
-    metrics_url: str | None
-    pid: int | None
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """What is sampled. Of several servers all show their metrics, or none; `balancer_pid` is None where nothing stands before them."""
-
-    servers: tuple[SampledServer, ...]
-    model: str
-    client_pid: int
-    interval_ns: int
-    gpu: bool
-    tls: Tls | None = None
-    balancer_pid: int | None = None
-    headers: Headers = field(default_factory=dict)
-    engine_model: str | None = None  # whose the engine's metrics are, where it is another than `model`; "": any
-
-    @property
-    def server_pids(self) -> list[int]:
-        """Of those that are our own."""
-        return [server.pid for server in self.servers if server.pid is not None]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"tls": self.tls and self.tls.model_dump(mode="json"), "headers": self._settings()})
-
-    def _settings(self) -> dict[str, Any]:
-        dumped: dict[str, Any] = ClientSettings(headers=self.headers).model_dump(mode="json")["headers"]
-        return dumped
-
-    @classmethod
-    def from_json(cls, text: str) -> SamplerConfig:
-        row = json.loads(text)
-        row["headers"] = ClientSettings(headers=row["headers"]).headers
-        servers = tuple(SampledServer(**server) for server in row["servers"])
-        return cls(**row | {"servers": servers, "tls": row["tls"] and Tls.model_validate(row["tls"])})
-
-
-def triton_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
-    """How to open each source that asks Triton, by name."""
-    servers, model, tls, engine = config.servers, config.model, config.tls, config.engine_model
-    metadata = metadata_of(config.headers)
-    sources: dict[str, Callable[[], Source]] = {
-        "triton_statistics": lambda: together(
-            [Statistics(server.grpc_address, engine or model, timeout_s, tls, metadata) for server in servers]
-        )
-    }
-    if urls := [server.metrics_url for server in servers if server.metrics_url is not None]:
-        sources["triton_metrics"] = lambda: together([MetricsPage(url, model, timeout_s, engine) for url in urls])
-    return sources
+    """The sampler's process did not start; the message has the last line of its stderr."""
 
 
 class Sampler:
-    """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then says what became of every source's ticks, and of
-    the readings at borders.
+    """Runs the sampler's process from `__enter__` to `__exit__`; `tallies` then has the result of every source's ticks and of the
+    readings at borders.
 
-    It takes most of a second to start, in which the caller can start others: it samples when `wait_ready` returns.
-
-    The process ends with its parent, however that ends: its stdin closes.
+    The process needs most of a second to start, so a caller starts others before it calls `wait_ready`, which returns when it samples.
+    The process also ends when its parent is killed, because its stdin closes.
     """
 
     def __init__(self, config: SamplerConfig, samples_jsonl: Path) -> None:
         self.tallies: dict[str, ReadingTally] = {}
         self._config = config
-        self._borders = Borders(partial(triton_sources, config))
+        self._borders = Borders(partial(border_sources, config))
         self._samples_jsonl = samples_jsonl.resolve()
         self._ready = False
         self._process: subprocess.Popen[bytes]
@@ -122,7 +61,7 @@ class Sampler:
         return self
 
     def wait_ready(self) -> None:
-        """Returns when the sampler runs, at once when it does; SamplerError when it does not come up."""
+        """Return when the sampler runs; SamplerError when it does not start."""
         if self._ready:
             return
         if not self._says_ready(self._process):
@@ -136,15 +75,15 @@ class Sampler:
             self._end()
 
     def _end(self) -> None:
-        how = "broke off"
+        how = "ended early"
         try:
-            output, _ = self._process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, which asks it to end
+            output, _ = self._process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, at which the process ends
         except subprocess.TimeoutExpired:
             how = "did not end when asked to"
             self._process.kill()
             output, _ = self._process.communicate()
         try:
-            last = output.splitlines()[-1]  # after READY where nobody waited for that
+            last = output.splitlines()[-1]  # follows READY where the caller did not wait for it
             self.tallies = {name: ReadingTally(**tally) for name, tally in json.loads(last).items()}
         except (IndexError, ValueError):
             self.tallies = {"sampler": ReadingTally(failures=1, last_error=f"its process {how}: {self._read_last_words()}")}
@@ -158,7 +97,6 @@ class Sampler:
         return samples
 
     def read_border(self, completed: int = 0) -> Border:
-        """As `Borders.read`."""
         return self._borders.read(completed)
 
     def write(self, samples: Sequence[Sample]) -> None:

@@ -1,4 +1,4 @@
-"""What trtllm-serve tells of its engine: iteration statistics as JSON (/metrics), or Prometheus families (/prometheus/metrics).
+"""Engine statistics of trtllm-serve: iteration statistics as JSON (/metrics), or Prometheus families (/prometheus/metrics).
 
 Keys of the first: IterationStats in TensorRT-LLM's jsonSerialization.cpp; names of the second: its tensorrt_llm/metrics/collector.py.
 """
@@ -62,24 +62,25 @@ def is_iterations(page: str) -> bool:
 
 
 def iteration_samples(page: str, read_ns: int) -> list[Sample]:
-    """Every iteration since the page was read before; ValueError when it is no list of iterations.
+    """Every iteration since the page was read before; ValueError when it is not a list of iterations.
 
-    The last is stamped with the reading, the others as much earlier as their own timestamps say: the server's clock is not ours.
+    The last has the time of the reading. The others are earlier by the difference of the server's timestamps, because the server's clock
+    is another than the run's.
     """
     iterations = json.loads(page)
     if not all(isinstance(one, dict) for one in iterations):
         raise ValueError("not a list of iteration statistics")
-    told = [_instant_ns(one) for one in iterations]
-    last_ns = next((instant for instant in reversed(told) if instant is not None), 0)
+    instants = [_instant_ns(one) for one in iterations]
+    last_ns = next((instant for instant in reversed(instants) if instant is not None), 0)
     samples = []
-    for one, instant_ns in zip(iterations, told, strict=True):
+    for one, instant_ns in zip(iterations, instants, strict=True):
         time_ns = read_ns - max(0, last_ns - (last_ns if instant_ns is None else instant_ns))
         samples += [Sample(time_ns, *reading) for reading in _readings(one)]
     return samples
 
 
 def serve_readings(page: str) -> list[Reading]:
-    """Of a server of one model; a name that stands there with several label sets has its last value."""
+    """Readings of a server of one model; a name with several label sets has its last value."""
     found: dict[tuple[str, str], float] = {}
     for line in page.split("\n"):
         if line.startswith("trtllm_"):
@@ -104,10 +105,10 @@ def _readings(iteration: Mapping[str, Any]) -> Iterator[Reading]:
 
 
 def _instant_ns(iteration: Mapping[str, Any]) -> int | None:
-    """By the server's wall clock; None where it does not say."""
+    """Timestamp by the server's wall clock, or None."""
     try:
-        told = datetime.strptime(str(iteration.get("timestamp")), _TIMESTAMP)
+        stamped = datetime.strptime(str(iteration.get("timestamp")), _TIMESTAMP)
     except ValueError:
         return None
-    since = told - datetime(1970, 1, 1)
+    since = stamped - datetime(1970, 1, 1)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000

@@ -1,6 +1,6 @@
-"""One source of samples, read on a grid of absolute deadlines by a thread of its own, so that no source waits for another.
+"""One source of samples, read at absolute deadlines by its own thread, so that no source waits for another.
 
-Together reads several servers as if they were one, and gives the readings of each beside it.
+`Together` reads several servers as one, and adds the readings of each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trtbench.system.clock import NS_PER_S, now_ns
 
 
 class Source(Protocol):
-    """Something that can be read again and again; a reading that fails raises."""
+    """Can be read repeatedly; a reading that fails raises."""
 
     def read(self) -> list[Sample]: ...
 
@@ -26,10 +26,10 @@ class Source(Protocol):
 
 @dataclass
 class ReadingTally:
-    """What became of a source's ticks: readings + failures + skipped = ticks that passed, and one more for the reading at the end.
+    """Results of a source's ticks: readings + failures + skipped = ticks that passed, plus one for the reading at the end.
 
-    `skipped` ticks went by while an earlier reading was still under way. `last_error` is "" while none failed. `note`: what the
-    source cannot tell here.
+    `skipped` ticks passed while an earlier reading was still running. `last_error` is "" while none failed. `note` lists series
+    that the source does not have here.
     """
 
     readings: int = 0
@@ -49,15 +49,15 @@ def next_tick(start_ns: int, interval_ns: int, instant_ns: int) -> int:
 
 
 class Ticker(threading.Thread):
-    """Reads a source at every tick and appends its samples; ticks missed are skipped, never made up for in a bunch.
+    """Reads a source at every tick and appends its samples; missed ticks are skipped.
 
-    Asked to stop, it reads once more: what came since the last tick, an XID or the last steps of a counter, would be lost.
+    When it stops it reads once more, because changes since the last tick (an XID, the last steps of a counter) would be lost.
     """
 
     def __init__(
         self, name: str, open_source: Callable[[], Source], writer: LineWriter, start_ns: int, interval_ns: int, stop: threading.Event
     ) -> None:
-        super().__init__(name=name, daemon=True)  # daemon: a source that hangs must not keep the process alive
+        super().__init__(name=name, daemon=True)  # daemon, because a source that hangs must not keep the process alive
         self.tally = ReadingTally()
         self._open_source = open_source
         self._source: Source | None = None
@@ -86,11 +86,11 @@ class Ticker(threading.Thread):
             if samples:
                 self._writer.write(*map(sample_row, samples))
             self.tally.readings += 1
-        except Exception as error:  # whatever a source meets, its thread goes on: the next tick may find the server again
+        except Exception as error:  # the thread continues after any failure: the server may answer at the next tick
             self.tally.fail(error)
 
 
-_MEANS = {"kv_block_tokens", "response_cache_used_ratio"}  # a size that all share, a share; all else is a count or a level, and adds up
+_MEANS = {"kv_block_tokens", "response_cache_used_ratio"}  # a common size and a ratio; all other series are sums
 _OF_EACH = {"triton_success_count": "replica_success_count"}
 
 
@@ -100,9 +100,9 @@ def together(sources: Sequence[Source]) -> Source:
 
 
 class Together:
-    """Sums by name and label, stamped between the first and the last answer. A reading that one server fails fails whole:
+    """Sums by name and label, stamped between the first and the last answer.
 
-    a sum over some of the servers would read as all of them.
+    A reading fails when one server fails, because a sum over some servers would look like a sum over all.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -117,7 +117,7 @@ class Together:
 
 
 def summed(readings: Sequence[list[Sample]]) -> list[Sample]:
-    """`readings`: of each server in its order. A series that a server does not have yet adds nothing; a mean is of those that have it."""
+    """`readings`: one for each server, in order. A server without a series adds nothing to its sum, and is left out of its mean."""
     samples = [sample for reading in readings for sample in reading]
     if not samples:
         return []

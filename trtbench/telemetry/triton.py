@@ -16,11 +16,11 @@ from trtbench.telemetry.page import Page, PageError
 from trtbench.telemetry.serve_stats import is_iterations, iteration_samples, serve_readings
 
 _STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
-_MOST_SAMPLES = 20_000  # of one reading: an iteration has a dozen, and a page of trtllm-serve up to a thousand iterations
+_MOST_SAMPLES = 20_000  # of one reading. An iteration has a dozen, a page of trtllm-serve up to a thousand iterations.
 _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 16 << 20),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # else a server that was away is asked again only after up to two minutes
+    ("grpc.max_reconnect_backoff_ms", 1000),  # by default, a server that was away is asked again only after up to two minutes
 )
 
 
@@ -30,7 +30,7 @@ class Statistics:
     def __init__(
         self, grpc_address: str, model: str, timeout_s: float, tls: Tls | None = None, metadata: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        # Imported at first use: 0.16 s that a command which asks no server must not pay.
+        # Imported at first use, because it takes 0.16 s, which commands that need no server must not spend.
         import grpc
         from tritonclient.grpc import service_pb2
 
@@ -90,12 +90,12 @@ class MetricsPage:
     """A server's page of metrics, the connection kept open: Triton's, or one of trtllm-serve's two."""
 
     def __init__(self, url: str, model: str, timeout_s: float, engine_model: str | None = None) -> None:
-        """ValueError for a `url` that is none. `timeout_s`: longest time of one reading."""
+        """ValueError for an invalid `url`. `timeout_s`: longest time of one reading."""
         self._page = Page(url, timeout_s)
         self._model, self._engine_model = model, engine_model
 
     def read(self) -> list[Sample]:
-        """One reading; OSError or http.client.HTTPException when the page cannot be had (the next reading connects anew)."""
+        """One reading; OSError or http.client.HTTPException when the page cannot be read (the next reading connects again)."""
         asked_ns = now_ns()
         page = self._page.read()
         time_ns = (asked_ns + now_ns()) // 2

@@ -15,7 +15,7 @@ from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment, metadata_of
 from trtbench.scenario.parts.part import ScenarioError
-from trtbench.telemetry.sampler import SampledServer, SamplerConfig
+from trtbench.telemetry.sources import SampledServer, SamplerConfig
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,128 @@
+"""What the sampler reads: `SOURCES` has a line for each source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+from pydantic import TypeAdapter
+
+from trtbench.scenario.load.client_settings import Tls
+from trtbench.scenario.load.headers import Headers, metadata_of
+from trtbench.system.clock import NS_PER_S
+from trtbench.telemetry.process import Machine, Processes
+from trtbench.telemetry.ticker import Source, together
+from trtbench.telemetry.triton import MetricsPage, Statistics
+
+
+@dataclass(frozen=True)
+class SampledServer:
+    """One Triton. `metrics_url` and `pid` are None where an external server shows neither."""
+
+    grpc_address: str
+    metrics_url: str | None
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """What is sampled. Either all of several servers have a metrics page or none has; `balancer_pid` is None without a balancer."""
+
+    servers: tuple[SampledServer, ...]
+    model: str
+    client_pid: int
+    interval_ns: int
+    gpu: bool
+    tls: Tls | None = None
+    balancer_pid: int | None = None
+    headers: Headers = field(default_factory=dict)
+    engine_model: str | None = None  # the model that has the engine's metrics, where it is another than `model`; "": any
+
+    @property
+    def server_pids(self) -> list[int]:
+        """Processes of the servers that this run started."""
+        return [server.pid for server in self.servers if server.pid is not None]
+
+    @property
+    def metrics_urls(self) -> list[str]:
+        return [server.metrics_url for server in self.servers if server.metrics_url is not None]
+
+    def to_json(self) -> str:
+        return TypeAdapter(SamplerConfig).dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> SamplerConfig:
+        return TypeAdapter(SamplerConfig).validate_json(text)
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """How a source is opened, from the configuration and the time limit of one answer in seconds, and when it is read."""
+
+    open: Callable[[SamplerConfig, float], Source]
+    applies: Callable[[SamplerConfig], bool] = lambda config: True
+    shortest_interval_ns: int = 0
+    at_borders: bool = False  # the run's own process reads it between two stages too (borders.py)
+
+    def interval_ns(self, config: SamplerConfig) -> int:
+        return max(config.interval_ns, self.shortest_interval_ns)
+
+
+def _statistics(config: SamplerConfig, timeout_s: float) -> Source:
+    model, metadata = config.engine_model or config.model, metadata_of(config.headers)
+    return together([Statistics(server.grpc_address, model, timeout_s, config.tls, metadata) for server in config.servers])
+
+
+def _metrics(config: SamplerConfig, timeout_s: float) -> Source:
+    return together([MetricsPage(url, config.model, timeout_s, config.engine_model) for url in config.metrics_urls])
+
+
+def _gpus(config: SamplerConfig, timeout_s: float) -> Source:
+    from trtbench.telemetry import nvml
+
+    return nvml.Gpus()
+
+
+def _gpu_users(config: SamplerConfig, timeout_s: float) -> Source:
+    from trtbench.telemetry import nvml
+
+    return nvml.GpuUsers(config.server_pids, config.client_pid)
+
+
+def _gpu_errors(config: SamplerConfig, timeout_s: float) -> Source:
+    from trtbench.telemetry import nvml
+
+    return nvml.GpuErrors()
+
+
+@cache
+def _machine_has_gpus() -> bool:
+    from trtbench.gpu.nvml import describe
+
+    return bool(describe())
+
+
+def _has_gpus(config: SamplerConfig) -> bool:
+    return config.gpu and _machine_has_gpus()
+
+
+SOURCES: dict[str, SourceEntry] = {
+    "triton_statistics": SourceEntry(_statistics, at_borders=True),
+    "triton_metrics": SourceEntry(_metrics, lambda config: bool(config.metrics_urls), at_borders=True),
+    "processes": SourceEntry(lambda config, _: Processes(config.server_pids, config.client_pid, os.getpid(), config.balancer_pid)),
+    "machine": SourceEntry(lambda config, _: Machine()),
+    "gpu": SourceEntry(_gpus, lambda config: config.gpu),  # without a GPU it says why there is none
+    "gpu_users": SourceEntry(_gpu_users, _has_gpus, shortest_interval_ns=NS_PER_S),
+    "gpu_errors": SourceEntry(_gpu_errors, _has_gpus, shortest_interval_ns=NS_PER_S),
+}
+
+
+def applicable(config: SamplerConfig) -> dict[str, SourceEntry]:
+    return {name: entry for name, entry in SOURCES.items() if entry.applies(config)}
+
+
+def border_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
+    """How to open each source that is read at the borders of stages, by name."""
+    return {name: partial(entry.open, config, timeout_s) for name, entry in SOURCES.items() if entry.at_borders and entry.applies(config)}
