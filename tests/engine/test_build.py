@@ -13,7 +13,7 @@ from tests.engine import child_builds
 from tests.engine.child_builds import SPAWN, FakeHanging, FakeTogether
 from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
-from trtbench.engine.build import PROVIDERS, build_engine, check_spec, choose_provider, load_spec
+from trtbench.engine.build import PROVIDERS, build_engine, choose_provider, load_spec, provider_of
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.system import packaged_data
@@ -54,12 +54,12 @@ def test_the_hash_is_of_the_content(fake_provider: FakeProvider, checkpoint: Pat
 def test_only_some_providers_build_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider in PROVIDERS.values():
         monkeypatch.setattr(type(provider), "unavailable", lambda self: None)
-    assert check_spec(EngineSpec(model="minilm-l6-v2")).name == "tensorrt"
-    assert check_spec(EngineSpec(model="smollm2-135m")).name == "tensorrt_llm"
+    assert provider_of(EngineSpec(model="minilm-l6-v2")).name == "tensorrt"
+    assert provider_of(EngineSpec(model="smollm2-135m")).name == "tensorrt_llm"
     with pytest.raises(
         EngineError, match=r"provider tensorrt_llm builds no encoders: choose tensorrt or openvino, or serve it yourself for"
     ):
-        check_spec(EngineSpec(model="minilm-l6-v2", provider="tensorrt_llm"))
+        provider_of(EngineSpec(model="minilm-l6-v2", provider="tensorrt_llm"))
 
 
 def test_engine_json_is_complete(fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path) -> None:

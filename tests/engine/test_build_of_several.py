@@ -25,13 +25,13 @@ def test_what_the_second_engine_lacks_is_told_before_the_first_is_built(
     specs = specs_of(scenario, fake_provider)
     fake_provider.lacks = {"int8-sq": "ModelOpt is not installed"}
     with pytest.raises(EngineError, match=r"cannot build .* int8-sq: ModelOpt is not installed"):
-        build(specs, tmp_path / "built", lambda event: None)
+        build(specs, fake_provider, tmp_path / "built", lambda event: None)
     assert fake_provider.builds == 0
     fake_provider.lacks = {}
-    build(specs, tmp_path / "built", lambda event: None)
+    build(specs, fake_provider, tmp_path / "built", lambda event: None)
     fake_provider.lacks = {"int8-sq": "not asked of an engine that is in the cache"}
     heard: list[Event] = []
-    found = build(specs, tmp_path / "built", heard.append)
+    found = build(specs, fake_provider, tmp_path / "built", heard.append)
     assert list(found) == ["default-fp16", "default-int8-sq"]
     assert [(event.kind, event.data["dtype"], event.data["cached"]) for event in heard] == [
         ("engine_built", "fp16", True),
@@ -47,7 +47,7 @@ def test_deployments_of_equal_limits_share_an_engine_that_is_built_once(
     deployments = {name: {"scheduler": {"max_sequences": s, "max_tokens_per_step": t}} for name, (s, t) in schedulers.items()}
     tree = {"name": "n", "model": str(checkpoint), "deployments": deployments, "load": [{"concurrency": 1, "requests": 1}]}
     heard: list[Event] = []
-    found = build(specs_of(parse_scenario(tree, "n"), PROVIDERS["tensorrt_llm"]), tmp_path / "built", heard.append)
+    found = build(specs_of(parse_scenario(tree, "n"), PROVIDERS["tensorrt_llm"]), fake_provider, tmp_path / "built", heard.append)
     assert fake_provider.builds == 2
     assert found["a-fp16"].sha256 == found["c-fp16"].sha256 != found["b-fp16"].sha256
     assert [event.kind for event in heard if event.kind == "engine_built"] == ["engine_built"] * 2

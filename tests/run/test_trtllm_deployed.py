@@ -19,7 +19,9 @@ from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.facts import target
 from trtbench.run.deploy import deployed
 from trtbench.run.log import start_run
-from trtbench.run.resolve.preflight import Preflight
+from trtbench.run.prepare import render_all
+from trtbench.run.resolve import resolved as resolved_module
+from trtbench.run.resolve.resolved import ResolvedScenario
 from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.server.installation import TritonInstallation
 
@@ -39,12 +41,14 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path))
     monkeypatch.setenv("FAKE_LOG", str(FIXTURES / "trtllm_logs" / "loaded_written_by_hand.log"))
     installation = TritonInstallation("PATH", program, tmp_path / "backends")
+    monkeypatch.setattr(resolved_module, "find_tritonserver", lambda: installation)
 
     def deploy(engine: Engine, deployment: dict[str, Any]) -> Any:
         scenario = parse_scenario({"name": "x", "load": LOAD, "deployments": {"a": deployment}}, "here")
         log = start_run(tmp_path / "runs", scenario, [], lambda event: None)
-        preflight = Preflight(PROVIDERS[engine.provider], installation, FACTS, {}, {})
-        with deployed(scenario, "a", engine, preflight, log.run.deployment("a-fp16"), log):
+        resolved = ResolvedScenario(scenario, PROVIDERS[engine.provider], FACTS, {}, {}, {})
+        repository = render_all(resolved, {"a-fp16": engine})["a-fp16"]
+        with deployed(resolved, "a", engine, repository, log.run.deployment("a-fp16"), log):
             return json.loads((log.run.deployment("a-fp16").path / "deployment.json").read_text())
 
     return deploy

@@ -10,7 +10,7 @@ import yaml
 
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
-from trtbench.run.resolve.preflight import check_scenario
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -97,12 +97,12 @@ def test_nothing_is_generated_in_its_plan() -> None:
 )
 def test_the_task_is_held_against_the_checkpoint(tree: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
-        check_scenario(parse_scenario(tree, "x"))
+        resolve(parse_scenario(tree, "x"))
 
 
 def test_an_encoder_has_no_kv_budget_to_check() -> None:
-    _, facts, budgets = check_scenario(parse())
-    assert (facts.task, budgets) == ("embed", {})
+    found = resolve(parse())
+    assert (found.facts.task, found.budgets) == ("embed", {})
 
 
 def test_the_limits_of_an_encoders_engine_are_asked_for_and_kept() -> None:

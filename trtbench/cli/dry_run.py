@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from trtbench.engine.build import check_spec
+from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.run.resolve.capacity import doubts
-from trtbench.run.resolve.engines import distinct, specs_of
-from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
-from trtbench.run.resolve.preflight import check_scenario
+from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs
 from trtbench.run.resolve.preview import Preview, StagePreview, preview
-from trtbench.run.resolve.provider_fit import fitted
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import harmless, shown
 from trtbench.tasks.registry import TASKS
@@ -25,17 +23,15 @@ from trtbench.tasks.registry import TASKS
 
 def dry_run(scenario: Scenario) -> None:
     """Prints it; UserError for what a run would refuse before it builds."""
-    scenario = fitted(scenario)
-    provider, facts, budgets = check_scenario(scenario)
-    plan = preview(scenario, budgets)
+    resolved = resolve(scenario)
+    scenario, provider, plan = resolved.scenario, resolved.provider, resolved.preview
     print(harmless(f"{scenario.name}: {scenario.purpose}"))
     print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
-    specs = distinct(specs_of(scenario, provider).values())
-    for line in (*_grid(scenario), *_scaling(scenario), *_engines(specs), *_servers(scenario), *_gpus(scenario)):
+    for line in (*_grid(scenario), *_scaling(scenario), *_engines(resolved.distinct_specs), *_servers(scenario), *_gpus(scenario)):
         print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
-    _memory([*_builds(specs, provider), *serving_needs(scenario, provider, facts, budgets)], out)
-    _refused(specs, provider)
+    _memory(resolved.memory, out)
+    _refused(resolved.distinct_specs, provider)
     if scenario.context_limit:
         users = ", ".join(map(str, scenario.context_limit.concurrency))
         print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
@@ -80,15 +76,11 @@ def dry_bench(scenario: Scenario, address: str) -> None:
 
 def dry_build(spec: EngineSpec) -> None:
     """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
-    provider = check_spec(spec)
+    provider = provider_of(spec)
+    check_spec(spec, provider)
     print(harmless(f"model {spec.model}, {spec.dtype} by provider {provider.name}"))
-    _memory(_builds([spec], provider), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
+    _memory(tuple(build_needs(spec, provider)), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
     _refused([spec], provider)
-
-
-def _builds(specs: Sequence[EngineSpec], provider: EngineProvider) -> list[MemoryNeed]:
-    """Each once: the limits of an engine do not count in the estimate."""
-    return list(dict.fromkeys(need for spec in specs for need in build_needs(spec, provider)))
 
 
 def _memory(needs: Sequence[MemoryNeed], out: RichConsole) -> None:

@@ -124,15 +124,18 @@ def choose_provider(name: ProviderName, task: TaskName = GENERATE.name) -> Engin
     raise EngineError("\n".join(reasons))
 
 
-def check_spec(spec: EngineSpec) -> EngineProvider:
-    """Everything that can be known of a spec before a build is paid for; EngineError when it cannot succeed."""
+def provider_of(spec: EngineSpec) -> EngineProvider:
+    """The provider that `spec` names, or the first that can build it here; EngineError without one, or without a whole checkpoint."""
     check_checkpoint(spec.model, _needs_weights(spec))
-    provider = (
-        AdoptedEngine(spec.build.engine_dir) if spec.build.engine_dir else choose_provider(spec.provider, model_facts(spec.model).task)
-    )
+    if spec.build.engine_dir:
+        return AdoptedEngine(spec.build.engine_dir)
+    return choose_provider(spec.provider, model_facts(spec.model).task)
+
+
+def check_spec(spec: EngineSpec, provider: EngineProvider) -> None:
+    """EngineError when `provider` can never build `spec` here."""
     if reason := provider.refusal(spec):
         raise _cannot(spec, provider, reason)
-    return provider
 
 
 def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineError:
@@ -140,13 +143,17 @@ def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineEr
 
 
 def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
-    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be had."""
-    return plan_engine(spec, output, log).engine(log)
+    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be built."""
+    provider = provider_of(spec)
+    check_spec(spec, provider)
+    return plan_engine(spec, provider, output, log).engine(log)
 
 
-def plan_engine(spec: EngineSpec, output: Path, log: BuildLog) -> PlannedEngine:
-    """An engine that is in the cache, or for which nothing is lacking; else EngineError. Fetches a demo, builds nothing."""
-    provider = check_spec(spec)
+def plan_engine(spec: EngineSpec, provider: EngineProvider, output: Path, log: BuildLog) -> PlannedEngine:
+    """The place of a checked spec in the cache; EngineError when it is empty and a build lacks something.
+
+    Fetches a demo, builds nothing.
+    """
     checkpoint = resolve_checkpoint(spec.model, log, _needs_weights(spec))
     checkpoint_sha256 = checkpoint.sha256()
     versions = provider.versions()

@@ -10,13 +10,10 @@ from typing import Any
 
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.log import RunLog
-from trtbench.run.resolve.preflight import Preflight
+from trtbench.run.resolve.resolved import ResolvedScenario
 from trtbench.rundir import DeploymentDirectory
 from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.live_repository import reloadable
 from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedRepository
-from trtbench.serving.repository.renderers import check_reloads, render
 from trtbench.serving.server.fleet import Fleet
 from trtbench.serving.server.launch import cache_flags
 from trtbench.serving.server.log_facts import LogFacts, log_facts
@@ -24,20 +21,12 @@ from trtbench.serving.server.log_facts import LogFacts, log_facts
 REPOSITORY = "model_repository"
 
 
-def rendered(scenario: Scenario, deployment: Deployment, engine: Engine) -> RenderedRepository:
-    repository = render(engine, deployment, scenario.workload)
-    if not scenario.hot_reload:
-        return repository
-    check_reloads(repository, engine.provider)
-    return reloadable(repository, scenario.hot_reload)
-
-
 @contextmanager
 def deployed(
-    scenario: Scenario,
+    resolved: ResolvedScenario,
     name: str,
     engine: Engine,
-    preflight: Preflight,
+    repository: RenderedRepository,
     directory: DeploymentDirectory,
     log: RunLog,
     ports: tuple[int, int, int] = (0, 0, 0),
@@ -46,17 +35,16 @@ def deployed(
 
     `ports` are the first server's; a port of 0 is chosen free.
     """
-    deployment = scenario.deployments[name]
-    repository = rendered(scenario, deployment, engine)
+    deployment, installation = resolved.scenario.deployments[name], resolved.installation
     root = repository.write(directory.path / REPOSITORY)
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show("server_starting", directory.name)
-    flags = (*repository.server_flags, *cache_flags(deployment.response_cache, preflight.installation))
-    gpus = [preflight.devices[gpu] for gpu in deployment.replicas.gpus]
-    with Fleet(preflight.installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
+    flags = (*repository.server_flags, *cache_flags(deployment.response_cache, installation))
+    gpus = [resolved.devices[gpu] for gpu in deployment.replicas.gpus]
+    with Fleet(installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
-        facts["traits"] = preflight.provider.traits.as_json()
+        facts["traits"] = resolved.provider.traits.as_json()
         directory.write_json("deployment.json", facts)
         for server in fleet.servers:
             log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))

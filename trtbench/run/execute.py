@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,33 +13,24 @@ from typing import Any
 
 from trtbench.client.kserve.target import TargetError, inspect_target
 from trtbench.engine.build import DEFAULT_OUTPUT
-from trtbench.engine.spec import Engine
 from trtbench.experiments.context_limit.run import search_limit
 from trtbench.experiments.grid.search import Search
 from trtbench.experiments.hot_reload.run import Reloader
 from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
 from trtbench.load.progress import LoadProgress
-from trtbench.plan.draw import draw_plan
-from trtbench.plan.plan import Plan
-from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource
-from trtbench.run.deploy import REPOSITORY, deployed, rendered
+from trtbench.run.deploy import REPOSITORY, deployed
 from trtbench.run.encoder_padding import padded
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, RunLog, resume_run, start_run
-from trtbench.run.resolve.engines import build, specs_of
-from trtbench.run.resolve.preflight import Preflight, check_run
-from trtbench.run.resolve.provider_fit import fitted
+from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
-from trtbench.run.text_plan import check_text, counting, in_text
+from trtbench.run.text_plan import counting
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.scenario.deployment.build_options import Dtype
-from trtbench.scenario.deployment.rounds import run_order
-from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import LiveRepository
 from trtbench.serving.repository.model_control import CONTROLS
-from trtbench.serving.repository.renderers import takes_text
 from trtbench.serving.server.server import ServerError, TritonServer
 from trtbench.system.interrupts import Terminated
 from trtbench.telemetry.sources import SampledServer
@@ -62,60 +53,24 @@ def serve_and_bench(
     UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
     struck, the run goes on with the next, and the directory stays readable.
     """
-    scenario = fitted(scenario)
-    prepared = _prepare(scenario, runs, engines, listener)
-    log = start_run(runs, scenario, command, listener)
-    prepared.tell_plans(log)
+    prepared = prepare(scenario, runs, engines, listener)
+    log = start_run(runs, prepared.scenario, command, listener)
+    prepared.log_plans(log)
     return _run(prepared, frozenset(), log, progress)
 
 
 def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT) -> RunOutcome:
     """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
     unfinished = open_unfinished(path)
-    prepared = _prepare(unfinished.scenario, path, engines, listener)
+    prepared = prepare(unfinished.scenario, path, engines, listener)
     unfinished.check(prepared.engines, list(prepared.drawn))
     log = resume_run(unfinished.run, command, listener)
     unfinished.set_aside(log)
-    prepared.tell_plans(log)
+    prepared.log_plans(log)
     return _run(prepared, unfinished.done, log, progress)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """All that was made ready before the run directory was written to."""
-
-    scenario: Scenario
-    preflight: Preflight
-    engines: Mapping[str, Engine]  # by deployment directory
-    prompts: PromptSource
-    plans: Mapping[str, Plan]  # by deployment
-
-    @property
-    def drawn(self) -> dict[str, Plan]:
-        """Each plan once, by its hash."""
-        return {plan.sha256: plan for plan in self.plans.values()}
-
-    def tell_plans(self, log: RunLog) -> None:
-        for plan in self.drawn.values():
-            log.event("plan_drawn", **plan.facts())
-
-
-def _prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> _Prepared:
-    preflight = check_run(scenario, runs, engines)
-    texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, preflight.provider.name)]
-    if texts:  # which release serves it, and so whether it counts tokens, is not known yet
-        check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = build(specs_of(scenario, preflight.provider), engines, listener)
-    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
-    for dtype, name in _order(scenario):  # what does not go together is told before anything is served
-        rendered(scenario, scenario.deployments[name], built[f"{name}-{dtype}"]).launch.check()
-    plans = _draw_plans(scenario, prompts)
-    if texts:  # those that take ids have the same prompts
-        plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
-    return _Prepared(scenario, preflight, built, prompts, plans)
-
-
-def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
+def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
     """Every deployment but those `done`, in the order of the scenario; of a search those that it wants."""
     scenario = prepared.scenario
     search = Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
@@ -123,7 +78,7 @@ def _run(prepared: _Prepared, done: Collection[str], log: RunLog, progress: Load
     lost: list[str] = []
     try:
         with held_gpus(scenario, log) as before_stage_of:
-            for dtype, name in _order(scenario):
+            for dtype, name in prepared.order:
                 directory = f"{name}-{dtype}"
                 if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
                     continue
@@ -168,29 +123,16 @@ def restore_left_gpus(tell: Callable[[str, dict[str, Any]], None]) -> list[Journ
     return restore_left(tell) if describe() else []
 
 
-def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
-    """By deployment; those with the same load share one."""
-    drawn: dict[tuple[Stage, ...], Plan] = {}
-    for name in scenario.deployments:
-        load = scenario.load_of(name)
-        if load not in drawn:
-            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts)
-    return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}
-
-
-def _order(scenario: Scenario) -> Iterator[tuple[Dtype, str]]:
-    return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
-
-
 def _run_deployment(
-    prepared: _Prepared, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
+    prepared: PreparedRun, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
     scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[f"{name}-{dtype}"]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
+    repository = prepared.repositories[directory.name]
     log.event("deployment_started", directory.name, dtype=engine.dtype)
     try:
-        with deployed(scenario, name, engine, prepared.preflight, directory, log) as fleet:
+        with deployed(prepared.resolved, name, engine, repository, directory, log) as fleet:
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
             target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
@@ -206,7 +148,7 @@ def _run_deployment(
                 balancer_pid=fleet.balancer.pid if fleet.balancer else None,
                 death=fleet.death,
                 revise=counting(target, prepared.prompts),
-                reloader=_reloader(scenario, name, engine, prepared.engines, fleet.servers[0], directory),
+                reloader=_reloader(prepared, name, fleet.servers[0], directory),
             )
             pad = target.encoder.pad_tokens or None if target.encoder else None
             directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts(), "padded_to_tokens": pad})
@@ -226,14 +168,10 @@ def _run_deployment(
     return ended, signum
 
 
-def _reloader(
-    scenario: Scenario, name: str, engine: Engine, engines: Mapping[str, Engine], server: TritonServer, directory: DeploymentDirectory
-) -> Reloader | None:
-    if not scenario.hot_reload:
+def _reloader(prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Reloader | None:
+    asked = prepared.scenario.hot_reload
+    if not asked:
         return None
-    deployment = scenario.deployments[name]
-    dtypes = scenario.hot_reload.engines
-    configs: dict[str, str] = {dtype: rendered(scenario, deployment, engines[f"{name}-{dtype}"]).config for dtype in dtypes}
-    repository = LiveRepository(directory.path / REPOSITORY, rendered(scenario, deployment, engine))
-    control = CONTROLS[scenario.hot_reload.control](server.endpoints.http)
-    return Reloader(scenario.hot_reload, control, repository, configs)
+    configs: dict[str, str] = {dtype: prepared.repositories[f"{name}-{dtype}"].config for dtype in asked.engines}
+    repository = LiveRepository(directory.path / REPOSITORY, prepared.repositories[directory.name])
+    return Reloader(asked, CONTROLS[asked.control](server.endpoints.http), repository, configs)

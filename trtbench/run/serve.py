@@ -10,9 +10,9 @@ from trtbench.errors import UserError
 from trtbench.run.deploy import deployed
 from trtbench.run.execute import held_gpus
 from trtbench.run.log import Listener, start_run
-from trtbench.run.resolve.engines import build, specs_of
-from trtbench.run.resolve.preflight import check_run
-from trtbench.run.resolve.provider_fit import fitted
+from trtbench.run.prepare import check_machine, render_all
+from trtbench.run.resolve.engines import build
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.server import ServerError, check_ports_free
 from trtbench.system.clock import sleep_s
@@ -24,17 +24,19 @@ _Name = TypeVar("_Name", bound=str)
 
 def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
     """Returns never: ends by KeyboardInterrupt, or by ServerError when the server ends by itself. A port of 0 is chosen free."""
-    scenario = fitted(scenario)
+    resolved = resolve(scenario)
+    scenario = resolved.scenario
     engine_dtype = _choose("--engine", dtype, scenario.engines)
     name = _choose("--deployment", deployment, tuple(scenario.deployments))
     check_ports_free(ports)
-    preflight = check_run(scenario, DEFAULT_OUTPUT)
+    check_machine(resolved, DEFAULT_OUTPUT)
     served = f"{name}-{engine_dtype}"
-    engine = build({served: specs_of(scenario, preflight.provider)[served]}, DEFAULT_OUTPUT, listener)[served]
+    engines = build({served: resolved.specs[served]}, resolved.provider, DEFAULT_OUTPUT, listener)
+    repository = render_all(resolved, engines)[served]
     with temporary_directory() as runs:
         log = start_run(Path(runs), scenario, [], listener)
         directory = log.run.deployment(served)
-        with held_gpus(scenario, log), deployed(scenario, name, engine, preflight, directory, log, ports) as fleet:
+        with held_gpus(scenario, log), deployed(resolved, name, engines[served], repository, directory, log, ports) as fleet:
             model = directory.read_json("deployment.json")["model_name"]
             if fleet.balancer:
                 print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")

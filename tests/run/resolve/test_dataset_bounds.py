@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from trtbench.run.resolve.dataset_bounds import bounded
-from trtbench.run.resolve.preflight import check_scenario
-from trtbench.run.resolve.provider_fit import fitted
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Range
@@ -55,8 +54,7 @@ def test_a_prefix_takes_its_share_of_the_positions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workload", [{}, {"mix": {"a": {}, "b": {"dataset": None}}}])
 def test_a_dataset_of_any_length_passes_the_checks_before_a_build(tmp_path: Path, workload: dict[str, Any]) -> None:
     asked = scenario(tmp_path / "d", [{"prompt": "x" * 500}, {"prompt": "x" * 50_000}], workload=workload)
-    found = fitted(asked)
-    check_scenario(found)
+    found = resolve(asked).scenario
     assert parse_scenario(found.model_dump(mode="json"), "again") == found
 
 

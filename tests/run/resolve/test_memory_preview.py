@@ -32,7 +32,6 @@ def node(monkeypatch: pytest.MonkeyPatch) -> list[CudaGpu]:
     monkeypatch.setattr(memory_preview, "visible_gpus", lambda: tuple(gpus))
     monkeypatch.setattr(memory_preview, "parameter_count", lambda path: PARAMETERS)
     monkeypatch.setattr(memory_preview, "memory_bounds", lambda: (SimpleNamespace(available_bytes=40 * GIB),))
-    monkeypatch.setattr(memory_preview, "named_devices", lambda scenario: ({0: UUIDS[0], 1: UUIDS[1]}, ""))
     return gpus
 
 
@@ -40,7 +39,7 @@ def needs(provider: str = "tensorrt_llm", deployment: dict[str, Any] | None = No
     keys = {"name": "m", "model": "/m", "provider": provider, "engines": ["fp16"], "load": [{"concurrency": 1, "requests": 1}]}
     scenario = parse_scenario(keys | {"deployments": {"default": deployment or {}}} | more, "m")
     budget = KvBudget(scenario.deployments["default"].kv_cache.blocks, 32, "fp16", KIB_A_TOKEN * 1024, 10)
-    return [*serving_needs(scenario, adopted or PROVIDERS[provider], LLAMA, {"default": budget})]
+    return [*serving_needs(scenario, adopted or PROVIDERS[provider], LLAMA, {"default": budget}, {0: UUIDS[0], 1: UUIDS[1]})]
 
 
 def test_a_share_of_what_is_free() -> None:

@@ -11,9 +11,10 @@ from tests.support.engine_directory import write_engine
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.errors import UserError
-from trtbench.run.resolve import preflight
-from trtbench.run.resolve.preflight import check_levels, check_open_files, check_run, check_scenario, check_writable
-from trtbench.run.resolve.provider_fit import fitted
+from trtbench.run.prepare import check_machine
+from trtbench.run.resolve import resolved
+from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -33,10 +34,10 @@ def scenario(**more: Any) -> Scenario:
 
 
 def test_what_a_run_will_use() -> None:
-    provider, facts, budgets = check_scenario(scenario(deployments={"a": {}, "b": {"kv_cache": {"blocks": 9}}}))
-    assert (provider.name, facts.max_positions) == ("openvino", 8192)
-    assert budgets["b"].blocks == 9
-    assert budgets["a"].blocks == 5 * 32
+    found = resolve(scenario(deployments={"a": {}, "b": {"kv_cache": {"blocks": 9}}}))
+    assert (found.provider.name, found.facts.max_positions) == ("openvino", 8192)
+    assert found.budgets["b"].blocks == 9
+    assert found.budgets["a"].blocks == 5 * 32
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_what_a_run_will_use() -> None:
 )
 def test_what_cannot_be_run_is_said_before_anything_is_spent(more: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error) as caught:
-        check_scenario(scenario(**more))
+        resolve(scenario(**more))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -69,7 +70,7 @@ def test_what_cannot_be_run_is_said_before_anything_is_spent(more: dict[str, Any
 )
 def test_a_level_that_cannot_be_reached_is_refused(stage: dict[str, Any], says: str) -> None:
     with pytest.raises(ScenarioError, match=says):
-        check_scenario(scenario(load=[{"concurrency": 1, "requests": 1}, stage]))
+        resolve(scenario(load=[{"concurrency": 1, "requests": 1}, stage]))
 
 
 @pytest.mark.parametrize(
@@ -109,10 +110,10 @@ def tensorrt_llm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], deployment: dict[str, Any], says: str) -> None:
     more = {"provider": "tensorrt_llm", "build": build, "deployments": {"default": deployment}}
     with pytest.raises(ScenarioError) as caught:
-        check_scenario(scenario(**more))
+        resolve(scenario(**more))
     assert says in str(caught.value)
     more["deployments"] = {"default": {"scheduler": {"chunked_prefill": False}}}
-    check_scenario(scenario(**more))
+    resolve(scenario(**more))
 
 
 @pytest.mark.usefixtures("tensorrt_llm")
@@ -161,7 +162,7 @@ def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], 
 def test_what_an_engine_cannot_is_said_before_its_build(more: dict[str, Any], deployment: dict[str, Any], says: str) -> None:
     asked = scenario(**{"provider": "tensorrt_llm", "deployments": {"a": deployment}} | more)
     with pytest.raises(ScenarioError) as caught:
-        check_scenario(asked)
+        resolve(asked)
     assert says in str(caught.value)
 
 
@@ -169,23 +170,23 @@ def test_what_an_engine_cannot_is_said_before_its_build(more: dict[str, Any], de
 def test_what_an_engine_can_is_let_through() -> None:
     bounded = {"kv_cache": {"blocks": 64}}
     ours: dict[str, Any] = {"provider": "tensorrt_llm", "engines": ["fp16"]}
-    check_scenario(scenario(**ours, deployments={"a": bounded | {"replicas": {"servers": 2}}}))
-    check_scenario(scenario(**ours, deployments={"a": bounded}, hot_reload=RELOAD, load=OPEN_LOOP, gpu=EXCLUSIVE))
-    check_scenario(scenario(**ours | {"engines": ["fp8", "bf16", "int8"]}, deployments={"a": {"kv_cache": {"dtype": "auto"}}}))
+    resolve(scenario(**ours, deployments={"a": bounded | {"replicas": {"servers": 2}}}))
+    resolve(scenario(**ours, deployments={"a": bounded}, hot_reload=RELOAD, load=OPEN_LOOP, gpu=EXCLUSIVE))
+    resolve(scenario(**ours | {"engines": ["fp8", "bf16", "int8"]}, deployments={"a": {"kv_cache": {"dtype": "auto"}}}))
 
 
 def test_an_encoders_plan_is_not_reloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROVIDERS["tensorrt"], "unavailable", lambda: None)
     monkeypatch.setattr(PROVIDERS["tensorrt"], "refusal", lambda spec: None)
-    asked = fitted(load_scenario(packaged_data.SCENARIOS / "hot-reload-encoder.yaml", ["provider=tensorrt"]))
+    asked = load_scenario(packaged_data.SCENARIOS / "hot-reload-encoder.yaml", ["provider=tensorrt"])
     with pytest.raises(ScenarioError, match="a TensorRT plan is not reloaded here; use provider openvino"):
-        check_scenario(asked)
+        resolve(asked)
 
 
 def test_an_engine_that_a_reload_changes_to_is_checked_before_any_is_built() -> None:
     reload = {"reloads": [{"kind": "new_version", "to": "fp8"}]}
     with pytest.raises(EngineError, match="OpenVINO engines are fp16 or int8, not fp8"):
-        check_scenario(scenario(hot_reload=reload, load=OPEN_LOOP))
+        resolve(scenario(hot_reload=reload, load=OPEN_LOOP))
 
 
 def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
@@ -193,18 +194,18 @@ def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
     engine = write_engine(tmp_path / "e", kv_block_tokens=64, paged_context_fmha=False, model=facts)
     more = {"provider": "auto", "build": {"engine_dir": str(engine)}}
     with pytest.raises(ScenarioError, match=r"chunked_prefill is true, but not to be had under the engine in .*/e, built without paged"):
-        check_scenario(scenario(**more))
-    _, _, budgets = check_scenario(scenario(**more, deployments={"a": {"scheduler": {"chunked_prefill": False}}}))
-    assert budgets["a"].block_tokens == 64
+        resolve(scenario(**more))
+    found = resolve(scenario(**more, deployments={"a": {"scheduler": {"chunked_prefill": False}}}))
+    assert found.budgets["a"].block_tokens == 64
 
 
 def test_no_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def absent() -> None:
         raise InstallationError("no tritonserver")
 
-    monkeypatch.setattr(preflight, "find_tritonserver", absent)
+    monkeypatch.setattr(resolved, "find_tritonserver", absent)
     with pytest.raises(InstallationError):
-        check_run(scenario(), tmp_path / "runs")
+        check_machine(resolve(scenario()), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -233,11 +234,11 @@ def test_traces_are_read_before_anything_is_spent(tmp_path: Path) -> None:
         '{"timestamp": 0, "input_length": 9, "output_length": 9}\n{"timestamp": 5, "input_length": 8000, "output_length": 193}\n'
     )
     trace = {"mode": "trace", "trace": str(path)}
-    check_scenario(scenario(load=[trace | {"requests": 1}]))
+    resolve(scenario(load=[trace | {"requests": 1}]))
     with pytest.raises(ScenarioError, match=r"stage trace-x1 replays a request of 8193 tokens from .*, the model has 8192 positions"):
-        check_scenario(scenario(load=[trace]))
+        resolve(scenario(load=[trace]))
     with pytest.raises(UserError, match=r"none\.jsonl cannot be read"):
-        check_scenario(scenario(load=[trace | {"trace": "none.jsonl"}]))
+        resolve(scenario(load=[trace | {"trace": "none.jsonl"}]))
 
 
 def test_more_users_than_a_worker_may_open_connections_for(monkeypatch: pytest.MonkeyPatch) -> None:

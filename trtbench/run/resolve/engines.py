@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,18 +40,13 @@ def specs_of(scenario: Scenario, provider: EngineProvider) -> dict[str, EngineSp
     return {f"{name}-{dtype}": spec_of(scenario, provider, one, dtype) for dtype in scenario.dtypes for name, one in deployments}
 
 
-def distinct(specs: Iterable[EngineSpec]) -> list[EngineSpec]:
-    """Each once, in order."""
-    return list({spec.model_dump_json(): spec for spec in specs}.values())
-
-
-def build(specs: Mapping[str, EngineSpec], engines: Path, listener: Listener) -> dict[str, Engine]:
-    """The engine of each spec, from the cache or newly built, equal ones once; tells the listener of each step.
+def build(specs: Mapping[str, EngineSpec], provider: EngineProvider, engines: Path, listener: Listener) -> dict[str, Engine]:
+    """The engine of each checked spec, from the cache or newly built, equal ones once; the listener receives each step.
 
     What any of them lacks is an EngineError before the first is built.
     """
     logs = {spec.model_dump_json(): (spec, _log(spec.dtype, listener)) for spec in specs.values()}
-    planned = {key: plan_engine(spec, engines, log) for key, (spec, log) in logs.items()}
+    planned = {key: plan_engine(spec, provider, engines, log) for key, (spec, log) in logs.items()}
     found = {}
     for key, one in planned.items():
         log = logs[key][1]

@@ -16,7 +16,7 @@ from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.build_plan import engine_bytes, estimate
-from trtbench.run.resolve.devices import Devices, named_devices
+from trtbench.run.resolve.devices import Devices
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
@@ -49,8 +49,8 @@ class MemoryNeed:
 
 def build_needs(spec: EngineSpec, provider: EngineProvider) -> Iterator[MemoryNeed]:
     """None of a provider that computes nothing on a GPU to build, or builds nothing."""
-    parameters = _parameters(spec.model)
-    if not provider.traits.estimates_build_memory or parameters is None:
+    parameters = _parameters(spec.model) if provider.traits.estimates_build_memory else None
+    if parameters is None:
         return
     need, free = estimate(parameters, spec.dtype, spec.build), [gpu.free_bytes for gpu in visible_gpus()]
     weights = engine_bytes(parameters, spec.dtype)
@@ -61,11 +61,12 @@ def build_needs(spec: EngineSpec, provider: EngineProvider) -> Iterator[MemoryNe
         yield MemoryNeed(f"calibrate {spec.dtype}, all GPUs", None, None, None, need.calibration_bytes, sum(free) if free else None)
 
 
-def serving_needs(scenario: Scenario, provider: EngineProvider, facts: ModelFacts, budgets: Mapping[str, KvBudget]) -> Iterator[MemoryNeed]:
+def serving_needs(
+    scenario: Scenario, provider: EngineProvider, facts: ModelFacts, budgets: Mapping[str, KvBudget], devices: Devices
+) -> Iterator[MemoryNeed]:
     """Of each deployment on each engine; none of the CPU engine, whose KV cache is its whole bound."""
     if not provider.traits.uses_gpus:
         return
-    devices, _ = named_devices(scenario)
     for name, budget in budgets.items():
         for dtype in scenario.engines:
             yield _served(f"serve {name}-{dtype}", scenario, scenario.deployments[name], dtype, provider, facts, budget, devices)

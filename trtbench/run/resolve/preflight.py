@@ -6,13 +6,10 @@ import math
 import resource
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from trtbench.client.transport.pool import SPARE_FILES, streams_per_connection
-from trtbench.engine.build import check_spec
-from trtbench.engine.checkpoint import model_facts
-from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.spec import EngineProvider, ModelFacts
 from trtbench.engine.tensorrt.provider import PlanLimits
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.refusals import no_paged_context
@@ -21,7 +18,7 @@ from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
 from trtbench.run.resolve.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
-from trtbench.run.resolve.devices import Devices, check_devices, named_devices
+from trtbench.run.resolve.devices import Devices, check_devices
 from trtbench.run.resolve.engines import spec_of
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
@@ -31,34 +28,17 @@ from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget, check_inputs
-from trtbench.serving.repository.renderers import RENDERERS, check_reloaded_family, kv_budget
+from trtbench.serving.repository.renderers import check_reloaded_family, kv_budget
 from trtbench.serving.repository.tensorrt import check_profile
 from trtbench.serving.repository.tensorrt_llm.repository import check_build
-from trtbench.serving.server.balancer import find_balancer
-from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
-from trtbench.serving.server.launch import cache_flags
 from trtbench.system.memory import memory_bounds
 from trtbench.tasks.registry import TASKS
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What a run will use. `budgets`: the KV cache of each deployment by name; none of an encoder."""
-
-    provider: EngineProvider
-    installation: TritonInstallation
-    facts: ModelFacts
-    budgets: dict[str, KvBudget]
-    devices: Devices
-
-
-def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict[str, KvBudget]]:
-    """The scenario against its model and this machine's providers; UserError when it cannot be run."""
-    for dtype in scenario.dtypes:
-        provider = check_spec(EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build))
-    facts = model_facts(scenario.model)
+def check_scenario(scenario: Scenario, facts: ModelFacts) -> None:
+    """ScenarioError when the load cannot be sent to this model by a client on this machine."""
     if facts.task != scenario.task:
         raise ScenarioError(
             f"task: {scenario.task}, but model {scenario.model} is {TASKS[facts.task].model}: "
@@ -77,11 +57,17 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts)
+
+
+def check_deployments(
+    scenario: Scenario, provider: EngineProvider, facts: ModelFacts, devices: Devices, no_gpu: str
+) -> dict[str, KvBudget]:
+    """The KV budget of each deployment, none of an encoder; ScenarioError when the provider cannot serve one on this machine."""
     if not TASKS[facts.task].has_kv_cache:
         check_inputs(facts, scenario.workload)
         if provider.traits.built_for_shapes:
-            _check_encoders(scenario, provider, facts)
-        return provider, facts, {}
+            _check_encoders(scenario, provider, facts, devices, no_gpu)
+        return {}
     if provider.traits.needs_paged_context:
         _check_paged_context(scenario, provider)
     ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
@@ -89,7 +75,7 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
         raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
     block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
     machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
-    budgets, (devices, no_gpu) = {}, named_devices(scenario)
+    budgets = {}
     for name, deployment in scenario.deployments.items():
         try:
             budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
@@ -99,15 +85,14 @@ def check_scenario(scenario: Scenario) -> tuple[EngineProvider, ModelFacts, dict
                 check_devices(deployment, ranks, devices)
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}: {error}") from error
-    return provider, facts, budgets
+    return budgets
 
 
-def _check_encoders(scenario: Scenario, provider: EngineProvider, facts: ModelFacts) -> None:
+def _check_encoders(scenario: Scenario, provider: EngineProvider, facts: ModelFacts, devices: Devices, no_gpu: str) -> None:
     """Each deployment against the plan that will be built, and the GPUs that it asks for."""
     if scenario.hot_reload:
         raise ScenarioError("hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder")
     limits = PlanLimits.foreseen(scenario.build, facts)
-    devices, no_gpu = named_devices(scenario)
     for name, deployment in scenario.deployments.items():
         try:
             check_profile(limits.max_batch_size, limits.max_input_len, deployment, scenario.workload)
@@ -150,34 +135,6 @@ def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
             f"load: stage {stage.label} replays a request of {longest} tokens from {path}, the model has {facts.max_positions} positions: "
             "filter the trace, or choose a model that reads more"
         )
-
-
-def check_run(scenario: Scenario, *directories: Path) -> Preflight:
-    """All of `check_scenario`, a Triton to serve with, and directories that can be written to, with room."""
-    check_open_files(scenario)
-    if scenario.gpu:
-        _check_gpus(scenario.gpu)
-    provider, facts, budgets = check_scenario(scenario)
-    for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
-        find_balancer(balancer)
-    installation = find_tritonserver()
-    for name, deployment in scenario.deployments.items():
-        try:
-            cache_flags(deployment.response_cache, installation)
-        except ScenarioError as error:
-            raise ScenarioError(f"deployments.{name}.{error}") from error
-    for deployment in scenario.deployments.values():
-        RENDERERS[provider.name].check_installed(deployment)
-    for directory in directories:
-        check_writable(directory)
-    check_plan_fits(scenario, directories[0])
-    return Preflight(provider, installation, facts, budgets, named_devices(scenario)[0])
-
-
-def _check_gpus(asked: GpuControl) -> None:
-    from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
-
-    check_gpus(asked)
 
 
 def check_levels(scenario: Scenario) -> None:
@@ -230,3 +187,10 @@ def check_writable(directory: Path) -> None:
     free_bytes = shutil.disk_usage(directory).free
     if free_bytes < MIN_FREE_BYTES:
         raise ScenarioError(f"{directory} has {free_bytes >> 20} MiB free, a run needs {MIN_FREE_BYTES >> 20}: free some or choose another")
+
+
+def check_gpu_control(asked: GpuControl) -> None:
+    """UserError when the GPUs cannot be held as asked."""
+    from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
+
+    check_gpus(asked)

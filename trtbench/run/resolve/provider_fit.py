@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from trtbench.engine.build import check_spec
-from trtbench.engine.spec import EngineProvider, EngineSpec
+from trtbench.engine.spec import EngineProvider
 from trtbench.run.resolve.dataset_bounds import bounded
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.parts.part import ScenarioError
@@ -20,13 +19,11 @@ _BUILT_IN = {"max_sequences": "max_batch_size", "max_tokens_per_step": "max_num_
 """Axes of a grid, and the build options that set the same limit."""
 
 
-def fitted(scenario: Scenario) -> Scenario:
+def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
     """The same scenario where there is nothing to settle. Fitting again changes nothing.
 
-    UserError where no provider can run it, where none of its axes means anything to the provider, or where `build` fixes one.
+    UserError where none of its axes means anything to the provider, or where `build` fixes one.
     """
-    spec = EngineSpec(model=scenario.model, dtype=scenario.engines[0], provider=scenario.provider, build=scenario.build)
-    provider = check_spec(spec)
     left_out = dict(_left_out(scenario, provider))
     every = [*scenario.deployments.values(), *([scenario.rounds.base] if scenario.rounds and scenario.rounds.base else [])]
     if not left_out and not any(deployment.cpu for deployment in every):

@@ -1,0 +1,118 @@
+"""All that a run needs before its directory is made: the resolved scenario, its engines, their repositories, its plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtbench.engine.spec import Engine
+from trtbench.plan.draw import draw_plan
+from trtbench.plan.plan import Plan
+from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource
+from trtbench.run.log import Listener, RunLog
+from trtbench.run.resolve.engines import build
+from trtbench.run.resolve.preflight import check_gpu_control, check_open_files, check_plan_fits, check_writable
+from trtbench.run.resolve.resolved import ResolvedScenario, resolve
+from trtbench.run.text_plan import check_text, in_text
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.rounds import run_order
+from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.live_repository import reloadable
+from trtbench.serving.repository.model_repository import RenderedRepository
+from trtbench.serving.repository.renderers import RENDERERS, check_reloads, render, takes_text
+from trtbench.serving.server.balancer import find_balancer
+from trtbench.serving.server.launch import cache_flags
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """`engines` and `repositories`: by deployment directory, of every engine that is served or reloaded. `plans`: by deployment."""
+
+    resolved: ResolvedScenario
+    engines: Mapping[str, Engine]
+    repositories: Mapping[str, RenderedRepository]
+    prompts: PromptSource
+    plans: Mapping[str, Plan]
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.resolved.scenario
+
+    @property
+    def drawn(self) -> dict[str, Plan]:
+        """Each plan once, by its hash."""
+        return {plan.sha256: plan for plan in self.plans.values()}
+
+    @property
+    def order(self) -> Iterator[tuple[Dtype, str]]:
+        """(engine, deployment) in the order served."""
+        scenario = self.scenario
+        return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
+
+    def log_plans(self, log: RunLog) -> None:
+        for plan in self.drawn.values():
+            log.event("plan_drawn", **plan.facts())
+
+
+def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> PreparedRun:
+    """Check, build, render and draw. UserError, and no server started, for what cannot be run."""
+    resolved = resolve(scenario)
+    check_machine(resolved, runs, engines)
+    scenario, provider = resolved.scenario, resolved.provider
+    texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, provider.name)]
+    if texts:  # which release serves it, and so whether it counts tokens, is not known yet
+        check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
+    built = build(resolved.specs, provider, engines, listener)
+    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
+    repositories = render_all(resolved, built)
+    plans = _draw_plans(scenario, prompts)
+    if texts:  # those that take ids have the same prompts
+        plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
+    return PreparedRun(resolved, built, repositories, prompts, plans)
+
+
+def check_machine(resolved: ResolvedScenario, *directories: Path) -> None:
+    """UserError without a Triton to serve with, a balancer, idle GPUs to hold, enough open files, or directories with room."""
+    scenario = resolved.scenario
+    check_open_files(scenario)
+    if scenario.gpu:
+        check_gpu_control(scenario.gpu)
+    for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
+        find_balancer(balancer)
+    for name, deployment in scenario.deployments.items():
+        try:
+            cache_flags(deployment.response_cache, resolved.installation)
+        except ScenarioError as error:
+            raise ScenarioError(f"deployments.{name}.{error}") from error
+        RENDERERS[resolved.provider.name].check_installed(deployment)
+    for directory in directories:
+        check_writable(directory)
+    check_plan_fits(scenario, directories[0])
+
+
+def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dict[str, RenderedRepository]:
+    """The repository of each engine, by deployment directory; UserError, before anything is served, for two that do not go together."""
+    scenario = resolved.scenario
+    names = {f"{name}-{dtype}": name for name in scenario.deployments for dtype in scenario.dtypes}
+    found = {}
+    for directory, engine in engines.items():
+        repository = render(engine, scenario.deployments[names[directory]], scenario.workload)
+        if scenario.hot_reload:
+            check_reloads(repository, engine.provider)
+            repository = reloadable(repository, scenario.hot_reload)
+        repository.launch.check()
+        found[directory] = repository
+    return found
+
+
+def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
+    """By deployment; those with the same load share one."""
+    drawn: dict[tuple[Stage, ...], Plan] = {}
+    for name in scenario.deployments:
+        load = scenario.load_of(name)
+        if load not in drawn:
+            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts)
+    return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}

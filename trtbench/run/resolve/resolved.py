@@ -1,0 +1,70 @@
+"""ResolvedScenario: a scenario that this machine can run, and what the checks found out about it. Each check is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from trtbench.engine.build import check_spec, provider_of
+from trtbench.engine.checkpoint import model_facts
+from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.run.resolve.devices import Devices, named_devices
+from trtbench.run.resolve.engines import specs_of
+from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
+from trtbench.run.resolve.preflight import check_deployments, check_scenario
+from trtbench.run.resolve.preview import Preview, preview
+from trtbench.run.resolve.provider_fit import fitted
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.model_repository import KvBudget
+from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
+
+
+@dataclass(frozen=True)
+class ResolvedScenario:
+    """`scenario`: with what the provider decides filled in. `specs`: by deployment directory, of every engine that is served or reloaded.
+
+    `budgets`: the KV cache of each deployment by name; none of an encoder. What only some callers need is found out on first use.
+    """
+
+    scenario: Scenario
+    provider: EngineProvider
+    facts: ModelFacts
+    specs: Mapping[str, EngineSpec]
+    budgets: Mapping[str, KvBudget]
+    devices: Devices
+
+    @cached_property
+    def installation(self) -> TritonInstallation:
+        """The Triton to serve with; InstallationError without one."""
+        return find_tritonserver()
+
+    @cached_property
+    def distinct_specs(self) -> tuple[EngineSpec, ...]:
+        """Each engine once, in order."""
+        return tuple({spec.model_dump_json(): spec for spec in self.specs.values()}.values())
+
+    @cached_property
+    def preview(self) -> Preview:
+        """Stages, request counts, expected duration and KV feasibility."""
+        return preview(self.scenario, self.budgets)
+
+    @cached_property
+    def memory(self) -> tuple[MemoryNeed, ...]:
+        """Of builds, each once (the limits of an engine do not count in the estimate), then of servers."""
+        builds = dict.fromkeys(need for spec in self.distinct_specs for need in build_needs(spec, self.provider))
+        return (*builds, *serving_needs(self.scenario, self.provider, self.facts, self.budgets, self.devices))
+
+
+def resolve(scenario: Scenario) -> ResolvedScenario:
+    """The scenario against its model and this machine's providers; UserError when it cannot be run."""
+    specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in scenario.dtypes]
+    provider = provider_of(specs[0])
+    for spec in specs:
+        check_spec(spec, provider)
+    facts = model_facts(scenario.model)
+    scenario = fitted(scenario, provider)
+    check_scenario(scenario, facts)
+    devices, no_gpu = named_devices(scenario)
+    budgets = check_deployments(scenario, provider, facts, devices, no_gpu)
+    return ResolvedScenario(scenario, provider, facts, specs_of(scenario, provider), budgets, devices)
