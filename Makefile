@@ -1,7 +1,7 @@
 # `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report test test-unit test-process test-triton test-gpu contracts check release-check clean
+.PHONY: help setup bench report docs test test-unit test-process test-triton test-gpu contracts check release-check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
 SETTINGS ?= 1
@@ -21,6 +21,9 @@ report: setup ## write the report of RUN (the newest in runs/) again
 	@test -n "$(RUN)" || { echo "runs/ has no run: \`make bench\` makes one, or give RUN=DIRECTORY" >&2; exit 2; }
 	.venv/bin/trtbench report $(RUN)
 
+docs: setup ## write the reference pages of docs/ from the code: command line, scenario keys, metrics
+	.venv/bin/python scripts/reference_docs.py
+
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
 	$(PYTEST) -m "not gpu"
 
@@ -39,12 +42,13 @@ test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its
 contracts: ## in a container with TensorRT-LLM: record its API anew, print what differs from tests/contracts
 	python3 scripts/record_contract.py
 
-check: setup ## ruff and mypy; spelling and words; shellcheck and hadolint
+check: setup ## ruff and mypy; spelling and words; generated pages; shellcheck and hadolint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/codespell
 	.venv/bin/python scripts/check_prose.py
+	.venv/bin/python scripts/reference_docs.py --check
 	.venv/bin/shellcheck --severity=warning scripts/*.sh scripts/slurm.sbatch .ci/run
 	.venv/bin/hadolint Dockerfile
 

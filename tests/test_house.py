@@ -61,7 +61,8 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 
 LATE = {
     "__main__": {"cli.main", "system.output"},
-    "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting", "system.leftovers"},
+    "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.command_group": {"system.leftovers"},
     "cli.doctor": {"gpu.nvml"},
     "run.environment": {"gpu.nvml"},
     "run.resolve.devices": {"gpu.nvml"},

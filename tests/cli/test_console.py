@@ -115,7 +115,7 @@ def test_without_a_terminal_there_is_a_line_for_what_is_done(capsys: pytest.Capt
         "default-int8 c1: 6 requests in 3.0 s",
         "Run directory runs/20260101T000000Z-mini",
         "default-int8: is run again, what there was is kept in set-aside/default-int8-1",
-        "fp16, round 2: no more of s1, s2; 2 cells go on",
+        "fp16, round 2: no more of s1, s2; 2 cells continue",
         *FAULT_LINES,
     ]
 
@@ -158,7 +158,7 @@ def test_a_reload_that_loaded_and_yet_failed_says_so(ok: bool, error: str, has: 
     [
         (48, True, "c1: GPUs at 48 \u00b0C after 7 s"),
         (60, False, "c1: GPUs at 60 \u00b0C after 7 s, still warm"),
-        (None, False, "c1: no GPU tells how warm it is, so nothing was waited for"),
+        (None, False, "c1: no GPU reports its temperature, so there was no wait"),
     ],
 )
 def test_how_warm_the_gpus_are_is_said_where_it_is_known(temperature_c: int | None, reached: bool, has: str) -> None:

@@ -117,7 +117,7 @@ def _line(event: Event) -> str:
     if event.kind in ("run_started", "run_resumed"):
         return f"Run directory {data['path']}"
     if event.kind == "race_decided" and data["stopped"]:
-        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells go on"
+        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells continue"
     if event.kind == "attempt_set_aside":
         return f"{event.deployment}: is run again, what there was is kept in {data['to']}"
     if event.kind == "engine_built":
@@ -160,7 +160,7 @@ def gpu_line(kind: str, data: dict[str, Any]) -> str:
         return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
     if kind == "gpu_cooled":
         if data["temperature_c"] is None:
-            return f"{data['stage']}: no GPU tells how warm it is, so nothing was waited for"
+            return f"{data['stage']}: no GPU reports its temperature, so there was no wait"
         warm = "" if data["reached"] else ", still warm"
         return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s{warm}"
     if kind == "gpu_busy":

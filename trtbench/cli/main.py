@@ -1,7 +1,7 @@
 """The command line: parse, call, print, exit code.
 
-docs/exit-codes.md has the exit codes. Our own modules are imported inside the commands, so that `trtbench report` starts fast and
-needs nothing but itself.
+docs/exit-codes.md has the exit codes. trtbench's own modules are imported inside the commands, so that `trtbench report` starts fast and
+imports only what it needs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from typing import Any
 import click
 
 from trtbench import __version__
-from trtbench.cli.flags.translation import TranslatedCommand, value_fault, with_typed_names
+from trtbench.cli.command_group import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
-from trtbench.cli.options import BENCH_EXAMPLES, BUILD_EXAMPLES, RUN_EXAMPLES, bench_options, build_options
-from trtbench.errors import UserError, in_one_line
-from trtbench.system.foreign_text import harmless
+from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
+from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
+from trtbench.errors import UserError
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: it says on the console what our own errors say
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: its log repeats what trtbench's errors state
 
+RUN_EXAMPLES = """\b
+Examples:
+  trtbench serve-and-bench quickstart
+  trtbench serve-and-bench quickstart --set load.0.requests=20 --set engines=[int8]
+"""
 _RUNS = Path("runs")
 _NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
 _NOT_WITH_RESUME |= {"engine_dir": "--engine-dir"}
@@ -30,55 +35,44 @@ _ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(["en", "zh"])
 
 
-class _Group(click.Group):
-    command_class = TranslatedCommand
-    group_class = type
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from trtbench.system.leftovers import sweep  # not for --help, which never comes here
-
-        sweep()
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            print(f"trtbench: {harmless(with_typed_names(str(error), ctx.meta))}", file=sys.stderr)
-            ctx.exit(2)
-        except click.BadParameter as error:
-            print(f"trtbench: {harmless(with_typed_names(value_fault(error), ctx.meta))}", file=sys.stderr)
-            ctx.exit(2)
-        except click.UsageError as error:
-            raise click.UsageError(harmless(error.format_message()), error.ctx) from error
-        except OSError as error:  # of a report that cannot be written, say
-            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group)
+@click.group(cls=CommandGroup)
 @click.version_option(__version__)
 def main() -> None:
-    """Benchmark models served by NVIDIA Triton: from a checkpoint to a report."""
+    """Benchmark models that NVIDIA Triton serves, from a checkpoint to a report."""
 
 
-_set = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key, as load.0.requests=20.")
-_quiet = click.option("--quiet", is_flag=True, help="No progress, only faults and the result.")
-_lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Language of the report and the table.")
-_runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, help="Where run directories go.")
+_set = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Set a key of the scenario, as load.0.requests=20. The option may be repeated.",
+)
+_quiet = click.option("--quiet", is_flag=True, help="Print errors and the result, but no progress.")
+_lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Write the report and the table in this language.")
+_runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, help="Write the run directory into this directory.")
 
 
 @main.command(epilog=BUILD_EXAMPLES)
 @click.argument("spec", type=PlaceName())
-@click.option("--dtype", type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]), help="Precision; default: the spec's, else fp16.")
 @click.option(
-    "--provider", type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]), help="Default: the spec's, else auto."
+    "--dtype",
+    type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]),
+    help="Build in this precision. The default is that of the spec, else fp16.",
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]),
+    help="Build with this provider. The default is that of the spec, else auto.",
 )
 @build_options
-@click.option("--output", type=Place(), help="Cache of built engines; default: engines/built.")
-@click.option("--dry-run", is_flag=True, help="Print the memory that it would take and what is free, and stop.")
+@click.option("--output", type=Place(), help="Keep built engines in this directory. The default is engines/built.")
+@click.option("--dry-run", is_flag=True, help="Print the memory that the build needs and the free memory, and build nothing.")
 @_quiet
 def build(spec: str, dtype: str | None, provider: str | None, output: Path | None, dry_run: bool, quiet: bool, **flags: Any) -> None:
     """Build an engine from SPEC: a YAML file, the name of a shipped spec, a checkpoint directory, or smollm2-135m.
 
-    All flags between --kv-dtype and --engine-dir are keys of the spec's `build:`, and of a scenario's.
+    The options from --kv-dtype to --engine-dir are keys of `build:` in a spec and in a scenario.
     """
     from trtbench.cli.build import build_command
 
@@ -87,11 +81,11 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
 @main.command("serve-and-bench", epilog=RUN_EXAMPLES)
 @click.argument("scenario", type=Place(), required=False)
-@click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Resume an interrupted run.")
+@click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Resume the interrupted run in this directory.")
 @_set
-@click.option("--search", is_flag=True, help="Of a grid: drop cells that cannot win, so that fewer runs find the winner.")
-@click.option("--engine-dir", type=Place(), help="Serve this finished engine: --set build.engine_dir=DIR.")
-@click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
+@click.option("--search", is_flag=True, help="Drop cells of the grid that cannot win, so that fewer runs find the winner.")
+@click.option("--engine-dir", type=Place(), help="Serve the finished engine in this directory, as --set build.engine_dir=DIR does.")
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and run nothing.")
 @_runs
 @_lang
 @_quiet
@@ -108,7 +102,10 @@ def serve_and_bench(
     lang: str,
     quiet: bool,
 ) -> None:
-    """Build, deploy, serve, load, measure and report SCENARIO, a file or the name of a shipped scenario."""
+    """Run SCENARIO: build its engines, serve them, send the load and write the report.
+
+    SCENARIO is a file or the name of a shipped scenario (`trtbench scenarios` lists them).
+    """
     from trtbench.cli.commands import asked_for, resume_command, serve_and_bench_command
     from trtbench.cli.dry_run import dry_run as show
 
@@ -129,11 +126,13 @@ def serve_and_bench(
 @main.command()
 @click.argument("scenario", type=Place())
 @_set
-@click.option("--engine", "dtype", type=Text(), help="Which of the scenario's engines; default: the first.")
-@click.option("--deployment", type=Text(), help="Which of the scenario's deployments; default: the first.")
-@click.option("--grpc-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
-@click.option("--http-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
-@click.option("--metrics-port", type=Whole(0, 65535), default=0, help="Default: a free one.")
+@click.option("--engine", "dtype", type=Text(), help="Serve this engine of the scenario. The default is the first.")
+@click.option("--deployment", type=Text(), help="Serve this deployment of the scenario. The default is the first.")
+@click.option("--grpc-port", type=Whole(0, 65535), default=0, help="Serve gRPC on this port. By default the system chooses a free port.")
+@click.option("--http-port", type=Whole(0, 65535), default=0, help="Serve HTTP on this port. By default the system chooses a free port.")
+@click.option(
+    "--metrics-port", type=Whole(0, 65535), default=0, help="Serve metrics on this port. By default the system chooses a free port."
+)
 @_quiet
 def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, quiet: bool, **ports: int) -> None:
     """Serve one engine of SCENARIO on loopback until Ctrl-C."""
@@ -144,11 +143,11 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 
 @main.command(epilog=BENCH_EXAMPLES)
 @bench_options
-@click.option("--dry-run", is_flag=True, help="Print the load that would be sent, and stop; the server is not asked anything.")
+@click.option("--dry-run", is_flag=True, help="Print the load that would be sent, and send nothing to the server.")
 @_lang
 @_quiet
 def bench(**flags: Any) -> None:
-    """Put a Triton that runs already under load, and report."""
+    """Send load to a Triton server that already runs, and write the report."""
     from trtbench.cli.commands import bench_command
 
     sys.exit(bench_command(**flags))
@@ -157,9 +156,11 @@ def bench(**flags: Any) -> None:
 @main.command()
 @click.argument("run_dir", type=Place())
 @_lang
-@click.option("--format", "formats", type=Text(), default="md,html,json", show_default=True, help="Any of md, html, json.")
+@click.option(
+    "--format", "formats", type=Text(), default="md,html,json", show_default=True, help="Write these formats, any of md, html and json."
+)
 def report(run_dir: Path, lang: str, formats: str) -> None:
-    """Make the report of RUN_DIR again, from its files alone."""
+    """Write the report of RUN_DIR again, from its files alone."""
     from trtbench.cli.reporting import report_run
 
     report_run(run_dir, lang, formats)
@@ -167,14 +168,19 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
 
 @main.command()
 @click.option(
-    "--url", type=Text(), metavar="HOST:PORT", help="gRPC endpoint of a Triton that serves the calibration model; default: one is started."
+    "--url",
+    type=Text(),
+    metavar="HOST:PORT",
+    help="Connect to a Triton server at this gRPC endpoint that serves the calibration model. By default trtbench starts one.",
 )
-@click.option("--streams", type=Text(), help="Streams at once, a row each, as 1,64. Default: 1,64,256,1024; with --quick 1,64.")
-@click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only one.")
-@click.option("--quick", is_flag=True, help="A second a row: about 15 s in all.")
-@click.option("--json", "json_path", type=Place(), help="Write all figures here.")
+@click.option(
+    "--streams", type=Text(), help="Measure a row for each of these numbers of streams. The default is 1,64,256,1024, with --quick 1,64."
+)
+@click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only transport.")
+@click.option("--quick", is_flag=True, help="Measure each row for one second, which takes about 15 s in all.")
+@click.option("--json", "json_path", type=Place(), help="Write all figures to this file.")
 def calibrate(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> None:
-    """How far trtbench's own numbers are from the truth on this machine."""
+    """Measure how far trtbench's figures are from the truth on this machine."""
     from trtbench.cli.calibrate import calibrate_command
 
     sys.exit(calibrate_command(url, streams, transport, quick, json_path))
@@ -182,7 +188,7 @@ def calibrate(url: str | None, streams: str | None, transport: str, quick: bool,
 
 @main.command()
 def scenarios() -> None:
-    """List the scenarios that ship: purpose, duration, requests."""
+    """List the shipped scenarios with purpose, duration and number of requests."""
     from trtbench.cli.commands import scenarios_command
 
     scenarios_command()
@@ -190,7 +196,7 @@ def scenarios() -> None:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON schema of scenario files, for editors."""
+    """Print the JSON schema of scenario files, which editors can use."""
     from trtbench.cli.commands import schema_command
 
     schema_command()
@@ -198,7 +204,7 @@ def schema() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what this machine can do, and the remedy for what it cannot."""
+    """Print what this machine can run, and how to fix what it cannot."""
     from trtbench.cli.commands import doctor_command
 
     sys.exit(doctor_command())
@@ -206,32 +212,42 @@ def doctor() -> None:
 
 @main.group()
 def gpu() -> None:
-    """Look at this machine's NVIDIA GPUs, hold their clocks and limits, put back what a killed run left."""
+    """Show this machine's NVIDIA GPUs, hold their clocks and limits, and restore what a killed run left."""
 
 
 @gpu.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print all values as JSON.")
 def gpu_status(as_json: bool) -> None:
-    """List GPUs and MIG instances: clocks, power, temperature, modes, processes, and what is held."""
+    """List GPUs and MIG instances with clocks, power, temperature, modes, processes and held settings."""
     from trtbench.cli.gpu import status_command
 
     status_command(as_json)
 
 
 @gpu.command("lock")
-@click.option("--device", "devices", multiple=True, type=Text(), metavar="INDEX|UUID", help="Default: every GPU.")
-@click.option("--sm-clock", type=Text(), metavar="MHZ", help="Also base or max.")
-@click.option("--memory-clock", type=Text(), metavar="MHZ", help="Also max.")
-@click.option("--power-limit", type=Real(), metavar="W")
-@click.option("--persistence/--no-persistence", default=None, help="Persistence mode.")
-@click.option("--compute-mode", type=click.Choice(["default", "exclusive_process"]))
-@click.option("--ballast", type=Real(), metavar="GIB", help="Hold so much GPU memory.")
-@click.option("--leave-free", type=Real(), metavar="GIB", help="Hold all GPU memory but so much.")
-@click.option("--cool-down", type=Whole(), metavar="CELSIUS", help="Wait before COMMAND until the GPUs are so cool.")
-@click.option("--allow-busy", is_flag=True, help="Continue although other processes use the GPUs.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=Text(),
+    metavar="INDEX|UUID",
+    help="Hold settings of this GPU. The option may be repeated. The default is every GPU.",
+)
+@click.option("--sm-clock", type=Text(), metavar="MHZ", help="Lock the SM clock; base and max are also possible.")
+@click.option("--memory-clock", type=Text(), metavar="MHZ", help="Lock the memory clock; max is also possible.")
+@click.option("--power-limit", type=Real(), metavar="W", help="Limit the power to this number of watts.")
+@click.option("--persistence/--no-persistence", default=None, help="Switch persistence mode on or off.")
+@click.option("--compute-mode", type=click.Choice(["default", "exclusive_process"]), help="Set the compute mode.")
+@click.option("--ballast", type=Real(), metavar="GIB", help="Allocate this amount of GPU memory.")
+@click.option("--leave-free", type=Real(), metavar="GIB", help="Allocate all GPU memory except this amount.")
+@click.option("--cool-down", type=Whole(), metavar="CELSIUS", help="Before COMMAND, wait until no GPU is above this temperature.")
+@click.option("--allow-busy", is_flag=True, help="Continue even if other processes use the GPUs.")
 @click.argument("command", nargs=-1)
 def gpu_lock(command: tuple[str, ...], **flags: Any) -> None:
-    """Hold settings until Ctrl-C, or while COMMAND runs (`trtbench gpu lock --sm-clock base -- COMMAND ...`), then put them back."""
+    """Hold GPU settings until Ctrl-C, or while COMMAND runs, and then restore them.
+
+    Write COMMAND after two dashes: `trtbench gpu lock --sm-clock base -- COMMAND ...`.
+    """
     from trtbench.cli.gpu import lock_command
 
     sys.exit(lock_command(command, **flags))
@@ -239,7 +255,7 @@ def gpu_lock(command: tuple[str, ...], **flags: Any) -> None:
 
 @gpu.command("restore")
 def gpu_restore() -> None:
-    """Put back what a killed run or lock left behind."""
+    """Restore the GPU settings that a killed run or lock left."""
     from trtbench.cli.gpu import restore_command
 
     sys.exit(restore_command())

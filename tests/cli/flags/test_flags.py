@@ -406,7 +406,10 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--isl", "128:"), "--isl 128:: an empty part is not a whole number"),
         (("--concurrency", "0"), "--concurrency 0: "),
         (("--isl", "12x"), "--isl 12x: not a whole number"),
-        (("--isl", "2000", "--input-file", "d.json"), "--isl 2000 beside --input-file d.json: its prompts have their own lengths; leave"),
+        (
+            ("--isl", "2000", "--input-file", "d.json"),
+            "--isl 2000 conflicts with --input-file d.json: its prompts have their own lengths; leave",
+        ),
         (("--isl-stddev", "5", "--input-file", "t", "--fixed-schedule"), "a trace has its own lengths; leave --isl out"),
         (("--isl", "9:5"), "max (5) is below min (9)"),
         (("--osl", "0"), "--osl 0: "),

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trtbench.cli import build, commands
-from trtbench.cli import main as cli
 from trtbench.cli.flags.foreign import BENCH, BUILD, OF_COMMAND, Foreign
+from trtbench.cli.flags.translation import TranslatedCommand
 from trtbench.cli.flags.values import duration, levels
 from trtbench.cli.main import main
 
@@ -204,6 +204,6 @@ def test_every_command_but_the_groups_translates() -> None:
     def walk(group: click.Group) -> None:
         for command in group.commands.values():
             walk(command) if isinstance(command, click.Group) else None
-            assert isinstance(command, (click.Group, cli.TranslatedCommand))
+            assert isinstance(command, (click.Group, TranslatedCommand))
 
     walk(main)

@@ -100,7 +100,7 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
     if flags["input_file"] is not None and (flags["isl"] != _DEFAULT_ISL or flags["isl_stddev"]):
         what = "a trace has its own lengths" if flags["fixed_schedule"] else "its prompts have their own lengths"
-        raise UserError(f"--isl {flags['isl']} beside --input-file {flags['input_file']}: {what}; leave --isl out")
+        raise UserError(f"--isl {flags['isl']} conflicts with --input-file {flags['input_file']}: {what}; leave --isl out")
     return {
         "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
         "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),

@@ -120,7 +120,7 @@ def _trace(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _check_ramp(flags: Mapping[str, Any], flag: str, over_s: float | None) -> None:
     duration_s = flags["benchmark_duration"]
     if flags["request_count"] is not None and duration_s is None:
-        raise UserError(f"{flag}: a ramp needs --benchmark-duration; --request-count may stand beside it")
+        raise UserError(f"{flag}: a ramp needs --benchmark-duration; --request-count can be added")
     lasts_s = _DEFAULT_DURATION_S if duration_s is None else duration_s
     if over_s is not None and over_s > lasts_s:
         raise UserError(f"{flag} {over_s:g} is longer than --benchmark-duration {lasts_s:g}: lower it, or raise --benchmark-duration")
@@ -133,7 +133,7 @@ def _stage(flags: Mapping[str, Any], level: dict[str, Any]) -> dict[str, Any]:
     users = level.get("concurrency")
     if isinstance(users, int) and requests is not None and requests < users:
         raise UserError(
-            f"--request-count {requests} is fewer than --concurrency {users}, so that so many are never in flight: "
+            f"--request-count {requests} is fewer than --concurrency {users}, so this number is never in flight: "
             f"give at least {users} requests (several for each user show a steady state), or --benchmark-duration instead"
         )
     return level | {"requests": requests, "duration_s": duration_s, "warmup_requests": flags["warmup_request_count"]}

@@ -1,7 +1,7 @@
 """Types of flag values: numbers, lists and paths, whose errors are found before a command begins.
 
-Values as other tools write them are turned into our form. Bounds that a scenario has too stand in its fields; those here are of flags
-that are no key of one.
+Values as other tools write them are converted. The bounds of keys of a scenario are in its fields; the bounds here are of flags
+that are not keys of a scenario.
 """
 
 from __future__ import annotations
