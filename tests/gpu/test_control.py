@@ -45,7 +45,7 @@ def test_ballast_by_what_it_leaves_in_pieces(fake_gpus: FakeGpus) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"FAKE_CUDA_FREE_MIB": "1024"}, "GPU 0 had 1.00 GiB free, 2 GiB are asked"),
+        ({"FAKE_CUDA_FREE_MIB": "1024"}, "GPU 0 had 1.00 GiB free, 2 GiB are requested"),
         ({"FAKE_CUDA_INIT": "100"}, "no memory could be held on GPU 0: cuInit failed (CUresult 100)"),
         ({"FAKE_CUDA_PIECE_MIB": "1"}, "0.00 GiB could be held"),
     ],

@@ -54,7 +54,7 @@ def test_the_highest_sm_clock_is_that_of_the_asked_memory_clock(fake_gpus: FakeG
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"devices": [4]}, "gpu.devices: there is no GPU 4; there are 0 (Fake GPU 0, GPU-00000000"),
+        ({"devices": [4]}, "gpu.devices: there is no GPU 4; the GPUs are 0 (Fake GPU 0, GPU-00000000"),
         ({"devices": [0, UUIDS[0]]}, "by index and by UUID: name it once"),
         (
             {"sm_clock_mhz": 1400},
@@ -63,8 +63,8 @@ def test_the_highest_sm_clock_is_that_of_the_asked_memory_clock(fake_gpus: FakeG
         ({"memory_clock_mhz": 2000}, "the nearest is 1593"),
         ({"power_limit_w": 900}, "gpu.power_limit_w: GPU 0 (Fake GPU 0) takes 200 to 700 W, not 900"),
         ({"devices": [1], "power_limit_w": 300}, "GPU 1 (Fake GPU 1) has no power limit that can be set: leave it out"),
-        ({"memory_ballast_gib": 21}, "gpu.memory_ballast_gib: GPU 0 has 20.0 GiB free, 21 GiB are asked"),
-        ({"memory_leave_free_gib": 21}, "gpu.memory_leave_free_gib: GPU 0 has 20.0 GiB free, 21 GiB are asked"),
+        ({"memory_ballast_gib": 21}, "gpu.memory_ballast_gib: GPU 0 has 20.0 GiB free, 21 GiB are requested"),
+        ({"memory_leave_free_gib": 21}, "gpu.memory_leave_free_gib: GPU 0 has 20.0 GiB free, 21 GiB are requested"),
     ],
 )
 def test_refusals_name_key_value_and_remedy(fake_gpus: FakeGpus, asked: dict[str, Any], said: str) -> None:
@@ -80,7 +80,7 @@ def test_mig_instances_have_memory_but_no_clocks_of_their_own(fake_gpus: FakeGpu
     fake_gpus["g0_mig"] = 1
     assert resolved(fake_gpus, devices=[MIG_UUIDS[1]], memory_ballast_gib=2) == [[MIG_UUIDS[1], {}]]
     said = resolved(fake_gpus, devices=[MIG_UUIDS[1]], power_limit_w=300)
-    assert f"{MIG_UUIDS[1]} is a MIG instance, and clocks, power and modes are of the whole GPU: name GPU 0" in said
+    assert f"{MIG_UUIDS[1]} is a MIG instance, but clocks, power limit and modes apply to the whole GPU: name GPU 0" in said
     assert "divided into MIG instances: name the instance" in resolved(fake_gpus, devices=[0], memory_ballast_gib=2)
 
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import threading
 import time
 
 import pytest
 
-from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
+from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections, within_interrupt
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -53,3 +54,19 @@ def test_the_probe_sees_a_blocked_loop() -> None:
     asyncio.run(main())
     assert len(lags_ns) >= 3 and min(lags_ns) >= 0
     assert max(lags_ns) > 150_000_000
+
+
+def test_a_call_that_hangs_is_abandoned_soon_after_an_interrupt() -> None:
+    over = threading.Event()
+
+    async def main() -> list[object]:
+        waited = await within_interrupt(over.wait, lambda: True, patience_s=0.3)
+        answered = await within_interrupt(lambda: 5, lambda: True, patience_s=30)
+        with pytest.raises(OSError, match="broken"):
+            await within_interrupt(lambda: (_ for _ in ()).throw(OSError("broken")), lambda: False, patience_s=30)
+        return [waited, answered]
+
+    try:
+        assert asyncio.run(main()) == [None, 5]
+    finally:
+        over.set()

@@ -1,7 +1,7 @@
-"""The ballast's own process: `python -m trtbench.gpu hold|leave BYTES`, started by `gpu/control.py`.
+"""The process of a ballast, which holds GPU memory: `python -m trtbench.gpu hold|leave BYTES`, started by `gpu/control.py`.
 
-Takes memory on the one GPU that CUDA_VISIBLE_DEVICES shows it, says so in one line of JSON, and holds it until stdin closes: a stop,
-or its parent's death by any signal. Memory that a process held is the driver's again when the process is gone, kill -9 too.
+It allocates memory on the one GPU that CUDA_VISIBLE_DEVICES shows, reports it in one line of JSON, and holds it until standard input
+closes: because it is stopped, or because its parent died. The driver frees the memory of a process however that ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 from trtbench.system.cuda import CudaError, Device, Driver
 
-_SLACK_BYTES = 64 << 20  # of what is asked to be left free: allocations are rounded
+_SLACK_BYTES = 64 << 20  # how far the memory left free may differ from what was requested: allocations are rounded
 
 
 def main(how: str, size_bytes: int) -> None:

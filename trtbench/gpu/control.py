@@ -1,6 +1,6 @@
-"""The GPUs of a run: checked before anything is spent, held while it runs, looked at before each stage.
+"""Control of the GPUs of a run: checked before the run, settings and memory held during it, temperature and use checked before a stage.
 
-A ballast holds GPU memory so that a server finds less of it: the run at a chosen free memory, without another GPU.
+A ballast holds GPU memory, so that a run can measure how a server behaves with less free memory than the GPU has.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from trtbench.gpu.requested import GIB, RequestedDevice, check, resolve
 from trtbench.gpu.status import busy, check_idle, cool
 from trtbench.scenario.deployment.gpu import GpuControl
 
-_PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: finds this trtbench, and no stray module of the user's
+_PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: it imports this trtbench, and no module of the user's
 _START_TIMEOUT_S = 60.0  # a CUDA context on a machine with many GPUs takes seconds
 _STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Ballast:
-    """What is held, and what CUDA says is left; the ballast's own context takes some hundred MiB of `total_bytes` besides."""
+    """How much memory is held, and how much CUDA reports as free. The ballast's CUDA context takes some hundred MiB in addition."""
 
     held_bytes: int
     free_bytes: int
@@ -39,13 +39,13 @@ class Ballast:
 
 @contextmanager
 def ballast(asked: GpuControl, requested: RequestedDevice) -> Iterator[Ballast]:
-    """Memory of the device held while the block runs; GpuError when there is not as much, or CUDA does not start."""
+    """Hold memory of the device while the block runs; GpuError if less is free, or if CUDA does not start."""
     hold = asked.memory_ballast_gib is not None
     key, size_gib = ("memory_ballast_gib", asked.memory_ballast_gib) if hold else ("memory_leave_free_gib", asked.memory_leave_free_gib)
     assert size_gib is not None
     process = _start("hold" if hold else "leave", round(size_gib * GIB), requested.device.uuid)
     try:
-        yield _taken(process, key, size_gib, requested)
+        yield _allocated(process, key, size_gib, requested)
     finally:
         _end(process)
 
@@ -57,47 +57,48 @@ def _start(how: str, size_bytes: int, uuid: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=_PACKAGE_PARENT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": uuid},  # CUDA counts GPUs in an order of its own
-        start_new_session=True,  # Ctrl-C is the parent's to judge
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": uuid},  # by UUID, because CUDA does not number GPUs as NVML does
+        start_new_session=True,  # Ctrl-C reaches the parent only, which decides what to end
     )
 
 
-def _taken(process: subprocess.Popen[bytes], key: str, size_gib: float, requested: RequestedDevice) -> Ballast:
+def _allocated(process: subprocess.Popen[bytes], key: str, size_gib: float, requested: RequestedDevice) -> Ballast:
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
     try:
-        said: dict[str, Any] = json.loads(process.stdout.readline()) if readable else {"error": "no answer from CUDA"}
+        reply: dict[str, Any] = json.loads(process.stdout.readline()) if readable else {"error": "no answer from CUDA"}
     except ValueError:
-        said = {"error": "its process ended without a word"}
-    if "error" in said:
-        raise GpuError(f"gpu.{key}: no memory could be held on {requested.label}: {said['error']}")
-    if said["short"]:
+        reply = {"error": "the process that should hold it ended without a message"}
+    if "error" in reply:
+        raise GpuError(f"gpu.{key}: no memory could be held on {requested.label}: {reply['error']}")
+    if reply["short"]:
         raise GpuError(
-            f"gpu.{key}: {requested.label} had {said['free_before_bytes'] / GIB:.2f} GiB free, {size_gib:g} GiB are asked, "
-            f"{said['held_bytes'] / GIB:.2f} GiB could be held: lower it, or free some"
+            f"gpu.{key}: {requested.label} had {reply['free_before_bytes'] / GIB:.2f} GiB free, {size_gib:g} GiB are requested, "
+            f"{reply['held_bytes'] / GIB:.2f} GiB could be held: lower the value, or free memory on the GPU"
         )
-    return Ballast(said["held_bytes"], said["free_bytes"], said["total_bytes"])
+    return Ballast(reply["held_bytes"], reply["free_bytes"], reply["total_bytes"])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, which asks it to end
+        process.communicate(timeout=_STOP_TIMEOUT_S)  # closes stdin, upon which the process ends
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
 
 
 class HeldGpus:
-    """What a run keeps asking of its GPUs."""
+    """The GPUs of a run, while their settings and memory are held."""
 
     def __init__(self, asked: GpuControl, all_requested: list[RequestedDevice]) -> None:
         self._asked = asked
         self._all_requested = all_requested
 
     async def before_stage(self, tell: Tell, stage: str, stopped: Callable[[], bool]) -> None:
-        """Wait until the GPUs are cool (event gpu_cooled), and name who else uses them (event gpu_busy).
+        """Wait until the GPUs are cool (event gpu_cooled), and report other processes that use them (event gpu_busy).
 
-        A GPU with a process that is not to be seen from here is passed over: its pids are of another namespace, our own server's too.
+        A GPU with a process that cannot be seen from here is left out: its pids are of another namespace, where the pid of this run's
+        own server is not known.
         """
         if self._asked.cool_down:
             cooled = await cool(self._asked.cool_down, self._all_requested, stopped)
@@ -108,7 +109,7 @@ class HeldGpus:
 
 
 def check_gpus(asked: GpuControl) -> None:
-    """GpuError when the GPUs cannot be held as asked, ClaimedError when another run holds one."""
+    """GpuError if the GPUs cannot be held as requested, ClaimedError if another run holds one."""
     with _gpus() as gpus:
         all_requested = resolve(asked, gpus)
         for requested in all_requested:
@@ -121,7 +122,7 @@ def check_gpus(asked: GpuControl) -> None:
 
 @contextmanager
 def held(asked: GpuControl, tell: Tell) -> Iterator[HeldGpus]:
-    """Settings and ballast of `asked`, while the block runs; ClaimedError when another run holds a GPU."""
+    """Hold the settings and memory that `asked` names while the block runs; ClaimedError if another run holds a GPU."""
     with _gpus() as gpus, ExitStack() as stack:
         all_requested = resolve(asked, gpus)
         stack.enter_context(locked(all_requested, state_directory(), tell))
@@ -132,7 +133,9 @@ def held(asked: GpuControl, tell: Tell) -> Iterator[HeldGpus]:
 
 
 def restore_left(tell: Tell) -> list[Journal]:
-    """Put back what killed runs left behind; the journals of runs that live, which are left alone. GpuError when it may not be done."""
+    """Restore the settings that killed runs left; returns the journals of runs that are alive, which are left alone.
+
+    GpuError if this user may not restore them."""
     with session() as gpus:
         return restore_left_behind(gpus, state_directory(), tell)
 

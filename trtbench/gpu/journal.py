@@ -1,7 +1,7 @@
-"""What is to be put back, on disk before anything is changed: a run that is killed leaves it behind, and the next command acts on it.
+"""The journal of GPU settings: the previous values, on disk before any is changed. If a run is killed, the next command restores them.
 
-One claim a device, a file lock that the kernel gives back when its holder ends, however it ends; so whether an owner lives needs no
-guess from a pid. The journal beside it holds the values from before and who took them.
+A run claims a device by a file lock, which the kernel releases when the process ends in any way; so whether the owner of a journal is
+alive does not have to be guessed from a pid. The journal, next to the lock, has the previous values and the process that changed them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trtbench.system.clock import sleep_s
 
 Kind = Literal["persistence_mode", "compute_mode", "power_limit_mw", "memory_clock_mhz", "sm_clock_mhz"]
 _UUID = re.compile(r"[A-Za-z0-9-]{1,80}")
-_TRIES, _PAUSE_S = 10, 0.05  # a command that only looks holds a claim for less
+_TRIES, _PAUSE_S = 10, 0.05  # a command that only checks a device holds its claim for a shorter time
 
 
 class ClaimedError(UserError):
@@ -37,7 +37,7 @@ class JournalError(UserError):
 @dataclass(frozen=True)
 class Owner:
     pid: int
-    started_s: float  # since the epoch, as psutil tells: with the pid it names one process
+    started_s: float  # since the epoch, as psutil reports it: together with the pid it identifies one process
     command: str
 
     @classmethod
@@ -55,7 +55,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Held:
-    """A setting that is changed, and what it was; None where NVML cannot tell what it was."""
+    """A setting that a run changes: the requested value and the previous one, which is None where NVML does not report it."""
 
     kind: Kind
     asked: int | str | None
@@ -63,7 +63,7 @@ class Held:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ValueError(f"a setting {self.kind!r}, which this version does not know")
+            raise ValueError(f"the setting {self.kind!r} is unknown to this version")
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ class Journal:
 
 
 def state_directory() -> Path:
-    """`trtbench/gpu` in $XDG_STATE_HOME, which must be absolute to count, else in ~/.local/state. JournalError where this user has no
-    home directory, as a user id without an entry in /etc/passwd and without HOME."""
+    """`trtbench/gpu` in $XDG_STATE_HOME if that is an absolute path, else in ~/.local/state.
+
+    JournalError if this user has no home directory, such as a user id without HOME and without an entry in /etc/passwd."""
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
         return (given if given.is_absolute() else Path.home() / ".local" / "state") / "trtbench" / "gpu"
@@ -96,20 +97,22 @@ def state_directory() -> Path:
 
 @contextmanager
 def claim(uuid: str, directory: Path) -> Iterator[None]:
-    """This process is the device's only user of ours; ClaimedError when another is, JournalError when nothing can be written."""
+    """Make this process the only one of trtbench that uses the device, while the block runs.
+
+    ClaimedError if another process has claimed it, JournalError if the lock cannot be written."""
     path = _path(directory, uuid, ".lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise JournalError(
-            f"{path} cannot be written ({error.strerror}): GPU settings are not touched without it; set XDG_STATE_HOME"
+            f"{path} cannot be written ({error.strerror}): GPU settings are not changed without it; set XDG_STATE_HOME"
         ) from error
     try:
         _lock(descriptor, uuid, directory)
         yield
     finally:
-        os.close(descriptor)  # which gives the lock back
+        os.close(descriptor)  # releases the lock
 
 
 def _lock(descriptor: int, uuid: str, directory: Path) -> None:
@@ -120,14 +123,16 @@ def _lock(descriptor: int, uuid: str, directory: Path) -> None:
             if attempt == _TRIES - 1:
                 journal = read(uuid, directory)
                 holder = str(journal.owner) if journal else "another trtbench"
-                raise ClaimedError(f"{uuid} is held by {holder}: wait for it to end, or stop it (it puts the GPU back)") from error
+                raise ClaimedError(
+                    f"{uuid} is held by {holder}: wait for it to end, or stop it (it restores the GPU's settings)"
+                ) from error
             sleep_s(_PAUSE_S)
         else:
             return
 
 
 def is_claimed(uuid: str, directory: Path) -> bool:
-    """Whether a living process holds the device."""
+    """Whether a process that is alive holds the device."""
     try:
         with claim(uuid, directory):
             return False
@@ -136,7 +141,7 @@ def is_claimed(uuid: str, directory: Path) -> bool:
 
 
 def save(journal: Journal, directory: Path) -> None:
-    """On disk, by name too, when this returns. The caller holds the claim."""
+    """Write the journal. The file and its name are on disk when this returns. The caller has claimed the device."""
     path = _path(directory, journal.uuid, ".json")
     new = path.with_suffix(".new")
     try:
@@ -147,18 +152,18 @@ def save(journal: Journal, directory: Path) -> None:
         new.replace(path)
         _sync(directory)
     except OSError as error:
-        raise JournalError(f"{path} cannot be written ({error.strerror}): GPU settings are not touched without it") from error
+        raise JournalError(f"{path} cannot be written ({error.strerror}): GPU settings are not changed without it") from error
 
 
 def read(uuid: str, directory: Path) -> Journal | None:
-    """JournalError when it is there and makes no sense."""
+    """The journal of a device, or None if it has none; JournalError if it is damaged."""
     path = _path(directory, uuid, ".json")
     try:
         return Journal.from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise JournalError(f"{path} cannot be read ({error}): put the GPU's settings back by hand (nvidia-smi), then remove it") from error
+        raise JournalError(f"{path} cannot be read ({error}): restore the GPU's settings with nvidia-smi, then remove the file") from error
 
 
 def drop(uuid: str, directory: Path) -> None:
@@ -167,13 +172,13 @@ def drop(uuid: str, directory: Path) -> None:
 
 
 def journals(directory: Path) -> list[Journal]:
-    """All that are there, of the living and of the dead."""
+    """The journals of all devices, whether their owners are alive or not."""
     return [found for path in sorted(directory.glob("*.json")) if (found := read(path.stem, directory))]
 
 
 def _path(directory: Path, uuid: str, suffix: str) -> Path:
     if not _UUID.fullmatch(uuid):
-        raise JournalError(f"{uuid!r} is no GPU's UUID")
+        raise JournalError(f"{uuid!r} is not the UUID of a GPU")
     return directory / f"{uuid}{suffix}"
 
 

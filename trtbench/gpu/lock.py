@@ -1,4 +1,4 @@
-"""Holds settings of GPUs for as long as a `with` block runs, and puts back what was there before, however the block ends."""
+"""Holds settings of GPUs while a `with` block runs, and restores the previous ones however the block ends."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from trtbench.gpu.settings import restore, write
 from trtbench.system.interrupts import signals_wait
 
 Tell = Callable[[str, dict[str, Any]], None]
-"""Takes an event's kind and data: gpu_locked (gpu, settings, previous), gpu_restored (gpu, settings, left_by: the pid of a dead run),
-gpu_not_restored (gpu, cause)."""
+"""Records an event by its kind and data: gpu_locked (gpu, settings, previous), gpu_restored (gpu, settings, left_by: the pid of a killed
+run), gpu_not_restored (gpu, cause)."""
 
 
 @contextmanager
 def locked(all_requested: Sequence[RequestedDevice], directory: Path, tell: Tell) -> Iterator[None]:
-    """ClaimedError when another run holds one of the devices, GpuError when a setting is refused: then nothing is changed.
+    """Hold the requested settings while the block runs; settings that a killed run left are restored first.
 
-    What a dead run left behind there is put back first. While the block runs, a terminal that closes (SIGHUP) is taken as SIGTERM.
+    ClaimedError if another run holds one of the devices, GpuError if a setting is refused; then nothing is changed. While the block
+    runs, SIGHUP, which a terminal sends when it closes, is treated as SIGTERM.
     """
     with ExitStack() as stack:
         for requested in all_requested:
             stack.enter_context(claim(requested.device.uuid, directory))
         for requested in all_requested:
-            if requested.device is requested.gpu:  # a MIG instance's claim is not the GPU's, which may be another run's
+            if requested.device is requested.gpu:  # the claim of a MIG instance is not one of its GPU, which another run may hold
                 _restore_left(requested.gpu, directory, tell)
         stack.enter_context(_hangup_is_terminate())
         for requested in all_requested:
@@ -51,11 +52,11 @@ def _held(requested: RequestedDevice, directory: Path, tell: Tell) -> Iterator[N
     try:
         save(journal, directory)
         for one, (kind, value) in zip(held, requested.settings.items(), strict=True):
-            begun.append(one)  # before it is done: a signal may come right after
+            begun.append(one)  # before the change, because a signal may arrive right after it
             try:
                 write(gpu, kind, value)
             except GpuError:
-                begun.remove(one)  # a call that is refused changes nothing
+                begun.remove(one)  # a call that fails changes nothing
                 raise
         tell("gpu_locked", {"gpu": gpu.index, "settings": dict(requested.settings), "previous": {one.kind: one.previous for one in held}})
         yield
@@ -65,9 +66,9 @@ def _held(requested: RequestedDevice, directory: Path, tell: Tell) -> Iterator[N
 
 
 def restore_left_behind(gpus: Sequence[Gpu], directory: Path, tell: Tell) -> list[Journal]:
-    """Put back what dead runs left on `gpus`; the journals of living ones, which are left alone. GpuError when it may not be done.
+    """Restore the settings that killed runs left on `gpus`; returns the journals of runs that are alive, which are left alone.
 
-    Journals of other GPUs are none of this machine's: a home directory may be shared by many.
+    GpuError if this user may not restore them. Journals of other GPUs belong to other machines: several may share a home directory.
     """
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
     living = []
@@ -83,17 +84,17 @@ def restore_left_behind(gpus: Sequence[Gpu], directory: Path, tell: Tell) -> lis
 
 
 def _restore_left(gpu: Gpu, directory: Path, tell: Tell) -> None:
-    """The claim is held, so the journal that is there is a dead run's."""
+    """Restore what a killed run left. The caller has claimed the device, so a journal that exists belongs to a process that is gone."""
     journal = read(gpu.uuid, directory)
     if journal and not _put_back(gpu, journal, directory, tell):
         raise GpuError(
-            f"GPU {gpu.index}: what {journal.owner} changed before it was killed could not all be put back: "
-            "run `trtbench gpu restore` as the user who may, then try again"
+            f"GPU {gpu.index}: not every setting that {journal.owner} changed before it was killed could be restored: "
+            "run `trtbench gpu restore` as a user who may change them, then try again"
         )
 
 
 def _put_back(gpu: Gpu, journal: Journal, directory: Path, tell: Tell) -> bool:
-    """Last set, first back; one that fails does not keep the others. What could not be put back stays in the journal."""
+    """Restore settings in the reverse order of their changes; returns whether all could be. Those that could not stay in the journal."""
     left: list[Held] = []
     causes = []
     for one in reversed(journal.held):
@@ -105,7 +106,7 @@ def _put_back(gpu: Gpu, journal: Journal, directory: Path, tell: Tell) -> bool:
     if not left:
         drop(gpu.uuid, directory)
     else:
-        with suppress(JournalError):  # the journal from before stands, and says more than is needed
+        with suppress(JournalError):  # otherwise the previous journal stays, which lists more settings than necessary
             save(replace(journal, held=tuple(left)), directory)
     if back := {one.kind: one.previous for one in journal.held if one not in left}:
         tell("gpu_restored", {"gpu": gpu.index, "settings": back, "left_by": None if journal.owner.is_this_process else journal.owner.pid})
@@ -120,7 +121,7 @@ def _hangup_is_terminate() -> Iterator[None]:
         signal.raise_signal(signal.SIGTERM)
 
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        yield  # nohup, say
+        yield  # as under nohup
         return
     before = signal.signal(signal.SIGHUP, terminate)
     try:

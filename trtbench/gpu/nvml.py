@@ -1,6 +1,6 @@
-"""NVML: which GPUs there are and what they say of themselves. `gpu/settings.py` sets them, `telemetry/nvml.py` samples them.
+"""The GPUs that NVML lists, with their facts and readings. `gpu/settings.py` changes their settings, `telemetry/nvml.py` samples them.
 
-NVML numbers GPUs as nvidia-smi does, whatever CUDA_VISIBLE_DEVICES says.
+NVML numbers GPUs as nvidia-smi does, whatever the value of CUDA_VISIBLE_DEVICES.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FACTS: dict[str, Callable[[Any], Any]] = {
     "ecc": lambda gpu: bool(pynvml.nvmlDeviceGetEccMode(gpu)[0]),
     "mig": lambda gpu: bool(pynvml.nvmlDeviceGetMigMode(gpu)[0]),
 }
-"""Facts that last as long as a run."""
+"""What does not change during a run."""
 
 _READINGS: dict[str, Callable[[Any], Any]] = {
     "sm_clock_mhz": lambda gpu: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM),
@@ -55,12 +55,12 @@ _READINGS: dict[str, Callable[[Any], Any]] = {
 
 
 class GpuError(UserError):
-    """The GPUs cannot be used as asked; the message says which, why and what to do."""
+    """A GPU cannot be used as requested; the message names it, the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """`index` is NVML's, `mig` whether it is divided into MIG instances, which then are what work runs on."""
+    """A GPU. `index` is NVML's; `mig` is whether it is divided into MIG instances, on which work then runs."""
 
     index: int
     uuid: str
@@ -78,7 +78,7 @@ class MigInstance:
 
 @dataclass(frozen=True)
 class GpuProcess:
-    """A compute process. `memory_bytes` is None where the driver does not tell it."""
+    """A process with a compute context. `memory_bytes` is None if the driver does not report it."""
 
     pid: int
     memory_bytes: int | None
@@ -86,7 +86,7 @@ class GpuProcess:
 
 @contextmanager
 def session() -> Iterator[list[Gpu]]:
-    """NVML open, with its GPUs; GpuError when there is no driver."""
+    """The GPUs of this machine, usable while the block runs; GpuError if there is no driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -98,7 +98,7 @@ def session() -> Iterator[list[Gpu]]:
 
 
 def probe() -> str:
-    """The driver's version ("driver 550.54.14"), or in one sentence why there is no GPU to read."""
+    """The driver's version ("driver 550.54.14"), or in one sentence why no GPU can be read."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -110,7 +110,7 @@ def probe() -> str:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Lasting facts of each GPU, in NVML's order: those of `index` and _FACTS that it tells; empty when there is no NVML."""
+    """The index and the facts of each GPU in NVML's order, without those that a GPU does not report; empty if there is no NVML."""
     try:
         with session() as gpus:
             return [{"index": gpu.index} | facts(gpu) for gpu in gpus]
@@ -123,14 +123,15 @@ def facts(gpu: Gpu) -> dict[str, Any]:
 
 
 def readings(gpu: Gpu) -> dict[str, Any]:
-    """What changes by the second; what a GPU does not tell is left out."""
+    """The current state of a GPU, without what it does not report."""
     return dict(_known(_READINGS, gpu.handle))
 
 
 def cuda_devices() -> dict[int | str, str]:
-    """What CUDA_VISIBLE_DEVICES calls each device that work runs on, by its index and by its UUID; empty when there is no NVML.
+    """The name in CUDA_VISIBLE_DEVICES of each device that work can run on, by its index and by its UUID; empty if there is no NVML.
 
-    A GPU that is divided is none: its MIG instances are, by their UUIDs. An index stands for a UUID that the driver does not tell.
+    A GPU that is divided into MIG instances is left out; its instances are listed by their UUIDs. The name of a device is its UUID, or
+    its index if the driver does not report a UUID.
     """
     found: dict[int | str, str] = {}
     try:
@@ -146,7 +147,7 @@ def cuda_devices() -> dict[int | str, str]:
 
 
 def cuda_version() -> str | None:
-    """The newest CUDA that the driver runs."""
+    """The newest version of CUDA that the driver supports."""
     try:
         version = pynvml.nvmlSystemGetCudaDriverVersion()
     except pynvml.NVMLError:
@@ -155,7 +156,7 @@ def cuda_version() -> str | None:
 
 
 def temperature_c(gpu: Gpu) -> int | None:
-    """None when it does not tell, or does not answer any more."""
+    """The temperature of a GPU, or None if it does not report one or does not answer any more."""
     known = dict(_known({"temperature_c": _READINGS["temperature_c"]}, gpu.handle))
     return known.get("temperature_c")
 
@@ -167,14 +168,14 @@ def mig_instances(gpu: Gpu) -> list[MigInstance]:
     for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu.handle)):
         try:
             handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu.handle, number)
-        except pynvml.NVMLError:  # a place with no instance in it
+        except pynvml.NVMLError:  # there is no instance with this number
             continue
         found.append(MigInstance(gpu, pynvml.nvmlDeviceGetUUID(handle), handle))
     return found
 
 
 def processes(handle: Any) -> list[GpuProcess] | None:
-    """Processes with a compute context, by the pids of the driver's own namespace; None when the driver does not tell."""
+    """Processes with a compute context, with the pids of the driver's namespace; None if the driver does not report them."""
     try:
         found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except pynvml.NVMLError:
@@ -183,7 +184,7 @@ def processes(handle: Any) -> list[GpuProcess] | None:
 
 
 def memory_info(handle: Any) -> dict[str, int]:
-    """memory_bytes, memory_used_bytes and memory_free_bytes of a GPU or MIG instance; empty when it does not tell."""
+    """memory_bytes, memory_used_bytes and memory_free_bytes of a GPU or MIG instance; empty if it does not report them."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     except pynvml.NVMLError:
@@ -192,7 +193,7 @@ def memory_info(handle: Any) -> dict[str, int]:
 
 
 def _gpus() -> Iterator[Gpu]:
-    """Those that this process may open: NVML counts them all, also where the scheduler's device group gives us a part of the node's."""
+    """The GPUs that this process may open. NVML counts all of the node, also where a cluster's scheduler assigned only some to this job."""
     for index in range(pynvml.nvmlDeviceGetCount()):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)

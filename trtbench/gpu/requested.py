@@ -1,4 +1,4 @@
-"""What a scenario asks of the GPUs, held against what these GPUs can do."""
+"""The devices and settings that a scenario requests, checked against what the GPUs of this machine support."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_THE_WHOLE_GPU = ("sm_clock_mhz", "memory_clock_mhz", "power_limit_w", "persi
 
 @dataclass(frozen=True)
 class RequestedDevice:
-    """One device and the settings to hold there, in MHz, mW and NVML's modes. `device.uuid` names it everywhere."""
+    """A device and the settings to hold on it, in MHz, mW and NVML's modes. Claims, journals and events name it by `device.uuid`."""
 
     device: Gpu | MigInstance
     settings: Mapping[Kind, Value]
@@ -37,12 +37,12 @@ class RequestedDevice:
 
     @property
     def label(self) -> str:
-        """For messages."""
+        """The device's name in messages."""
         return f"GPU {self.gpu.index}" + (f" instance {self.device.uuid}" if isinstance(self.device, MigInstance) else "")
 
 
 def resolve(asked: GpuControl, gpus: Sequence[Gpu]) -> list[RequestedDevice]:
-    """A RequestedDevice for each device that is asked for; GpuError names the key, the value and what there is."""
+    """The devices that a scenario requests; GpuError names the key, the value and the devices that exist."""
     if not gpus:
         raise GpuError("gpu: the NVIDIA driver shows no GPU: leave gpu out, or make one visible (in a container `--gpus all`)")
     names = asked.devices if asked.devices is not None else [gpu.index for gpu in gpus]
@@ -54,7 +54,7 @@ def resolve(asked: GpuControl, gpus: Sequence[Gpu]) -> list[RequestedDevice]:
 
 
 def check(asked: GpuControl, all_requested: Sequence[RequestedDevice]) -> None:
-    """GpuError when a setting may not be changed by this process, or there is not the memory to hold."""
+    """GpuError if this process may not change a setting, or if less memory is free than is to be held."""
     for requested in all_requested:
         for kind in requested.settings:
             read(requested.gpu, kind)
@@ -70,7 +70,7 @@ def _device(name: int | str, gpus: Sequence[Gpu]) -> Gpu | MigInstance:
             if name == instance.uuid:
                 return instance
     there = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in gpus)
-    raise GpuError(f"gpu.devices: there is no GPU {name}; there are {there}; `trtbench gpu status` lists their MIG instances")
+    raise GpuError(f"gpu.devices: there is no GPU {name}; the GPUs are {there}; `trtbench gpu status` lists their MIG instances")
 
 
 def _requested_device(asked: GpuControl, device: Gpu | MigInstance) -> RequestedDevice:
@@ -78,7 +78,7 @@ def _requested_device(asked: GpuControl, device: Gpu | MigInstance) -> Requested
         whole = [key for key in _OF_THE_WHOLE_GPU if getattr(asked, key) is not None]
         if whole:
             raise GpuError(
-                f"gpu.{whole[0]}: {device.uuid} is a MIG instance, and clocks, power and modes are of the whole GPU: "
+                f"gpu.{whole[0]}: {device.uuid} is a MIG instance, but clocks, power limit and modes apply to the whole GPU: "
                 f"name GPU {device.gpu.index} in gpu.devices, whose instances all share them, or leave {', '.join(whole)} out"
             )
         return RequestedDevice(device, {})
@@ -110,7 +110,7 @@ def _sm_clock(asked: int | str | None, memory_mhz: int | None, gpu: Gpu) -> int 
 
 
 def _clock(key: str, asked: int | str, supported: Sequence[int], gpu: Gpu) -> int:
-    """One of `supported`. NVML would take any number and run at another."""
+    """The clock in MHz, which is one of `supported`: NVML accepts any other number too, and then sets a different clock."""
     if not supported:
         raise GpuError(f"gpu.{key}: GPU {gpu.index} ({gpu.name}) does not list the clocks it supports: leave it out")
     if asked == MAX_CLOCK:
@@ -136,9 +136,12 @@ def _power_limit(asked_w: float, gpu: Gpu) -> int:
 
 
 def _check_ballast(asked: GpuControl, requested: RequestedDevice) -> None:
-    """By what is free now; the ballast's own process looks again when it takes it."""
+    """GpuError if less memory is free now than is to be held; the ballast's process checks again when it allocates it."""
     key = "memory_ballast_gib" if asked.memory_ballast_gib is not None else "memory_leave_free_gib"
     wanted_gib = getattr(asked, key)
     free = memory_info(requested.device.handle).get("memory_free_bytes")
     if wanted_gib is not None and free is not None and free < wanted_gib * GIB:
-        raise GpuError(f"gpu.{key}: {requested.label} has {free / GIB:.1f} GiB free, {wanted_gib:g} GiB are asked: lower it, or free some")
+        raise GpuError(
+            f"gpu.{key}: {requested.label} has {free / GIB:.1f} GiB free, {wanted_gib:g} GiB are requested: "
+            "lower the value, or free memory on the GPU"
+        )

@@ -1,4 +1,4 @@
-"""The settings of a GPU that a run may hold: how each is read, set and put back. The only file that changes a GPU."""
+"""The settings of a GPU that a run may hold, and how each is read, set and restored. No other file changes a GPU."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from trtbench.gpu.nvml import Gpu, GpuError
 Value = int | str | None
 
 BASE_CLOCK = "base"
-"""The clock that the GPU sustains at its power limit; NVML takes it by name and does not say how many MHz it is."""
+"""The clock that the GPU sustains at its power limit. NVML sets it by a name and does not report how many MHz it is."""
 
 _MODES = {"default": pynvml.NVML_COMPUTEMODE_DEFAULT, "exclusive_process": pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """`read` is None where NVML cannot tell the value in force: then `restore` resets to the driver's default."""
+    """How to read, write and restore a setting. `read` is None if NVML does not report the current value; `restore` then resets the
+    setting to the driver's default."""
 
     read: Callable[[Any], Value] | None
     write: Callable[[Any, Any], None]
@@ -55,7 +56,7 @@ SETTINGS: dict[Kind, Setting] = {
     ),
     "sm_clock_mhz": Setting(None, _lock_sm, lambda handle, _: pynvml.nvmlDeviceResetGpuLockedClocks(handle)),
 }
-"""In the order in which they are set: without persistence mode the driver unloads, and takes clocks and limits with it."""
+"""In the order in which they are set: persistence mode first, because without it the driver unloads and loses clocks and limits."""
 
 _NOT_ALLOWED = (
     "changing it takes root (CAP_SYS_ADMIN): run as root, in a container as root with `--cap-add SYS_ADMIN`, "
@@ -64,7 +65,7 @@ _NOT_ALLOWED = (
 
 
 def read(gpu: Gpu, kind: Kind) -> Value:
-    """The value in force; None where NVML cannot tell. GpuError when the GPU does not have the setting."""
+    """The current value, or None if NVML does not report it. GpuError if the GPU does not have the setting."""
     ask = SETTINGS[kind].read
     if ask is None:
         return None
@@ -89,10 +90,10 @@ def restore(gpu: Gpu, kind: Kind, previous: Value) -> None:
 
 
 def check_allowed(gpu: Gpu, kind: Kind) -> None:
-    """GpuError when this process may not change `kind`: tried by setting what is in force again, which changes nothing.
+    """GpuError if this process may not change `kind`. It is tried by setting the current value again, which changes nothing.
 
-    A clock cannot be tried so, and persistence mode should not: to set it off invalidates the handle of a GPU with memory of its own on
-    the CPU's side (nvml.h). Compute mode takes the same right.
+    This is not possible for a clock, whose value is not reported, and not safe for persistence mode: switching it off invalidates the
+    handle of a GPU with coherent memory (nvml.h). For these, compute mode is tried, which requires the same permission.
     """
     tried: Kind = "power_limit_mw" if kind == "power_limit_mw" else "compute_mode"
     try:
@@ -115,7 +116,7 @@ def refusal(gpu: Gpu, kind: Kind, error: Any) -> GpuError:
 
 
 def supported_memory_clocks_mhz(gpu: Gpu) -> list[int]:
-    """Empty where the GPU does not tell."""
+    """The memory clocks that the GPU supports; empty if it does not report them."""
     try:
         return sorted(pynvml.nvmlDeviceGetSupportedMemoryClocks(gpu.handle))
     except pynvml.NVMLError:
@@ -123,7 +124,7 @@ def supported_memory_clocks_mhz(gpu: Gpu) -> list[int]:
 
 
 def supported_sm_clocks_mhz(gpu: Gpu, memory_clock_mhz: int | None) -> list[int]:
-    """Those that go with a memory clock, the highest when None; empty where the GPU does not tell."""
+    """The SM clocks that the GPU supports at a memory clock, by default its highest; empty if it does not report them."""
     memory = memory_clock_mhz or max(supported_memory_clocks_mhz(gpu), default=None)
     if memory is None:
         return []
@@ -134,7 +135,7 @@ def supported_sm_clocks_mhz(gpu: Gpu, memory_clock_mhz: int | None) -> list[int]
 
 
 def power_limits_mw(gpu: Gpu) -> tuple[int, int] | None:
-    """(lowest, highest) that may be set."""
+    """(Lowest, highest) power limit that can be set, or None if the GPU does not report them."""
     try:
         low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu.handle)
     except pynvml.NVMLError:

@@ -1,4 +1,4 @@
-"""The state of GPUs: who else uses one, how warm it is, and everything that `trtbench gpu status` prints, as plain data."""
+"""The state of GPUs: other processes that use them, their temperature, and what `trtbench gpu status` prints, as plain data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _LOOK_S = 1.0
 
 @dataclass(frozen=True)
 class OtherProcess:
-    """`name` is None where the pid is none of this machine's as seen from here: of another container, or of the host."""
+    """A process that uses a device and was not started by this one. `name` is None if this process cannot see the pid, because it is one
+    of another container or of the host."""
 
     pid: int
     name: str | None
@@ -49,7 +50,7 @@ class OtherProcess:
 
 
 def own_pids() -> set[int]:
-    """This process and all it has started."""
+    """The pids of this process and of its descendants."""
     process = psutil.Process()
     return {process.pid} | {child.pid for child in process.children(recursive=True)}
 
@@ -66,14 +67,14 @@ def _name(pid: int) -> str | None:
 
 
 def busy(all_requested: Sequence[RequestedDevice]) -> dict[str, list[OtherProcess]]:
-    """Other processes on each device, by its label; devices with none, or that do not tell, are left out."""
+    """Other processes on each device, by the device's label. Devices without any, or that do not report them, are left out."""
     own = own_pids()
     found = {requested.label: others(processes(requested.device.handle) or (), own) for requested in all_requested}
     return {label: there for label, there in found.items() if there}
 
 
 def check_idle(all_requested: Sequence[RequestedDevice]) -> None:
-    """GpuError names the processes that use a device."""
+    """GpuError, with the names of the processes, if another process uses a device."""
     for label, there in busy(all_requested).items():
         raise GpuError(
             f"gpu.require_idle: {label} is used by {', '.join(map(str, there))}: end them, choose other gpu.devices, "
@@ -83,7 +84,7 @@ def check_idle(all_requested: Sequence[RequestedDevice]) -> None:
 
 @dataclass(frozen=True)
 class Cooled:
-    """How a wait ended. `reached` is false when the time was up, the wait was broken off, or no GPU tells how warm it is."""
+    """How a wait for cooler GPUs ended. `reached` is false if the time was up, the wait was interrupted, or no GPU has a temperature."""
 
     temperature_c: int | None
     waited_s: float
@@ -91,11 +92,11 @@ class Cooled:
 
 
 async def cool(asked: CoolDown, all_requested: Sequence[RequestedDevice], stopped: Callable[[], bool]) -> Cooled:
-    """Wait until the warmest of the GPUs is cool enough, the time is up, or `stopped`."""
+    """Wait until the warmest GPU is cool enough, the time is up, or `stopped()` is true."""
     start_ns = now_ns()
     while True:
-        told = [temperature_c(requested.gpu) for requested in all_requested]
-        warmest = max((celsius for celsius in told if celsius is not None), default=None)
+        reported = [temperature_c(requested.gpu) for requested in all_requested]
+        warmest = max((celsius for celsius in reported if celsius is not None), default=None)
         waited_s = (now_ns() - start_ns) / NS_PER_S
         reached = warmest is not None and warmest <= asked.temperature_c
         if reached or warmest is None or stopped() or waited_s >= asked.timeout_s:
@@ -114,11 +115,11 @@ THROTTLE_REASONS = {
     0x80: "power_brake",
     0x100: "display_clock",
 }
-"""Bits of NVML's clocks-event reasons (nvml.h)."""
+"""The bits of NVML's clocks event reasons (nvml.h)."""
 
 
 def status(directory: Path) -> dict[str, Any]:
-    """`{driver, cuda, gpus: [...], journals: [...]}`; GpuError when there is no driver. Changes nothing."""
+    """`{driver, cuda, gpus: [...], journals_of_absent_gpus: [...]}`; GpuError if there is no driver. It changes nothing."""
     with session() as gpus:
         left = journals(directory)
         by_uuid = {journal.uuid: journal for journal in left}
@@ -152,5 +153,4 @@ def throttle_names(bits: int) -> list[str]:
 
 def _processes(handle: Any) -> list[dict[str, Any]] | None:
     found = processes(handle)
-    told: list[OtherProcess] | None = None if found is None else others(found, set())
-    return None if told is None else [asdict(one) for one in told]
+    return None if found is None else [asdict(one) for one in others(found, set())]

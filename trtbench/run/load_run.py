@@ -27,8 +27,8 @@ from trtbench.rundir import DeploymentDirectory
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.autopsy import Death
 from trtbench.serving.server.server import ServerError
-from trtbench.system.abandoned_call import within_interrupt
 from trtbench.system.clock import seconds_ns, sleep_s
+from trtbench.system.event_loop import within_interrupt
 from trtbench.system.interrupts import interrupts_call
 from trtbench.telemetry.borders import Border
 from trtbench.telemetry.sampler import Sampler

@@ -1,7 +1,7 @@
-"""The only place that reads time.
+"""The clock of a run.
 
-Every instant in a run directory is an integer number of nanoseconds of the machine's one monotonic clock
-(CLOCK_MONOTONIC: the same in every process of this machine, the server's included). One `WallAnchor` per run ties it to UTC.
+Every instant in a run directory is an integer number of nanoseconds of the machine's monotonic clock (CLOCK_MONOTONIC), which reads the
+same in every process of the machine, the server included. One `WallAnchor` a run relates it to UTC.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ _OFFSET_READINGS = 8
 
 
 now_ns = time.monotonic_ns
-"""This instant on the run's clock. No function around it: it is read for every response."""
+"""The current instant on the run's clock. It is an alias and not a function, because it is read for every response."""
 
 
 def cpu_ns() -> int:
-    """CPU time that this process has used, all its threads."""
+    """CPU time that all threads of this process have used."""
     return time.process_time_ns()
 
 
 def seconds_ns(seconds: float) -> int:
-    """A length of time in integer nanoseconds."""
+    """A duration in integer nanoseconds."""
     return round(seconds * NS_PER_S)
 
 
 def sleep_s(seconds: float) -> None:
-    """Block this thread; for polling loops outside a measurement."""
+    """Block this thread. Only polling loops outside a measurement use it."""
     time.sleep(seconds)
 
 
 def wall_offset() -> tuple[int, int]:
-    """The wall clock minus the run's clock, and how far that may be off; ns. The narrowest of several readings in brackets."""
+    """The wall clock minus the run's clock, and the largest error of that; both in ns.
+
+    The wall clock is read between two readings of the run's clock; of several attempts the one with the shortest interval counts.
+    """
     best = (NS_PER_S, 0)
     for _ in range(_OFFSET_READINGS):
         before_ns = time.monotonic_ns()
@@ -46,7 +49,7 @@ def wall_offset() -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class WallAnchor:
-    """One instant read on both clocks."""
+    """One instant, read on the run's clock and on the wall clock."""
 
     monotonic_ns: int
     wall_ns: int
@@ -56,6 +59,6 @@ class WallAnchor:
         return cls(time.monotonic_ns(), time.time_ns())
 
     def utc(self, instant_ns: int) -> datetime:
-        """The UTC date of an instant of the run's clock."""
+        """An instant of the run's clock as a date in UTC."""
         wall_ns = self.wall_ns + instant_ns - self.monotonic_ns
         return datetime.fromtimestamp(wall_ns / NS_PER_S, timezone.utc)

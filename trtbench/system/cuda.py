@@ -1,7 +1,8 @@
-"""The few calls of the CUDA driver that are needed, by ctypes: no toolkit, no torch. cuda.h has the signatures.
+"""The calls of the CUDA driver that trtbench needs, made with ctypes so that neither the toolkit nor torch has to be installed.
 
-`python -m trtbench.system.cuda` prints the GPUs it sees as JSON: a process of its own, since a CUDA context stays with the process that
-made it. CUDA_VISIBLE_DEVICES counts, as for a build or a server. Of a GPU in MIG mode CUDA shows one instance, with that one's memory.
+The signatures are those of cuda.h. `python -m trtbench.system.cuda` prints the visible GPUs as JSON; it is a separate process, because a
+CUDA context stays in a process until that ends. CUDA_VISIBLE_DEVICES applies, as for a build or a server. Of a GPU in MIG mode, CUDA
+shows one instance and the memory of that instance.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 _NAME_BYTES, _UUID_BYTES = 96, 16
 _TIMEOUT_S = 60
 _OUT_OF_MEMORY, _NO_DEVICE = 2, 100
-_CHUNK_BYTES = 1 << 30  # one allocation of all there is fails where the rest is in pieces
-_GRAIN_BYTES = 2 << 20  # what the driver rounds an allocation up to
+_CHUNK_BYTES = 1 << 30  # memory is allocated in chunks, because a single allocation fails where the free memory is fragmented
+_GRAIN_BYTES = 2 << 20  # the driver rounds an allocation up to a multiple of this
 _MEANINGS = {
     2: "GPU memory is full; end what holds it (`trtbench gpu status`)",
     34: "the libcuda.so.1 found is the toolkit's stub; take the stubs out of LD_LIBRARY_PATH, or run on a GPU node",
@@ -30,12 +31,13 @@ _MEANINGS = {
     804: "forward compatibility is of data-centre GPUs alone; take a newer driver, or an older image",
     999: "unknown to CUDA; see `dmesg`, and whether /dev/nvidia-uvm is there (`nvidia-modprobe -u`)",
 }
-"""Of a CUresult at the start, as cuda.h names it: what it means; what to do."""
+"""Error codes (CUresult of cuda.h) that CUDA returns when it starts: what each means, and what to do."""
 
 
 @dataclass(frozen=True)
 class CudaGpu:
-    """`sm`: compute capability times ten, 90 for 9.0. `free_bytes`: what other processes leave. `uuid`: without GPU- or MIG- before it."""
+    """A GPU as CUDA shows it. `sm` is the compute capability times ten (90 for 9.0), `free_bytes` the memory that no process uses, `uuid`
+    the UUID without the prefix GPU- or MIG-."""
 
     name: str
     sm: int
@@ -45,7 +47,7 @@ class CudaGpu:
 
 
 class CudaError(RuntimeError):
-    """There is no driver, or a call to it failed; the message names it, its CUresult (`code`), and where known cause and remedy."""
+    """There is no driver, or a call to it failed. The message names the call, its CUresult (`code`), and, if known, cause and remedy."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -54,28 +56,30 @@ class CudaError(RuntimeError):
 
 @cache
 def visible_gpus() -> tuple[CudaGpu, ...]:
-    """Empty when there is no driver or it shows no GPU. Asked once: it takes a process of its own, and what is free is judged at first."""
+    """The GPUs that CUDA shows; none if there is no driver.
+
+    They are queried once, which takes a separate process; so `free_bytes` is what was free before this process used any GPU."""
     try:
-        return tuple(CudaGpu(**gpu) for gpu in json.loads(_asked().stdout))
+        return tuple(CudaGpu(**gpu) for gpu in json.loads(_queried().stdout))
     except (subprocess.SubprocessError, ValueError, TypeError):
         return ()
 
 
 def no_gpu() -> str | None:
-    """Why `visible_gpus` is empty, with the remedy; None when it is not. A driver that fails is no driver that shows nothing."""
+    """Why `visible_gpus` is empty, and the remedy; None if it is not. A driver that fails is not the same as one that shows no GPU."""
     if visible_gpus():
         return None
     try:
-        _asked()
+        _queried()
     except subprocess.CalledProcessError as error:
-        if said := (error.stderr.strip().splitlines() or [""])[-1]:
-            return f"CUDA does not start: {said}" + ("" if ";" in said else "; see `dmesg`, and whether `nvidia-smi` answers")
+        if message := (error.stderr.strip().splitlines() or [""])[-1]:
+            return f"CUDA does not start: {message}" + ("" if ";" in message else "; see `dmesg`, and whether `nvidia-smi` answers")
     except subprocess.TimeoutExpired:
         return f"CUDA did not answer within {_TIMEOUT_S} s; see `dmesg`, and whether `nvidia-smi` answers"
     return "CUDA shows no GPU; check CUDA_VISIBLE_DEVICES, start a container with --gpus"
 
 
-def _asked() -> subprocess.CompletedProcess[str]:
+def _queried() -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "trtbench.system.cuda"]
     return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
 
@@ -103,7 +107,7 @@ class Driver:
 
 
 class Device:
-    """One of the devices that CUDA shows this process, with its primary context; CudaError when there is none."""
+    """One of the devices that CUDA shows to this process, and its primary context. CudaError if there is no such device."""
 
     def __init__(self, driver: Driver, index: int = 0) -> None:
         self._driver, self._device, context = driver, ctypes.c_int(), ctypes.c_void_p()
@@ -119,17 +123,17 @@ class Device:
         major, minor = self._attribute(_MAJOR), self._attribute(_MINOR)
         name, own = ctypes.create_string_buffer(_NAME_BYTES), ctypes.create_string_buffer(_UUID_BYTES)
         self._driver("cuDeviceGetName", name, _NAME_BYTES, self._device)
-        self._driver("cuDeviceGetUuid_v2", own, self._device)  # of a MIG instance its own; the call without _v2 gives its GPU's
+        self._driver("cuDeviceGetUuid_v2", own, self._device)  # the UUID of a MIG instance; the call without _v2 gives its GPU's
         return CudaGpu(name.value.decode(errors="replace"), major * 10 + minor, total, free, str(uuid.UUID(bytes=own.raw)))
 
     def memory_bytes(self) -> tuple[int, int]:
-        """(free, total), this context's own share taken off."""
+        """(free, total). The memory that this context itself uses does not count as free."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._driver("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value, total.value
 
     def hold(self, size_bytes: int) -> int:
-        """Allocate, until this process ends; the bytes held, less than asked when memory is full."""
+        """Allocate memory until this process ends; returns how many bytes, which are fewer than requested if memory is full."""
         held, chunk = 0, _CHUNK_BYTES
         while held < size_bytes and chunk >= _GRAIN_BYTES:
             size = min(chunk, size_bytes - held)
@@ -149,7 +153,9 @@ class Device:
 
 
 def ask_driver() -> list[CudaGpu]:
-    """CudaError when there is no driver, or it refuses. Where it may show no GPU, `cuInit` itself says so."""
+    """The GPUs that CUDA shows; CudaError if there is no driver, or if a call fails.
+
+    `cuInit` returns an error of its own where the driver shows no GPU; that is an empty list here."""
     try:
         driver, found = Driver(), []
     except CudaError as error:

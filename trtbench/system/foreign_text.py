@@ -1,7 +1,7 @@
-"""Text that others wrote (servers, models, files, logs), made fit to be shown: control characters escaped, long text cut.
+"""Text from outside trtbench (servers, models, files, logs), made safe to display: control characters are escaped, long text is cut.
 
-Names and messages are quoted with `shown` where a sentence is made of them. `harmless` is for the places where text leaves the program
-(console, log lines, reports): it keeps line breaks, because sentences of our own have them. JSON files keep the raw text.
+`shown` quotes a name or a message inside a sentence. `harmless` is applied where text leaves the program (console, log lines, reports);
+it keeps line breaks, because trtbench's own messages contain them. JSON files keep the raw text.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from collections.abc import Iterable
 NAME_CHARACTERS = 200
 MESSAGE_CHARACTERS = 500
 WORD_CHARACTERS = 1_000
-"""Longest run without a blank that a place of output lets through; sentences of Chinese text stay below it."""
+"""Longest run of characters without a blank that `harmless` leaves as it is. Sentences of Chinese, which have no blanks, are shorter."""
 LISTED_NAMES = 10
 
 _ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})  # controls, formats (bidi, zero width), separators, surrogates
-_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # drawn as nothing, though they are no format characters
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # invisible, although not in a category of formats
 _SUSPECT = re.compile(r"[^\x20-\x7e\n]")
 _LONG_WORD = re.compile(rf"\S{{{WORD_CHARACTERS + 1},}}")
 
 
 def harmless(text: str) -> str:
-    """`text` with its line breaks, but no other character that steers a terminal or is not seen, and no endless word."""
+    """`text` with its line breaks, but without other control or invisible characters, and with overlong words cut."""
     return _LONG_WORD.sub(lambda word: cut(word[0], WORD_CHARACTERS), _SUSPECT.sub(_escape, text))
 
 
 def shown(text: str, most: int = NAME_CHARACTERS) -> str:
-    """A name or a message of another program in one line of at most about `most` characters."""
+    """A name or a message of another program as one line of about `most` characters or fewer."""
     return cut(_SUSPECT.sub(_escape, " ".join(text[: 4 * most].split())), most, len(text))
 
 
 def cut(text: str, most: int, length: int | None = None) -> str:
-    """The first `most` characters, and how many there are in all (`length`, where `text` itself has been cut before)."""
+    """The first `most` characters, and the number of all. `length` is that number where `text` has already been cut."""
     length = len(text) if length is None else max(length, len(text))
     return text if len(text) <= most and length <= 4 * most else f"{text[:most]}... ({length:,} characters)"
 
 
 def names(found: Iterable[str]) -> str:
-    """A list of names for a sentence: the first few, and how many more there are; "none" for an empty list."""
+    """A list of names for a sentence: the first few and the number of the others, or "none" for an empty list."""
     every = sorted(found)
     listed = ", ".join(shown(name, 80) for name in every[:LISTED_NAMES])
     more = f" and {len(every) - LISTED_NAMES:,} more" if len(every) > LISTED_NAMES else ""

@@ -1,6 +1,6 @@
-"""One reader for files that people bring: JSON lines, JSON arrays, and objects with a `data` array, in bounded memory.
+"""The reader of files that users provide: JSON lines, JSON arrays, and objects with a `data` array, in bounded memory.
 
-UTF-8, with or without a byte order mark. A row is at most `MOST_ROW_BYTES`, so that a file of one endless line is refused after that much.
+Files are UTF-8, with or without a byte order mark. A row has at most `MOST_ROW_BYTES`; a file with a longer line is refused there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trtbench.errors import UserError
 
 MOST_ROW_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
-_NEAR_END = 16  # characters: JSON that is cut off is found to be wrong no further from its end, unless a text is not closed
+_NEAR_END = 16  # characters: the decoder reports JSON that is cut off this close to its end, unless a string is not closed
 _CONVERT = "convert it to JSON lines in UTF-8"
 _OTHERS = {
     b"\xff\xfe\0\0": f"UTF-32 text: {_CONVERT}",
@@ -35,23 +35,24 @@ _OTHERS = {
     b"<": "HTML or XML, perhaps a sign-in page in place of the file: download it again",
 }
 _TABLE = re.compile(rb"\s*[\w .\"-]+([,;\t])[\w .\"-]+(\1[\w .\"-]+)*\s*")
-"""The first line of a table in text: names of columns. JSON has a brace, a bracket or a colon there."""
+"""The first line of a table as text (CSV): the names of its columns. A line of JSON has a brace, a bracket or a colon there."""
 _MOST_START_BYTES = 4096
 
 
 class InputFileError(UserError):
-    """A file that is not read; the message names the file, the line or row, and the remedy."""
+    """A file cannot be read. The message names the file, the line or row, and the remedy."""
 
 
 class Row(NamedTuple):
-    """`where`: the file with the line, or with the position in its array."""
+    """One value of a file. `where` names the file and its line, or its position in the array, for messages."""
 
     where: str
     value: Any
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Lines, or items of an array or of the array `data` of one object. InputFileError when it cannot be read or is not JSON."""
+    """The rows of a file: its lines, the items of its array, or those of the array `data` of its object. InputFileError if it cannot be
+    read or is not JSON."""
     try:
         with path.open("rb") as file:
             start = file.read(_MOST_START_BYTES)
@@ -66,7 +67,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """(Number, text) of every line that is not blank, in UTF-8. InputFileError as above."""
+    """(Number, text) of every line that is not blank. InputFileError if the file cannot be read or is not UTF-8."""
     try:
         with path.open("rb") as file:
             yield from _lines(path, file)
@@ -75,7 +76,7 @@ def read_lines_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def shown(value: Any, most: int = 60) -> str:
-    """As JSON, cut."""
+    """A value as JSON for a message, cut to `most` characters."""
     try:
         text = json.dumps(value)
     except (ValueError, RecursionError):
@@ -84,7 +85,7 @@ def shown(value: Any, most: int = 60) -> str:
 
 
 def parsed(text: str) -> Any:
-    """JSON; ValueError, with a short reason, for what is none: a number of thousands of digits and endless nesting are none either."""
+    """The value of a JSON text; ValueError with a short reason if it is invalid, nested too deep, or has an extremely long number."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -96,12 +97,12 @@ def parsed(text: str) -> Any:
 
 
 def _why(error: OSError) -> str:
-    """A pipe, as `<(...)` of a shell gives one, cannot be read a second time: Python's error of it has no text of the system."""
+    """The system's text of an error. Reading a pipe again, such as `<(...)` of a shell, raises an OSError without one."""
     return error.strerror or "a pipe, and it is read more than once"
 
 
 def _other_format(start: bytes) -> str:
-    """What the file is and what to do, where its first bytes tell that it is no JSON; else empty."""
+    """What the file is and what to do, if its first bytes show another format than JSON; else an empty text."""
     for magic, what in _OTHERS.items():
         if start.startswith(magic):
             return what
@@ -113,7 +114,7 @@ def _other_format(start: bytes) -> str:
 
 
 def _first_byte(file: BinaryIO) -> bytes:
-    """The first that is no white space; the file stays where it was."""
+    """The first byte that is not white space. The position in the file does not change."""
     at = file.tell()
     while (byte := file.read(1)).isspace():
         pass
@@ -136,7 +137,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def _objects(path: Path, file: BinaryIO) -> Iterator[Row]:
-    """JSON lines; or one object over several lines, or with a `data` array, as perf_analyzer and aiperf write them."""
+    """The rows of JSON lines, or of one object over several lines, or of its `data` array, as perf_analyzer and aiperf write them."""
     start = file.tell()
     for number, text in _lines(path, file):
         where = f"{path}:{number}"
@@ -161,7 +162,7 @@ def _data(path: Path, where: str, row: Any) -> Iterator[Row]:
 
 
 def _whole(file: BinaryIO, start: int) -> Any:
-    """The one object that the file is; None for any other file."""
+    """The object that makes up the whole file, or None if it is anything else."""
     file.seek(start)
     data = file.read(MOST_ROW_BYTES + 1)
     try:
@@ -171,7 +172,7 @@ def _whole(file: BinaryIO, start: int) -> Any:
 
 
 def _items(path: Path, file: BinaryIO) -> Iterator[Row]:
-    """The items of one array, decoded as they come."""
+    """The items of one array, decoded one at a time."""
     text = _Text(path, file)
     text.take("[")
     number = 0
@@ -183,7 +184,7 @@ def _items(path: Path, file: BinaryIO) -> Iterator[Row]:
 
 
 class _Text:
-    """Characters of a JSON file, as far as they are needed at once."""
+    """The characters of a JSON file, of which only the part that is being decoded is in memory."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -205,7 +206,7 @@ class _Text:
         self._at += 1
 
     def value(self) -> Any:
-        """The next JSON value, whole. A number is one only when what follows it is there too."""
+        """The next JSON value. The end of a number is known only when the character after it has been read."""
         self._skip_space()
         size = _CHUNK_BYTES
         while True:

@@ -1,6 +1,7 @@
-"""What SIGINT, SIGTERM and SIGHUP do: end the process at once, raise where something must be stopped first, or call an event loop's taker.
+"""What SIGINT, SIGTERM and SIGHUP do: end the process at once, raise an exception where something must be stopped first, wait for the
+end of a block, or call a function in the event loop.
 
-SIGHUP, which a terminal sends when it closes, counts as SIGTERM; where it is ignored (nohup) it stays ignored.
+SIGHUP, which a terminal sends when it closes, is treated as SIGTERM. Where it is ignored (nohup) it stays ignored.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from types import FrameType
 from typing import Any
 
 _PATIENCE_S = 2.0
-"""A signal that comes sooner after one that raised finds the process unwinding, and does not raise in the middle of that."""
+"""A signal that arrives sooner than this after one that raised an exception does not raise another: the process is still unwinding."""
 _came: list[int] = []
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP. A KeyboardInterrupt, because asyncio lets no other exception of a signal out of a task."""
+    """SIGTERM or SIGHUP arrived. A KeyboardInterrupt, because asyncio lets no other exception of a signal handler leave a task."""
 
 
 def came() -> int | None:
-    """The first signal that this process has taken."""
+    """The first signal that this process has received."""
     return _came[0] if _came else None
 
 
@@ -35,14 +36,14 @@ def exit_code(signum: int) -> int:
 
 
 def end_at_once() -> None:
-    """From now on a signal that nothing else takes ends the process: one line, and 128 + its number as exit code."""
+    """From now on a signal that nothing else handles ends the process, with one line of text and 128 + its number as the exit code."""
     for signum in _taken():
         signal.signal(signum, _end)
     sys.unraisablehook = _raise_again
 
 
 def say(signum: int) -> None:
-    """The one line of an interrupt. What cannot be written at once is not written."""
+    """Write to standard error which signal interrupted the command, unless that would block."""
     with suppress(OSError):
         if select.select([], [2], [], 0)[1]:
             os.write(2, f"trtbench: interrupted by {signal.Signals(signum).name}\n".encode())
@@ -50,7 +51,7 @@ def say(signum: int) -> None:
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """While the block runs, a signal raises KeyboardInterrupt or Terminated, so that every context manager stops what it started."""
+    """While the block runs, a signal raises KeyboardInterrupt or Terminated, so that context managers stop what they started."""
     raised_s = -_PATIENCE_S
     closed = False
     late: list[int] = []
@@ -75,14 +76,14 @@ def signals_raise() -> Iterator[None]:
 
 
 class Ending:
-    """Of a command."""
+    """How a command ended: its exit code."""
 
     code = 0
 
 
 @contextmanager
 def signals_end_in_their_codes() -> Iterator[Ending]:
-    """A signal unwinds the block and ends it, and 128 + its number is the exit code."""
+    """A signal ends the block by an exception, and `code` of the yielded `Ending` is then 128 + its number."""
     ending = Ending()
     try:
         with signals_raise():
@@ -95,7 +96,10 @@ def signals_end_in_their_codes() -> Iterator[Ending]:
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """A signal that comes while the block runs takes effect after it. By handlers: a blocked signal would reach another thread."""
+    """A signal that arrives while the block runs takes effect after it.
+
+    This is done with handlers and not by blocking signals: a signal that one thread blocks is delivered to another thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -111,26 +115,27 @@ def signals_wait() -> Iterator[None]:
 
 @contextmanager
 def interrupts_call(interrupt: Callable[[int], None]) -> Iterator[list[int]]:
-    """While the block runs, `interrupt` takes each signal in the running loop, SIGHUP as SIGTERM; yields those that came.
+    """While the block runs, the running loop calls `interrupt` with each signal, SIGHUP as SIGTERM; yields the list of them.
 
-    Restores what was set before, and never leaves a signal to its default meanwhile, as the loop's own handlers would at their end.
+    The loop's own `add_signal_handler` is not used: removing its handlers sets a signal's default action for a moment, which ends the
+    process if the signal arrives in that moment.
     """
-    import asyncio  # here, for the first signals are taken before anything is imported that takes time
+    import asyncio  # imported here, because signals must be handled before anything is imported that takes time
     import socket
 
     caught: list[int] = []
     loop = asyncio.get_running_loop()
-    heard, written = socket.socketpair()
-    heard.setblocking(False)
+    received, written = socket.socketpair()
+    received.setblocking(False)
     written.setblocking(False)
 
-    def take() -> None:
-        for number in heard.recv(64):
+    def call_for_each() -> None:
+        for number in received.recv(64):
             if number in before:
                 caught.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
                 interrupt(caught[-1])
 
-    loop.add_reader(heard, take)
+    loop.add_reader(received, call_for_each)
     pipe_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     before = {signum: signal.signal(signum, lambda number, frame: _came.append(number)) for signum in _taken()}
     try:
@@ -138,8 +143,8 @@ def interrupts_call(interrupt: Callable[[int], None]) -> Iterator[list[int]]:
     finally:
         _restore(before)
         signal.set_wakeup_fd(pipe_before)
-        loop.remove_reader(heard)
-        heard.close()
+        loop.remove_reader(received)
+        received.close()
         written.close()
 
 
@@ -159,7 +164,7 @@ def _end(signum: int, frame: FrameType | None) -> None:
 
 
 def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt that was raised where nothing can catch it, as in a destructor, is raised once more."""
+    """Raise an interrupt again that was raised where nothing can catch it, for example in a destructor."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         again = threading.Timer(_PATIENCE_S, signal.raise_signal, [_came[-1] if _came else signal.SIGINT])
         again.daemon = True

@@ -1,8 +1,8 @@
-"""Temporary directories, shared memory and servers carry the name of the process that made them; what it leaves when it is killed is
-removed by the next command.
+"""Removal of what killed processes of trtbench left: temporary directories, shared memory and servers.
 
-The name is machine-pid-start. `machine` stands for the boot and the process namespace: of another container's processes, or of another
-host's on a shared file system, nothing is known here, so what they made is left alone.
+Each of these carries the name of its owner, the process that made it, as machine-pid-start; the next command removes what belongs to an
+owner that is gone. `machine` identifies the boot and the process namespace. Processes of another container, or of another host with the
+same file system, cannot be seen from here, so their files are left alone.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from functools import cache
 from pathlib import Path
 
 OWNER = "TRTBENCH_OWNER"
-"""The environment variable that names the owner to all that a supervisor runs."""
+"""The environment variable that holds the owner's name in every process that a supervisor runs."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open makes its files
 _NAME = re.compile(r"(?:trtbench[-_]|\.building-|\.fetching-|\.making-)([0-9a-f]{8}-\d+-\d+)[-_]")
 _GUARD = Path(__file__).with_name("supervisor.py")
-_SUPERVISORS_S = 14.0  # longer than a supervisor takes to end its server
+_SUPERVISORS_S = 14.0  # longer than a supervisor needs to end its server
 _POLL_S = 0.05
 _used: set[Path] = set()
 
 
 def owner() -> str:
-    """This process."""
+    """The name of this process as an owner."""
     return _owner(os.getpid())
 
 
 def temporary_directory(kind: str = "trtbench-", beside: Path | None = None) -> tempfile.TemporaryDirectory[str]:
-    """In TMPDIR, or in a directory that is there."""
+    """A temporary directory in TMPDIR, or in the directory `beside`."""
     _used.add(beside or Path(tempfile.gettempdir()))
     return tempfile.TemporaryDirectory(prefix=f"{kind}{owner()}-", dir=beside, ignore_cleanup_errors=True)
 
 
 def own_path(place: Path, kind: str, name: str) -> Path:
-    """A path in `place` that nobody else uses; the caller makes it and takes it away."""
+    """A path in `place` that no other process uses; the caller creates and removes it."""
     _used.add(place)
     return place / f"{kind}{owner()}-{name}"
 
@@ -52,7 +52,7 @@ def shared_memory_prefix(name: str) -> str:
 
 
 def sweep() -> None:
-    """Remove from TMPDIR and shared memory what owners that are gone left there, and end what they started."""
+    """Remove what owners that are gone left in TMPDIR and shared memory, and end the processes that they started."""
     places = (Path(tempfile.gettempdir()), SHARED_MEMORY)
     gone = {name for place in places for name, _ in _abandoned(place)}
     if gone:
@@ -62,13 +62,13 @@ def sweep() -> None:
 
 
 def sweep_directory(place: Path) -> None:
-    """Remove from one directory what owners that are gone left there."""
+    """Remove what owners that are gone left in one directory."""
     for _, path in list(_abandoned(place)):
         _remove(path)
 
 
 def remove_own() -> None:
-    """What an interrupt in the wrong instant may have left of this process."""
+    """Remove what this process made and an interrupt kept it from removing."""
     for place in (*_used, SHARED_MEMORY):
         for name, path in list(_owned(place)):
             if name == owner():
@@ -84,7 +84,7 @@ def _remove(path: Path) -> None:
 
 
 def _owned(place: Path) -> Iterator[tuple[str, Path]]:
-    """(Owner, path) of everything of ours in a directory that belongs to this user."""
+    """(Owner, path) of everything in a directory that a process of trtbench made for this user."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             found = _NAME.match(entry.name)
@@ -98,7 +98,7 @@ def _abandoned(place: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _lives(name: str) -> bool:
-    """Whether an owner runs, or cannot be seen from here."""
+    """Whether an owner runs. An owner that cannot be seen from here counts as running."""
     machine, pid, start = name.split("-")
     return machine != _machine() or _start(int(pid)) == start
 
@@ -115,16 +115,16 @@ def _machine() -> str:
 
 
 def _start(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks since the boot; None for one that is gone."""
+    """When the process started, in the kernel's ticks since the boot; None if it is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may hold anything
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may contain brackets
     except OSError:
         return None
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 def _end_processes(owners: set[str]) -> None:
-    """A supervisor ends what it runs when its owner is gone; what is left after that, or has no supervisor any more, is killed."""
+    """Wait until the supervisors of `owners` have ended their commands, then kill what is left or has no supervisor any more."""
     deadline = time.monotonic() + _SUPERVISORS_S
     while any(_is_supervisor(pid) for pid in _processes(owners)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -134,7 +134,7 @@ def _end_processes(owners: set[str]) -> None:
 
 
 def _processes(owners: set[str]) -> list[int]:
-    """Of this user, started under a supervisor by one of `owners`."""
+    """Processes of this user that one of `owners` started under a supervisor."""
     marks = {f"{OWNER}={name}".encode() for name in owners}
     found = []
     for process in Path("/proc").glob("[0-9]*"):

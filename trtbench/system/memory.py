@@ -1,8 +1,8 @@
-"""Memory: what this process and those it starts may still have, whether the kernel killed any of them for want of it, and which kind ran
-out by the words of an error or a log.
+"""Memory: how much this process and its children may still use, whether the kernel killed any of them because memory ran out, and which
+kind of memory ran out according to an error message or a log.
 
-The machine bounds it, and each control group from its own up to the root of the mount: in a container these are the container's
-(cgroup v2: memory.max, memory.high, memory.current; v1: memory.limit_in_bytes, memory.usage_in_bytes).
+The limits are those of the machine and of each control group from this process's own up to the root of the mount, which in a container
+are the container's (cgroup v2: memory.max, memory.high, memory.current; v1: memory.limit_in_bytes, memory.usage_in_bytes).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOST = re.compile(
     r"|(?:cudaMallocHost|cudaHostAlloc|cudaHostRegister|cuMemHostAlloc)[^\n]{0,200}(?:out of memory|memory ?allocation)",
     re.IGNORECASE,
 )
-"""CUDA's calls for pinned memory say `out of memory` of the host's."""
+"""CUDA's calls for pinned memory report `out of memory` when the host's memory is exhausted."""
 _DEVICE = re.compile(
     r"\b(?:CUDA|HIP|cudnn)\b[^\n]{0,200}out of memory|OutOfMemoryError|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
     r"|CUBLAS_STATUS_ALLOC_FAILED|(?:cudaMalloc|cuMemAlloc|allocateAsync)[^\n]{0,200}out of memory"
@@ -32,25 +32,26 @@ _DEVICE = re.compile(
 
 
 def short_memory(text: str) -> Memory | None:
-    """None where the text tells of none, or only that memory ran out."""
+    """Which memory ran out according to an error or a log: None if none did, or if the text does not name which."""
     if _HOST.search(text):
         return "host"
     return "device" if _DEVICE.search(text) else None
 
 
 def is_kv_cache_full(text: str) -> bool:
-    """Of an error: whether it says that the KV cache has, or could ever have, too few blocks."""
+    """Whether an error reports that the KV cache has too few blocks, now or at its full size."""
     return re.search(r"kv[ _]?cache|no free blocks|can't allocate new blocks", text, re.IGNORECASE) is not None
 
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-_V2_MOUNTS, _V1_MOUNT = ("", "unified"), "memory"  # under /sys/fs/cgroup; unified: where v1 and v2 stand side by side
-_NO_LIMIT_BYTES = 1 << 60  # v1 writes the largest page-aligned number for none
+_V2_MOUNTS, _V1_MOUNT = ("", "unified"), "memory"  # under /sys/fs/cgroup; unified: v2 on a machine that has v1 too
+_NO_LIMIT_BYTES = 1 << 60  # v1 writes the largest page-aligned number where there is no limit
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBound:
-    """`available_bytes` can be had without swapping or being killed: of a group, its limit - (use - file pages that it can drop)."""
+    """A limit on memory. `available_bytes` can be allocated without swapping or being killed; for a control group it is its limit minus
+    its use, where file pages that the kernel can drop do not count as used."""
 
     kind: Literal["machine", "cgroup"]
     limit_bytes: int
@@ -65,13 +66,16 @@ OomKill = Literal["certain", "likely", "none", "unknown"]
 
 
 class OomKills(NamedTuple):
-    """Kernel counts of processes killed for want of memory: of this process's group, and of the machine; None where not told."""
+    """The kernel's counts of processes killed because memory ran out, in this process's control group and on the machine.
+
+    None where the kernel does not report a count."""
 
     group: int | None
     machine: int | None
 
     def since(self, before: OomKills) -> OomKill:
-        """Whether one of this group's processes was killed since; likely: some process of the machine was, and the group tells nothing."""
+        """Whether a process of this group was killed since `before`. "likely" means that some process of the machine was, and that the
+        group has no count."""
         if self.group is not None and before.group is not None:
             return "certain" if self.group > before.group else "none"
         if self.machine is None or before.machine is None:
@@ -80,14 +84,14 @@ class OomKills(NamedTuple):
 
 
 def memory_bounds(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> tuple[MemoryBound, ...]:
-    """The machine's bound, and every group's that has a limit, from this process's own upward."""
+    """The bound of the machine and of each control group that has a limit, from this process's own group upwards."""
     memory = psutil.virtual_memory()
     found = [_group_bound(group) for group in _groups(proc, cgroups)]
     return (MemoryBound("machine", memory.total, memory.available), *(bound for bound in found if bound))
 
 
 def tightest_bound(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> MemoryBound:
-    """The one with the smallest share available."""
+    """The bound with the smallest share available."""
     return min(memory_bounds(proc, cgroups), key=lambda bound: bound.ratio)
 
 
@@ -97,14 +101,14 @@ def oom_kills(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> OomKills:
 
 
 def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
-    """This process's memory groups that are there, upward; in a container often only their root is."""
+    """The control groups of this process that exist in the mount, from its own upwards; in a container often only the root exists."""
     for line in (_text(proc / "self/cgroup") or "").splitlines():
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
         mounts = _V2_MOUNTS if number == "0" else (_V1_MOUNT,) if "memory" in controllers.split(",") else ()
         for mount in mounts:
             root = cgroups / mount
             own = Path(path.lstrip("/"))
-            if ".." not in own.parts:  # a group outside what this mount shows
+            if ".." not in own.parts:  # otherwise the group is outside what this mount shows
                 yield from (place for relative in (own, *own.parents) if (place := root / relative).is_dir())
 
 
@@ -114,20 +118,20 @@ def _group_bound(group: Path) -> MemoryBound | None:
     used = next((n for name in ("memory.current", "memory.usage_in_bytes") if (n := _number(group / name)) is not None), None)
     if not known or used is None:
         return None
-    droppable = _keyed(group / "memory.stat", "total_inactive_file")  # v1: with the groups below
+    droppable = _keyed(group / "memory.stat", "total_inactive_file")  # v1: includes the groups below
     if droppable is None:
         droppable = _keyed(group / "memory.stat", "inactive_file") or 0
     return MemoryBound("cgroup", min(known), max(0, min(known) - max(0, used - droppable)))
 
 
 def _number(path: Path) -> int | None:
-    """None where there is no such file, or it says `max`."""
+    """The number in a file, or None if there is no such file or it contains `max`."""
     text = (_text(path) or "").strip()
     return int(text) if text.isdigit() else None
 
 
 def _keyed(path: Path, key: str) -> int | None:
-    """The number after `key` in lines of "key number"."""
+    """The number after `key` in a file with lines of "key number"."""
     for line in (_text(path) or "").splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.strip().isdigit():

@@ -1,4 +1,4 @@
-"""Standard output and error that no reader, no encoding and no full pipe can break a command with."""
+"""Standard output and error that cannot make a command fail: not by a reader that leaves, an encoding or a full pipe."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, TextIO
 from trtbench.system import interrupts
 
 _LOOK_MS = 100
-_PATIENCE_S = 1.0  # how long a reader that does not read is waited for after an interrupt
+_PATIENCE_S = 1.0  # after an interrupt, how long a write waits for a reader that does not read
 
 
 class Descriptor(io.FileIO):
-    """A descriptor to write to; what cannot be written is dropped, and `fault` says why."""
+    """A file descriptor to write to. What cannot be written is dropped, and `fault` keeps the reason."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd, "w", closefd=False)
         self.fault: OSError | None = None
-        """BrokenPipeError where the reader has left, TimeoutError where it does not read and the command was interrupted."""
+        """BrokenPipeError if the reader has left, TimeoutError if it did not read and the command was interrupted."""
 
     def write(self, data: Any) -> int:
-        part = memoryview(data).cast("B")[: select.PIPE_BUF]  # so many bytes a pipe that can be written takes at once
+        part = memoryview(data).cast("B")[: select.PIPE_BUF]  # a pipe that polls as writable takes this many bytes without blocking
         if self.fault is None:
             try:
                 self._wait()
@@ -45,9 +45,9 @@ class Descriptor(io.FileIO):
 
 
 def take_streams() -> tuple[Descriptor, Descriptor]:
-    """Replace standard output and error: a character that the encoding lacks is shown as its escape.
+    """Replace standard output and error by streams that escape the characters which their encoding lacks.
 
-    A standard stream that was closed becomes /dev/null, so that no file of ours takes its number.
+    A standard stream that was closed becomes /dev/null, so that no file which trtbench opens gets its number.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -68,7 +68,7 @@ def _text(raw: Descriptor, before: TextIO | None, line_buffering: bool = False) 
 
 
 def flush(raw: Descriptor, stream: TextIO) -> OSError | None:
-    """What went wrong with a stream; None when all of it is written."""
+    """Why a stream could not be written, or None if all of it was."""
     try:
         stream.flush()
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Where the data that ships with trtbench lies: engines/, model_repo/ and scenarios/.
+"""Paths of the data that ships with trtbench: engines/, model_repo/ and scenarios/.
 
-In a wheel they are inside the package; in a checkout they stand beside it.
+A wheel has them inside the package, a checkout next to it.
 """
 
 from __future__ import annotations

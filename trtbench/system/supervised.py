@@ -1,4 +1,4 @@
-"""Supervised: a program that ends with us, however we end."""
+"""A child program that ends when this process ends, however this process ends."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ STOP_GRACE_S = 8.0
 
 
 class Supervised:
-    """`command` under supervisor.py, started at once, its output in `log`, after what is there with `append`.
+    """`command`, started at once as a child of `supervisor.py`, with its output in the file `log` (at its end if `append` is set).
 
-    What it leaves in /dev/shm under `shm_prefix` is removed; nothing for an empty one. `directory`: its working directory; default: ours.
+    Files that it leaves in /dev/shm under names that begin with `shm_prefix` are removed; an empty prefix removes none. `directory` is
+    its working directory, by default that of this process.
     """
 
     def __init__(
@@ -44,19 +45,19 @@ class Supervised:
 
     @property
     def pid(self) -> int:
-        """Root of its process tree (the supervisor's)."""
+        """The root of its process tree, which is the supervisor."""
         return self._supervisor.pid
 
     def exit_code(self) -> int | None:
-        """None while it runs; 128 + n when signal n ended it."""
+        """Its exit code, 128 + n if signal n ended it; None while it runs."""
         return self._supervisor.poll()
 
     def wait(self) -> int:
-        """Its exit code, 128 + n when signal n ended it; returns when all that it started is gone too."""
+        """Wait for the program and all processes that it started to end; returns its exit code, 128 + n if signal n ended it."""
         return self._supervisor.wait()
 
     def stop(self) -> None:
-        """End it and all it started; returns when they are gone. Safe to call twice."""
+        """End the program and all processes that it started, and wait for that. A second call does nothing."""
         assert self._supervisor.stdin
         with signals_wait():
             self._supervisor.stdin.close()

@@ -1,9 +1,9 @@
-"""Runs one command and outlives us only long enough to end it: `python supervisor.py GRACE_S SHM_PREFIX COMMAND...`.
+"""Runs one command and ends it when trtbench ends: `python supervisor.py GRACE_S SHM_PREFIX COMMAND...`.
 
-Standard input is a pipe that trtbench holds and never writes. When it closes (a stop, or trtbench's death by any signal) the
-command gets SIGTERM, after the grace period its whole process group SIGKILL, and so does whatever of it left the group (mpirun
-gives each rank one of its own); then the command's shared memory is removed.
-Standard library only, and nothing of ours: it must start at once and need nothing.
+Standard input is a pipe that trtbench holds open and never writes. When it closes (a stop, or the death of trtbench by any signal),
+the command gets SIGTERM, and after the grace period its process group gets SIGKILL. Processes of the command that left the group are
+killed too (mpirun gives each rank its own group). Then the command's shared memory is removed.
+The file imports only the standard library, because it has to start at once and in every environment.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(grace_s: float, shm_prefix: str, command: list[str]) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; it is trtbench that decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole foreground group; trtbench decides what it ends
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become our children, so none is lost
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become children of this process, so none is lost
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the server has a connection for every stream
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_default_signals)
@@ -48,11 +48,11 @@ def _default_signals() -> None:
 
 
 def _end(server: "subprocess.Popen[bytes]") -> int:
-    """Kill what is left of the server, its Python stubs and ranks too, and collect its exit code."""
+    """Kill what is left of the server, including its Python stubs and MPI ranks, and return its exit code."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     returncode = server.wait()
-    while orphans := _children():  # a killed one leaves its own to us
+    while orphans := _children():  # the children of a killed one become children of this process
         for pid in orphans:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -60,11 +60,11 @@ def _end(server: "subprocess.Popen[bytes]") -> int:
 
 
 def _children() -> "list[int]":
-    """From every process's parent: not every kernel has /proc/PID/task/TID/children."""
+    """The children of this process, found by reading every process's parent: not every kernel has /proc/PID/task/TID/children."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may hold anything
+            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may contain brackets and blanks
             if int(fields[1]) == os.getpid():
                 found.append(int(stat.parent.name))
     return found
