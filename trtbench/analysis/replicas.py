@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trtbench.analysis.stats.window import Level, increase, inside
 from trtbench.rundir import Samples
+from trtbench.rundir.series import SeriesName
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,12 @@ class Replica:
 
 def replicas(samples: Samples, start_ns: int, end_ns: int) -> tuple[Replica, ...]:
     """In the servers' order; () where there is one."""
-    labels = {label for name in ("replica_success_count", "replica_rss_bytes") for label in samples.labels(name)}
+    names: tuple[SeriesName, ...] = ("replica_cpu_cores", "replica_rss_bytes")
+    labels = samples.labels("replica_success_count", "replica_rss_bytes")
 
     def one(label: str) -> Replica:
         requests = increase(samples.series("replica_success_count", label), start_ns, end_ns)
-        cpu, rss = (inside(samples.series(name, label), start_ns, end_ns) for name in ("replica_cpu_cores", "replica_rss_bytes"))
+        cpu, rss = (inside(samples.series(name, label), start_ns, end_ns) for name in names)
         return Replica(None if requests is None else round(requests), Level.of(cpu), Level.of(rss))
 
     return tuple(one(label) for label in sorted(labels, key=int))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from trtbench.api.joined import joined, repeated
-from trtbench.rundir import DeploymentDirectory, RunDirectory, Samples
+from trtbench.rundir import DeploymentDirectory, RunDirectory, Series
 
 
 def sample_table(run: RunDirectory) -> pd.DataFrame:
@@ -17,15 +18,13 @@ def sample_table(run: RunDirectory) -> pd.DataFrame:
 
 
 def _of_deployment(directory: DeploymentDirectory) -> Iterator[pd.DataFrame]:
-    samples = directory.samples()
-    yield _series("", "", "", samples)
-    for name in samples.names():
-        for label in samples.labels(name):
-            yield _series(directory.name, name, label, samples)
+    yield _table("", "", "", (np.empty(0, np.int64), np.empty(0, np.float64)))
+    for name, label, series in directory.samples().each():
+        yield _table(directory.name, name, label, series)
 
 
-def _series(deployment: str, name: str, label: str, samples: Samples) -> pd.DataFrame:
-    times_ns, values = samples.series(name, label)
+def _table(deployment: str, name: str, label: str, series: Series) -> pd.DataFrame:
+    times_ns, values = series
     texts = {"deployment": deployment, "name": name, "label": label}
     columns = {column: repeated(text, len(times_ns)) for column, text in texts.items()}
     table: pd.DataFrame = pd.DataFrame(columns | {"time_ns": times_ns, "value": values})

@@ -30,6 +30,7 @@ from trtbench.load.tally import Recorder
 from trtbench.plan.plan import Phase, Plan
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 from trtbench.system.clock import cpu_ns, now_ns
@@ -54,7 +55,11 @@ class WorkerHealth:
         """Write what there was since the last time."""
         at_ns, used_ns = now_ns(), cpu_ns()
         cores = (used_ns - self._cpu_ns) / max(at_ns - self._at_ns, 1)
-        readings = {"client_loop_lag_ns": self._lag_ns, "client_gc_pause_ns": self._pause_ns, "client_worker_cpu_cores": cores}
+        readings: dict[SeriesName, float] = {
+            "client_loop_lag_ns": self._lag_ns,
+            "client_gc_pause_ns": self._pause_ns,
+            "client_worker_cpu_cores": cores,
+        }
         self._writer.write(*(sample_row(Sample(at_ns, name, self._label, value)) for name, value in readings.items()))
         self._lag_ns, self._pause_ns, self._at_ns, self._cpu_ns = 0, 0, at_ns, used_ns
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from trtbench.rundir.series import AnySeries
+
 FORMAT_VERSION = 2
 """Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
 attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs.
@@ -142,11 +144,11 @@ class RequestRecord:
 class Sample:
     """One reading of one series. `label` tells series of one name apart (a batch size, a GPU index), else "".
 
-    Names carry the unit. The series that telemetry writes are listed in docs/telemetry.md.
+    Names carry the unit.
     """
 
     time_ns: int
-    name: str
+    name: AnySeries
     label: str
     value: float
 

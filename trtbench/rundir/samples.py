@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from trtbench.rundir.series import SeriesName
 
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 _Keys = tuple[str, str]
@@ -22,14 +24,15 @@ class Samples:
                 parts.setdefault(key, []).append(series)
         self._by_series = {key: _joined(parts.pop(key)) for key in list(parts)}
 
-    def series(self, name: str, label: str = "") -> Series:
+    def series(self, name: SeriesName, label: str = "") -> Series:
         """(time_ns, value), both of shape [n] and in time order; n = 0 for a series that was never sampled."""
         return self._by_series.get((name, label), (np.empty(0, np.int64), np.empty(0, np.float64)))
 
-    def labels(self, name: str) -> list[str]:
-        return sorted(label for other, label in self._by_series if other == name)
+    def labels(self, *names: SeriesName) -> list[str]:
+        """The labels of series with any of these names."""
+        return sorted({label for name, label in self._by_series if name in names})
 
-    def without(self, names: Sequence[str], times_ns: npt.NDArray[np.int64]) -> Samples:
+    def without(self, names: Sequence[SeriesName], times_ns: npt.NDArray[np.int64]) -> Samples:
         """All but the readings of these series at these instants."""
         rest = Samples(())
         for (name, label), (times, values) in self._by_series.items():
@@ -45,6 +48,11 @@ class Samples:
 
     def names(self) -> list[str]:
         return sorted({name for name, _ in self._by_series})
+
+    def each(self) -> Iterator[tuple[str, str, Series]]:
+        """(Name, label, series) of every series by name and label, unlisted names too."""
+        for name, label in sorted(self._by_series):
+            yield name, label, self._by_series[name, label]
 
 
 def _split(table: pa.Table) -> Iterable[tuple[_Keys, Series]]:

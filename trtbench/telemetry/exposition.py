@@ -12,18 +12,20 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from trtbench.rundir.series import SeriesName
+
 
 class Reading(NamedTuple):
     """A value under its name and label in docs/telemetry.md."""
 
-    name: str
+    name: SeriesName
     label: str
     value: float
 
 
 _ANY = "*"
 _VERSION_DIGITS = 19  # a version is a 64-bit number
-_WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+_WANTED: dict[str, tuple[str, dict[str, tuple[SeriesName, str]]]] = {
     # family: (the label that tells its series apart, {that label's value: (name, label) in docs/telemetry.md}); `_ANY`: each value a label
     "nv_inference_pending_request_count": ("", {"": ("triton_pending_requests", "")}),
     "nv_trt_llm_request_metrics": (
@@ -67,7 +69,7 @@ _WANTED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
 }
 _OF_TRITON = "nv_inference_"
 _FAMILIES = tuple(family + "{" for family in _WANTED)  # every one of them has labels: model and version at least
-_OF_SERVER = {
+_OF_SERVER: dict[str, SeriesName] = {
     "nv_cache_num_entries": "response_cache_entries",
     "nv_cache_num_evictions": "response_cache_evictions",
     "nv_cache_util": "response_cache_used_ratio",

@@ -7,7 +7,7 @@ names it ("GPU 1: gpu_power_w, gpu_energy_j").
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,12 +17,13 @@ import pynvml
 
 from trtbench.gpu.nvml import Gpu, mig_instances, processes, session
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import SeriesName
 from trtbench.system.clock import now_ns
 
 _KIB = 1024
 _ALL_LINKS = 0xFFFFFFFF  # the scope that adds up a GPU's NVLinks
 
-_CALLS: dict[str, Callable[[Any], float]] = {
+_CALLS: dict[SeriesName, Callable[[Any], float]] = {
     "gpu_utilization_ratio": lambda gpu: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,  # %: time with a kernel running
     "gpu_memory_used_bytes": lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).used,  # includes the driver's own share: total - free
     "gpu_power_w": lambda gpu: pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000,  # mW
@@ -43,7 +44,7 @@ class _Field:
     scope: int = 0
 
 
-_FIELDS = {
+_FIELDS: dict[SeriesName, _Field] = {
     "gpu_memory_temperature_c": _Field(pynvml.NVML_FI_DEV_MEMORY_TEMP),
     "gpu_energy_j": _Field(pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, 1e-3),  # mJ since the driver was loaded
     "gpu_pcie_tx_bytes": _Field(pynvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES),
@@ -53,7 +54,7 @@ _FIELDS = {
 }
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")  # of nvmlValue_t, by nvmlValueType_t
 
-_PCIE_RATES = {
+_PCIE_RATES: dict[SeriesName, int] = {
     "gpu_pcie_tx_bytes_per_s": pynvml.NVML_PCIE_UTIL_TX_BYTES,
     "gpu_pcie_rx_bytes_per_s": pynvml.NVML_PCIE_UTIL_RX_BYTES,
 }
@@ -119,7 +120,7 @@ def _is_absent(call: Callable[[], object]) -> bool:
     return False
 
 
-def _field_values(handle: Any, fields: dict[str, _Field]) -> Iterator[tuple[str, float]]:
+def _field_values(handle: Any, fields: Mapping[SeriesName, _Field]) -> Iterator[tuple[SeriesName, float]]:
     """The fields that the driver answers; a driver that is too old answers none."""
     if not fields:
         return
@@ -200,7 +201,7 @@ def is_under(pid: int, roots: Collection[int]) -> bool:
 
 
 def _counts_pcie(gpu: Gpu) -> bool:
-    names = ("gpu_pcie_tx_bytes", "gpu_pcie_rx_bytes")
+    names: tuple[SeriesName, ...] = ("gpu_pcie_tx_bytes", "gpu_pcie_rx_bytes")
     return len(dict(_field_values(gpu.handle, {name: _FIELDS[name] for name in names}))) == len(names)
 
 

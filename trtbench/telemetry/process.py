@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import reduce
 from math import inf
 from time import thread_time_ns
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import SeriesName
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.memory import memory_bounds
 
@@ -22,12 +23,20 @@ _SCAN_SHARE = 0.002
 
 _SHORTEST_CPU_SPAN_NS = 20_000_000  # two of the kernel's ticks
 
-_SERIES = {
-    "server": ("cpu_cores", "rss_bytes", "fds", "threads", "processes"),
-    "client": ("cpu_cores", "rss_bytes", "fds", "threads"),
-    "balancer": ("cpu_cores", "rss_bytes", "fds"),
-    "replica": ("cpu_cores", "rss_bytes"),
+Role = Literal["server", "client", "balancer", "replica"]
+_SERIES: Mapping[Role, Mapping[SeriesName, str]] = {
+    "server": {
+        "server_cpu_cores": "cpu_cores",
+        "server_rss_bytes": "rss_bytes",
+        "server_fds": "fds",
+        "server_threads": "threads",
+        "server_processes": "processes",
+    },
+    "client": {"client_cpu_cores": "cpu_cores", "client_rss_bytes": "rss_bytes", "client_fds": "fds", "client_threads": "threads"},
+    "balancer": {"balancer_cpu_cores": "cpu_cores", "balancer_rss_bytes": "rss_bytes", "balancer_fds": "fds"},
+    "replica": {"replica_cpu_cores": "cpu_cores", "replica_rss_bytes": "rss_bytes"},
 }
+"""By what a tree is: the series, and the field of `Usage` that it has."""
 
 _ATTRIBUTES = ("cpu_times", "memory_info", "num_fds", "num_threads")
 
@@ -42,10 +51,10 @@ class Usage:
     threads: int | None
     processes: int
 
-    def samples(self, prefix: str, time_ns: int, label: str = "") -> list[Sample]:
-        """`<prefix>_<series>` for each series that is known."""
-        values = ((name, getattr(self, name)) for name in _SERIES[prefix])
-        return [Sample(time_ns, f"{prefix}_{name}", label, float(value)) for name, value in values if value is not None]
+    def samples(self, role: Role, time_ns: int, label: str = "") -> list[Sample]:
+        """Those that are known."""
+        values = ((series, getattr(self, field)) for series, field in _SERIES[role].items())
+        return [Sample(time_ns, series, label, float(value)) for series, value in values if value is not None]
 
     def __add__(self, other: Usage) -> Usage:
         added = {name: _sum((getattr(self, name), getattr(other, name))) for name in ("cpu_cores", "rss_bytes", "fds", "threads")}
@@ -147,7 +156,7 @@ class Processes:
 
     def __init__(self, server_pids: Sequence[int], client_pid: int, own_pid: int, balancer_pid: int | None = None) -> None:
         self._servers = [ProcessTree(pid) for pid in server_pids]
-        self._others: dict[str, ProcessTree] = {"client": ProcessTree(client_pid, {own_pid, *server_pids, balancer_pid or own_pid})}
+        self._others: dict[Role, ProcessTree] = {"client": ProcessTree(client_pid, {own_pid, *server_pids, balancer_pid or own_pid})}
         if balancer_pid is not None:
             self._others["balancer"] = ProcessTree(balancer_pid)
         self._scan_due_ns = 0
@@ -157,10 +166,10 @@ class Processes:
         if now_ns() >= self._scan_due_ns:
             self._update()
         samples = self._read_servers()
-        for prefix, tree in self._others.items():
+        for role, tree in self._others.items():
             time_ns = now_ns()
             usage = tree.read(time_ns)
-            samples += usage.samples(prefix, time_ns) if usage else []
+            samples += usage.samples(role, time_ns) if usage else []
         return samples
 
     def _read_servers(self) -> list[Sample]:

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import SeriesName
 from trtbench.telemetry.exposition import Reading, number
 
 _HIGHEST = 1e300
 _TIMESTAMP = "%m-%d-%Y %H:%M:%S.%f"
-_ITERATION: Mapping[tuple[str, ...], tuple[str, str]] = {
+_ITERATION: Mapping[tuple[str, ...], tuple[SeriesName, str]] = {
     # the place of a value in an iteration: (name, label) in docs/telemetry.md
     ("iter",): ("engine_iterations", ""),
     ("numActiveRequests",): ("inflight_active_requests", ""),
@@ -35,7 +36,7 @@ _ITERATION: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("inflightBatchingStats", "numPausedRequests"): ("inflight_paused_requests", ""),
     ("inflightBatchingStats", "numCtxTokens"): ("inflight_context_tokens", ""),
 }
-_PROMETHEUS: Mapping[str, tuple[str, str]] = {
+_PROMETHEUS: Mapping[str, tuple[SeriesName, str]] = {
     "trtllm_iteration_latency_seconds_count": ("engine_iterations", ""),
     "trtllm_num_requests_waiting": ("inflight_waiting_requests", ""),
     "trtllm_max_num_active_requests": ("inflight_max_requests", ""),
@@ -81,7 +82,7 @@ def iteration_samples(page: str, read_ns: int) -> list[Sample]:
 
 def serve_readings(page: str) -> list[Reading]:
     """Readings of a server of one model; a name with several label sets has its last value."""
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[SeriesName, str], float] = {}
     for line in page.split("\n"):
         if line.startswith("trtllm_"):
             name = line.partition("{")[0].partition(" ")[0]

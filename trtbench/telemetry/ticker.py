@@ -13,6 +13,7 @@ from typing import Protocol
 
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import AnySeries
 from trtbench.system.clock import NS_PER_S, now_ns
 
 
@@ -90,8 +91,9 @@ class Ticker(threading.Thread):
             self.tally.fail(error)
 
 
-_MEANS = {"kv_block_tokens", "response_cache_used_ratio"}  # a common size and a ratio; all other series are sums
-_OF_EACH = {"triton_success_count": "replica_success_count"}
+_MEANS: set[AnySeries] = {"kv_block_tokens", "response_cache_used_ratio"}
+"""A common size and a ratio; all other series are sums."""
+_OF_EACH: dict[AnySeries, AnySeries] = {"triton_success_count": "replica_success_count"}
 
 
 def together(sources: Sequence[Source]) -> Source:
@@ -122,7 +124,7 @@ def summed(readings: Sequence[list[Sample]]) -> list[Sample]:
     if not samples:
         return []
     time_ns = (min(sample.time_ns for sample in samples) + max(sample.time_ns for sample in samples)) // 2
-    values: dict[tuple[str, str], list[float]] = {}
+    values: dict[tuple[AnySeries, str], list[float]] = {}
     for sample in samples:
         values.setdefault((sample.name, sample.label), []).append(sample.value)
     totals = {series: fmean(each) if series[0] in _MEANS else sum(each) for series, each in values.items()}

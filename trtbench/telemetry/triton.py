@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from trtbench.rundir.records import Sample
+from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.client_settings import Tls
 from trtbench.system.clock import now_ns
 from trtbench.telemetry.exposition import engine_readings
@@ -62,15 +63,15 @@ class Statistics:
 
 def statistics_samples(reply: Any, time_ns: int) -> list[Sample]:
     """Samples of an `inference.ModelStatisticsResponse`, summed over the model's versions; none when it lists no version."""
-    totals: Counter[tuple[str, str]] = Counter()
+    totals: Counter[tuple[SeriesName, str]] = Counter()
     for version in reply.model_stats:
         totals.update(_version_totals(version))
     return [Sample(time_ns, name, label, float(value)) for (name, label), value in totals.items()]
 
 
-def _version_totals(version: Any) -> dict[tuple[str, str], int]:
+def _version_totals(version: Any) -> dict[tuple[SeriesName, str], int]:
     summed = version.inference_stats
-    totals = {
+    totals: dict[tuple[SeriesName, str], int] = {
         ("triton_inference_count", ""): version.inference_count,
         ("triton_execution_count", ""): version.execution_count,
         ("triton_success_count", ""): summed.success.count,
@@ -81,8 +82,12 @@ def _version_totals(version: Any) -> dict[tuple[str, str], int]:
         ("triton_compute_output_ns", ""): summed.compute_output.ns,
     }
     if summed.cache_hit.count or summed.cache_miss.count:
-        for kind, counted in (("hit", summed.cache_hit), ("miss", summed.cache_miss)):
-            totals |= {(f"response_cache_{kind}_count", ""): counted.count, (f"response_cache_{kind}_ns", ""): counted.ns}
+        totals |= {
+            ("response_cache_hit_count", ""): summed.cache_hit.count,
+            ("response_cache_hit_ns", ""): summed.cache_hit.ns,
+            ("response_cache_miss_count", ""): summed.cache_miss.count,
+            ("response_cache_miss_ns", ""): summed.cache_miss.ns,
+        }
     return totals | {("triton_batch_executions", str(batch.batch_size)): batch.compute_infer.count for batch in version.batch_stats}
 
 

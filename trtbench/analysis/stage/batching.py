@@ -10,8 +10,9 @@ import numpy as np
 
 from trtbench.analysis.stats.window import Level, border_readings, increase, inside, rise
 from trtbench.rundir import Samples
+from trtbench.rundir.series import SeriesName
 
-_COMPUTE = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")
+_COMPUTE: tuple[SeriesName, ...] = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | N
     return round(float(now - then if now >= then else now))
 
 
-def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: str) -> int | None:
+def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: SeriesName) -> int | None:
     """Summed durations / successful requests that went through the model: what a response cache answers has neither queue nor compute."""
     spent = [increase(samples.series(name), start_ns, end_ns) for name in names]
     known = [ns for ns in spent if ns is not None]

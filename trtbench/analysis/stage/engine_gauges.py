@@ -9,8 +9,9 @@ import numpy as np
 from trtbench.analysis.stats.window import increase
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.series import SeriesName
 
-ENGINE_GAUGES = (
+ENGINE_GAUGES: tuple[SeriesName, ...] = (
     "inflight_active_requests",
     "inflight_scheduled_requests",
     "inflight_waiting_requests",
@@ -22,7 +23,7 @@ ENGINE_GAUGES = (
     "kv_blocks_free",
 )
 
-FAMILIES: Mapping[str, str] = {
+FAMILIES: Mapping[SeriesName, str] = {
     "inflight_scheduled_requests": "nv_trt_llm_request_metrics",
     "kv_blocks_used": "nv_trt_llm_kv_cache_block_metrics",
 }

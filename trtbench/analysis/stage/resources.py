@@ -12,6 +12,7 @@ from trtbench.analysis.replicas import Replica, replicas
 from trtbench.analysis.stage.workers import Worker, workers
 from trtbench.analysis.stats.window import Level, inside
 from trtbench.rundir import Samples, Series
+from trtbench.rundir.series import SeriesName
 
 NS_PER_S = 1_000_000_000
 
@@ -83,7 +84,7 @@ class Resources:
 def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
     """What was sampled inside the window."""
 
-    def level(name: str, label: str = "") -> Level | None:
+    def level(name: SeriesName, label: str = "") -> Level | None:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
     processes = workers(samples, start_ns, end_ns)
@@ -102,7 +103,7 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         machine_memory_available_bytes=level("machine_memory_available_bytes"),
         engine_memory_bytes={label: peak.max for label, peak in memory.items() if peak},
         container_memory_available_bytes=level("container_memory_available_bytes"),
-        gpus={label: _gpu(samples, label, start_ns, end_ns) for label in _gpu_labels(samples)},
+        gpus={label: _gpu(samples, label, start_ns, end_ns) for label in samples.labels("gpu_utilization_ratio", "gpu_memory_used_bytes")},
         mig_instances=_mig_instances(samples, start_ns, end_ns),
         balancer_cpu_cores=level("balancer_cpu_cores"),
         balancer_rss_bytes=level("balancer_rss_bytes"),
@@ -117,30 +118,25 @@ def _together(levels: Sequence[Level]) -> Level | None:
     return Level(sum(level.mean for level in levels) / len(levels), min(x.min for x in levels), max(x.max for x in levels))
 
 
-def _gpu_labels(samples: Samples) -> list[str]:
-    names = ("gpu_utilization_ratio", "gpu_memory_used_bytes")
-    return sorted({label for name in names for label in samples.labels(name)})
-
-
 def _mig_instances(samples: Samples, start_ns: int, end_ns: int) -> dict[str, MigUse]:
     found: dict[str, MigUse] = {}
-    for uuid in sorted(samples.labels("mig_memory_used_bytes")):
-        used, total = (
-            Level.of(inside(samples.series(name, uuid), start_ns, end_ns)) for name in ("mig_memory_used_bytes", "mig_memory_bytes")
-        )
+    names: tuple[SeriesName, ...] = ("mig_memory_used_bytes", "mig_memory_bytes")
+    for uuid in samples.labels("mig_memory_used_bytes"):
+        used, total = (Level.of(inside(samples.series(name, uuid), start_ns, end_ns)) for name in names)
         if used:
             found[uuid] = MigUse(used, total.max if total else None)
     return found
 
 
 def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
-    def level(name: str) -> Level | None:
+    def level(name: SeriesName) -> Level | None:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
-    def rate(name: str) -> float | None:
-        counted = counter_rate(samples.series(f"gpu_{name}_bytes", label), start_ns, end_ns)
-        told = level(f"gpu_{name}_bytes_per_s")
-        return told.mean if counted is None and told else counted
+    def rate(counter: SeriesName, driver_rate: SeriesName | None = None) -> float | None:
+        """By the counter; where there is none, the mean of the rates that the driver gives."""
+        counted = counter_rate(samples.series(counter, label), start_ns, end_ns)
+        given = level(driver_rate) if driver_rate else None
+        return given.mean if counted is None and given else counted
 
     gained_j = gained(samples.series("gpu_energy_j", label), start_ns, end_ns)
     reasons = inside(samples.series("gpu_throttle_reasons", label), start_ns, end_ns).astype(np.int64)
@@ -154,10 +150,10 @@ def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
         throttle_ratios=_throttle_ratios(reasons),
         memory_temperature_c=level("gpu_memory_temperature_c"),
         server_memory_bytes=level("server_gpu_memory_bytes"),
-        pcie_rx_bytes_per_s=rate("pcie_rx"),
-        pcie_tx_bytes_per_s=rate("pcie_tx"),
-        nvlink_rx_bytes_per_s=rate("nvlink_rx"),
-        nvlink_tx_bytes_per_s=rate("nvlink_tx"),
+        pcie_rx_bytes_per_s=rate("gpu_pcie_rx_bytes", "gpu_pcie_rx_bytes_per_s"),
+        pcie_tx_bytes_per_s=rate("gpu_pcie_tx_bytes", "gpu_pcie_tx_bytes_per_s"),
+        nvlink_rx_bytes_per_s=rate("gpu_nvlink_rx_bytes"),
+        nvlink_tx_bytes_per_s=rate("gpu_nvlink_tx_bytes"),
     )
 
 

@@ -25,17 +25,27 @@ from trtbench.analysis.stats.drift import Drift, drift
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.rundir.records import Event
+from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.ramp import Ramp
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 
-_DRIFTING = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
+_DRIFTING: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
-_STATISTICS = (
-    *(f"triton_{kind}_count" for kind in ("inference", "execution", "success", "fail")),
-    *(f"triton_{kind}_ns" for kind in ("queue", "compute_input", "compute_infer", "compute_output")),
-    *(f"response_cache_{kind}" for kind in ("hit_count", "hit_ns", "miss_count", "miss_ns")),
+_STATISTICS: tuple[SeriesName, ...] = (
+    "triton_inference_count",
+    "triton_execution_count",
+    "triton_success_count",
+    "triton_fail_count",
+    "triton_queue_ns",
+    "triton_compute_input_ns",
+    "triton_compute_infer_ns",
+    "triton_compute_output_ns",
+    "response_cache_hit_count",
+    "response_cache_hit_ns",
+    "response_cache_miss_count",
+    "response_cache_miss_ns",
     "triton_batch_executions",
     "replica_success_count",
 )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trtbench.analysis.stats.percentile import nearest_rank
 from trtbench.analysis.stats.window import Level, inside
 from trtbench.rundir import Samples
+from trtbench.rundir.series import SeriesName
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,15 @@ class Worker:
 
 def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
     """By label. Where none has a series of its own CPU, each has an even share of `client_cpu_cores`."""
-    names = ("client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores")
-    labels = sorted({label for name in names for label in samples.labels(name)}, key=lambda label: (len(label), label)) or [""]
+    found = samples.labels("client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores")
+    labels = sorted(found, key=lambda label: (len(label), label)) or [""]
     together = inside(samples.series("client_cpu_cores"), start_ns, end_ns)
     share = None if samples.labels("client_worker_cpu_cores") else Level.of(together / len(labels))
     return {label: _worker(samples, label, start_ns, end_ns, share) for label in labels}
 
 
 def _worker(samples: Samples, label: str, start_ns: int, end_ns: int, cpu_share: Level | None) -> Worker:
-    def read(name: str) -> npt.NDArray[np.float64]:
+    def read(name: SeriesName) -> npt.NDArray[np.float64]:
         """A worker's reading tells of the interval before it: its first in the stage reaches back over the start, and is left out."""
         return inside(samples.series(name, label), start_ns, end_ns)[1 if label else 0 :]
 

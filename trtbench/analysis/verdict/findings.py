@@ -16,6 +16,7 @@ from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.series import unit_of
 from trtbench.scenario.scenario import Scenario
 
 SATURATED_RATIO = 0.9
@@ -239,7 +240,7 @@ def _creep(result: DeploymentResult) -> Iterator[Finding]:
         for series, drift in stage.drifts.items():
             keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0
             if keeps_on and drift.growth_ratio is not None and drift.growth_ratio > _CREEP_RATIO:
-                unit = "bytes" if series.endswith("_bytes") else "count"
+                unit = unit_of(series)
                 figures: dict[str, float | str] = {
                     "series": series,
                     "length_s": drift.length_s,

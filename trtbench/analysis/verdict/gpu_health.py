@@ -41,8 +41,8 @@ class HeldGpu:
 
 
 def gpu_health(samples: Samples) -> dict[str, GpuHealth]:
-    names = ("gpu_xid", "gpu_ecc_uncorrected", "gpu_lost", "gpu_other_processes")
-    return {label: _health(samples, label) for label in sorted({label for name in names for label in samples.labels(name)})}
+    gpus = samples.labels("gpu_xid", "gpu_ecc_uncorrected", "gpu_lost", "gpu_other_processes")
+    return {gpu: _health(samples, gpu) for gpu in gpus}
 
 
 def _health(samples: Samples, label: str) -> GpuHealth:

@@ -10,6 +10,7 @@ from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
 from trtbench.experiments.hot_reload.spec import HotReload
+from trtbench.rundir.series import unit_of
 from trtbench.scenario.scenario import Scenario
 
 _CRITICAL_RATIO = 0.05
@@ -28,7 +29,7 @@ def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Fi
         yield replace(finding, rests_on=places)
     for series, rise in found.rises.items():
         if rise and rise.is_leak:
-            unit = "bytes" if series.endswith("_bytes") else "count"
+            unit = unit_of(series)
             figures: dict[str, float | str] = {
                 "series": series,
                 f"rise_{unit}": rise.per_reload,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from trtbench.analysis.stats.line import fit_line
 from trtbench.analysis.stats.window import last_before
 from trtbench.rundir import Series
+from trtbench.rundir.series import SeriesName
 
-LEFT_BEHIND = ("server_rss_bytes", "server_fds", "server_threads", "gpu_memory_used_bytes")
+LEFT_BEHIND: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "gpu_memory_used_bytes")
 LEAST_READINGS = 3
 LEAK_READINGS = 5
 _LEAK_RATIO = 0.05

@@ -14,6 +14,7 @@ from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.window import Level, border_readings, rise
 from trtbench.rundir import MISSING, Ints, Losses, Mask, Requests, Samples, read_lines
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.series import SeriesName
 
 _NEVER_NS = 2**63 - 1
 Prompts = Mapping[tuple[str, str], bytes]
@@ -115,22 +116,25 @@ def cached_stage(name: str, start_ns: int, end_ns: int, requests: Requests, repe
     borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
     if borders is None or _counts_others(requests.select(~own), *borders):
         return None
-    kinds = ("hit_count", "miss_count", "hit_ns", "miss_ns")
-    counted = {kind: round(rise(samples.series(f"response_cache_{kind}"), *borders)) for kind in kinds}
-    hits, misses = counted["hit_count"], counted["miss_count"]
-    answered = round(rise(samples.series("triton_success_count"), *borders))
+
+    def counted(name: SeriesName) -> int:
+        return round(rise(samples.series(name), *borders))
+
+    hits, misses = counted("response_cache_hit_count"), counted("response_cache_miss_count")
+    answered = counted("triton_success_count")
     if not hits + misses or answered > int(np.maximum(1, requests.attempts[own]).sum()):
         return None
     page = border_readings(samples.series("response_cache_entries"), start_ns, end_ns) or borders  # evictions are read with the entries
-    entries, used = (_level(samples, f"response_cache_{kind}", start_ns, end_ns) for kind in ("entries", "used_ratio"))
+    entries = _level(samples, "response_cache_entries", start_ns, end_ns)
+    used = _level(samples, "response_cache_used_ratio", start_ns, end_ns)
     return CachedStage(
         stage=name,
         answered=answered,
         hits=hits,
         misses=misses,
         hit_ratio=hits / answered if answered else None,
-        hit_mean_ns=round(counted["hit_ns"] / hits) if hits else None,
-        miss_mean_ns=round(counted["miss_ns"] / misses) if misses else None,
+        hit_mean_ns=round(counted("response_cache_hit_ns") / hits) if hits else None,
+        miss_mean_ns=round(counted("response_cache_miss_ns") / misses) if misses else None,
         sent=int(own.sum()),
         repeats=int((repeats.repeated & own).sum()),
         servable=int((repeats.servable & own).sum()),
@@ -148,7 +152,7 @@ def _counts_others(others: Requests, from_ns: int, to_ns: int) -> bool:
     return bool(((sent != MISSING) & (sent < to_ns) & ((done == MISSING) | (done > from_ns))).any())
 
 
-def _level(samples: Samples, name: str, start_ns: int, end_ns: int) -> Level | None:
+def _level(samples: Samples, name: SeriesName, start_ns: int, end_ns: int) -> Level | None:
     """From the reading at or before the start to the one at or after the end: a short stage may have none inside."""
     times, values = samples.series(name)
     first = max(int(np.searchsorted(times, start_ns, "right")) - 1, 0)
