@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reference.command_line import command_line
+from reference.series import series_table
 
 ROOT = Path(__file__).parents[1]
 PAGES: dict[str, Callable[[], str]] = {"docs/cli.md": command_line}
-PARTS: dict[str, dict[str, Callable[[], str]]] = {}
+PARTS: dict[str, dict[str, Callable[[], str]]] = {"docs/telemetry.md": {"series": series_table}}
 
 
 def with_part(page: str, name: str, text: str) -> str:

@@ -31,8 +31,9 @@ def test_every_declared_name_is_written_by_the_measuring_half() -> None:
         ("gpu_pcie_rx_bytes_per_s", "bytes/s"),
         ("server_rss_bytes", "bytes"),
         ("gpu_temperature_c", "°C"),
-        ("server_fds", "count"),
-        ("somebody_elses", "count"),
+        ("server_fds", ""),
+        ("foreign", ""),
+        ("c", ""),
     ],
 )
 def test_a_name_carries_its_unit(name: str, unit: str) -> None:

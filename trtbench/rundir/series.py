@@ -240,5 +240,5 @@ _UNITS = {
 
 
 def unit_of(name: str) -> str:
-    """The unit that the name carries; a name without one is that of a count or a number."""
-    return next((unit for end, unit in _UNITS.items() if name.endswith(f"_{end}")), "count")
+    """The unit that the name carries; "" for a count, a number or a bit mask."""
+    return next((unit for end, unit in _UNITS.items() if name.endswith(f"_{end}")), "")

@@ -34,19 +34,9 @@ from trtbench.tasks.registry import TASKS
 _DRIFTING: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
 _STATISTICS: tuple[SeriesName, ...] = (
-    "triton_inference_count",
-    "triton_execution_count",
-    "triton_success_count",
-    "triton_fail_count",
-    "triton_queue_ns",
-    "triton_compute_input_ns",
-    "triton_compute_infer_ns",
-    "triton_compute_output_ns",
-    "response_cache_hit_count",
-    "response_cache_hit_ns",
-    "response_cache_miss_count",
-    "response_cache_miss_ns",
-    "triton_batch_executions",
+    *("triton_inference_count", "triton_execution_count", "triton_success_count", "triton_fail_count", "triton_batch_executions"),
+    *("triton_queue_ns", "triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns"),
+    *("response_cache_hit_count", "response_cache_hit_ns", "response_cache_miss_count", "response_cache_miss_ns"),
     "replica_success_count",
 )
 FOREIGN_CPU_RATIO = 0.15

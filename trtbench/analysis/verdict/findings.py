@@ -240,7 +240,7 @@ def _creep(result: DeploymentResult) -> Iterator[Finding]:
         for series, drift in stage.drifts.items():
             keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0
             if keeps_on and drift.growth_ratio is not None and drift.growth_ratio > _CREEP_RATIO:
-                unit = unit_of(series)
+                unit = unit_of(series) or "count"
                 figures: dict[str, float | str] = {
                     "series": series,
                     "length_s": drift.length_s,

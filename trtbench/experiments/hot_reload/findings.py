@@ -29,7 +29,7 @@ def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Fi
         yield replace(finding, rests_on=places)
     for series, rise in found.rises.items():
         if rise and rise.is_leak:
-            unit = unit_of(series)
+            unit = unit_of(series) or "count"
             figures: dict[str, float | str] = {
                 "series": series,
                 f"rise_{unit}": rise.per_reload,
