@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
         ("stamp_error.py --seconds 2", "0 failed"),
         ("scale.py --streams 20 --workers 2 --tokens 2 --gap-ms 10", "20 requests on 20 streams over 2 workers: 0 failed"),
         ("soak.py --minutes 0.03 --streams 4", "0 requests failed"),
+        ("metrics_page.py --models 1 --rounds 1 --seconds 0.05", "sampler / whole page"),
         ("gpu_sampler.py --seconds 1", "readings, 0 failed"),
         ("report_scale.py --sizes 200,400 --tokens 5 --seal 100", "400 requests of 5 tokens"),
     ],

@@ -77,6 +77,8 @@ def test_agrees_with_a_whole_parser(page: str) -> None:
         'nv_trt_llm_request_metrics{model="m",version="1"} 1',
         'nv_trt_llm_request_metrics{model="m",request_type="active"} 1',
         "nv_trt_llm_request_metrics{",
+        'nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 1' + 400 * "0",
+        'nv_trt_llm_request_metrics{model="m",request_type="active",request_type="max",version="1"} 1',
         'nv_trt_llm_request_metrics_created{model="m",request_type="active",version="1"} 1',
         '# nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 1',
     ],

@@ -6,14 +6,13 @@ Keys of the first: IterationStats in TensorRT-LLM's jsonSerialization.cpp; names
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import SeriesName
-from trtbench.telemetry.exposition import Reading, number
+from trtbench.telemetry.exposition import Reading, series_of
 
 _HIGHEST = 1e300
 _TIMESTAMP = "%m-%d-%Y %H:%M:%S.%f"
@@ -82,13 +81,7 @@ def iteration_samples(page: str, read_ns: int) -> list[Sample]:
 
 def serve_readings(page: str) -> list[Reading]:
     """Readings of a server of one model; a name with several label sets has its last value."""
-    found: dict[tuple[SeriesName, str], float] = {}
-    for line in page.split("\n"):
-        if line.startswith("trtllm_"):
-            name = line.partition("{")[0].partition(" ")[0]
-            value = number(line.rpartition("}")[2] if "{" in line else line.partition(" ")[2])
-            if name in _PROMETHEUS and math.isfinite(value):
-                found[_PROMETHEUS[name]] = value
+    found = {_PROMETHEUS[one.name]: float(one.value) for one in series_of(page.split("\n"), ("trtllm_",)) if one.name in _PROMETHEUS}
     return [Reading(*series, value) for series, value in found.items()]
 
 
