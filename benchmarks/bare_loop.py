@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from trtbench.client.http2.connection import WireConnection
+from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, decode_response, request_body, with_request_id
 from trtbench.client.kserve.target import Target
 from trtbench.scenario.workload.workload import Workload

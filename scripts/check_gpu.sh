@@ -35,7 +35,7 @@ find_python() {
         "\`python3 scripts/install_beside.py /opt/trtbench\`; or name one with PY=..."
 }
 py=$(find_python) || exit 2
-reason=$("$py" -c 'from trtbench.gpu import nvml; import sys; print(nvml.probe()); sys.exit(not nvml.describe())') || fail "nothing to check: $reason"
+reason=$("$py" -c 'from trtbench.gpu import inventory; import sys; print(inventory.probe()); sys.exit(not inventory.describe())') || fail "nothing to check: $reason"
 
 say() { echo "$*" | tee -a "$OUT/summary.txt"; }
 asked() { case " $sections " in *" $1 "*) ;; *) return 1 ;; esac; }

@@ -16,7 +16,7 @@ import pytest
 from tests.support.command import ran
 from tests.support.kserve import Serving
 from tests.support.synthetic_run import write_synthetic_run
-from trtbench.gpu.nvml import describe
+from trtbench.gpu.inventory import describe
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]

@@ -49,7 +49,7 @@ HEAVY_HOMES = {
     "engine.openvino.export": {"openvino", "optimum", "transformers"},
     "engine.tensorrt.build": {"tensorrt"},
     "engine.tensorrt_llm.build": {"tensorrt_llm"},
-    "gpu.nvml": {"pynvml"},  # lists the GPUs
+    "gpu.inventory": {"pynvml"},  # lists the GPUs
     "gpu.settings": {"pynvml"},  # changes them
     "telemetry.nvml": {"pynvml"},  # samples them
 }
@@ -63,12 +63,12 @@ LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
     "cli.command_group": {"system.leftovers"},
-    "cli.doctor": {"gpu.nvml"},
-    "run.environment": {"gpu.nvml"},
-    "run.resolve.devices": {"gpu.nvml"},
+    "cli.doctor": {"gpu.inventory"},
+    "run.environment": {"gpu.inventory"},
+    "run.resolve.devices": {"gpu.inventory"},
     "run.resolve.preflight": {"gpu.control"},
-    "run.execute": {"gpu.control", "gpu.nvml"},
-    "telemetry.sources": {"gpu.nvml", "telemetry.nvml"},
+    "run.execute": {"gpu.control", "gpu.inventory"},
+    "telemetry.sources": {"gpu.inventory", "telemetry.nvml"},
     "report.document": {"report.figures.plots"},
 }
 """Imports of ours inside functions: each keeps a slow import out of a start-up."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from trtbench.gpu import nvml
+from trtbench.gpu import inventory
 
 GIB = 1 << 30
 LOCK = [sys.executable, "-m", "trtbench.cli.main", "gpu", "lock", "--device", "0", "--allow-busy"]
@@ -17,8 +17,8 @@ FREED_S = 30.0
 
 
 def free_bytes() -> int:
-    with nvml.session() as gpus:
-        return nvml.memory_info(gpus[0].handle)["memory_free_bytes"]
+    with inventory.session() as gpus:
+        return inventory.memory_info(gpus[0].handle)["memory_free_bytes"]
 
 
 def leaves(gib: float) -> str | None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from trtbench.gpu import nvml
+from trtbench.gpu import inventory
 
 
 def ask(**more: str) -> list[dict[str, Any]]:
@@ -19,9 +19,9 @@ def ask(**more: str) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    told = {gpu["uuid"]: gpu for gpu in nvml.describe()}
-    with nvml.session() as gpus:
-        instances = {instance.uuid.removeprefix("MIG-") for gpu in gpus for instance in nvml.mig_instances(gpu)}
+    told = {gpu["uuid"]: gpu for gpu in inventory.describe()}
+    with inventory.session() as gpus:
+        instances = {instance.uuid.removeprefix("MIG-") for gpu in gpus for instance in inventory.mig_instances(gpu)}
     seen = {f"GPU-{gpu['uuid']}": gpu for gpu in ask()}
     problems = []
     for uuid, gpu in seen.items():

@@ -1,4 +1,4 @@
-"""Every NVML call that trtbench makes on GPU 0, by itself: its value or its error, and what it costs. Writes $OUT/nvml.json.
+"""Every NVML call that trtbench makes on GPU 0, by itself: its value or its error, and what it costs. Writes $OUT/inventory.json.
 
 Ends with 1 where an assumption of docs/gpu-status.md does not hold: that nvmlEventSetWait with a wait of 0 ms returns at once.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pynvml
 
-from trtbench.gpu import nvml, settings
+from trtbench.gpu import inventory, settings
 from trtbench.telemetry import nvml as sampled
 
 REPEATS = 50
@@ -25,7 +25,7 @@ BLOCKS_S = 0.05
 def answered(call: Callable[[], Any]) -> str:
     try:
         return repr(call())
-    except (pynvml.NVMLError, nvml.GpuError) as error:
+    except (pynvml.NVMLError, inventory.GpuError) as error:
         return f"error {error}"
 
 
@@ -54,7 +54,7 @@ def fields(handle: Any) -> dict[str, str]:
     return found
 
 
-def choices(gpu: nvml.Gpu) -> dict[str, Any]:
+def choices(gpu: inventory.Gpu) -> dict[str, Any]:
     """What could be set, and what is: read alone."""
     memory = settings.supported_memory_clocks_mhz(gpu)
     found: dict[str, Any] = {
@@ -76,18 +76,19 @@ def wait_of_zero() -> tuple[float, str]:
 
 
 def main() -> int:
-    with nvml.session() as gpus:
+    with inventory.session() as gpus:
         gpu = gpus[0]
-        calls = {name: (lambda call=call: call(gpu.handle)) for group in (nvml._FACTS, nvml._READINGS) for name, call in group.items()}
+        groups = (inventory._FACTS, inventory._READINGS)
+        calls = {name: (lambda call=call: call(gpu.handle)) for group in groups for name, call in group.items()}
         sampling = {name: (lambda call=call: call(gpu.handle)) for name, call in sampled._CALLS.items()}
         sampling["fields"] = lambda: fields(gpu.handle)
         found: dict[str, Any] = {name: answered(call) for name, call in (calls | sampling).items() if name != "fields"}
         found |= fields(gpu.handle) | choices(gpu)
-        found |= {"processes": repr(nvml.processes(gpu.handle)), "MIG": repr(nvml.mig_instances(gpu))}
-        found |= {"CUDA": nvml.cuda_version(), "visible": repr(nvml.cuda_devices())}
+        found |= {"processes": repr(inventory.processes(gpu.handle)), "MIG": repr(inventory.mig_instances(gpu))}
+        found |= {"CUDA": inventory.cuda_version(), "visible": repr(inventory.cuda_devices())}
         took, found["Xid wait of 0 ms"] = wait_of_zero()
         found |= {f"us {name}": microseconds(call) for name, call in sampling.items()}
-    Path(os.environ["OUT"], "nvml.json").write_text(json.dumps(found, indent=1, default=str), encoding="utf-8")
+    Path(os.environ["OUT"], "inventory.json").write_text(json.dumps(found, indent=1, default=str), encoding="utf-8")
     for name, value in found.items():
         print(name, "=", value)
     absent = [name for name, value in found.items() if str(value).startswith("error")]

@@ -24,7 +24,7 @@ from trtbench.cli.doctor import (
     examine,
 )
 from trtbench.errors import UserError
-from trtbench.gpu import nvml
+from trtbench.gpu import inventory
 from trtbench.gpu.journal import Held, Journal, Owner, save, state_directory
 from trtbench.system.memory import MemoryBound
 
@@ -65,8 +65,8 @@ def test_every_line_that_is_not_ok_has_a_remedy(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * GIB, available=GIB))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 * GIB))
     monkeypatch.setattr(resource, "getrlimit", lambda what: (1024, 1024))
-    monkeypatch.setattr(nvml, "describe", list)
-    monkeypatch.setattr(nvml, "probe", lambda: "no NVIDIA driver library")
+    monkeypatch.setattr(inventory, "describe", list)
+    monkeypatch.setattr(inventory, "probe", lambda: "no NVIDIA driver library")
     monkeypatch.setattr(doctor, "_FONT_DIRECTORIES", (str(tmp_path),))
     checks = {check.name: check for check in examine(absent, absent, {"openvino": "not installed"}, tmp_path, tmp_path)}
     assert {name for name, check in checks.items() if check.status == "fail"} == {"tritonserver", "providers", "memory"}
@@ -98,8 +98,8 @@ def test_providers_fail_only_when_none_can_build() -> None:
 
 @pytest.mark.process
 def test_gpus_are_named_with_their_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "describe", lambda: [{"index": 0, "name": "Fake GPU"}, {"index": 1}])
-    monkeypatch.setattr(nvml, "probe", lambda: "driver 550.54.14")
+    monkeypatch.setattr(inventory, "describe", lambda: [{"index": 0, "name": "Fake GPU"}, {"index": 1}])
+    monkeypatch.setattr(inventory, "probe", lambda: "driver 550.54.14")
     checks = _examine(tmp_path)
     assert checks["gpu"] == Check("gpu", "ok", "Fake GPU, unnamed; driver 550.54.14")
     assert "gpu control" in checks

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask, new_record, on_loop, prompt, send, target_of, with_client
-from trtbench.client.kserve.client import WireClient
+from trtbench.client.kserve.wire_client import WireClient
 from trtbench.client.protocol import ConnectError, Limits
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.workload.workload import Sampling, Workload

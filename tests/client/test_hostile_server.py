@@ -16,7 +16,7 @@ from hpack import Encoder
 
 from tests.support.asking import BARE, LATER_NS, new_record, send, with_client
 from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
-from trtbench.client.http2 import connection, frames
+from trtbench.client.http2 import frames, wire_connection
 from trtbench.client.http2.frames import frame
 from trtbench.client.kserve import response_tensors
 from trtbench.client.protocol import Limits
@@ -197,7 +197,7 @@ def test_a_flood_ends_in_a_class_and_in_bounded_memory(piece: bytes, outcome: st
 
 @pytest.mark.parametrize("piece", [frame(frames.PING, 0, bytes(8)), frames.settings({})], ids=["PING", "SETTINGS"])
 def test_questions_without_end_whose_answers_are_not_read_end_the_connection(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_MOST_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr(wire_connection, "_MOST_UNREAD_BYTES", 100_000)
     ours, theirs = socket.socketpair()
     causes: list[str] = []
     unread: list[int] = []
@@ -205,7 +205,7 @@ def test_questions_without_end_whose_answers_are_not_read_end_the_connection(pie
     async def main() -> None:
         for end in (ours, theirs):
             end.setblocking(False)
-        client_end = Connection(ours, connection.WireConnection("fake"), None, None, LATER_NS, lambda client_end: None)
+        client_end = Connection(ours, wire_connection.WireConnection("fake"), None, None, LATER_NS, lambda client_end: None)
         theirs.send(frames.settings({}))
         while not client_end.cause:
             with suppress(BlockingIOError):

@@ -21,10 +21,10 @@ from tritonclient.grpc import service_pb2
 from tests.conftest import SMALL
 from tests.support.asking import LATER_NS, on_loop, target_of
 from tests.support.kserve import Serving
-from trtbench.client.errors import classify, end, end_with_final, end_with_status
-from trtbench.client.kserve.client import WireClient
 from trtbench.client.kserve.messages import NO_END_ID, request_body
 from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.wire_client import WireClient
+from trtbench.client.outcomes import classify, end, end_with_final, end_with_status
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord

@@ -116,7 +116,7 @@ def test_own_processes_are_not_others(fake_gpus: FakeGpus) -> None:
     code = """
 import subprocess, sys
 from trtbench.gpu.status import others, own_pids
-from trtbench.gpu.nvml import GpuProcess
+from trtbench.gpu.inventory import GpuProcess
 child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 others([GpuProcess(child.pid, 1)], own_pids())
 """

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from tests.support.fake_gpu import wait_until
-from trtbench.gpu import nvml
+from trtbench.gpu import inventory
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)
 def _a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not nvml.describe():
-        pytest.skip(nvml.probe())
+    if not inventory.describe():
+        pytest.skip(inventory.probe())
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 

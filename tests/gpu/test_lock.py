@@ -193,7 +193,7 @@ def test_a_torn_journal_is_named_and_nothing_is_touched(fake_gpus: FakeGpus) -> 
     (fake_gpus.journals / f"{UUIDS[0]}.json").write_text('{"uuid":')
     done = fake_gpus.trtbench("gpu", "restore")
     assert done.returncode == 2
-    assert "put the GPU's settings back by hand" in done.stderr
+    assert "restore the GPU's settings with nvidia-smi" in done.stderr
     assert fake_gpus.settings() == HELD
 
 

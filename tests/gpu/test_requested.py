@@ -9,7 +9,7 @@ import pytest
 from tests.support.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
 
 RESOLVE = """
-from trtbench.gpu.nvml import GpuError, session
+from trtbench.gpu.inventory import GpuError, session
 from trtbench.gpu.requested import check, resolve
 from trtbench.scenario.deployment.gpu import GpuControl
 def resolved(asked):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtbench.client.kserve.client import WireClient
 from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.wire_client import WireClient
 from trtbench.client.protocol import Client, Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import RequestRecord

@@ -12,8 +12,8 @@ import h2.settings
 from hpack import Encoder
 
 from trtbench.client.http2 import frames
-from trtbench.client.http2.connection import Event, WireConnection
 from trtbench.client.http2.frames import frame
+from trtbench.client.http2.wire_connection import Event, WireConnection
 
 PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 RESPONSE = [(":status", "200"), ("content-type", "application/grpc")]

@@ -6,15 +6,15 @@ from contextlib import closing
 
 import pytest
 
-from trtbench.gpu import nvml
+from trtbench.gpu import inventory
 from trtbench.telemetry.nvml import Gpus
 
 pytestmark = pytest.mark.gpu
 
 
 def test_a_real_gpu_gives_every_series_within_its_range() -> None:
-    reason = nvml.probe()
-    gpus = nvml.describe()
+    reason = inventory.probe()
+    gpus = inventory.describe()
     if not gpus:
         pytest.skip(reason)
     with closing(Gpus()) as source:

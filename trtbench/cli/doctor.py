@@ -173,10 +173,10 @@ def _python() -> Check:
 
 
 def _gpu() -> list[Check]:
-    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import inventory  # pynvml is loaded only where GPUs are asked for
 
-    names = [str(gpu.get("name", "unnamed")) for gpu in nvml.describe()]
-    driver = nvml.probe()
+    names = [str(gpu.get("name", "unnamed")) for gpu in inventory.describe()]
+    driver = inventory.probe()
     if not names:
         remedy = "CPU engines (openvino) need none; for TensorRT-LLM install the NVIDIA driver, in a container use `docker run --gpus all`"
         return [Check("gpu", "warn", driver, remedy)]

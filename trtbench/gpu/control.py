@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trtbench.gpu.inventory import Gpu, GpuError, session
 from trtbench.gpu.journal import Journal, claim, state_directory
 from trtbench.gpu.lock import Tell, locked, restore_left_behind
-from trtbench.gpu.nvml import Gpu, GpuError, session
 from trtbench.gpu.requested import GIB, RequestedDevice, check, resolve
 from trtbench.gpu.status import busy, check_idle, cool
 from trtbench.scenario.deployment.gpu import GpuControl

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trtbench.gpu.inventory import Gpu, GpuError
 from trtbench.gpu.journal import ClaimedError, Held, Journal, JournalError, Owner, claim, drop, journals, read, save
-from trtbench.gpu.nvml import Gpu, GpuError
 from trtbench.gpu.requested import RequestedDevice
 from trtbench.gpu.settings import read as read_setting
 from trtbench.gpu.settings import restore, write

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trtbench.gpu.inventory import Gpu, GpuError, MigInstance, memory_info, mig_instances
 from trtbench.gpu.journal import Kind
-from trtbench.gpu.nvml import Gpu, GpuError, MigInstance, memory_info, mig_instances
 from trtbench.gpu.settings import (
     BASE_CLOCK,
     Value,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pynvml
 
+from trtbench.gpu.inventory import Gpu, GpuError
 from trtbench.gpu.journal import Kind
-from trtbench.gpu.nvml import Gpu, GpuError
 
 Value = int | str | None
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import psutil
 
-from trtbench.gpu.journal import Journal, is_claimed, journals
-from trtbench.gpu.nvml import (
+from trtbench.gpu.inventory import (
     Gpu,
     GpuError,
     GpuProcess,
@@ -25,6 +24,7 @@ from trtbench.gpu.nvml import (
     session,
     temperature_c,
 )
+from trtbench.gpu.journal import Journal, is_claimed, journals
 from trtbench.gpu.requested import GIB, RequestedDevice
 from trtbench.scenario.deployment.gpu import CoolDown
 from trtbench.system.clock import NS_PER_S, now_ns

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from trtbench.client.errors import ANSWERED
+from trtbench.client.outcomes import ANSWERED
 from trtbench.client.protocol import Client, Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.kserve.client import open_client
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.wire_client import open_client
 from trtbench.client.protocol import Client, ConnectError
 from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal

@@ -69,7 +69,7 @@ VARIABLES = (
 
 def capture(anchor: WallAnchor) -> Environment:
     """This machine as it is now; `anchor` ties the run's clock to UTC and is the run's start."""
-    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import inventory  # pynvml is loaded only where GPUs are asked for
 
     return Environment(
         trtbench_version=__version__,
@@ -83,8 +83,8 @@ def capture(anchor: WallAnchor) -> Environment:
         cpu_count=len(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
         memory_limit_bytes=min((bound.limit_bytes for bound in memory_bounds() if bound.kind == "cgroup"), default=None),
-        gpus=nvml.describe(),
-        nvml=nvml.probe(),
+        gpus=inventory.describe(),
+        nvml=inventory.probe(),
         packages={name: found for name in PACKAGES if (found := _version(name)) is not None},
         variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
     )

@@ -118,7 +118,7 @@ def restore_left_gpus(tell: Callable[[str, dict[str, Any]], None]) -> list[Journ
     if not journals(state_directory()):
         return []
     from trtbench.gpu.control import restore_left  # pynvml is loaded only where GPUs are asked for
-    from trtbench.gpu.nvml import describe
+    from trtbench.gpu.inventory import describe
 
     return restore_left(tell) if describe() else []
 

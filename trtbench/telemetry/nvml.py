@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pynvml
 
-from trtbench.gpu.nvml import Gpu, mig_instances, processes, session
+from trtbench.gpu.inventory import Gpu, mig_instances, processes, session
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import SeriesName
 from trtbench.system.clock import now_ns

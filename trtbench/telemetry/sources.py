@@ -99,7 +99,7 @@ def _gpu_errors(config: SamplerConfig, timeout_s: float) -> Source:
 
 @cache
 def _machine_has_gpus() -> bool:
-    from trtbench.gpu.nvml import describe
+    from trtbench.gpu.inventory import describe
 
     return bool(describe())
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.support.http2_servers import H2Server
 from trtbench.cli.flags.headers import headers_of, without_values
 from trtbench.cli.main import main
-from trtbench.client.http2.connection import WireConnection
+from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment, metadata_of

@@ -8,10 +8,10 @@ import pytest
 from hpack import Encoder
 
 from tests.support.http2_servers import OK, PATH, RESPONSE, H2Server, RawServer, prefixed
-from trtbench.client.http2 import connection, frames
-from trtbench.client.http2.connection import SettingsReceived, StreamEnded, WireConnection, WireError
+from trtbench.client.http2 import frames, wire_connection
 from trtbench.client.http2.frames import ErrorCode, frame
 from trtbench.client.http2.grpc_wire import STATUS_NAMES
+from trtbench.client.http2.wire_connection import SettingsReceived, StreamEnded, WireConnection, WireError
 
 
 def test_a_unary_call() -> None:
@@ -255,7 +255,7 @@ def test_a_reset_of_ours_drops_what_comes_late_but_keeps_the_header_table_in_ste
 
 
 def test_receive_windows_are_opened_again_by_exactly_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "TOP_UP_BYTES", 100_000)
+    monkeypatch.setattr(wire_connection, "TOP_UP_BYTES", 100_000)
     server = H2Server()
     long_lived, reset, ended = (server.client.open_stream(PATH) for _ in range(3))
     server.pump()

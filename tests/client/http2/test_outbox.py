@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.http2_servers import OK, PATH, H2Server, RawServer, prefixed
 from trtbench.client.http2 import frames
-from trtbench.client.http2.connection import StreamEnded, WireError
+from trtbench.client.http2.wire_connection import StreamEnded, WireError
 
 
 def test_a_large_message_waits_for_windows_and_arrives_whole() -> None:

@@ -17,7 +17,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tests.client.kserve.test_exchange import FakeConnection
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
-from trtbench.client.http2.connection import StreamEnded
+from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, read_embedding, read_tensors, take_answer
 from trtbench.client.kserve.exchange import UnaryExchange
 from trtbench.client.kserve.messages import request_body

@@ -16,8 +16,8 @@ from tritonclient.grpc import service_pb2
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record
 from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
-from trtbench.client.http2 import connection as wire_module
-from trtbench.client.http2.connection import WireConnection
+from trtbench.client.http2 import wire_connection as wire_module
+from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.messages import decode_response
 from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template

@@ -116,7 +116,7 @@ def test_a_connection_that_was_lost_is_replaced(fast_loop: bool) -> None:
 
 
 def test_ids_that_are_used_up_mean_a_new_connection(fast_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trtbench.client.http2.connection.LAST_STREAM_ID", 5)
+    monkeypatch.setattr("trtbench.client.http2.wire_connection.LAST_STREAM_ID", 5)
 
     async def body(client: Any) -> None:
         for index in range(7):

@@ -309,7 +309,7 @@ _PREPARE_MANY = """
 import resource, sys
 from tests.support.asking import BARE, on_loop
 from trtbench.client.protocol import ConnectError
-from trtbench.client.kserve.client import WireClient
+from trtbench.client.kserve.wire_client import WireClient
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 

@@ -65,7 +65,7 @@ def test_a_rank_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ASK = """
-from trtbench.gpu.nvml import cuda_devices
+from trtbench.gpu.inventory import cuda_devices
 [[key, value] for key, value in cuda_devices().items()]
 """
 

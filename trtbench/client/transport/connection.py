@@ -8,8 +8,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trtbench.client.http2.connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import error_name
+from trtbench.client.http2.wire_connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Receiver, WriteBuffer
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from trtbench.client.http2.connection import StreamEnded
+from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.system.clock import NS_PER_S
 

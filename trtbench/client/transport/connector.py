@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from trtbench.client.http2.connection import WireConnection
+from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.transport import kernel_timestamps
 from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.kernel_timestamps import KernelStamps

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trtbench.client.kserve.client import open_client
 from trtbench.client.kserve.messages import NO_END_ID
+from trtbench.client.kserve.wire_client import open_client
 from trtbench.client.protocol import ConnectError, Limits
 from trtbench.experiments.context_limit.search import Ended, Phase, Trial, find_limits
 from trtbench.experiments.context_limit.spec import ContextLimit

@@ -20,9 +20,9 @@ def named_devices(scenario: Scenario) -> tuple[Devices, str]:
     """(Those of this machine, what NVML says where there are none); asked only where a deployment names some."""
     if not any(deployment.replicas.gpus for deployment in scenario.deployments.values()):
         return {}, ""
-    from trtbench.gpu import nvml  # pynvml is loaded only where GPUs are asked for
+    from trtbench.gpu import inventory  # pynvml is loaded only where GPUs are asked for
 
-    return nvml.cuda_devices(), nvml.probe()
+    return inventory.cuda_devices(), inventory.probe()
 
 
 def check_devices(deployment: Deployment, ranks: int, devices: Devices) -> None:

@@ -11,7 +11,7 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository import model_repository, tensorrt
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
-from trtbench.serving.repository.tensorrt_llm import llmapi
+from trtbench.serving.repository.tensorrt_llm import llmapi_model
 from trtbench.serving.repository.tensorrt_llm import repository as trtllm
 
 
@@ -47,9 +47,9 @@ RENDERERS = {
     ),
     "tensorrt": Renderer(None, tensorrt.render, tensorrt.check_installed, {"inference_threads": _ON_GPU}),
     "llmapi": Renderer(
-        llmapi.kv_budget,
-        llmapi.render,
-        llmapi.check_installed,
+        llmapi_model.kv_budget,
+        llmapi_model.render,
+        llmapi_model.check_installed,
         {
             "instances": _ONE_INSTANCE,
             "inference_threads": _ON_GPU,

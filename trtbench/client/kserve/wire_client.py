@@ -1,6 +1,6 @@
 """WireClient: the lightest and most exact Client, over our own HTTP/2 with the kernel's timestamps.
 
-DealingClient sends the requests of one load to several servers in turn.
+RoundRobinClient sends the requests of one load to several servers in turn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
-from trtbench.client.errors import ANSWERED, end
-from trtbench.client.http2.connection import MAX_MESSAGE_BYTES
+from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES
 from trtbench.client.kserve.encoder import MODEL_INFER
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.target import Target
+from trtbench.client.outcomes import ANSWERED, end
 from trtbench.client.protocol import TOO_LATE, Client, ConnectError, Limits, request_id, unreachable
 from trtbench.client.transport.connection import TransportError
 from trtbench.client.transport.connector import Connector
@@ -222,10 +222,10 @@ _WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
 def open_client(target: Target, workload: Workload, settings: ClientSettings, end_id: int) -> Client:
     """The client of one server, or of all that `target` names. Needs a running event loop; UserError as WireClient raises it."""
     clients = [WireClient(replace(target, url=url, others=()), workload, settings, end_id) for url in (target.url, *target.others)]
-    return clients[0] if len(clients) == 1 else DealingClient(clients)
+    return clients[0] if len(clients) == 1 else RoundRobinClient(clients)
 
 
-class DealingClient:
+class RoundRobinClient:
     """Request i of a phase goes to server i mod n: the plan alone decides, whatever the number of workers and the servers' speed."""
 
     def __init__(self, clients: Sequence[Client]) -> None:

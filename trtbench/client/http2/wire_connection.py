@@ -16,7 +16,7 @@ from trtbench.client.http2.outbox import Outbox
 __all__ = ["Event", "GoAway", "Pong", "SettingsReceived", "StreamEnded", "WireConnection", "WireError"]
 
 MAX_MESSAGE_BYTES = 1 << 26
-"""What an encoder's answer may be; a response of a stream is shorter, see client.py."""
+"""What an encoder's answer may be; a response of a stream is shorter, see wire_client.py."""
 TOP_UP_BYTES = 1 << 29  # read before receive windows of 2 GiB are opened again
 _MOST_UNREAD_BYTES = 1 << 20  # of answers that wait for a peer to read them: 60,000 PINGs
 _PREFIX_BYTES = 5  # of a message: compressed flag, length

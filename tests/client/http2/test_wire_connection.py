@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.http2_servers import OK, PATH, H2Server, RawServer, prefixed
 from trtbench.client.http2 import frames
-from trtbench.client.http2.connection import Event, GoAway, Pong, SettingsReceived, StreamEnded, WireConnection, WireError
 from trtbench.client.http2.frames import ErrorCode, frame
+from trtbench.client.http2.wire_connection import Event, GoAway, Pong, SettingsReceived, StreamEnded, WireConnection, WireError
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "wire_triton_2.51.0.bin"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.asking import BARE
-from trtbench.client.kserve.client import DealingClient, WireClient, open_client
+from trtbench.client.kserve.wire_client import RoundRobinClient, WireClient, open_client
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import RequestRecord
@@ -52,7 +52,7 @@ def test_shares_differ_by_one_at_most_whatever_the_workers(servers: int, request
     got = [0] * servers
     for worker in range(workers):
         each = [Listed(1, 0) for _ in range(servers)]
-        dealing = DealingClient(each)
+        dealing = RoundRobinClient(each)
         for index in range(worker, requests, workers):
             asyncio.run(dealing.send(record(index), b"", Limits(0)))
         for server, client in enumerate(each):
@@ -63,7 +63,7 @@ def test_shares_differ_by_one_at_most_whatever_the_workers(servers: int, request
 
 def test_streams_are_shared_out_and_facts_added_up() -> None:
     each = [Listed(2, 900), Listed(3, 100)]
-    dealing = DealingClient(each)
+    dealing = RoundRobinClient(each)
     asyncio.run(dealing.prepare(5))
     assert [client.streams for client in each] == [3, 3]
     assert dealing.facts() == {"transport": "wire", "connections": 5, "clock_offset_drift_ns": 900}
