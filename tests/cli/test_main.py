@@ -20,6 +20,7 @@ from trtbench.cli.main import main
 from trtbench.engine.build import PROVIDERS
 from trtbench.run.execute import RunOutcome
 from trtbench.rundir import RunDirectory
+from trtbench.scenario.reading import load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import InstallationError
 from trtbench.system import packaged_data
@@ -37,7 +38,7 @@ def invoke(*arguments: str) -> Result:
 def test_every_shipped_scenario_can_be_run_dry(name: str) -> None:
     result = invoke("serve-and-bench", name, "--dry-run")
     assert result.exit_code == 0, result.output
-    scenario = Scenario.model_validate(yaml.safe_load((packaged_data.SCENARIOS / f"{name}.yaml").read_text(encoding="utf-8")))
+    scenario = load_scenario(packaged_data.SCENARIOS / f"{name}.yaml").expanded()
     assert all(stage.label in result.stdout for stage in scenario.load)
     assert all(f"{deployment}-{dtype}" in result.stdout for deployment in scenario.deployments for dtype in scenario.engines)
     assert ("context_limit" if scenario.context_limit else "of load in all") in result.stdout

@@ -36,7 +36,7 @@ def scenario() -> Scenario:
         "workload": {"input_tokens": 10},
         "load": [{"concurrency": 1, "requests": REQUESTS, "duplicate_ratio": 0.5}],
     }
-    return parse_scenario(tree, "cache")
+    return parse_scenario(tree, "cache").expanded()
 
 
 def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0, hit_ms: int = HIT_MS) -> RunDirectory:

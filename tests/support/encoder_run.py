@@ -47,7 +47,7 @@ def scenario(slo: bool = False) -> Scenario:
             "slo": {"e2e_latency_ms": 62} if slo else {},
         },
         "encoder",
-    )
+    ).expanded()
 
 
 def write_encoder_run(path: Path, slo: bool = False) -> RunDirectory:

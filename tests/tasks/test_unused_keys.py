@@ -63,14 +63,14 @@ def test_what_is_written_out_is_the_same_scenario_and_has_none_of_them() -> None
 
 
 def test_the_base_of_a_scaling_is_written_without_them_too() -> None:
-    scenario = parse(scaling={"instances": [1, 2], "repeats": 2})
+    scenario = parse(scaling={"instances": [1, 2], "repeats": 2}).expanded()
     text = scenario.dump()
     assert parse_scenario(yaml.safe_load(text), "again") == scenario
     assert "kv_cache:" not in text and "scheduler:" not in text
 
 
 def test_the_grid_of_an_encoder() -> None:
-    scenario = parse(grid=AXES)
+    scenario = parse(grid=AXES).expanded()
     assert len(scenario.deployments) == 24  # of 16 cells, 4 have a preferred size over a largest batch of 1
     assert {d.max_batch_size for d in scenario.deployments.values()} == {1, 8}
 

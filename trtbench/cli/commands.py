@@ -149,7 +149,7 @@ def serve_command(
 def scenarios_command() -> None:
     table = Table("name", "purpose", "load on each engine", "requests")
     for path in sorted(packaged_data.SCENARIOS.glob("*.yaml")):
-        plan = preview(scenario := load_scenario(path), {})
+        plan = preview(scenario := load_scenario(path).expanded(), {})
         duration = about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
         by_time = any(stage.requests is None for stage in plan.stages)
         requests = "until time is up" if by_time else str(plan.requests)

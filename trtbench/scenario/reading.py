@@ -34,9 +34,9 @@ def find_scenario(path: Path) -> Path:
 
 
 def load_run_scenario(path: Path) -> Scenario:
-    """The scenario of a run directory, which an older version may have written: without the bounds that a new run has to keep."""
+    """The expanded scenario of a run directory, which an older version may have written: without the bounds that a new run has to keep."""
     tree = _mapping(path, OF_A_RUN_DIRECTORY, "put the run's own in its place")
-    return parse_part(Scenario, tree, str(path), OF_A_RUN)
+    return parse_part(Scenario, tree, str(path), OF_A_RUN).expanded()
 
 
 def _mapping(path: Path, bounds: YamlBounds, unread: str) -> dict[str, Any]:

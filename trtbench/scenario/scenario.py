@@ -18,7 +18,6 @@ from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
 from trtbench.scenario.deployment.response_cache import DECOUPLED_REASON
-from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage, check_repeats
 from trtbench.scenario.parts.bounds import (
@@ -119,36 +118,60 @@ class Scenario(Part):
     seeds: Seeds = Seeds()
 
     @model_validator(mode="after")
-    def _expanded(self) -> Scenario:
-        """First of all: whoever reads the deployments, the checks below too, sees the cells."""
-        if self.grid:
-            grid, deployments = expand(self.grid, self.deployments)
-            self.__dict__.update(grid=grid, deployments=deployments)  # frozen for everyone else
-        if self.scaling:
-            for key in ("grid", "context_limit", "hot_reload"):
-                if getattr(self, key):
-                    raise ValueError(
-                        f"{key} and scaling exclude each other: scaling holds one deployment and its load against larger ones; drop one"
-                    )
-            scaling, deployments = expand_scaling(self.scaling, self.deployments)
-            self.__dict__.update(scaling=scaling, deployments=deployments, load=tuple(scaling.named(stage) for stage in self.load))
+    def _holds(self, info: ValidationInfo) -> Scenario:
+        """Every check sees the deployments that a grid or a scaling makes."""
+        self.expanded()._check(of_a_run=is_of_a_run(info))
         return self
 
-    @model_validator(mode="after")
-    def _something_to_do(self) -> Scenario:
+    def expanded(self) -> Scenario:
+        """This scenario with the deployments of its grid or scaling in place of the one that they multiply.
+
+        A scenario without either, or that is expanded already, stays as it is. ValueError for what cannot be multiplied.
+        """
+        if self.scaling:
+            self._check_scaled_alone()
+        if self.grid:
+            grid, deployments = expand(self.grid, self.deployments)
+            return self.model_copy(update={"grid": grid, "deployments": deployments})
+        if self.scaling:
+            scaling, deployments = expand_scaling(self.scaling, self.deployments)
+            load = tuple(scaling.named(stage) for stage in self.load)
+            return self.model_copy(update={"scaling": scaling, "deployments": deployments, "load": load})
+        return self
+
+    def _check(self, of_a_run: bool) -> None:
+        """`of_a_run`: the scenario of a run directory, which later bounds do not make invalid."""
+        self._check_something_to_do()
+        check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
+        self._check_caches()
+        if not of_a_run:
+            self._check_directories()
+        self._check_unique()
+        check_repeats(self.load, any(kind.cancel for kind in self.workload.kinds.values()))
+        self._check_priority_levels()
+        self._check_reloads()
+        if self.build.engine_dir and len(self.dtypes) > 1:
+            raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.dtypes)}: name the one that it is")
+        if self.scaling:
+            self.scaling.check_load(self.load)
+            if not of_a_run:
+                self.scaling.check_points(self.load, self.deployments)
+        self._check_single_server()
+
+    def _check_scaled_alone(self) -> None:
+        for key in ("grid", "context_limit", "hot_reload"):
+            if getattr(self, key):
+                raise ValueError(
+                    f"{key} and scaling exclude each other: scaling compares one deployment and its load with larger ones; drop one"
+                )
+
+    def _check_something_to_do(self) -> None:
         if self.load and self.context_limit:
             raise ValueError("load and context_limit exclude each other: the search sends its own requests; drop one")
         if not self.load and not self.context_limit:
             raise ValueError("load: has no stage; give at least one, or context_limit")
-        return self
 
-    @model_validator(mode="after")
-    def _task_has_the_keys(self) -> Scenario:
-        check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
-        return self
-
-    @model_validator(mode="after")
-    def _caches_are_allowed(self) -> Scenario:
+    def _check_caches(self) -> None:
         for name, deployment in self.deployments.items():
             if TASKS[self.task].streams_tokens and deployment.response_cache:
                 others = " or ".join(name for name, task in TASKS.items() if not task.streams_tokens)
@@ -161,13 +184,9 @@ class Scenario(Part):
                 raise ValueError(
                     f"load: duplicate_ratio of {stage.label} and workload.sessions exclude each other: a turn goes with its own session"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _directories_are_distinct(self, info: ValidationInfo) -> Scenario:
+    def _check_directories(self) -> None:
         """A deployment's directory in the run is <name>-<engine>."""
-        if is_of_a_run(info):
-            return self
         for name in self.deployments:
             if name in RUN_FILES or re.fullmatch(r"(requests|client)-\d+(\.\w+)?", name):
                 raise ValueError(f"deployments.{name}: the run directory has a file or directory of this name: choose another name")
@@ -177,23 +196,14 @@ class Scenario(Part):
                         f"deployments: the run directory of {name} with engine {dtype} is {name}-{dtype}, and another deployment has "
                         "that name: rename one of them"
                     )
-        return self
 
-    @model_validator(mode="after")
-    def _unique(self) -> Scenario:
+    def _check_unique(self) -> None:
         for key, values in (("engines", self.engines), ("load", [stage.label for stage in self.load])):
             twice = {value for value in values if list(values).count(value) > 1}
             if twice:
                 raise ValueError(f"{key}: {', '.join(sorted(twice))} stands twice; give each its own name")
-        return self
 
-    @model_validator(mode="after")
-    def _repeats_fit(self) -> Scenario:
-        check_repeats(self.load, any(kind.cancel for kind in self.workload.kinds.values()))
-        return self
-
-    @model_validator(mode="after")
-    def _priority_levels_exist(self) -> Scenario:
+    def _check_priority_levels(self) -> None:
         level = self.workload.lowest_priority_level
         for name, deployment in self.deployments.items():
             levels = deployment.dynamic_batching.priority_levels if deployment.dynamic_batching else 0
@@ -202,33 +212,20 @@ class Scenario(Part):
                     f"workload.priorities names level {level}, deployments.{name}.dynamic_batching.priority_levels is {levels}: "
                     "raise priority_levels, or drop the level"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _reloads_fit(self) -> Scenario:
-        if self.hot_reload:
-            self.hot_reload.check_load(self.load)
-            changes_delay = any(reload.kind == "changed_config" for reload in self.hot_reload.reloads)
-            for name, deployment in self.deployments.items():
-                if changes_delay and not deployment.dynamic_batching:
-                    raise ValueError(
-                        f"hot_reload.reloads changes max_queue_delay_us, deployments.{name}.dynamic_batching is null: "
-                        "give it one, or drop kind changed_config"
-                    )
-        return self
+    def _check_reloads(self) -> None:
+        if not self.hot_reload:
+            return
+        self.hot_reload.check_load(self.load)
+        changes_delay = any(reload.kind == "changed_config" for reload in self.hot_reload.reloads)
+        for name, deployment in self.deployments.items():
+            if changes_delay and not deployment.dynamic_batching:
+                raise ValueError(
+                    f"hot_reload.reloads changes max_queue_delay_us, deployments.{name}.dynamic_batching is null: "
+                    "give it one, or drop kind changed_config"
+                )
 
-    @model_validator(mode="after")
-    def _one_engine_dir(self) -> Scenario:
-        if self.build.engine_dir and len(self.dtypes) > 1:
-            raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.dtypes)}: name the one that it is")
-        return self
-
-    @model_validator(mode="after")
-    def _scaling_fits(self, info: ValidationInfo) -> Scenario:
-        if self.scaling:
-            self.scaling.check_load(self.load)
-            if not is_of_a_run(info):
-                self.scaling.check_points(self.load, self.deployments)
+    def _check_single_server(self) -> None:
         for name, deployment in self.deployments.items():
             replicas = deployment.replicas
             if replicas.count == 1 and replicas.balancer == "client":
@@ -238,7 +235,6 @@ class Scenario(Part):
                     raise ValueError(
                         f"{key} works on one server, deployments.{name}.replicas asks for more or a balancer: drop one of them"
                     )
-        return self
 
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
@@ -246,8 +242,8 @@ class Scenario(Part):
         return tuple(dict.fromkeys((*self.engines, *(self.hot_reload.engines if self.hot_reload else ()))))
 
     @property
-    def rounds(self) -> Rounds | None:
-        """What multiplied the deployments, if anything did."""
+    def rounds(self) -> Grid | Scaling | None:
+        """What multiplies the deployment, if anything does."""
         return self.grid or self.scaling
 
     def load_of(self, deployment: str) -> tuple[Stage, ...]:
@@ -259,7 +255,7 @@ class Scenario(Part):
 
     @property
     def cells(self) -> Cells | None:
-        """The grid's cells and what it leaves out; None without a grid."""
+        """The cells of an expanded grid and what it leaves out; None without a grid."""
         if self.grid is None or self.grid.base is None:
             return None
         return cells_of(self.grid, self.grid.base, self.grid.cell_of(next(iter(self.deployments))))

@@ -56,7 +56,7 @@ def grid_run(
         "load": [{"concurrency": 1, "requests": REQUESTS}],
         "slo": slo or {},
     }
-    scenario = parse_scenario(tree, "grid")
+    scenario = parse_scenario(tree, "grid").expanded()
     assert scenario.grid is not None
     run = RunDirectory.create(path)
     (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")

@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {
 
 
 def scenario_of(grid: dict[str, Any], **more: Any) -> Scenario:
-    return parse_scenario(BASE | {"grid": grid} | more, "x.yaml")
+    return parse_scenario(BASE | {"grid": grid} | more, "x.yaml").expanded()
 
 
 def test_every_combination_becomes_a_deployment() -> None:
@@ -53,6 +53,15 @@ def test_what_is_dumped_loads_to_the_same_and_is_not_expanded_again(grid: dict[s
     assert again == scenario
     assert again.dump() == scenario.dump()
     assert Scenario.model_validate(scenario.model_dump()) == scenario
+
+
+def test_expansion_leaves_the_scenario_as_asked_and_happens_once() -> None:
+    asked = parse_scenario(BASE | {"grid": {"max_batch_size": [4, 8]}}, "x.yaml")
+    found = asked.expanded()
+    assert (list(asked.deployments), list(found.deployments)) == (["base"], ["b4", "b8"])
+    assert asked.grid and asked.grid.base is None
+    assert found.expanded() == found
+    assert found == asked.expanded()
 
 
 def test_a_cell_that_cannot_be_is_left_out_with_its_reason() -> None:
@@ -107,7 +116,7 @@ def test_without_a_grid_the_order_is_as_written() -> None:
 
 
 def test_the_shipped_grid() -> None:
-    scenario = load_scenario(SCENARIOS / "batching.yaml")
+    scenario = load_scenario(SCENARIOS / "batching.yaml").expanded()
     assert len(scenario.deployments) == 24  # eight cells, three rounds
 
 

@@ -49,7 +49,7 @@ def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", r
         "scaling": {axis: list(points), "repeats": repeats, "load": "fixed"} | more,
         "load": [{"concurrency": 1, "requests": REQUESTS}],
     }
-    scenario = parse_scenario(tree, "scaling")
+    scenario = parse_scenario(tree, "scaling").expanded()
     assert scenario.scaling is not None
     run = RunDirectory.create(path)
     (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")

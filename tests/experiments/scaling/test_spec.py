@@ -17,7 +17,7 @@ LOAD: dict[str, Any] = {"concurrency": 4, "requests": 24, "warmup_requests": 3}
 
 
 def scenario_of(scaling: dict[str, Any], **more: Any) -> Scenario:
-    return parse_scenario({"name": "s", "scaling": scaling, "load": [LOAD]} | more, "x.yaml")
+    return parse_scenario({"name": "s", "scaling": scaling, "load": [LOAD]} | more, "x.yaml").expanded()
 
 
 def test_every_axis_is_a_series_of_points_of_its_own() -> None:
@@ -96,7 +96,7 @@ def test_what_cannot_be_scaled_is_refused(tree: dict[str, Any], says: str) -> No
 
 
 def test_the_shipped_scenario_scales_three_ways() -> None:
-    scenario = load_scenario(SCENARIOS / "scaling.yaml")
+    scenario = load_scenario(SCENARIOS / "scaling.yaml").expanded()
     assert scenario.scaling is not None
     assert list(scenario.scaling.axes) == ["instances", "inference_threads", "servers"]
     assert len(scenario.deployments) == 18

@@ -30,6 +30,7 @@ def test_a_grid_keeps_the_axes_that_the_provider_varies() -> None:
         "max_tokens_per_step 8": "TensorRT-LLM builds for no fewer than the 32 tokens of a KV block",
     }
     assert fitted(found, PROVIDERS["tensorrt_llm"]) == found
+    assert fitted(scenario.expanded(), PROVIDERS["tensorrt_llm"]) == found  # the scenario.yaml of a run by another provider
     assert parse_scenario(yaml.safe_load(found.dump()), "again") == found  # as resume and report read it
 
 
@@ -40,7 +41,7 @@ def test_on_the_cpu_nothing_goes() -> None:
     assert {(one.inference_threads, one.cpu) for one in found.deployments.values()} == {(3, None)}
     assert found.cells and not found.cells.left_out
     plain = asked(deployments={"base": {}}, grid=axes)
-    assert fitted(plain, PROVIDERS["openvino"]) is plain
+    assert fitted(plain, PROVIDERS["openvino"]) == plain.expanded()
 
 
 def test_what_the_deployment_says_itself_goes_before_cpu() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from trtbench.engine.spec import EngineProvider
+from trtbench.experiments.grid.spec import Grid
+from trtbench.experiments.scaling.spec import Scaling
 from trtbench.run.resolve.dataset_bounds import bounded
 from trtbench.rundir.traits import Traits
+from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
-from trtbench.scenario.reading import parse_scenario
+from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.renderers import RENDERERS
 
@@ -20,26 +21,23 @@ _BUILT_IN = {"max_sequences": "max_batch_size", "max_tokens_per_step": "max_num_
 
 
 def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
-    """The same scenario where there is nothing to settle. Fitting again changes nothing.
+    """The scenario that `provider` runs, its grid or scaling expanded. Fitting again changes nothing.
 
     UserError where none of its axes means anything to the provider, or where `build` fixes one.
     """
-    left_out = dict(_left_out(scenario, provider))
-    every = [*scenario.deployments.values(), *([scenario.rounds.base] if scenario.rounds and scenario.rounds.base else [])]
-    if not left_out and not any(deployment.cpu for deployment in every):
-        return bounded(scenario)
-    tree = yaml.safe_load(scenario.dump())
+    asked = scenario
     if scenario.rounds:
-        _shorten(tree, scenario, provider, left_out)
-    for deployment in tree["deployments"].values():
-        _settle_cpu(deployment, provider.traits)
-    return bounded(parse_scenario(tree, scenario.name))
+        asked = _shortened(scenario, scenario.rounds, provider, dict(_left_out(scenario, scenario.rounds, provider)))
+    settled = {name: _settled(deployment, provider.traits) for name, deployment in asked.deployments.items()}
+    if asked is not scenario or settled != scenario.deployments:
+        tree = asked.model_copy(update={"deployments": settled}).model_dump()
+        scenario = parse_part(Scenario, tree, scenario.name)
+    return bounded(scenario.expanded())
 
 
-def _left_out(scenario: Scenario, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
+def _left_out(scenario: Scenario, rounds: Grid | Scaling, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
     """((axis, value), reason); the value None is the whole axis."""
-    rounds = scenario.grid or scenario.scaling
-    for axis in rounds.axes if rounds else ():
+    for axis in rounds.axes:
         if why := RENDERERS[provider.name].fixed_axes.get(axis):
             yield (axis, None), f"provider {provider.name} cannot vary it: {why}"
     if scenario.grid and provider.traits.build_limits_hold:
@@ -62,24 +60,28 @@ def _check_build(scenario: Scenario, axes: Mapping[str, Any]) -> None:
             )
 
 
-def _shorten(tree: dict[str, Any], scenario: Scenario, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> None:
-    """The base in the place of its cells, less what is left out, so that reading it expands it anew."""
+def _shortened(scenario: Scenario, rounds: Grid | Scaling, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
+    """The scenario before expansion, its grid or scaling less what is left out."""
     key = "grid" if scenario.grid else "scaling"
-    part, rounds = tree[key], scenario.rounds
-    assert rounds is not None, "asked of a scenario with a grid or a scaling alone"
-    had = (scenario.grid or scenario.scaling).axes  # type: ignore[union-attr]
-    for axis, value in left_out:
-        part[axis] = [] if value is None else [one for one in part[axis] if one != value]
-    if had and not any(part[axis] for axis in had):
+    axes: dict[str, tuple[Any, ...]] = {
+        axis: () if (axis, None) in left_out else tuple(value for value in values if (axis, value) not in left_out)
+        for axis, values in rounds.axes.items()
+    }
+    if axes and not any(axes.values()):
         why = "; ".join(f"{axis}: {reason}" for (axis, _), reason in left_out.items())
         raise ScenarioError(f"{key}: none of its axes means anything to provider {provider.name} ({why}): give it one that does")
     names = {axis if value is None else f"{axis} {value}": reason for (axis, value), reason in left_out.items()}
-    name = rounds.cell_of(next(iter(scenario.deployments))) if not had else "base"
-    tree["deployments"] = {name: part["base"]}
-    part |= {"base": None, "left_out": part["left_out"] | names}
+    first = next(iter(scenario.deployments))
+    one = {first: scenario.deployments[first]} if rounds.base is None else {rounds.cell_of(first): rounds.base}
+    shorter = rounds.model_copy(update={**axes, "base": None, "left_out": rounds.left_out | names})
+    return scenario.model_copy(update={key: shorter, "deployments": one})
 
 
-def _settle_cpu(deployment: dict[str, Any], traits: Traits) -> None:
-    cpu = deployment.pop("cpu", None)
-    if cpu and traits.takes_cpu_threads and deployment["inference_threads"] is None:
-        deployment["inference_threads"] = cpu["inference_threads"]
+def _settled(deployment: Deployment, traits: Traits) -> Deployment:
+    """`cpu` means the deployment's own keys to a provider that computes on the CPU, and nothing to another."""
+    if deployment.cpu is None:
+        return deployment
+    threads = deployment.inference_threads
+    if traits.takes_cpu_threads and threads is None:
+        threads = deployment.cpu.inference_threads
+    return deployment.model_copy(update={"cpu": None, "inference_threads": threads})
