@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from rich.console import Console as RichConsole
 
-from trtbench.cli.console import Console, _line, load_line
+from trtbench.cli.console import Console, _line, load_line, load_share
 from trtbench.load.progress import Counts, LoadProgress
 from trtbench.rundir.records import Event
 
@@ -22,10 +24,10 @@ def progress(done: tuple[int, int] = (0, 0), in_flight: int = 0, output_tokens: 
         (
             progress(planned=40, done=(10, 0), in_flight=4, output_tokens=200),
             5,
-            ["c4 [", "10/40", "about 15 s left", "4 in flight", "40 tokens/s"],
+            ["c4 25%, 10/40,", "about 15 s left", "4 in flight", "40 tokens/s"],
         ),
-        (progress(planned=8, done=(8, 0), warmup=True), 2, ["c4 warm-up [", "8/8", "about 0 s left"]),
-        (progress(planned=40), 5, ["0/40", "no estimate yet", "[ "]),
+        (progress(planned=8, done=(8, 0), warmup=True), 2, ["c4 warm-up 100%, 8/8", "about 0 s left"]),
+        (progress(planned=40), 5, ["c4 0%, 0/40", "no estimate yet"]),
         (progress(ends_ns=100 * S, done=(30, 20), output_tokens=100), 50, ["50", "50 s left", "20 failed"]),
         (progress(ends_ns=10 * S, done=(3, 0)), 30, ["draining"]),
         (progress(planned=0), 0, ["0/0", "no estimate yet", "0 tokens/s"]),
@@ -38,13 +40,22 @@ def test_the_live_line(shown: LoadProgress, at_s: int, has: list[str]) -> None:
     assert "\n" not in line
 
 
-def test_the_bar_grows_with_the_share() -> None:
-    lines = [load_line(progress(planned=100, done=(done, 0)), S) for done in range(0, 101, 5)]
-    filled = [line.count("=") for line in lines]
-    assert filled == sorted(filled)
-    assert filled[0] == 0
-    assert len({len(line[: line.index("]")]) for line in lines}) == 1
-    assert " " not in lines[-1][lines[-1].index("[") : lines[-1].index("]")]
+def test_the_share_is_of_the_requests_or_of_the_time() -> None:
+    assert [load_share(progress(planned=40, done=done), S) for done in [(0, 0), (10, 0), (30, 10)]] == [0, 0.25, 1]
+    assert [load_share(progress(starts_ns=10 * S, ends_ns=20 * S), at_s * S) for at_s in (10, 15, 20, 25)] == [0, 0.5, 1, 1]
+    assert load_share(progress(planned=0), S) == 0
+
+
+def test_on_a_terminal_the_load_has_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """Filled to a quarter of its 12 characters, before the line."""
+    console = Console(progress(planned=40, done=(10, 0)))
+    console(Event(0, "server_ready", "d", {"seconds": 4.0, "grpc": ""}))
+    terminal = RichConsole(force_terminal=True, width=200, color_system="truecolor")
+    terminal.print(console._render())
+    bar, line = re.sub(r"\x1b\[[^m]*m", "|", capsys.readouterr().out).split(" ", 1)
+    filled, *rest = [part for part in bar.split("|") if part]
+    assert (len(filled), len("".join(rest))) == (3, 9)
+    assert line.startswith("d c4 25%, 10/40")
 
 
 EVENTS = [
@@ -97,7 +108,7 @@ def printed(capsys: pytest.CaptureFixture[str], quiet: bool) -> list[str]:
 
 FAULT_LINES = [
     "default-int8: the server is lost. Ended by [bold]SIGKILL[/bold].",  # not markup
-    "Interrupted: waiting for what is in flight; once more stops at once",
+    "Interrupted: waiting for requests in flight; a second interrupt stops immediately",
     "Interrupted: stopping now",
     "default-int8: load ended early (server_lost) in stage c1",
     "default-fp16: not run (interrupted)",
@@ -114,7 +125,7 @@ def test_without_a_terminal_there_is_a_line_for_what_is_done(capsys: pytest.Capt
         "default-int8: reload 1, broken: did not load (at once) after 0.8 s",
         "default-int8 c1: 6 requests in 3.0 s",
         "Run directory runs/20260101T000000Z-mini",
-        "default-int8: is run again, what there was is kept in set-aside/default-int8-1",
+        "default-int8: is run again; earlier results are kept in set-aside/default-int8-1",
         "fp16, round 2: no more of s1, s2; 2 cells continue",
         *FAULT_LINES,
     ]
@@ -144,7 +155,7 @@ def test_long_work_is_told_every_ten_seconds_without_a_terminal(
     ("ok", "error", "has"),
     [
         (True, "", "blue_green: loaded after 3.0 s"),
-        (True, "m is still served", "blue_green: loaded, but did not end as asked (m is still served) after 3.0 s"),
+        (True, "m is still served", "blue_green: loaded, but did not end as requested (m is still served) after 3.0 s"),
         (False, "no such\nfile", "blue_green: did not load (no such file) after 3.0 s"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_dry_run_says_what_is_served_and_held() -> None:
     result = invoke("serve-and-bench", "scaling", "--dry-run", *held)
     assert result.exit_code == 0, result.output
     assert "servers-2-r1: 2 Triton server(s), requests spread by haproxy (round_robin)" in result.output
-    assert "gpu, held during the run and put back: sm_clock_mhz: base, power_limit_w: 300.0" in result.output
+    assert "gpu, held during the run and restored: sm_clock_mhz: base, power_limit_w: 300.0" in result.output
 
 
 def test_a_dry_run_says_how_large_a_grid_is_and_what_it_leaves_out() -> None:

@@ -134,4 +134,4 @@ def test_a_busy_gpu_is_refused_unless_allowed(fake_gpus: FakeGpus) -> None:
     fake_gpus["g0_pid_a"] = os.getpid()
     allowed = fake_gpus.trtbench("gpu", "lock", "--allow-busy", "--", "true")
     assert allowed.returncode == 0
-    assert "GPU 0 is used by others too" in allowed.stderr
+    assert "GPU 0 is also used by other processes" in allowed.stderr

@@ -69,7 +69,7 @@ def test_put_back_when_the_command_ends_with_its_exit_code(fake_gpus: FakeGpus) 
     done = fake_gpus.trtbench(*LOCK, "--", sys.executable, "-c", code)
     assert done.returncode == 7
     assert "GPU 0: set persistence_mode 1" in done.stderr
-    assert "GPU 0: put back" in done.stderr
+    assert "GPU 0: restored" in done.stderr
     assert fake_gpus.settings() == BEFORE
 
 
@@ -151,14 +151,14 @@ def test_a_setting_that_fails_takes_back_those_before_it(fake_gpus: FakeGpus) ->
     done = fake_gpus.trtbench(*LOCK, FAKE_NVML_FAIL="nvmlDeviceSetGpuLockedClocks=3")
     assert done.returncode == 2
     assert "sm_clock_mhz cannot be set: this GPU or driver does not have it" in done.stderr
-    assert "could not be put back" not in done.stderr
+    assert "could not be restored" not in done.stderr
     assert fake_gpus.settings() == BEFORE
     assert list(fake_gpus.journals.glob("*.json")) == []
 
 
 def test_what_cannot_be_put_back_stays_in_the_journal(fake_gpus: FakeGpus) -> None:
     done = fake_gpus.trtbench(*LOCK, "--", "true", FAKE_NVML_FAIL="nvmlDeviceResetGpuLockedClocks=999")
-    assert "GPU 0 could not be put back" in done.stderr
+    assert "GPU 0 could not be restored" in done.stderr
     assert done.returncode == 1
     assert [one["kind"] for one in journal(fake_gpus)["held"]] == ["sm_clock_mhz"]
     assert fake_gpus.settings() == BEFORE | {"sm_locked_mhz": 1410}

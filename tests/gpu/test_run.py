@@ -70,7 +70,7 @@ def test_killed_under_load_and_put_back_by_the_next_run(
     process.communicate()
     assert fake_gpus["g0_sm_locked_mhz"] == 1410
     second = fake_gpus.trtbench("bench", "--url", "127.0.0.1:9", "--model", "none")
-    assert "GPU 0: put back" in second.stderr
+    assert "GPU 0: restored" in second.stderr
     assert f"left by process {process.pid}" in second.stderr
     assert (fake_gpus["g0_sm_locked_mhz"], fake_gpus["g0_power_limit_mw"]) == (0, 700_000)
 

@@ -1,4 +1,4 @@
-"""Shows a run as it happens: permanent lines for what is done, one live line for what is under way."""
+"""Progress of a run on standard error: a permanent line for each completed step, and one live line for the current step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from trtbench.load.progress import LoadProgress
@@ -69,13 +72,21 @@ class Console:
     def _begin(self, activity: str, loading: bool = False) -> None:
         self._activity, self._loading, self._since_ns = activity, loading, now_ns()
 
-    def _render(self) -> Text:
-        return Text(harmless(self._live_line()), no_wrap=True, overflow="ellipsis")
+    def _render(self) -> RenderableType:
+        line = Text(harmless(self._live_line()), no_wrap=True, overflow="ellipsis")
+        if not self._shows_load():
+            return line
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(1.0, load_share(self._progress, now_ns()), _BAR_CHARACTERS), line)
+        return row
+
+    def _shows_load(self) -> bool:
+        return bool(self._activity and self._loading and self._progress.stage)
 
     def _live_line(self) -> str:
         if not self._activity:
             return ""
-        if self._loading and self._progress.stage:
+        if self._shows_load():
             return f"{self._activity} {load_line(self._progress, now_ns())}"
         return f"{self._activity} ... {(now_ns() - self._since_ns) / NS_PER_S:.0f} s"
 
@@ -85,24 +96,31 @@ class Console:
                 self._out.print(Text(harmless(line)), soft_wrap=True)
 
 
+def load_share(progress: LoadProgress, instant_ns: int) -> float:
+    """Share of the current phase that is over, by its time or by its requests, 0 to 1."""
+    counts = progress.counts
+    if progress.ends_ns is not None:
+        left_ns = progress.ends_ns - instant_ns
+        return (instant_ns - progress.starts_ns) / (progress.ends_ns - progress.starts_ns) if left_ns > 0 else 1.0
+    return (counts.completed + counts.failed) / progress.planned if progress.planned else 0.0
+
+
 def load_line(progress: LoadProgress, instant_ns: int) -> str:
-    """The phase that runs: how far, how fast, and about how long to go."""
+    """Share, requests, remaining time and rate of the current phase."""
     elapsed_s = (instant_ns - progress.starts_ns) / NS_PER_S
     counts = progress.counts
     done = counts.completed + counts.failed
+    share = load_share(progress, instant_ns)
     if progress.ends_ns is not None:
         left_s = (progress.ends_ns - instant_ns) / NS_PER_S
-        share = elapsed_s / (elapsed_s + left_s) if left_s > 0 else 1.0
         left = f"{left_s:.0f} s left" if left_s > 0 else "draining"
     else:
-        share = done / progress.planned if progress.planned else 0.0
-        left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if done and share else "no estimate yet"
-    bar = "=" * round(share * _BAR_CHARACTERS)
+        left = f"about {elapsed_s / share - elapsed_s:.0f} s left" if share else "no estimate yet"
     of = f"/{progress.planned}" if progress.planned is not None else ""
-    embeds = counts.completed and not counts.output_tokens  # an encoder's answers have no tokens
+    embeds = counts.completed and not counts.output_tokens  # the responses of an encoder have no tokens
     rate = (done if embeds else counts.output_tokens) / elapsed_s if elapsed_s > 0 else 0.0
     return (
-        f"{progress.stage}{' warm-up' if progress.warmup else ''} [{bar:<{_BAR_CHARACTERS}}] {done}{of}, {left}, "
+        f"{progress.stage}{' warm-up' if progress.warmup else ''} {share:.0%}, {done}{of}, {left}, "
         f"{counts.in_flight} in flight, {counts.failed} failed, {rate:.0f} {'requests' if embeds else 'tokens'}/s"
     )
 
@@ -119,7 +137,7 @@ def _line(event: Event) -> str:
     if event.kind == "race_decided" and data["stopped"]:
         return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells continue"
     if event.kind == "attempt_set_aside":
-        return f"{event.deployment}: is run again, what there was is kept in {data['to']}"
+        return f"{event.deployment}: is run again; earlier results are kept in {data['to']}"
     if event.kind == "engine_built":
         how = "from the cache" if data["cached"] else f"built in {sum(step['seconds'] for step in data['steps']):.0f} s"
         return f"Engine {data['dtype']}: {data['size_bytes'] / 2**20:.0f} MiB, {how}, hash {data['sha256'][:12]}"
@@ -132,14 +150,15 @@ def _line(event: Event) -> str:
         return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
     if event.kind == "reload_finished":
         said = f" ({shown(data['error'], 100)})" if data["error"] else ""
-        how = "did not load" if not data["ok"] else "loaded, but did not end as asked" if said else "loaded"
+        how = "did not load" if not data["ok"] else "loaded, but did not end as requested" if said else "loaded"
         return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how}{said} after {data['seconds']:.1f} s"
     if event.kind == "server_lost":
         return f"{event.deployment}: the server is lost. {data['cause']}"
     if event.kind == "server_fault":
-        return f"{event.deployment}: a fault on the server, which stayed up. {data['cause']}"
+        return f"{event.deployment}: a fault on the server, which continues to run. {data['cause']}"
     if event.kind == "interrupted":
-        return "Interrupted: stopping now" if data["level"] > 1 else "Interrupted: waiting for what is in flight; once more stops at once"
+        waits = "waiting for requests in flight; a second interrupt stops immediately"
+        return f"Interrupted: {'stopping now' if data['level'] > 1 else waits}"
     if event.kind == "load_stopped":
         return f"{event.deployment}: load ended early ({data['why']}) in stage {data['stage']}"
     if event.kind.startswith("gpu_"):
@@ -153,9 +172,9 @@ def gpu_line(kind: str, data: dict[str, Any]) -> str:
     if kind in ("gpu_locked", "gpu_restored"):
         settings = ", ".join(f"{name} {'default' if value is None else value}" for name, value in data["settings"].items())
         left = f", left by process {data['left_by']}" if data.get("left_by") else ""
-        return f"GPU {data['gpu']}: {'set' if kind == 'gpu_locked' else 'put back'} {settings}{left}"
+        return f"GPU {data['gpu']}: {'set' if kind == 'gpu_locked' else 'restored'} {settings}{left}"
     if kind == "gpu_not_restored":
-        return f"GPU {data['gpu']} could not be put back: {data['cause']}. `trtbench gpu restore` tries again"
+        return f"GPU {data['gpu']} could not be restored: {data['cause']}. `trtbench gpu restore` tries again"
     if kind == "gpu_ballast":
         return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
     if kind == "gpu_cooled":
@@ -165,5 +184,5 @@ def gpu_line(kind: str, data: dict[str, Any]) -> str:
         return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s{warm}"
     if kind == "gpu_busy":
         names = ", ".join(f"{one['pid']} ({one['name']})" for one in data["processes"])
-        return f"{data['gpu']} is used by others too: {names}"
+        return f"{data['gpu']} is also used by other processes: {names}"
     return ""

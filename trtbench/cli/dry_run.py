@@ -142,7 +142,7 @@ def _gpus(scenario: Scenario) -> Iterator[str]:
     if scenario.gpu:
         held = scenario.gpu.model_dump(mode="json", exclude_defaults=True)
         settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "no settings; they must be idle"
-        yield f"gpu, held during the run and put back: {settings}"
+        yield f"gpu, held during the run and restored: {settings}"
 
 
 def _stages(stages: Sequence[StagePreview], title: str) -> Table:

@@ -112,7 +112,7 @@ def _before(value: Any) -> str:
 
 
 def lock_command(command: tuple[str, ...], **flags: Any) -> int:
-    """The command's exit code; 128 + the signal that ended the wait; 1 instead of 0 when a GPU could not be put back."""
+    """The command's exit code; 128 + the signal that ended the wait; 1 instead of 0 when a GPU could not be restored."""
     asked = _asked(**flags)
     if command and shutil.which(command[0]) is None:
         raise UserError(f"{command[0]}: there is no such program")
@@ -170,7 +170,7 @@ def _run(command: tuple[str, ...]) -> int:
 
 
 def restore_command() -> int:
-    """1 when something could not be put back, or is held by a run that lives."""
+    """1 when a setting could not be restored, or a running process holds it."""
     failed: list[str] = []
     living = restore_left(_teller(failed))
     for journal in living:
@@ -179,7 +179,7 @@ def restore_command() -> int:
 
 
 def _teller(failed: list[str]) -> Tell:
-    """Prints each event; those of a GPU that could not be put back are added to `failed`."""
+    """Prints each event; those of a GPU that could not be restored are added to `failed`."""
 
     def tell(kind: str, data: dict[str, Any]) -> None:
         failed.extend([kind] if kind == "gpu_not_restored" else [])
