@@ -27,8 +27,7 @@ CLASSIFY = replace(
     name="classify",
     texts_file=None,
     least_input_tokens=1,
-    hidden_columns=EMBED.hidden_columns | {"padding", "core.p50"},
-    formulas={"goodput": "goodput", "knee": "knee"},
+    hidden=EMBED.hidden | {"padding", "core.p50"},
 )
 
 
@@ -45,14 +44,13 @@ def test_the_key_is_the_name(name: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_what_a_task_names_exists(task: Task) -> None:
-    """A column that is misspelt would be shown."""
+    """A metric or column that is misspelt would be shown."""
     root = Path(trtbench.__file__).parent
-    paths = [path for folder in ("report", "experiments") for path in (root / folder).rglob("*.py")]
+    paths = [path for folder in ("report", "experiments", "analysis") for path in (root / folder).rglob("*.py")]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     constants = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert {part for column in task.hidden_columns for part in column.split(".")} <= constants
+    assert {part for name in task.hidden for part in name.split(".")} <= constants
     for language in LANGUAGES:
-        assert {f"formula.{key}" for key in task.formulas.values()} <= texts_of(language).keys()
         assert texts_of_task(language, task.name).keys() <= texts_of(language).keys()
 
 

@@ -41,31 +41,15 @@ EMBED = Task(
     latencies=("e2e_latency_ns",),
     curves=("e2e",),
     headline_rate="request_throughput",
-    hidden_columns=frozenset(
+    hidden=frozenset(
         {
-            *("tokens", "output_mean", "energy"),
-            *("ttft", "ttft_p99", "itl", "tpot", "tpot_p99", "ttft_ns", "itl_ns", "tpot_ns"),
+            *("ttft", "ttft_p99", "itl", "itl_per_token", "tpot", "tpot_p99", "token_rate_per_user", "ttft_from_sent"),
+            *("ttft_from_read", "itl_from_read", "tpot_from_read", "itl_exact"),
+            *("server_queue", "server_prefill", "server_decode", "outside_engine"),
             *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),
-            *("step_batch", "seen_batch", "in_company", "waiting", "running"),
-            *("kv", "kv_peak"),
+            *("output_token_throughput", "tokens", "output_mean", "energy_per_token", "energy", "agreement"),
+            *("inflight_batch", "step_batch", "seen_batch", "in_company", "waiting", "running"),
+            *("kv_used_ratio", "kv_bytes_per_token", "kv", "kv_peak"),
         }
     ),
-    formulas={
-        "percentiles": "percentiles",
-        "e2e_latency": "e2e_latency",
-        "e2e_latency_from_sent": "from_sent",
-        "send_lag": "send_lag",
-        "stamp lag": "stamp_lag",
-        "request_throughput": "request_throughput",
-        "input_token_throughput": "input_token_throughput",
-        "goodput": "goodput",
-        "error_ratio": "error_ratio",
-        "batch_hit_ratio": "batch_hit_ratio",
-        "mean_batch": "mean_batch",
-        "queue, compute": "queue_compute",
-        "padding": "padding_ratio",
-        "knee": "knee",
-        "speed-up, efficiency": "scaling",
-        "imbalance": "imbalance",
-    },
 )

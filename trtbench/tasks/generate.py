@@ -25,40 +25,12 @@ GENERATE = Task(
     latencies=("ttft_ns", "e2e_latency_ns"),
     curves=("ttft", "itl"),
     headline_rate="output_token_throughput",
-    hidden_columns=frozenset(
+    hidden=frozenset(
         {
             *("compute", "padding"),  # the execution of a decoupled model ends before its answers
-            *("input_tokens", "p99_from_sent", "core.mean_batch", "core.queue", "latency.e2e_latency_from_sent_ns"),
+            *("input_token_throughput", "input_tokens", "p99_from_sent"),
+            *("core.mean_batch", "core.queue", "latency.e2e_latency_from_sent"),
             *("comparison.qps", "survivors.p50", "survivors.p99"),
         }
     ),
-    formulas={
-        "percentiles": "percentiles",
-        "ttft": "ttft",
-        "itl, itl_per_token": "itl",
-        "tpot": "tpot",
-        "e2e_latency": "e2e_latency",
-        "ttft_from_sent, e2e_latency_from_sent": "from_sent",
-        "send_lag": "send_lag",
-        "stamp lag": "stamp_lag",
-        "ttft_from_read, itl_from_read, tpot_from_read": "from_read",
-        "itl_exact": "itl_exact",
-        "token_rate_per_user": "token_rate_per_user",
-        "server_queue, server_prefill, server_decode": "server",
-        "outside_engine": "outside_engine",
-        "request_throughput": "request_throughput",
-        "output_token_throughput": "output_token_throughput",
-        "goodput": "goodput",
-        "error_ratio": "error_ratio",
-        "batch_hit_ratio": "batch_hit_ratio",
-        "mean_batch": "mean_batch",
-        "inflight_batch": "inflight_batch",
-        "kv_used_ratio": "kv_used_ratio",
-        "kv_bytes_per_token": "kv_bytes_per_token",
-        "knee": "knee",
-        "speed-up, efficiency": "scaling",
-        "imbalance": "imbalance",
-        "agreement": "agreement",
-        "energy_per_token": "energy",
-    },
 )

@@ -29,8 +29,7 @@ class Task:
     **In a report.** `texts_file`: texts/NAME.en.yaml and .zh.yaml stand in the place of common texts; None: there are none of it.
     `headline_latency`: the latency that stands first, as ttft or e2e. `latencies`: distributions that are drawn over the load.
     `curves`: latencies whose cumulative curves are drawn. `headline_rate`: the figure of throughput that is drawn.
-    `hidden_columns`: columns that do not exist, by name in every table, or as `table.name` in one. `formulas`: metric as printed, and the
-    key of its formula.
+    `hidden`: metrics and columns that the report does not have, by name everywhere, or as `table.name` in one table.
     """
 
     name: TaskName
@@ -50,9 +49,8 @@ class Task:
     latencies: tuple[str, ...]
     curves: tuple[str, ...]
     headline_rate: str
-    hidden_columns: frozenset[str]
-    formulas: Mapping[str, str]
+    hidden: frozenset[str]
 
     def shown(self, table: str, columns: Iterable[str]) -> list[str]:
-        """Those of `columns` that exist in the table of this name."""
-        return [column for column in columns if not self.hidden_columns & {column, f"{table}.{column}"}]
+        """The columns, or rows, that the report has in the table of this name."""
+        return [column for column in columns if not self.hidden & {column, f"{table}.{column}"}]

@@ -13,8 +13,8 @@ from trtbench.experiments.kv_cache.prefix_reuse import prefix_reuse
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
-from trtbench.report.sections.engine_counts import draft_acceptance, reuse_by_request
 from trtbench.report.sections.sections import document
+from trtbench.report.sections.stage_tables import draft_acceptance, reuse_by_request
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import EngineCounts
 from trtbench.scenario.workload.workload import Workload

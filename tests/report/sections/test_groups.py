@@ -8,7 +8,7 @@ from tests.support.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.groups import group_tables
+from trtbench.report.sections.stage_tables import group_tables
 from trtbench.rundir import RunDirectory
 
 

@@ -51,3 +51,8 @@ def busiest(found: Mapping[str, Worker]) -> tuple[str, float] | None:
     """(label, mean CPU in cores) of the worker that used most; None where none was sampled."""
     used = {label: worker.cpu_cores.mean for label, worker in found.items() if worker.cpu_cores}
     return max(used.items(), key=lambda pair: pair[1]) if used else None
+
+
+def longest_pause_ns(found: Mapping[str, Worker]) -> float | None:
+    """The longest garbage collection of any worker; None where none was sampled."""
+    return max((worker.gc_pause_ns.max for worker in found.values() if worker.gc_pause_ns), default=None)

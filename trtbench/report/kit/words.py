@@ -70,6 +70,10 @@ class Words:
         of_unit = f"{key}_{values.get('unit', '')}"
         return self(of_unit if of_unit in self._texts else key, **{"class": code.removeprefix("errors_"), **values, **named})
 
+    def keys(self, group: str) -> list[str]:
+        """The keys under `group`, in the order of the texts."""
+        return [key.removeprefix(f"{group}.") for key in self._texts if key.startswith(f"{group}.")]
+
     def header(self, *columns: str) -> tuple[str, ...]:
         return tuple(self(f"col.{column}") for column in columns)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.stage.batching import InflightBatching
+from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
-from trtbench.report.kit.format import NONE, ms, number, percent, whole
+from trtbench.report.kit.columns import Cell, columns_of
+from trtbench.report.kit.format import NONE, percent, whole
 from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
-
-_INFLIGHT = ("stage", "steps", "step_batch", "seen_batch", "in_company", "waiting_mean", "waiting_max", "limit", "by_requests")
-_TRITON = ("stage", "inferences", "executions", "batch_hit", "mean_batch", "fill", "queue", "compute", "padding", "histogram")
 
 
 def batching_tables(summary: Summary, words: Words) -> list[Block]:
@@ -42,46 +40,43 @@ def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
 
 
 def _inflight(results: Sequence[DeploymentResult], many: bool, interval_ms: int, words: Words) -> list[Block]:
-    stages = [(result.name, stage.span.name, stage.inflight) for result in results for stage in result.stages if stage.inflight]
-    if not stages:
-        return []
-    exact = all(batch.exact for *_, batch in stages)
-    caption = words("batching.counted" if exact else "batching.sampled", deployment=_named(results, many, words), interval=interval_ms)
-    rows = tuple((name, stage, *_inflight_row(batch)) for name, stage, batch in stages)
-    return [
-        _table(
-            _INFLIGHT,
-            rows,
-            caption,
-            words("batching.counted_note" if exact else "batching.sampled_note", interval=interval_ms),
-            many,
-            words,
-        )
-    ]
+    batches = [stage.inflight for result in results for stage in result.stages if stage.inflight]
+    kind = "counted" if all(batch.exact for batch in batches) else "sampled"
+    caption = words(f"batching.{kind}", deployment=_named(results, many, words), interval=interval_ms)
+    columns = {**columns_of("inflight", METRICS, words.task), "by_requests": _by_requests}
+    note = words(f"batching.{kind}_note", interval=interval_ms)
+    return [_table(columns, results, lambda stage: bool(stage.inflight), caption, note, many, words)] if batches else []
 
 
 def _triton(results: Sequence[DeploymentResult], many: bool, words: Words) -> list[Block]:
-    columns = words.task.shown("batching", _TRITON)
-    found = [(result.name, _triton_row(stage)) for result in results for stage in result.stages if stage.triton_batching]
-    rows = tuple((name, *(cells[column] for column in columns)) for name, cells in found)
-    return [_table(columns, rows, words("batching.triton", deployment=_named(results, many, words)), "", many, words)] if rows else []
+    columns = {**columns_of("triton", METRICS, words.task), "histogram": _histogram}
+    caption = words("batching.triton", deployment=_named(results, many, words))
+    table = _table(columns, results, lambda stage: bool(stage.triton_batching), caption, "", many, words)
+    return [table] if table.rows else []
 
 
 def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str:
     return words("section.deployments") if many else results[0].name
 
 
-def _table(columns: Sequence[str], rows: tuple[tuple[str, ...], ...], caption: str, note: str, many: bool, words: Words) -> Table:
-    """`rows` begin with the deployment, which a table of one alone does not show."""
-    header = words.header("deployment", *columns)
+def _table(
+    columns: Mapping[str, Cell[StageResult]],
+    results: Sequence[DeploymentResult],
+    has_row: Callable[[StageResult], bool],
+    caption: str,
+    note: str,
+    many: bool,
+    words: Words,
+) -> Table:
+    """A table of one deployment does not show its name in each row."""
     skip = 0 if many else 1
-    return Table(header[skip:], tuple(row[skip:] for row in rows), caption, note, labels=2 - skip)
+    stages = [(result.name, stage) for result in results for stage in result.stages if has_row(stage)]
+    rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values()))[skip:] for name, stage in stages)
+    return Table(words.header("deployment", "stage", *columns)[skip:], rows, caption, note, labels=2 - skip)
 
 
-def _inflight_row(batch: InflightBatching) -> tuple[str, ...]:
-    figures = (whole(sum(batch.steps.values())), number(batch.mean_batch), number(batch.seen_batch), percent(batch.in_company_ratio))
-    waiting = (number(batch.waiting.mean), whole(batch.waiting.max)) if batch.waiting else (NONE, NONE)
-    return (*figures, *waiting, whole(batch.limit), by_requests(batch.request_shares))
+def _by_requests(stage: StageResult) -> str:
+    return by_requests(stage.inflight.request_shares) if stage.inflight else NONE
 
 
 def by_requests(shares: Mapping[int, float]) -> str:
@@ -94,11 +89,6 @@ def by_requests(shares: Mapping[int, float]) -> str:
     return " · ".join(f"{label}: {percent(share)}" for label, share in binned.items()) or NONE
 
 
-def _triton_row(stage: StageResult) -> dict[str, str]:
-    batch = stage.triton_batching
-    assert batch is not None
-    histogram = " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in batch.histogram.items()) or NONE
-    figures = (whole(batch.inferences), whole(batch.executions), percent(batch.batch_hit_ratio), number(batch.mean_batch))
-    times = (ms(batch.queue_mean_ns), ms(batch.compute_mean_ns))
-    cells = (stage.span.name, *figures, percent(batch.fill_ratio), *times, percent(stage.padding_ratio), histogram)
-    return dict(zip(_TRITON, cells, strict=True))
+def _histogram(stage: StageResult) -> str:
+    histogram = stage.triton_batching.histogram if stage.triton_batching else {}
+    return " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in histogram.items()) or NONE

@@ -1,40 +1,23 @@
-"""The core table: concurrency, QPS, P99 latency, GPU utilization, error rate, and beside it what explains them."""
+"""The core table: concurrency, QPS, P99 latency, GPU utilization, error rate, and the figures that explain them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trtbench.analysis.deployments import DeploymentResult, NotRun
+from trtbench.analysis.metrics import KEY_FIGURES, METRICS
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
-from trtbench.report.kit.format import NONE, about, ms, number, percent
+from trtbench.report.kit.columns import Cell, chosen
+from trtbench.report.kit.format import number
 from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Language, Words
 
-_COLUMNS: dict[str, Callable[[StageResult], str]] = {
-    "qps": lambda s: number(s.throughput.request_throughput),
-    "p99": lambda s: ms(s.latency.e2e_latency_ns.p99),
-    "gpu": lambda s: _gpu(s),
-    "errors": lambda s: percent(s.conservation.error_ratio),
-    "p50": lambda s: ms(s.latency.e2e_latency_ns.p50),
-    "p99_from_sent": lambda s: ms(s.latency.e2e_latency_from_sent_ns.p99),
-    "ttft": lambda s: ms(s.latency.ttft_ns.p50),
-    "tokens": lambda s: about(s.throughput.output_token_throughput, s.throughput.tokens_estimated),
-    "input_tokens": lambda s: number(s.throughput.input_token_throughput),
-    "batch_hit": lambda s: percent(s.triton_batching.batch_hit_ratio if s.triton_batching else None),
-    "mean_batch": lambda s: number(s.triton_batching.mean_batch if s.triton_batching else None),
-    "queue": lambda s: ms(s.triton_batching.queue_mean_ns if s.triton_batching else None),
-    "compute": lambda s: ms(s.triton_batching.compute_mean_ns if s.triton_batching else None),
-    "padding": lambda s: percent(s.padding_ratio),
-    "kv_peak": lambda s: percent(s.kv_cache.used_ratio_peak if s.kv_cache else None),
-    "cpu": lambda s: number(s.resources.server_cpu_cores.mean if s.resources.server_cpu_cores else None),
-}
 
-
-def _columns(words: Words) -> list[str]:
-    return words.task.shown("core", _COLUMNS)
+def _columns(words: Words) -> dict[str, Cell[StageResult]]:
+    return chosen("core", KEY_FIGURES, METRICS, words.task)
 
 
 def load_label(stage: StageResult, words: Words) -> str:
@@ -46,7 +29,7 @@ def load_label(stage: StageResult, words: Words) -> str:
 def _level(stage: StageResult, words: Words) -> str:
     """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
 
-    A level that was not reached stands beside the one that was. A ramp has both ends, bursts their mean rate, a trace its speed.
+    A level that was not reached is printed together with the one that was. A ramp has both ends, bursts their mean rate, a trace its speed.
     """
     asked, mode = f"{stage.span.asked:g}", stage.span.mode
     if mode == "trace":
@@ -66,7 +49,7 @@ def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], l
 
 
 def core_blocks(summary: Summary, words: Words) -> list[Block]:
-    """One table a deployment and kind of loop: users and rates never share a column."""
+    """A table for each deployment and kind of loop, so that users and rates never share a column."""
     blocks: list[Block] = []
     loaded = [result for result in summary.deployments if result.stages or not result.context_limits]
     if not loaded:  # a search has no stage of load; its own section says all
@@ -113,9 +96,4 @@ def _why(stage: NotRun, words: Words) -> str:
 
 
 def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
-    return (load_label(stage, words), *(_COLUMNS[column](stage) for column in _columns(words)))
-
-
-def _gpu(stage: StageResult) -> str:
-    means = [gpu.utilization_ratio.mean for gpu in stage.resources.gpus.values() if gpu.utilization_ratio]
-    return percent(sum(means) / len(means)) if means else NONE
+    return (load_label(stage, words), *(cell(stage) for cell in _columns(words).values()))

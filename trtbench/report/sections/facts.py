@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Bullets, Code, Paragraph, Table
 from trtbench.report.kit.format import NONE, number, seconds, size, utc, whole
@@ -164,8 +165,18 @@ def _memory(found: Environment, words: Words) -> str:
 
 
 def formulas(words: Words) -> list[Block]:
-    rows = tuple((name, words(f"formula.{key}")) for name, key in words.task.formulas.items())
+    """The formula of each metric that the task has; metrics that share one are in one row."""
+    rows = tuple((", ".join(names), words(f"formula.{key}")) for key, names in metrics_by_formula(words).items())
     return [Table((words("col.metric"), words("col.formula")), rows, numeric=False)]
+
+
+def metrics_by_formula(words: Words) -> dict[str, list[str]]:
+    """Names of metrics by the key of their formula, in the order of the texts."""
+    names: dict[str, list[str]] = {key: [] for key in words.keys("formula")}
+    known = {metric.name: metric.formula for metric in METRICS if metric.formula}
+    for name in words.task.shown("formula", known):
+        names[known[name]].append(name)
+    return {key: named for key, named in names.items() if named}
 
 
 def settings(summary: Summary, words: Words) -> list[Block]:

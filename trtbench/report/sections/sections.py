@@ -21,14 +21,20 @@ from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.batching import batching_tables
-from trtbench.report.sections.client import client_tables
 from trtbench.report.sections.core import core_blocks
-from trtbench.report.sections.engine_counts import draft_acceptance, reuse_by_request
 from trtbench.report.sections.facts import all_deployments, environment, formulas, parameters, settings, target
-from trtbench.report.sections.gpu import gpu_blocks
-from trtbench.report.sections.groups import group_tables
 from trtbench.report.sections.request_data import request_data_tables
-from trtbench.report.sections.tables import kv_tables, latency_tables, outcome_tables, resource_tables, throughput_tables
+from trtbench.report.sections.resources import gpu_blocks, resource_tables
+from trtbench.report.sections.stage_tables import (
+    client_tables,
+    draft_acceptance,
+    group_tables,
+    kv_tables,
+    latency_tables,
+    outcome_tables,
+    reuse_by_request,
+    throughput_tables,
+)
 
 _PLACES = 5  # named of those that one sentence is about
 

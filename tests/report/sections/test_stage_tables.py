@@ -7,7 +7,7 @@ import pytest
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.client import client_tables
+from trtbench.report.sections.stage_tables import client_tables
 
 
 def table_of(summary: Summary) -> Table:

@@ -1,0 +1,49 @@
+"""A figure of a report as it is declared: its name, unit, formula, and the tables that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
+
+S = TypeVar("S")
+Unit = Literal["", "count", "ratio", "ms", "requests/s", "tokens/s", "bytes", "bytes/s", "cores", "J", "J/token", "W", "MHz", "°C"]
+"""How a figure is printed. Times are held in nanoseconds and printed in milliseconds; "" is a number without a unit."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `tables`. `name`: its key under `col` in the texts. `parts`: attributes of the metric's value, of which each is
+    printed; none if the value is a number or several numbers. `unit`: None if it is the metric's.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True)
+class Metric(Generic[S]):
+    """A figure of one S: a stage, a GPU in a stage, or a group of requests.
+
+    `name`: as it is printed in rows, in the appendix of formulas and in docs/metrics.md.
+    `value`: a number, some numbers, an object whose attributes `columns` name, or None if it was not measured; None for a metric that
+    no table of stages has.
+    `formula`: key of its formula under `formula` in the texts, which metrics may share; "" if its column names all that it is.
+    Texts under `elsewhere` of the same key say who means something else by it.
+    `row`: the tables that have a row of it, with its distribution. `is_estimate`: whether its value is an estimate.
+    """
+
+    name: str
+    unit: Unit = ""
+    value: Callable[[S], Any] | None = None
+    formula: str = ""
+    columns: tuple[Column, ...] = ()
+    row: tuple[str, ...] = ()
+    is_estimate: Callable[[S], bool] | None = None
+
+    def column(self, name: str, *tables: str, of: str | tuple[str, ...] = (), unit: Unit | None = None) -> Metric[S]:
+        """The same metric with one more column."""
+        parts = (of,) if isinstance(of, str) else of
+        return replace(self, columns=(*self.columns, Column(name, tables, parts, unit)))

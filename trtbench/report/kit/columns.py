@@ -1,0 +1,70 @@
+"""Columns and rows of a table from the metrics that it has: which of them the task has, and cells in the metric's unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from trtbench.analysis.metric import Column, Metric, Unit
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.report.kit.blocks import Table
+from trtbench.report.kit.format import NONE, about, ms, number, percent, size, whole
+from trtbench.report.kit.words import Words
+from trtbench.tasks.task import Task
+
+S = TypeVar("S")
+Cell = Callable[[S], str]
+FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
+    "count": whole,
+    "ratio": percent,
+    "ms": ms,
+    "bytes": size,
+    "J": whole,
+    "MHz": whole,
+    "°C": whole,
+}
+"""How a value in each unit is printed; `number` prints the others."""
+
+
+def columns_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
+    """The cells of each column that the metrics have in this table, by the column's name, without those that the task does not have."""
+    cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns if table in column.tables}
+    return {name: cells[name] for name in task.shown(table, cells)}
+
+
+def chosen(table: str, names: Sequence[str], metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
+    """As `columns_of`, of the named columns, whatever tables they are in."""
+    cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns}
+    return {name: cells[name] for name in task.shown(table, names)}
+
+
+def rows_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> list[Metric[S]]:
+    """The metrics that have a row of their own in this table."""
+    rows = {metric.name: metric for metric in metrics if table in metric.row}
+    return [rows[name] for name in task.shown(table, rows)]
+
+
+def stage_table(
+    columns: Mapping[str, Cell[StageResult]], stages: Iterable[StageResult], words: Words, caption: str, note: str = "", labels: int = 1
+) -> Table:
+    """A row for each stage, which its name begins."""
+    rows = tuple((stage.span.name, *(cell(stage) for cell in columns.values())) for stage in stages)
+    return Table(words.header("stage", *columns), rows, caption, note, labels)
+
+
+def formatted(metric: Metric[S], value: float | None) -> str:
+    return FORMATS.get(metric.unit, number)(value)
+
+
+def _cell(metric: Metric[S], column: Column, source: S) -> str:
+    value = metric.value(source) if metric.value else None
+    if value is None:
+        return NONE
+    if metric.is_estimate:
+        return about(value, metric.is_estimate(source))
+    values = [getattr(value, part) for part in column.parts] if column.parts else value if isinstance(value, tuple) else [value]
+    if all(one is None for one in values):
+        return NONE
+    shown = FORMATS.get(metric.unit if column.unit is None else column.unit, number)
+    return " / ".join(map(shown, values))

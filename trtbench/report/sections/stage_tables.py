@@ -1,0 +1,184 @@
+"""Tables with a row for each stage: latency, throughput, outcomes, KV cache, load generator, and what the engine reported of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.metric import Metric
+from trtbench.analysis.metrics import GROUP_METRICS, METRICS
+from trtbench.analysis.stage.groups import Group
+from trtbench.analysis.stage.outcomes import Conservation
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.summary import Summary
+from trtbench.report.kit.blocks import Block, Paragraph, Table
+from trtbench.report.kit.columns import Cell, columns_of, formatted, rows_of, stage_table
+from trtbench.report.kit.format import NONE, percent, seconds, whole
+from trtbench.report.kit.words import Words
+
+_PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
+
+
+def latency_tables(summary: Summary, words: Words) -> list[Block]:
+    blocks: list[Block] = [Paragraph(words("latency.note"))] if measured(summary) else []
+    header = (*words.header("stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
+    for result in measured(summary):
+        main = rows_of("latency", METRICS, words.task)
+        rows = tuple(_distribution_row(stage, metric) for stage in result.stages for metric in main)
+        blocks.append(Table(header, rows, words("latency.main", deployment=result.name), labels=2))
+        if not words.task.streams_tokens:
+            continue
+        more = rows_of("more", METRICS, words.task)
+        rows = tuple(_distribution_row(stage, metric) for stage in result.stages for metric in more if _is_shown(stage, metric))
+        blocks.append(Table(header, rows, words("latency.more", deployment=result.name), labels=2, folded=True))
+    return blocks
+
+
+def _is_shown(stage: StageResult, metric: Metric[StageResult]) -> bool:
+    return metric.name == "token_rate_per_user" or bool(_distribution(stage, metric).count)
+
+
+def _distribution(stage: StageResult, metric: Metric[StageResult]) -> Distribution:
+    assert metric.value
+    found: Distribution = metric.value(stage)
+    return found
+
+
+def _distribution_row(stage: StageResult, metric: Metric[StageResult]) -> tuple[str, ...]:
+    values = _distribution(stage, metric)
+    figures = (values.mean, values.min, *(getattr(values, percentile) for percentile in _PERCENTILES), values.max)
+    return (stage.span.name, metric.name, whole(values.count), *(formatted(metric, figure) for figure in figures))
+
+
+def throughput_tables(summary: Summary, words: Words) -> list[Block]:
+    columns = {"window": lambda stage: _window(stage, words)} | columns_of("throughput", METRICS, words.task)
+    blocks: list[Block] = [stage_table(columns, result.stages, words, result.name) for result in measured(summary)]
+    if not summary.scenario.slo.model_dump(exclude_none=True):
+        blocks.append(Paragraph(words("throughput.no_slo")))
+    return blocks
+
+
+def _window(stage: StageResult, words: Words) -> str:
+    length = seconds(stage.throughput.window_s)
+    return words("throughput.steady", length=length) if stage.span.ended == "steady" else length
+
+
+def group_tables(summary: Summary, words: Words) -> list[Block]:
+    """The components of a mixed workload, then first and later turns of sessions; [] for a workload of one kind without sessions."""
+    columns = columns_of("groups", GROUP_METRICS, words.task)
+    blocks: list[Block] = []
+    for result in summary.deployments:
+        mixes = _group_rows(result.stages, lambda stage: stage.mixes, columns)
+        turns = _group_rows(result.stages, lambda stage: {words(f"turn.{name}"): group for name, group in stage.turns.items()}, columns)
+        for key, rows in (("component", mixes), ("turn", turns)):
+            if rows:
+                header = words.header("stage", key, *columns)
+                blocks.append(Table(header, rows, words(f"groups.{key}", deployment=result.name), labels=2))
+    return blocks
+
+
+def _group_rows(
+    stages: Sequence[StageResult], groups_of: Callable[[StageResult], Mapping[str, Group]], columns: Mapping[str, Cell[Group]]
+) -> tuple[tuple[str, ...], ...]:
+    named = ((stage, name, group) for stage in stages for name, group in groups_of(stage).items())
+    return tuple((stage.span.name, name, *(cell(group) for cell in columns.values())) for stage, name, group in named)
+
+
+def outcome_tables(summary: Summary, words: Words) -> list[Block]:
+    header = words.header("stage", "equation", "errors", "classes")
+    blocks: list[Block] = []
+    for result in summary.deployments:
+        named = [(s.span.name, s.conservation) for s in result.stages] + [(s.name, s.conservation) for s in result.not_run]
+        rows = tuple((name, _equation(e, words), percent(e.error_ratio), _classes(e, words)) for name, e in named if e.planned)
+        if rows:
+            blocks.append(Table(header, rows, result.name, labels=len(header)))
+    return blocks
+
+
+def _equation(e: Conservation, words: Words) -> str:
+    cancelled = words("outcomes.as_planned", count=e.cancelled, planned=e.cancelled_as_planned) if e.cancelled_as_planned else e.cancelled
+    text = f"{e.planned} = {e.completed} + {e.failed} + {cancelled} + {e.timed_out} + {e.never_sent}"
+    return text if e.holds else words("outcomes.unrecorded", equation=text, count=e.unrecorded)
+
+
+def _classes(e: Conservation, words: Words) -> str:
+    return words.listed([f"{name} {count}" for name, count in e.failed_by_class.items()]) or NONE
+
+
+def kv_tables(summary: Summary, words: Words) -> list[Block]:
+    columns = columns_of("kv", METRICS, words.task)
+    blocks: list[Block] = []
+    for result in measured(summary):
+        stages = [stage for stage in result.stages if stage.kv_cache]
+        if stages and (cache := stages[0].kv_cache):
+            caption = words("kv.caption", deployment=result.name, blocks=cache.blocks_max, block_tokens=whole(cache.block_tokens))
+            blocks.append(stage_table(columns, stages, words, caption))
+    return [*blocks, Paragraph(words("kv.note"))] if blocks else []
+
+
+def client_tables(summary: Summary, words: Words) -> list[Block]:
+    """A table for each deployment, with the connections of its workers in the note."""
+    columns = {
+        "stamps": lambda stage: _stamped_by(stage.stamps.kernel_ratio, words),
+        **columns_of("client", METRICS, words.task),
+        "retries": lambda stage: _retries(stage.conservation, words),
+    }
+    return [stage_table(columns, r.stages, words, r.name, _transport(r, words), labels=2) for r in measured(summary)]
+
+
+def _stamped_by(kernel_ratio: float | None, words: Words) -> str:
+    if kernel_ratio is None:
+        return NONE
+    if 0 < kernel_ratio < 1:
+        return words("client.partly", share_ratio=kernel_ratio)
+    return words("client.kernel" if kernel_ratio else "client.user")
+
+
+def _retries(e: Conservation, words: Words) -> str:
+    return words("client.retries", count=e.retries, completed=e.completed_by_retry) if e.retries else whole(0)
+
+
+def _transport(result: DeploymentResult, words: Words) -> str:
+    """The transport that the workers share, and the sum of their connections; "" if no worker reported it."""
+    transports = result.transports
+    if not transports:
+        return ""
+    names = dict.fromkeys(f"{transport.name} ({transport.loop})" if transport.loop else transport.name for transport in transports)
+    opened, lost = (sum(getattr(transport, name) for transport in transports) for name in ("connections", "connections_lost"))
+    counts = {"workers": len(transports), "connections": opened, "lost": lost}
+    return words("client.transport", transport=words.listed(list(names)), **counts)
+
+
+def reuse_by_request(summary: Summary, words: Words) -> list[Block]:
+    """Prompt blocks that the engine found in its cache, by its report with each answer; [] if no answer had one."""
+    columns = {
+        **columns_of("reuse", METRICS, words.task),
+        "basis": lambda stage: words(f"reuse.basis_{stage.reuse.basis}"),
+        **columns_of("reuse_ratio", METRICS, words.task),
+    }
+    return _reported(summary, "reuse.by_request", columns, lambda stage: stage.reuse is not None, words("reuse.by_request_note"), words)
+
+
+def draft_acceptance(summary: Summary, words: Words) -> list[Block]:
+    """Draft tokens and those accepted, by the engine's report with each answer; [] without speculative decoding."""
+    columns = columns_of("drafts", METRICS, words.task)
+    return _reported(summary, "drafts.caption", columns, lambda stage: stage.drafts is not None, words("drafts.note"), words)
+
+
+def _reported(
+    summary: Summary,
+    caption: str,
+    columns: Mapping[str, Cell[StageResult]],
+    has_report: Callable[[StageResult], bool],
+    note: str,
+    words: Words,
+) -> list[Block]:
+    """A table for each deployment with stages that have such a report, and the note below them."""
+    stages_of = {result.name: [stage for stage in result.stages if has_report(stage)] for result in summary.deployments}
+    tables = [stage_table(columns, found, words, words(caption, deployment=name)) for name, found in stages_of.items() if found]
+    return [*tables, Paragraph(note)] if tables else []
+
+
+def measured(summary: Summary) -> Iterable[DeploymentResult]:
+    return [result for result in summary.deployments if result.stages]
