@@ -8,8 +8,9 @@ import socket
 import time
 
 from trtbench.client.http2.wire_connection import WireConnection
-from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, decode_response, request_body, with_request_id
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.messages import STREAM_INFER, decode_response, request_body, with_request_id
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import NO_END_ID
 from trtbench.scenario.workload.workload import Workload
 from trtbench.self_test.trial import prompt
 
@@ -18,7 +19,7 @@ _SETTLE_S = 1.0
 _LEARNED = 4
 
 
-def bare_cost_us(target: Target, streams: int, gap_us: int, responses: int, seconds: float) -> float:
+def bare_cost_us(target: KserveTarget, streams: int, gap_us: int, responses: int, seconds: float) -> float:
     """CPU us of a process of its own for each response; each stream's next request of so many `responses` follows the one before."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_cost_us, (target, streams, gap_us, responses, seconds))
@@ -27,7 +28,7 @@ def bare_cost_us(target: Target, streams: int, gap_us: int, responses: int, seco
 class _User:
     """Of one connection. It tells the end of a request by the bytes that have come, and parses none."""
 
-    def __init__(self, target: Target, body: bytes) -> None:
+    def __init__(self, target: KserveTarget, body: bytes) -> None:
         host, _, port = target.url.rpartition(":")
         self.socket, self.wire, self._body = socket.create_connection((host, int(port))), WireConnection(target.url), body
         self.request_bytes = self.left_bytes = 0
@@ -52,7 +53,7 @@ class _User:
         return size
 
 
-def _cost_us(target: Target, streams: int, gap_us: int, responses: int, seconds: float) -> float:
+def _cost_us(target: KserveTarget, streams: int, gap_us: int, responses: int, seconds: float) -> float:
     body = with_request_id(request_body(target, prompt(gap_us, gap_us, responses), Workload(), NO_END_ID), "0")
     poller, users = select.epoll(), [_User(target, body) for _ in range(streams)]
     for user in users:

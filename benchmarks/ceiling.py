@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.calibrator import measure_ceiling

@@ -26,7 +26,8 @@ import psutil
 from bare_loop import bare_cost_us
 from grpc_client import grpc_cost_us
 
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton
@@ -50,7 +51,7 @@ _START_S = 2.0  # perf_analyzer reads its input and opens its streams
 _WINDOWS = 3  # perf_analyzer calls a measurement stable after three
 
 
-def our_cost_us(target: Target, settings: ClientSettings, streams: int, gap_us: int, seconds: float) -> float:
+def our_cost_us(target: KserveTarget, settings: ClientSettings, streams: int, gap_us: int, seconds: float) -> float:
     trial = asyncio.run(run_trial(target, settings, closed_loop(streams, (prompt(gap_us, gap_us, RESPONSES),), seconds)))
     assert not trial.failures, trial.failures[0]
     return trial.cpu_s / trial.responses * 1e6

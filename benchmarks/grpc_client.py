@@ -14,8 +14,9 @@ import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from trtbench.client.kserve.messages import NO_END_ID, request_body
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.messages import request_body
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import NO_END_ID
 from trtbench.scenario.workload.workload import Workload
 from trtbench.self_test.trial import prompt
 
@@ -66,7 +67,7 @@ def on_channel(url: str, body: Callable[[Any], Awaitable[Any]]) -> Any:
     return asyncio.run(main())
 
 
-def grpc_cost_us(target: Target, streams: int, gap_us: int, responses: int, seconds: float) -> float:
+def grpc_cost_us(target: KserveTarget, streams: int, gap_us: int, responses: int, seconds: float) -> float:
     """CPU us of a process of its own for each response; each user's next request of so many `responses` follows the one before."""
     body = request_body(target, prompt(gap_us, gap_us, responses), Workload(), NO_END_ID)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

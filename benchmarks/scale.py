@@ -14,7 +14,8 @@ import asyncio
 
 from load_workers import WorkerMemory
 
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import ReplayProcess
@@ -24,7 +25,7 @@ _KIB = 1024
 _FIRST_US = 3_000_000  # everything is in flight before the first response
 
 
-def peak(target: Target, streams: int, workers: int, tokens: int, gap_us: int) -> tuple[Trial, int]:
+def peak(target: KserveTarget, streams: int, workers: int, tokens: int, gap_us: int) -> tuple[Trial, int]:
     plan = one_request_each(streams, prompt(_FIRST_US, gap_us, tokens))
     with WorkerMemory() as memory:
         trial = asyncio.run(run_trial(target, ClientSettings(workers=workers), plan))

@@ -13,7 +13,7 @@ import argparse
 import asyncio
 
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.calibrator import measure_send_lag

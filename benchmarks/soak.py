@@ -14,7 +14,7 @@ from statistics import median
 
 from load_workers import WorkerMemory
 
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import ReplayProcess

@@ -163,6 +163,26 @@ def test_no_experiment_imports_another() -> None:
     assert [str(one) for one, a, b in both if a[0] == b[0] == "experiments" and a[1:2] != b[1:2]] == []
 
 
+def test_only_the_registry_and_a_clients_own_folder_know_which_clients_there_are() -> None:
+    """Load and run use the protocol, so that a client is added in its own folder and in the registry."""
+    common = {"client.protocol", "client.outcomes", "client.registry"}
+    users = [one for one in imports() if one.ours and one.name.startswith("client.") and one.importer.split(".")[0] in ("load", "run")]
+    assert users and [str(one) for one in users if one.name not in common] == []
+
+
+CLIENT_PROTOCOL = f"""
+import sys
+import trtbench.client.protocol
+print([name for name in {sorted(HEAVY | {"grpc", "tritonclient", "google.protobuf"})} if name in sys.modules])
+"""
+
+
+@pytest.mark.process
+def test_the_protocol_of_clients_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", CLIENT_PROTOCOL], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
 def test_there_is_no_cycle() -> None:
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
     for one in imports():

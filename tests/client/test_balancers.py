@@ -106,11 +106,11 @@ def test_no_request_fails_by_what_its_stream_has_carried_before(
     records = [new_record(index=index) for index in range(20)]
 
     async def body(client: Any) -> None:
-        request = client.encode(PlannedPrompt(np.zeros(ids, np.int32), 8, 5))
+        request = client.encode_request(PlannedPrompt(np.zeros(ids, np.int32), 8, 5))
 
         async def user(number: int) -> None:
             for record in records[number::2]:
-                await client.send(record, request, Limits(now_ns() + LATER_NS))
+                await client.send_request(record, request, Limits(now_ns() + LATER_NS))
 
         await asyncio.gather(user(0), user(1))
 

@@ -55,7 +55,7 @@ def test_a_batchless_older_server(fake_server: Any, fast_loop: bool) -> None:
     record = new_record()
 
     async def body(client: Any) -> None:
-        await client.prepare(1)
+        await client.open_streams(1)
         await send(client, record)
 
     workload = Workload(sampling=Sampling(temperature=1.0))
@@ -154,7 +154,7 @@ def test_nobody_there(fast_loop: bool) -> None:
         client = WireClient(BARE, Workload())
         try:
             with pytest.raises(ConnectError, match=r"127\.0\.0\.1:1"):
-                await client.prepare(1)
+                await client.open_streams(1)
         finally:
             await client.close()
 
@@ -163,9 +163,9 @@ def test_nobody_there(fast_loop: bool) -> None:
 
 def test_a_session_reads_its_context_first(fake_server: Any, fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        with_context = client.encode(prompt(), context=[7, 8])
+        with_context = client.encode_request(prompt(), context=[7, 8])
         assert b"\x07\0\0\0\x08\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0" in with_context
-        assert b"\x08\0\0\0\x01\0\0\0" not in client.encode(prompt())
+        assert b"\x08\0\0\0\x01\0\0\0" not in client.encode_request(prompt())
 
     with_client(BARE, fast_loop, body)
 
@@ -176,7 +176,7 @@ def test_no_request_fails_where_the_server_ends_connections_by_their_age(fast_lo
     records = [new_record(index=index) for index in range(160)]
 
     async def body(client: Any) -> None:
-        await client.prepare(4)
+        await client.open_streams(4)
 
         async def user(number: int) -> None:
             for record in records[number::4]:

@@ -248,7 +248,7 @@ def test_an_answer_before_its_request_is_no_answer() -> None:
     record = new_record()
 
     async def body(client: Any) -> None:
-        await client.prepare(1)
+        await client.open_streams(1)
         await asyncio.sleep(0.2)
         await send(client, record)
 

@@ -15,8 +15,8 @@ from tritonclient.grpc import service_pb2
 from tests.client.transport.test_pool import Seen, run
 from tests.support.asking import EVERY_LOOP, new_record, send, target_of, with_client
 from tests.support.fake_http2 import FakeHttp2, Peer, serving
-from trtbench.client.kserve.wire_client import Addressed
-from trtbench.client.transport.pool import ServedVersion
+from trtbench.client.kserve.wire_client import ModelSwitch
+from trtbench.client.transport.stream import ServedVersion
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.client_settings import ClientSettings
 
@@ -29,13 +29,13 @@ def test_a_switch_moves_new_requests_and_waits_for_those_before(fake_server: Any
         before = new_record(asked=60)
         under_way = asyncio.create_task(send(client, before))
         await asyncio.sleep(0)
-        switching = asyncio.create_task(client.switch("green"))
+        switching = asyncio.create_task(client.switch_model("green"))
         await asyncio.sleep(0)
         after = await send(client, new_record(asked=1))
         await switching
         assert under_way.done() and before.outcome is Outcome.COMPLETED
         assert (before.model_version, after.model_version) == ("1", "2")
-        await client.switch("tensorrt_llm")
+        await client.switch_model("tensorrt_llm")
         assert (await send(client, new_record())).model_version == "1"
 
     facts = with_client(target_of(fake_server.url, "tensorrt_llm"), fast_loop, body)
@@ -55,9 +55,9 @@ def test_one_version_alone_renews_nothing(fake_server: Any, fast_loop: bool) -> 
 @EVERY_LOOP
 def test_after_a_renewal_no_stream_serves_again(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        await client.prepare(2)
+        await client.open_streams(2)
         await send(client, new_record())
-        client.renew()
+        client.renew_streams()
         await send(client, new_record(index=1))
 
     seen = Seen()
@@ -90,9 +90,9 @@ class Ending:
 @EVERY_LOOP
 def test_a_stream_is_ended_and_not_reset(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        await client.prepare(1)
+        await client.open_streams(1)
         await send(client, new_record(asked=1))
-        client.renew()
+        client.renew_streams()
         assert (await send(client, new_record(asked=1, index=1))).outcome is Outcome.COMPLETED
 
     script = Ending()
@@ -123,10 +123,10 @@ class Slow:
 @EVERY_LOOP
 def test_a_stream_in_use_is_closed_with_its_request(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        await client.prepare(2)
+        await client.open_streams(2)
         under_way = asyncio.create_task(send(client, new_record(asked=1)))
         await asyncio.sleep(0)
-        client.renew()
+        client.renew_streams()
         await send(client, new_record(asked=1, index=1))
         assert (await under_way).outcome is Outcome.COMPLETED
         await send(client, new_record(asked=1, index=2))
@@ -153,9 +153,9 @@ def test_the_newest_request_says_which_version_serves(answers: list[tuple[str, i
 @pytest.mark.parametrize("name", ["green", "m" * 128, "m" * 20_000])
 def test_a_name_of_any_length_takes_the_place_of_the_one_before(name: str) -> None:
     async def asked() -> Any:
-        addressed = Addressed()
-        await addressed.switch(name)
-        with addressed.one() as to_model:
+        model_switch = ModelSwitch()
+        await model_switch.switch_model(name)
+        with model_switch.in_flight() as to_model:
             return service_pb2.ModelInferRequest.FromString(service_pb2.ModelInferRequest(model_name="m").SerializeToString() + to_model)
 
     assert asyncio.run(asked()).model_name == name

@@ -21,11 +21,12 @@ from tritonclient.grpc import service_pb2
 from tests.conftest import SMALL
 from tests.support.asking import LATER_NS, on_loop, target_of
 from tests.support.kserve import Serving
-from trtbench.client.kserve.messages import NO_END_ID, request_body
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.messages import request_body
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.wire_client import WireClient
 from trtbench.client.outcomes import classify, end, end_with_final, end_with_status
-from trtbench.client.protocol import Limits
+from trtbench.client.protocol import NO_END_ID, Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
@@ -63,7 +64,9 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Pem:
     return Pem(directory / "ca.pem", pair["server"], pair["client"])
 
 
-def send_all(target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4, **settings_of: Any) -> list[RequestRecord]:
+def send_all(
+    target: KserveTarget, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4, **settings_of: Any
+) -> list[RequestRecord]:
     """In the plan's order, some at once, on uvloop."""
     settings = ClientSettings(**settings_of)
     records = [
@@ -74,12 +77,12 @@ def send_all(target: Target, prompts: list[PlannedPrompt], workload: Workload, a
     async def one(client: Any, record: RequestRecord, prompt: PlannedPrompt, turn: asyncio.Semaphore) -> None:
         async with turn:
             limits = Limits(now_ns() + LATER_NS, prompt.cancel_after_tokens, prompt.cancel_after_ns)
-            await client.send(record, client.encode(prompt), limits)
+            await client.send_request(record, client.encode_request(prompt), limits)
 
     async def main() -> None:
         client, turn = WireClient(target, workload, settings), asyncio.Semaphore(at_once)
         try:
-            await client.prepare(at_once)
+            await client.open_streams(at_once)
             await asyncio.gather(*(one(client, record, prompt, turn) for record, prompt in zip(records, prompts, strict=True)))
         finally:
             await client.close()
@@ -98,7 +101,7 @@ def check_instants(records: list[RequestRecord]) -> None:
             assert len(record.token_lag_ns) == len(record.token_ns) and min(record.token_lag_ns) >= 0
 
 
-def by_grpc(target: Target, prompts: list[PlannedPrompt], workload: Workload) -> list[Any]:
+def by_grpc(target: KserveTarget, prompts: list[PlannedPrompt], workload: Workload) -> list[Any]:
     """What the benchmarks' client over grpc.aio gets for the same requests, one after another."""
     requests = [service_pb2.ModelInferRequest.FromString(request_body(target, prompt, workload, NO_END_ID)) for prompt in prompts]
 
@@ -124,7 +127,7 @@ def without_id(error: str) -> str:
     return re.sub(r"request id: [^]]*", "", error)
 
 
-def check_equal(target: Target, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4) -> list[RequestRecord]:
+def check_equal(target: KserveTarget, prompts: list[PlannedPrompt], workload: Workload, at_once: int = 4) -> list[RequestRecord]:
     records = send_all(target, prompts, workload, at_once)
     said = [(record.output_ids, len(record.token_ns), record.outcome, without_id(record.error)) for record in records]
     assert said == [expected(answer) for answer in by_grpc(target, prompts, workload)]
@@ -167,7 +170,7 @@ def test_a_client_without_the_certificate_that_the_server_wants(start_fake_serve
 
     async def main() -> None:
         client = WireClient(target, STREAMED, ClientSettings(tls=pem.tls(mutual=False)))
-        await client.send(record, client.encode(planned(8)[0]), Limits(now_ns() + LATER_NS))
+        await client.send_request(record, client.encode_request(planned(8)[0]), Limits(now_ns() + LATER_NS))
         await client.close()
 
     on_loop(main(), fast_loop=True)

@@ -41,16 +41,16 @@ class FakeClient:
         self.heals: set[int] = set()  # requests whose fault is gone at the next attempt
         self.prepared: list[int] = []
 
-    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+    def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
         return np.array([*context, *prompt.input_ids], np.int32).tobytes()
 
-    async def prepare(self, streams: int) -> None:
+    async def open_streams(self, streams: int) -> None:
         self.prepared.append(streams)
 
-    def facts(self) -> dict[str, Any]:
+    def transport_facts(self) -> dict[str, Any]:
         return {}
 
-    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+    async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         record.sent_ns = now_ns()
         self.bodies.append(body)
         self.in_flight += 1

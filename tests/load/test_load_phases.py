@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.load.load_phases import BeforeStage, LoadHooks, run_load
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
@@ -23,7 +24,7 @@ from trtbench.system.clock import now_ns
 pytestmark = pytest.mark.timeout(40)
 
 
-def config_of(directory: Path, target: Target, **settings: Any) -> WorkerConfig:
+def config_of(directory: Path, target: KserveTarget, **settings: Any) -> WorkerConfig:
     scenario = parse_scenario({"name": "x", "load": [{"concurrency": 3, "requests": 30}], "client": settings}, "test")
     draw_plan(scenario, UniformPrompts(1000)).save(directory / "plan.jsonl")
     return WorkerConfig(
@@ -65,7 +66,7 @@ class Process:
 
 
 def test_its_configuration_survives_the_pipe(tmp_path: Path) -> None:
-    target = Target("127.0.0.1:1", "m", "1", 8, "2.51.0", frozenset({"a", "b"}), frozenset({"c"}))
+    target = KserveTarget("127.0.0.1:1", "m", "1", 8, "2.51.0", frozenset({"a", "b"}), frozenset({"c"}))
     config = config_of(tmp_path, target, workers=3, retries=2)
     assert WorkerConfig.from_line(config.to_line()) == config
 
@@ -98,7 +99,7 @@ def test_it_ends_with_its_employer_and_records_what_was_in_flight(tmp_path: Path
 
 @pytest.mark.process
 def test_a_server_that_is_not_there_is_said_and_ends_it(tmp_path: Path) -> None:
-    worker = Process(config_of(tmp_path, Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset())))
+    worker = Process(config_of(tmp_path, KserveTarget("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset())))
     fault = worker.report("fault")
     assert fault["kind"] == "ConnectError" and "127.0.0.1:1" in fault["fault"]
     assert worker.process.wait(10) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import ConnectError
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig

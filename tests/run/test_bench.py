@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.support.command import ROOT, ran
 from tests.support.kserve import Serving
 from trtbench.cli.main import main
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Outcome
 from trtbench.serving.server.server import free_ports

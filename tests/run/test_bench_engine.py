@@ -11,7 +11,7 @@ import pytest
 from tests.support.engine_directory import write_engine
 from trtbench.analysis.summary import summarise
 from trtbench.client.kserve.encoder import EncoderTensors
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm.adopt import describe
@@ -26,7 +26,7 @@ from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 
-TARGET = Target(
+TARGET = KserveTarget(
     url="127.0.0.1:1",
     model="tensorrt_llm",
     version="",

@@ -13,9 +13,8 @@ import pytest
 
 from tests.support.command import ran
 from trtbench.client.kserve.encoder import EncoderTensors
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
-from trtbench.run.encoder_padding import padded
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.stage import Stage
@@ -104,14 +103,14 @@ def plan_of(*lengths: int) -> Plan:
     return Plan((StagePlan(stage, Phase(stage, True, (), 0, None), Phase(stage, False, prompts, 0, None)),))
 
 
-def target_of(**tensors: Any) -> Target:
+def target_of(**tensors: Any) -> KserveTarget:
     inputs = tensors.pop("inputs", {"input_ids": "INT64", "attention_mask": "INT64"})
     encoder = EncoderTensors(inputs, "embedding", "FP32", 4, **{"ragged": False, **tensors})
-    return Target("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(inputs), frozenset({"embedding"}), encoder=encoder)
+    return KserveTarget("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(inputs), frozenset({"embedding"}), encoder=encoder)
 
 
-def pad_of(target: Target, plan: Plan) -> tuple[int, str]:
-    found, note = padded(target, plan)
+def pad_of(target: KserveTarget, plan: Plan) -> tuple[int, str]:
+    found, note = target.padded(plan.longest_input_tokens)
     assert found.encoder
     return found.encoder.pad_tokens, note
 
@@ -129,4 +128,4 @@ def test_without_a_mask_nothing_is_padded() -> None:
 def test_a_fixed_shape_is_kept_and_bounds_the_load() -> None:
     assert pad_of(target_of(pad_tokens=128), plan_of(5, 90))[0] == 128
     with pytest.raises(ScenarioError, match="a request has 129 tokens, model 'm' takes 128"):
-        padded(target_of(pad_tokens=128), plan_of(129))
+        target_of(pad_tokens=128).padded(plan_of(129).longest_input_tokens)

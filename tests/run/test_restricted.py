@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from trtbench.cli.main import main
-from trtbench.client.kserve.target import TargetError, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.protocol import TargetError
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import DIRECTORY, MODEL

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.word_prompts import FakeWordPrompts
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.errors import UserError
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
@@ -72,8 +72,8 @@ def test_what_a_model_of_text_cannot_be_asked(workload: dict[str, Any], counts: 
 
 
 def test_outputs_are_counted_by_the_tokenizer_only_where_nobody_else_did() -> None:
-    silent = Target("x:1", "m", "", 0, "", frozenset({"text_input", "sampling_param_max_tokens"}), frozenset({"text_output"}))
-    ids = Target("x:1", "m", "", 8, "", frozenset({"input_ids"}), frozenset())
+    silent = KserveTarget("x:1", "m", "", 0, "", frozenset({"text_input", "sampling_param_max_tokens"}), frozenset({"text_output"}))
+    ids = KserveTarget("x:1", "m", "", 8, "", frozenset({"input_ids"}), frozenset())
     row = {"output_text": "w1 w2 w3", "echoed_tokens": 1}
     assert counting(silent, Merging())(dict(row))["text_tokens"] == 2 - 1, "the echo's tokens are not the output's"
     assert "text_tokens" not in counting(silent, Merging())({"output_text": "", "echoed_tokens": 0})

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.kserve import Serving
-from trtbench.client.kserve.target import TargetError
+from trtbench.client.protocol import TargetError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test import calibrator
 from trtbench.self_test.answer import DIRECTORY

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.calibrator import REPLAY_PACE, Pace, measure_ceiling, measure_send_lag, measure_streams

@@ -12,7 +12,7 @@ import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from tests.support.kserve import Answer, ask, ask_all, request
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton
 from trtbench.self_test.stamp import Stamps

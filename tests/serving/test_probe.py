@@ -15,8 +15,8 @@ from tests.support.numpy1 import UNPACKED
 from tests.support.probe import serve_probes
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.response_tensors import most_ids
-from trtbench.client.kserve.target import inspect_target
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir import RunDirectory
@@ -55,7 +55,7 @@ def asked_of(server: TritonServer, model: str, patience_s: float = 20) -> Reques
     record = RequestRecord(0, "c1", False, 0, 3, ASKED, now_ns())
 
     async def body(client: Any) -> None:
-        await client.send(record, client.encode(prompt), Limits(now_ns() + round(patience_s * 1e9)))
+        await client.send_request(record, client.encode_request(prompt), Limits(now_ns() + round(patience_s * 1e9)))
 
     with_client(inspect_target(server.endpoints.grpc, model), True, body)
     return record

@@ -26,7 +26,7 @@ from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import Limits
 from trtbench.engine.spec import Engine
 from trtbench.plan.plan import PlannedPrompt
@@ -161,7 +161,7 @@ def _ask(server: TritonServer, model: str, prompt: PlannedPrompt, cancel_after_t
     record = RequestRecord(0, "c1", False, 0, len(prompt.input_ids), prompt.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
-        await client.send(record, client.encode(prompt), Limits(now_ns() + LATER_NS, cancel_after_tokens))
+        await client.send_request(record, client.encode_request(prompt), Limits(now_ns() + LATER_NS, cancel_after_tokens))
 
     with_client(inspect_target(server.endpoints.grpc, model), False, body)
     return record

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.wire_client import WireClient
 from trtbench.client.protocol import Client, Limits
 from trtbench.plan.plan import PlannedPrompt
@@ -25,11 +26,11 @@ EVERY_LOOP = pytest.mark.parametrize("fast_loop", [False, True], ids=["asyncio",
 LATER_NS = 20_000_000_000
 
 NAMES = frozenset({"input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output"})
-BARE = Target("127.0.0.1:1", "tensorrt_llm", "", 8, "2.51.0", NAMES, frozenset({"output_ids", "sequence_length"}))
+BARE = KserveTarget("127.0.0.1:1", "tensorrt_llm", "", 8, "2.51.0", NAMES, frozenset({"output_ids", "sequence_length"}))
 """A target that need not be asked first."""
 
 
-def target_of(url: str, model: str, settings: ClientSettings | None = None) -> Target:
+def target_of(url: str, model: str, settings: ClientSettings | None = None) -> KserveTarget:
     """A fake server's model; the odd ones have the plain one's tensors."""
     return replace(inspect_target(url, "tensorrt_llm", settings=settings or ClientSettings()), model=model)
 
@@ -51,7 +52,7 @@ def on_loop(main: Awaitable[None], fast_loop: bool) -> None:
 
 
 def with_client(
-    target: Target,
+    target: KserveTarget,
     fast_loop: bool,
     body: Callable[[Any], Awaitable[None]],
     settings: ClientSettings | None = None,
@@ -65,7 +66,7 @@ def with_client(
         try:
             await body(client)
         finally:
-            facts.update(client.facts())
+            facts.update(client.transport_facts())
             await client.close()
 
     on_loop(main(), fast_loop)
@@ -73,11 +74,11 @@ def with_client(
 
 
 async def send(client: Client, record: RequestRecord, limits: Limits | None = None) -> RequestRecord:
-    await client.send(record, client.encode(prompt(record.asked_output_tokens)), limits or Limits(now_ns() + LATER_NS))
+    await client.send_request(record, client.encode_request(prompt(record.asked_output_tokens)), limits or Limits(now_ns() + LATER_NS))
     return record
 
 
-def ask(target: Target, fast_loop: bool, limits: Callable[[], Limits] | None = None, asked: int = 8) -> RequestRecord:
+def ask(target: KserveTarget, fast_loop: bool, limits: Callable[[], Limits] | None = None, asked: int = 8) -> RequestRecord:
     record = new_record(asked)
 
     async def body(client: Client) -> None:
@@ -88,14 +89,14 @@ def ask(target: Target, fast_loop: bool, limits: Callable[[], Limits] | None = N
 
 
 def ask_all(
-    target: Target, requests: int, settings: ClientSettings, fast_loop: bool = True, prepare: bool = True, timeout_s: float = 20
+    target: KserveTarget, requests: int, settings: ClientSettings, fast_loop: bool = True, prepare: bool = True, timeout_s: float = 20
 ) -> tuple[list[RequestRecord], dict[str, Any]]:
     """So many at once; (records, facts)."""
     records = [new_record(index=index) for index in range(requests)]
 
     async def body(client: Client) -> None:
         if prepare:
-            await client.prepare(requests)
+            await client.open_streams(requests)
         limits = Limits(now_ns() + round(timeout_s * 1e9))
         await asyncio.gather(*(send(client, record, limits) for record in records))
 

@@ -22,7 +22,7 @@ from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.cli.flags.files import check_files
 from trtbench.cli.flags.headers import without_values
 from trtbench.cli.reporting import report_run
-from trtbench.client.kserve.target import inspect_target
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.tensorrt_llm.adopt import describe
@@ -100,7 +100,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
         dry_bench(scenario, address)
         return 0
     put_back_left_gpus()
-    target = inspect_target(address, flags["model"], version, settings=scenario.client, task=task)
+    target = TRITON_CLIENT.inspect(address, flags["model"], version, settings=scenario.client, task=task)
     if metrics_url:
         check_page(metrics_url)
     progress = LoadProgress()

@@ -1,81 +1,142 @@
-"""Client: sends one planned request and records what comes back; Limits: when the request is given up."""
+"""What every client has in common: the model that it sends to (Target), what it does (Client), and when a request is given up (Limits).
+
+The load, the run and the self-test know only these and the registry; a client's own folder has everything else.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from trtbench.client.transport.greeting import explain
+from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.workload.workload import Workload
 from trtbench.system.clock import NS_PER_S
+
+NO_END_ID = -1
+"""The end id of requests whose output always has the requested length: no token has this id."""
+TOO_LATE = "its time limit had passed before it could be sent"
+
+
+class ConnectError(Exception):
+    """The server cannot be reached; the message names the address and the reason."""
+
+
+class TargetError(UserError):
+    """A server or a model that trtbench cannot measure; the message names what was found and the remedy."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a request is given up: past its time limit, and where the plan has its user go away."""
+    """When a request is given up: at its time limit, or where the plan has its user cancel it."""
 
     deadline_ns: int
     cancel_after_tokens: int | None = None
-    cancel_after_ns: int | None = None  # from its sending
+    cancel_after_ns: int | None = None  # counted from the sending
 
-    def end_of_patience(self, sent_ns: int) -> tuple[int, Outcome, str]:
-        """(instant, outcome, error) of the first limit that time alone reaches."""
+    def first_in_time(self, sent_ns: int) -> tuple[int, Outcome, str]:
+        """(Instant, outcome, error) of the limit that a request sent at `sent_ns` reaches first if no token arrives."""
         if self.cancel_after_ns is not None and sent_ns + self.cancel_after_ns < self.deadline_ns:
             return sent_ns + self.cancel_after_ns, Outcome.CANCELLED, f"planned: after {self.cancel_after_ns / NS_PER_S:g} s"
         return self.deadline_ns, Outcome.TIMEOUT, "its time limit has passed"
 
     def tokens_reached(self, tokens: int) -> str:
-        """The error of a request that the plan cancels after as many tokens as have come; "" while it goes on."""
-        asked = self.cancel_after_tokens
-        return f"planned: after {asked} tokens" if asked is not None and tokens >= asked else ""
+        """The error of a request that the plan cancels after `tokens` tokens; an empty text if it does not cancel it yet."""
+        most = self.cancel_after_tokens
+        return f"planned: after {most} tokens" if most is not None and tokens >= most else ""
 
 
-TOO_LATE = "its time limit had passed before it could be sent"
+class Target(Protocol):
+    """One model of a running server, as its client found it by inspection. It is a frozen dataclass, which workers receive as JSON."""
 
+    client: ClassVar[str]
+    """The name in CLIENTS of the client that sends to it."""
 
-class ConnectError(Exception):
-    """The server cannot be reached; the message says where and why."""
+    @property
+    def url(self) -> str:
+        """The address of its server; of the first, where several serve the model."""
 
+    @property
+    def model(self) -> str: ...
 
-async def unreachable(url: str, settings: ClientSettings, fault: str) -> ConnectError:
-    """The error of a server that was not reached: what answers at its address now, or `fault` where nothing is wrong with that."""
-    found = await asyncio.to_thread(explain, url, settings)
-    return ConnectError(found or f"{url}: {fault}")
+    @property
+    def takes_text(self) -> bool:
+        """Whether prompts are sent as texts. Otherwise they are sent as token ids."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the number of tokens in each response is known, from their ids or because the server reports it."""
+
+    @property
+    def padded_to_tokens(self) -> int | None:
+        """The length to which the client pads every input, or None if it sends each input as long as it is."""
+
+    @property
+    def metrics_model(self) -> str | None:
+        """The model whose engine metrics belong to this one, where that is another model; an empty text means any model."""
+
+    def server_facts(self) -> Mapping[str, Any]:
+        """What a run records of a server that trtbench did not start: keys of deployment.json."""
+
+    def token_facts(self) -> dict[str, Any]:
+        """How tokens are counted, for the key `tokens` of deployment.json."""
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing that the inspection could not find out and the run continues without."""
+
+    def with_servers(self, others: Sequence[str]) -> Target:
+        """The same model on further servers, among which the client distributes requests round robin."""
+
+    def padded(self, longest_tokens: int) -> tuple[Target, str]:
+        """The target with the padding that inputs of up to `longest_tokens` need, and a note on it for the run, which may be empty.
+
+        ScenarioError if an input would be longer than the model takes.
+        """
 
 
 class Client(Protocol):
-    """One way to speak to the server. `encode` runs before a phase, `send` during it; both on the event loop's thread."""
+    """Sends requests to a target. `encode_request` runs before a phase, `send_request` during it, both on the event loop's thread."""
 
-    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
-        """The prompt as `send` wants it; `context`: token ids that the model reads before the prompt's own."""
+    def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        """The prompt as `send_request` sends it. `context` are the token ids that the model reads before those of the prompt."""
 
-    async def prepare(self, streams: int) -> None:
-        """Open what so many requests at once will need, so that none pays for it. ConnectError when the server cannot be reached."""
+    async def open_streams(self, streams: int) -> None:
+        """Open what `streams` concurrent requests will need, so that no request waits for it. ConnectError if the server is not reached."""
 
-    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        """Send one request, fill everything of `record` that comes of it, and return when it is over.
+    async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+        """Send one request, write all that comes of it into `record`, and return when it is over.
 
-        A planned cancellation is CANCELLED with what came until then. The caller counts the attempt and the worker.
+        A cancellation that the plan asks for is the outcome CANCELLED, with what had arrived. The caller counts attempts and workers.
 
-        No fault of the request raises: it becomes the record's outcome. Cancelling the call cancels the request on the server,
-        fills what had come until then, sets the outcome CANCELLED and raises CancelledError.
+        A failure of the request is not raised: it becomes the record's outcome. Cancelling the call cancels the request on the server,
+        records what had arrived with the outcome CANCELLED, and raises CancelledError.
         """
 
-    async def switch(self, model: str) -> None:
-        """Send what is sent from now on to another model of the server; returns when all that was sent before is over."""
+    async def switch_model(self, model: str) -> None:
+        """Send the requests that begin from now on to another model of the server; returns when all earlier ones are over."""
 
-    def renew(self) -> None:
-        """Use no stream again that was used so far: the server may keep what has served on it until it is closed."""
+    def renew_streams(self) -> None:
+        """Use no open stream for another request: a server may keep a replaced model loaded until the streams that used it are closed."""
 
-    def facts(self) -> dict[str, Any]:
-        """What the run should know of the transport, plain JSON: its name, where stamps are from, connections, reconnects, faults."""
+    def transport_facts(self) -> dict[str, Any]:
+        """What the run records of the transport, as plain JSON: its name, the source of timestamps, connections, reconnects, failures."""
 
     async def close(self) -> None: ...
 
 
-def request_id(run_id: str, record: RequestRecord) -> str:
-    return f"{run_id}-{record.stage}-{'w' if record.warmup else 'm'}{record.index}"
+@dataclass(frozen=True)
+class ClientKind:
+    """A kind of client: how it inspects a server, how it sends, and what a target of it is made of.
+
+    `inspect(url, model, version, timeout_s, settings, task)` asks a running server about a model; TargetError if that cannot be measured,
+    UserError for an address without such a server. `open(target, workload, settings, end_id)` needs a running event loop. `target` is
+    the dataclass of its targets. `open_files(settings, streams)` is the number of files that a process with so many streams opens.
+    """
+
+    inspect: Callable[..., Target]
+    open: Callable[[Any, Workload, ClientSettings, int], Client]
+    target: type[Any]
+    open_files: Callable[[ClientSettings, int], int]

@@ -91,7 +91,7 @@ class Attempts:
 
     async def _attempt(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         try:
-            await self.client.send(record, body, limits)
+            await self.client.send_request(record, body, limits)
         finally:
             record.attempts += record.sent_ns is not None
 

@@ -53,7 +53,7 @@ class Generator:
         """Serialise the share's requests and open its connections; a stop ends the opening."""
         run = PhaseRun(self, phase, share.of(phase), stop)
         if streams := run.streams():
-            opening = asyncio.create_task(self.attempts.client.prepare(streams))
+            opening = asyncio.create_task(self.attempts.client.open_streams(streams))
             await _first(asyncio.wait([opening]), stop.wait_draining())
             opening.cancel()
             with suppress(ConnectError, asyncio.CancelledError):  # each request will find out for itself, and be recorded
@@ -75,7 +75,7 @@ class PhaseRun:
     def __init__(self, generator: Generator, phase: Phase, share: Share | None, stop: StopSignal) -> None:
         self._generator, self._phase, self._share, self._stop = generator, phase, share, stop
         self._tally = generator.tally(phase, share or Share())
-        encode = generator.attempts.client.encode
+        encode = generator.attempts.client.encode_request
         self._bodies = {position: encode(phase.prompts[position]) for position in (share.prompts(phase) if share else ())}
         self._units: Iterator[int] = share.units(phase) if share else iter(())
         self._places = asyncio.Semaphore(places) if share and (places := share.places(phase)) else None
@@ -204,7 +204,7 @@ class PhaseRun:
 
     async def _send(self, record: RequestRecord, position: int, context: list[int]) -> None:
         prompt, attempts = self._phase.prompts[position], self._generator.attempts
-        body = self._bodies.get(position) if not context else attempts.client.encode(prompt, context)
+        body = self._bodies.get(position) if not context else attempts.client.encode_request(prompt, context)
         assert body is not None, "every first prompt of a unit was encoded before the phase"
         try:
             await attempts.send(record, body, prompt, self._stop)

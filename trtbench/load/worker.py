@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.kserve.encoder import EncoderTensors
-from trtbench.client.kserve.target import Target
-from trtbench.client.kserve.wire_client import open_client
-from trtbench.client.protocol import Client, ConnectError
+from trtbench.client.protocol import Client, ConnectError, Target
+from trtbench.client.registry import client_to, target_from_json, target_to_json
 from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
@@ -90,7 +88,7 @@ class WorkerConfig:
     def to_line(self) -> bytes:
         row = {name: getattr(self, name) for name in ("number", "end_id", "timeout_s", "drain_s", "watch")}
         row |= {name: str(getattr(self, name)) for name in ("plan", "requests", "samples")}
-        row["target"] = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(self.target).items()}
+        row["target"] = target_to_json(self.target)
         row |= {name: getattr(self, name).model_dump(mode="json") for name in ("workload", "settings")}
         return json.dumps(row).encode() + b"\n"
 
@@ -98,11 +96,8 @@ class WorkerConfig:
     def from_line(cls, line: bytes) -> WorkerConfig:
         row = json.loads(line)
         row |= {name: Path(row[name]) for name in ("plan", "requests", "samples")}
-        target = row["target"] | {name: frozenset(row["target"][name]) for name in ("inputs", "outputs")}
-        target["others"] = tuple(target["others"])
-        target["encoder"] = EncoderTensors(**target["encoder"]) if target["encoder"] else None
         models = {"workload": Workload.model_validate(row["workload"]), "settings": ClientSettings.model_validate(row["settings"])}
-        return cls(**row | {"target": Target(**target)} | models)
+        return cls(**row | {"target": target_from_json(row["target"])} | models)
 
 
 class Worker:
@@ -142,10 +137,10 @@ class Worker:
         getattr(self._stop, order["how"])()
 
     def renew(self, order: dict[str, Any]) -> None:
-        self._client.renew()
+        self._client.renew_streams()
 
     async def switch(self, order: dict[str, Any]) -> dict[str, Any]:
-        await self._client.switch(order["model"])
+        await self._client.switch_model(order["model"])
         return {"switched": order["model"]}
 
     def tick(self) -> None:
@@ -177,10 +172,10 @@ async def serve(config: WorkerConfig) -> None:
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), os.fdopen(0, "rb", 0))
-    client = open_client(config.target, config.workload, config.settings, config.end_id)
+    client = client_to(config.target, config.workload, config.settings, config.end_id)
     try:
         with closing(WorkerHealth(LineWriter(config.samples), config.number)) as health, closing(Recorder(config.requests)) as recorder:
-            await client.prepare(1)
+            await client.open_streams(1)
             worker = Worker(config, client, recorder, health)
             report({"ready": True})
             with watched_collections(health.pause):
@@ -192,7 +187,7 @@ async def serve(config: WorkerConfig) -> None:
                         watch.cancel()
     finally:
         await client.close()
-    report({"closed": client.facts() | {"loop": loop_name()}})
+    report({"closed": client.transport_facts() | {"loop": loop_name()}})
 
 
 async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:

@@ -127,6 +127,12 @@ class Plan:
             digest.update(line)
         return digest.hexdigest()
 
+    @property
+    def longest_input_tokens(self) -> int:
+        """The length of the longest prompt, warm-ups included."""
+        phases = [phase for part in self.stages for phase in (part.warmup, part.measured)]
+        return max((len(prompt.input_ids) for phase in phases for prompt in phase.prompts), default=0)
+
     def save(self, path: Path) -> None:
         with naming(path), path.open("wb") as file:
             file.writelines(chain([_line({"plan_sha256": self.sha256})], self._lines()))

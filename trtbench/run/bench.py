@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.kserve.questions import notes
-from trtbench.client.kserve.target import Target
+from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.load.progress import LoadProgress
@@ -15,7 +14,6 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests
 from trtbench.plan.sources.prompt_source import PromptSource
-from trtbench.run.encoder_padding import padded
 from trtbench.run.execute import RunOutcome
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, start_run
@@ -47,11 +45,11 @@ def bench(
     """
     _check(scenario, target, runs)
     plan = draw_plan(scenario, prompts)
-    if target.family.name != "ids":
+    if target.takes_text:
         plan = in_text(plan, prompts)
-    target, note = padded(target, plan)
+    target, note = target.padded(plan.longest_input_tokens)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", **plan.facts(*([note] if note else []), *notes(target.unanswered)))
+    log.event("plan_drawn", **plan.facts(*([note] if note else []), *target.notes()))
     directory = log.run.deployment(directory_name(target.model))
     log.event("deployment_started", directory.name)
     facts = _of_target(directory.name, target, plan)
@@ -78,7 +76,7 @@ def _check(scenario: Scenario, target: Target, runs: Path) -> None:
     check_levels(scenario)
     check_open_files(scenario)
     check_requests(scenario.load)
-    if target.family.name != "ids":
+    if target.takes_text:
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
 
 
@@ -87,16 +85,10 @@ def _of_target(name: str, target: Target, plan: Plan) -> dict[str, Any]:
     return {
         "name": name,
         "mode": "external",
-        "url": target.url,
-        "model_name": target.model,
-        "model_version": target.version or None,
-        "max_batch_size": None if "ModelConfig" in target.unanswered else target.max_batch_size,
-        "triton_version": target.triton_version or None,
-        "server_name": target.server_name or None,
-        "unanswered_calls": dict(target.unanswered),
+        **target.server_facts(),
         "plan_sha256": plan.sha256,
-        "padded_to_tokens": (target.encoder.pad_tokens or None) if target.encoder else None,
-        "tokens": target.facts(),
+        "padded_to_tokens": target.padded_to_tokens,
+        "tokens": target.token_facts(),
     }
 
 

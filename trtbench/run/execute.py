@@ -6,12 +6,13 @@ import asyncio
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trtbench.client.kserve.target import TargetError, inspect_target
+from trtbench.client.protocol import TargetError
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.experiments.context_limit.run import search_limit
 from trtbench.experiments.grid.search import Search
@@ -20,7 +21,6 @@ from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
 from trtbench.load.progress import LoadProgress
 from trtbench.run.deploy import REPOSITORY, deployed
-from trtbench.run.encoder_padding import padded
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, RunLog, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
@@ -135,10 +135,10 @@ def _run_deployment(
         with deployed(prepared.resolved, name, engine, repository, directory, log) as fleet:
             facts = directory.read_json("deployment.json")
             url, *others = fleet.addresses
-            target = inspect_target(url, facts["model_name"], settings=scenario.client, task=scenario.task)
-            target, _ = padded(target, plan)
+            target = TRITON_CLIENT.inspect(url, facts["model_name"], settings=scenario.client, task=scenario.task)
+            target, _ = target.padded(plan.longest_input_tokens)
             under_load = ServerUnderLoad(
-                target=replace(target, others=tuple(others)),
+                target=target.with_servers(others),
                 sampled=tuple(
                     SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid)
                     for server in fleet.servers
@@ -150,8 +150,8 @@ def _run_deployment(
                 revise=counting(target, prepared.prompts),
                 reloader=_reloader(prepared, name, fleet.servers[0], directory),
             )
-            pad = target.encoder.pad_tokens or None if target.encoder else None
-            directory.write_json("deployment.json", facts | {"plan_sha256": plan.sha256, "tokens": target.facts(), "padded_to_tokens": pad})
+            of_load = {"plan_sha256": plan.sha256, "tokens": target.token_facts(), "padded_to_tokens": target.padded_to_tokens}
+            directory.write_json("deployment.json", facts | of_load)
             ended: str
             if scenario.context_limit:
                 if before_stage:

@@ -12,9 +12,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from trtbench.client.kserve.messages import NO_END_ID
-from trtbench.client.kserve.target import Target
-from trtbench.client.protocol import ConnectError
+from trtbench.client.protocol import NO_END_ID, ConnectError, Target
 from trtbench.experiments.hot_reload.run import EmitEvent, Reloader
 from trtbench.load.load_phases import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.load.progress import LoadProgress
@@ -87,7 +85,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
         tls=scenario.client.tls,
         headers=scenario.client.headers,
         balancer_pid=server.balancer_pid,
-        engine_model=server.target.engine_model if server.target.family.name == "text" else None,  # the metrics are of a model inside
+        engine_model=server.target.metrics_model,
     )
 
 

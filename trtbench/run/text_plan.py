@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from trtbench.client.kserve.target import Target
+from trtbench.client.protocol import Target
 from trtbench.errors import UserError
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.plan.sources.prompt_source import PromptSource
@@ -43,10 +43,9 @@ def in_text(plan: Plan, source: PromptSource) -> Plan:
 
 def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:
     """Puts into a request's row the tokens that our tokenizer finds in its text, where nobody else told them."""
-    told = target.encoder is not None or target.counts_tokens
 
     def counted(row: Any) -> Any:
-        if not told and row["output_text"]:
+        if not target.counts_tokens and row["output_text"]:
             row["text_tokens"] = max(0, len(source.encode(row["output_text"])) - row["echoed_tokens"])
         return row
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.protocol import Target
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.figures import Calibration, Ceiling, SendLag, StreamFigures
@@ -90,7 +91,7 @@ class Calibrator:
         except InstallationError as error:
             skipped = str(error)
         with ReplayProcess() as replay:
-            target = inspect_target(replay.url, MODEL)
+            target = TRITON_CLIENT.inspect(replay.url, MODEL)
             rows += await self._rows("replay", target, REPLAY_PACE)
             self.progress("replay: as many responses as it takes")
             ceiling = await measure_ceiling(target, self.settings, self.extent.seconds)
@@ -105,7 +106,7 @@ class Calibrator:
         installation = find_tritonserver()
         self.progress(f"Triton {installation.version} starts")
         with calibration_triton(installation) as server:
-            yield inspect_target(server.endpoints.grpc, MODEL)
+            yield TRITON_CLIENT.inspect(server.endpoints.grpc, MODEL)
 
     async def _rows(self, server: str, target: Target, pace: Pace) -> list[StreamFigures]:
         rows = []

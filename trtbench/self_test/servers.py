@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from trtbench.client.kserve.target import Target, TargetError, inspect_target
+from trtbench.client.protocol import Target, TargetError
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.self_test.answer import DIRECTORY, MODEL
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
@@ -60,7 +61,7 @@ def calibration_triton(installation: TritonInstallation) -> Iterator[TritonServe
 def running_target(url: str) -> Target:
     """The calibration model of a server that runs already; TargetError with the remedy when it has none."""
     try:
-        return inspect_target(url, MODEL)
+        return TRITON_CLIENT.inspect(url, MODEL)
     except TargetError as error:
         remedy = f"the server under --url must serve the calibration model: copy {DIRECTORY} into its model repository and load it"
         raise TargetError(f"{error}\n{remedy}") from error

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trtbench.client.kserve.messages import NO_END_ID
-from trtbench.client.kserve.target import Target
+from trtbench.client.protocol import NO_END_ID, Target
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_pool import WorkerPool

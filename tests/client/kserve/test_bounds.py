@@ -55,7 +55,7 @@ def answered(messages: list[bytes], accumulates: bool = False) -> RequestRecord:
     exchange = Exchange(record, Limits(now_ns() + LATER_NS), b"", accumulates)
 
     async def main() -> None:
-        exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
+        exchange.start_on((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         for number, message in enumerate(messages):
             if record.done_ns is None:
                 exchange.take_message(message, number + 1, 5, True)

@@ -20,9 +20,10 @@ from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_cl
 from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, read_embedding, read_tensors, take_answer
 from trtbench.client.kserve.exchange import UnaryExchange
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
-from trtbench.client.kserve.target import Target, TargetError, inspect_target
-from trtbench.client.protocol import Limits
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import Limits, TargetError
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome
@@ -40,13 +41,13 @@ def prompt_of(tokens: int, **more: Any) -> PlannedPrompt:
     return PlannedPrompt(np.arange(1, tokens + 1, dtype=np.int32), 0, 0, **more)
 
 
-def target_of(url: str, model: str) -> Target:
+def target_of(url: str, model: str) -> KserveTarget:
     """The odd ones have the plain one's tensors."""
     plain = "encoder_padded" if model == "encoder_padded" else "encoder"
     return replace(inspect_target(url, plain, task="embed"), model=model)
 
 
-def sent(target: Target, tokens: int) -> tuple[dict[str, Any], list[int]]:
+def sent(target: KserveTarget, tokens: int) -> tuple[dict[str, Any], list[int]]:
     """(Values by tensor, their shape), as a server reads them."""
     request = service_pb2.ModelInferRequest.FromString(request_body(target, prompt_of(tokens), Workload(), -1))
     types = {"INT32": "<i4", "INT64": "<i8"}
@@ -173,7 +174,7 @@ def test_what_is_no_encoder_says_why(config: Any, message: str) -> None:
 
 
 def test_the_task_must_be_the_models(fake_server: Any) -> None:
-    with pytest.raises(TargetError, match=r"'encoder' embeds, it generates nothing.*give --task embed"):
+    with pytest.raises(TargetError, match=r"'encoder' embeds and does not generate.*give --task embed"):
         inspect_target(fake_server.url, "encoder")
     with pytest.raises(TargetError, match="is decoupled"):
         inspect_target(fake_server.url, "tensorrt_llm", task="embed")
@@ -213,11 +214,11 @@ def test_a_request_is_given_up_on_the_server_too(start_fake_server: Any, fast_lo
     late, planned, cancelled = new_record(0), new_record(0), new_record(0)
 
     async def body(client: Any) -> None:
-        await client.prepare(1)
-        message = client.encode(prompt_of(5))
-        await client.send(late, message, Limits(now_ns() + 500_000_000))
-        await client.send(planned, message, Limits(now_ns() + LATER_NS, cancel_after_ns=500_000_000))
-        task = asyncio.create_task(client.send(cancelled, message, Limits(now_ns() + LATER_NS)))
+        await client.open_streams(1)
+        message = client.encode_request(prompt_of(5))
+        await client.send_request(late, message, Limits(now_ns() + 500_000_000))
+        await client.send_request(planned, message, Limits(now_ns() + LATER_NS, cancel_after_ns=500_000_000))
+        task = asyncio.create_task(client.send_request(cancelled, message, Limits(now_ns() + LATER_NS)))
         while (await asyncio.to_thread(server.counts))[1:] != (2, 1):  # the third has come, the others are gone
             await asyncio.sleep(0.01)
         task.cancel()
@@ -239,7 +240,7 @@ def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
 
     async def ended() -> None:
         exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), TENSORS)
-        exchange.send((FakeConnection(), 1), b"")  # type: ignore[arg-type]
+        exchange.start_on((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         exchange.take_message(answer([1, 2, 3, 4]), 7, 5, True)
         if end == "lost":
             exchange.connection_lost("gone")
@@ -258,7 +259,7 @@ def test_a_lost_server_is_a_broken_connection(start_fake_server: Any, fast_loop:
     server, record = start_fake_server(1, 1), new_record(0)
 
     async def body(client: Any) -> None:
-        task = asyncio.create_task(client.send(record, client.encode(prompt_of(5)), Limits(now_ns() + LATER_NS)))
+        task = asyncio.create_task(client.send_request(record, client.encode_request(prompt_of(5)), Limits(now_ns() + LATER_NS)))
         await asyncio.sleep(0.1)
         server.kill()
         await task
@@ -273,9 +274,9 @@ def test_unary_calls_share_their_connections(fake_server: Any) -> None:
     target = target_of(fake_server.url, "encoder")
 
     async def body(client: Any) -> None:
-        await client.prepare(1)
+        await client.open_streams(1)
         for record in records:
-            await client.send(record, client.encode(prompt_of(5)), Limits(now_ns() + LATER_NS))
+            await client.send_request(record, client.encode_request(prompt_of(5)), Limits(now_ns() + LATER_NS))
 
     facts = with_client(target, True, body)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}

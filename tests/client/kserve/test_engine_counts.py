@@ -17,9 +17,10 @@ from tests.contracts.contract import contract
 from tests.support.asking import BARE, LATER_NS, with_client
 from tests.support.fake_text import COUNTS
 from trtbench.client.kserve.family import COUNT_OUTPUTS, TIME_OUTPUTS
-from trtbench.client.kserve.messages import NO_END_ID, decode_response, request_body
-from trtbench.client.kserve.target import Target, inspect_target
-from trtbench.client.protocol import Limits
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.messages import decode_response, request_body
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import NO_END_ID, Limits
 from trtbench.load.attempts import _reset
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import EngineCounts, Outcome, RequestRecord
@@ -79,7 +80,7 @@ def test_a_response_without_them_tells_nothing() -> None:
     assert decode_response(message({"text_output": ("BYTES", b"\0\0\0\0")})).counts is None
 
 
-def asked(target: Target) -> tuple[set[str], set[str]]:
+def asked(target: KserveTarget) -> tuple[set[str], set[str]]:
     """(Inputs, outputs) that a request names."""
     request = service_pb2.ModelInferRequest.FromString(request_body(target, PROMPT, Workload(), NO_END_ID))
     return {tensor.name for tensor in request.inputs}, {tensor.name for tensor in request.outputs}
@@ -97,16 +98,16 @@ def test_they_are_asked_for_only_where_the_model_has_them_and_can_be_asked() -> 
     assert asked(some)[1] == plain | {"total_draft_tokens"}, "what follows from others is not asked for"
 
 
-def of_contract(name: str, model: str) -> Target:
+def of_contract(name: str, model: str) -> KserveTarget:
     found = contract(name)["triton_models"][model]
     inputs, outputs = (frozenset(tensor["name"] for tensor in found[part]) for part in ("inputs", "outputs"))
-    return Target("h:1", "m", "", 0, "2.60.0", inputs, outputs)
+    return KserveTarget("h:1", "m", "", 0, "2.60.0", inputs, outputs)
 
 
 @pytest.mark.parametrize("name", ["0.19.0", "1.0", "1.2"])
 @pytest.mark.parametrize(("model", "names"), FAMILIES.items(), ids=lambda value: value if isinstance(value, str) else "")
 def test_the_recorded_models_of_the_backend_have_every_one(name: str, model: str, names: dict[str, str]) -> None:
-    assert set(of_contract(name, model).told_counts) == set(names)
+    assert set(of_contract(name, model).reported_counts) == set(names)
     types = {tensor["name"]: tensor["data_type"] for tensor in contract(name)["triton_models"][model]["outputs"]}
     assert {types[output] for output in names} == {"TYPE_INT32"}
 
@@ -114,7 +115,7 @@ def test_the_recorded_models_of_the_backend_have_every_one(name: str, model: str
 @pytest.mark.parametrize("name", ["1.0", "1.2"])
 def test_the_recorded_llmapi_has_every_one_by_its_own_names(name: str) -> None:
     target = of_contract(name, "llmapi/tensorrt_llm")
-    assert set(target.told_counts) == set(LLMAPI) and set(LLMAPI) | set(TIME_OUTPUTS) <= asked(target)[1]
+    assert set(target.reported_counts) == set(LLMAPI) and set(LLMAPI) | set(TIME_OUTPUTS) <= asked(target)[1]
 
 
 def test_between_them_the_models_fill_every_field() -> None:
@@ -135,7 +136,7 @@ def test_a_server_that_tells_is_heard(fake_server: Any, model: str, counts: Engi
     record = RequestRecord(0, "c1", False, 0, 4, PROMPT.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
-        await client.send(record, client.encode(PROMPT), Limits(now_ns() + LATER_NS))
+        await client.send_request(record, client.encode_request(PROMPT), Limits(now_ns() + LATER_NS))
 
     with_client(inspect_target(fake_server.url, model), False, body)
     assert (record.outcome, record.engine) == (Outcome.COMPLETED, counts), record.error

@@ -25,7 +25,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def send(self, stream_id: int, message: bytes, receiver: Any, end_stream: bool) -> int:
+    def send_on_stream(self, stream_id: int, message: bytes, receiver: Any, end_stream: bool) -> int:
         return now_ns()
 
     def release(self, stream_id: int) -> None:
@@ -40,7 +40,7 @@ def exchange_with(steps: Any, limits: Limits | None = None) -> tuple[RequestReco
     exchange = Exchange(record, limits or Limits(now_ns() + LATER_NS), b"")
 
     async def main() -> None:
-        exchange.send((connection, 1), b"")  # type: ignore[arg-type]
+        exchange.start_on((connection, 1), b"")  # type: ignore[arg-type]
         steps(exchange)
         if record.done_ns:
             await exchange.over

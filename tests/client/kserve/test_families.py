@@ -14,10 +14,11 @@ from tritonclient.grpc import service_pb2
 from tests.support.asking import LATER_NS, with_client
 from tests.support.fake_text import COUNTS
 from trtbench.client.kserve.family import TIME_OUTPUTS
-from trtbench.client.kserve.messages import NO_END_ID, Response, decode_response, request_body
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.messages import Response, decode_response, request_body
 from trtbench.client.kserve.responses import without_echo
-from trtbench.client.kserve.target import Target, TargetError, inspect_target
-from trtbench.client.protocol import Limits
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import NO_END_ID, Limits, TargetError
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord, ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
@@ -31,14 +32,14 @@ def _ask(url: str, model: str, prompt: PlannedPrompt = PROMPT, workload: Workloa
     record = RequestRecord(0, "c1", False, 0, len(prompt.input_ids), prompt.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
-        await client.send(record, client.encode(prompt), Limits(now_ns() + LATER_NS))
+        await client.send_request(record, client.encode_request(prompt), Limits(now_ns() + LATER_NS))
 
     with_client(target, False, body, workload=workload)
     assert record.outcome is Outcome.COMPLETED, record.error
     return record
 
 
-def _sent(target: Target, workload: Workload | None = None) -> tuple[Any, dict[str, Any]]:
+def _sent(target: KserveTarget, workload: Workload | None = None) -> tuple[Any, dict[str, Any]]:
     request = service_pb2.ModelInferRequest.FromString(request_body(target, PROMPT, workload or Workload(), NO_END_ID))
     return request, {tensor.name: (tensor, raw) for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
 
@@ -57,7 +58,7 @@ def test_the_family_is_told_by_the_tensors(
     fake_server: Any, model: str, family: str, counts: str | None, input_counts: str, seed: str
 ) -> None:
     target = inspect_target(fake_server.url, model)
-    facts = target.facts()
+    facts = target.token_facts()
     assert (facts["family"], facts["token_counts"], facts["input_counts"]) == (family, counts, input_counts)
     assert target.input_name("seed") == seed and facts["forces_length"] == (family != "llmapi")
 
@@ -65,7 +66,7 @@ def test_the_family_is_told_by_the_tensors(
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("odd", "takes max_tokens as FP32, TensorRT-LLM's models as INT32: a model of another make"),
+        ("odd", "takes max_tokens as FP32, but TensorRT-LLM's models take it as INT32"),
         ("llmapi_batched", "max_batch_size 8, but the llmapi model takes one prompt.*max_batch_size: 0 in its model.yaml"),
     ],
 )
@@ -140,7 +141,7 @@ def test_an_echoed_text_is_taken_off_the_count(fake_server: Any) -> None:
     assert (record.token_counts, record.echoed_tokens) == ([1] * 5, 4)
 
 
-IDS = Target("x:1", "m", "", 8, "", frozenset({"input_ids", "input_lengths", "request_output_len", "streaming"}), frozenset())
+IDS = KserveTarget("x:1", "m", "", 8, "", frozenset({"input_ids", "input_lengths", "request_output_len", "streaming"}), frozenset())
 TELLS = replace(IDS, inputs=IDS.inputs | {"exclude_input_in_output"})
 few = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from trtbench.client.kserve.messages import NO_END_ID, Response, decode_response, request_body, with_request_id
-from trtbench.client.kserve.target import TIME_OUTPUTS, Target
+from trtbench.client.kserve.family import TIME_OUTPUTS
+from trtbench.client.kserve.messages import Response, decode_response, request_body, with_request_id
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import NO_END_ID
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
@@ -18,8 +20,8 @@ from trtbench.scenario.workload.workload import Sampling, Workload
 INPUTS = {"input_ids", "input_lengths", "request_output_len", "end_id", "streaming", "exclude_input_in_output", "return_perf_metrics"}
 SAMPLING = {"temperature", "runtime_top_k", "runtime_top_p", "seed"}
 OUTPUTS = {"output_ids", "sequence_length", *TIME_OUTPUTS}
-NEW = Target("127.0.0.1:1", "tensorrt_llm", "", 8, "2.51.0", frozenset(INPUTS | SAMPLING), frozenset(OUTPUTS))
-OLD = Target(
+NEW = KserveTarget("127.0.0.1:1", "tensorrt_llm", "", 8, "2.51.0", frozenset(INPUTS | SAMPLING), frozenset(OUTPUTS))
+OLD = KserveTarget(
     "127.0.0.1:1",
     "tensorrt_llm",
     "2",

@@ -14,8 +14,9 @@ from tritonclient.grpc import service_pb2
 
 from tests.support.fake_http2 import Peer, serving
 from trtbench.client.http2 import frames
+from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.questions import Questions, notes
-from trtbench.client.kserve.target import TargetError, inspect_target
+from trtbench.client.protocol import TargetError
 from trtbench.client.transport.greeting import AddressError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment

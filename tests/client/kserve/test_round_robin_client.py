@@ -26,16 +26,16 @@ class Listed:
         self.streams = 0
         self._facts = {"transport": "wire", "connections": connections, "clock_offset_drift_ns": drift_ns}
 
-    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+    def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
         return b"body"
 
-    async def prepare(self, streams: int) -> None:
+    async def open_streams(self, streams: int) -> None:
         self.streams = streams
 
-    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+    async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         self.got.append(record.index)
 
-    def facts(self) -> dict[str, Any]:
+    def transport_facts(self) -> dict[str, Any]:
         return self._facts
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ def test_shares_differ_by_one_at_most_whatever_the_workers(servers: int, request
         each = [Listed(1, 0) for _ in range(servers)]
         dealing = RoundRobinClient(each)
         for index in range(worker, requests, workers):
-            asyncio.run(dealing.send(record(index), b"", Limits(0)))
+            asyncio.run(dealing.send_request(record(index), b"", Limits(0)))
         for server, client in enumerate(each):
             got[server] += len(client.got)
             assert all(index % servers == server for index in client.got)
@@ -64,10 +64,10 @@ def test_shares_differ_by_one_at_most_whatever_the_workers(servers: int, request
 def test_streams_are_shared_out_and_facts_added_up() -> None:
     each = [Listed(2, 900), Listed(3, 100)]
     dealing = RoundRobinClient(each)
-    asyncio.run(dealing.prepare(5))
+    asyncio.run(dealing.open_streams(5))
     assert [client.streams for client in each] == [3, 3]
-    assert dealing.facts() == {"transport": "wire", "connections": 5, "clock_offset_drift_ns": 900}
-    assert dealing.encode(PlannedPrompt((1,), 1, 0)) == b"body"
+    assert dealing.transport_facts() == {"transport": "wire", "connections": 5, "clock_offset_drift_ns": 900}
+    assert dealing.encode_request(PlannedPrompt((1,), 1, 0)) == b"body"
     asyncio.run(dealing.close())
     assert [client.streams for client in each] == [0, 0]
 

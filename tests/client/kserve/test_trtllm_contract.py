@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.contracts.contract import CONTAINERS, contract
 from trtbench.client.kserve.messages import request_body
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.scenario.workload.workload import Sampling, Workload
 from trtbench.telemetry.exposition import _WANTED
@@ -23,9 +23,9 @@ def model_of(name: str) -> dict[str, Any]:
     return found
 
 
-def target_of(name: str) -> Target:
+def target_of(name: str) -> KserveTarget:
     inputs, outputs = (frozenset(tensor["name"] for tensor in model_of(name)[part]) for part in ("inputs", "outputs"))
-    return Target("h:1", "tensorrt_llm", "", max_batch_size=64, triton_version="2.60.0", inputs=inputs, outputs=outputs)
+    return KserveTarget("h:1", "tensorrt_llm", "", max_batch_size=64, triton_version="2.60.0", inputs=inputs, outputs=outputs)
 
 
 @versions

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, send, with_client
 from tests.support.fake_http2 import Peer, serving
-from trtbench.client.kserve.target import Target, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import Limits
 from trtbench.client.transport import kernel_timestamps
 from trtbench.client.transport.kernel_timestamps import StampsUnavailable
@@ -33,7 +34,7 @@ MOST_BYTES = 10 * 1024  # half of what is allowed with all that came; test_excha
 
 
 @pytest.fixture(scope="module")
-def replay() -> Iterator[Target]:
+def replay() -> Iterator[KserveTarget]:
     with ReplayProcess() as server:
         yield inspect_target(server.url, MODEL)
 
@@ -49,13 +50,13 @@ def sockets_limit() -> int:
 
 @pytest.mark.skipif(sockets_limit() < STREAMS + 200, reason="the limit on open files is too low")
 @pytest.mark.parametrize("streams_per_connection", [None, 50])
-def test_many_streams_at_once(replay: Target, fast_loop: bool, streams_per_connection: int | None) -> None:
+def test_many_streams_at_once(replay: KserveTarget, fast_loop: bool, streams_per_connection: int | None) -> None:
     records = [new_record(index=index) for index in range(STREAMS)]
 
     async def body(client: Any) -> None:
-        await client.prepare(STREAMS)
-        encoded = client.encode(on_schedule(300_000, 40_000, 6))
-        await asyncio.gather(*(client.send(record, encoded, Limits(now_ns() + LATER_NS)) for record in records))
+        await client.open_streams(STREAMS)
+        encoded = client.encode_request(on_schedule(300_000, 40_000, 6))
+        await asyncio.gather(*(client.send_request(record, encoded, Limits(now_ns() + LATER_NS)) for record in records))
 
     facts = with_client(replay, fast_loop, body, ClientSettings(streams_per_connection=streams_per_connection))
     assert {(record.outcome, record.error) for record in records} == {(Outcome.COMPLETED, "")}
@@ -65,18 +66,18 @@ def test_many_streams_at_once(replay: Target, fast_loop: bool, streams_per_conne
 
 
 @pytest.mark.skipif(sockets_limit() < STREAMS + 200, reason="the limit on open files is too low")
-def test_memory_of_a_stream_in_flight(replay: Target, fast_loop: bool) -> None:
+def test_memory_of_a_stream_in_flight(replay: KserveTarget, fast_loop: bool) -> None:
     """Connection, stream, task and record."""
     records = [new_record(index=index) for index in range(STREAMS)]
     held_bytes = 0
 
     async def body(client: Any) -> None:
         nonlocal held_bytes
-        encoded = client.encode(on_schedule(1_000_000, 1_000, 60))
+        encoded = client.encode_request(on_schedule(1_000_000, 1_000, 60))
         tracemalloc.start()
         try:
-            await client.prepare(STREAMS)
-            sending = [asyncio.create_task(client.send(record, encoded, Limits(now_ns() + LATER_NS))) for record in records]
+            await client.open_streams(STREAMS)
+            sending = [asyncio.create_task(client.send_request(record, encoded, Limits(now_ns() + LATER_NS))) for record in records]
             while not all(record.sent_ns for record in records):
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.2)  # all in flight, no token yet
@@ -90,7 +91,7 @@ def test_memory_of_a_stream_in_flight(replay: Target, fast_loop: bool) -> None:
     assert held_bytes / STREAMS < MOST_BYTES
 
 
-def test_facts_without_the_kernels_stamps(replay: Target, fast_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_without_the_kernels_stamps(replay: KserveTarget, fast_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise StampsUnavailable("this kernel is a fake")
 
@@ -100,7 +101,7 @@ def test_facts_without_the_kernels_stamps(replay: Target, fast_loop: bool, monke
     async def body(client: Any) -> None:
         record = new_record()
         records.append(record)
-        await client.send(record, client.encode(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
+        await client.send_request(record, client.encode_request(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
 
     facts = with_client(replay, fast_loop, body)
     assert (facts["stamps"], facts["stamps_why"]) == ("user", "this kernel is a fake") and "stamped_reads" not in facts
@@ -109,11 +110,11 @@ def test_facts_without_the_kernels_stamps(replay: Target, fast_loop: bool, monke
     assert all(record.outcome is Outcome.COMPLETED and record.token_lag_ns == [] for record in records)
 
 
-def test_facts_name_what_is_at_work(replay: Target, fast_loop: bool) -> None:
+def test_facts_name_what_is_at_work(replay: KserveTarget, fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        await client.prepare(2)
+        await client.open_streams(2)
         record = new_record()
-        await client.send(record, client.encode(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
+        await client.send_request(record, client.encode_request(on_schedule(1000, 1000, 3)), Limits(now_ns() + LATER_NS))
         assert record.outcome is Outcome.COMPLETED
 
     facts = with_client(replay, fast_loop, body)

@@ -92,10 +92,10 @@ def test_the_lag_is_ours_and_the_stamp_is_not(fast_loop: bool) -> None:
     record = new_record()
 
     async def body(client: Any) -> None:
-        if client.facts()["stamps"] != "kernel":
-            pytest.skip(client.facts()["stamps_why"])
+        if client.transport_facts()["stamps"] != "kernel":
+            pytest.skip(client.transport_facts()["stamps_why"])
         sending = asyncio.create_task(
-            client.send(record, client.encode(PlannedPrompt(np.ones(3, np.int32), 1, 1)), Limits(now_ns() + LATER_NS))
+            client.send_request(record, client.encode_request(PlannedPrompt(np.ones(3, np.int32), 1, 1)), Limits(now_ns() + LATER_NS))
         )
         while not waiting.is_set():
             await asyncio.sleep(0.001)
@@ -127,8 +127,8 @@ def test_a_prompt_larger_than_every_buffer(fast_loop: bool, settings: ClientSett
     record = new_record()
 
     async def body(client: Any) -> None:
-        await client.prepare(1)
-        await client.send(record, client.encode(PlannedPrompt(input_ids, 1, 1)), Limits(now_ns() + LATER_NS))
+        await client.open_streams(1)
+        await client.send_request(record, client.encode_request(PlannedPrompt(input_ids, 1, 1)), Limits(now_ns() + LATER_NS))
 
     with serving(script) as server:
         with_client(replace(BARE, url=server.url), fast_loop, body, settings)

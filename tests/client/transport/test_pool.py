@@ -41,7 +41,7 @@ def run(server: FakeHttp2, fast_loop: bool, body: Any, settings: ClientSettings 
 
 def test_one_user_keeps_one_stream(fast_loop: bool) -> None:
     async def body(client: Any) -> None:
-        await client.prepare(3)
+        await client.open_streams(3)
         for index in range(5):
             await send(client, new_record(index=index))
 
@@ -69,9 +69,9 @@ def test_a_stream_is_dropped_after_any_other_end(fast_loop: bool) -> None:
 def test_prepare_opens_what_will_be_needed_and_no_more(fast_loop: bool, asked: int | None, connections: int) -> None:
     async def body(client: Any) -> None:
         for _ in range(2):
-            await client.prepare(10)
+            await client.open_streams(10)
         await asyncio.gather(*(send(client, new_record(index=index)) for index in range(10)))
-        await client.prepare(5)
+        await client.open_streams(5)
 
     with serving(Seen()) as server:
         facts = run(server, fast_loop, body, ClientSettings(streams_per_connection=asked))
@@ -88,9 +88,9 @@ def test_many_streams_share_connections(fast_loop: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr(pool, "_MANY", 10)
 
     async def body(client: Any) -> None:
-        await client.prepare(10)
-        assert client.facts()["connections"] == 10
-        await client.prepare(100)
+        await client.open_streams(10)
+        assert client.transport_facts()["connections"] == 10
+        await client.open_streams(100)
 
     with serving(Seen()) as server:
         facts = run(server, fast_loop, body)
@@ -135,7 +135,7 @@ def test_closing_leaves_no_file_open(fast_loop: bool) -> None:
         return sum(connection.raddr == server_address for connection in psutil.Process().net_connections("tcp") if connection.raddr)
 
     async def body(client: Any) -> None:
-        await client.prepare(20)
+        await client.open_streams(20)
         assert connected() == 20
         await asyncio.gather(*(send(client, new_record(index=index)) for index in range(20)))
 

@@ -14,8 +14,8 @@ from tests.client.transport.test_pool import Seen
 from tests.support.asking import BARE, LATER_NS, new_record, with_client
 from tests.support.fake_http2 import FakeHttp2, Peer, serving
 from trtbench.client.protocol import Limits
-from trtbench.client.transport import pool as pool_module
-from trtbench.client.transport.pool import MOST_BYTES, Wear
+from trtbench.client.transport import stream as stream_module
+from trtbench.client.transport.stream import MOST_BYTES, Wear
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -30,9 +30,9 @@ def ask_in_turn(server: FakeHttp2, requests: int, ids: int = 3, **settings: Any)
     records = [new_record(index=index) for index in range(requests)]
 
     async def body(client: Any) -> None:
-        request = client.encode(PlannedPrompt(np.zeros(ids, np.int32), 8, 5))
+        request = client.encode_request(PlannedPrompt(np.zeros(ids, np.int32), 8, 5))
         for record in records:
-            await client.send(record, request, Limits(now_ns() + LATER_NS))
+            await client.send_request(record, request, Limits(now_ns() + LATER_NS))
             await asyncio.sleep(0)
 
     return records, with_client(replace(BARE, url=server.url), True, body, ClientSettings(**settings))
@@ -57,7 +57,7 @@ def test_large_prompts_take_a_new_stream_before_a_proxy_would_end_it() -> None:
 
 
 def test_an_old_stream_serves_no_further_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "OLDEST_NS", 0)
+    monkeypatch.setattr(stream_module, "OLDEST_NS", 0)
     seen = Seen()
     with serving(seen) as server:
         records, _ = ask_in_turn(server, 3)

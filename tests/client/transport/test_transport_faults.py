@@ -256,7 +256,7 @@ def test_a_listening_socket_that_closed_keeps_what_is_connected(fast_loop: bool)
         records = [new_record(index=index) for index in range(3)]
 
         async def body(client: Any) -> None:
-            await client.prepare(1)
+            await client.open_streams(1)
             server.stop_listening()
             await send(client, records[0])
             await asyncio.gather(*(send(client, record) for record in records[1:]))
@@ -316,7 +316,7 @@ from trtbench.scenario.workload.workload import Workload
 async def main():
     client = WireClient(BARE, Workload(), ClientSettings())
     try:
-        await client.prepare(3_900)
+        await client.open_streams(3_900)
     except ConnectError as error:
         print(error)
     finally:

@@ -39,15 +39,16 @@ class InFlight(ABC):
         self.refused = self.cut_off = self.unsent = False
         self.served = 0
 
-    def send(self, stream: tuple[Connection, int], message: bytes) -> None:
+    def start_on(self, stream: tuple[Connection, int], message: bytes) -> None:
+        """Send the request on an idle stream."""
         loop = asyncio.get_running_loop()
         self.over, self._running = loop.create_future(), True
         self.refused = self.cut_off = self.unsent = False
         self._connection, self._stream_id = stream
-        sent_ns = self._connection.send(self._stream_id, message, self, self.ends_stream)
+        sent_ns = self._connection.send_on_stream(self._stream_id, message, self, self.ends_stream)
         if self._record.sent_ns is None:  # one that was refused has been under way since its first sending
             self._record.sent_ns = sent_ns
-        until_ns, outcome, error = self._limits.end_of_patience(self._record.sent_ns)
+        until_ns, outcome, error = self._limits.first_in_time(self._record.sent_ns)
         self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
 
     @abstractmethod

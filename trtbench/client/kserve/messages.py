@@ -12,14 +12,13 @@ from tritonclient.grpc import service_pb2
 from trtbench.client.kserve.encoder import embedding_request
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.client.kserve.response_tensors import MOST_INSTANT_NS, MOST_TENSORS, Tensor, integer, output_text, token_ids, word_of
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import EngineCounts, ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
 from trtbench.system.clock import NS_PER_S
 
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
-NO_END_ID = -1  # no token has this id: the model generates to the asked length
 
 _ID_TAG = b"\x1a"  # ModelInferRequest.id: field 3, length-delimited
 _DTYPES = {"INT32": "<i4", "INT64": "<i8", "UINT64": "<u8", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
@@ -63,7 +62,7 @@ class Response(NamedTuple):
         return len(self.tokens) or self.told_tokens or 0
 
 
-def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_id: int, context: Sequence[int] = ()) -> bytes:
+def request_body(target: KserveTarget, prompt: PlannedPrompt, workload: Workload, end_id: int, context: Sequence[int] = ()) -> bytes:
     """A serialised request without its id, which `with_request_id` adds.
 
     `end_id`: the token that ends the output, or NO_END_ID. `context`: token ids before the prompt's own.
@@ -80,7 +79,7 @@ def request_body(target: Target, prompt: PlannedPrompt, workload: Workload, end_
             data, elements = _raw(datatype, values)
             request.inputs.add(name=name, datatype=datatype, shape=[1, elements] if target.batched else [elements])
             request.raw_input_contents.append(data)
-    for name in target.asked_outputs:
+    for name in target.requested_outputs:
         request.outputs.add(name=name)
     body: bytes = request.SerializeToString()
     return body
@@ -121,8 +120,10 @@ def decode_response(message: bytes) -> Response:
     )
 
 
-def _inputs(target: Target, prompt: PlannedPrompt, context: Sequence[int], workload: Workload, end_id: int) -> Iterator[tuple[Role, Any]]:
-    """(Role, values) of all that this request says; what the model has no input for is left out."""
+def _inputs(
+    target: KserveTarget, prompt: PlannedPrompt, context: Sequence[int], workload: Workload, end_id: int
+) -> Iterator[tuple[Role, Any]]:
+    """(Role, values) of everything that the request may specify; the caller leaves out roles for which the model has no input."""
     if target.family.name == "ids":
         input_ids = np.concatenate([np.asarray(context, np.int32), prompt.input_ids]) if len(context) else prompt.input_ids
         yield "prompt", input_ids
@@ -135,13 +136,13 @@ def _inputs(target: Target, prompt: PlannedPrompt, context: Sequence[int], workl
     yield "stream", workload.streaming
     yield "exclude_prompt", True
     yield from _sampling(prompt, workload.sampling)
-    if target.returns_metrics:
+    if target.reports_metrics:
         yield "return_times", True
-    if target.tells_output_count:
+    if target.reports_output_count:
         yield "return_output_count", True
-    if target.tells_input_count:
+    if target.reports_input_count:
         yield "return_input_count", True
-    if target.tells_finish:
+    if target.reports_finish:
         yield "return_finish", True
 
 

@@ -1,7 +1,4 @@
-"""WireClient: the lightest and most exact Client, over our own HTTP/2 with the kernel's timestamps.
-
-RoundRobinClient sends the requests of one load to several servers in turn.
-"""
+"""WireClient sends to one server over trtbench's own HTTP/2, with the kernel's timestamps; RoundRobinClient sends to several servers."""
 
 from __future__ import annotations
 
@@ -18,14 +15,16 @@ from tritonclient.grpc import service_pb2
 from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES
 from trtbench.client.kserve.encoder import MODEL_INFER
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
-from trtbench.client.kserve.messages import NO_END_ID, STREAM_INFER, request_body, with_request_id
-from trtbench.client.kserve.target import Target
+from trtbench.client.kserve.messages import STREAM_INFER, request_body, with_request_id
+from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.outcomes import ANSWERED, end
-from trtbench.client.protocol import TOO_LATE, Client, ConnectError, Limits, request_id, unreachable
+from trtbench.client.protocol import NO_END_ID, TOO_LATE, Client, ConnectError, Limits
 from trtbench.client.transport.connection import TransportError
 from trtbench.client.transport.connector import Connector
+from trtbench.client.transport.greeting import unreachable
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
-from trtbench.client.transport.pool import Pool, Stream, TooManyFilesError
+from trtbench.client.transport.pool import Pool, TooManyFilesError
+from trtbench.client.transport.stream import Stream
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -34,31 +33,36 @@ from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.event_loop import loop_name
 
 
-class Addressed:
-    """Requests are serialised before a phase; a field of protobuf that stands twice has its last value, so a name is put behind."""
+class ModelSwitch:
+    """Changes the model of requests that are already serialised.
+
+    If a field occurs twice in a protobuf message, the last value counts; so another model's name is appended to the request.
+    """
 
     def __init__(self) -> None:
-        self._to_model = b""  # as serialised: the target's own
+        self._to_model = b""  # nothing is appended while requests go to the target's own model
         self._in_flight = _InFlight()
 
     @contextmanager
-    def one(self) -> Iterator[bytes]:
-        """A request from before its sending to its end; yields what is put behind it."""
-        among = self._in_flight
-        among.enter()
+    def in_flight(self) -> Iterator[bytes]:
+        """Surrounds one request from before its sending to its end; yields what is appended to it."""
+        group = self._in_flight
+        group.enter()
         try:
             yield self._to_model
         finally:
-            among.leave()
+            group.leave()
 
-    async def switch(self, model: str) -> None:
-        """Requests that begin from now on go to `model`; returns when those that began before are over."""
+    async def switch_model(self, model: str) -> None:
+        """Send requests that begin from now on to `model`; returns when those that began before are over."""
         before, self._in_flight = self._in_flight, _InFlight()
         self._to_model = service_pb2.ModelInferRequest(model_name=model).SerializeToString()
         await before.over()
 
 
 class _InFlight:
+    """Counts the requests in flight that began before the next switch."""
+
     def __init__(self) -> None:
         self._count = 0
         self._none = asyncio.Event()
@@ -79,20 +83,20 @@ class _InFlight:
 
 _DEFAULTS = ClientSettings()
 _CHECK_S = 1.0
-_MAX_RESPONSE_BYTES = 1 << 24  # of a stream: four million tokens at once
-_MOST_REFUSALS = 5  # of one request; a server that refuses on is one that fails
+_MAX_RESPONSE_BYTES = 1 << 24  # the longest message of a stream: four million tokens at once
+_MOST_REFUSALS = 5  # after so many refusals of one request, the request has failed
 
 
 class WireClient:
-    """KServe v2 on bidirectional streams, of an encoder on unary calls; see Client, Pool.
+    """A Client that speaks KServe v2: on bidirectional streams, or on unary calls to a model that embeds. See Client and Pool.
 
     A response costs the event loop one callback and wakes no coroutine.
     """
 
-    def __init__(self, target: Target, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
-        """`end_id`: the token that ends an output early; NO_END_ID to always generate the asked length. Needs a running event loop.
+    def __init__(self, target: KserveTarget, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
+        """`end_id`: the token that ends an output early, or NO_END_ID for outputs of the requested length. It needs a running event loop.
 
-        UserError when a file of `settings.tls` does not do.
+        UserError if a file of `settings.tls` cannot be used.
         """
         self._target, self._workload, self._settings, self._end_id = target, workload, settings, end_id
         self._stamps, self._why_user = _stamps(settings)
@@ -103,17 +107,17 @@ class WireClient:
             settings.streams_per_connection,
             settings.requests_per_stream,
         )
-        self._run_id = secrets.token_hex(4)  # TensorRT-LLM looks requests up by id: no two on one server may share one
+        self._run_id = secrets.token_hex(4)  # TensorRT-LLM finds requests by id: no two requests on one server may have the same
         self._resent = 0
-        self._addressed = Addressed()
+        self._model_switch = ModelSwitch()
         self._check_s = min(_CHECK_S, settings.keepalive_s / 4)
         self._loop = asyncio.get_running_loop()
         self._checks = self._loop.call_later(self._check_s, self._check)
 
-    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+    def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
         return request_body(self._target, prompt, self._workload, self._end_id, context)
 
-    async def prepare(self, streams: int) -> None:
+    async def open_streams(self, streams: int) -> None:
         try:
             await self._pool.prepare(streams)
         except TooManyFilesError as error:
@@ -121,19 +125,19 @@ class WireClient:
         except TransportError as error:
             raise await unreachable(self._target.url, self._settings, str(error)) from error
 
-    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+    async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         encoder = self._target.encoder
         exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits, body, self._target.accumulates)
-        with self._addressed.one() as to_model:
-            await self._send(record, with_request_id(body + to_model, request_id(self._run_id, record)), limits, exchange)
+        with self._model_switch.in_flight() as to_model:
+            await self._exchange(record, with_request_id(body + to_model, _request_id(self._run_id, record)), limits, exchange)
 
-    async def _send(self, record: RequestRecord, message: bytes, limits: Limits, exchange: Exchange | UnaryExchange) -> None:
+    async def _exchange(self, record: RequestRecord, message: bytes, limits: Limits, exchange: Exchange | UnaryExchange) -> None:
         for _ in range(_MOST_REFUSALS):
             stream = await self._stream(record, limits, len(message), exchange.unsent)
             if stream is None:
                 return
             exchange.served = stream.wear.served
-            exchange.send(stream, message)
+            exchange.start_on(stream, message)
             try:
                 await exchange.over
             except asyncio.CancelledError:
@@ -147,15 +151,15 @@ class WireClient:
             if not exchange.refused and not exchange.unsent:
                 return
             self._resent += 1
-            record.attempts += exchange.unsent  # the caller counts the last one
+            record.attempts += exchange.unsent  # the caller counts the last attempt
 
-    async def switch(self, model: str) -> None:
-        await self._addressed.switch(model)
+    async def switch_model(self, model: str) -> None:
+        await self._model_switch.switch_model(model)
 
-    def renew(self) -> None:
+    def renew_streams(self) -> None:
         self._pool.renew()
 
-    def facts(self) -> dict[str, Any]:
+    def transport_facts(self) -> dict[str, Any]:
         facts = {
             "transport": "wire",
             "loop": loop_name(),
@@ -172,16 +176,16 @@ class WireClient:
             self._stamps.close()
 
     async def _stream(self, record: RequestRecord, limits: Limits, request_bytes: int, fresh: bool) -> Stream | None:
-        """A stream to send on, a `fresh` one where it is wanted; None, and the record says why, when there is none in time."""
+        """A stream to send on, unused if `fresh` is set; None, with the reason in the record, if none becomes free in time."""
         try:
             while (left_ns := limits.deadline_ns - now_ns()) > 0:
-                if stream := self._pool.stream_at_hand(request_bytes, fresh):
+                if stream := self._pool.ready_stream(request_bytes, fresh):
                     return stream
                 await asyncio.wait_for(self._pool.more_room(), left_ns / NS_PER_S)
             end(record, Outcome.TIMEOUT, TOO_LATE)
         except TransportError as error:
             end(record, Outcome.CONNECTION, str(error))
-        except asyncio.TimeoutError:  # no OSError before Python 3.11
+        except asyncio.TimeoutError:  # not an OSError before Python 3.11
             end(record, Outcome.TIMEOUT, TOO_LATE)
         except asyncio.CancelledError:
             end(record, Outcome.CANCELLED, "cancelled by the client")
@@ -195,8 +199,12 @@ class WireClient:
         self._checks = self._loop.call_later(self._check_s, self._check)
 
 
+def _request_id(run_id: str, record: RequestRecord) -> str:
+    return f"{run_id}-{record.stage}-{'w' if record.warmup else 'm'}{record.index}"
+
+
 def _stamps(settings: ClientSettings) -> tuple[KernelStamps | None, str]:
-    """The kernel's stamps, or why there are none."""
+    """The kernel's timestamps, or the reason why there are none."""
     if not settings.kernel_stamps:
         return None, "client.kernel_stamps is false"
     try:
@@ -219,39 +227,39 @@ _ADDED = (
 _WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
 
 
-def open_client(target: Target, workload: Workload, settings: ClientSettings, end_id: int) -> Client:
-    """The client of one server, or of all that `target` names. Needs a running event loop; UserError as WireClient raises it."""
+def open_client(target: KserveTarget, workload: Workload, settings: ClientSettings, end_id: int) -> Client:
+    """A client of the server of `target`, or of all its servers. It needs a running event loop; UserError as WireClient raises it."""
     clients = [WireClient(replace(target, url=url, others=()), workload, settings, end_id) for url in (target.url, *target.others)]
     return clients[0] if len(clients) == 1 else RoundRobinClient(clients)
 
 
 class RoundRobinClient:
-    """Request i of a phase goes to server i mod n: the plan alone decides, whatever the number of workers and the servers' speed."""
+    """Sends request i of a phase to server i mod n, whatever the number of workers and the speed of the servers."""
 
     def __init__(self, clients: Sequence[Client]) -> None:
         self._clients = clients
 
-    def encode(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
-        return self._clients[0].encode(prompt, context)
+    def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
+        return self._clients[0].encode_request(prompt, context)
 
-    async def prepare(self, streams: int) -> None:
-        """An even share to each; where one is slow, more of the streams at once come to it, and it opens them then."""
+    async def open_streams(self, streams: int) -> None:
+        """Open an equal share of the streams to each server. A slow server may later have more at once, which are opened then."""
         share = math.ceil(streams / len(self._clients))
-        await asyncio.gather(*(client.prepare(share) for client in self._clients))
+        await asyncio.gather(*(client.open_streams(share) for client in self._clients))
 
-    async def send(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        await self._clients[record.index % len(self._clients)].send(record, body, limits)
+    async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
+        await self._clients[record.index % len(self._clients)].send_request(record, body, limits)
 
-    async def switch(self, model: str) -> None:
-        await asyncio.gather(*(client.switch(model) for client in self._clients))
+    async def switch_model(self, model: str) -> None:
+        await asyncio.gather(*(client.switch_model(model) for client in self._clients))
 
-    def renew(self) -> None:
+    def renew_streams(self) -> None:
         for client in self._clients:
-            client.renew()
+            client.renew_streams()
 
-    def facts(self) -> dict[str, Any]:
-        """The first one's, counts added up, of the clocks the worst."""
-        every = [client.facts() for client in self._clients]
+    def transport_facts(self) -> dict[str, Any]:
+        """The facts of the first client, with the counts of all added up and the worst figures of their clocks."""
+        every = [client.transport_facts() for client in self._clients]
         added = {name: sum(facts[name] for facts in every) for name in _ADDED if name in every[0]}
         worst = {name: max(facts[name] for facts in every) for name in _WORST if name in every[0]}
         return every[0] | added | worst

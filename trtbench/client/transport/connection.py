@@ -90,7 +90,7 @@ class Connection:
         return len(self._streams) - len(self._closing)
 
     def open_stream(self, path: str) -> int:
-        """An idle stream to a method; the server hears of it with the next `flush` or `send`. Only where there is room."""
+        """An idle stream to a method, which the next `flush` opens on the server. Only if there is room."""
         stream_id = self._wire.open_stream(path)
         self._streams[stream_id] = None
         return stream_id
@@ -99,8 +99,10 @@ class Connection:
         """Whether the stream still stands and nobody waits on it."""
         return stream_id in self._streams and self._streams[stream_id] is None
 
-    def send(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
-        """Send on an idle stream; the instant just before the socket got it. `end_stream`: it is the last message of our side."""
+    def send_on_stream(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
+        """Send on an idle stream; returns the instant just before the socket was given the bytes.
+
+        `end_stream`: this is the client's last message on the stream."""
         self._streams[stream_id] = receiver
         self._wire.send_message(stream_id, message, end_stream)
         sent_ns = now_ns()

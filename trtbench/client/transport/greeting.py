@@ -5,6 +5,7 @@ gRPC answers every wrong address with one sentence after its whole time limit; h
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from contextlib import closing
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trtbench.client.http2 import frames
+from trtbench.client.protocol import ConnectError
 from trtbench.client.transport.address import AddressError, TimeLimit, connect, host_and_port
 from trtbench.client.transport.tls import client_context
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
@@ -62,6 +64,12 @@ def explain(url: str, settings: ClientSettings, timeout_s: float = 5.0) -> str:
     except OSError:
         return ""
     return ""
+
+
+async def unreachable(url: str, settings: ClientSettings, fault: str) -> ConnectError:
+    """The error of a server that was not reached: what answers at its address now, or `fault` if nothing is wrong with that."""
+    found = await asyncio.to_thread(explain, url, settings)
+    return ConnectError(found or f"{url}: {fault}")
 
 
 def _plain_fault(url: str, greeting: Greeting, limit: TimeLimit) -> str:

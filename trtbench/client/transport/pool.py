@@ -10,60 +10,8 @@ from typing import Any
 
 from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.connector import Connector
-from trtbench.system.clock import now_ns
-
-
-class ServedVersion:
-    """The version that answered the newest request: an older one may end a request late."""
-
-    def __init__(self) -> None:
-        self._version, self._sent_ns = "", 0
-
-    def replaced_by(self, version: str, sent_ns: int) -> bool:
-        """Take note of a request that was sent at `sent_ns`; whether it is the first that another version than before answered."""
-        if not version or sent_ns < self._sent_ns:
-            return False
-        before, self._version, self._sent_ns = self._version, version, sent_ns
-        return before not in ("", version)
-
-
-MOST_BYTES = 1_000_000
-"""A stream's requests together: nginx resets one at 1 MiB by default (client_max_body_size)."""
-OLDEST_NS = 15_000_000_000
-"""From a stream's opening to the sending of its last request: proxies end streams after 15 to 60 s, some whatever goes over them."""
-
-
-class Wear:
-    """What a stream has carried: `served` requests that were answered, `sent_bytes` of them together."""
-
-    __slots__ = ("_opened_ns", "sent_bytes", "served")
-
-    def __init__(self) -> None:
-        self._opened_ns = now_ns()
-        self.served = self.sent_bytes = 0
-
-    def answered(self, request_bytes: int) -> None:
-        self.served += 1
-        self.sent_bytes += request_bytes
-
-    def allows(self, request_bytes: int, most_requests: int | None, most_bytes: int = MOST_BYTES) -> bool:
-        """Whether the stream may carry a request of so many bytes more; a young one that has served none takes any."""
-        if now_ns() - self._opened_ns > OLDEST_NS or (most_requests is not None and self.served >= most_requests):
-            return False
-        return not self.served or self.sent_bytes + request_bytes <= most_bytes
-
-
-class Stream(tuple[Connection, int]):
-    """(Connection, stream id)."""
-
-    wear: Wear
-
-    @classmethod
-    def opened(cls, connection: Connection, stream_id: int) -> Stream:
-        stream = cls((connection, stream_id))
-        stream.wear = Wear()
-        return stream
-
+from trtbench.client.transport.stream import MOST_BYTES, ServedVersion, Stream
+from trtbench.scenario.load.client_settings import ClientSettings
 
 _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
@@ -102,17 +50,19 @@ class Pool:
         self._last_loss = ""
         self._closed = False
 
-    def stream_at_hand(self, request_bytes: int = 0, fresh: bool = False) -> Stream | None:
-        """An idle stream on a connection that stands, to be sent on at once; None where a connection is wanting.
+    def ready_stream(self, request_bytes: int = 0, fresh: bool = False) -> Stream | None:
+        """An idle stream that a request of `request_bytes` can be sent on now; None if another connection has to be opened first.
 
-        `fresh`: one that has served no request, where there can be one.
+        `fresh`: preferably one that has served no request.
         """
         if fresh:
             return self._new_stream() or self._idle_stream(request_bytes)
         return self._idle_stream(request_bytes) or self._new_stream()
 
     async def more_room(self) -> None:
-        """Wait for a new connection, which serves as many as it has room for: `stream_at_hand` may find a stream then. TransportError."""
+        """Wait for a new connection, which serves as many callers as it has room for; `ready_stream` may find a stream then.
+
+        TransportError if it cannot be opened."""
         if self._opening is None or self._opening.done() or self._claims >= self._per_connection:
             self._opening, self._claims = asyncio.create_task(self._open()), 0
             self._openings.add(self._opening)
@@ -259,8 +209,13 @@ class Pool:
 
 
 def streams_per_connection(asked: int | None, streams: int) -> int:
-    """Of a process with so many streams at once."""
+    """The requested number, else the one that suits a process with `streams` concurrent streams."""
     return asked or (_FEW_STREAMS if streams <= _MANY else _MOST_STREAMS)
+
+
+def open_files(settings: ClientSettings, streams: int) -> int:
+    """How many files a process with `streams` concurrent streams has open."""
+    return math.ceil(streams / streams_per_connection(settings.streams_per_connection, streams)) + SPARE_FILES
 
 
 def _check_files(connections: int) -> None:

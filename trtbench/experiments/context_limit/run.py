@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trtbench.client.kserve.messages import NO_END_ID
-from trtbench.client.kserve.wire_client import open_client
-from trtbench.client.protocol import ConnectError, Limits
+from trtbench.client.protocol import NO_END_ID, ConnectError, Limits
+from trtbench.client.registry import client_to
 from trtbench.experiments.context_limit.search import Ended, Phase, Trial, find_limits
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.load.tally import Recorder
@@ -95,11 +94,11 @@ class _Trials:
             log.event("interrupted", deployment, level=2)
             task.cancel()
 
-        self._client = open_client(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
+        self._client = client_to(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
         caught: list[int] = []
         try:
             with interrupts_call(interrupt) as caught:
-                await self._client.prepare(max(self._asked.concurrency))
+                await self._client.open_streams(max(self._asked.concurrency))
                 await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
                 ended = await find_limits(
                     self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
@@ -146,10 +145,10 @@ class _Trials:
         """All at once; every record is on file when it returns, or when it is cancelled."""
         number = next(self._numbers)
         prompts = [self._prompt(tokens, output_tokens, number, user) for user in range(users)]
-        bodies = [self._client.encode(prompt) for prompt in prompts]
+        bodies = [self._client.encode_request(prompt) for prompt in prompts]
         records = [RequestRecord(i, stage, False, i, tokens, output_tokens, due_ns) for i in range(users)]
         limits = Limits(now_ns() + seconds_ns(self._scenario.stop.timeout_s))
-        sending = asyncio.gather(*(self._client.send(record, body, limits) for record, body in zip(records, bodies, strict=True)))
+        sending = asyncio.gather(*(self._client.send_request(record, body, limits) for record, body in zip(records, bodies, strict=True)))
         watch = asyncio.create_task(self._watch(sending))
         try:
             await sending

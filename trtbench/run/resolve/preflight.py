@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from trtbench.client.transport.pool import SPARE_FILES, streams_per_connection
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.spec import EngineProvider, ModelFacts
 from trtbench.engine.tensorrt.provider import PlanLimits
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
@@ -155,7 +155,7 @@ def check_open_files(scenario: Scenario) -> None:
     users = max((int(stage.level) for stage in loads if stage.mode == "concurrency"), default=0)
     workers = scenario.client.workers or workers_for_streams(users)
     streams = math.ceil(users / workers)
-    files = math.ceil(streams / streams_per_connection(scenario.client.streams_per_connection, streams)) + SPARE_FILES
+    files = TRITON_CLIENT.open_files(scenario.client, streams)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if resource.RLIM_INFINITY != hard < files:
         raise ScenarioError(

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from trtbench.client.kserve.target import TargetError, inspect_target
+from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.protocol import TargetError
 from trtbench.client.transport.address import AddressError
 
 
 def test_a_current_and_an_older_model(fake_server: Any) -> None:
     current = inspect_target(fake_server.url, "tensorrt_llm")
-    assert current.batched and current.gives_times and current.input_name("seed") == "seed"
+    assert current.batched and current.reports_times and current.input_name("seed") == "seed"
     older = inspect_target(fake_server.url, "old", "1")
-    assert (older.batched, older.gives_times, older.input_name("seed"), older.version) == (False, False, "random_seed", "1")
+    assert (older.batched, older.reports_times, older.input_name("seed"), older.version) == (False, False, "random_seed", "1")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""The inspection of a server that speaks KServe v2: what it reports of a model, and whether trtbench can measure that model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from trtbench.client.kserve.encoder import ENCODER_INPUTS, datatype_of, read_tensors
+from trtbench.client.kserve.family import family_of
+from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, open_channel, remedy
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.protocol import TargetError
+from trtbench.client.transport.greeting import check_address
+from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.headers import metadata_of
+from trtbench.system.foreign_text import names, shown
+from trtbench.tasks.embed import EMBED
+from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.task import TaskName
+
+_DEFAULTS = ClientSettings()
+_VERSION_DIGITS = 19  # a version is a 64-bit number
+_VERSION_CHARACTERS = 100  # how much of the server's name and version is kept
+_FAMILY_WORDS = {
+    "ids": "a tensorrt_llm model of TensorRT-LLM's Triton backend",
+    "text": "an ensemble or tensorrt_llm_bls of TensorRT-LLM's",
+    "llmapi": "an llmapi model of TensorRT-LLM's",
+}
+
+
+def inspect_target(
+    url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS, task: TaskName = GENERATE.name
+) -> KserveTarget:
+    """Ask a running server about a model, over a connection as `settings` describe it; TargetError if trtbench cannot measure the model.
+
+    AddressError if no gRPC server answers at `url`, UserError if a file or a header of `settings` cannot be used. What the server does not
+    answer is left out if the load does not need it. The call blocks up to about `timeout_s` for each question.
+    """
+    if version and not (version.isascii() and version.isdigit() and len(version) <= _VERSION_DIGITS):
+        raise TargetError(
+            f"--model-version {shown(version, 40)}: versions are whole numbers; leave it out for the one that the server chooses, "
+            "by default the latest"
+        )
+    metadata = metadata_of(settings.headers)
+    check_address(url, settings, timeout_s)
+    with open_channel(url, settings, MOST_ANSWER_BYTES) as channel:
+        questions = Questions(channel, metadata, timeout_s)
+        _check_ready(questions, url, model, version)
+        config = questions.config(model, version)
+        if config is None:
+            raise TargetError(f"{url}: {_no_config(questions, model)}")
+        server = questions.ask("ServerMetadata")
+        questions.ask("ModelStatistics", name=model, version=version)
+    target = KserveTarget(
+        url=url,
+        model=model,
+        version=version,
+        max_batch_size=config.max_batch_size,
+        triton_version=server.version[:_VERSION_CHARACTERS] if server else "",
+        server_name=server.name[:_VERSION_CHARACTERS] if server else "",
+        inputs=frozenset(tensor.name for tensor in config.input),
+        outputs=frozenset(tensor.name for tensor in config.output),
+        engine_model=_engine_model(config),
+        accumulates="sampling_param_max_tokens" in {tensor.name for tensor in config.input}
+        or _parameter(config, "accumulate_tokens") == "true",
+        unanswered=questions.unanswered,
+    )
+    return _CHECKED[task](target, config)
+
+
+def _check_ready(questions: Questions, url: str, model: str, version: str) -> None:
+    """TargetError if the model is not ready. The readiness of the server is not checked, because it depends on its other models."""
+    answer = questions.ask("ModelReady", name=model, version=version)
+    if answer is None or answer.ready:
+        return
+    try:
+        state = questions.state(model, version)
+    except UnknownModelError as error:
+        raise TargetError(f"{url}: {error}") from error
+    where = f"{shown(model)!r} version {version}" if version else repr(shown(model))
+    raise TargetError(f"{url}: model {where} is {state}")
+
+
+def _no_config(questions: Questions, model: str) -> str:
+    calls = "; ".join(f"{call}: {why}" for call, why in questions.unanswered.items())
+    return f"the server does not report which tensors model {shown(model)!r} takes ({calls}): {remedy(questions.unanswered)}"
+
+
+def _engine_model(config: Any) -> str:
+    """The model inside that runs the engine: of an ensemble the step that makes token ids, of tensorrt_llm_bls the model that it names.
+
+    An empty text for any other model."""
+    steps = [step.model_name for step in config.ensemble_scheduling.step if "output_ids" in step.output_map]
+    return steps[0] if steps else _parameter(config, "tensorrt_llm_model_name")
+
+
+def _parameter(config: Any, key: str) -> str:
+    return str(config.parameters[key].string_value) if key in config.parameters else ""
+
+
+def _embedding(target: KserveTarget, config: Any) -> KserveTarget:
+    if "ModelConfig" in target.unanswered:
+        config.model_transaction_policy.decoupled = False
+    try:
+        return replace(target, encoder=read_tensors(config))
+    except ValueError as error:
+        raise TargetError(f"{target.url}: model {shown(target.model)!r} {error}") from error
+
+
+def _generating(target: KserveTarget, config: Any) -> KserveTarget:
+    name = f"{target.url}: model {shown(target.model)!r}"
+    if target.inputs and set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
+        raise TargetError(f"{name} embeds and does not generate (it takes {names(target.inputs)}): give --task embed")
+    if family_of(target.inputs) is None:
+        takes = names(target.inputs)
+        raise TargetError(
+            f"{name} takes neither input_ids nor text_input (it takes {takes}): name the tensorrt_llm model, the ensemble, "
+            "tensorrt_llm_bls or the llmapi model, not one of the models around them"
+        )
+    if missing := target.family.missing(target.inputs, target.outputs):
+        raise TargetError(f"{name} lacks {', '.join(missing)}: it is not {_FAMILY_WORDS[target.family.name]}")
+    for role, slot in target.family.inputs.items():
+        _check_type(name, slot.datatype, next((found for found in config.input if found.name == target.input_name(role)), None))
+    if target.family.one_dimensional and target.batched:
+        raise TargetError(
+            f"{name} has max_batch_size {target.max_batch_size}, but the llmapi model takes one prompt without a batch dimension; "
+            "set triton_config: max_batch_size: 0 in its model.yaml"
+        )
+    if not config.model_transaction_policy.decoupled:
+        raise TargetError(f"{name} is not decoupled, so it cannot stream tokens; set {target.family.decoupled_by}")
+    return target
+
+
+_CHECKED: dict[TaskName, Callable[[KserveTarget, Any], KserveTarget]] = {GENERATE.name: _generating, EMBED.name: _embedding}
+"""For each task, the function that completes a target for it; TargetError if the model does not fit the task."""
+
+
+def _check_type(name: str, datatype: str, tensor: Any) -> None:
+    found = tensor and datatype_of(tensor)
+    if found not in (None, datatype, "INVALID"):  # INVALID: the server does not report the type
+        raise TargetError(
+            f"{name} takes {shown(tensor.name)} as {found}, but TensorRT-LLM's models take it as {datatype}: name a model of TensorRT-LLM"
+        )
