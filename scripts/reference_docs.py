@@ -13,11 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reference.command_line import command_line
+from reference.metric_tables import chinese_page, column_table, formula_table
 from reference.series import series_table
 
 ROOT = Path(__file__).parents[1]
-PAGES: dict[str, Callable[[], str]] = {"docs/cli.md": command_line}
-PARTS: dict[str, dict[str, Callable[[], str]]] = {"docs/telemetry.md": {"series": series_table}}
+PAGES: dict[str, Callable[[], str]] = {"docs/cli.md": command_line, "docs/metrics.zh-CN.md": chinese_page}
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/metrics.md": {"formulas": formula_table, "figures": column_table},
+    "docs/telemetry.md": {"series": series_table},
+}
 
 
 def with_part(page: str, name: str, text: str) -> str:

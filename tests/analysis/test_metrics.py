@@ -16,7 +16,7 @@ from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.columns import FORMATS, chosen, columns_of
 from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections import stage_tables
-from trtbench.report.sections.facts import formulas
+from trtbench.report.sections.appendix import formulas
 from trtbench.rundir import RunDirectory
 from trtbench.tasks.generate import GENERATE
 
@@ -64,7 +64,7 @@ def test_one_more_metric_is_a_column_and_a_formula(tmp_path: Path, monkeypatch: 
         "failed", "throughput"
     )
     monkeypatch.setattr(stage_tables, "METRICS", (*METRICS, more))
-    monkeypatch.setattr("trtbench.report.sections.facts.METRICS", (*METRICS, more))
+    monkeypatch.setattr("trtbench.report.sections.appendix.METRICS", (*METRICS, more))
     table = stage_tables.throughput_tables(summary, Words("en"))[0]
     (appendix,) = formulas(Words("zh"))
     assert isinstance(table, Table) and isinstance(appendix, Table)

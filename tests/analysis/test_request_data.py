@@ -9,7 +9,7 @@ from tests.support.synthetic_run import write_synthetic_run
 from trtbench.analysis.request_data import LeftOutRows, RequestData, input_reasons, request_data
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.request_data import request_data_tables
+from trtbench.report.sections.parameters import request_data_tables
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import parse_scenario

@@ -88,7 +88,7 @@ KV_CACHE: tuple[Stage, ...] = (
     .column("kv_peak", "kv", of="used_ratio_peak")
     .column("kv_mean", "kv", of="used_ratio_mean")
     .column("kv_near_full", "kv", of="near_full_ratio"),
-    Stage("kv_bytes_per_token", "count", lambda s: s.kv_cache, "kv_bytes_per_token")
+    Stage("kv_bytes_per_token", "bytes/token", lambda s: s.kv_cache, "kv_bytes_per_token")
     .column("kv_theory", "kv", of="bytes_per_token_theory")
     .column("kv_measured", "kv", of="bytes_per_token_measured")
     .column("kv_fragmentation", "kv", of="fragmentation_ratio", unit="ratio"),

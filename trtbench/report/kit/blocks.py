@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +59,11 @@ class Card:
 class Code:
     text: str
     kind: Literal["code"] = "code"
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> Table:
+    """A table of names and what they are, without a header."""
+    return Table(("", ""), tuple(rows), numeric=False)
 
 
 Block = Paragraph | Bullets | Table | Figure | Card | Code

@@ -20,6 +20,7 @@ FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
     "ratio": percent,
     "ms": ms,
     "bytes": size,
+    "bytes/token": whole,
     "J": whole,
     "MHz": whole,
     "°C": whole,

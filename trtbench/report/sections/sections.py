@@ -20,10 +20,10 @@ from trtbench.report.kit.doubts import doubted
 from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
 from trtbench.report.kit.words import Words
+from trtbench.report.sections.appendix import environment, formulas, settings
 from trtbench.report.sections.batching import batching_tables
 from trtbench.report.sections.core import core_blocks
-from trtbench.report.sections.facts import all_deployments, environment, formulas, parameters, settings, target
-from trtbench.report.sections.request_data import request_data_tables
+from trtbench.report.sections.parameters import parameters, request_data_tables
 from trtbench.report.sections.resources import gpu_blocks, resource_tables
 from trtbench.report.sections.stage_tables import (
     client_tables,
@@ -35,6 +35,7 @@ from trtbench.report.sections.stage_tables import (
     reuse_by_request,
     throughput_tables,
 )
+from trtbench.report.sections.target import all_deployments, target
 
 _PLACES = 5  # named of those that one sentence is about
 
