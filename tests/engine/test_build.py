@@ -14,8 +14,10 @@ from tests.engine.child_builds import SPAWN, FakeHanging, FakeTogether
 from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, choose_provider, load_spec, provider_of
+from trtbench.engine.provider_names import PROVIDER_NAMES
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
 from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.system import packaged_data
 from trtbench.system.leftovers import owner
 
@@ -167,6 +169,12 @@ def test_the_gpu_providers_say_why_not_in_one_sentence(name: str) -> None:
 
 def test_auto_tries_the_gpu_first() -> None:
     assert list(build.PROVIDERS) == ["tensorrt_llm", "llmapi", "tensorrt", "openvino"]
+
+
+def test_the_names_of_providers_are_those_of_the_registries() -> None:
+    assert {"auto", *build.PROVIDERS} == set(PROVIDER_NAMES)
+    assert set(RENDERERS) == set(build.PROVIDERS)
+    assert {name: provider.name for name, provider in build.PROVIDERS.items()} == {name: name for name in build.PROVIDERS}
 
 
 def test_a_spec_by_file_by_shipped_name_or_by_model(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
 from trtbench.rundir.traits import Traits
 from trtbench.tasks.registry import TASKS
 
@@ -14,6 +15,7 @@ class FakeProvider:
     kv_block_tokens = 16
     tasks = tuple(TASKS)
     traits = Traits()
+    fixed_axes: Mapping[str, str] = {}
 
     def __init__(self) -> None:
         self.builds = 0
@@ -26,6 +28,9 @@ class FakeProvider:
 
     def shortage(self, spec: EngineSpec) -> str | None:
         return self.lacks.get(spec.dtype)
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        return EngineForecast()
 
     def versions(self) -> dict[str, str]:
         return self.fake_versions

@@ -12,7 +12,7 @@ from rich.table import Table
 from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.plan.sources.datasets import read_dataset
-from trtbench.run.resolve.capacity import doubts
+from trtbench.run.resolve.deployment_checks import doubts
 from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs
 from trtbench.run.resolve.preview import Preview, StagePreview, preview
 from trtbench.run.resolve.resolved import resolve
@@ -79,7 +79,8 @@ def dry_build(spec: EngineSpec) -> None:
     provider = provider_of(spec)
     check_spec(spec, provider)
     print(harmless(f"model {spec.model}, {spec.dtype} by provider {provider.name}"))
-    _memory(tuple(build_needs(spec, provider)), RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
+    needs = tuple(build_needs(spec.dtype, provider.forecast(spec)))
+    _memory(needs, RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120))
     _refused([spec], provider)
 
 

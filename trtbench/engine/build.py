@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.openvino.provider import OpenVinoProvider
+from trtbench.engine.provider_names import ProviderName
 from trtbench.engine.spec import BUILDING, BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt.provider import TensorRtProvider
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
@@ -21,7 +22,6 @@ from trtbench.engine.tensorrt_llm.provider import TensorRtLlmProvider
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.parts.strict_yaml import YamlError, read_yaml
 from trtbench.scenario.reading import parse_part
-from trtbench.scenario.scenario import ProviderName
 from trtbench.system import packaged_data
 from trtbench.system.leftovers import own_path, sweep_directory
 from trtbench.tasks.generate import GENERATE
@@ -29,7 +29,10 @@ from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 
 PROVIDERS: dict[str, EngineProvider] = {
-    provider.name: provider for provider in (TensorRtLlmProvider(), LlmApiProvider(), TensorRtProvider(), OpenVinoProvider())
+    "tensorrt_llm": TensorRtLlmProvider(),
+    "llmapi": LlmApiProvider(),
+    "tensorrt": TensorRtProvider(),
+    "openvino": OpenVinoProvider(),
 }
 """In the order in which `auto` tries them."""
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
 from trtbench.rundir import read_json
@@ -172,6 +173,11 @@ def _decoder_facts(config: Mapping[str, Any]) -> ModelFacts:
         vocabulary_tokens=config["vocab_size"],
         eos_token_id=eos[0] if isinstance(eos, list) else -1 if eos is None else eos,
     )
+
+
+def known_parameters(model: str) -> int | None:
+    """The number of parameters; None of a demo, and of a checkpoint without safetensors."""
+    return None if model in DEMOS else parameter_count(Path(model))
 
 
 def first_position(checkpoint: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trtbench.engine.provider_names import ProviderName
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
-from trtbench.scenario.scenario import ProviderName
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
@@ -155,12 +155,44 @@ class BuiltFacts:
     size_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class BuildMemory:
+    """What a build takes at most: `gpu_bytes` of each rank's GPU; `calibration_bytes` of all GPUs together, 0 without a calibration.
+
+    `weights_bytes`: the weights of all ranks, which is the size of the engine.
+    """
+
+    weights_bytes: int
+    host_bytes: int
+    gpu_bytes: int
+    calibration_bytes: int
+
+
+@dataclass(frozen=True)
+class EngineForecast:
+    """What is known of an engine before it is built. `rank_bytes`: the weights of its largest rank; None: not known.
+
+    `kv_dtype` None: the deployment decides it. `no_paged_context`: why the engine would neither reuse KV blocks nor chunk its prefill,
+    both without an error. `build`: None where nothing is built on a GPU, or its memory is not known.
+    """
+
+    tp: int = 1
+    pp: int = 1
+    ranks: int = 1
+    rank_bytes: int | None = None
+    kv_dtype: str | None = None
+    no_paged_context: str | None = None
+    build: BuildMemory | None = None
+
+
 class EngineProvider(Protocol):
     """Builds engines of one kind. Implementations are named in `engine/build.py`; what differs in serving them is in `traits`."""
 
     name: str
     kv_block_tokens: int
     traits: Traits
+    fixed_axes: Mapping[str, str]
+    """Axes of a grid or a scaling that change nothing for this provider, with the reason."""
 
     @property
     def tasks(self) -> tuple[TaskName, ...]:
@@ -174,6 +206,9 @@ class EngineProvider(Protocol):
 
     def shortage(self, spec: EngineSpec) -> str | None:
         """What a build of `spec` lacks here and now, programs or memory, with the remedy. Not asked of an engine that is in the cache."""
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        """The engine of `spec` before it is built."""
 
     def versions(self) -> dict[str, str]:
         """Versions that decide what is built; part of the engine's hash."""

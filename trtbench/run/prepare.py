@@ -22,7 +22,7 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import reloadable
 from trtbench.serving.repository.model_repository import RenderedRepository
-from trtbench.serving.repository.renderers import RENDERERS, check_reloads, render, takes_text
+from trtbench.serving.repository.renderers import RENDERERS, render
 from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.launch import cache_flags
 
@@ -62,7 +62,7 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     resolved = resolve(scenario)
     check_machine(resolved, runs, engines)
     scenario, provider = resolved.scenario, resolved.provider
-    texts = [name for name, deployment in scenario.deployments.items() if takes_text(deployment, provider.name)]
+    texts = [name for name, deployment in scenario.deployments.items() if RENDERERS[provider.name].takes_text(deployment)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
     built = build(resolved.specs, provider, engines, listener)
@@ -101,7 +101,6 @@ def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dic
     for directory, engine in engines.items():
         repository = render(engine, scenario.deployments[names[directory]], scenario.workload)
         if scenario.hot_reload:
-            check_reloads(repository, engine.provider)
             repository = reloadable(repository, scenario.hot_reload)
         repository.launch.check()
         found[directory] = repository

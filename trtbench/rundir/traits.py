@@ -24,10 +24,7 @@ class Traits:
     kv_takes_free_memory: bool = False  # without a bound, its KV cache takes a share of the GPU memory that is free at the start
     builds_per_scheduler_limits: bool = False  # in-flight limits belong to the engine, so other limits of the scheduler are other engines
     build_limits_hold: bool = False  # limits set in `build` hold for the server, whatever the scheduler asks
-    built_for_shapes: bool = False  # its engines take only the batch sizes and prompt lengths that they were built for
-    needs_paged_context: bool = False  # chunked prefill and prefix caching are silently off in engines without paged context
     workers_beside_server: bool = False  # processes other than the server's use the same GPU
-    estimates_build_memory: bool = False  # `engine/tensorrt_llm/build_plan.py` bounds the memory of its builds
 
     def as_json(self) -> dict[str, bool]:
         return asdict(self)
@@ -46,11 +43,9 @@ EARLIER = {
         kv_takes_free_memory=True,
         builds_per_scheduler_limits=True,
         build_limits_hold=True,
-        needs_paged_context=True,
-        estimates_build_memory=True,
     ),
     "llmapi": Traits(runs_pytorch=True, uses_gpus=True, kv_takes_free_memory=True, build_limits_hold=True, workers_beside_server=True),
-    "tensorrt": Traits(uses_gpus=True, built_for_shapes=True),
+    "tensorrt": Traits(uses_gpus=True),
 }
 """Traits of providers in runs written before traits were recorded. It needs no entry for a new provider: its runs record theirs."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
 
+from trtbench.engine.provider_names import ProviderName
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
@@ -37,8 +38,6 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 from trtbench.tasks.unused_keys import UnusedKey, check_task, unused_keys, without_keys
-
-ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
 
 
 def _known_task(name: str) -> TaskName:

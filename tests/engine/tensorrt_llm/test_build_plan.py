@@ -36,7 +36,7 @@ def test_the_estimate_bounds_published_builds_and_is_not_absurd(
 def test_the_formula() -> None:
     need = estimate(8 * GIB, "fp16", BuildOptions())
     assert engine_bytes(8 * GIB, "fp16") == 16 * GIB
-    assert need == BuildMemory(round(2.6 * 16 * GIB) + 8 * GIB, round(1.1 * 16 * GIB) + 2 * GIB, calibration_bytes=0)
+    assert need == BuildMemory(16 * GIB, round(2.6 * 16 * GIB) + 8 * GIB, round(1.1 * 16 * GIB) + 2 * GIB, calibration_bytes=0)
     assert estimate(8 * GIB, "fp16", BuildOptions(tp=2, pp=2)).gpu_bytes == round(1.1 * 4 * GIB) + 2 * GIB
     assert engine_bytes(8 * GIB, "int8") == 8 * GIB
     # Calibration holds the model whole and in 16 bit, on however many ranks it is served later.

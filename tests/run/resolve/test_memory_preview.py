@@ -11,9 +11,12 @@ from tests.support.engine_directory import write_engine
 from tests.support.fake_gpu import UUIDS
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineSpec, ModelFacts
+from trtbench.engine.tensorrt_llm import build_plan
+from trtbench.engine.tensorrt_llm import provider as trtllm_provider
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.run.resolve import memory_preview
 from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
+from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.system.cuda import CudaGpu
@@ -30,16 +33,27 @@ def node(monkeypatch: pytest.MonkeyPatch) -> list[CudaGpu]:
     """Two GPUs, the second with less free."""
     gpus = [CudaGpu("H100", 90, 80 * GIB, free * GIB, UUIDS[i].partition("-")[2]) for i, free in enumerate((70, 20))]
     monkeypatch.setattr(memory_preview, "visible_gpus", lambda: tuple(gpus))
-    monkeypatch.setattr(memory_preview, "parameter_count", lambda path: PARAMETERS)
+    parameters(monkeypatch, PARAMETERS)
     monkeypatch.setattr(memory_preview, "memory_bounds", lambda: (SimpleNamespace(available_bytes=40 * GIB),))
     return gpus
+
+
+def parameters(monkeypatch: pytest.MonkeyPatch, count: int | None) -> None:
+    for module in (build_plan, trtllm_provider):
+        monkeypatch.setattr(module, "known_parameters", lambda model: count)
 
 
 def needs(provider: str = "tensorrt_llm", deployment: dict[str, Any] | None = None, adopted: Any = None, **more: Any) -> list[MemoryNeed]:
     keys = {"name": "m", "model": "/m", "provider": provider, "engines": ["fp16"], "load": [{"concurrency": 1, "requests": 1}]}
     scenario = parse_scenario(keys | {"deployments": {"default": deployment or {}}} | more, "m")
     budget = KvBudget(scenario.deployments["default"].kv_cache.blocks, 32, "fp16", KIB_A_TOKEN * 1024, 10)
-    return [*serving_needs(scenario, adopted or PROVIDERS[provider], LLAMA, {"default": budget}, {0: UUIDS[0], 1: UUIDS[1]})]
+    spec = EngineSpec(model="/m", dtype=scenario.engines[0], build=scenario.build)
+    forecasts = {spec.dtype: (adopted or PROVIDERS[provider]).forecast(spec)}
+    return [*serving_needs(scenario, forecasts, LLAMA, {"default": budget}, {0: UUIDS[0], 1: UUIDS[1]})]
+
+
+def built(provider: str = "tensorrt_llm", dtype: Dtype = "fp16") -> list[MemoryNeed]:
+    return [*build_needs(dtype, PROVIDERS[provider].forecast(EngineSpec(model="/m", dtype=dtype)))]
 
 
 def test_a_share_of_what_is_free() -> None:
@@ -84,23 +98,22 @@ def test_types(tmp_path: Any) -> None:
     assert fp8.kv_tokens == int(0.4 * (70 * GIB - PARAMETERS)) // (KIB_A_TOKEN * 512)
     (adopted,) = needs(adopted=AdoptedEngine(write_engine(tmp_path / "e", tp=2, rank_bytes=4096)))
     assert (adopted.weights_bytes, adopted.free_bytes) == (4096, 20 * GIB)
-    assert needs("openvino") == []
 
 
 def test_what_is_not_known_is_not_guessed(monkeypatch: pytest.MonkeyPatch, node: list[CudaGpu]) -> None:
     node.clear()
     (one,) = needs()
     assert (one.kv_tokens, one.free_bytes, one.missing_bytes) == (None, None, None)
-    monkeypatch.setattr(memory_preview, "parameter_count", lambda path: None)  # no safetensors
+    parameters(monkeypatch, None)  # no safetensors
     (one,) = needs()
     assert (one.weights_bytes, one.needed_bytes, one.missing_bytes) == (None, None, None)
-    assert [*build_needs(EngineSpec(model="/m"), PROVIDERS["tensorrt_llm"])] == []
+    assert built() == []
 
 
 def test_a_build() -> None:
-    gpu, host = build_needs(EngineSpec(model="/m"), PROVIDERS["tensorrt_llm"])
+    gpu, host = built()
     assert (gpu.what, round((gpu.needed_bytes or 0) / GIB, 1), gpu.free_bytes, gpu.missing_bytes) == ("build fp16", 18.5, 70 * GIB, 0)
     assert (host.what, round((host.missing_bytes or 0) / GIB, 1)) == ("build fp16, host", 6.9)
-    *_, calibration = build_needs(EngineSpec(model="/m", dtype="fp8"), PROVIDERS["tensorrt_llm"])
+    *_, calibration = built(dtype="fp8")
     assert (calibration.what, calibration.needed_bytes) == ("calibrate fp8, all GPUs", round(2.4 * PARAMETERS))
-    assert [*build_needs(EngineSpec(model="/m"), PROVIDERS["openvino"])] == []
+    assert built("openvino") == []

@@ -98,7 +98,7 @@ def tensorrt_llm(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("build", "deployment", "says"),
     [
-        ({"kv_dtype": "int8"}, {}, "deployments.default.scheduler.chunked_prefill is true, but not to be had under build.kv_dtype int8"),
+        ({"kv_dtype": "int8"}, {}, "deployments.default.scheduler.chunked_prefill is true, but not available under build.kv_dtype int8"),
         (
             {"kv_dtype": "fp8"},
             {"kv_cache": {"prefix_caching": True}, "scheduler": {"chunked_prefill": False}},
@@ -193,7 +193,7 @@ def test_an_adopted_engine_says_itself_what_it_cannot(tmp_path: Path) -> None:
     facts = {"num_hidden_layers": 30, "num_key_value_heads": 3, "head_size": 64, "vocab_size": 49152}
     engine = write_engine(tmp_path / "e", kv_block_tokens=64, paged_context_fmha=False, model=facts)
     more = {"provider": "auto", "build": {"engine_dir": str(engine)}}
-    with pytest.raises(ScenarioError, match=r"chunked_prefill is true, but not to be had under the engine in .*/e, built without paged"):
+    with pytest.raises(ScenarioError, match=r"chunked_prefill is true, but not available under the engine in .*/e, built without paged"):
         resolve(scenario(**more))
     found = resolve(scenario(**more, deployments={"a": {"scheduler": {"chunked_prefill": False}}}))
     assert found.budgets["a"].block_tokens == 64

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 from trtbench.engine.child import run_module, scratch_beside
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
 from trtbench.rundir.traits import Traits
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
@@ -23,6 +24,7 @@ class OpenVinoProvider:
     name = "openvino"
     kv_block_tokens = 32  # fixed by OpenVINO's CPU plugin
     tasks = (GENERATE.name, EMBED.name)
+    fixed_axes: Mapping[str, str] = {}
     traits = Traits(gauges_valid_at_rest=True, kv_gauge_omits_cached=True, sizes_kv_for_all_sequences=True, takes_cpu_threads=True)
 
     def unavailable(self) -> str | None:
@@ -47,6 +49,9 @@ class OpenVinoProvider:
 
     def shortage(self, spec: EngineSpec) -> str | None:
         return None
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        return EngineForecast()
 
     def content(self, spec: EngineSpec) -> dict[str, Any]:
         return {}

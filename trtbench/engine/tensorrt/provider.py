@@ -6,6 +6,7 @@ import ctypes
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -15,9 +16,9 @@ from typing import Any
 from trtbench.engine.checkpoint import cache_directory, first_position, model_facts
 from trtbench.engine.checkpoint_files import sentence_modules
 from trtbench.engine.child import run_logged, scratch_beside
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineSpec, ModelFacts
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineForecast, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt.runtime import other_version
-from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer
+from trtbench.engine.tensorrt_llm.adopt import ON_GPU, copy_tokenizer
 from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.refusals import unlike
 from trtbench.engine.tensorrt_llm.versions import package_version, tensorrt_version
@@ -63,7 +64,8 @@ class TensorRtProvider:
     name = "tensorrt"
     kv_block_tokens = 32  # of no meaning: encoders keep no keys and values
     tasks = (EMBED.name,)
-    traits = Traits(uses_gpus=True, built_for_shapes=True)
+    traits = Traits(uses_gpus=True)
+    fixed_axes: Mapping[str, str] = {"inference_threads": ON_GPU}
 
     def unavailable(self) -> str | None:
         try:
@@ -95,6 +97,9 @@ class TensorRtProvider:
     def shortage(self, spec: EngineSpec) -> str | None:
         missing = [package for package in _needed(spec) if find_spec(package) is None]
         return f"not installed: {', '.join(missing)}; run `pip install {' '.join(missing)}`" if missing else None
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        return EngineForecast()
 
     def versions(self) -> dict[str, str]:
         """A plan is bound to all of it: TensorRT's exact version, and the model of the GPU."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint import file_sha256
 from trtbench.engine.checkpoint_files import parameter_count
-from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec, ModelFacts
+from trtbench.engine.spec import ENGINE_JSON, BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineForecast, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm.engine import TrtLlmEngine, differences, of_files, read_engine
 from trtbench.engine.tensorrt_llm.versions import installed
 from trtbench.rundir.traits import Traits
 from trtbench.tasks.generate import GENERATE
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "chat_template.jinja")
+
+
+ONE_INSTANCE = "it has one instance a server"
+ON_GPU = "it computes on GPUs, its CPU threads are not set"
 
 
 class AdoptedEngine:
@@ -30,13 +35,13 @@ class AdoptedEngine:
         kv_takes_free_memory=True,
         builds_per_scheduler_limits=True,
         build_limits_hold=True,
-        needs_paged_context=True,
     )
+    fixed_axes: Mapping[str, str] = {"instances": ONE_INSTANCE, "inference_threads": ON_GPU}
 
     def __init__(self, directory: Path) -> None:
         self.engine = read_engine(directory.resolve())
         self.kv_block_tokens = self.engine.kv_block_tokens
-        self.no_paged_context = None if self.engine.paged_context_fmha else f"the engine in {directory}, built without paged context FMHA"
+        self._directory = directory
 
     def unavailable(self) -> str | None:
         return None
@@ -48,6 +53,17 @@ class AdoptedEngine:
 
     def shortage(self, spec: EngineSpec) -> str | None:
         return None
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        engine = self.engine
+        return EngineForecast(
+            tp=engine.tp,
+            pp=engine.pp,
+            ranks=engine.world_size,
+            rank_bytes=max(engine.rank_bytes.values(), default=0) + engine.managed_bytes // engine.world_size,
+            kv_dtype=engine.kv_dtype,
+            no_paged_context=None if engine.paged_context_fmha else f"the engine in {self._directory}, built without paged context FMHA",
+        )
 
     def versions(self) -> dict[str, str]:
         return {"tensorrt_llm": self.engine.version}

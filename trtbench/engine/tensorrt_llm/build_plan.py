@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtbench.engine.spec import EngineSpec
+from trtbench.engine.checkpoint import known_parameters
+from trtbench.engine.spec import BuildMemory, EngineForecast, EngineSpec
 from trtbench.engine.tensorrt_llm.quantisation import QUANTISATIONS, algorithm, calibrates, llm_api_quantises
 from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, TensorRtLlm
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
@@ -26,15 +27,6 @@ _CALIBRATION_WEIGHT_BYTES = 2  # the model runs in 16 bit, whole: both calibrato
 _OVERHEAD = 1.2  # of activations and observers; assumed
 
 
-@dataclass(frozen=True)
-class BuildMemory:
-    """`gpu_bytes` of one GPU, the rank's; `calibration_bytes` of all GPUs together, 0 where nothing is calibrated."""
-
-    host_bytes: int
-    gpu_bytes: int
-    calibration_bytes: int
-
-
 def engine_bytes(parameters: int, dtype: Dtype) -> int:
     """The weights of all ranks together."""
     return parameters * _WEIGHT_BYTES[dtype]
@@ -45,9 +37,22 @@ def estimate(parameters: int, dtype: Dtype, options: BuildOptions) -> BuildMemor
     weights = engine_bytes(parameters, dtype)
     calibration = _OVERHEAD * _CALIBRATION_WEIGHT_BYTES * parameters if calibrates(dtype, options) else 0
     return BuildMemory(
+        weights_bytes=weights,
         host_bytes=round(_HOST_WEIGHTS * weights + _HOST_BASE_BYTES),
         gpu_bytes=round(_GPU_WEIGHTS * weights / options.ranks + _GPU_BASE_BYTES),
         calibration_bytes=round(calibration),
+    )
+
+
+def forecast(spec: EngineSpec) -> EngineForecast:
+    """The engine of `spec`, built or served by TensorRT-LLM."""
+    options, parameters = spec.build, known_parameters(spec.model)
+    return EngineForecast(
+        tp=options.tp,
+        pp=options.pp,
+        ranks=options.ranks,
+        rank_bytes=None if parameters is None else engine_bytes(parameters, spec.dtype) // options.ranks,
+        kv_dtype=None if options.kv_dtype == "auto" else options.kv_dtype,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trtbench.engine.checkpoint_files import parameter_count
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
-from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
+from trtbench.engine.tensorrt_llm.adopt import ON_GPU, ONE_INSTANCE, copy_tokenizer
+from trtbench.engine.tensorrt_llm.build_plan import forecast
 from trtbench.engine.tensorrt_llm.provider import architecture, nvidia_stack_missing
 from trtbench.engine.tensorrt_llm.quantisation import HfQuantisation, read_quantisation
 from trtbench.engine.tensorrt_llm.refusals import no_decoder, too_old
@@ -17,12 +19,18 @@ from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.tasks.generate import GENERATE
 
 _TAKES = {"kv_dtype", "tp", "pp", "max_batch_size", "max_seq_len", "max_num_tokens", "max_input_len", "kv_block_tokens", "dummy_weights"}
+_NO_BATCHER = "Triton's batcher is off, requests are batched in flight alone"
 
 
 class LlmApiProvider:
     name = "llmapi"
     kv_block_tokens = 32
     tasks = (GENERATE.name,)
+    fixed_axes: Mapping[str, str] = {
+        "instances": ONE_INSTANCE,
+        "inference_threads": ON_GPU,
+        **dict.fromkeys(("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us"), _NO_BATCHER),
+    }
     traits = Traits(runs_pytorch=True, uses_gpus=True, kv_takes_free_memory=True, build_limits_hold=True, workers_beside_server=True)
 
     def unavailable(self) -> str | None:
@@ -40,6 +48,9 @@ class LlmApiProvider:
 
     def shortage(self, spec: EngineSpec) -> str | None:
         return None
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        return forecast(spec)
 
     def versions(self) -> dict[str, str]:
         return {"tensorrt_llm": (installed() or TensorRtLlm("-")).text}

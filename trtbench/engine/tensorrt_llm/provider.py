@@ -11,16 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trtbench.engine.checkpoint import DEMOS
-from trtbench.engine.checkpoint_files import parameter_count
-from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec
+from trtbench.engine.checkpoint import DEMOS, known_parameters
+from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine, finished
-from trtbench.engine.tensorrt_llm.build_plan import route
+from trtbench.engine.tensorrt_llm.build_plan import estimate, forecast, route
 from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.engine import read_engine
 from trtbench.engine.tensorrt_llm.execution import BUILD_LOG, RUNTIME_ERROR_FILE, STEPS_FILE, Execution, parse_build_log
 from trtbench.engine.tensorrt_llm.quantisation import calibrates, checkpoint_script
-from trtbench.engine.tensorrt_llm.refusals import Machine, refusals, shortages
+from trtbench.engine.tensorrt_llm.refusals import Machine, no_paged_context, refusals, shortages
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed, tensorrt_version
 from trtbench.rundir import read_json
 from trtbench.system.cuda import no_gpu, visible_gpus
@@ -35,7 +34,8 @@ class TensorRtLlmProvider:
     name = "tensorrt_llm"
     kv_block_tokens = 32
     tasks = (GENERATE.name,)
-    traits = replace(AdoptedEngine.traits, estimates_build_memory=True)
+    traits = AdoptedEngine.traits
+    fixed_axes = AdoptedEngine.fixed_axes
 
     def unavailable(self) -> str | None:
         missing = nvidia_stack_missing()
@@ -45,8 +45,12 @@ class TensorRtLlmProvider:
         return "\n  ".join(dict.fromkeys(refusals(spec, architecture(spec.model), visible_gpus()))) or None
 
     def shortage(self, spec: EngineSpec) -> str | None:
-        parameters = None if spec.model in DEMOS else parameter_count(Path(spec.model))
-        return "\n  ".join(shortages(spec, architecture(spec.model), parameters, machine(spec))) or None
+        return "\n  ".join(shortages(spec, architecture(spec.model), known_parameters(spec.model), machine(spec))) or None
+
+    def forecast(self, spec: EngineSpec) -> EngineForecast:
+        parameters = known_parameters(spec.model)
+        memory = None if parameters is None else estimate(parameters, spec.dtype, spec.build)
+        return replace(forecast(spec), no_paged_context=no_paged_context(spec.dtype, spec.build), build=memory)
 
     def versions(self) -> dict[str, str]:
         """An engine is bound to all of it: TensorRT timed its kernels on that model of GPU."""

@@ -1,7 +1,7 @@
-"""What builds and servers on GPUs take of memory, against what is free: known before anything is spent.
+"""The memory that builds and servers on GPUs need, compared with what is free: known before anything is spent.
 
-Builds are estimated from above (engine/tensorrt_llm/build_plan.py), servers from below: weights and KV cache, without
-activations and what the runtime takes besides, which only the loaded server's log tells.
+The estimate of a build is an upper bound (engine/tensorrt_llm/build_plan.py), that of a server a lower bound: weights and KV cache.
+Activations and the memory of the runtime are missing from it, since only the log of the loaded server states them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 
-from trtbench.engine.checkpoint import DEMOS
-from trtbench.engine.checkpoint_files import parameter_count
-from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
-from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
-from trtbench.engine.tensorrt_llm.build_plan import engine_bytes, estimate
+from trtbench.engine.spec import EngineForecast, ModelFacts
 from trtbench.run.resolve.devices import Devices
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment
@@ -47,44 +42,40 @@ class MemoryNeed:
         return None if self.needed_bytes is None or self.free_bytes is None else max(0, self.needed_bytes - self.free_bytes)
 
 
-def build_needs(spec: EngineSpec, provider: EngineProvider) -> Iterator[MemoryNeed]:
-    """None of a provider that computes nothing on a GPU to build, or builds nothing."""
-    parameters = _parameters(spec.model) if provider.traits.estimates_build_memory else None
-    if parameters is None:
+def build_needs(dtype: Dtype, forecast: EngineForecast) -> Iterator[MemoryNeed]:
+    """None of an engine that is not built on a GPU."""
+    need = forecast.build
+    if need is None:
         return
-    need, free = estimate(parameters, spec.dtype, spec.build), [gpu.free_bytes for gpu in visible_gpus()]
-    weights = engine_bytes(parameters, spec.dtype)
+    free = [gpu.free_bytes for gpu in visible_gpus()]
     host_free = min(bound.available_bytes for bound in memory_bounds())
-    yield MemoryNeed(f"build {spec.dtype}", weights // spec.build.ranks, None, None, need.gpu_bytes, max(free, default=None))
-    yield MemoryNeed(f"build {spec.dtype}, host", weights, None, None, need.host_bytes, host_free)
+    yield MemoryNeed(f"build {dtype}", need.weights_bytes // forecast.ranks, None, None, need.gpu_bytes, max(free, default=None))
+    yield MemoryNeed(f"build {dtype}, host", need.weights_bytes, None, None, need.host_bytes, host_free)
     if need.calibration_bytes:
-        yield MemoryNeed(f"calibrate {spec.dtype}, all GPUs", None, None, None, need.calibration_bytes, sum(free) if free else None)
+        yield MemoryNeed(f"calibrate {dtype}, all GPUs", None, None, None, need.calibration_bytes, sum(free) if free else None)
 
 
 def serving_needs(
-    scenario: Scenario, provider: EngineProvider, facts: ModelFacts, budgets: Mapping[str, KvBudget], devices: Devices
+    scenario: Scenario, forecasts: Mapping[Dtype, EngineForecast], facts: ModelFacts, budgets: Mapping[str, KvBudget], devices: Devices
 ) -> Iterator[MemoryNeed]:
-    """Of each deployment on each engine; none of the CPU engine, whose KV cache is its whole bound."""
-    if not provider.traits.uses_gpus:
-        return
+    """Of each deployment on each engine, served on GPUs."""
     for name, budget in budgets.items():
         for dtype in scenario.engines:
-            yield _served(f"serve {name}-{dtype}", scenario, scenario.deployments[name], dtype, provider, facts, budget, devices)
+            yield _served(f"serve {name}-{dtype}", scenario, scenario.deployments[name], forecasts[dtype], facts, budget, devices)
 
 
 def _served(
     what: str,
     scenario: Scenario,
     deployment: Deployment,
-    dtype: Dtype,
-    provider: EngineProvider,
+    forecast: EngineForecast,
     facts: ModelFacts,
     budget: KvBudget,
     devices: Devices,
 ) -> MemoryNeed:
-    tp, pp, weights = _engine(scenario, dtype, provider)
+    tp, pp, weights = forecast.tp, forecast.pp, forecast.rank_bytes
     rank = replace(facts, layers=ceil(facts.layers / pp), kv_heads=ceil(facts.kv_heads / tp))
-    kv_dtype = _kv_dtype(scenario, deployment, dtype, provider)
+    kv_dtype = forecast.kv_dtype or ("fp16" if deployment.kv_cache.dtype == "auto" else deployment.kv_cache.dtype)
     per_token, free = rank.kv_bytes_per_token(kv_dtype), _free(deployment, tp * pp, devices)
     asked = _asked_tokens(deployment, budget, facts.kv_bytes_per_token(kv_dtype))
     copies = (1 if deployment.replicas.gpus else deployment.replicas.count) * (2 if scenario.hot_reload else 1)
@@ -93,27 +84,6 @@ def _served(
     if asked is None and weights is not None and free is not None:
         asked = int(_share(deployment) * max(0, free - weights) // per_token)
     return MemoryNeed(f"{what} x {copies}" if copies > 1 else what, weights, per_token, asked, needed, free)
-
-
-def _engine(scenario: Scenario, dtype: Dtype, provider: EngineProvider) -> tuple[int, int, int | None]:
-    """(tp, pp, weights of its largest rank)."""
-    if isinstance(provider, AdoptedEngine):
-        engine = provider.engine
-        return engine.tp, engine.pp, max(engine.rank_bytes.values(), default=0) + engine.managed_bytes // engine.world_size
-    build, parameters = scenario.build, _parameters(scenario.model)
-    return build.tp, build.pp, None if parameters is None else engine_bytes(parameters, dtype) // build.ranks
-
-
-def _parameters(model: str) -> int | None:
-    return None if model in DEMOS else parameter_count(Path(model))
-
-
-def _kv_dtype(scenario: Scenario, deployment: Deployment, dtype: Dtype, provider: EngineProvider) -> str:
-    if isinstance(provider, AdoptedEngine):
-        return provider.engine.kv_dtype
-    built = scenario.build.kv_dtype if scenario.build.kv_dtype != "auto" else None
-    asked = deployment.kv_cache.dtype if deployment.kv_cache.dtype != "auto" else None
-    return built or asked or "fp16"
 
 
 def _asked_tokens(deployment: Deployment, budget: KvBudget, bytes_per_token: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Everything about a scenario that can be known before a build or a server is paid for."""
+"""Whether a client on this machine can send the load of a scenario: known before anything is built or served."""
 
 from __future__ import annotations
 
@@ -9,29 +9,17 @@ import tempfile
 from pathlib import Path
 
 from trtbench.client.registry import TRITON_CLIENT
-from trtbench.engine.spec import EngineProvider, ModelFacts
-from trtbench.engine.tensorrt.provider import PlanLimits
-from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
-from trtbench.engine.tensorrt_llm.refusals import no_paged_context
+from trtbench.engine.spec import ModelFacts
 from trtbench.load.share import workers_for_streams
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
-from trtbench.run.resolve.capacity import check_capacity, check_exclusive, check_gpus_there, check_reload_memory
-from trtbench.run.resolve.devices import Devices, check_devices
-from trtbench.run.resolve.engines import spec_of
-from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
 from trtbench.scenario.load.headers import metadata_of
 from trtbench.scenario.load.ramp import Ramp
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.model_repository import KvBudget, check_inputs
-from trtbench.serving.repository.renderers import check_reloaded_family, kv_budget
-from trtbench.serving.repository.tensorrt import check_profile
-from trtbench.serving.repository.tensorrt_llm.repository import check_build
-from trtbench.system.memory import memory_bounds
 from trtbench.tasks.registry import TASKS
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
@@ -57,73 +45,6 @@ def check_scenario(scenario: Scenario, facts: ModelFacts) -> None:
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts)
-
-
-def check_deployments(
-    scenario: Scenario, provider: EngineProvider, facts: ModelFacts, devices: Devices, no_gpu: str
-) -> dict[str, KvBudget]:
-    """The KV budget of each deployment, none of an encoder; ScenarioError when the provider cannot serve one on this machine."""
-    if not TASKS[facts.task].has_kv_cache:
-        check_inputs(facts, scenario.workload)
-        if provider.traits.built_for_shapes:
-            _check_encoders(scenario, provider, facts, devices, no_gpu)
-        return {}
-    if provider.traits.needs_paged_context:
-        _check_paged_context(scenario, provider)
-    ranks = provider.engine.world_size if isinstance(provider, AdoptedEngine) else scenario.build.ranks
-    if scenario.hot_reload and ranks > 1:
-        raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
-    block_tokens = scenario.build.kv_block_tokens or provider.kv_block_tokens
-    machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
-    budgets = {}
-    for name, deployment in scenario.deployments.items():
-        try:
-            budgets[name] = kv_budget(provider.name, facts, block_tokens, deployment, scenario.workload)
-            check_capacity(deployment, budgets[name], provider.traits, machine_bytes, devices, no_gpu)
-            _check_engines(scenario, provider, ranks, deployment, facts)
-            if provider.traits.uses_gpus:
-                check_devices(deployment, ranks, devices)
-        except ScenarioError as error:
-            raise ScenarioError(f"deployments.{name}: {error}") from error
-    return budgets
-
-
-def _check_encoders(scenario: Scenario, provider: EngineProvider, facts: ModelFacts, devices: Devices, no_gpu: str) -> None:
-    """Each deployment against the plan that will be built, and the GPUs that it asks for."""
-    if scenario.hot_reload:
-        raise ScenarioError("hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder")
-    limits = PlanLimits.foreseen(scenario.build, facts)
-    for name, deployment in scenario.deployments.items():
-        try:
-            check_profile(limits.max_batch_size, limits.max_input_len, deployment, scenario.workload)
-            check_gpus_there(deployment, devices, no_gpu)
-            check_devices(deployment, 1, devices)
-            if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
-                check_exclusive(deployment, provider.traits, ranks=1)
-        except ScenarioError as error:
-            raise ScenarioError(f"deployments.{name}: {error}") from error
-
-
-def _check_engines(scenario: Scenario, provider: EngineProvider, ranks: int, deployment: Deployment, facts: ModelFacts) -> None:
-    """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
-    for dtype in scenario.dtypes if provider.traits.builds_per_scheduler_limits else ():
-        check_build(spec_of(scenario, provider, deployment, dtype).build, dtype, facts.max_positions, deployment, scenario.workload)
-    if scenario.hot_reload:
-        check_reloaded_family(deployment)
-        check_reload_memory(deployment, provider.traits)
-    if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
-        check_exclusive(deployment, provider.traits, ranks)
-
-
-def _check_paged_context(scenario: Scenario, provider: EngineProvider) -> None:
-    """TensorRT-LLM would turn both off without a word, and the run would measure something else."""
-    for dtype in scenario.dtypes:
-        why = provider.no_paged_context if isinstance(provider, AdoptedEngine) else no_paged_context(dtype, scenario.build)
-        for name, deployment in scenario.deployments.items() if why else ():
-            if deployment.scheduler.chunked_prefill:
-                raise ScenarioError(f"deployments.{name}.scheduler.chunked_prefill is true, but not to be had under {why}: set it to false")
-            if deployment.kv_cache.prefix_caching:
-                raise ScenarioError(f"deployments.{name}.kv_cache.prefix_caching is true, but not to be had under {why}: set it to false")
 
 
 def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:

@@ -14,7 +14,6 @@ from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.renderers import RENDERERS
 
 _BUILT_IN = {"max_sequences": "max_batch_size", "max_tokens_per_step": "max_num_tokens"}
 """Axes of a grid, and the build options that set the same limit."""
@@ -38,7 +37,7 @@ def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
 def _left_out(scenario: Scenario, rounds: Grid | Scaling, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
     """((axis, value), reason); the value None is the whole axis."""
     for axis in rounds.axes:
-        if why := RENDERERS[provider.name].fixed_axes.get(axis):
+        if why := provider.fixed_axes.get(axis):
             yield (axis, None), f"provider {provider.name} cannot vary it: {why}"
     if scenario.grid and provider.traits.build_limits_hold:
         _check_build(scenario, scenario.grid.axes)

@@ -8,13 +8,15 @@ from functools import cached_property
 
 from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.checkpoint import model_facts
-from trtbench.engine.spec import EngineProvider, EngineSpec, ModelFacts
+from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
+from trtbench.run.resolve.deployment_checks import DeploymentChecks
 from trtbench.run.resolve.devices import Devices, named_devices
 from trtbench.run.resolve.engines import specs_of
 from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
-from trtbench.run.resolve.preflight import check_deployments, check_scenario
+from trtbench.run.resolve.preflight import check_scenario
 from trtbench.run.resolve.preview import Preview, preview
 from trtbench.run.resolve.provider_fit import fitted
+from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
@@ -30,6 +32,7 @@ class ResolvedScenario:
     scenario: Scenario
     provider: EngineProvider
     facts: ModelFacts
+    forecasts: Mapping[Dtype, EngineForecast]
     specs: Mapping[str, EngineSpec]
     budgets: Mapping[str, KvBudget]
     devices: Devices
@@ -51,9 +54,11 @@ class ResolvedScenario:
 
     @cached_property
     def memory(self) -> tuple[MemoryNeed, ...]:
-        """Of builds, each once (the limits of an engine do not count in the estimate), then of servers."""
-        builds = dict.fromkeys(need for spec in self.distinct_specs for need in build_needs(spec, self.provider))
-        return (*builds, *serving_needs(self.scenario, self.provider, self.facts, self.budgets, self.devices))
+        """Of builds, then of servers on GPUs. The KV cache of a CPU engine is all of its memory that grows: it is in the preview."""
+        builds = [need for dtype, forecast in self.forecasts.items() for need in build_needs(dtype, forecast)]
+        if not self.provider.traits.uses_gpus:
+            return tuple(builds)
+        return (*builds, *serving_needs(self.scenario, self.forecasts, self.facts, self.budgets, self.devices))
 
 
 def resolve(scenario: Scenario) -> ResolvedScenario:
@@ -65,6 +70,8 @@ def resolve(scenario: Scenario) -> ResolvedScenario:
     facts = model_facts(scenario.model)
     scenario = fitted(scenario, provider)
     check_scenario(scenario, facts)
+    forecasts = {spec.dtype: provider.forecast(spec) for spec in specs}
+    specs_by_directory = specs_of(scenario, provider)
     devices, no_gpu = named_devices(scenario)
-    budgets = check_deployments(scenario, provider, facts, devices, no_gpu)
-    return ResolvedScenario(scenario, provider, facts, specs_of(scenario, provider), budgets, devices)
+    budgets = DeploymentChecks(scenario, provider, facts, forecasts, specs_by_directory, devices, no_gpu).budgets()
+    return ResolvedScenario(scenario, provider, facts, forecasts, specs_by_directory, budgets, devices)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtbench.engine.spec import Engine
+from trtbench.engine.spec import Engine, EngineSpec, ModelFacts
+from trtbench.engine.tensorrt.provider import PlanLimits
 from trtbench.engine.tensorrt.runtime import other_version
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository, rendered_config
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.server.installation import find_tritonserver
 from trtbench.system import packaged_data
 
@@ -19,7 +21,7 @@ _LIBRARY = "libtriton_tensorrt.so"
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """ScenarioError when the two do not go together."""
-    check_profile(engine.options["max_batch_size"], engine.options["max_input_len"], deployment, workload)
+    _check_profile(engine.options["max_batch_size"], engine.options["max_input_len"], deployment, workload)
     if reason := other_version(engine.provider_versions["tensorrt"]):
         raise ScenarioError(reason)
     template = packaged_data.MODEL_REPO / "encoder-tensorrt"
@@ -29,8 +31,13 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, links=links, longest_prompt_tokens=longest)
 
 
-def check_profile(max_batch_size: int, max_input_len: int, deployment: Deployment, workload: Workload) -> None:
-    """The bounds of the plan's optimisation profile, as it is or will be built; ScenarioError where the deployment goes over them."""
+def check_spec(spec: EngineSpec, facts: ModelFacts, deployment: Deployment, workload: Workload) -> None:
+    """ScenarioError where the deployment goes over the bounds of the optimisation profile that will be built."""
+    limits = PlanLimits.foreseen(spec.build, facts)
+    _check_profile(limits.max_batch_size, limits.max_input_len, deployment, workload)
+
+
+def _check_profile(max_batch_size: int, max_input_len: int, deployment: Deployment, workload: Workload) -> None:
     for problem in _problems(max_batch_size, max_input_len, deployment, workload):
         raise ScenarioError(problem)
 
@@ -60,3 +67,10 @@ def _problems(max_batch_size: int, max_input_len: int, deployment: Deployment, w
         )
     if deployment.inference_threads is not None:
         yield f"inference_threads = {deployment.inference_threads} is a setting of the CPU engine alone: drop it"
+
+
+def _no_reload(deployment: Deployment) -> str:
+    return "hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder"
+
+
+RENDERER = Renderer(None, render, check_spec, check_installed, no_reload=_no_reload)

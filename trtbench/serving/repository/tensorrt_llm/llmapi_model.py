@@ -18,6 +18,7 @@ from trtbench.scenario.deployment.tensorrt_llm import LlmApi
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository, check_positions
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.repository.tensorrt_llm.config import find_templates, interface, model_code, release
 from trtbench.serving.repository.tensorrt_llm.repository import common_problems
 from trtbench.serving.server.launch import llmapi_launch
@@ -205,3 +206,17 @@ def _keywords() -> dict[str, dict[str, list[str]]]:
         (packaged_data.MODEL_REPO / "llmapi" / "keywords.yaml").read_text(encoding="utf-8")
     )
     return known
+
+
+def _no_reload(deployment: Deployment) -> str:
+    return "hot_reload: the llmapi model cannot be loaded a second time next to itself; use provider tensorrt_llm or openvino"
+
+
+RENDERER = Renderer(
+    kv_budget=kv_budget,
+    repository=render,
+    check_installed=check_installed,
+    reads="llmapi",
+    takes_text=lambda deployment: True,
+    no_reload=_no_reload,
+)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.engine.spec import Engine, EngineSpec, ModelFacts
+from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import Deployment, Scheduler
 from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedModel, RenderedRepository, check_positions
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.repository.tensorrt_llm.config import (
     BACKEND_MODEL,
     FAMILY,
@@ -56,12 +57,10 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     )
 
 
-def check_build(build: BuildOptions, dtype: Dtype, positions: int, deployment: Deployment, workload: Workload) -> None:
-    """What `render` would refuse of the engine that `build` makes, before hours go into it; of one to be adopted, what it is.
-
-    `positions`: the model's.
-    """
-    limits = EngineLimits.read(build.engine_dir) if build.engine_dir else EngineLimits.foreseen(build, dtype, positions)
+def check_spec(spec: EngineSpec, facts: ModelFacts, deployment: Deployment, workload: Workload) -> None:
+    """ScenarioError for what `render` would refuse of the engine of `spec`, before hours go into its build."""
+    build, dtype = spec.build, spec.dtype
+    limits = EngineLimits.read(build.engine_dir) if build.engine_dir else EngineLimits.foreseen(build, dtype, facts.max_positions)
     if dtype == "fp8" and build.kv_dtype == "auto" and not build.engine_dir:  # 16 bit, of the checkpoint's own kind
         deployment = deployment.model_copy(update={"kv_cache": deployment.kv_cache.model_copy(update={"dtype": "auto"})})
     for problem in () if build.engine_dir else _changed_by_the_builder(build, limits):
@@ -182,3 +181,26 @@ def _served(deployment: Deployment, limits: EngineLimits) -> Deployment:
         update={"max_sequences": limits.max_batch_size, "max_tokens_per_step": limits.max_num_tokens}
     )
     return deployment.model_copy(update={"scheduler": scheduler})
+
+
+def _takes_text(deployment: Deployment) -> bool:
+    return deployment.tensorrt_llm is not None and deployment.tensorrt_llm.family != "ids"
+
+
+def _no_reload(deployment: Deployment) -> str | None:
+    """A reload of the model that clients use would leave the engine as it is when that lies in another model."""
+    if not _takes_text(deployment):
+        return None
+    family = (deployment.tensorrt_llm or TensorRtLlm()).family
+    return f"tensorrt_llm.family is {family}, and hot_reload loads one model alone, not those around the engine: set ids"
+
+
+RENDERER = Renderer(
+    kv_budget=kv_budget,
+    repository=render,
+    check_spec=check_spec,
+    check_installed=check_installed,
+    reads="tensorrt_llm",
+    takes_text=_takes_text,
+    no_reload=_no_reload,
+)

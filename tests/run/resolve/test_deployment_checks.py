@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trtbench.engine.build import PROVIDERS
-from trtbench.run.resolve.capacity import check_capacity, doubts
+from trtbench.run.resolve.deployment_checks import check_capacity, doubts
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.repository.model_repository import KvBudget

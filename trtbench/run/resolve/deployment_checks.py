@@ -1,0 +1,156 @@
+"""Whether the provider can serve each deployment on this machine: its engines, KV cache, memory and GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
+from trtbench.run.resolve.devices import Devices, check_devices
+from trtbench.rundir.traits import Traits
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.model_repository import KvBudget, check_inputs, default_inference_threads
+from trtbench.serving.repository.renderers import RENDERERS, kv_budget
+from trtbench.system.memory import memory_bounds
+from trtbench.tasks.registry import TASKS
+
+
+@dataclass(frozen=True)
+class DeploymentChecks:
+    """What the checks read. `specs`: by deployment directory; `no_gpu`: what NVML states where the machine shows no GPU."""
+
+    scenario: Scenario
+    provider: EngineProvider
+    facts: ModelFacts
+    forecasts: Mapping[Dtype, EngineForecast]
+    specs: Mapping[str, EngineSpec]
+    devices: Devices
+    no_gpu: str
+
+    def budgets(self) -> dict[str, KvBudget]:
+        """The KV budget of each deployment, none of an encoder; ScenarioError when the provider cannot serve one on this machine."""
+        self._check_paged_context()
+        if self.scenario.hot_reload and self._ranks > 1:
+            raise ScenarioError(f"hot_reload: the engine has {self._ranks} ranks, and those of MPI end with their model; take one GPU")
+        found = {}
+        has_kv_cache = TASKS[self.facts.task].has_kv_cache
+        if not has_kv_cache:
+            check_inputs(self.facts, self.scenario.workload)
+        for name, deployment in self.scenario.deployments.items():
+            try:
+                if has_kv_cache:
+                    found[name] = self._budget(deployment)
+                self._check_engines(name, deployment)
+            except ScenarioError as error:
+                raise ScenarioError(f"deployments.{name}: {error}") from error
+        return found
+
+    @property
+    def _ranks(self) -> int:
+        return max(forecast.ranks for forecast in self.forecasts.values())
+
+    def _check_paged_context(self) -> None:
+        """TensorRT-LLM would turn both off without an error, and the run would measure something else."""
+        for why in filter(None, (forecast.no_paged_context for forecast in self.forecasts.values())):
+            for name, deployment in self.scenario.deployments.items():
+                for key, on in (
+                    ("scheduler.chunked_prefill", deployment.scheduler.chunked_prefill),
+                    ("kv_cache.prefix_caching", deployment.kv_cache.prefix_caching),
+                ):
+                    if on:
+                        raise ScenarioError(f"deployments.{name}.{key} is true, but not available under {why}: set it to false")
+
+    def _budget(self, deployment: Deployment) -> KvBudget:
+        block_tokens = self.scenario.build.kv_block_tokens or self.provider.kv_block_tokens
+        budget = kv_budget(self.provider.name, self.facts, block_tokens, deployment, self.scenario.workload)
+        machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
+        check_capacity(deployment, budget, self.provider.traits, machine_bytes, self.devices, self.no_gpu)
+        return budget
+
+    def _check_engines(self, name: str, deployment: Deployment) -> None:
+        """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
+        scenario, traits, renderer = self.scenario, self.provider.traits, RENDERERS[self.provider.name]
+        for dtype in scenario.dtypes:
+            renderer.check_spec(self.specs[f"{name}-{dtype}"], self.facts, deployment, scenario.workload)
+        if scenario.hot_reload:
+            if why := renderer.no_reload(deployment):
+                raise ScenarioError(why)
+            _check_reload_memory(deployment, traits)
+        if traits.uses_gpus:
+            _check_gpus_there(deployment, self.devices, self.no_gpu)
+            if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
+                _check_exclusive(deployment, traits, self._ranks)
+            check_devices(deployment, self._ranks, self.devices)
+
+
+def check_capacity(
+    deployment: Deployment, budget: KvBudget, traits: Traits, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
+) -> None:
+    """ScenarioError, to be told whose, when it cannot be served here. `gpus`: all names of each; `no_gpu`: what NVML says where none is."""
+    if deployment.replicas.gpus and not traits.uses_gpus:
+        raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
+    _check_gpus_there(deployment, gpus, no_gpu)
+    shared = deployment.replicas.count > 1 and not deployment.replicas.gpus
+    if traits.kv_takes_free_memory and shared and not deployment.bounds_kv:
+        raise ScenarioError(
+            f"replicas.servers = {deployment.replicas.count} on the same GPUs, and each takes its share of what the one before left free: "
+            "their KV caches would differ; give kv_cache.blocks, or each server its own of replicas.gpus"
+        )
+    if traits.uses_gpus or budget.bytes is None:
+        return  # the cache is in GPU memory, and the engine's own share of it
+    needed_bytes = deployment.engines * budget.bytes
+    if needed_bytes > memory_bytes:
+        raise ScenarioError(
+            f"{deployment.replicas.count} servers x {deployment.instances} instances x {budget.bytes >> 20} MiB of KV cache are "
+            f"{needed_bytes >> 20} MiB, the machine has {memory_bytes >> 20}: lower kv_cache, or run fewer"
+        )
+
+
+def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gpu: str) -> None:
+    """ScenarioError when servers are to run on GPUs that this machine has not. `no_gpu`: what NVML says where there are none."""
+    missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
+    if missing:
+        there = f"this machine has {', '.join(map(str, gpus))}" if gpus else f"this machine shows none ({no_gpu})"
+        raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
+
+
+def _check_reload_memory(deployment: Deployment, traits: Traits) -> None:
+    """ScenarioError where the model that is loaded beside the one that serves would find no memory."""
+    if traits.kv_takes_free_memory and not deployment.bounds_kv:
+        raise ScenarioError(
+            "hot_reload loads a second engine beside the first, whose KV cache has taken its share of all that is free on the GPU: "
+            "give kv_cache.blocks, so that both fit"
+        )
+
+
+def _check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None:
+    """ScenarioError under compute mode exclusive_process where one GPU is used by several processes of a deployment."""
+    launch = deployment.tensorrt_llm.launch if deployment.tensorrt_llm else "auto"
+    why = None
+    if traits.workers_beside_server:
+        why = "the LLM API's workers are processes beside the server's"
+    elif launch == "orchestrator":
+        why = "the orchestrator spawns workers beside the server"
+    elif ranks > 1:
+        why = f"each of the engine's {ranks} ranks is a server, which opens every GPU that it sees"
+    elif deployment.replicas.count > 1 and not deployment.replicas.gpus:
+        why = f"replicas.servers = {deployment.replicas.count} share the GPUs"
+    if why:
+        raise ScenarioError(f"gpu.compute_mode exclusive_process lets one process in, and {why}: leave compute_mode out")
+
+
+def doubts(deployment: Deployment, traits: Traits, cores: int) -> Iterator[str]:
+    """What a reader of the result should know beforehand, in a sentence each."""
+    if not traits.takes_cpu_threads:
+        return
+    threads = deployment.inference_threads or default_inference_threads()
+    if threads > cores:
+        yield f"inference_threads = {threads} on {cores} cores: threads take turns on a core, so this cannot show scaling"
+    elif threads * deployment.engines > cores:
+        yield (
+            f"{deployment.engines} engines x {threads} threads on {cores} cores: they share cores, "
+            "so they can gain only what one leaves unused"
+        )

@@ -1,0 +1,29 @@
+"""Renderer: how the engines of one provider become a model repository, and what the provider cannot serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trtbench.engine.spec import Engine, EngineSpec, ModelFacts
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """`kv_budget` and `check_spec` answer before there is an engine, `repository` with one; all refuse what the provider cannot serve.
+
+    Without a `kv_budget` it serves encoders alone. `check_installed` refuses what this machine cannot serve. `reads`: the part of a
+    deployment that it alone reads. `takes_text`: whether the model takes text in place of token ids. `no_reload`: why the model of a
+    deployment cannot be reloaded while it is served; None when it can.
+    """
+
+    kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None
+    repository: Callable[[Engine, Deployment, Workload], RenderedRepository]
+    check_spec: Callable[[EngineSpec, ModelFacts, Deployment, Workload], None] = lambda spec, facts, deployment, workload: None
+    check_installed: Callable[[Deployment], None] = lambda deployment: None
+    reads: str | None = None
+    takes_text: Callable[[Deployment], bool] = lambda deployment: False
+    no_reload: Callable[[Deployment], str | None] = lambda deployment: None
