@@ -8,6 +8,7 @@ from rich.console import Console as RichConsole
 
 from trtbench.cli.console import Console, _line, load_line, load_share
 from trtbench.load.progress import Counts, LoadProgress
+from trtbench.rundir.events import content
 from trtbench.rundir.records import Event
 
 S = 1_000_000_000
@@ -58,6 +59,7 @@ def test_on_a_terminal_the_load_has_a_bar(capsys: pytest.CaptureFixture[str]) ->
     assert line.startswith("d c4 25%, 10/40")
 
 
+STAGE = {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 6}
 EVENTS = [
     Event(0, "run_started", data={"path": "runs/20260101T000000Z-mini", "scenario": "mini", "command": []}),
     Event(0, "build_step", data={"dtype": "int8", "step": "export"}),
@@ -77,13 +79,13 @@ EVENTS = [
     Event(0, "plan_drawn", data={"sha256": "0123", "notes": ["chats.json: 3 of the 9 rows drawn were dropped"]}),
     Event(0, "server_starting", "default-int8"),
     Event(0, "server_ready", "default-int8", {"seconds": 4.04, "grpc": "127.0.0.1:1", "http": "", "metrics": ""}),
-    Event(0, "stage_started", "default-int8", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 6}),
+    Event(0, "stage_started", "default-int8", STAGE),
     Event(0, "reload_finished", "default-int8", {"number": 1, "reload": "broken", "ok": False, "error": "at\nonce", "seconds": 0.84}),
-    Event(0, "stage_finished", "default-int8", {"name": "c1", "start_ns": 0, "end_ns": 3 * S, "planned": 6}),
-    Event(0, "run_resumed", data={"path": "runs/20260101T000000Z-mini"}),
+    Event(0, "stage_finished", "default-int8", STAGE | {"start_ns": 0, "end_ns": 3 * S, "ended": "done"}),
+    Event(0, "run_resumed", data={"path": "runs/20260101T000000Z-mini", "gap_s": 3.5}),
     Event(0, "attempt_set_aside", "default-int8", {"to": "set-aside/default-int8-1"}),
-    Event(0, "race_decided", data={"dtype": "fp16", "round": 2, "stopped": ["s1", "s2"], "racing": ["s4", "s8"]}),
-    Event(0, "race_decided", data={"dtype": "fp16", "round": 3, "stopped": [], "racing": ["s4", "s8"]}),
+    Event(0, "race_decided", data={"dtype": "fp16", "drops": {}, "round": 2, "stopped": ["s1", "s2"], "racing": ["s4", "s8"]}),
+    Event(0, "race_decided", data={"dtype": "fp16", "drops": {}, "round": 3, "stopped": [], "racing": ["s4", "s8"]}),
     Event(0, "some_other_event", "default-int8", {"x": 1}),
     Event(0, "deployment_finished", "default-int8", {"ended": "done"}),
 ]
@@ -161,7 +163,7 @@ def test_long_work_is_told_every_ten_seconds_without_a_terminal(
 )
 def test_a_reload_that_loaded_and_yet_failed_says_so(ok: bool, error: str, has: str) -> None:
     data = {"number": 1, "reload": "blue_green", "ok": ok, "error": error, "seconds": 3.0}
-    assert _line(Event(0, "reload_finished", "d", data)) == f"d: reload 1, {has}"
+    assert _line("d", content(Event(0, "reload_finished", "d", data))) == f"d: reload 1, {has}"
 
 
 @pytest.mark.parametrize(
@@ -174,4 +176,4 @@ def test_a_reload_that_loaded_and_yet_failed_says_so(ok: bool, error: str, has: 
 )
 def test_how_warm_the_gpus_are_is_said_where_it_is_known(temperature_c: int | None, reached: bool, has: str) -> None:
     data = {"stage": "c1", "temperature_c": temperature_c, "asked_c": 50, "waited_s": 7.0, "reached": reached}
-    assert _line(Event(0, "gpu_cooled", "d", data)) == has
+    assert _line("d", content(Event(0, "gpu_cooled", "d", data))) == has

@@ -16,11 +16,13 @@ UNSEEN_PID = 2**22 - 1  # the highest that Linux gives
 HELD = """
 import asyncio
 from trtbench.gpu.control import held
+from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.gpu import GpuControl
 events = []
 def hold(stopped=lambda: False, **asked):
-    def tell(kind, data):
-        events.append([kind, data])
+    def tell(data):
+        event = event_of(0, data)
+        events.append([event.kind, event.data])
     with held(GpuControl(devices=[0], **asked), tell) as gpus:
         asyncio.run(gpus.before_stage(tell, "c4", stopped))
     return events

@@ -76,16 +76,17 @@ def test_put_back_when_the_command_ends_with_its_exit_code(fake_gpus: FakeGpus) 
 def test_put_back_when_the_block_raises(fake_gpus: FakeGpus) -> None:
     code = """
 from trtbench.gpu.control import held
+from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.gpu import GpuControl
 events = []
 try:
-    with held(GpuControl(sm_clock_mhz="base", power_limit_w=400, devices=[0]), lambda kind, data: events.append([kind, data])):
+    with held(GpuControl(sm_clock_mhz="base", power_limit_w=400, devices=[0]), lambda data: events.append(event_of(0, data).kind)):
         raise ZeroDivisionError
 except ZeroDivisionError:
     pass
 events
 """
-    assert [kind for kind, _ in fake_gpus.ask(code)] == ["gpu_locked", "gpu_restored"]
+    assert fake_gpus.ask(code) == ["gpu_locked", "gpu_restored"]
     assert fake_gpus.settings() == BEFORE
 
 

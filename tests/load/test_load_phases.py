@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.events import plain
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.load.load_phases import BeforeStage, LoadHooks, run_load
 from trtbench.load.progress import LoadProgress
@@ -23,7 +24,8 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import DeploymentDirectory, Samples
-from trtbench.rundir.records import Outcome, RequestRecord, StageWindow
+from trtbench.rundir.event_kinds import ClientFacts, StageFinished
+from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.system.clock import now_ns
 from trtbench.telemetry.borders import Border
@@ -40,11 +42,11 @@ class Run:
     records: list[RequestRecord]
     events: list[tuple[str, dict[str, Any]]]
     snapshots: list[tuple[int, int]] = field(default_factory=list)  # when, and what had completed since the one before
-    clients: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[ClientFacts | None] = field(default_factory=list)
     samples: Samples | None = None
 
-    def windows(self) -> list[StageWindow]:
-        return [StageWindow(**data) for kind, data in self.events if kind == "stage_finished"]
+    def windows(self) -> list[StageFinished]:
+        return [StageFinished(**data) for kind, data in self.events if kind == "stage_finished"]
 
     def of(self, stage: str, warmup: bool = False) -> list[RequestRecord]:
         return sorted((r for r in self.records if r.stage == stage and r.warmup == warmup), key=lambda record: record.index)
@@ -81,7 +83,7 @@ def run(
         progress = LoadProgress()
         pool = WorkerPool(config, progress)
         other = asyncio.create_task(meanwhile(pool, progress)) if meanwhile else None
-        hooks = LoadHooks(lambda kind, data: result.events.append((kind, data)), snapshot, before_stage)
+        hooks = LoadHooks(lambda data: result.events.append(plain(data)), snapshot, before_stage)
         try:
             result.ended = await run_load(plan, scenario.stop, pool, hooks, workers)
         finally:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.events import plain
 from tests.support.word_prompts import FakeWordPrompts, words
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt
@@ -208,9 +209,9 @@ def test_a_datasets_conversations_are_sessions(tmp_path: Path) -> None:
 def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n{"prompt": ""}\n')
     plan = drawn({"dataset": str(tmp_path / "d.jsonl")}, source=FakeWordPrompts())
-    (told,) = plan.facts()["notes"]
+    (told,) = plain(plan.facts())[1]["notes"]
     assert "1 of 2 rows were left out: 1: prompt is empty" in told
-    assert plan.facts()["inputs"] == [
+    assert plain(plan.facts())[1]["inputs"] == [
         {
             "path": str(tmp_path / "d.jsonl"),
             "rows": 2,
@@ -218,7 +219,7 @@ def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
             "reasons": [{"reason": "prompt is empty", "rows": 1, "first": [f"{tmp_path / 'd.jsonl'}:2"]}],
         }
     ]
-    assert (drawn({}).notes, drawn({}).facts()["inputs"]) == ((), [])
+    assert (drawn({}).notes, drawn({}).facts().inputs) == ((), [])
 
 
 def test_lengths_beside_a_dataset_are_told_to_be_unused(tmp_path: Path) -> None:

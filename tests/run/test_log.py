@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trtbench.run.log import start_run
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -34,8 +35,8 @@ def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path) -> None
 def test_events_are_written_and_told_what_is_shown_is_told_only(tmp_path: Path) -> None:
     heard: list[Event] = []
     log = start_run(tmp_path, SCENARIO, [], heard.append)
-    log.show("server_starting", "default-fp16")
-    log.event("server_ready", "default-fp16", seconds=1.5)
+    log.show(ServerStarting(), "default-fp16")
+    log.write(ServerReady(seconds=1.5), "default-fp16")
     lines = (log.run.path / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["run_started", "server_ready"]
     assert [event.kind for event in heard] == ["run_started", "server_starting", "server_ready"]

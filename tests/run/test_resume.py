@@ -17,6 +17,7 @@ from trtbench.run import resume
 from trtbench.run.log import resume_run
 from trtbench.run.resume import open_unfinished
 from trtbench.rundir import RunDirectory, RunDirectoryError
+from trtbench.rundir.event_kinds import DeploymentStarted, RunFinished
 from trtbench.rundir.records import Environment, Event
 from trtbench.rundir.sessions import current, finished, is_complete, is_interrupted, length_s, sessions
 from trtbench.scenario.deployment.build_options import Dtype
@@ -48,7 +49,7 @@ def test_what_is_done_stays_and_what_was_begun_is_set_aside(tmp_path: Path) -> N
     assert after.deployments == before.deployments[:1]
     assert not after.complete
     log.run.deployment("default-int8")
-    log.event("deployment_started", "default-int8")
+    log.write(DeploymentStarted(dtype="int8"), "default-int8")
     unfinished.set_aside(log)
     assert (path / "set-aside" / "default-int8-2").is_dir()
     (reason,) = [reason for reason in after.verdict.reasons if reason.code == "resumed"]
@@ -169,7 +170,7 @@ def test_the_gap_is_told_by_the_wall_clock(tmp_path: Path) -> None:
     resumed = run.events()[-1]
     was_wall_ns = environment().anchor_wall_ns + last.time_ns - environment().anchor_monotonic_ns
     assert resumed.data["gap_s"] == max(0.0, (resumed.data["anchor_wall_ns"] - was_wall_ns) / S)
-    log.event("run_finished")
+    log.write(RunFinished())
     resume_run(run, [], lambda event: None)
     assert run.events()[-1].data["gap_s"] >= 0
 

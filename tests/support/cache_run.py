@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.support.encoder_run import engine
 from tests.support.synthetic_run import CLIENT_FACTS, MS, S, environment
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
-from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample, StageWindow
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
@@ -56,7 +57,7 @@ def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0
         writer.write(*(record.to_json() for record in records))
         writer.close()
         directory.seal()
-        window = StageWindow(STAGE, "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
+        window = StageFinished(STAGE, "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
         run.append_event(Event(start_ns, "deployment_started", directory.name))
         run.append_event(Event(start_ns, "server_ready", directory.name, {"seconds": 1.0}))
         run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))

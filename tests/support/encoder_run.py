@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.support.synthetic_run import CLIENT_FACTS, MS, S, environment
-from trtbench.engine.spec import BuildStep, Engine, ModelFacts
+from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
-from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample, StageWindow
+from trtbench.rundir.event_kinds import BuildStep, StageFinished
+from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -105,7 +106,7 @@ class _Deployment:
         self.count(users, rounds, took_ns)
         self.sample(end_ns)
         self.requests.write(*(record.to_json() for record in records))
-        window = StageWindow(stage.label, stage.mode, stage.level, start_ns, end_ns, len(records), "done")
+        window = StageFinished(stage.label, stage.mode, stage.level, start_ns, end_ns, len(records), "done")
         self.event(end_ns, "stage_finished", **asdict(window))
         return end_ns
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from trtbench.engine.spec import BuildStep, Engine, ModelFacts
+from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, Samples, sample_row
-from trtbench.rundir.records import EngineCounts, Environment, Event, Outcome, RequestRecord, Sample, ServerTimes, StageWindow
+from trtbench.rundir.event_kinds import BuildStep, StageFinished
+from trtbench.rundir.records import EngineCounts, Environment, Event, Outcome, RequestRecord, Sample, ServerTimes
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -71,7 +72,7 @@ class SyntheticRun:
     run: RunDirectory
     scenario: Scenario
     requests: dict[str, list[RequestRecord]] = field(default_factory=dict)
-    windows: dict[tuple[str, str], StageWindow] = field(default_factory=dict)
+    windows: dict[tuple[str, str], StageFinished] = field(default_factory=dict)
 
     def measured(self, deployment: str, stage: str) -> list[RequestRecord]:
         return [r for r in self.requests[deployment] if r.stage == stage and not r.warmup]
@@ -246,7 +247,7 @@ class _Writer:
         self.batches[1] = self.batches.get(1, 0) + WARMUP
         self.sample_stage(stage.label, records, start_ns, end_ns)
         if not killed:
-            window = StageWindow(stage.label, stage.mode, stage.level, start_ns, end_ns, count, "done")
+            window = StageFinished(stage.label, stage.mode, stage.level, start_ns, end_ns, count, "done")
             self.synthetic.windows[self.name, stage.label] = window
             self.event(end_ns, "stage_finished", **asdict(window))
         return end_ns

@@ -14,15 +14,16 @@ from tests.support.synthetic_run import CLIENT_FACTS, engine, environment
 from trtbench.analysis.deployments import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.rundir import LineWriter, RunDirectory, sample_row
-from trtbench.rundir.records import Event, LoadMode, RequestRecord, Sample, StageWindow
+from trtbench.rundir.event_kinds import LoadMode, StageFinished
+from trtbench.rundir.records import Event, RequestRecord, Sample
 from trtbench.scenario.scenario import Scenario
 
 Series = dict[tuple[str, str], list[tuple[int, float]]]
 """{(name, label): [(time_ns, value)]}"""
 
 
-def window(name: str, start_ns: int, end_ns: int, planned: int, users: float = 1, mode: LoadMode = "concurrency") -> StageWindow:
-    return StageWindow(name, mode, users, start_ns, end_ns, planned, "done")
+def window(name: str, start_ns: int, end_ns: int, planned: int, users: float = 1, mode: LoadMode = "concurrency") -> StageFinished:
+    return StageFinished(name, mode, users, start_ns, end_ns, planned, "done")
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Served:
     """One deployment. `facts` add to its deployment.json; `events` need not name it, nor the stages, which `windows` give."""
 
     requests: Sequence[RequestRecord]
-    windows: Sequence[StageWindow] = ()
+    windows: Sequence[StageFinished] = ()
     series: Series = field(default_factory=dict)
     events: Sequence[Event] = ()
     facts: dict[str, Any] = field(default_factory=dict)

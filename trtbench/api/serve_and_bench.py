@@ -21,6 +21,8 @@ from trtbench.errors import UserError, in_one_line
 from trtbench.load.progress import LoadProgress
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute
+from trtbench.rundir.event_kinds import RunStarted
+from trtbench.rundir.events import event_of, first
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import find_scenario, load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -93,14 +95,14 @@ class _Listener:
         self.run: Path | None = None
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "run_started":
-            self.run = Path(event.data["path"])
+        if started := first([event], RunStarted):
+            self.run = Path(started.path)
         for listener in self._listeners:
             listener(event)
 
 
 def _measured(asked: Scenario, runs: Path, engines: Path, listener: _Listener, progress: LoadProgress) -> execute.RunOutcome:
-    for journal in execute.restore_left_gpus(lambda kind, data: listener(Event(now_ns(), kind, data=data))):
+    for journal in execute.restore_left_gpus(lambda data: listener(event_of(now_ns(), data))):
         warnings.warn(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", stacklevel=3)
     try:
         return execute.serve_and_bench(asked, runs, ["trtbench.serve_and_bench", asked.name], listener, progress, engines)

@@ -178,7 +178,7 @@ def doctor_command() -> int:
 
 
 def put_back_left_gpus() -> None:
-    for journal in restore_left_gpus(lambda kind, data: print(gpu_line(kind, data), file=sys.stderr)):
+    for journal in restore_left_gpus(lambda data: print(gpu_line(data), file=sys.stderr)):
         print(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", file=sys.stderr)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
@@ -14,6 +14,28 @@ from rich.table import Table
 from rich.text import Text
 
 from trtbench.load.progress import LoadProgress
+from trtbench.rundir.event_kinds import (
+    AttemptSetAside,
+    BuildStepStarted,
+    DeploymentFinished,
+    DeploymentSkipped,
+    EngineBuilt,
+    EventData,
+    Interrupted,
+    LoadStopped,
+    PlanDrawn,
+    RunResumed,
+    RunStarted,
+    ServerFault,
+    ServerLost,
+    ServerReady,
+    ServerStarting,
+    StageFinished,
+    StageStarted,
+)
+from trtbench.rundir.events import content
+from trtbench.rundir.experiment_events import RaceDecided, ReloadFinished
+from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuLocked, GpuNotRestored, GpuRestored, GpuSetting
 from trtbench.rundir.records import Event
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.foreign_text import harmless, shown
@@ -57,16 +79,17 @@ class Console:
             self._printer.join()
 
     def __call__(self, event: Event) -> None:
-        line = _line(event)
-        if line and (not self._quiet or event.kind in _FAULTS):
+        data = content(event)
+        line = _line(event.deployment, data)
+        if line and (not self._quiet or isinstance(data, _FAULTS)):
             self._out.print(Text(harmless(line)), soft_wrap=True)
-        if event.kind == "build_step":
-            self._begin(f"{event.data['dtype']}: {event.data['step']}")
-        elif event.kind == "server_starting":
+        if isinstance(data, BuildStepStarted):
+            self._begin(f"{data.dtype}: {data.step}")
+        elif isinstance(data, ServerStarting):
             self._begin(f"{event.deployment}: starting Triton")
-        elif event.kind in ("server_ready", "stage_started"):
+        elif isinstance(data, (ServerReady, StageStarted)):
             self._begin(event.deployment, loading=True)
-        elif event.kind in _ENDINGS:
+        elif isinstance(data, _ENDINGS):
             self._begin("")
 
     def _begin(self, activity: str, loading: bool = False) -> None:
@@ -125,64 +148,71 @@ def load_line(progress: LoadProgress, instant_ns: int) -> str:
     )
 
 
-_ENDINGS = ("engine_built", "stage_finished", "load_stopped", "deployment_finished")
-_FAULTS = ("server_lost", "server_fault", "interrupted", "load_stopped", "deployment_skipped", "gpu_not_restored", "gpu_busy")
+_ENDINGS = (EngineBuilt, StageFinished, LoadStopped, DeploymentFinished)
+_FAULTS = (ServerLost, ServerFault, Interrupted, LoadStopped, DeploymentSkipped, GpuNotRestored, GpuBusy)
 
 
-def _line(event: Event) -> str:
+def _line(deployment: str, data: EventData | None) -> str:
     """The permanent line of an event; "" for those that have none."""
-    data = event.data
-    if event.kind in ("run_started", "run_resumed"):
-        return f"Run directory {data['path']}"
-    if event.kind == "race_decided" and data["stopped"]:
-        return f"{data['dtype']}, round {data['round']}: no more of {', '.join(data['stopped'])}; {len(data['racing'])} cells continue"
-    if event.kind == "attempt_set_aside":
-        return f"{event.deployment}: is run again; earlier results are kept in {data['to']}"
-    if event.kind == "engine_built":
-        how = "from the cache" if data["cached"] else f"built in {sum(step['seconds'] for step in data['steps']):.0f} s"
-        return f"Engine {data['dtype']}: {data['size_bytes'] / 2**20:.0f} MiB, {how}, hash {data['sha256'][:12]}"
-    if event.kind == "plan_drawn":
-        return "\n".join(data["notes"])
-    if event.kind == "server_ready":
-        return f"{event.deployment}: Triton ready after {data['seconds']:.1f} s, gRPC {data['grpc']}"
-    if event.kind == "stage_finished":
-        seconds = (data["end_ns"] - data["start_ns"]) / NS_PER_S
-        return f"{event.deployment} {data['name']}: {data['planned']} requests in {seconds:.1f} s"
-    if event.kind == "reload_finished":
-        said = f" ({shown(data['error'], 100)})" if data["error"] else ""
-        how = "did not load" if not data["ok"] else "loaded, but did not end as requested" if said else "loaded"
-        return f"{event.deployment}: reload {data['number']}, {data['reload']}: {how}{said} after {data['seconds']:.1f} s"
-    if event.kind == "server_lost":
-        return f"{event.deployment}: the server is lost. {data['cause']}"
-    if event.kind == "server_fault":
-        return f"{event.deployment}: a fault on the server, which continues to run. {data['cause']}"
-    if event.kind == "interrupted":
-        waits = "waiting for requests in flight; a second interrupt stops immediately"
-        return f"Interrupted: {'stopping now' if data['level'] > 1 else waits}"
-    if event.kind == "load_stopped":
-        return f"{event.deployment}: load ended early ({data['why']}) in stage {data['stage']}"
-    if event.kind.startswith("gpu_"):
-        return gpu_line(event.kind, data)
-    if event.kind == "deployment_skipped":
-        return f"{event.deployment}: not run ({data['reason']})"
+    match data:
+        case RunStarted() | RunResumed():
+            return f"Run directory {data.path}"
+        case RaceDecided() if data.stopped:
+            return f"{data.dtype}, round {data.round}: no more of {', '.join(data.stopped)}; {len(data.racing)} cells continue"
+        case AttemptSetAside():
+            return f"{deployment}: is run again; earlier results are kept in {data.to}"
+        case EngineBuilt():
+            how = "from the cache" if data.cached else f"built in {sum(step.seconds for step in data.steps):.0f} s"
+            return f"Engine {data.dtype}: {data.size_bytes / 2**20:.0f} MiB, {how}, hash {data.sha256[:12]}"
+        case PlanDrawn():
+            return "\n".join(data.notes)
+        case ServerReady(seconds=float() | int() as seconds):
+            return f"{deployment}: Triton ready after {seconds:.1f} s, gRPC {data.grpc}"
+        case StageFinished():
+            return f"{deployment} {data.name}: {data.planned} requests in {(data.end_ns - data.start_ns) / NS_PER_S:.1f} s"
+        case ReloadFinished():
+            return f"{deployment}: {_reload(data)}"
+        case ServerLost():
+            return f"{deployment}: the server is lost. {data.cause}"
+        case ServerFault():
+            return f"{deployment}: a fault on the server, which continues to run. {data.cause}"
+        case Interrupted():
+            waits = "waiting for requests in flight; a second interrupt stops immediately"
+            return f"Interrupted: {'stopping now' if data.level > 1 else waits}"
+        case LoadStopped():
+            return f"{deployment}: load ended early ({data.why}) in stage {data.stage}"
+        case DeploymentSkipped():
+            return f"{deployment}: not run ({data.reason})"
+    return gpu_line(data)
+
+
+def _reload(data: ReloadFinished) -> str:
+    said = f" ({shown(data.error, 100)})" if data.error else ""
+    how = "did not load" if not data.ok else "loaded, but did not end as requested" if said else "loaded"
+    return f"reload {data.number}, {data.reload}: {how}{said} after {data.seconds:.1f} s"
+
+
+def gpu_line(data: EventData | None) -> str:
+    """The line of an event of GPUs; "" for any other."""
+    match data:
+        case GpuLocked():
+            return f"GPU {data.gpu}: set {_settings(data.settings)}"
+        case GpuRestored():
+            left = f", left by process {data.left_by}" if data.left_by else ""
+            return f"GPU {data.gpu}: restored {_settings(data.settings)}{left}"
+        case GpuNotRestored():
+            return f"GPU {data.gpu} could not be restored: {data.cause}. `trtbench gpu restore` tries again"
+        case GpuBallast():
+            return f"GPU {data.gpu}: {data.held_bytes / 2**30:.2f} GiB held, {data.free_bytes / 2**30:.2f} GiB left"
+        case GpuCooled(temperature_c=None):
+            return f"{data.stage}: no GPU reports its temperature, so there was no wait"
+        case GpuCooled():
+            warm = "" if data.reached else ", still warm"
+            return f"{data.stage}: GPUs at {data.temperature_c} \u00b0C after {data.waited_s:.0f} s{warm}"
+        case GpuBusy():
+            return f"{data.gpu} is also used by other processes: {', '.join(f'{one.pid} ({one.name})' for one in data.processes)}"
     return ""
 
 
-def gpu_line(kind: str, data: dict[str, Any]) -> str:
-    if kind in ("gpu_locked", "gpu_restored"):
-        settings = ", ".join(f"{name} {'default' if value is None else value}" for name, value in data["settings"].items())
-        left = f", left by process {data['left_by']}" if data.get("left_by") else ""
-        return f"GPU {data['gpu']}: {'set' if kind == 'gpu_locked' else 'restored'} {settings}{left}"
-    if kind == "gpu_not_restored":
-        return f"GPU {data['gpu']} could not be restored: {data['cause']}. `trtbench gpu restore` tries again"
-    if kind == "gpu_ballast":
-        return f"GPU {data['gpu']}: {data['held_bytes'] / 2**30:.2f} GiB held, {data['free_bytes'] / 2**30:.2f} GiB left"
-    if kind == "gpu_cooled":
-        if data["temperature_c"] is None:
-            return f"{data['stage']}: no GPU reports its temperature, so there was no wait"
-        warm = "" if data["reached"] else ", still warm"
-        return f"{data['stage']}: GPUs at {data['temperature_c']} \u00b0C after {data['waited_s']:.0f} s{warm}"
-    if kind == "gpu_busy":
-        names = ", ".join(f"{one['pid']} ({one['name']})" for one in data["processes"])
-        return f"{data['gpu']} is also used by other processes: {names}"
-    return ""
+def _settings(settings: Mapping[str, GpuSetting]) -> str:
+    return ", ".join(f"{name} {'default' if value is None else value}" for name, value in settings.items())

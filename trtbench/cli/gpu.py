@@ -20,6 +20,8 @@ from trtbench.gpu.control import check_gpus, held, restore_left
 from trtbench.gpu.journal import state_directory
 from trtbench.gpu.lock import Tell
 from trtbench.gpu.status import status
+from trtbench.rundir.event_kinds import EventData
+from trtbench.rundir.gpu_events import GpuNotRestored
 from trtbench.scenario.deployment.gpu import GpuControl
 from trtbench.scenario.reading import parse_part
 from trtbench.system.interrupts import Terminated, signals_end_in_their_codes
@@ -181,8 +183,9 @@ def restore_command() -> int:
 def _teller(failed: list[str]) -> Tell:
     """Prints each event; those of a GPU that could not be restored are added to `failed`."""
 
-    def tell(kind: str, data: dict[str, Any]) -> None:
-        failed.extend([kind] if kind == "gpu_not_restored" else [])
-        print(gpu_line(kind, data), file=sys.stderr, flush=True)
+    def tell(data: EventData) -> None:
+        if isinstance(data, GpuNotRestored):
+            failed.append(data.cause)
+        print(gpu_line(data), file=sys.stderr, flush=True)
 
     return tell

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trtbench.engine.provider_names import ProviderName
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
+from trtbench.rundir.event_kinds import BuildStep
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
 from trtbench.system.clock import NS_PER_S, now_ns
@@ -67,12 +68,6 @@ class ModelFacts:
         if kv_dtype not in _DTYPE_BYTES:
             raise EngineError(f"a KV cache in {kv_dtype}: only {', '.join(_DTYPE_BYTES)} can be counted; take an engine with one of them")
         return 2 * self.layers * self.kv_heads * self.head_dim * _DTYPE_BYTES[kv_dtype]
-
-
-@dataclass(frozen=True)
-class BuildStep:
-    label: str
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from trtbench.gpu.journal import Journal, claim, state_directory
 from trtbench.gpu.lock import Tell, locked, restore_left_behind
 from trtbench.gpu.requested import GIB, RequestedDevice, check, resolve
 from trtbench.gpu.status import busy, check_idle, cool
+from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuProcess
 from trtbench.scenario.deployment.gpu import GpuControl
 
 _PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: it imports this trtbench, and no module of the user's
@@ -102,10 +103,10 @@ class HeldGpus:
         """
         if self._asked.cool_down:
             cooled = await cool(self._asked.cool_down, self._all_requested, stopped)
-            tell("gpu_cooled", {"stage": stage, "asked_c": self._asked.cool_down.temperature_c} | asdict(cooled))
+            tell(GpuCooled(stage=stage, asked_c=self._asked.cool_down.temperature_c, **asdict(cooled)))
         for label, there in busy(self._all_requested).items():
             if all(one.name for one in there):
-                tell("gpu_busy", {"stage": stage, "gpu": label, "processes": [one.to_json() for one in there]})
+                tell(GpuBusy(stage=stage, gpu=label, processes=[GpuProcess(**asdict(one)) for one in there]))
 
 
 def check_gpus(asked: GpuControl) -> None:
@@ -128,7 +129,7 @@ def held(asked: GpuControl, tell: Tell) -> Iterator[HeldGpus]:
         stack.enter_context(locked(all_requested, state_directory(), tell))
         for requested in all_requested if asked.holds_memory else ():
             taken = stack.enter_context(ballast(asked, requested))
-            tell("gpu_ballast", {"gpu": requested.gpu.index, "device": requested.device.uuid} | asdict(taken))
+            tell(GpuBallast(gpu=requested.gpu.index, device=requested.device.uuid, **asdict(taken)))
         yield HeldGpus(asked, all_requested)
 
 

@@ -9,18 +9,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from trtbench.gpu.inventory import Gpu, GpuError
 from trtbench.gpu.journal import ClaimedError, Held, Journal, JournalError, Owner, claim, drop, journals, read, save
 from trtbench.gpu.requested import RequestedDevice
 from trtbench.gpu.settings import read as read_setting
 from trtbench.gpu.settings import restore, write
+from trtbench.rundir.event_kinds import EventData
+from trtbench.rundir.gpu_events import GpuLocked, GpuNotRestored, GpuRestored
 from trtbench.system.interrupts import signals_wait
 
-Tell = Callable[[str, dict[str, Any]], None]
-"""Records an event by its kind and data: gpu_locked (gpu, settings, previous), gpu_restored (gpu, settings, left_by: the pid of a killed
-run), gpu_not_restored (gpu, cause)."""
+Tell = Callable[[EventData], None]
+"""Records an event."""
 
 
 @contextmanager
@@ -58,7 +58,8 @@ def _held(requested: RequestedDevice, directory: Path, tell: Tell) -> Iterator[N
             except GpuError:
                 begun.remove(one)  # a call that fails changes nothing
                 raise
-        tell("gpu_locked", {"gpu": gpu.index, "settings": dict(requested.settings), "previous": {one.kind: one.previous for one in held}})
+        settings = {str(kind): value for kind, value in requested.settings.items()}
+        tell(GpuLocked(gpu=gpu.index, settings=settings, previous={str(one.kind): one.previous for one in held}))
         yield
     finally:
         with signals_wait():
@@ -108,10 +109,10 @@ def _put_back(gpu: Gpu, journal: Journal, directory: Path, tell: Tell) -> bool:
     else:
         with suppress(JournalError):  # otherwise the previous journal stays, which lists more settings than necessary
             save(replace(journal, held=tuple(left)), directory)
-    if back := {one.kind: one.previous for one in journal.held if one not in left}:
-        tell("gpu_restored", {"gpu": gpu.index, "settings": back, "left_by": None if journal.owner.is_this_process else journal.owner.pid})
+    if back := {str(one.kind): one.previous for one in journal.held if one not in left}:
+        tell(GpuRestored(gpu=gpu.index, settings=back, left_by=None if journal.owner.is_this_process else journal.owner.pid))
     if left:
-        tell("gpu_not_restored", {"gpu": gpu.index, "cause": "; ".join(causes)})
+        tell(GpuNotRestored(gpu=gpu.index, cause="; ".join(causes)))
     return not left
 
 

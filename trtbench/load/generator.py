@@ -25,7 +25,7 @@ _MOST_PREPARED = 256  # streams opened ahead of an open loop, whose number in fl
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """Instants as in StageWindow; planned = the records written, completed and cancelled as planned among them."""
+    """Instants as in StageFinished; planned = the records written, completed and cancelled as planned among them."""
 
     start_ns: int
     end_ns: int

@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from trtbench.load.generator import PhaseResult
 from trtbench.load.share import workers_for_cores, workers_for_streams
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan, StagePlan
-from trtbench.rundir.records import StageWindow
+from trtbench.rundir.event_kinds import EventData, LoadStopped, StageFinished, StageStarted
 from trtbench.scenario.scenario import Stability, Stop
 from trtbench.system.clock import now_ns, seconds_ns
 from trtbench.telemetry.borders import Border
@@ -67,11 +67,11 @@ _LOOK_S = 0.25
 class LoadHooks:
     """What the load tells its surroundings, all of it on the event loop's thread.
 
-    `event(kind, data)`: stage_started (name, mode, asked, planned, workers), stage_finished (a StageWindow), load_stopped (why, in which
-    stage, stages_not_run). `snapshot(completed)` reads the server's counters at a border; so many requests completed since the last.
+    `event` records StageStarted, StageFinished and LoadStopped. `snapshot(completed)` reads the server's counters at a border;
+    `completed` requests completed since the last one.
     """
 
-    event: Callable[[str, dict[str, Any]], None]
+    event: Callable[[EventData], None]
     snapshot: Callable[[int], Awaitable[Border]]
     before_stage: BeforeStage | None = None
 
@@ -121,8 +121,8 @@ async def _run_stage(
     if pool.reason:
         return pool.reason, False
     stage = part.stage
-    asked = {"name": stage.label, "mode": stage.mode, "asked": stage.level}
-    hooks.event("stage_started", asked | {"planned": part.measured.planned, "workers": pool.workers})
+    planned = part.measured.planned
+    hooks.event(StageStarted(name=stage.label, mode=stage.mode, asked=stage.level, planned=planned, workers=pool.workers))
     opened = await hooks.snapshot(warmed_up)
     result = await _until_steady(pool, limits.stability) if limits.stability else await pool.run()
     closed = await hooks.snapshot(result.completed)
@@ -130,8 +130,8 @@ async def _run_stage(
     if pool.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
         ended = "error_bound"
     counts = opened.counted_ns, closed.counted_ns, closed.not_counted
-    window = StageWindow(stage.label, stage.mode, stage.level, result.start_ns, result.end_ns, result.planned, ended, *counts)
-    hooks.event("stage_finished", asdict(window))
+    window = (result.start_ns, result.end_ns, result.planned)
+    hooks.event(StageFinished(stage.label, stage.mode, stage.level, *window, ended, *counts))
     return "done" if ended == "steady" else ended, True
 
 
@@ -166,4 +166,4 @@ def _give_up(plan: Plan, number: int, ended: Ended, opened: bool, pool: WorkerPo
         pool.skip(later, part.warmup)
         pool.skip(later, part.measured)
     not_run = [part.stage.label for part in plan.stages[number + opened :]]
-    hooks.event("load_stopped", {"why": ended, "stage": plan.stages[number].stage.label, "stages_not_run": not_run})
+    hooks.event(LoadStopped(why=ended, stage=plan.stages[number].stage.label, stages_not_run=not_run))

@@ -12,6 +12,7 @@ from typing import Any
 from trtbench.client.protocol import ConnectError
 from trtbench.load.progress import Counts
 from trtbench.load.worker import WorkerConfig
+from trtbench.rundir.event_kinds import ClientFacts
 
 _LINE_BYTES = 1 << 24  # a report with the latencies of a quarter second
 _CLOSE_S = 10.0
@@ -93,8 +94,8 @@ class WorkerHandle:
                 self._switched.put_nowait(_ENDED)  # for whoever asks next
                 return
 
-    async def close(self) -> dict[str, Any]:
-        """End the process; its client's facts, {} when it has none to give any more."""
+    async def close(self) -> ClientFacts | None:
+        """End the process; its client's facts, None if it cannot report them any more."""
         try:
             self.order("close")
             facts: dict[str, Any] = (await asyncio.wait_for(self._answer(), _CLOSE_S)).get("closed", {})
@@ -105,7 +106,7 @@ class WorkerHandle:
         await self._reading
         if not self._log.stat().st_size:
             self._log.unlink()
-        return facts
+        return ClientFacts(**facts) if facts else None
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin

@@ -13,6 +13,7 @@ from trtbench.load.progress import Counts, LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import Finished, WorkerHandle
 from trtbench.plan.plan import Phase
+from trtbench.rundir.event_kinds import ClientFacts
 from trtbench.system.clock import now_ns, seconds_ns
 
 _HEAD_START_S = 0.02  # from the order to the common instant: every worker has read it by then
@@ -119,8 +120,8 @@ class WorkerPool:
         self.reason = "server_lost"
         self._stop("server_lost")
 
-    async def close(self) -> list[dict[str, Any]]:
-        """End every worker; what each knows of its transport."""
+    async def close(self) -> list[ClientFacts | None]:
+        """End every worker; what each reports of its transport, None if it cannot any more."""
         return await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def _stop(self, how: str) -> None:

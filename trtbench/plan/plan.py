@@ -22,6 +22,7 @@ from trtbench.plan.arrivals import Offsets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import TokenIds
 from trtbench.rundir import read_lines
+from trtbench.rundir.event_kinds import PlanDrawn
 from trtbench.scenario.load.stage import Stage
 
 _SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
@@ -114,10 +115,10 @@ class Plan:
     notes: tuple[str, ...] = field(default=(), compare=False)  # neither these nor what follows are in the file, or in the hash
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # one an input file
 
-    def facts(self, *notes: str) -> dict[str, Any]:
-        """As the run's events hold it; `notes` come after the plan's own."""
+    def facts(self, *notes: str) -> PlanDrawn:
+        """`notes` come after the plan's own."""
         told = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
-        return {"sha256": self.sha256, "notes": told, "inputs": [one.facts for one in self.left_out]}
+        return PlanDrawn(sha256=self.sha256, notes=told, inputs=[one.facts for one in self.left_out])
 
     @cached_property
     def sha256(self) -> str:

@@ -19,6 +19,7 @@ from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, start_run
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
 from trtbench.run.text_plan import check_text, counting, in_text
+from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.telemetry.sources import SampledServer
@@ -49,9 +50,9 @@ def bench(
         plan = in_text(plan, prompts)
     target, note = target.padded(plan.longest_input_tokens)
     log = start_run(runs, scenario, command, listener)
-    log.event("plan_drawn", **plan.facts(*([note] if note else []), *target.notes()))
+    log.write(plan.facts(*([note] if note else []), *target.notes()))
     directory = log.run.deployment(directory_name(target.model))
-    log.event("deployment_started", directory.name)
+    log.write(DeploymentStarted(), directory.name)
     facts = _of_target(directory.name, target, plan)
     if engine:
         facts |= _of_engine(engine)
@@ -60,9 +61,9 @@ def bench(
     sampled = (SampledServer(target.url, metrics_url, None),)
     under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
     ended, signum = drive(under_load, plan, scenario, directory, log, progress)
-    log.event("deployment_finished", directory.name, ended=ended)
+    log.write(DeploymentFinished(ended=ended), directory.name)
     if signum is None:
-        log.event("run_finished")
+        log.write(RunFinished())
     return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
 
 

@@ -12,6 +12,7 @@ from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.log import RunLog
 from trtbench.run.resolve.resolved import ResolvedScenario
 from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedRepository
 from trtbench.serving.server.fleet import Fleet
@@ -39,7 +40,7 @@ def deployed(
     root = repository.write(directory.path / REPOSITORY)
     shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
-    log.show("server_starting", directory.name)
+    log.show(ServerStarting(), directory.name)
     flags = (*repository.server_flags, *cache_flags(deployment.response_cache, installation))
     gpus = [resolved.devices[gpu] for gpu in deployment.replicas.gpus]
     with Fleet(installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
@@ -47,7 +48,7 @@ def deployed(
         facts["traits"] = resolved.provider.traits.as_json()
         directory.write_json("deployment.json", facts)
         for server in fleet.servers:
-            log.event("server_ready", directory.name, seconds=round(server.ready_s, 2), **asdict(server.endpoints))
+            log.write(ServerReady(seconds=round(server.ready_s, 2), **asdict(server.endpoints)), directory.name)
         yield fleet
 
 

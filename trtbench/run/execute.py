@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trtbench.client.protocol import TargetError
 from trtbench.client.registry import TRITON_CLIENT
@@ -27,6 +26,16 @@ from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
 from trtbench.run.text_plan import counting
 from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.event_kinds import (
+    DeploymentFinished,
+    DeploymentSkipped,
+    DeploymentStarted,
+    EventData,
+    Interrupted,
+    RunFinished,
+    ServerFault,
+    ServerLost,
+)
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import LiveRepository
@@ -87,14 +96,14 @@ def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: Lo
                     ended, interrupted_by = _run_deployment(prepared, name, dtype, log, progress, before_stage)
                     lost += [directory] if ended == "server_lost" else []
                 else:
-                    log.event("deployment_skipped", directory, reason="interrupted")
+                    log.write(DeploymentSkipped(reason="interrupted"), directory)
     except KeyboardInterrupt as error:
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-        log.event("interrupted", level=2)
+        log.write(Interrupted(level=2))
     if interrupted_by is None:
         if search and scenario.grid:
             search.decide(scenario.grid.repeats)
-        log.event("run_finished")
+        log.write(RunFinished())
     return RunOutcome(log.run, interrupted_by, tuple(lost))
 
 
@@ -106,11 +115,11 @@ def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], Befor
         return
     from trtbench.gpu.control import held  # pynvml is loaded only where GPUs are asked for
 
-    with held(scenario.gpu, lambda kind, data: log.event(kind, **data)) as gpus:
-        yield lambda deployment: partial(gpus.before_stage, lambda kind, data: log.event(kind, deployment, **data))
+    with held(scenario.gpu, log.write) as gpus:
+        yield lambda deployment: partial(gpus.before_stage, lambda data: log.write(data, deployment))
 
 
-def restore_left_gpus(tell: Callable[[str, dict[str, Any]], None]) -> list[Journal]:
+def restore_left_gpus(tell: Callable[[EventData], None]) -> list[Journal]:
     """Restore the settings of GPUs that a killed run left at its own clocks, at which no figure may be taken.
 
     Returns the journals of runs that still hold GPUs, which are left alone.
@@ -130,7 +139,7 @@ def _run_deployment(
     scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[f"{name}-{dtype}"]
     directory = log.run.deployment(f"{name}-{engine.dtype}")
     repository = prepared.repositories[directory.name]
-    log.event("deployment_started", directory.name, dtype=engine.dtype)
+    log.write(DeploymentStarted(dtype=engine.dtype), directory.name)
     try:
         with deployed(prepared.resolved, name, engine, repository, directory, log) as fleet:
             facts = directory.read_json("deployment.json")
@@ -160,11 +169,11 @@ def _run_deployment(
             else:
                 ended, signum = drive(under_load, plan, scenario, directory, log, progress)
             for fault in fleet.faults():
-                log.event("server_fault", directory.name, level=2, cause=fault)
+                log.write(ServerFault(cause=fault), directory.name)
     except (ServerError, TargetError) as error:
-        log.event("server_lost", directory.name, exit_code=None, cause=str(error))
+        log.write(ServerLost(cause=str(error)), directory.name)
         ended, signum = "server_lost", None
-    log.event("deployment_finished", directory.name, ended=ended)
+    log.write(DeploymentFinished(ended=ended), directory.name)
     return ended, signum
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -22,6 +22,7 @@ from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan
 from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.event_kinds import EventData, Interrupted, LoadClient, StageStarted, TelemetryFinished
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.autopsy import Death
 from trtbench.serving.server.server import ServerError
@@ -67,8 +68,7 @@ def drive(
             ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
             if ended == "done":
                 _settle(sampler, scenario)
-        tallies = {name: asdict(tally) for name, tally in sampler.tallies.items()}
-        log.event("telemetry_finished", directory.name, sources=tallies)
+        log.write(TelemetryFinished(sources=sampler.tallies), directory.name)
         return ended, signum
     finally:
         directory.seal(server.revise)
@@ -109,11 +109,11 @@ async def _load(
         if signum == signal.SIGTERM:
             pool.interrupt()
         if nth <= 2:
-            log.event("interrupted", directory.name, level=2 if signum == signal.SIGTERM else nth)
+            log.write(Interrupted(level=2 if signum == signal.SIGTERM else nth), directory.name)
 
     with interrupts_call(interrupt) as caught:
         try:
-            async with _reloads(server.reloader, pool, lambda kind, data: log.event(kind, directory.name, **data)) as event:
+            async with _reloads(server.reloader, pool, lambda data: log.write(data, directory.name)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
                 hooks = LoadHooks(
                     event=event,
@@ -129,9 +129,9 @@ async def _load(
             ended = "interrupted"  # a worker was too busy to obey
         finally:
             watch.cancel()
-            log.event("load_client", directory.name, workers=await pool.close())
+            log.write(LoadClient(workers=await pool.close()), directory.name)
     if ended == "server_lost" and server.death and (death := server.death()):
-        log.event("server_lost", directory.name, **death.facts())
+        log.write(death.facts(), directory.name)
     return ended, caught[0] if caught else None
 
 
@@ -187,9 +187,9 @@ async def _reloads(reloader: Reloader | None, pool: WorkerPool, emit: EmitEvent)
         return
     opened, stop = asyncio.Event(), asyncio.Event()
 
-    def event(kind: str, data: dict[str, Any]) -> None:
-        emit(kind, data)
-        if kind == "stage_started":
+    def event(data: EventData) -> None:
+        emit(data)
+        if isinstance(data, StageStarted):
             opened.set()
 
     def broke_off(task: asyncio.Task[None]) -> None:

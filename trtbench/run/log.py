@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Callable
 from datetime import timezone
 from pathlib import Path
-from typing import Any
 
 from trtbench.errors import UserError, in_one_line
 from trtbench.run.environment import capture
 from trtbench.rundir import RunDirectory, write_whole
+from trtbench.rundir.event_kinds import EventData, RunResumed, RunStarted
+from trtbench.rundir.events import event_of, first
 from trtbench.rundir.records import Event
 from trtbench.rundir.sessions import sessions
 from trtbench.scenario.scenario import Scenario
@@ -24,14 +25,14 @@ class RunLog:
         self.run = run
         self._listener = listener
 
-    def event(self, kind: str, deployment: str = "", **data: Any) -> None:
-        event = Event(now_ns(), kind, deployment, data)
+    def write(self, data: EventData, deployment: str = "") -> None:
+        event = event_of(now_ns(), data, deployment)
         self.run.append_event(event)
         self._listener(event)
 
-    def show(self, kind: str, deployment: str = "", **data: Any) -> None:
-        """Tell the listener only: progress that no report needs."""
-        self._listener(Event(now_ns(), kind, deployment, data))
+    def show(self, data: EventData, deployment: str = "") -> None:
+        """For the listener only: progress that no report needs."""
+        self._listener(event_of(now_ns(), data, deployment))
 
 
 def start_run(runs: Path, scenario: Scenario, command: list[str], listener: Listener) -> RunLog:
@@ -47,27 +48,22 @@ def start_run(runs: Path, scenario: Scenario, command: list[str], listener: List
         shutil.rmtree(run.path, ignore_errors=True)
         raise UserError(f"{in_one_line(error)}: free space, or choose another directory for the run") from error
     log = RunLog(run, listener)
-    log.event("run_started", scenario=scenario.name, command=command, path=str(run.path))
+    log.write(RunStarted(scenario=scenario.name, command=command, path=str(run.path)))
     return log
 
 
 def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> RunLog:
     """Go on with a run that was broken off; the event carries this session's own anchor, for the monotonic clock may have begun anew."""
-    anchor, session = WallAnchor.read(), sessions(run.events())[-1]
-    environment, started = run.environment(), session[0].data
+    anchor, session, first_session = WallAnchor.read(), sessions(run.events())[-1], run.environment()
+    resumed = first(session[:1], RunResumed) or RunResumed(gap_s=0)
     before = WallAnchor(
-        started.get("anchor_monotonic_ns", environment.anchor_monotonic_ns), started.get("anchor_wall_ns", environment.anchor_wall_ns)
+        resumed.anchor_monotonic_ns or first_session.anchor_monotonic_ns, resumed.anchor_wall_ns or first_session.anchor_wall_ns
     )
     ended_wall_ns = before.wall_ns + session[-1].time_ns - before.monotonic_ns
     log = RunLog(run, listener)
-    log.event(
-        "run_resumed",
-        command=command,
-        path=str(run.path),
-        anchor_monotonic_ns=anchor.monotonic_ns,
-        anchor_wall_ns=anchor.wall_ns,
-        gap_s=max(0.0, (anchor.wall_ns - ended_wall_ns) / NS_PER_S),
-    )
+    gap_s = max(0.0, (anchor.wall_ns - ended_wall_ns) / NS_PER_S)
+    anchors = {"anchor_monotonic_ns": anchor.monotonic_ns, "anchor_wall_ns": anchor.wall_ns}
+    log.write(RunResumed(command=command, path=str(run.path), **anchors, gap_s=gap_s))
     return log
 
 

@@ -54,7 +54,7 @@ class PreparedRun:
 
     def log_plans(self, log: RunLog) -> None:
         for plan in self.drawn.values():
-            log.event("plan_drawn", **plan.facts())
+            log.write(plan.facts())
 
 
 def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> PreparedRun:

@@ -12,6 +12,8 @@ from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.environment import capture
 from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory, RunDirectory, RunDirectoryError
+from trtbench.rundir.event_kinds import AttemptSetAside, DeploymentStarted, PlanDrawn
+from trtbench.rundir.events import every, is_kind
 from trtbench.rundir.records import Environment
 from trtbench.rundir.sessions import current, finished, is_complete, sessions
 from trtbench.scenario.reading import load_scenario
@@ -49,7 +51,7 @@ class Unfinished:
                     f"{self.run.path}: the {dtype} engine has hash {now[:12]}, {directory.name} ran on {then[:12]} by its {ENGINE_JSON}: "
                     "bring the old engine back to engines/built, or start a new run"
                 )
-        drawn = {event.data["sha256"] for event in sessions(self.run.events())[0] if event.kind == "plan_drawn"}
+        drawn = {plan.sha256 for plan in every(sessions(self.run.events())[0], PlanDrawn)}
         if drawn and drawn != set(plans):
             now, then = (", ".join(sorted(sha256[:12] for sha256 in hashes)) for hashes in (plans, drawn))
             raise RunDirectoryError(
@@ -59,7 +61,7 @@ class Unfinished:
 
     def set_aside(self, log: RunLog) -> None:
         """Move what is left of attempts that did not come to their end out of the way, and say so."""
-        begun = {event.deployment for event in current(self.run.events()) if event.kind == "deployment_started"}
+        begun = {event.deployment for event in current(self.run.events()) if is_kind(event, DeploymentStarted)}
         names = [f"{name}-{dtype}" for name in self.scenario.deployments for dtype in self.scenario.engines]
         for name in names:
             path = self.run.path / name
@@ -69,7 +71,7 @@ class Unfinished:
             if path.exists():
                 to.parent.mkdir(exist_ok=True)
                 path.rename(to)
-            log.event("attempt_set_aside", name, to=f"{_ASIDE}/{to.name}")
+            log.write(AttemptSetAside(to=f"{_ASIDE}/{to.name}"), name)
 
 
 def open_unfinished(path: Path) -> Unfinished:

@@ -22,7 +22,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trtbench.rundir.events import read_events
+from trtbench.rundir.event_kinds import DeploymentStarted
+from trtbench.rundir.events import is_kind, read_events
 from trtbench.rundir.fact_files import read_facts
 from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
 from trtbench.rundir.loading import load_requests
@@ -141,7 +142,7 @@ class RunDirectory:
 
     def deployments(self) -> list[DeploymentDirectory]:
         """In the order in which they were run."""
-        names = [event.deployment for event in current(self.events()) if event.kind == "deployment_started"]
+        names = [event.deployment for event in current(self.events()) if is_kind(event, DeploymentStarted)]
         return [DeploymentDirectory(self.path / name, self.losses) for name in dict.fromkeys(names)]
 
     def write_environment(self, environment: Environment) -> None:

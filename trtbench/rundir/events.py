@@ -1,238 +1,96 @@
-"""Reads events.jsonl. What analysis takes from the data of an event is checked here once; an event without it is left out and named.
+"""Events of a run: what happened when, and of which kind.
 
-A kind that is not listed has nothing that analysis takes for granted. Keys that are not listed stay as they are.
+A line of events.jsonl holds `time_ns`, `kind`, `deployment` and `data`. The class of each kind is in `KINDS`; a kind that is not listed, of
+a newer or an older version, is read like any other, and nothing is computed from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from trtbench.rundir import event_kinds, experiment_events, gpu_events
+from trtbench.rundir.event_kinds import EventData, Whole, as_json
 from trtbench.rundir.lines import RunDirectoryError, read_lines
 from trtbench.rundir.losses import Losses
-from trtbench.rundir.records import Event, LoadMode
+from trtbench.rundir.records import Event
 
-Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-Number = Annotated[float, Field(allow_inf_nan=False, gt=-1e300, lt=1e300)]
-
-ReloadKind = Literal["new_version", "changed_config", "unload_load", "blue_green", "broken"]
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", defer_build=True)
-
-
-class _Row(_Data):
-    """`deployment` names a directory."""
-
-    time_ns: Whole
-    kind: str
-    deployment: Annotated[str, Field(pattern=r"^[^/\x00]{0,200}$")] = ""
-    data: dict[str, Any] = Field(default_factory=dict)
-
-
-class _RunStarted(_Data):
-    command: list[str] = Field(default_factory=list)
-
-
-class _RunResumed(_Data):
-    gap_s: Number
-    anchor_monotonic_ns: Whole | None = None
-    anchor_wall_ns: Whole | None = None
-
-
-class _PlanDrawn(_Data):
-    sha256: str
-
-
-class _ServerReady(_Data):
-    seconds: Number | None = None
-
-
-class _StageStarted(_Data):
-    name: str
-    mode: LoadMode
-    asked: Number
-    planned: Count | None = None
-
-
-class _StageFinished(_Data):
-    name: str
-    mode: LoadMode
-    asked: Number
-    start_ns: Whole
-    end_ns: Whole
-    planned: Count
-    ended: Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
-    counted_from_ns: Whole | None = None
-    counted_to_ns: Whole | None = None
-    not_counted: Count = 0
-
-
-class _Source(_Data):
-    readings: Count = 0
-    failures: Count = 0
-    last_error: str = ""
-    note: str = ""
-
-
-class _TelemetryFinished(_Data):
-    sources: dict[str, _Source]
-
-
-class _Worker(_Data):
-    transport: str
-    loop: str = ""
-    stamps: str
-    stamps_why: str = ""
-    connections: Count = 0
-    connections_opened: Count = 0
-    connections_lost: Count = 0
-    stamped_reads: Count = 0
-    stamp_fallbacks: Count = 0
-    clock_offset_drift_ns: Number = 0
-    clock_steps: Count = 0
-
-
-class _LoadClient(_Data):
-    workers: list[_Worker | None]
-
-
-class _ServerLost(_Data):
-    cause: str = ""
-    out_of_memory: bool = False
-    memory: Literal["device", "host"] | None = None
-
-
-class _SearchStarted(_Data):
-    output_tokens: Count
-    block_tokens: Count
-    max_positions: Count
-    longest_prompt_tokens: Count | None = None
-
-
-class _MemoryShort(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)
-    kind: Literal["machine", "cgroup"]
-    limit_bytes: Count
-    available_bytes: Whole
-
-
-class _Trial(_Data):
-    stage: str
-    start_ns: Whole
-    end_ns: Whole
-    users: Annotated[Count, Field(ge=1)]
-    input_tokens: Count
-    phase: str
-    passed: bool
-    healthy: bool | None
-    blocks_left: Whole | None
-    stop: str | None
-    memory: _MemoryShort | dict[str, Any] | None = None
-    log_says: Literal["kv_cache", "device", "host"] | None = None
-
-
-class _SearchFinished(_Data):
-    ended: str
-
-
-class _Reload(_Data):
-    number: Whole
-    repeat: Whole = 1
-    control: str = "explicit"
-    to: str | None = None
-    breaks: str | None = None
-    version: str | None = None
-    loaded_s: Number | None = None
-    load_s: Number | None = None
-    unload_s: Number | None = None
-    switched_s: Number | None = None
-    drain_s: Number | None = None
-    versions_before: dict[str, str] | None = None
-    versions_after: dict[str, str] | None = None
-
-
-class _ReloadStarted(_Reload):
-    reload: ReloadKind
-
-
-class _ReloadFinished(_Reload):
-    reload: ReloadKind = "new_version"
-
-
-class _Versions(_Data):
-    versions: dict[str, str]
-
-
-class _Decided(_Data):
-    dtype: str
-    drops: dict[str, list[dict[str, Any]]]
-
-
-class _OfGpu(_Data):
-    gpu: Count
-
-
-class _Ballast(_OfGpu):
-    held_bytes: Count
-
-
-class _Locked(_OfGpu):
-    settings: dict[str, Any]
-    previous: dict[str, Any]
-
-
-class _Process(_Data):
-    pid: Count
-    name: str | None
-
-
-class _Busy(_Data):
-    stage: str
-    gpu: str
-    processes: list[_Process]
-
-
-class _Cooled(_Data):
-    stage: str
-    reached: bool
-    temperature_c: Number | None
-    asked_c: Number
-
-
-KINDS: dict[str, type[_Data]] = {
-    "run_started": _RunStarted,
-    "run_resumed": _RunResumed,
-    "plan_drawn": _PlanDrawn,
-    "server_ready": _ServerReady,
-    "stage_started": _StageStarted,
-    "stage_finished": _StageFinished,
-    "telemetry_finished": _TelemetryFinished,
-    "load_client": _LoadClient,
-    "server_lost": _ServerLost,
-    "context_search_started": _SearchStarted,
-    "context_trial": _Trial,
-    "context_search_finished": _SearchFinished,
-    "reload_started": _ReloadStarted,
-    "reload_finished": _ReloadFinished,
-    "model_versions": _Versions,
-    "race_decided": _Decided,
-    "gpu_ballast": _Ballast,
-    "gpu_locked": _Locked,
-    "gpu_restored": _OfGpu,
-    "gpu_not_restored": _OfGpu,
-    "gpu_busy": _Busy,
-    "gpu_cooled": _Cooled,
+KINDS: Mapping[str, type[EventData]] = {
+    "run_started": event_kinds.RunStarted,
+    "run_resumed": event_kinds.RunResumed,
+    "run_finished": event_kinds.RunFinished,
+    "interrupted": event_kinds.Interrupted,
+    "attempt_set_aside": event_kinds.AttemptSetAside,
+    "plan_drawn": event_kinds.PlanDrawn,
+    "build_step": event_kinds.BuildStepStarted,
+    "engine_built": event_kinds.EngineBuilt,
+    "deployment_started": event_kinds.DeploymentStarted,
+    "deployment_finished": event_kinds.DeploymentFinished,
+    "deployment_skipped": event_kinds.DeploymentSkipped,
+    "server_starting": event_kinds.ServerStarting,
+    "server_ready": event_kinds.ServerReady,
+    "server_lost": event_kinds.ServerLost,
+    "server_fault": event_kinds.ServerFault,
+    "stage_started": event_kinds.StageStarted,
+    "stage_finished": event_kinds.StageFinished,
+    "load_stopped": event_kinds.LoadStopped,
+    "load_client": event_kinds.LoadClient,
+    "telemetry_finished": event_kinds.TelemetryFinished,
+    "gpu_locked": gpu_events.GpuLocked,
+    "gpu_restored": gpu_events.GpuRestored,
+    "gpu_not_restored": gpu_events.GpuNotRestored,
+    "gpu_ballast": gpu_events.GpuBallast,
+    "gpu_cooled": gpu_events.GpuCooled,
+    "gpu_busy": gpu_events.GpuBusy,
+    "context_search_started": experiment_events.ContextSearchStarted,
+    "context_trial": experiment_events.ContextTrial,
+    "context_limit_found": experiment_events.ContextLimitFound,
+    "context_search_finished": experiment_events.ContextSearchFinished,
+    "reload_started": experiment_events.ReloadStarted,
+    "reload_finished": experiment_events.ReloadFinished,
+    "model_versions": experiment_events.ModelVersions,
+    "race_decided": experiment_events.RaceDecided,
 }
+_NAMES = {data: kind for kind, data in KINDS.items()}
+_READERS: dict[type[EventData], TypeAdapter[Any]] = {}
+"""Made when the first event of a kind is read."""
+Data = TypeVar("Data", bound=EventData)
+
+
+def event_of(time_ns: int, data: EventData, deployment: str = "") -> Event:
+    return Event(time_ns, _NAMES[type(data)], deployment, as_json(data))
+
+
+def content(event: Event) -> EventData | None:
+    """What the event says; None for a kind that is not listed. ValidationError if its data are not those of its kind."""
+    data = KINDS.get(event.kind)
+    return _read(data, event.data) if data else None
+
+
+def timed(events: Iterable[Event], data: type[Data]) -> Iterator[tuple[int, Data]]:
+    """(Time in ns, what it says) of each event of a kind, in order."""
+    kind = _NAMES[data]
+    return ((event.time_ns, _read(data, event.data)) for event in events if event.kind == kind)
+
+
+def every(events: Iterable[Event], data: type[Data]) -> list[Data]:
+    return [said for _, said in timed(events, data)]
+
+
+def first(events: Iterable[Event], data: type[Data]) -> Data | None:
+    return next((said for _, said in timed(events, data)), None)
+
+
+def is_kind(event: Event, *kinds: type[EventData]) -> bool:
+    return any(event.kind == _NAMES[data] for data in kinds)
 
 
 def read_events(path: Path, losses: Losses) -> list[Event]:
-    """Those that can be read, in the order of the file."""
+    """Those that can be read, in the order of the file; an event without the data of its kind is left out and noted."""
     if not path.exists():
         losses.note(path, "missing")
     bad: list[str] = []
@@ -245,15 +103,33 @@ def read_events(path: Path, losses: Losses) -> list[Event]:
     return events
 
 
+class _Row(BaseModel):
+    """`deployment` names a directory."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    time_ns: Whole
+    kind: str
+    deployment: Annotated[str, Field(pattern=r"^[^/\x00]{0,200}$")] = ""
+    data: dict[str, object] = Field(default_factory=dict)
+
+
 def _checked(path: Path, losses: Losses, bad: list[str]) -> Iterator[Event]:
     for row in read_lines(path, losses):
         try:
             read = _Row.model_validate(row)
-            if shape := KINDS.get(read.kind):
-                shape.model_validate(read.data)
+            event = Event(read.time_ns, read.kind, read.deployment, read.data)
+            content(event)
         except ValidationError as error:
             kind = row.get("kind") if isinstance(row, dict) else None
-            first = error.errors(include_url=False, include_input=False)[0]
-            bad.append(f"{kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            bad.append(f"{kind}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}")
             continue
-        yield Event(read.time_ns, read.kind, read.deployment, read.data)
+        yield event
+
+
+def _read(data: type[Data], said: Mapping[str, object]) -> Data:
+    """By way of JSON text, from which alone a strict reader takes a list for a tuple and an object for a dataclass."""
+    if data not in _READERS:
+        _READERS[data] = TypeAdapter(data)
+    read: Data = _READERS[data].validate_json(json.dumps(said), strict=True)
+    return read

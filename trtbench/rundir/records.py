@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from trtbench.rundir.series import AnySeries
 
@@ -155,39 +155,17 @@ class Sample:
 
 @dataclass(slots=True, frozen=True)
 class Event:
-    """Something that happened to the run: `kind` names it, `data` says what (plain JSON)."""
+    """Something that happened to the run. `data` is the JSON of its line, for tables and listeners; trtbench itself reads the object
+    that `rundir/events.py` makes of it.
+    """
 
     time_ns: int
     kind: str
     deployment: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-LoadMode = Literal["concurrency", "constant", "poisson", "gamma", "burst", "trace"]
-
-
-@dataclass(slots=True, frozen=True)
-class StageWindow:
-    """When a stage's measured phase was open, and what was asked; the data of a `stage_finished` event.
-
-    `start_ns` is before the first measured request is due, `end_ns` after the last is done (or given up). Triton's counters are
-    read at `counted_from_ns` before and `counted_to_ns` after both (None: not read), when they lacked `not_counted` completed requests.
-    `ended` says why: its count or duration reached, figures that were steady, an interrupt, an error bound, a lost server.
-    """
-
-    name: str
-    mode: LoadMode
-    asked: float  # users (concurrency) or requests per second; of a ramp its end, of a trace its speed
-    start_ns: int
-    end_ns: int
-    planned: int
-    ended: Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
-    counted_from_ns: int | None = None
-    counted_to_ns: int | None = None
-    not_counted: int = 0
+    def to_json(self) -> dict[str, object]:
+        return {"time_ns": self.time_ns, "kind": self.kind, "deployment": self.deployment, "data": self.data}
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trtbench.rundir.event_kinds import AttemptSetAside, DeploymentFinished, Interrupted, RunFinished, RunResumed
+from trtbench.rundir.events import first, is_kind
 from trtbench.rundir.records import Event
 
 UNFINISHED = ("interrupted", "server_lost")
@@ -25,7 +27,7 @@ class Resumption:
 
 def sessions(events: Sequence[Event]) -> list[list[Event]]:
     """The events, cut before each `run_resumed`."""
-    cuts = [i for i, event in enumerate(events) if event.kind == "run_resumed"]
+    cuts = [i for i, event in enumerate(events) if is_kind(event, RunResumed)]
     return [list(events[start:end]) for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True) if start < end]
 
 
@@ -37,30 +39,29 @@ def length_s(events: Sequence[Event]) -> float:
 def resumptions(events: Sequence[Event]) -> tuple[Resumption, ...]:
     found = []
     for session in sessions(events):
-        if session[0].kind == "run_resumed":
-            again = tuple(event.deployment for event in session if event.kind == "attempt_set_aside")
-            found.append(Resumption(session[0].data["gap_s"], again))
+        if resumed := first(session[:1], RunResumed):
+            again = tuple(event.deployment for event in session if is_kind(event, AttemptSetAside))
+            found.append(Resumption(resumed.gap_s, again))
     return tuple(found)
 
 
 def current(events: Sequence[Event]) -> list[Event]:
     """The events without those of attempts at a deployment that were set aside."""
-    last = {event.deployment: i for i, event in enumerate(events) if event.kind == "attempt_set_aside"}
+    last = {event.deployment: i for i, event in enumerate(events) if is_kind(event, AttemptSetAside)}
     return [event for i, event in enumerate(events) if not event.deployment or i > last.get(event.deployment, -1)]
 
 
 def finished(events: Sequence[Event]) -> frozenset[str]:
     """The deployments that came to their own end; of those that resuming would do again, none."""
-    return frozenset(
-        event.deployment for event in current(events) if event.kind == "deployment_finished" and event.data.get("ended") not in UNFINISHED
-    )
+    ended = ((event.deployment, first([event], DeploymentFinished)) for event in current(events))
+    return frozenset(name for name, end in ended if end and end.ended not in UNFINISHED)
 
 
 def is_complete(events: Sequence[Event]) -> bool:
     """Whether the last session came to its own end."""
-    return any(event.kind == "run_finished" for session in sessions(events)[-1:] for event in session)
+    return any(is_kind(event, RunFinished) for session in sessions(events)[-1:] for event in session)
 
 
 def is_interrupted(events: Sequence[Event]) -> bool:
     """Whether the last session was; an earlier interrupt is made good by the resume."""
-    return any(event.kind == "interrupted" for session in sessions(events)[-1:] for event in session)
+    return any(is_kind(event, Interrupted) for session in sessions(events)[-1:] for event in session)

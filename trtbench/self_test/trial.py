@@ -19,6 +19,7 @@ from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.rundir import read_lines
+from trtbench.rundir.event_kinds import as_json
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage
@@ -124,4 +125,4 @@ async def run_trial(target: Target, settings: ClientSettings, plan: Plan) -> Tri
         records = [
             RequestRecord.from_json(row) for path in directory.glob("requests*.jsonl") for row in read_lines(path) if not row["warmup"]
         ]
-    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, pool.cores, facts[0])
+    return Trial(records, (result.end_ns - result.start_ns) / NS_PER_S, pool.cores, as_json(facts[0]) or {})

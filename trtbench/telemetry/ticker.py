@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
 
 from trtbench.rundir import LineWriter, sample_row
+from trtbench.rundir.event_kinds import SourceTally
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import AnySeries
 from trtbench.system.clock import NS_PER_S, now_ns
@@ -25,19 +25,10 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass
-class ReadingTally:
-    """Results of a source's ticks: readings + failures + skipped = ticks that passed, plus one for the reading at the end.
+class ReadingTally(SourceTally):
+    """A tally while it is counted."""
 
-    `skipped` ticks passed while an earlier reading was still running. `last_error` is "" while none failed. `note` lists series
-    that the source does not have here.
-    """
-
-    readings: int = 0
-    failures: int = 0
-    skipped: int = 0
-    last_error: str = ""
-    note: str = ""
+    __slots__ = ()
 
     def fail(self, error: Exception) -> None:
         self.failures += 1

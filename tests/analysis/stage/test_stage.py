@@ -11,19 +11,20 @@ from trtbench.analysis.deployments import throughput_curve
 from trtbench.analysis.stage.resources import resources
 from trtbench.analysis.stage.stage import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans, without_late_counts
 from trtbench.analysis.summary import Summary
-from trtbench.rundir.records import Event, StageWindow
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.records import Event
 
 STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 9})
 
 
 def test_a_window_replaces_what_its_start_told() -> None:
-    window = StageWindow("c1", "concurrency", 1, 5, 80, 9, "done")
+    window = StageFinished("c1", "concurrency", 1, 5, 80, 9, "done")
     finished = Event(80, "stage_finished", "d", asdict(window))
     assert stage_spans([STARTED, finished], columns([])) == [StageSpan("c1", "concurrency", 1, 5, 80, 9, "done")]
 
 
 def test_between_a_request_and_the_border_beside_it_only_the_border_is_read() -> None:
-    window = StageWindow("c1", "concurrency", 1, 20, 80, 9, "done", counted_from_ns=10, counted_to_ns=90)
+    window = StageFinished("c1", "concurrency", 1, 20, 80, 9, "done", counted_from_ns=10, counted_to_ns=90)
     series = {(name, ""): [(at, at) for at in (5, 10, 15, 20, 50, 80, 85, 90, 95)] for name in ("triton_success_count", "kv_blocks_used")}
     left = without_late_counts(samples_of(series), [STARTED, Event(80, "stage_finished", "d", asdict(window))])
     assert left.series("triton_success_count")[0].tolist() == [5, 10, 50, 90, 95]
@@ -31,7 +32,7 @@ def test_between_a_request_and_the_border_beside_it_only_the_border_is_read() ->
 
 
 def test_runs_that_recorded_no_borders_are_read_as_they_are() -> None:
-    data = asdict(StageWindow("c1", "concurrency", 1, 20, 80, 9, "done"))
+    data = asdict(StageFinished("c1", "concurrency", 1, 20, 80, 9, "done"))
     older = {name: value for name, value in data.items() if name not in ("counted_from_ns", "counted_to_ns", "not_counted")}
     samples = samples_of({("triton_success_count", ""): [(15, 1), (85, 2)]})
     assert all(without_late_counts(samples, [Event(80, "stage_finished", "d", each)]) is samples for each in (data, older))

@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.engine.spec import BuildStep
 from trtbench.engine.tensorrt_llm.execution import parse_build_log
+from trtbench.rundir.event_kinds import BuildStep
 
 LOGS = Path(__file__).parents[1] / "logs"
 LINES = [line for path in sorted(LOGS.glob("*.txt")) for line in path.read_text().splitlines()]

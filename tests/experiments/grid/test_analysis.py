@@ -28,7 +28,8 @@ from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.sections import document
 from trtbench.run.log import RunLog
 from trtbench.rundir import LineWriter, RunDirectory
-from trtbench.rundir.records import Event, StageWindow
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.records import Event
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.reading import parse_scenario
 
@@ -87,7 +88,7 @@ def write_deployment(run: RunDirectory, name: str, step_ns: int, start_ns: int) 
         writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i)))
         end_ns = tokens[-1]
     writer.close()
-    window = StageWindow("c1", "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
+    window = StageFinished("c1", "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
     run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
     run.append_event(Event(end_ns, "deployment_finished", directory.name, {"ended": "done"}))
     return end_ns + S

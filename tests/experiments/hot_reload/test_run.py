@@ -12,6 +12,8 @@ import pytest
 from trtbench.experiments.hot_reload.run import Reloader
 from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.run.load_run import _reloads
+from trtbench.rundir.event_kinds import EventData, StageStarted
+from trtbench.rundir.experiment_events import ReloadFinished
 from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
 from trtbench.serving.repository.model_control import ControlError
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
@@ -47,26 +49,26 @@ class World:
         self.told.append("interrupt")
 
 
-def run(tmp_path: Path, world: World, kinds: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+def run(tmp_path: Path, world: World, kinds: list[dict[str, Any]], **more: Any) -> list[ReloadFinished]:
     """The data of reload_finished, one a reload."""
     (tmp_path / "source").mkdir(exist_ok=True)
     asked = HotReload.model_validate({"before_s": 0, "every_s": 0.01, "reloads": kinds} | more)
     config = 'name: "m"\ndynamic_batching { max_queue_delay_microseconds: 100 }\n'
     repository = reloadable(RenderedRepository("m", config, tmp_path / "source", KvBudget(1, 32, "fp16", 1, 1)), asked)
     live = LiveRepository(repository.write(tmp_path / "repository"), repository)
-    finished: list[dict[str, Any]] = []
+    finished: list[ReloadFinished] = []
 
     async def main() -> None:
         done = asyncio.Event()
 
-        def emit(kind: str, data: dict[str, Any]) -> None:
-            if kind == "reload_finished":
+        def emit(data: EventData) -> None:
+            if isinstance(data, ReloadFinished):
                 finished.append(data)
                 if len(finished) == len(asked.planned):
                     done.set()
 
         async with _reloads(Reloader(asked, world, live, {}), world, emit) as event:  # type: ignore[arg-type]
-            event("stage_started", {})
+            event(StageStarted(name="open", mode="constant", asked=1))
             await done.wait()
 
     asyncio.run(main())
@@ -80,15 +82,15 @@ def test_blue_and_green_take_turns(tmp_path: Path) -> None:
         *("load m-green 2", "switch m-green", "unload m"),
         *("load m 3", "switch m", "unload m-green"),
     ]
-    assert (first["version"], second["version"], second["repeat"]) == ("2", "3", 2)
-    assert first["ok"] and first["drain_s"] is not None and first["switched_s"] >= first["loaded_s"]
+    assert (first.version, second.version, second.repeat) == ("2", "3", 2)
+    assert first.ok and first.drain_s is not None and first.switched_s >= first.loaded_s
     assert [path.name for path in (tmp_path / "repository").iterdir()] == ["m"]
 
 
 def test_a_green_model_that_does_not_load_leaves_the_blue_one(tmp_path: Path) -> None:
     world = World(refuses="2")
     (one,) = run(tmp_path, world, [{"kind": "blue_green"}])
-    assert world.told == ["load m-green 2"] and (one["ok"], one["error"]) == (False, "no")
+    assert world.told == ["load m-green 2"] and (one.ok, one.error) == (False, "no")
     assert [path.name for path in (tmp_path / "repository").iterdir()] == ["m"]
 
 
@@ -118,7 +120,7 @@ def test_polled_what_serves_is_loaded_anew_when_what_broke_is_taken_away(tmp_pat
     (tmp_path / "source" / "model.py").touch()
     (one,) = run(tmp_path, world, [{"kind": "broken"}], control=control)
     assert world.told == ["load m 2", *more]
-    assert (one["ok"], one["error"], one["restored_s"] is not None) == (False, "no", bool(more))
+    assert (one.ok, one.error, one.restored_s is not None) == (False, "no", bool(more))
 
 
 def test_a_fault_of_ours_ends_the_load_at_once(tmp_path: Path) -> None:
@@ -133,8 +135,8 @@ def test_a_fault_of_ours_ends_the_load_at_once(tmp_path: Path) -> None:
         asked = HotReload.model_validate({"before_s": 0, "reloads": [{"kind": "new_version"}]})
         repository = RenderedRepository("m", 'name: "m"\n', tmp_path / "source", KvBudget(1, 32, "fp16", 1, 1))
         live = LiveRepository(repository.write(tmp_path / "repository"), repository)
-        async with _reloads(Reloader(asked, world, live, {}), world, lambda kind, data: None) as event:  # type: ignore[arg-type]
-            event("stage_started", {})
+        async with _reloads(Reloader(asked, world, live, {}), world, lambda data: None) as event:  # type: ignore[arg-type]
+            event(StageStarted(name="open", mode="constant", asked=1))
             while "interrupt" not in world.told:
                 await asyncio.sleep(0.01)
 

@@ -17,7 +17,8 @@ from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
-from trtbench.rundir.records import Event, Sample, StageWindow
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.records import Event, Sample
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
@@ -82,7 +83,7 @@ def write_point(run: RunDirectory, scenario: Scenario, name: str, planted: Plant
         end_ns = done_ns
     writer.close()
     write_samples(directory, planted, start_ns, end_ns)
-    window = StageWindow(stage.label, "concurrency", stage.level, start_ns, end_ns, REQUESTS, "done")
+    window = StageFinished(stage.label, "concurrency", stage.level, start_ns, end_ns, REQUESTS, "done")
     run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
     run.append_event(Event(end_ns, "deployment_finished", directory.name, {"ended": "done"}))
     return end_ns + S

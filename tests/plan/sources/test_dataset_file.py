@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from trtbench.plan.sources.dataset_row import RawTurn
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.prompt_source import WorkloadError
+from trtbench.rundir.event_kinds import as_json
 from trtbench.system.input_file import MOST_ROW_BYTES
 
 
@@ -131,7 +132,7 @@ def test_formats_of_other_tools(written: Any, row: Any, turns: list[tuple[Any, A
 def test_a_row_without_a_prompt_is_left_out_counted_and_named(written: Any, row: str, reason: str) -> None:
     found = read_dataset(written(f'{{"prompt": "a"}}\n\n{row}\n{row}\n'))
     assert found.rows == ((RawTurn("a"),),)
-    facts = found.left_out.facts
+    facts = as_json(found.left_out.facts)
     assert (facts["rows"], facts["left_out"]) == (3, 2)
     (one,) = facts["reasons"]
     assert reason in one["reason"] and one["rows"] == 2

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.plan.sources.trace import TracedRequest, TraceError, load_trace, read_trace, trace_offsets
+from trtbench.rundir.event_kinds import as_json
 
 MOONCAKE = [
     {"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": list(range(46, 60))},
@@ -139,7 +140,7 @@ def test_a_block_size_that_is_given_counts_and_what_does_not_fit_is_left_out(tmp
     path = write(tmp_path / "t.jsonl", row(100, 4), row(75, 3), row(75, 9))
     found, left_out = load_trace(path, 25)
     assert [len(request.hash_ids) for request in found] == [4, 3]
-    assert left_out.facts["reasons"] == [
+    assert as_json(left_out.facts)["reasons"] == [
         {"reason": "hash_ids do not fit input_length in blocks of 25 tokens", "rows": 1, "first": [f"{path}:3"]}
     ]
     with pytest.raises(TraceError, match=r"hash_ids fit no block size: .*trace_block_tokens"):

@@ -45,7 +45,7 @@ FOREIGN_CPU_RATIO = 0.15
 
 @dataclass(frozen=True, slots=True)
 class StageSpan:
-    """When a stage was measured. `ended` is a StageWindow's, or broken_off: the run was killed in it, and `planned` is the least
+    """When a stage was measured. `ended` is a StageFinished's, or broken_off: the run was killed in it, and `planned` is the least
     that can have been planned."""
 
     name: str

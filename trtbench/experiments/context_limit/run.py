@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.run.load_run import ServerUnderLoad, sampler_config
 from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.event_kinds import Interrupted, TelemetryFinished
+from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.log_facts import LogMark
@@ -51,18 +53,23 @@ def search_limit(
     deployed = directory.read_json("deployment.json")
     block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
     longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)
-    bounds = {name: deployed[name] for name in ("max_positions", "longest_prompt_tokens")}
-    facts = bounds | {"block_tokens": block_tokens, "longest_tokens": longest_tokens}
-    log.event("context_search_started", directory.name, output_tokens=asked.output_tokens, **facts)
+    started = ContextSearchStarted(
+        output_tokens=asked.output_tokens,
+        max_positions=deployed["max_positions"],
+        longest_prompt_tokens=deployed["longest_prompt_tokens"],
+        block_tokens=block_tokens,
+        longest_tokens=longest_tokens,
+    )
+    log.write(started, directory.name)
     recorder = Recorder(directory.requests_jsonl())
     try:
         with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
             sampler.wait_ready()
             trials = _Trials(server, scenario, asked, prompts, recorder, sampler, sorted(directory.path.glob("server*.log")))
             ended, signum = asyncio.run(trials.run(longest_tokens, block_tokens, directory.name, log))
-        log.event("telemetry_finished", directory.name, sources={name: asdict(tally) for name, tally in sampler.tallies.items()})
+        log.write(TelemetryFinished(sources=sampler.tallies), directory.name)
         if ended == "server_lost" and server.death and (death := server.death()):
-            log.event("server_lost", directory.name, **death.facts())
+            log.write(death.facts(), directory.name)
         return ended, signum
     finally:
         recorder.close()
@@ -91,7 +98,7 @@ class _Trials:
         assert task
 
         def interrupt(signum: int) -> None:
-            log.event("interrupted", deployment, level=2)
+            log.write(Interrupted(level=2), deployment)
             task.cancel()
 
         self._client = client_to(self._server.target, self._scenario.workload, self._scenario.client, NO_END_ID)
@@ -100,9 +107,8 @@ class _Trials:
             with interrupts_call(interrupt) as caught:
                 await self._client.open_streams(max(self._asked.concurrency))
                 await self._send("warm-up", 1, self._asked.shortest_tokens, self._asked.output_tokens, now_ns())
-                ended = await find_limits(
-                    self._asked, longest_tokens, block_tokens, self._try, lambda kind, data: log.event(kind, deployment, **data)
-                )
+                record = partial(log.write, deployment=deployment)
+                ended = await find_limits(self._asked, longest_tokens, block_tokens, self._try, record)
         except ConnectError as error:
             raise ServerError(str(error)) from error
         except asyncio.CancelledError:
@@ -111,7 +117,7 @@ class _Trials:
             ended = "interrupted"
         finally:
             await self._client.close()
-        log.event("context_search_finished", deployment, ended=ended)
+        log.write(ContextSearchFinished(ended=ended), deployment)
         return ended, caught[0] if caught else None
 
     async def _try(self, users: int, tokens: int, phase: Phase) -> Trial:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from trtbench.experiments.context_limit.bisection import Bisection
 from trtbench.experiments.context_limit.spec import ContextLimit
+from trtbench.rundir.event_kinds import EventData
+from trtbench.rundir.experiment_events import ContextLimitFound, ContextTrial
 from trtbench.system.memory import Memory, MemoryBound, OomKill
 
 Phase = Literal["search", "confirm", "extreme"]
@@ -47,16 +49,16 @@ Try = Callable[[int, int, Phase], Awaitable[Trial]]
 
 
 async def find_limits(
-    asked: ContextLimit, longest_tokens: int, block_tokens: int, attempt: Try, event: Callable[[str, dict[str, Any]], None]
+    asked: ContextLimit, longest_tokens: int, block_tokens: int, attempt: Try, record: Callable[[EventData], None]
 ) -> Ended:
     """One search for each level of concurrency, confirmed on both sides, then the extreme lengths.
 
-    Every trial is an event `context_trial`, every search's end `context_limit_found`. Returns early when a trial says to stop.
+    `record` receives every trial, and the end of every search. Returns early when a trial says to stop.
     """
 
     async def tried(users: int, tokens: int, phase: Phase) -> Trial:
         trial = await attempt(users, tokens, phase)
-        event("context_trial", asdict(trial))
+        record(ContextTrial(**{one.name: getattr(trial, one.name) for one in fields(trial)}))
         return trial
 
     for users in asked.concurrency:
@@ -71,7 +73,7 @@ async def find_limits(
                 trial = await tried(users, side or 0, "confirm")
                 if trial.stop:
                     return trial.stop
-        event("context_limit_found", {"users": users, "passed_tokens": search.passed, "failed_tokens": search.failed})
+        record(ContextLimitFound(users=users, passed_tokens=search.passed, failed_tokens=search.failed))
     for tokens in asked.extreme_tokens:
         trial = await tried(1, tokens, "extreme")
         if trial.stop:

@@ -8,11 +8,12 @@ pass over the cells, so what drifts with time is in both sides of a difference a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import fmean
 from typing import Literal
 
 from trtbench.analysis.stats.estimate import Estimate
+from trtbench.rundir.experiment_events import CellDropped, Difference
 
 LEAST_ROUNDS = 2
 """Before a cell may be dropped: one difference has no interval."""
@@ -40,6 +41,11 @@ class Drop:
     leader: str | None = None
     difference: Estimate | None = None
     within_slo_ratio: float | None = None
+
+    @property
+    def recorded(self) -> CellDropped:
+        difference = Difference(**asdict(self.difference)) if self.difference else None
+        return CellDropped(**{one.name: getattr(self, one.name) for one in fields(self)} | {"difference": difference})
 
 
 def race(scores: Mapping[str, Sequence[Score]], repeats: int) -> tuple[Drop, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from trtbench.experiments.grid.race import Drop, Score, race, undecided
 from trtbench.experiments.grid.scores import deployment_scores
 from trtbench.experiments.grid.spec import Grid
 from trtbench.run.log import RunLog
+from trtbench.rundir.experiment_events import RaceDecided
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.scenario import Scenario
 
@@ -45,8 +45,9 @@ class Search:
             drops[stage] = race(scores, self._grid.repeats)
             racing |= undecided(scores, drops[stage])
         before, self._racing[dtype] = self._racing[dtype], racing
-        told = {stage: [asdict(drop) for drop in every] for stage, every in drops.items()}
-        self._log.event("race_decided", dtype=dtype, round=rounds, drops=told, stopped=sorted(before - racing), racing=sorted(racing))
+        dropped = {stage: [drop.recorded for drop in every] for stage, every in drops.items()}
+        stopped = sorted(before - racing)
+        self._log.write(RaceDecided(dtype=dtype, round=rounds, drops=dropped, stopped=stopped, racing=sorted(racing)))
 
     def _scores(self, dtype: Dtype, cell: str, stage: str, rounds: int) -> list[Score]:
         """Round by round, up to the last that the cell was served in."""

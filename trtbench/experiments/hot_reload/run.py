@@ -9,20 +9,20 @@ from typing import Any
 
 from trtbench.experiments.hot_reload.spec import HotReload, PlannedReload, Reload
 from trtbench.load.worker_pool import WorkerPool
+from trtbench.rundir.event_kinds import EventData
+from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
 from trtbench.serving.repository.live_repository import Change, LiveRepository
 from trtbench.serving.repository.model_control import Control, ControlError
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 
 _POLL_S = 0.1
-EmitEvent = Callable[[str, dict[str, Any]], None]
+EmitEvent = Callable[[EventData], None]
 
 
 class Reloader:
     """Reloads as `asked`; `configs` is the config.pbtxt of each engine that a reload switches to.
 
-    Emits reload_started (reload, number, repeat, to, breaks, warmup, control), reload_finished (those and seconds, load_s, loaded_s,
-    restored_s, unload_s, switched_s, drain_s, ok, error, versions_before, versions_after, version) and, on change, model_versions
-    (versions). What blocks runs in threads, so the load's loop goes on.
+    Emits ReloadStarted, ReloadFinished and, on change, ModelVersions. Blocking calls run in threads, so that the load's loop continues.
     """
 
     def __init__(self, asked: HotReload, control: Control, repository: LiveRepository, configs: Mapping[str, str]) -> None:
@@ -51,14 +51,14 @@ class Reloader:
         named: dict[str, Any] = {"reload": reload.kind, "number": planned.number, "repeat": planned.repeat, "to": reload.to}
         named |= {"breaks": reload.breaks, "warmup": planned.warms_up, "control": self._asked.control}
         before = await asyncio.to_thread(self._versions)
-        emit("reload_started", named)
+        emit(ReloadStarted(**named))
         start_ns = now_ns()
         outcome = await asyncio.to_thread(self._do, planned)
         elapsed_s = (now_ns() - start_ns) / NS_PER_S
         if self._keeps_number(reload, outcome["ok"]):
             self._pool.renew()  # the client cannot see that the version was replaced
         after = await asyncio.to_thread(self._versions)
-        emit("reload_finished", named | outcome | {"seconds": elapsed_s, "versions_before": before, "versions_after": after})
+        emit(ReloadFinished(**named, **outcome, seconds=elapsed_s, versions_before=before, versions_after=after))
 
     def _keeps_number(self, reload: Reload, loaded: bool) -> bool:
         """Whether a version was loaded anew under the number it had."""
@@ -158,7 +158,7 @@ class Reloader:
         while True:
             versions = await asyncio.to_thread(self._versions)
             if versions is not None and versions != seen:
-                emit("model_versions", {"versions": versions})
+                emit(ModelVersions(versions=versions))
                 seen = versions
             await asyncio.sleep(_POLL_S)
 

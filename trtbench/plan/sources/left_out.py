@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from trtbench.rundir.event_kinds import InputFile, LeftOutRows
 
 MOST_PLACES = 5
 """Named for each reason."""
@@ -33,10 +34,9 @@ class LeftOut:
         return sum(self.counts.values())
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """As the run's events hold it."""
-        reasons = [{"reason": reason, "rows": count, "first": self.reasons.get(reason, [])} for reason, count in self.counts.items()]
-        return {"path": self.path, "rows": self.rows, "left_out": self.count, "reasons": reasons}
+    def facts(self) -> InputFile:
+        reasons = [LeftOutRows(reason=reason, rows=count, first=self.reasons.get(reason, [])) for reason, count in self.counts.items()]
+        return InputFile(path=self.path, rows=self.rows, left_out=self.count, reasons=reasons)
 
     @property
     def text(self) -> str:

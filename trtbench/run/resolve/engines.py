@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from trtbench.engine.build import plan_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
 from trtbench.run.log import Listener
-from trtbench.rundir.records import Event
+from trtbench.rundir.event_kinds import BuildStepStarted, EngineBuilt
+from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.scenario import Scenario
@@ -52,11 +52,10 @@ def build(specs: Mapping[str, EngineSpec], provider: EngineProvider, engines: Pa
         log = logs[key][1]
         built = one.engine(log)
         engine = found[key] = built.engine
-        steps = [asdict(step) for step in log.steps]
-        facts = {"dtype": engine.dtype, "cached": built.cached, "size_bytes": engine.size_bytes, "sha256": engine.sha256}
-        listener(Event(now_ns(), "engine_built", data=facts | {"steps": steps}))
+        done = EngineBuilt(dtype=engine.dtype, cached=built.cached, size_bytes=engine.size_bytes, sha256=engine.sha256, steps=log.steps)
+        listener(event_of(now_ns(), done))
     return {name: found[spec.model_dump_json()] for name, spec in specs.items()}
 
 
 def _log(dtype: Dtype, listener: Listener) -> BuildLog:
-    return BuildLog(lambda step: listener(Event(now_ns(), "build_step", data={"dtype": dtype, "step": step})))
+    return BuildLog(lambda step: listener(event_of(now_ns(), BuildStepStarted(dtype=dtype, step=step))))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from trtbench.rundir.records import LoadMode
+from trtbench.rundir.event_kinds import LoadMode
 from trtbench.scenario.load.ramp import Ramp, Rate, Users
 from trtbench.scenario.parts.bounds import (
     MOST_DAYS,

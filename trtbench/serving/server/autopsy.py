@@ -6,8 +6,8 @@ import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from trtbench.rundir.event_kinds import ServerLost
 from trtbench.system.foreign_text import shown
 from trtbench.system.memory import Memory, OomKill, short_memory
 
@@ -121,9 +121,10 @@ class Death:
     out_of_memory: bool = False
     memory: Memory | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """The data of a `server_lost` event."""
-        return {name: getattr(self, name) for name in ("exit_code", "cause", "log_tail", "out_of_memory", "memory")}
+    def facts(self) -> ServerLost:
+        return ServerLost(
+            exit_code=self.exit_code, cause=self.cause, log_tail=self.log_tail, out_of_memory=self.out_of_memory, memory=self.memory
+        )
 
     def __str__(self) -> str:
         indented = "\n".join(f"  {line}" for line in self.log_tail.splitlines())

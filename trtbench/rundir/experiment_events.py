@@ -1,0 +1,134 @@
+"""The kinds of events of experiments: the search for a context limit, reloads of the model, the search over a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trtbench.rundir.event_kinds import Count, EventData, Number, Whole
+from trtbench.system.memory import Memory, MemoryBound, OomKill
+
+ReloadKind = Literal["new_version", "changed_config", "unload_load", "broken", "blue_green"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextSearchStarted(EventData):
+    output_tokens: Count
+    max_positions: Count
+    longest_prompt_tokens: Count | None = None
+    block_tokens: Count
+    longest_tokens: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextTrial(EventData):
+    """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
+
+    `healthy`: whether a one-token request was served after a failure, and `blocks_left` the KV blocks then in use beyond those before the
+    trial; None if not known. `oom_kill`: whether the kernel killed one of the run's processes because memory ran out. `memory`: the bound
+    that ran short, if that ended the trial. `log_says`: what ran out according to `log_line`, the first that a server wrote in a trial
+    that failed.
+    """
+
+    users: Count
+    input_tokens: Count
+    phase: str
+    stage: str
+    passed: bool
+    start_ns: Whole
+    end_ns: Whole
+    stop: str | None
+    healthy: bool | None
+    blocks_left: Whole | None
+    oom_kill: OomKill | None = None
+    memory: MemoryBound | None = None
+    log_says: Memory | Literal["kv_cache"] | None = None
+    log_line: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextLimitFound(EventData):
+    users: Count = 1
+    passed_tokens: Count | None = None
+    failed_tokens: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextSearchFinished(EventData):
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadStarted(EventData):
+    reload: ReloadKind
+    number: Whole
+    repeat: Whole = 1
+    to: str | None = None
+    breaks: str | None = None
+    warmup: bool = False
+    control: str = "explicit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadFinished(EventData):
+    """Seconds are None for steps that this kind of reload does not have. `version`: the new one, None if it keeps its number."""
+
+    reload: ReloadKind = "new_version"
+    number: Whole
+    repeat: Whole = 1
+    to: str | None = None
+    breaks: str | None = None
+    warmup: bool = False
+    control: str = "explicit"
+    load_s: Number | None = None
+    loaded_s: Number | None = None
+    restored_s: Number | None = None
+    unload_s: Number | None = None
+    switched_s: Number | None = None
+    drain_s: Number | None = None
+    version: str | None = None
+    ok: bool = False
+    error: str = ""
+    seconds: Number = 0
+    versions_before: Mapping[str, str] | None = None
+    versions_after: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersions(EventData):
+    """The state of each version in the server's index, written when it changes."""
+
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The leader's figure less the cell's, over the rounds: mean, half width of the 95 % interval, number of rounds."""
+
+    mean: Number
+    half_width: Number | None
+    count: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellDropped:
+    """Why a cell of a grid is not run again `after_round`."""
+
+    cell: str
+    after_round: Count
+    why: Literal["below", "slo", "no_figure"]
+    leader: str | None = None
+    difference: Difference | None = None
+    within_slo_ratio: Number | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceDecided(EventData):
+    """After a round of a search over a grid: the cells that are out, by stage, and those that continue."""
+
+    dtype: str
+    round: Count = 0
+    drops: Mapping[str, Sequence[CellDropped]]
+    stopped: Sequence[str] = ()
+    racing: Sequence[str] = ()
