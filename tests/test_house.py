@@ -32,8 +32,6 @@ ROLES = {
     "search": "run",
     "bisection": "steering",
     "race": "steering",
-    "scores": "steering",
-    "findings": "findings",
     "report": "report",
     "heat_report": "report",
     "cancel_report": "report",

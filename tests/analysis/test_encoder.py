@@ -21,10 +21,11 @@ from tests.support.encoder_run import (
     write_encoder_run,
 )
 from tests.support.synthetic_run import MS, request_of, samples_of
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.padding import padding_ratio
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.experiments.grid.frontier import FRONTIERS
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_late_client_is_doubted(encoder: Summary, tmp_path: Path, monkeypatch:
 
 
 def test_the_grid_goes_by_requests_and_latency(encoder: Summary) -> None:
-    frontier = next(found for found in encoder.frontiers if found.stage == "c8")
+    frontier = next(found for found in encoder.found[FRONTIERS] if found.stage == "c8")
     best, other = frontier.cells
     assert frontier.percentiles["e2e_latency_ns"] == "p99"
     assert best.output_token_throughput is None and best.ttft_ns is None
@@ -132,7 +133,7 @@ def test_the_grid_goes_by_requests_and_latency(encoder: Summary) -> None:
 def test_the_grid_goes_by_goodput_with_an_slo(tmp_path: Path) -> None:
     """62 ms: 8 users keep it without a delay only."""
     summary = summarise(write_encoder_run(tmp_path / "run", slo=True))
-    frontier = next(found for found in summary.frontiers if found.stage == "c8")
+    frontier = next(found for found in summary.found[FRONTIERS] if found.stage == "c8")
     assert frontier.winner and (frontier.winner.cell, frontier.winner.figure) == ("d0", "goodput")
     assert [cell.within_slo_ratio for cell in frontier.cells] == [1.0, 0.0]
 

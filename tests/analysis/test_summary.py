@@ -26,6 +26,7 @@ from tests.support.synthetic_run import (
 )
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Event, Outcome
 from trtbench.scenario.reading import parse_scenario
@@ -89,7 +90,7 @@ def test_knee_of_one_engine_and_none_of_the_other(summary: Summary) -> None:
 
 
 def test_precisions_side_by_side(synthetic: SyntheticRun, summary: Summary) -> None:
-    (pair,) = summary.comparisons
+    (pair,) = summary.found[COMPARISONS]
     assert (pair.base, pair.other, pair.same_plan) == ("default-fp16", "default-int8", True)
     assert pair.engine_size_ratio == ENGINE_BYTES["int8"] / ENGINE_BYTES["fp16"]
     assert pair.rss_peak_ratio == RSS_BYTES["int8"] / RSS_BYTES["fp16"]
@@ -186,7 +187,7 @@ def test_killed_in_the_middle_of_a_stage(tmp_path: Path) -> None:
 
 def test_different_plans_are_not_compared(tmp_path: Path) -> None:
     summary = summarise(RunDirectory.open(write_synthetic_run(tmp_path / "run", same_plan=False).run.path))
-    (pair,) = summary.comparisons
+    (pair,) = summary.found[COMPARISONS]
     assert not pair.same_plan and pair.stages == () and pair.agreement is None
     assert summary.verdict.status == "SUSPECT"
     assert not any(finding.code.startswith(("precision", "agreement")) for finding in summary.findings)

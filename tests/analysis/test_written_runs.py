@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.context_limit.test_analysis import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
+from tests.experiments.context_limit.test_limits import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
 from tests.experiments.kv_cache.test_cancel_control import BESIDE, COUNT, TOKENS, WITHOUT, Loop
 from tests.experiments.kv_cache.test_cancel_control import scenario as control_scenario
 from tests.support.synthetic_reloads import END, FIRST, RECOVERED, START, TTFT, events, planned_reloads, requests
 from tests.support.synthetic_run import MS, S, request_of
 from tests.support.written_run import Series, Served, codes, summary_of, the_only, window
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.analysis import ContextLimits
-from trtbench.experiments.kv_cache.pressure import Held
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits
+from trtbench.experiments.hot_reload.reloads import RELOADS
+from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS
+from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE
+from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, Held
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -32,7 +36,7 @@ def searched(path: Path, search: Search, blocks: int = BLOCKS) -> tuple[ContextL
     asked = parse_scenario({"name": "x", "engines": ["int8"], "context_limit": {"output_tokens": 8}}, "x")
     served = Served(search.requests, series={("kv_blocks_used", ""): search.kv}, events=search.events, facts={"kv_blocks": blocks})
     summary = summary_of(path, asked, served)
-    limits = the_only(summary).context_limits
+    limits = the_only(summary).found[CONTEXT_LIMITS]
     assert limits is not None
     return limits, codes(summary, "limit_")
 
@@ -67,7 +71,7 @@ def in_stage(records: list[RequestRecord]) -> list[RequestRecord]:
 
 def test_what_a_reload_costs(tmp_path: Path) -> None:
     summary = reloaded(tmp_path / "run", in_stage(requests()))
-    found = the_only(summary).reloads
+    found = the_only(summary).found[RELOADS]
     assert found is not None
     first, broken, third = found.reloads
     assert (first.ttft_spike_ratio, first.recovery_ns, first.overlap_ns) == ((TTFT + 350 * MS) / TTFT, RECOVERED - FIRST, 3 * S)
@@ -79,7 +83,7 @@ def test_what_a_reload_costs(tmp_path: Path) -> None:
 def test_reloads_that_disturb_nobody(tmp_path: Path) -> None:
     even = [replace(r, token_ns=[r.due_ns + TTFT + i * 10 * MS for i in range(4)]) for r in in_stage(requests())]
     summary = reloaded(tmp_path / "run", [replace(r, done_ns=r.token_ns[-1]) for r in even])
-    found = the_only(summary).reloads
+    found = the_only(summary).found[RELOADS]
     assert found is not None and [one.ttft_spike_ratio for one in found.reloads] == [1, 1, 1]
     assert codes(summary, "reload_") == set()
 
@@ -100,14 +104,14 @@ def cancelled(path: Path, lets_go_ns: int, blocks_after: int) -> Summary:
 
 def test_a_cancelled_request_that_lets_go(tmp_path: Path) -> None:
     summary = cancelled(tmp_path / "run", 500 * MS, 5)
-    (audit,) = the_only(summary).cancellations
+    (audit,) = the_only(summary).found[CANCELLATIONS]
     assert (audit.cancelled, audit.let_go, audit.let_go_max_ns, audit.blocks_beyond) == (1, 1, 200 * MS, 0)
     assert the_only(summary).kv_blocks_left == 0 and codes(summary, "cancel_") == codes(summary, "kv_blocks") == set()
 
 
 def test_a_cancelled_request_that_keeps_its_blocks(tmp_path: Path) -> None:
     summary = cancelled(tmp_path / "run", 500 * MS, 9)
-    (audit,) = the_only(summary).cancellations
+    (audit,) = the_only(summary).found[CANCELLATIONS]
     assert (audit.let_go, audit.blocks_back, audit.blocks_beyond) == (1, 0, 4)
     assert the_only(summary).kv_blocks_left == 4
     assert (codes(summary, "cancel_"), codes(summary, "kv_blocks")) == ({"cancel_blocks_kept"}, {"kv_blocks_leaked"})
@@ -121,16 +125,16 @@ def controlled(path: Path, *loops: Loop) -> Summary:
 
 
 def test_survivors_beside_their_control(tmp_path: Path) -> None:
-    (found,) = the_only(controlled(tmp_path / "run", BESIDE, WITHOUT)).cancel_controls
+    (found,) = the_only(controlled(tmp_path / "run", BESIDE, WITHOUT)).found[CANCEL_CONTROLS]
     assert (found.stage, found.control, found.cancelled_ratio, found.compared) == ("c1", "c1-cancel0", 0.25, 30)
     assert found.beside.tokens_per_s == pytest.approx(30 * TOKENS / 7.1) and found.without.tokens_per_s == pytest.approx(30 * TOKENS / 16)
     assert (found.beside.ttft_ns.p50, found.without.ttft_ns.p50) == (100 * MS, 200 * MS)
 
 
 def test_survivors_without_a_control(tmp_path: Path) -> None:
-    assert the_only(controlled(tmp_path / "alone", BESIDE)).cancel_controls == ()
+    assert the_only(controlled(tmp_path / "alone", BESIDE)).found[CANCEL_CONTROLS] == ()
     also_cancelled = Loop("c1-cancel0", 100, 10, cancels=True)
-    assert the_only(controlled(tmp_path / "cancelled", BESIDE, also_cancelled)).cancel_controls == ()
+    assert the_only(controlled(tmp_path / "cancelled", BESIDE, also_cancelled)).found[CANCEL_CONTROLS] == ()
 
 
 SHORT, LONG = ({"input_tokens": 20, "asked_output_tokens": 12}, {"input_tokens": 40, "asked_output_tokens": 9, "index": 1})
@@ -152,13 +156,17 @@ def test_requests_held_back_by_the_kv_budget(tmp_path: Path) -> None:
     """At 7 and 9 of 10 used blocks less than 4 are free while 3 wait or 1 is paused; at 6 there is room."""
     paused = {"inflight_paused_requests": (0, 0, 0, 1)}
     result = the_only(pressed(tmp_path / "full", gauges((0, 6, 7, 9), (0, 2, 3, 0), **paused)))
-    (held,) = result.kv_pressures
+    (held,) = result.found[KV_PRESSURES]
     assert (held.fit_longest, held.fit_mean, held.request_tokens_longest) == (2, 3, 49)
     assert (held.held_back_ratio, held.waiting, held.paused) == (0.5, Held(3, 0.5), Held(1, 0.25))
-    assert result.kv_capacity is not None and (result.kv_capacity.carried_users, result.kv_capacity.held_back_users) == (None, 1)
+    capacity = result.found[KV_CAPACITY]
+    assert capacity is not None and (capacity.carried_users, capacity.held_back_users) == (None, 1)
     free = the_only(pressed(tmp_path / "free", gauges((0, 6, 6, 6), (0, 2, 3, 0), inflight_paused_requests=(0, 0, 0, 0))))
-    assert free.kv_pressures[0].held_back_ratio == 0
-    assert free.kv_capacity is not None and (free.kv_capacity.carried_users, free.kv_capacity.held_back_users) == (1, None)
+    assert free.found[KV_PRESSURES][0].held_back_ratio == 0
+    assert free.found[KV_CAPACITY] is not None and (free.found[KV_CAPACITY].carried_users, free.found[KV_CAPACITY].held_back_users) == (
+        1,
+        None,
+    )
 
 
 def test_steps_that_the_engine_counted(tmp_path: Path) -> None:
@@ -190,9 +198,9 @@ def reused(path: Path, counted: bool, shared: bool = True) -> Summary:
 
 
 def test_the_engines_hit_ratio_and_what_reuse_gains(tmp_path: Path) -> None:
-    (found,) = reused(tmp_path / "counted", counted=True).prefix_reuse
+    (found,) = reused(tmp_path / "counted", counted=True).found[PREFIX_REUSE]
     (stage,) = found.stages
     assert (found.off, found.on, stage.hit_ratio) == ("off-int8", "on-int8", pytest.approx(2 * 16 / 60))
-    (silent,) = reused(tmp_path / "silent", counted=False).prefix_reuse
+    (silent,) = reused(tmp_path / "silent", counted=False).found[PREFIX_REUSE]
     assert silent.stages[0].hit_ratio is None
-    assert reused(tmp_path / "apart", counted=True, shared=False).prefix_reuse == ()
+    assert reused(tmp_path / "apart", counted=True, shared=False).found[PREFIX_REUSE] == ()

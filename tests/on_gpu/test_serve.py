@@ -9,6 +9,11 @@ import pytest
 from tests.on_gpu.nodes import BUILD, KV_BLOCKS, Node
 from tests.support.runs import assert_conserved
 from trtbench.analysis.summary import summarise
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
+from trtbench.experiments.grid.frontier import FRONTIERS
+from trtbench.experiments.hot_reload.reloads import RELOADS
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS
+from trtbench.experiments.scaling.scaling_curve import SCALINGS
 from trtbench.rundir import DeploymentDirectory, RunDirectory
 from trtbench.rundir.records import Outcome
 
@@ -87,7 +92,7 @@ def test_a_full_kv_cache_reuse_and_cancels(backend: Node) -> None:
         assert {record.outcome for record in records} == {Outcome.COMPLETED, Outcome.CANCELLED}
     summary = summarise(run)
     assert summary.deployments[0].kv_blocks_left in (0, None)  # None: the gauges stand still once nothing runs, as the backend's do
-    assert summary.deployments[0].cancellations
+    assert summary.deployments[0].found[CANCELLATIONS]
 
 
 def _kept(records: list[Any]) -> dict[tuple[str, bool], int]:
@@ -107,7 +112,7 @@ def test_a_new_version_takes_over_and_a_cut_engine_does_not(backend: Node) -> No
         "hot_reload": {"before_s": 1, "every_s": every_s, "reloads": reloads},
     }
     run = backend.run(scenario)
-    found = summarise(run).deployments[0].reloads
+    found = summarise(run).deployments[0].found[RELOADS]
     assert found
     new, broken, again = found.reloads
     assert (new.loaded, broken.loaded, again.loaded) == (True, False, True), [new.error, broken.error, again.error]
@@ -124,7 +129,7 @@ def test_the_context_limit_is_what_one_step_holds(backend: Node) -> None:
         "workload": {"input_tokens": 16, "output_tokens": 4},
         "context_limit": {"concurrency": [1, 2], "output_tokens": 4, "confirm": 1, "extreme_tokens": [5000]},
     }
-    limits = summarise(backend.run(scenario)).deployments[0].context_limits
+    limits = summarise(backend.run(scenario)).deployments[0].found[CONTEXT_LIMITS]
     assert limits and limits.ended == "done"
     assert (limits.predicted_tokens, limits.predicted_by) == (BUILD["max_num_tokens"], "prompt")
     for limit in limits.limits:
@@ -172,7 +177,7 @@ def test_a_grid_over_the_engines_limits_builds_one_engine_for_each(backend: Node
         assert (facts["log"]["max_batch_size"], facts["log"]["max_step_tokens"]) == (int(name[1]), 512)  # what the backend says of it
         assert facts["config"]["scheduler"]["max_sequences"] == int(name[1])
         assert {record.outcome for record in deployment.requests()} == {Outcome.COMPLETED}
-    (frontier,) = summarise(run).frontiers
+    (frontier,) = summarise(run).found[FRONTIERS]
     assert [(cell.name, cell.complete) for cell in frontier.cells] == [("s2", True), ("s4", True)]
     assert "provider tensorrt_llm cannot vary it: it has one instance a server" in (run.path / "report.md").read_text(encoding="utf-8")
 
@@ -188,7 +193,7 @@ def test_a_scaling_of_servers_that_share_a_gpu(backend: Node) -> None:
     }
     run = backend.run(scenario)
     assert [deployment.name for deployment in run.deployments()] == ["servers-1-fp16", "servers-2-fp16"]
-    (curve,) = summarise(run).scalings
+    (curve,) = summarise(run).found[SCALINGS]
     assert [(point.units, point.complete, len(point.requests)) for point in curve.points] == [(1, True, 0), (2, True, 2)]
     records = run.deployments()[1].requests()
     assert_conserved(records, {("c2-a-unit", False): 40})

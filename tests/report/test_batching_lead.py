@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Paragraph
 from trtbench.report.kit.words import LANGUAGES, Language, Words

@@ -22,7 +22,7 @@ from tests.support.command import ran
 from tests.support.kserve import page
 from tests.support.numpy1 import UNPACKED
 from tests.support.text_family import serve_families
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.synthetic_run import CLIENT_FACTS, engine, environment
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.rundir import LineWriter, RunDirectory, sample_row
 from trtbench.rundir.event_kinds import LoadMode, StageFinished

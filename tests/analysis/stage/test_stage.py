@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.columns import columns
 from tests.support.synthetic_run import request_of, samples_of
-from trtbench.analysis.deployments import throughput_curve
+from trtbench.analysis.deployment_result import throughput_curve
 from trtbench.analysis.stage.resources import resources
 from trtbench.analysis.stage.stage import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans, without_late_counts
 from trtbench.analysis.summary import Summary

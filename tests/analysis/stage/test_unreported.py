@@ -14,7 +14,8 @@ from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.stage.unreported import told_reasons
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.experiments.precision.findings import precision_findings
+from trtbench.experiments.precision.analysis import precision_findings
+from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
@@ -73,7 +74,7 @@ def test_the_report_says_requests_where_no_tokens_are_counted(silent: Summary, l
     assert knee.figures["knee_requests_per_s"] == pytest.approx(first.stage("c4").throughput.request_throughput)  # type: ignore[union-attr]
     said = Words(language).finding("knee", "seen", knee.figures)
     assert {"en": "requests/s", "zh": "个请求"}[language] in said and "tokens" not in said
-    (pair,) = silent.comparisons
+    (pair,) = silent.found[COMPARISONS]
     stages = tuple(replace(stage, output_token_throughput=None, request_throughput=1.5) for stage in pair.stages)
     faster = next(one for one in precision_findings(replace(pair, stages=stages)) if one.code == "precision_faster")
     assert {"en": "Requests/s of INT8", "zh": "INT8 的每秒请求数"}[language] in Words(language).finding(

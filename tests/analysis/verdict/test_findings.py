@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.synthetic_run import write_synthetic_run
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.workers import Worker
@@ -18,7 +18,6 @@ from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
-from trtbench.experiments.kv_cache.cancellation import Cancellation
 from trtbench.rundir.records import Event
 from trtbench.rundir.traits import Traits
 
@@ -164,23 +163,6 @@ def test_a_fault_of_a_server_that_stayed_up(tmp_path: Path) -> None:
 
 def test_no_finding_is_without_figures(summary: Summary) -> None:
     assert all(finding.figures for finding in summary.findings)
-
-
-@pytest.mark.parametrize(
-    ("blocks", "let_go", "longest_s", "kept"),
-    [(None, 4, 0.5, False), (0, 4, 0.5, False), (3, 4, 0.5, True), (3, 4, 2.5, False), (3, 3, None, True), (3, None, None, False)],
-)
-def test_cancelled_requests_that_kept_their_blocks(
-    summary: Summary, blocks: int | None, let_go: int | None, longest_s: float | None, kept: bool
-) -> None:
-    """A starved engine takes seconds to let go: what it then still had after one is no leak."""
-    longest_ns = None if longest_s is None else round(longest_s * 1e9)
-    audits = (Cancellation("c4", 2, 9, None, 3, 2, None, 0), Cancellation("c8", 4, 28, None, 32, let_go, longest_ns, blocks))
-    result = replace(summary.deployments[1], cancellations=audits)
-    codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
-    assert ("cancel_blocks_kept" in codes) is kept
-    if kept:
-        assert (codes["cancel_blocks_kept"].stage, codes["cancel_blocks_kept"].figures) == ("c8", {"blocks": 3, "cancelled": 4})
 
 
 def test_streams_that_were_ended_while_their_connections_stood_point_to_a_proxy(summary: Summary) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.having import measured
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary
@@ -62,9 +63,10 @@ def test_throttled_gpu(summary: Summary) -> None:
 
 
 def test_an_interrupt_is_a_doubt_and_a_kill_is_worse(summary: Summary) -> None:
-    assert [r.code for r in run_reasons(False, True, summary.deployments, ())] == ["interrupted"]
-    assert [(r.code, r.grade) for r in run_reasons(False, False, summary.deployments, ())] == [("incomplete", "invalid")]
-    assert [*run_reasons(True, False, summary.deployments, ())] == []
+    run = measured(summary, summary.deployments)
+    assert [r.code for r in run_reasons(False, replace(run, interrupted=True), summary.found)] == ["interrupted"]
+    assert [(r.code, r.grade) for r in run_reasons(False, run, summary.found)] == [("incomplete", "invalid")]
+    assert [*run_reasons(True, run, summary.found)] == []
 
 
 def test_samples_too_few_for_p99_are_a_note_and_for_a_median_a_doubt(summary: Summary) -> None:

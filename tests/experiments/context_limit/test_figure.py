@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from trtbench.analysis.deployments import DeploymentResult
+from tests.support.having import having
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.analysis import ContextLimits, Limit
 from trtbench.experiments.context_limit.figure import paint_limit
 from trtbench.experiments.context_limit.growth import Growth
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit
 from trtbench.experiments.context_limit.report import limit_blocks
 from trtbench.experiments.context_limit.trials import TrialResult
+from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Figure as FigureBlock
 from trtbench.report.kit.blocks import Table
@@ -44,7 +46,7 @@ LIMITS = ContextLimits(
 
 @pytest.fixture
 def searched(summary: Summary) -> DeploymentResult:
-    return replace(summary.deployments[0], stages=(), context_limits=LIMITS)
+    return replace(having(summary.deployments[0], {CONTEXT_LIMITS: LIMITS}), stages=())
 
 
 def painted(searched: DeploymentResult, limits: ContextLimits = LIMITS, language: Language = "en") -> tuple[Figure, list[str]]:
@@ -87,7 +89,7 @@ def test_nothing_to_draw_where_nothing_passed(searched: DeploymentResult) -> Non
 
 
 def test_the_report_has_figure_and_laws(summary: Summary, searched: DeploymentResult) -> None:
-    summary = replace(summary, deployments=(searched,), comparisons=())
+    summary = replace(having(summary, {COMPARISONS: ()}), deployments=(searched,))
     drawings = tuple(draw(summary, Words("en")))
     assert drawings == (f"limit-{searched.name}",)
     figure, *_, laws, _ = limit_blocks(summary, Words("en"), drawings)

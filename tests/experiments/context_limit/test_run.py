@@ -9,6 +9,7 @@ import pytest
 from tests.support.command import Command, ran
 from tests.support.runs import StartRun, report, run_of, the_deployment
 from trtbench.analysis.summary import summarise
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome
 
@@ -29,7 +30,7 @@ def test_the_search_finds_the_limit_that_the_kv_budget_sets(start_run: StartRun)
     assert ran(command.wait(120), command.directory), command.err
     run = run_of(command)
     summary = summarise(run)
-    limits = summary.deployments[0].context_limits
+    limits = summary.deployments[0].found[CONTEXT_LIMITS]
     assert limits and limits.ended == "done"
     assert (limits.predicted_tokens, limits.predicted_by) == (6 * 32 - 4, "kv_budget")
     for limit in limits.limits:
@@ -71,7 +72,7 @@ def test_a_search_short_of_memory_ends_and_names_the_bound(start_run: StartRun) 
     assert ran(command.wait(120), command.directory), command.err
     run = run_of(command)
     summary = summarise(run)
-    limits = summary.deployments[0].context_limits
+    limits = summary.deployments[0].found[CONTEXT_LIMITS]
     assert limits and limits.ended == "low_memory" and limits.memory_short
     assert 0 < limits.memory_short.available_bytes < limits.memory_short.limit_bytes
     assert limits.trials[-1].failure == "low_memory"
@@ -91,7 +92,7 @@ def test_ctrl_c_ends_the_search_and_keeps_what_was_found(start_run: StartRun) ->
     command.interrupt()
     assert command.wait() == 130
     summary = summarise(run_of(command))
-    limits = summary.deployments[0].context_limits
+    limits = summary.deployments[0].found[CONTEXT_LIMITS]
     assert limits and limits.ended == "interrupted" and limits.limits[0].passed_tokens
     assert not summary.complete
     command.assert_nothing_left()
@@ -104,7 +105,7 @@ def test_a_server_killed_in_a_trial_ends_the_search_with_its_class(start_run: St
     triton.kill()
     assert command.wait() == 1
     summary = summarise(run_of(command))
-    limits = summary.deployments[0].context_limits
+    limits = summary.deployments[0].found[CONTEXT_LIMITS]
     assert limits and limits.ended == "server_lost"
     assert limits.trials[-1].failure == "server_died"
     assert "server_lost" in [finding.code for finding in summary.findings]

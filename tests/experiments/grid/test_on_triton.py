@@ -9,6 +9,7 @@ import pytest
 from tests.support.command import Command, ran
 from tests.support.runs import MINI, StartRun, run_of
 from trtbench.analysis.summary import summarise
+from trtbench.experiments.grid.frontier import FRONTIERS
 from trtbench.experiments.grid.report import stanza
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.reading import load_scenario
@@ -48,7 +49,7 @@ def test_cells_are_served_in_rounds_and_judged(start_run: StartRun) -> None:
     assert decided[:2] == [1, 2]
     summary = summarise(run)
     assert summary.complete and len(summary.resumptions) == 1 and summary.resumptions[0].again == (second,)
-    (frontier,) = summary.frontiers
+    (frontier,) = summary.found[FRONTIERS]
     assert frontier.search is not None and (frontier.search.planned, frontier.search.spent) == (6, len(served))
     one, many = frontier.cells
     assert one.exact and many.exact

@@ -9,7 +9,7 @@ import pytest
 from tests.support.columns import columns
 from tests.support.command import ran
 from tests.support.runs import MINI, StartRun, assert_conserved, report, run_of, the_deployment
-from trtbench.experiments.hot_reload.analysis import Reloads, reloads
+from trtbench.experiments.hot_reload.reloads import Reloads, reloads
 from trtbench.rundir import RunDirectory
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]

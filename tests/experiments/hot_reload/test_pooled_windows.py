@@ -9,8 +9,8 @@ import pytest
 from tests.support.columns import columns
 from tests.support.synthetic_reloads import NO_SAMPLES, START, TTFT, event, reload_events
 from tests.support.synthetic_run import MS, S, request_of
-from trtbench.experiments.hot_reload.analysis import reloads
 from trtbench.experiments.hot_reload.pooled_windows import Pool
+from trtbench.experiments.hot_reload.reloads import reloads
 from trtbench.rundir.records import Event, Outcome, RequestRecord
 
 BEGINS = [START + at * S for at in (20, 40, 60)]

@@ -8,10 +8,11 @@ import pytest
 
 from tests.report.test_encoder import FOREIGN
 from tests.support.columns import columns
+from tests.support.having import having
 from tests.support.synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
 from tests.support.synthetic_run import samples_of
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.hot_reload.analysis import Reloads, reloads
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
 from trtbench.experiments.hot_reload.report import reload_blocks
 from trtbench.report.figures import plots
 from trtbench.report.kit.blocks import Table
@@ -23,7 +24,7 @@ MEMORY = {("server_rss_bytes", ""): [(FIRST, 1e9), (FIRST + S, 2e9)], ("gpu_memo
 
 
 def with_reloads(summary: Summary, found: Reloads | None) -> Summary:
-    return replace(summary, deployments=(replace(summary.deployments[0], reloads=found),))
+    return replace(summary, deployments=(having(summary.deployments[0], {RELOADS: found}),))
 
 
 def alike() -> list[Event]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.kv_cache.prefix_reuse import prefix_reuse
 from trtbench.scenario.scenario import Scenario

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.having import having
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.kv_cache.cancel_control import CancelControl, Survivors
-from trtbench.experiments.kv_cache.cancellation import Cancellation
-from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, StageReuse
-from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure
+from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS, CancelControl, Survivors
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
+from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, PrefixReuse, StageReuse
+from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, Held, KvCapacity, KvPressure
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.format import number
@@ -27,10 +28,10 @@ def detailed(summary: Summary) -> Summary:
         Cancellation("c8", 4, 28, 31.5, 32, 4, 150 * MS, 0, 120.0 * MS, 4, 130.0 * MS, 160 * MS),
         Cancellation("c12", 2, 30, None, 17, 1, None, None),
     )
-    first = replace(summary.deployments[0], kv_pressures=pressures, kv_capacity=KvCapacity(8, 12, 9, 10), cancellations=audits)
-    rest = replace(summary.deployments[1], kv_pressures=(), kv_capacity=None, cancellations=())
+    first = having(summary.deployments[0], {KV_PRESSURES: pressures, KV_CAPACITY: KvCapacity(8, 12, 9, 10), CANCELLATIONS: audits})
+    rest = having(summary.deployments[1], {KV_PRESSURES: (), KV_CAPACITY: None, CANCELLATIONS: ()})
     reuse = PrefixReuse("off", "on", (StageReuse("c8", 400.0 * MS, 100.0 * MS, 0.25, None, 0.75),))
-    return replace(summary, deployments=(first, rest), prefix_reuse=(reuse,))
+    return replace(having(summary, {PREFIX_REUSE: (reuse,)}), deployments=(first, rest))
 
 
 def test_rows(summary: Summary) -> None:
@@ -61,7 +62,7 @@ def test_of_an_encoder_only_its_survivors_are_told(summary: Summary, language: L
     none = Distribution(0)
     one, other = (Survivors(None, good, none, none, Distribution(30, p50=ms * MS)) for good, ms in ((9.0, 50), (6.0, 100)))
     control = CancelControl("c8", "c8-cancel0", 0.1, 30, False, one, other)
-    first = replace(whole.deployments[0], cancel_controls=(control,))
+    first = having(whole.deployments[0], {CANCEL_CONTROLS: (control,)})
     table, note = kv_detail(replace(whole, deployments=(first, whole.deployments[1])), words)
     assert isinstance(table, Table) and isinstance(note, Paragraph)
     assert table.rows == (
@@ -80,8 +81,8 @@ def test_header_and_rows_are_of_one_width(summary: Summary, language: Language) 
 
 
 def test_nothing_of_what_is_not_there(summary: Summary) -> None:
-    bare = tuple(replace(result, kv_pressures=(), kv_capacity=None, cancellations=()) for result in summary.deployments)
-    assert kv_detail(replace(summary, deployments=bare, prefix_reuse=()), Words("en")) == []
+    bare = tuple(having(result, {KV_PRESSURES: (), KV_CAPACITY: None, CANCELLATIONS: ()}) for result in summary.deployments)
+    assert kv_detail(replace(having(summary, {PREFIX_REUSE: ()}), deployments=bare), Words("en")) == []
 
 
 def survivors(tokens_per_s: float, p50_ms: float) -> Survivors:
@@ -91,7 +92,7 @@ def survivors(tokens_per_s: float, p50_ms: float) -> Survivors:
 def test_survivors_beside_their_control(summary: Summary) -> None:
     detail = detailed(summary)
     control = CancelControl("c8", "c8-cancel0", 0.125, 28, False, survivors(30, 200), survivors(20, 400))
-    first = replace(detail.deployments[0], cancel_controls=(control,))
+    first = having(detail.deployments[0], {CANCEL_CONTROLS: (control,)})
     *_, table, note, _, _ = kv_detail(replace(detail, deployments=(first, *detail.deployments[1:])), Words("en"))
     assert isinstance(table, Table) and isinstance(note, Paragraph)
     assert "c8, 12.5% cancelled, compared with c8-cancel0, none cancelled; the 28 requests" in table.caption

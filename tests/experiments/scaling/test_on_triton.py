@@ -16,6 +16,7 @@ from tests.support.command import ran
 from tests.support.runs import MINI, StartRun, assert_conserved, outcomes, run_of
 from trtbench.analysis.summary import summarise
 from trtbench.errors import UserError
+from trtbench.experiments.scaling.scaling_curve import SCALINGS
 from trtbench.rundir.records import Outcome
 from trtbench.serving.server.balancer import find_balancer
 
@@ -55,7 +56,7 @@ def test_one_server_with_more_instances_and_with_more_threads(start_run: StartRu
         "threads-1-int8": ("1", "1"),
         "threads-2-int8": ("1", "2"),
     }
-    curves = summarise(run).scalings
+    curves = summarise(run).found[SCALINGS]
     assert [curve.axis for curve in curves] == ["instances", "inference_threads"]
     for curve in curves:
         one, two = curve.points
@@ -79,7 +80,7 @@ def test_servers_behind_a_balancer_share_the_load(start_run: StartRun, balancer:
         assert_conserved(records, {("c2-a-unit", False): units * REQUESTS, ("c2-a-unit", True): units})
         assert outcomes(records) == Counter({Outcome.COMPLETED: units * (REQUESTS + 1)})
         assert sorted(directory.path.glob("server*.log")) and (directory.path / CONFIGURATIONS[balancer]).exists()
-    (curve,) = summarise(run).scalings
+    (curve,) = summarise(run).found[SCALINGS]
     one, two = curve.points
     assert [(point.units, point.repeats, point.asked) for point in (one, two)] == [(1, 1, 2), (2, 1, 4)]
     assert two.efficiency is not None and two.speedup is not None

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.support.synthetic_run import S
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.timeline import Curve
 from trtbench.report.figures.timeline_figure import paint_timeline

@@ -13,8 +13,9 @@ import yaml
 
 import trtbench.report
 from tests.support.columns import columns
+from tests.support.having import having, measured
 from tests.support.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
-from trtbench.analysis.deployments import NotRun
+from trtbench.analysis.deployment_result import NotRun
 from trtbench.analysis.replicas import Replica
 from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse
@@ -34,24 +35,26 @@ from trtbench.analysis.verdict.doubts import Doubts
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
-from trtbench.analysis.verdict.validity import limit_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.verdict.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.context_limit.analysis import ContextLimits, Limit, PredictedBy
+from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
 from trtbench.experiments.context_limit.failure import FailureClass
-from trtbench.experiments.context_limit.findings import limit_findings
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
 from trtbench.experiments.context_limit.trials import MemoryShort, TrialResult
-from trtbench.experiments.hot_reload.analysis import Reloads, reloads
-from trtbench.experiments.hot_reload.findings import reload_findings, reload_reasons
+from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
 from trtbench.experiments.hot_reload.slopes import Rise
-from trtbench.experiments.kv_cache.cancellation import Cancellation
+from trtbench.experiments.kv_cache.analysis import cancel_findings
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
 from trtbench.experiments.precision.agreement import EmbeddingAgreement
-from trtbench.experiments.precision.findings import precision_findings
-from trtbench.experiments.response_cache.analysis import CachedStage
-from trtbench.experiments.response_cache.findings import cache_findings, gain_findings
+from trtbench.experiments.precision.analysis import precision_findings
+from trtbench.experiments.precision.comparison import COMPARISONS
+from trtbench.experiments.response_cache.analysis import cache_findings, gain_findings
+from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.experiments.response_cache.gain import CacheGain, StageGain
-from trtbench.experiments.scaling.analysis import ScalingCurve, ScalingPoint
-from trtbench.experiments.scaling.findings import replica_findings, scaling_findings
+from trtbench.experiments.scaling.analysis import replica_findings, scaling_findings
 from trtbench.experiments.scaling.limits import Limiter, Usage
+from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoint
 from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir import Loss
@@ -155,26 +158,27 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
     facts = replace(result.facts, max_sequences=4)
     worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
-    worst = replace(worst, cancellations=(Cancellation("c8", 4, 28, None, 32, 3, None, 3),))
+    worst = having(worst, {CANCELLATIONS: (Cancellation("c8", 4, 28, None, 32, 3, None, 3),)})
     worst = replace(worst, server_fault="GPU memory ran out")
+    yield from cancel_findings(worst, summary.scenario)
     reset = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "RST_STREAM with INTERNAL_ERROR"})
     yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), summary.scenario, 2)
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
         yield from deployment_findings(deployment, summary.scenario, 2)
     behind = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "HTTP status 413 of a proxy"})
     yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), summary.scenario, 2)
-    yield from limit_findings(replace(worst, context_limits=BAD_LIMITS))
+    yield from limit_findings(having(worst, {CONTEXT_LIMITS: BAD_LIMITS}), summary.scenario)
     for failure in get_args(FailureClass):
         for rule in get_args(PredictedBy):
             for theory in (64, 4096):  # where the limit is, and elsewhere
                 limit = Limit(1, 64, 99, failure, "?", 1, 0, 64)
                 found = replace(BAD_LIMITS, limits=(limit,), predicted_by=rule, predicted_tokens=theory)
-                yield from limit_findings(replace(worst, context_limits=found))
+                yield from limit_findings(having(worst, {CONTEXT_LIMITS: found}), summary.scenario)
     for found in bad_reloads():
-        yield from reload_findings(replace(worst, reloads=found), planned_reloads())
+        yield from reload_findings(having(worst, {RELOADS: found}), planned_reloads())
     uneven = replace(c8, resources=replace(c8.resources, replicas=(Replica(900, None, None), Replica(100, None, None))))
-    yield from replica_findings(replace(worst, stages=(uneven,)))
-    yield from cache_findings(replace(worst, cached_stages=tuple(bad_caches())))
+    yield from replica_findings(replace(worst, stages=(uneven,)), summary.scenario)
+    yield from cache_findings(having(worst, {CACHED_STAGES: tuple(bad_caches())}), summary.scenario)
     slower = StageGain("c8", True, 8, 0.0, 0.0, 0.0, ONE, ONE, Estimate(0.5, 0.1, 3), None, None, None, None)
     yield from gain_findings(CacheGain("off", "on", "int8", (slower,)))
     one = Estimate(0.5, None, 1)
@@ -183,7 +187,7 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     curve = ScalingCurve("servers", "c4", "int8", "p50", (bend, bend), 0.8, bend, None, (), None, None, None, "client", None)
     for limiter in get_args(Limiter):
         yield from scaling_findings(replace(curve, limiters=(limiter,)))
-    (pair,) = summary.comparisons
+    (pair,) = summary.found[COMPARISONS]
     assert pair.agreement
     for factor, prefix in ((0.5, 0.1), (1.0, 0.9), (2.0, 0.9)):
         stages = tuple(replace(stage, output_token_throughput=factor) for stage in pair.stages)
@@ -230,17 +234,17 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
         yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps, resent=steps),)))
     few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))
     yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
-    unplanned = [replace(pair, same_plan=False) for pair in summary.comparisons]
+    unplanned = [replace(pair, same_plan=False) for pair in summary.found[COMPARISONS]]
     never = replace(result, stages=(), state="never_ready")
-    yield from run_reasons(False, False, [never], unplanned)
-    yield from run_reasons(False, True, [never], [])
+    yield from run_reasons(False, measured(summary, [never]), having(summary, {COMPARISONS: unplanned}).found)
+    yield from run_reasons(False, measured(summary, [never], interrupted=True), having(summary, {COMPARISONS: ()}).found)
     yield from limit_reasons("d", BAD_LIMITS)
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
         yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))
     for found in bad_reloads():
-        yield from reload_reasons(replace(result, reloads=found), planned_reloads())
-    yield from run_reasons(True, False, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))], [])
+        yield from reload_reasons(having(result, {RELOADS: found}), planned_reloads())
+    yield from run_reasons(True, measured(summary, [replace(result, not_run=(NotRun("c9", "", stage.conservation),))]), summary.found)
     yield from gpu_reasons(worst)
     silent = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
     tight = replace(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.having import having
 from tests.support.synthetic_run import COUNTS, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.experiments.kv_cache.prefix_reuse import prefix_reuse
+from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, prefix_reuse
+from trtbench.experiments.kv_cache.pressure import KV_PRESSURES
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
@@ -86,8 +88,8 @@ def test_the_hit_ratio_of_prefix_reuse_is_by_request_where_the_gauges_tell_none(
     (pair,) = prefix_reuse([off, on], scenario)
     assert [(stage.hit_ratio, stage.by_request) for stage in pair.stages] == [(0.75, True), (0.25, True), (0, True), (None, False)]
     for language, said in (("en", "75% (by request)"), ("zh", "75%（按请求）")):
-        table = kv_detail(replace(telling, prefix_reuse=(pair,)), Words(language))[-2]  # type: ignore[arg-type]
+        table = kv_detail(having(telling, {PREFIX_REUSE: (pair,)}), Words(language))[-2]  # type: ignore[arg-type]
         assert isinstance(table, Table) and table.rows[0][4] == said and table.rows[-1][4] == "-"
-    gauged = tuple(replace(pressure, hit_ratio=0.5) for pressure in on.kv_pressures)
-    (pair,) = prefix_reuse([off, replace(on, kv_pressures=gauged)], scenario)
+    gauged = tuple(replace(pressure, hit_ratio=0.5) for pressure in on.found[KV_PRESSURES])
+    (pair,) = prefix_reuse([off, having(on, {KV_PRESSURES: gauged})], scenario)
     assert {(stage.hit_ratio, stage.by_request) for stage in pair.stages} == {(0.5, False)}, "the engine's own gauges come first"

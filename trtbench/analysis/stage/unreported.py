@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.latency import NS_PER_S
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.workers import busiest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from trtbench.analysis.verdict.verdict import Grade, Reason
-from trtbench.rundir import MISSING, DeploymentDirectory, Loss, Requests, Samples
+from trtbench.rundir import MISSING, Loss, Requests, Samples
 from trtbench.rundir.records import Event
 
 _GRADES: dict[str, Grade] = {
@@ -21,11 +21,11 @@ _GRADES: dict[str, Grade] = {
     "foreign_samples": "suspect",
 }
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
-"""Figures rest on these; without another file, fewer figures are shown."""
+"""Figures are based on these; without another file, fewer figures are shown."""
 
 
 def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
-    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is incomplete, and says so."""
+    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is reported as incomplete."""
     for loss in losses:
         directory, _, name = loss.file.rpartition("/")
         grade = _GRADES[loss.what]
@@ -36,14 +36,12 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
             yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
 
 
-def note_foreign(directory: DeploymentDirectory, requests: Requests, samples: Samples, events: Sequence[Event]) -> None:
-    """Requests and samples of before the deployment began or after it ended, which `events`, its own, say: another one's file."""
+def foreign_records(requests: Requests, samples: Samples, events: Sequence[Event]) -> tuple[int, int]:
+    """How many requests and samples are from before the deployment began or after it ended, by `events`, its own: they belong to another
+    deployment. None of an unfinished one."""
     times = {event.kind: event.time_ns for event in events}
     if "deployment_started" not in times or "deployment_finished" not in times:
-        return
+        return 0, 0
     start_ns, end_ns = times["deployment_started"], times["deployment_finished"]
     sent = requests.sent_ns[requests.sent_ns != MISSING]
-    if foreign := int(((sent < start_ns) | (sent > end_ns)).sum()):
-        directory.losses.note(directory.requests_parquet, "foreign", foreign)
-    if foreign := samples.outside(start_ns, end_ns):
-        directory.losses.note(directory.samples_parquet, "foreign_samples", foreign)
+    return int(((sent < start_ns) | (sent > end_ns)).sum()), samples.outside(start_ns, end_ns)

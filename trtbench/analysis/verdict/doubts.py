@@ -1,4 +1,4 @@
-"""Which conclusions rest on stages that the verdict doubts."""
+"""Which conclusions are based on stages that the verdict doubts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ not run, a reload that did not happen); the figures that exist are not doubtful 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A reason of the verdict (`code`) against a stage that a conclusion rests on."""
+    """A reason of the verdict (`code`) against a stage that a conclusion is based on."""
 
     deployment: str
     stage: str

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from trtbench.analysis.deployments import DeploymentResult, curve_stages
+from trtbench.analysis.deployment_result import DeploymentResult, curve_stages
 from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 from trtbench.analysis.verdict.finding import Finding
-from trtbench.rundir.records import Outcome
 from trtbench.rundir.series import unit_of
 from trtbench.scenario.scenario import Scenario
 
@@ -40,17 +39,13 @@ def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from _first(result, _client)
     yield from _batcher(result)
     yield from _first(result, _queue)
-    yield from _first(result, _rate) if not result.reloads else ()  # a reload holds requests up, and has findings of its own
+    yield from _first(result, _rate)
     yield from _slo(result)
     yield from _creep(result)
     if result.server_fault:
         yield Finding("server_fault", "critical", result.name, figures={"cause": result.server_fault})
     if result.kv_blocks_left:
         yield Finding("kv_blocks_leaked", "warning", result.name, figures={"blocks": result.kv_blocks_left})
-    kept = next((audit for audit in result.cancellations if audit.keeps_blocks), None)
-    if kept:
-        figures = {"blocks": kept.blocks_beyond or 0, "cancelled": kept.cancelled}
-        yield Finding("cancel_blocks_kept", "warning", result.name, kept.stage, figures=figures)
 
 
 _Rule = Callable[[StageResult], Finding | None]
@@ -75,7 +70,7 @@ def _server(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _errors(result: DeploymentResult) -> Iterator[Finding]:
-    """One finding a class, of the stage where it struck hardest. What a reload alone made unavailable is a finding of reloads."""
+    """One finding a class, of the stage where it struck hardest."""
     worst: dict[str, tuple[float, StageResult, int]] = {}
     for stage in result.stages:
         equation = stage.conservation
@@ -85,8 +80,6 @@ def _errors(result: DeploymentResult) -> Iterator[Finding]:
             if outcome not in worst or share > worst[outcome][0]:
                 worst[outcome] = (share, stage, count)
     for outcome, (share, stage, count) in worst.items():
-        if outcome == Outcome.UNAVAILABLE and result.reloads and count <= result.reloads.unavailable:
-            continue
         figures: dict[str, float | str] = {
             "count": count,
             "planned": stage.conservation.planned,

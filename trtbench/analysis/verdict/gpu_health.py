@@ -9,6 +9,7 @@ from typing import Any
 
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
+from trtbench.experiments.registry import EXPERIMENTS
 from trtbench.rundir import Samples
 from trtbench.rundir.records import Event
 
@@ -100,7 +101,7 @@ def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Seq
             yield reason("gpu_xid", grade, gpu=gpu, xids=", ".join(map(str, sorted(set(found.xids)))), count=len(found.xids))
         if found.other_processes:
             yield reason("gpu_shared", "suspect", gpu=gpu, count=found.other_processes)
-    begun = {"context_limit"} | {event.data["name"] for event in events if event.kind == "stage_started"}
+    begun = EXPERIMENTS.keys() | {event.data["name"] for event in events if event.kind == "stage_started"}
     for event in events:
         if event.kind == "gpu_busy":
             named = ", ".join(f"{one['pid']} ({one['name'] or '?'})" for one in event.data["processes"])

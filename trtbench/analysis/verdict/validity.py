@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
+from trtbench.analysis.found import Found
 from trtbench.analysis.stage.stage import StageResult, is_disturbed
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.verdict.client_validity import client_reasons
 from trtbench.analysis.verdict.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.verdict import Grade, Reason
-from trtbench.experiments.context_limit.analysis import ContextLimits
-from trtbench.experiments.precision.analysis import Comparison
+from trtbench.experiments.registry import roles
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
 from trtbench.scenario.scenario import Scenario
@@ -20,50 +21,35 @@ THROTTLED_RATIO = 0.01
 """Share of readings with a lowered clock."""
 
 
-def run_reasons(
-    complete: bool, interrupted: bool, results: Sequence[DeploymentResult], comparisons: Sequence[Comparison]
-) -> Iterator[Reason]:
-    """What holds of the run as a whole and of its deployments."""
-    if interrupted:
+def run_reasons(complete: bool, run: MeasuredRun, found: Found) -> Iterator[Reason]:
+    """What holds of the run as a whole and of its deployments. `found`: what the experiments found in the run."""
+    if run.interrupted:
         yield Reason("interrupted", "suspect")
     elif not complete:
         yield Reason("incomplete", "invalid")
-    searched = [result.context_limits for result in results if result.context_limits]
-    if not any(stage.conservation.completed for result in results for stage in result.stages) and not any(s.limits for s in searched):
+    experiments = tuple(roles(ExperimentAnalysis))
+    if not any(_has_answer(result, experiments) for result in run.results):
         yield Reason("nothing_completed", "invalid")
-    for result in results:
+    for result in run.results:
         if result.state == "never_ready":
             yield Reason("never_ready", "invalid", result.name)
-        elif result.context_limits and not interrupted:
-            yield from limit_reasons(result.name, result.context_limits)
-        elif result.not_run and not interrupted:
+        elif result.not_run and not run.interrupted:
             stages = [stage.name for stage in result.not_run]
             asked_for = all(stage.why == "error_bound" for stage in result.not_run)
             figures: dict[str, float | str] = {"stages": ", ".join(stages), "count": len(stages)}
             yield Reason("not_run", "note" if asked_for else "suspect", result.name, figures=figures)
-    for pair in comparisons:
-        if not pair.same_plan:
-            yield Reason("plan_differs", "suspect", figures={"base": pair.base, "other": pair.other})
+    for role in experiments:
+        yield from role.run_reasons(run, found)
+
+
+def _has_answer(result: DeploymentResult, experiments: Sequence[ExperimentAnalysis]) -> bool:
+    return any(stage.conservation.completed for stage in result.stages) or any(role.has_answer(result) for role in experiments)
 
 
 def resume_reasons(resumed: Sequence[Resumption]) -> Iterator[Reason]:
-    """That a run was broken off and went on later is no doubt, but who compares deployments over the gap should know."""
+    """An interrupted run that was resumed is valid; a reader who compares deployments across the gap has to know it."""
     for one in resumed:
         yield Reason("resumed", "note", figures={"gap_s": one.gap_s, "count": len(one.again), "again": ", ".join(one.again) or "-"})
-
-
-def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:
-    """What makes a context limit doubtful: a search cut short, further tries that said something else, a server that did not recover."""
-    short = limits.memory_short
-    if short:
-        figures = {"limit_bytes": short.limit_bytes, "available_bytes": short.available_bytes}
-        yield Reason(f"limit_memory_{short.kind}", "suspect", deployment, figures=figures)
-    elif limits.ended != "done":
-        yield Reason("limit_cut_short", "suspect", deployment, figures={"why": limits.ended})
-    for limit in limits.limits:
-        where = {"users": limit.users, "count": limit.refuted}
-        if limit.refuted:
-            yield Reason("limit_refuted", "suspect", deployment, figures=where)
 
 
 def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenario, cpu_count: int) -> Iterator[Reason]:
@@ -97,7 +83,7 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
 
 
 def _output_reasons(reason: Callable[..., Reason], stage: StageResult, ignore_eos: bool) -> Iterator[Reason]:
-    """What came, held against what was asked."""
+    """The outputs compared with those that were requested."""
     equation = stage.conservation
     if empty := equation.failed_by_class.get(Outcome.EMPTY.value):
         yield reason("output_empty", "suspect", count=empty, planned=equation.planned, share_ratio=empty / equation.planned)

@@ -1,168 +1,121 @@
-"""The context limit that a search found, from its trials, their requests, and the samples taken meanwhile."""
+"""A search for the context limit in the analysis: its findings, and what makes a limit doubtful."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any, Literal
+from collections.abc import Iterator
 
-import numpy as np
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis, MeasuredRun
+from trtbench.analysis.found import Found
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.analysis.verdict.verdict import Reason
+from trtbench.experiments.context_limit.failure import FailureClass
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy, context_limits
+from trtbench.scenario.scenario import Scenario
 
-from trtbench.analysis.facts import DeploymentFacts
-from trtbench.experiments.context_limit.failure import Basis, FailureClass
-from trtbench.experiments.context_limit.growth import CostFigure, Growth, linear_growth, power_growth
-from trtbench.experiments.context_limit.trials import MemoryShort, TrialResult, trial_result
-from trtbench.rundir import Requests, Samples
-from trtbench.rundir.records import Event, RequestRecord
-
-PredictedBy = Literal["positions", "prompt", "kv_budget"]
-"""prompt: the longest that the engine takes, whatever its positions (TensorRT-LLM without chunked context: what one step holds)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """What `users` prompts at once may be long. `confirmed` and `refuted`: how many further tries said the same, and something else.
-    `basis`: what the class of the failure rests on.
-
-    `passed_tokens` is None where even the shortest failed, `failed_tokens` where the longest asked for still passed.
-    """
-
-    users: int
-    passed_tokens: int | None
-    failed_tokens: int | None
-    failure: FailureClass | None
-    error: str
-    confirmed: int
-    refuted: int
-    fits_together_tokens: int | None
-    basis: Basis | None = None
+_CAUSES: dict[FailureClass, str] = {
+    "kv_exhausted": "limit_of_kv_budget",
+    "shortened": "limit_of_shortened_output",
+    "device_out_of_memory": "limit_of_device_memory",
+    "host_out_of_memory": "limit_of_host_memory",
+    "low_memory": "limit_of_host_memory",
+    "oom_killed": "limit_of_host_memory",
+    "oom_likely": "limit_of_host_memory",
+    "out_of_memory": "limit_of_memory",
+    "timeout": "limit_of_time",
+    "server_died": "limit_of_a_crash",
+    "connection_broken": "limit_of_a_crash",
+    "rejected": "limit_of_the_queue",
+}
+"""What sets a limit whose first failure is of this class. A refusal by a length rule is told apart by what theory predicts."""
+_LENGTH_RULES: dict[PredictedBy, str] = {
+    "positions": "limit_of_positions",
+    "prompt": "limit_of_max_input",
+    "kv_budget": "limit_of_kv_budget",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class ContextLimits:
-    """`predicted_tokens`: the longest prompt by theory, `predicted_by` which rule sets it.
-
-    `ttft_order`: exponent k of TTFT ~ length^k at one user, None below three lengths; `growths` has all laws that could be fitted.
-    """
-
-    ended: str
-    output_tokens: int
-    block_tokens: int
-    predicted_tokens: int | None
-    predicted_by: PredictedBy | None
-    limits: tuple[Limit, ...]
-    trials: tuple[TrialResult, ...]
-    ttft_order: float | None
-    growths: tuple[Growth, ...] = ()
-
-    @property
-    def unhealthy(self) -> tuple[TrialResult, ...]:
-        """Failures after which a one-token request was not served."""
-        return tuple(trial for trial in self.trials if trial.healthy is False)
-
-    @property
-    def leaking(self) -> tuple[TrialResult, ...]:
-        """Failures after which KV blocks were not back."""
-        return tuple(trial for trial in self.trials if trial.blocks_left)
-
-    @property
-    def memory_short(self) -> MemoryShort | None:
-        """What ended the search to spare the host's memory."""
-        return next((trial.memory for trial in self.trials if trial.memory), None)
-
-    def agrees(self, limit: Limit) -> bool | None:
-        """Whether the prediction lies where the search found the limit; None where either is missing."""
-        if self.predicted_tokens is None or limit.passed_tokens is None or limit.failed_tokens is None:
-            return None
-        return limit.passed_tokens <= self.predicted_tokens < limit.failed_tokens
+def limit_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
+    """What raises each limit; a server that a long prompt left unable to serve; KV blocks that it kept; a limit that theory does not
+    explain."""
+    limits = result.found[CONTEXT_LIMITS]
+    if limits is None:
+        return
+    if limits.unhealthy:
+        worst = limits.unhealthy[0]
+        yield Finding("limit_unhealthy", "critical", result.name, figures={"tokens": worst.input_tokens, "count": len(limits.unhealthy)})
+    if limits.leaking:
+        worst = max(limits.leaking, key=lambda trial: trial.blocks_left or 0)
+        yield Finding("limit_blocks_left", "warning", result.name, figures={"tokens": worst.input_tokens, "blocks": worst.blocks_left or 0})
+    yield from _what_raises_it(result, limits)
+    for limit in limits.limits:
+        if limits.agrees(limit) is False:
+            figures: dict[str, float | str] = {
+                "users": limit.users,
+                "passed_tokens": limit.passed_tokens or 0,
+                "failed_tokens": limit.failed_tokens or 0,
+                "predicted_tokens": limits.predicted_tokens or 0,
+                "said": limit.error or str(limit.failure),
+            }
+            yield Finding("limit_not_as_predicted", "info", result.name, figures=figures)
 
 
-def context_limits(events: Sequence[Event], requests: Requests, samples: Samples, facts: DeploymentFacts) -> ContextLimits | None:
-    """None for a deployment that no search was run on. `events` are its own."""
-    asked = next((event.data for event in events if event.kind == "context_search_started"), None)
-    if asked is None:
-        return None
-    tried = [event.data for event in events if event.kind == "context_trial"]
-    by_stage: dict[str, list[RequestRecord]] = {}
-    stages = requests.texts("stage")
-    of_trials = np.isin(stages.codes, [code for code, name in enumerate(stages.values) if name in {data["stage"] for data in tried}])
-    for request in requests.select(of_trials).records():  # a search sends few
-        by_stage.setdefault(request.stage, []).append(request)
-    death = next((event.data for event in events if event.kind == "server_lost"), {})
-    trials: list[TrialResult] = []
-    most = 0
-    for data, following in zip_longest(tried, tried[1:]):
-        until_ns = following["start_ns"] if following else None
-        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.counts_cached_blocks, until_ns))
-        most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
-    growths = tuple(_growths(trials, facts.kv_blocks))
-    predicted, predicted_by = _predicted(asked, facts)
-    ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
-    return ContextLimits(
-        ended=str(ended),
-        output_tokens=asked["output_tokens"],
-        block_tokens=asked["block_tokens"],
-        predicted_tokens=predicted,
-        predicted_by=predicted_by,
-        limits=tuple(_limit(users, trials, asked, facts) for users in dict.fromkeys(t.users for t in trials if t.phase == "search")),
-        trials=tuple(trials),
-        growths=growths,
-        ttft_order=next((growth.slope for growth in growths if growth.users == 1 and growth.figure == "ttft_ns"), None),
-    )
+def _what_raises_it(result: DeploymentResult, limits: ContextLimits) -> Iterator[Finding]:
+    """One finding a cause, of the fewest users that met it. A search that was interrupted found no limit."""
+    said: set[str] = set()
+    for limit in sorted(limits.limits, key=lambda limit: limit.users):
+        if limit.failure is None or limit.failure == "cancelled":
+            continue
+        code = _cause(limits, limit, limit.failure)
+        if code not in said:
+            said.add(code)
+            figures: dict[str, float | str] = {
+                "users": limit.users,
+                "passed_tokens": limit.passed_tokens or 0,
+                "failed_tokens": limit.failed_tokens or 0,
+                "failure": limit.failure,
+            }
+            yield Finding(code, "info", result.name, figures=figures)
 
 
-def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
-    """Of the passed trials. KV blocks only below all there are, where prompts begin to wait for each other; memory only where it was
-    taken anew, for a server keeps what a longer prompt made it take.
-    """
-    passed = [trial for trial in trials if trial.passed]
-    for users in dict.fromkeys(trial.users for trial in passed):
-        alike = [trial for trial in passed if trial.users == users]
-        roomy = [trial for trial in alike if kv_blocks is None or (trial.kv_used_blocks_peak or 0) < kv_blocks]
-        fresh = [trial for trial in alike if trial.takes_most]
-        laws = (
-            power_growth(users, "ttft_ns", _points(alike, "ttft_ns")),
-            linear_growth(users, "kv_used_blocks_peak", _points(roomy, "kv_used_blocks_peak")),
-            linear_growth(users, "server_rss_bytes_peak", _points(fresh, "server_rss_bytes_peak")),
-            linear_growth(users, "gpu_memory_bytes_peak", _points(fresh, "gpu_memory_bytes_peak")),
-        )
-        yield from (law for law in laws if law)
+def _cause(limits: ContextLimits, limit: Limit, failure: FailureClass) -> str:
+    """A length rule is one that theory knows only where the limit lies where theory puts it."""
+    if failure == "length_rule":
+        known = limits.predicted_by is not None and limits.agrees(limit) is True
+        return _LENGTH_RULES[limits.predicted_by] if known and limits.predicted_by else "limit_of_a_length_rule"
+    return _CAUSES.get(failure, "limit_of_another_kind")
 
 
-def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int, float]]:
-    return [(trial.input_tokens, value) for trial in trials if (value := getattr(trial, figure))]
+def _run_reasons(run: MeasuredRun, _: Found) -> Iterator[Reason]:
+    for result in run.results:
+        limits = result.found[CONTEXT_LIMITS]
+        if limits and not run.interrupted:
+            yield from limit_reasons(result.name, limits)
 
 
-def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], facts: DeploymentFacts) -> Limit:
-    searched = [t for t in trials if t.users == users and t.phase == "search"]
-    confirming = [t for t in trials if t.users == users and t.phase == "confirm"]
-    passed = max((t.input_tokens for t in searched if t.passed), default=None)
-    lowest = min((t for t in searched if not t.passed), key=lambda t: t.input_tokens, default=None)
-    agreeing = sum(t.passed == (passed is not None and t.input_tokens <= passed) for t in confirming)
-    together = None
-    if facts.kv_blocks:
-        together = facts.kv_blocks // users * asked["block_tokens"] - asked["output_tokens"]
-    return Limit(
-        users=users,
-        passed_tokens=passed,
-        failed_tokens=lowest.input_tokens if lowest else None,
-        failure=lowest.failure if lowest else None,
-        error=lowest.error if lowest else "",
-        confirmed=agreeing,
-        refuted=len(confirming) - agreeing,
-        basis=lowest.basis if lowest else None,
-        fits_together_tokens=max(0, together) if together is not None else None,
-    )
+def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:
+    """What makes a context limit doubtful: a search cut short, further tries that said something else, a server that did not recover."""
+    short = limits.memory_short
+    if short:
+        figures = {"limit_bytes": short.limit_bytes, "available_bytes": short.available_bytes}
+        yield Reason(f"limit_memory_{short.kind}", "suspect", deployment, figures=figures)
+    elif limits.ended != "done":
+        yield Reason("limit_cut_short", "suspect", deployment, figures={"why": limits.ended})
+    for limit in limits.limits:
+        where = {"users": limit.users, "count": limit.refuted}
+        if limit.refuted:
+            yield Reason("limit_refuted", "suspect", deployment, figures=where)
 
 
-def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | None, PredictedBy | None]:
-    """Prompt and output share the positions and the KV budget, a prompt alone has the engine's own limit; the smallest decides."""
-    if not facts.kv_blocks:
-        return None, None
-    bounds: dict[PredictedBy, int] = {"positions": asked["max_positions"] - asked["output_tokens"]}
-    if (prompt := asked.get("longest_prompt_tokens")) is not None:
-        bounds["prompt"] = prompt
-    bounds["kv_budget"] = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
-    by = min(bounds, key=lambda rule: bounds[rule])
-    return max(0, bounds[by]), by
+def _has_answer(result: DeploymentResult) -> bool:
+    limits = result.found[CONTEXT_LIMITS]
+    return bool(limits and limits.limits)
+
+
+def _of_deployment(records: DeploymentRecords) -> Found:
+    return Found().put(CONTEXT_LIMITS, context_limits(records.events, records.requests, records.samples, records.facts))
+
+
+ANALYSIS = ExperimentAnalysis(
+    of_deployment=_of_deployment, run_reasons=_run_reasons, deployment_findings=limit_findings, has_answer=_has_answer
+)

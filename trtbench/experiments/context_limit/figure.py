@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from trtbench.analysis.deployments import DeploymentResult
-from trtbench.experiments.context_limit.analysis import ContextLimits
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.experiments.context_limit.growth import CostFigure, Growth
+from trtbench.experiments.context_limit.limits import ContextLimits
 from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.format import number
 from trtbench.report.kit.words import Words

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.analysis import ContextLimits, Limit
 from trtbench.experiments.context_limit.growth import Growth
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit
 from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.blocks import Block, Bullets, Figure, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, size, whole
@@ -18,16 +18,16 @@ _FAILURE_GPU = ("gpu_memory_before", "gpu_memory_max", "gpu_memory_after")
 def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
     blocks: list[Block] = []
     for result in summary.deployments:
-        if result.context_limits:
+        if limits := result.found[CONTEXT_LIMITS]:
             figure = f"limit-{result.name}"
             blocks += [Figure(figure, words("figure.limit", deployment=result.name))] if figure in drawings else []
-            blocks += _deployment_blocks(result, result.context_limits, words)
+            blocks += _deployment_blocks(result, limits, words)
     return [*blocks, Paragraph(words("limit.note"))] if blocks else []
 
 
 def limit_sentences(summary: Summary, words: Words) -> Bullets | None:
     """One sentence a deployment and number of users; None where nothing was searched."""
-    found = [(result.name, result.context_limits) for result in summary.deployments if result.context_limits]
+    found = [(result.name, limits) for result in summary.deployments if (limits := result.found[CONTEXT_LIMITS])]
     items = tuple(_sentence(name, limits, limit, words) for name, limits in found for limit in limits.limits)
     return Bullets(items) if items else None
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from trtbench.analysis.stats.estimate import Estimate
-from trtbench.experiments.grid.analysis import Frontier
 from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.frontier import Frontier
 
 _NS_PER_MS = 1e6
 _GREY = "#9aa0a6"

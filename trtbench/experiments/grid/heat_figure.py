@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from trtbench.experiments.grid.analysis import Frontier
 from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.frontier import Frontier
 from trtbench.experiments.grid.heat_map import HeatMap, figure_of
 from trtbench.experiments.grid.heat_report import star
 from trtbench.report.kit.format import NONE, ms, number

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from trtbench.analysis.stats.estimate import Estimate
-from trtbench.experiments.grid.analysis import Frontier
 from trtbench.experiments.grid.cell import Cell, Figure, figure_by
+from trtbench.experiments.grid.frontier import Frontier
 from trtbench.experiments.grid.spec import Grid
 from trtbench.scenario.deployment.deployment import Deployment
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.grid.analysis import Frontier
 from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
 from trtbench.experiments.grid.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.format import NONE, ms, number
@@ -20,9 +20,9 @@ def drawing_of(heat: HeatMap) -> str:
 def heats(summary: Summary) -> list[tuple[Frontier, HeatMap]]:
     """At the last stage of load of each engine; the other stages have their tables."""
     grid, found = summary.scenario.grid, summary.scenario.cells
-    if grid is None or found is None or not summary.frontiers:
+    if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
-    last = {frontier.dtype: frontier for frontier in summary.frontiers}
+    last = {frontier.dtype: frontier for frontier in summary.found[FRONTIERS]}
     return [(frontier, heat) for frontier in last.values() for heat in heat_maps(frontier, grid, found.cells)]
 
 

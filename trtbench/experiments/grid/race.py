@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from statistics import fmean
 from typing import Literal
 
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.rundir.experiment_events import CellDropped, Difference
+from trtbench.scenario.scenario import Scenario
 
 LEAST_ROUNDS = 2
 """Before a cell may be dropped: one difference has no interval."""
@@ -93,3 +96,13 @@ def undecided(scores: Mapping[str, Sequence[Score]], drops: Sequence[Drop]) -> f
     """The cells that another round is for: none when one alone is left, and keeps the SLO."""
     left = frozenset(scores) - {drop.cell for drop in drops}
     return left if len(left) > 1 or not all(_keeps_slo(scores[cell]) for cell in left) else frozenset()
+
+
+def score(stage: StageResult | None, scenario: Scenario) -> Score:
+    """Goodput where the scenario sets an SLO, else `main_rate`; no figure where the stage's rates do not hold."""
+    if stage is None or not stage.supports_rates:
+        return Score(None)
+    rates = stage.throughput
+    if scenario.slo.model_dump(exclude_none=True):
+        return Score(rates.goodput, rates.goodput_ratio)
+    return Score(main_rate(rates))

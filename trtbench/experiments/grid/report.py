@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.grid.analysis import Frontier
 from trtbench.experiments.grid.cell import Cell
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
 from trtbench.experiments.grid.heat_map import heat_maps
 from trtbench.experiments.grid.heat_report import caption, drawing_of, heat_table, note
 from trtbench.experiments.grid.race import Drop
@@ -27,11 +27,11 @@ _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit",
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
     """Nothing of a scenario without a grid. `drawings`: the figures that there are."""
     grid, found = summary.scenario.grid, summary.scenario.cells
-    if grid is None or found is None or not summary.frontiers:
+    if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
     blocks: list[Block] = [Paragraph(sentence, strong=True) for sentence in winner_sentences(summary, words)]
     blocks += [Figure("frontier", words("figure.frontier"))] if "frontier" in drawings else []
-    for frontier in summary.frontiers:
+    for frontier in summary.found[FRONTIERS]:
         blocks += [*_frontier(frontier, found, words), *_heat(frontier, grid, found, words, drawings), *_search(frontier, words)]
     if found.left_out:
         blocks.append(Paragraph(words("frontier.left_out"), strong=True))
@@ -115,7 +115,7 @@ def _basis(frontier: Frontier, words: Words) -> str:
 
 def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
     """One for each engine and stage of a grid."""
-    return tuple(doubted(_sentence(frontier, words), frontier.doubts, words) for frontier in summary.frontiers)
+    return tuple(doubted(_sentence(frontier, words), frontier.doubts, words) for frontier in summary.found[FRONTIERS])
 
 
 def _sentence(frontier: Frontier, words: Words) -> str:

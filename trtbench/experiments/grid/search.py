@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trtbench.experiments.grid.race import Drop, Score, race, undecided
-from trtbench.experiments.grid.scores import deployment_scores
+from trtbench.analysis.deployments import deployment_result
+from trtbench.analysis.loader import RecordedDeployment
+from trtbench.experiments.grid.race import Drop, Score, race, score, undecided
 from trtbench.experiments.grid.spec import Grid
 from trtbench.run.log import RunLog
+from trtbench.rundir import RunDirectory
 from trtbench.rundir.experiment_events import RaceDecided
+from trtbench.rundir.sessions import current
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.scenario import Scenario
 
@@ -61,3 +64,10 @@ class Search:
                 self._known[name] = deployment_scores(self._log.run, name, self._scenario)
             found.append(self._known[name][stage])
         return found
+
+
+def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[str, Score]:
+    """By stage, of the deployment directory `name`."""
+    events = [event for event in current(run.events()) if event.deployment == name]
+    result = deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
+    return {stage.label: score(result.stage(stage.label), scenario) for stage in scenario.load}

@@ -1,217 +1,161 @@
-"""What reloads of the model cost the load that ran meanwhile, and what they left behind (docs/hot-reload.md)."""
+"""Reloads under load in the analysis: their findings, and what makes their figures doubtful."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis
+from trtbench.analysis.found import Found
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.analysis.verdict.verdict import Reason
+from trtbench.experiments.hot_reload.reload_result import ReloadResult
+from trtbench.experiments.hot_reload.reloads import RELOADS, reloads
+from trtbench.experiments.hot_reload.spec import HotReload
+from trtbench.rundir.records import Outcome
+from trtbench.rundir.series import unit_of
+from trtbench.scenario.scenario import Scenario
 
-from trtbench.analysis.stats.percentile import Distribution
-from trtbench.analysis.stats.window import gpu_memory, last_before, peak
-from trtbench.experiments.hot_reload.course import Course, course
-from trtbench.experiments.hot_reload.reload_result import ReloadResult, lost_of
-from trtbench.experiments.hot_reload.slopes import LEFT_BEHIND, Rise, rise
-from trtbench.experiments.hot_reload.spread import ReloadGroup, groups
-from trtbench.experiments.hot_reload.windows import NS_PER_S, Calm, Measured, calm, disturbed, met, recovery_ns, says_little, worst
-from trtbench.rundir import MISSING, Requests, Samples, Series
-from trtbench.rundir.records import Event, Outcome
-
-_LIVE = ("READY", "UNLOADING")
-
-
-@dataclass(frozen=True, slots=True)
-class VersionUse:
-    """Completed requests that a model version answered; the first was sent and the last done at these instants."""
-
-    completed: int
-    first_sent_ns: int
-    last_done_ns: int
+_CRITICAL_RATIO = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Reloads:
-    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the
-    end, where it was calm.
-
-    `failed`: requests of any window that did not complete, by outcome, each once: one that waits long meets several reloads.
-    """
-
-    opened_ns: int
-    reloads: tuple[ReloadResult, ...]
-    failed: dict[str, int]
-    groups: tuple[ReloadGroup, ...]
-    versions: dict[str, VersionUse]
-    rises: dict[str, Rise | None]
-    course: Course
-
-    @property
-    def unavailable(self) -> int:
-        """Requests that failed as such in a window: a reload may leave the model without a version for a while."""
-        return self.failed.get(Outcome.UNAVAILABLE, 0)
-
-    @property
-    def lost(self) -> int:
-        """Requests that failed, the load's own end apart."""
-        return lost_of(self.failed)
+def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Finding]:
+    """Reloads that did not do what was asked, took the service down, lost requests, spiked, did not recover, or leak. Each speaks once."""
+    found, asked = result.found[RELOADS], scenario.hot_reload
+    if not found or not asked:
+        return
+    finished = [one for one in found.reloads if one.end_ns is not None]
+    yield from _as_meant(result, finished)
+    yield from _lost(result, finished, found.lost)
+    places = tuple((result.name, stage.span.name) for stage in result.stages)
+    for finding in (*_spiked(result, finished, asked), *_no_recovery(result, finished)):
+        yield replace(finding, rests_on=places)
+    for series, rise in found.rises.items():
+        if rise and rise.is_leak:
+            unit = unit_of(series) or "count"
+            figures: dict[str, float | str] = {
+                "series": series,
+                f"rise_{unit}": rise.per_reload,
+                f"width_{unit}": rise.half_width,
+                "readings": rise.readings,
+            }
+            yield Finding(f"reload_leak_{unit}", "warning", result.name, figures=figures)
 
 
-def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Reloads | None:
-    """Of one deployment's own events and records; None when nothing was reloaded."""
-    started = [event for event in events if event.kind == "reload_started"]
-    if not started:
-        return None
-    measured = Measured(requests.select(~requests.warmup & ~requests.planned_cancel))
-    finished = {event.data["number"]: event for event in events if event.kind == "reload_finished"}
-    opened_ns = next((e.time_ns for e in events if e.kind == "stage_started"), started[0].time_ns)
-    closed_ns = max([started[-1].time_ns, *measured.done_ns.max(initial=MISSING, keepdims=True).tolist()])
-    rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
-    results: list[ReloadResult] = []
-    for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
-        before = _before(measured, results, opened_ns, event.time_ns)
-        results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, (rss, gpu)))
-    calm_again = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
-    borders = [at if good else None for at, good in zip([*(event.time_ns for event in started), closed_ns], calm_again, strict=True)]
-    series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
-    return Reloads(
-        opened_ns=opened_ns,
-        reloads=tuple(results),
-        failed=measured.failed(np.unique(np.concatenate([disturbed(measured, one.start_ns, one.window_end_ns) for one in results]))),
-        groups=groups(results, measured),
-        versions=_versions(measured),
-        rises={name: rise(one, borders) for name, one in series.items()},
-        course=course(measured, samples, opened_ns, closed_ns),
-    )
+def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
+    """Reloads that were asked for and did not happen, or have nothing to be compared with, or no repeat to show their spread."""
+    found, asked = result.found[RELOADS], scenario.hot_reload
+    if not asked:
+        return
+    ended = [one for one in found.reloads if one.end_ns is not None] if found else []
+    planned = len(asked.planned)
+    if len(ended) < planned:
+        yield Reason("reloads_missing", "suspect", result.name, figures={"count": planned - len(ended), "planned": planned})
+    few = [one for one in ended if not _has_before(one)]
+    if few:
+        yield Reason("reload_few_before", "suspect", result.name, figures={"count": len(few), "planned": planned})
+    if asked.repeats == 1:
+        yield Reason("reloads_once", "note", result.name)
 
 
-def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
-    """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was before that one."""
-    if not results:
-        return calm(measured, opened_ns, start_ns)
-    last = results[-1]
-    return last.after or last.before
+def _has_before(one: ReloadResult) -> bool:
+    """Whether enough was undisturbed before it to be held against: the maximum of a few is small by chance."""
+    return one.before is not None and one.before.ttft_ns.p50 is not None
 
 
-def _reload(
-    started: Event,
-    finished: Event | None,
-    until_ns: int,
-    before: Calm | None,
-    measured: Measured,
-    events: Sequence[Event],
-    memory: tuple[Series, Series],
-) -> ReloadResult:
-    """`memory`: of the server, and of all GPUs."""
-    data: dict[str, Any] = started.data | (finished.data if finished else {})
-    start_ns, done_ns = started.time_ns, finished.time_ns if finished else None
-    recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
-    end_ns = until_ns if recovery is None else start_ns + recovery
-    hit = disturbed(measured, start_ns, end_ns)
-    ttft = Distribution.of(measured.wait_ns[met(measured, start_ns, end_ns)])
-    itl = Distribution.of(measured.gaps(start_ns, end_ns)[1])
-    told = _told(data, start_ns, done_ns)
-    answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
-    rss, gpu = memory
-    return ReloadResult(
-        **told,
-        start_ns=start_ns,
-        end_ns=done_ns,
-        until_ns=until_ns,
-        before=before,
-        after=None if recovery is None else calm(measured, end_ns, until_ns),
-        ttft_ns=ttft,
-        itl_ns=itl,
-        ttft_spike_ratio=None if says_little(measured, hit) else _spike(ttft, before.ttft_ns if before else None),
-        itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
-        recovery_ns=recovery,
-        requests=len(hit),
-        failed=measured.failed(hit),
-        overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
-        first_request_penalty_ns=penalty_ns,
-        first_answer_ns=answer_ns,
-        rss_before_bytes=last_before(rss, start_ns),
-        rss_peak_bytes=peak(rss, start_ns, until_ns),
-        gpu_before_bytes=last_before(gpu, start_ns),
-        gpu_peak_bytes=peak(gpu, start_ns, until_ns),
-    )
+def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+    failed = [one for one in finished if not one.as_meant]
+    for code, ones in (
+        ("reload_failed", [one for one in failed if not one.loaded]),
+        ("reload_broken_loaded", [one for one in failed if one.loaded and one.kind == "broken"]),
+        ("reload_incomplete", [one for one in failed if one.loaded and one.kind != "broken"]),
+        ("reload_took_down", [one for one in finished if not one.loaded and one.served_on == ()]),
+    ):
+        if ones:
+            figures: dict[str, float | str] = {
+                "number": ones[0].number,
+                "kind": ones[0].kind,
+                "count": len(ones),
+                "said": ones[0].error or "-",
+            }
+            yield Finding(code, "warning" if ones[0].loaded else "critical", result.name, figures=figures)
 
 
-def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
-    """What the reload's own events say, as ReloadResult has it; runs of earlier versions lack some."""
-    loaded_s = data.get("loaded_s")
-    return {
-        "number": data["number"],
-        "repeat": data.get("repeat", 1),
-        "kind": data["reload"],
-        "control": data.get("control", "explicit"),
-        "warmup": bool(data.get("warmup")),
-        "loaded": bool(data.get("ok")),
-        "error": str(data.get("error", "")),
-        "loaded_ns": done_ns if loaded_s is None else start_ns + round(loaded_s * NS_PER_S),
-        "served_on": _served_on(data),
-        **{name: data.get(name) for name in ("to", "breaks", "version", "load_s", "unload_s", "switched_s", "drain_s")},
+def _lost(result: DeploymentResult, finished: Sequence[ReloadResult], total: int) -> Iterator[Finding]:
+    """Worst of a reload that is no unload: that one leaves a gap by its nature."""
+    hit = [one for one in finished if one.lost]
+    if not hit:
+        return
+    worst = max(hit, key=lambda one: (one.kind != "unload_load", one.lost))
+    share = worst.lost / worst.requests
+    figures: dict[str, float | str] = {
+        "total": total,
+        "count": len(hit),
+        "number": worst.number,
+        "kind": worst.kind,
+        "lost": worst.lost,
+        "requests": worst.requests,
+        "classes": ", ".join(worst.failed),
     }
+    by_nature = worst.kind == "unload_load"
+    code = "reload_gap" if by_nature else "reload_lost"
+    yield Finding(code, "critical" if not by_nature and share > _CRITICAL_RATIO else "warning", result.name, figures=figures)
 
 
-def _served_on(data: dict[str, Any]) -> tuple[str, ...] | None:
-    before, after = data.get("versions_before"), data.get("versions_after")
-    if before is None or after is None:
-        return None
-    return tuple(version for version, state in before.items() if state == "READY" and after.get(version) == "READY")
+def _spiked(result: DeploymentResult, finished: Sequence[ReloadResult], asked: HotReload) -> Iterator[Finding]:
+    spikes = [
+        (ratio, metric, one)
+        for one in filter(_has_before, finished)
+        for metric, ratio in (("TTFT", one.ttft_spike_ratio), ("ITL", one.itl_spike_ratio))
+        if ratio is not None and ratio > asked.max_spike
+    ]
+    if spikes:
+        ratio, metric, one = max(spikes, key=lambda spike: spike[0])
+        figures: dict[str, float | str] = {
+            "metric": metric,
+            "spike_factor": ratio,
+            "bound_factor": asked.max_spike,
+            "number": one.number,
+            "kind": one.kind,
+            "count": len({spiked.number for _, _, spiked in spikes}),
+            "reloads": len(finished),
+        }
+        yield Finding("reload_spiked", "warning", result.name, figures=figures)
 
 
-def _spike(during: Distribution, before: Distribution | None) -> float | None:
-    if before is None:
-        return None
-    of, to = worst(during, before), worst(before, during)
-    return of / to if of is not None and to else None
+def _no_recovery(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Iterator[Finding]:
+    never = [one for one in finished if _has_before(one) and one.recovery_ns is None]
+    if never:
+        figures: dict[str, float | str] = {
+            "count": len(never),
+            "reloads": len(finished),
+            "number": never[0].number,
+            "kind": never[0].kind,
+            "watched_s": (never[0].until_ns - never[0].start_ns) / 1e9,
+        }
+        yield Finding("reload_no_recovery", "warning", result.name, figures=figures)
 
 
-def _is_seen(data: dict[str, Any]) -> bool:
-    """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
-    polled_away = data["reload"] == "blue_green" and data.get("control") == "poll"
-    return bool(data.get("ok")) and bool(data.get("version")) and not polled_away
+def _explains(result: DeploymentResult, finding: Finding) -> bool:
+    """A reload holds requests up, and may leave the model without a version for a while."""
+    found = result.found[RELOADS]
+    if found is None:
+        return False
+    if finding.code == "rate_not_kept":
+        return True
+    outcome = finding.figures.get("class") or finding.code.removeprefix("errors_")
+    return outcome == Outcome.UNAVAILABLE and int(finding.figures["count"]) <= found.unavailable
 
 
-def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | None:
-    """None when the index was not read in that time or before it."""
-    seen = [(event.time_ns, event.data["versions"]) for event in events if event.kind == "model_versions" and event.time_ns < until_ns]
-    if not seen or seen[-1][0] < start_ns:
-        return None
-    ends = [*(at for at, _ in seen[1:]), until_ns]
-    spans = [(max(at, start_ns), end) for (at, states), end in zip(seen, ends, strict=True) if _live(states) > 1]
-    return sum(end - at for at, end in spans if end > at)
+def _of_deployment(records: DeploymentRecords) -> Found:
+    return Found().put(RELOADS, reloads(records.events, records.requests, records.samples))
 
 
-def _live(states: dict[str, str]) -> int:
-    return sum(state in _LIVE for state in states.values())
-
-
-def _first_answer(
-    measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
-) -> tuple[int | None, float | None]:
-    """(Instant of its first token, its penalty) of the first request completed by what was loaded.
-
-    Of a version that keeps its number, the first request sent after the load stands for it.
-    """
-    if done_ns is None:
-        return None, None
-    own = measured.versions.equal(version) if version else (measured.sent_ns >= done_ns) & (measured.sent_ns < until_ns)
-    at = np.flatnonzero(own & measured.was_answered & (measured.sent_ns != MISSING))
-    if not len(at):
-        return None, None
-    first = at[np.lexsort((measured.wait_ns[at], measured.answered_ns[at], measured.sent_ns[at]))[0]]
-    answer_ns, ttft_ns = int(measured.answered_ns[first]), int(measured.wait_ns[first])
-    median_ns = before.ttft_ns.p50 if before else None
-    return answer_ns, None if median_ns is None else ttft_ns - median_ns
-
-
-def _versions(measured: Measured) -> dict[str, VersionUse]:
-    known = measured.ended(Outcome.COMPLETED) & (measured.sent_ns != MISSING) & (measured.done_ns != MISSING)
-    spans = {}
-    for code in np.unique(measured.versions.codes[known]).tolist():
-        of_version = known & (measured.versions.codes == code)
-        sent, done = int(measured.sent_ns[of_version].min()), int(measured.done_ns[of_version].max())
-        spans[measured.versions.values[code]] = VersionUse(int(of_version.sum()), sent, done)
-    return {version: spans[version] for version in sorted(spans, key=lambda name: (len(name), name)) if version}
+ANALYSIS = ExperimentAnalysis(
+    of_deployment=_of_deployment,
+    deployment_reasons=reload_reasons,
+    deployment_findings=reload_findings,
+    explains=_explains,
+    resets_counters=lambda scenario: scenario.hot_reload is not None,  # a model that is replaced takes its last counts with it
+)

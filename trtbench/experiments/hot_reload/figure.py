@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trtbench.experiments.hot_reload.analysis import Reloads
 from trtbench.experiments.hot_reload.course import Course
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
+from trtbench.experiments.hot_reload.reloads import Reloads
 from trtbench.report.kit.words import Words
 
 _NS_PER_MS, _NS_PER_S, _GIB = 1e6, 1e9, 2.0**30

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.hot_reload.analysis import Reloads
 from trtbench.experiments.hot_reload.pooled_windows import Pool
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads
 from trtbench.experiments.hot_reload.slopes import Rise
 from trtbench.experiments.hot_reload.spread import ReloadGroup, Spread
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
@@ -53,8 +53,8 @@ _POOL: dict[str, Callable[[Pool], str]] = {
 def reload_blocks(summary: Summary, words: Words, drawings: Collection[str]) -> list[Block]:
     blocks: list[Block] = []
     for result in summary.deployments:
-        if result.reloads:
-            blocks += _deployment_blocks(result, result.reloads, words, drawings)
+        if found := result.found[RELOADS]:
+            blocks += _deployment_blocks(result, found, words, drawings)
     return [*blocks, Paragraph(words("hot_reload.note"))] if blocks else []
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.found import Key
 from trtbench.analysis.stage.latency import e2e_latency_ns, tpot_ns, ttft_ns
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.stage import StageResult, is_disturbed
@@ -17,6 +18,7 @@ from trtbench.rundir import Ints, Requests
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario, Slo
 
+CANCEL_CONTROLS: Key[tuple[CancelControl, ...]] = Key("cancel_controls")
 Records = Mapping[str, Requests]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.kv_cache.cancel_control import CancelControl, Survivors
+from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS, CancelControl, Survivors
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import ms, number, percent, times, whole
 from trtbench.report.kit.words import Words
@@ -24,11 +25,11 @@ _FIGURES: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float |
 
 def control_blocks(summary: Summary, words: Words) -> list[Block]:
     """A table for each stage that has a control; where cancels were audited and none has, why that is."""
-    audited = [result for result in summary.deployments if result.cancellations]
-    tables = [_table(result.name, control, words) for result in audited for control in result.cancel_controls]
-    alone = [result.name for result in audited if not result.cancel_controls]
+    audited = [result for result in summary.deployments if result.found[CANCELLATIONS]]
+    tables = [_table(result.name, control, words) for result in audited for control in result.found[CANCEL_CONTROLS]]
+    alone = [result.name for result in audited if not result.found[CANCEL_CONTROLS]]
     notes = [words("cancel_control.note")] if tables else []
-    doubtful = {control.stage: None for result in audited for control in result.cancel_controls if control.disturbed}
+    doubtful = {control.stage: None for result in audited for control in result.found[CANCEL_CONTROLS] if control.disturbed}
     notes += [words("cancel_control.disturbed", stages=words.listed(list(doubtful)))] if doubtful else []
     notes += [words("cancel_control.none", deployments=words.listed(alone))] if alone else []
     return [*tables, *map(Paragraph, notes)]

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.experiment_analysis import DeploymentRecords
 from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.found import Key
 from trtbench.analysis.stage.engine_gauges import sent_and_done_ns
 from trtbench.analysis.stage.kv_cache import Residency, SumAt
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.throughput import measured_window, tokens_inside
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 
+CANCELLATIONS: Key[tuple[Cancellation, ...]] = Key("cancellations")
 SETTLE_NS = 1_000_000_000
+_NS_PER_MS = 1_000_000
 _LOOK_NS = 10_000_000_000
 """How much longer a reading is waited for in which the survivors' blocks are known."""
 
@@ -51,6 +55,19 @@ class Cancellation:
         in_time = self.let_go_max_ns is not None and self.let_go_max_ns <= SETTLE_NS
         never = self.let_go is not None and self.let_go < self.cancelled
         return bool(self.blocks_beyond) and (in_time or never)
+
+
+def cancellations(records: DeploymentRecords) -> tuple[Cancellation, ...]:
+    requests, scenario = records.requests, records.scenario
+    interval_ns = scenario.telemetry.interval_ms * _NS_PER_MS
+    lengths_s = {stage.label: stage.duration_s for stage in scenario.load}
+    found = (
+        cancellation(
+            name, requests.stage(name), requests, records.residency, records.samples, interval_ns, lengths_s.get(name), records.facts
+        )
+        for name in (stage.span.name for stage in records.stages)
+    )
+    return tuple(audit for audit in found if audit)
 
 
 def cancellation(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.found import Key
+from trtbench.experiments.kv_cache.pressure import KV_PRESSURES
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.reuse import expected_hit_ratio
+
+PREFIX_REUSE: Key[tuple[PrefixReuse, ...]] = Key("prefix_reuse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def _stage_reuse(off: DeploymentResult, on: DeploymentResult, name: str, scenari
     if without is None or having is None:
         return None
     off_ns, on_ns = without.latency.ttft_ns.p50, having.latency.ttft_ns.p50
-    pressure = next((pressure for pressure in on.kv_pressures if pressure.stage == name), None)
+    pressure = next((pressure for pressure in on.found[KV_PRESSURES] if pressure.stage == name), None)
     by_gauges = pressure.hit_ratio if pressure else None
     by_request = having.reuse.hit_ratio if having.reuse and by_gauges is None else None
     return StageReuse(

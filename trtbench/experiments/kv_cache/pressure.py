@@ -9,8 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.experiment_analysis import DeploymentRecords
+from trtbench.analysis.found import Key
 from trtbench.analysis.stats.window import increase, inside
 from trtbench.rundir import Requests, Samples
+
+KV_PRESSURES: Key[tuple[KvPressure, ...]] = Key("kv_pressures")
+KV_CAPACITY: Key[KvCapacity | None] = Key("kv_capacity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,15 @@ class KvCapacity:
         if self.held_back_users is None or self.predicted_least is None or self.predicted_most is None:
             return None
         return self.predicted_least < self.held_back_users and self.predicted_most >= (self.carried_users or 0)
+
+
+def kv_pressures(records: DeploymentRecords) -> tuple[KvPressure, ...]:
+    requests, samples, may_cache = records.requests, records.samples, records.facts.may_cache_prefixes
+    found = []
+    for stage in records.stages:
+        span, users = stage.span, stage.level if stage.is_closed_loop and stage.held_level else None
+        found.append(kv_pressure(span.name, users, requests.stage(span.name), samples, span.start_ns, span.end_ns, may_cache))
+    return tuple(pressure for pressure in found if pressure)
 
 
 def kv_pressure(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.kv_cache.cancel_report import control_blocks
-from trtbench.experiments.kv_cache.cancellation import Cancellation
-from trtbench.experiments.kv_cache.prefix_reuse import PrefixReuse, StageReuse
-from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure
+from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
+from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, PrefixReuse, StageReuse
+from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, Held, KvCapacity, KvPressure
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.format import NONE, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words
@@ -25,20 +25,20 @@ def kv_detail(summary: Summary, words: Words) -> list[Block]:
     """
     if not words.task.has_kv_cache:
         return control_blocks(summary, words)
-    pressed = [result for result in summary.deployments if result.kv_pressures]
-    audited = [result for result in summary.deployments if result.cancellations]
+    pressed = [result for result in summary.deployments if result.found[KV_PRESSURES]]
+    audited = [result for result in summary.deployments if result.found[CANCELLATIONS]]
     blocks = [block for result in pressed for block in _pressure(result, words)]
     blocks += [Paragraph(words("kv_pressure.note"))] if pressed else []
     blocks += [_audit(result, summary.scenario.telemetry.interval_ms, words) for result in audited]
     blocks += [Paragraph(words("cancellation.note")), *control_blocks(summary, words)] if audited else []
-    blocks += [_reuse(pair, words) for pair in summary.prefix_reuse]
-    return [*blocks, Paragraph(words("reuse.note"))] if summary.prefix_reuse else blocks
+    blocks += [_reuse(pair, words) for pair in summary.found[PREFIX_REUSE]]
+    return [*blocks, Paragraph(words("reuse.note"))] if summary.found[PREFIX_REUSE] else blocks
 
 
 def _pressure(result: DeploymentResult, words: Words) -> list[Block]:
-    rows = tuple(_pressure_row(pressure) for pressure in result.kv_pressures)
+    rows = tuple(_pressure_row(pressure) for pressure in result.found[KV_PRESSURES])
     table: Block = Table(words.header("stage", *_PRESSURE), rows, words("kv_pressure.caption", deployment=result.name))
-    found = result.kv_capacity
+    found = result.found[KV_CAPACITY]
     if found is None:
         return [table]
     users = {"carried": whole(found.carried_users), "first": whole(found.held_back_users), "predicted": _predicted(found)}
@@ -61,7 +61,7 @@ def _held(held: Held | None) -> tuple[str, str]:
 
 
 def _audit(result: DeploymentResult, interval_ms: int, words: Words) -> Table:
-    rows = tuple(_audit_row(audit, result) for audit in result.cancellations)
+    rows = tuple(_audit_row(audit, result) for audit in result.found[CANCELLATIONS])
     return Table(
         words.header("stage", *_CANCELLATION, *_LET_GO), rows, words("cancellation.caption", deployment=result.name, interval=interval_ms)
     )

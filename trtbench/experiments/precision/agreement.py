@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.found import Key
 from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome
 
 _FIRST_PROMPTS = 10_000
 """Of each stage, by their place in the plan, so that two engines are compared on the same ones."""
 Values = npt.NDArray[Any]
-Key = tuple[str, int, int]
+PromptKey = tuple[str, int, int]
 """(stage, prompt, asked output tokens): the same plan gives the same prompt under the same key."""
-Answers = dict[Key, Values]
+Answers = dict[PromptKey, Values]
+OUTPUTS: Key[Answers] = Key("outputs", summarised=False)
+EMBEDDINGS: Key[Answers] = Key("embeddings", summarised=False)
 
 
 @dataclass(frozen=True, slots=True)

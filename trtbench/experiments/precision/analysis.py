@@ -1,111 +1,90 @@
-"""Two precisions of one deployment side by side."""
+"""Two precisions of one deployment in the analysis. Findings: is the smaller one faster, and does it still say the same?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from statistics import median
 
-from trtbench.analysis.deployments import DeploymentResult
-from trtbench.analysis.stage.stage import StageResult, is_disturbed
-from trtbench.analysis.stats.percentile import Distribution
-from trtbench.experiments.precision.agreement import Agreement, Answers, EmbeddingAgreement, agreement, embedding_agreement
+from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis, MeasuredRun
+from trtbench.analysis.found import Found
+from trtbench.analysis.verdict.finding import Finding, Severity
+from trtbench.analysis.verdict.verdict import Reason
+from trtbench.experiments.precision.agreement import EMBEDDINGS, OUTPUTS, embeddings, outputs
+from trtbench.experiments.precision.comparison import COMPARISONS, Comparison, compare
 
-
-@dataclass(frozen=True, slots=True)
-class StageRatios:
-    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples.
-
-    `sound`: a closed loop whose rates hold on both, and on neither of which other processes took the machine's CPU.
-    """
-
-    stage: str
-    sound: bool
-    output_token_throughput: float | None
-    ttft_p50: float | None
-    tpot_p50: float | None
-    e2e_latency_p50: float | None
-    request_throughput: float | None = None  # of an encoder, which gives no tokens
+CLEAR_RATIO = 1.05
+"""A throughput ratio nearer to 1 than this is within what two runs of one engine differ by."""
+_EARLY_PREFIX_RATIO = 0.5
+_LEAST_PROMPTS = 20
+_SOUND_COSINE = 0.99
+"""On average. Weight-only INT8 of the demo keeps 0.999; below this the order of near neighbours moves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """`other` against `base`, both deployment directories. Without `same_plan` there are no ratios: the two had different work."""
-
-    deployment: str
-    base: str
-    other: str
-    base_dtype: str
-    other_dtype: str
-    same_plan: bool
-    stages: tuple[StageRatios, ...]
-    engine_size_ratio: float | None
-    rss_peak_ratio: float | None
-    gpu_memory_peak_ratio: float | None
-    agreement: Agreement | None
-    embeddings: EmbeddingAgreement | None = None
-
-
-def compare(
-    results: Sequence[DeploymentResult],
-    engines: Sequence[str],
-    outputs: Mapping[str, Answers],
-    greedy: bool,
-    cpu_count: int,
-    vectors: Mapping[str, Answers] | None = None,
-) -> tuple[Comparison, ...]:
-    """Each further precision of a deployment against its first, in the order of `engines`: a grid serves them shuffled.
-
-    `outputs` holds token ids by deployment directory and prompt, `vectors` the embeddings of encoders.
-    """
-    places = {dtype: place for place, dtype in enumerate(engines)}
-    bases: dict[str, DeploymentResult] = {}
-    found = []
-    for result in sorted(results, key=lambda result: places.get(result.facts.dtype or "", len(places))):
-        base = bases.setdefault(result.facts.deployment, result)
-        if base is not result and base.facts.dtype and result.facts.dtype:
-            pair = _pair(base, result, outputs, greedy, cpu_count)
-            if vectors and pair.same_plan:
-                pair = replace(pair, embeddings=embedding_agreement(vectors[base.name], vectors[result.name]))
-            found.append(pair)
-    return tuple(found)
+def precision_findings(pair: Comparison) -> Iterator[Finding]:
+    """Nothing on speed without a sound closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
+    sound = [stage for stage in pair.stages if stage.sound]
+    tokens = [stage.output_token_throughput for stage in sound if stage.output_token_throughput]
+    speeds = tokens or [stage.request_throughput for stage in sound if stage.request_throughput]
+    names: dict[str, float | str] = {"base": pair.base_dtype.upper(), "other": pair.other_dtype.upper()}
+    if speeds:
+        typical = median(speeds)
+        code = "precision_faster" if typical >= CLEAR_RATIO else "precision_slower" if typical <= 1 / CLEAR_RATIO else "precision_same"
+        figures = names | {
+            "unit": "tokens" if tokens else "requests",
+            "speed_factor": typical,
+            "least_factor": min(speeds),
+            "most_factor": max(speeds),
+            "stages": len(speeds),
+            "size_factor": pair.engine_size_ratio if pair.engine_size_ratio is not None else "-",
+        }
+        places = tuple((name, stage.stage) for stage in sound for name in (pair.base, pair.other))
+        yield Finding(code, "warning" if code == "precision_slower" else "info", pair.other, figures=figures, rests_on=places)
+    said = pair.agreement
+    if said is not None and said.prompts >= _LEAST_PROMPTS:
+        early = said.mean_prefix_ratio < _EARLY_PREFIX_RATIO
+        figures = names | {
+            "prompts": said.prompts,
+            "identical_ratio": said.identical_ratio,
+            "prefix_ratio": said.mean_prefix_ratio,
+            "first_token_ratio": said.first_token_ratio,
+        }
+        severity: Severity = "warning" if early else "info"
+        yield Finding("agreement_low" if early else "agreement", severity, pair.other, figures=figures)
+    yield from _embeddings(pair, names)
 
 
-def _pair(base: DeploymentResult, other: DeploymentResult, outputs: Mapping[str, Answers], greedy: bool, cpu_count: int) -> Comparison:
-    same = base.facts.plan_sha256 is not None and base.facts.plan_sha256 == other.facts.plan_sha256
-    pairs = [(left, right) for left in base.stages if (right := other.stage(left.span.name))] if same else []
-    return Comparison(
-        deployment=base.facts.deployment,
-        base=base.name,
-        other=other.name,
-        base_dtype=base.facts.dtype or "",
-        other_dtype=other.facts.dtype or "",
-        same_plan=same,
-        stages=tuple(_ratios(left, right, cpu_count) for left, right in pairs),
-        engine_size_ratio=_ratio(other.facts.engine_size_bytes, base.facts.engine_size_bytes),
-        rss_peak_ratio=_ratio(other.rss_peak_bytes, base.rss_peak_bytes),
-        gpu_memory_peak_ratio=_ratio(other.gpu_memory_peak_bytes, base.gpu_memory_peak_bytes),
-        agreement=agreement(outputs[base.name], outputs[other.name]) if same and greedy else None,
-    )
+def _embeddings(pair: Comparison, names: Mapping[str, float | str]) -> Iterator[Finding]:
+    found = pair.embeddings
+    if found is None or found.prompts < _LEAST_PROMPTS:
+        return
+    cosines = {"mean_cosine": f"{found.mean_cosine:.4f}", "least_cosine": f"{found.least_cosine:.4f}"}
+    figures = {**names, "prompts": found.prompts, **cosines}
+    if found.mean_cosine < _SOUND_COSINE:
+        yield Finding("embeddings_differ", "warning", pair.other, figures=figures)
+    else:
+        yield Finding("embeddings_agree", "info", pair.other, figures=figures)
 
 
-def _ratios(base: StageResult, other: StageResult, cpu_count: int) -> StageRatios:
-    def p50(pick: str) -> float | None:
-        left: Distribution = getattr(base.latency, pick)
-        right: Distribution = getattr(other.latency, pick)
-        return _ratio(right.p50, left.p50)
-
-    return StageRatios(
-        stage=base.span.name,
-        sound=all(s.is_closed_loop and s.supports_rates and not is_disturbed(s, cpu_count) for s in (base, other)),
-        output_token_throughput=_ratio(other.throughput.output_token_throughput, base.throughput.output_token_throughput),
-        ttft_p50=p50("ttft_ns"),
-        tpot_p50=p50("tpot_ns"),
-        e2e_latency_p50=p50("e2e_latency_ns"),
-        request_throughput=None
-        if base.throughput.output_tokens
-        else _ratio(other.throughput.request_throughput, base.throughput.request_throughput),
-    )
+def _of_deployment(records: DeploymentRecords) -> Found:
+    """Nothing is kept of a run with one engine: there is no other to agree with."""
+    alone = len(records.scenario.engines) < 2
+    found = Found().put(OUTPUTS, {} if alone else outputs(records.requests))
+    return found.put(EMBEDDINGS, {} if alone else embeddings(records.requests))
 
 
-def _ratio(other: float | None, base: float | None) -> float | None:
-    return other / base if other is not None and base else None
+def _of_run(run: MeasuredRun) -> Found:
+    return Found().put(COMPARISONS, compare(run))
+
+
+def _run_reasons(_: MeasuredRun, found: Found) -> Iterator[Reason]:
+    for pair in found[COMPARISONS]:
+        if not pair.same_plan:
+            yield Reason("plan_differs", "suspect", figures={"base": pair.base, "other": pair.other})
+
+
+def _run_findings(found: Found) -> Iterator[Finding]:
+    for pair in found[COMPARISONS]:
+        yield from precision_findings(pair)
+
+
+ANALYSIS = ExperimentAnalysis(of_deployment=_of_deployment, of_run=_of_run, run_reasons=_run_reasons, run_findings=_run_findings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.precision.analysis import Comparison, StageRatios
+from trtbench.experiments.precision.comparison import Comparison, StageRatios
 from trtbench.report.kit.blocks import Block, Paragraph, Section, Table
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times
 from trtbench.report.kit.words import Words

@@ -1,159 +1,62 @@
-"""Triton's response cache: what it answered by Triton's counters, beside what it could have answered by the plan."""
+"""Response caches in the analysis. Findings: one that costs, that has nothing to answer, that forgets, that was not empty."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
-import numpy as np
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis, MeasuredRun
+from trtbench.analysis.found import Found
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, cached_stages
+from trtbench.experiments.response_cache.gain import CACHE_GAINS, CacheGain, cache_gains
+from trtbench.scenario.scenario import Scenario
 
-from trtbench.analysis.stage.latency import e2e_latency_ns
-from trtbench.analysis.stats.percentile import Distribution
-from trtbench.analysis.stats.window import Level, border_readings, rise
-from trtbench.rundir import MISSING, Ints, Losses, Mask, Requests, Samples, read_lines
-from trtbench.rundir.records import Outcome
-from trtbench.rundir.series import SeriesName
-
-_NEVER_NS = 2**63 - 1
-Prompts = Mapping[tuple[str, str], bytes]
-"""(Stage, number of the prompt): a digest of the input that it sends. Equal inputs have equal digests."""
+_LEAST_ANSWERED = 100
+_RARE_RATIO = 0.05
+_LOST_RATIO = 0.01
+"""Share of requests that a cache with room would have answered, from which its evictions matter."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachedStage:
-    """One stage of a server with a response cache. Counts are of requests.
-
-    `answered` is Triton's count of requests that succeeded, `hits` and `misses` those of its cache. A miss whose answer a twin put in while
-    it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would tell too much. `hit_mean_ns` is
-    Triton's mean time to look an answer up, `miss_mean_ns` what the cache costs a request that it does not answer (the look-up, and
-    putting the answer in).
-    Of the requests `sent`, `repeats` ask what was asked before, and `servable` what had been answered before they were sent: no cache
-    answers more than `repeats`, and one of any size and age answers `servable` (a server has the answer a little before its client). All
-    requests of the deployment count as earlier ones, warm-up too. `servable_e2e_ns` and `other_e2e_ns` are latencies, from due, of the
-    completed requests that are servable, and of all others.
-    `evictions`, `entries`, `used_ratio` (the highest): None where the cache shows none (Redis).
-    """
-
-    stage: str
-    answered: int
-    hits: int
-    misses: int
-    hit_ratio: float | None
-    hit_mean_ns: int | None
-    miss_mean_ns: int | None
-    sent: int
-    repeats: int
-    servable: int
-    servable_e2e_ns: Distribution
-    other_e2e_ns: Distribution
-    evictions: int | None
-    entries: int | None
-    used_ratio: float | None
-
-    @property
-    def repeat_ratio(self) -> float | None:
-        return self.repeats / self.sent if self.sent else None
-
-    @property
-    def servable_ratio(self) -> float | None:
-        return self.servable / self.sent if self.sent else None
+def cache_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
+    """Of one deployment with a cache; each rule speaks once, of its worst stage."""
+    stages = result.found[CACHED_STAGES]
+    hits, answered, misses = (sum(getattr(stage, name) for stage in stages) for name in ("hits", "answered", "misses"))
+    if answered >= _LEAST_ANSWERED and hits < _RARE_RATIO * answered and misses:
+        spent_ns = sum(stage.misses * (stage.miss_mean_ns or 0) for stage in stages)
+        figures = {"hit_ratio": hits / answered, "answered": answered, "miss_ns": spent_ns / misses}
+        yield Finding("cache_rarely_hits", "info", result.name, figures=figures)
+    lossy = [stage for stage in stages if stage.evictions and stage.servable - stage.hits > _LOST_RATIO * stage.sent]
+    if lossy:
+        worst = max(lossy, key=lambda stage: (stage.servable - stage.hits) / stage.sent)
+        lost = {"lost": worst.servable - worst.hits, "lost_ratio": (worst.servable - worst.hits) / worst.sent}
+        yield Finding("cache_evicts", "warning", result.name, worst.stage, figures=lost | {"evictions": worst.evictions or 0})
+    warm = next((stage for stage in stages if stage.hits > stage.repeats), None)
+    if warm:
+        yield Finding("cache_was_warm", "warning", result.name, warm.stage, figures={"hits": warm.hits, "repeats": warm.repeats})
 
 
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """Of a deployment's requests [n]: which repeat an earlier one, and which of them it had been answered for."""
-
-    repeated: Mask
-    servable: Mask
-
-
-def read_prompts(plan_jsonl: Path, losses: Losses | None = None) -> Prompts:
-    """Of a saved plan; empty where there is none."""
-    rows = (row for row in read_lines(plan_jsonl, losses) if isinstance(row, dict) and row.keys() >= {"input_ids", "stage", "prompt"})
-    return {(str(row["stage"]), str(row["prompt"])): _digest(row["input_ids"]) for row in rows}
+def gain_findings(pair: CacheGain) -> Iterator[Finding]:
+    """Where the cache makes a stage slower, beyond what repeats differ by."""
+    losses = [stage for stage in pair.stages if stage.clear and stage.gain.mean < 1 and stage.closed]
+    if losses:
+        worst = min(losses, key=lambda stage: stage.gain.mean)
+        figures: dict[str, float | str] = {"gain_ratio": worst.gain.mean - 1, "off": pair.off}
+        figures |= {"hit_ratio": "-" if worst.hit_ratio is None else worst.hit_ratio}
+        yield Finding("cache_costs", "warning", f"{pair.on}-{pair.dtype}", worst.stage, figures=figures, rests_on=worst.rests_on)
 
 
-def _digest(input_ids: object) -> bytes:
-    return hashlib.blake2b(repr(input_ids).encode(), digest_size=16).digest()
+def _of_deployment(records: DeploymentRecords) -> Found:
+    return Found().put(CACHED_STAGES, cached_stages(records))
 
 
-def find_repeats(requests: Requests, prompts: Prompts) -> Repeats:
-    """Over all requests of one deployment that were sent; a prompt that is not known repeats nothing."""
-    inputs, kinds = _inputs(requests, prompts)
-    sent, done = requests.sent_ns, requests.done_ns
-    answered = np.full(kinds, _NEVER_NS)
-    done_well = (inputs >= 0) & requests.ended(Outcome.COMPLETED) & (done != MISSING)
-    np.minimum.at(answered, inputs[done_well], done[done_well])
-    asked = np.flatnonzero((inputs >= 0) & (sent != MISSING))
-    asked = asked[np.argsort(sent[asked], kind="stable")]
-    repeated, servable = np.zeros(len(requests), np.bool_), np.zeros(len(requests), np.bool_)
-    repeated[asked] = True
-    repeated[asked[np.unique(inputs[asked], return_index=True)[1]]] = False
-    servable[asked] = answered[inputs[asked]] <= sent[asked]
-    return Repeats(repeated, servable)
+def _of_run(run: MeasuredRun) -> Found:
+    return Found().put(CACHE_GAINS, cache_gains(run.results, run.scenario))
 
 
-def _inputs(requests: Requests, prompts: Prompts) -> tuple[Ints, int]:
-    """(For each request a number that those with equal inputs share, -1 where it is not known; how many numbers there are.)"""
-    stages, numbers = requests.texts("stage"), {digest: i for i, digest in enumerate(dict.fromkeys(prompts.values()))}
-    inputs = np.full(len(requests), -1, np.int64)
-    for code, stage in enumerate(stages.values):
-        own = stages.codes == code
-        asked, places = np.unique(requests.prompt[own], return_inverse=True)
-        known = [numbers.get(prompts.get((stage, str(prompt)), b""), -1) for prompt in asked.tolist()]
-        inputs[own] = np.array(known, np.int64)[places]
-    return inputs, len(numbers)
+def _run_findings(found: Found) -> Iterator[Finding]:
+    for pair in found[CACHE_GAINS]:
+        yield from gain_findings(pair)
 
 
-def cached_stage(name: str, start_ns: int, end_ns: int, requests: Requests, repeats: Repeats, samples: Samples) -> CachedStage | None:
-    """`requests` are all of the deployment's. None where Triton counted no look-up in the stage, or counted others' with it: requests
-    of a warm-up that no reading parts from the stage's, or of clients that are not ours.
-    """
-    own = requests.texts("stage").equal(name) & ~requests.warmup & (requests.sent_ns != MISSING)
-    start_ns = int(requests.sent_ns[own].min()) if own.any() else start_ns
-    borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
-    if borders is None or _counts_others(requests.select(~own), *borders):
-        return None
-
-    def counted(name: SeriesName) -> int:
-        return round(rise(samples.series(name), *borders))
-
-    hits, misses = counted("response_cache_hit_count"), counted("response_cache_miss_count")
-    answered = counted("triton_success_count")
-    if not hits + misses or answered > int(np.maximum(1, requests.attempts[own]).sum()):
-        return None
-    page = border_readings(samples.series("response_cache_entries"), start_ns, end_ns) or borders  # evictions are read with the entries
-    entries = _level(samples, "response_cache_entries", start_ns, end_ns)
-    used = _level(samples, "response_cache_used_ratio", start_ns, end_ns)
-    return CachedStage(
-        stage=name,
-        answered=answered,
-        hits=hits,
-        misses=misses,
-        hit_ratio=hits / answered if answered else None,
-        hit_mean_ns=round(counted("response_cache_hit_ns") / hits) if hits else None,
-        miss_mean_ns=round(counted("response_cache_miss_ns") / misses) if misses else None,
-        sent=int(own.sum()),
-        repeats=int((repeats.repeated & own).sum()),
-        servable=int((repeats.servable & own).sum()),
-        servable_e2e_ns=Distribution.of(e2e_latency_ns(requests.select(own & repeats.servable).completed)),
-        other_e2e_ns=Distribution.of(e2e_latency_ns(requests.select(own & ~repeats.servable).completed)),
-        evictions=round(rise(samples.series("response_cache_evictions"), *page)) if entries else None,
-        entries=round(entries.max) if entries else None,
-        used_ratio=used.max if used else None,
-    )
-
-
-def _counts_others(others: Requests, from_ns: int, to_ns: int) -> bool:
-    """Whether a request that is not the stage's may have been counted between the two readings."""
-    sent, done = others.sent_ns, others.done_ns
-    return bool(((sent != MISSING) & (sent < to_ns) & ((done == MISSING) | (done > from_ns))).any())
-
-
-def _level(samples: Samples, name: SeriesName, start_ns: int, end_ns: int) -> Level | None:
-    """From the reading at or before the start to the one at or after the end: a short stage may have none inside."""
-    times, values = samples.series(name)
-    first = max(int(np.searchsorted(times, start_ns, "right")) - 1, 0)
-    return Level.of(values[first : int(np.searchsorted(times, end_ns, "left")) + 1])
+ANALYSIS = ExperimentAnalysis(of_deployment=_of_deployment, of_run=_of_run, deployment_findings=cache_findings, run_findings=_run_findings)

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.found import Key
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.verdict.verdict import Place
-from trtbench.experiments.response_cache.analysis import CachedStage
+from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.scenario.scenario import Scenario
 
+CACHE_GAINS: Key[tuple[CacheGain, ...]] = Key("cache_gains")
 Rounds = list[tuple[StageResult, StageResult, CachedStage]]
 """Of each repeat: the stage without the cache, with it, and what the cache did."""
 
@@ -61,7 +63,7 @@ def cache_gains(results: Sequence[DeploymentResult], scenario: Scenario) -> tupl
     """() where nothing had a response cache, or all had."""
     pairs: dict[tuple[str, str, str], list[tuple[DeploymentResult, DeploymentResult]]] = {}
     for on in results:
-        off = next((off for off in results if on.cached_stages and _are_pair(off, on, scenario)), None)
+        off = next((off for off in results if on.found[CACHED_STAGES] and _are_pair(off, on, scenario)), None)
         if off:
             key = (_cell(off, scenario), _cell(on, scenario), on.facts.dtype or "")
             pairs.setdefault(key, []).append((off, on))
@@ -70,7 +72,7 @@ def cache_gains(results: Sequence[DeploymentResult], scenario: Scenario) -> tupl
 
 def _are_pair(off: DeploymentResult, on: DeploymentResult, scenario: Scenario) -> bool:
     same = (off.facts.dtype, off.facts.plan_sha256, _round(off, scenario)) == (on.facts.dtype, on.facts.plan_sha256, _round(on, scenario))
-    return same and on.facts.plan_sha256 is not None and not off.cached_stages and _rest(off.facts.config) == _rest(on.facts.config)
+    return same and on.facts.plan_sha256 is not None and not off.found[CACHED_STAGES] and _rest(off.facts.config) == _rest(on.facts.config)
 
 
 def _rest(config: Mapping[str, object]) -> dict[str, object]:
@@ -88,7 +90,7 @@ def _round(result: DeploymentResult, scenario: Scenario) -> int:
 def _stages(served: Sequence[tuple[DeploymentResult, DeploymentResult]]) -> tuple[StageGain, ...]:
     rounds: dict[str, Rounds] = {}
     for off, on in served:
-        for cached in on.cached_stages:
+        for cached in on.found[CACHED_STAGES]:
             without, having = off.stage(cached.stage), on.stage(cached.stage)
             if without and having and without.supports_rates and having.supports_rates:
                 rounds.setdefault(cached.stage, []).append((without, having, cached))

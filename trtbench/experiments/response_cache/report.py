@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.response_cache.analysis import CachedStage
-from trtbench.experiments.response_cache.gain import StageGain
+from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
+from trtbench.experiments.response_cache.gain import CACHE_GAINS, StageGain
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words
@@ -28,11 +28,11 @@ _DETAIL = (
 
 def cache_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
     """Nothing where no server had a response cache that was asked."""
-    cached = [result for result in summary.deployments if result.cached_stages]
+    cached = [result for result in summary.deployments if result.found[CACHED_STAGES]]
     if not cached:
         return []
     blocks: list[Block] = [Figure("response_cache", words("figure.response_cache"))] if "response_cache" in drawings else []
-    for pair in summary.cache_gains:
+    for pair in summary.found[CACHE_GAINS]:
         caption = words("response_cache.gain", on=pair.on, off=pair.off, dtype=pair.dtype)
         blocks.append(Table(_header(words, _GAIN), tuple(map(_gain_row, pair.stages)), caption))
     blocks += [_detail(result, words) for result in cached]
@@ -51,7 +51,7 @@ def _gain_row(stage: StageGain) -> tuple[str, ...]:
 
 
 def _detail(result: DeploymentResult, words: Words) -> Table:
-    rows = tuple(map(_detail_row, result.cached_stages))
+    rows = tuple(_detail_row(stage) for stage in result.found[CACHED_STAGES])
     return Table(_header(words, _DETAIL), rows, words("response_cache.detail", deployment=result.name))
 
 

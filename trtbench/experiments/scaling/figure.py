@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from trtbench.experiments.scaling.analysis import ScalingCurve
+from trtbench.experiments.scaling.scaling_curve import ScalingCurve
 
 
 def paint_scaling(panels: Sequence[Axes], curves: Sequence[ScalingCurve], labels: Sequence[str], colours: Sequence[str], line: str) -> None:

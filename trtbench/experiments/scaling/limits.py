@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.replicas import imbalance
 from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stage.stage import StageResult, is_disturbed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.scaling.analysis import ScalingCurve, ScalingPoint
 from trtbench.experiments.scaling.scalability_law import LEAST_POINTS, ScalabilityLaw
+from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, ScalingPoint
 from trtbench.report.kit.blocks import Block, Bullets, Paragraph, Table
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times
 from trtbench.report.kit.words import Words
@@ -17,14 +17,14 @@ _RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "
 
 def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
     """Nothing of a scenario without scaling."""
-    if not summary.scalings:
+    if not summary.found[SCALINGS]:
         return []
-    blocks = [block for curve in summary.scalings for block in _curve(curve, words)]
+    blocks = [block for curve in summary.found[SCALINGS] for block in _curve(curve, words)]
     scaling = summary.scenario.scaling
     if scaling and scaling.left_out:
         blocks.append(Paragraph(words("scaling.left_out"), strong=True))
         blocks.append(Bullets(tuple(f"{name}: {why}" for name, why in scaling.left_out.items())))
-    few = any(curve.law is None for curve in summary.scalings)
+    few = any(curve.law is None for curve in summary.found[SCALINGS])
     return [*blocks, *([Paragraph(words("scaling.law_few", least=LEAST_POINTS))] if few else []), Paragraph(words("scaling.note"))]
 
 

@@ -18,20 +18,24 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.context_limit.figure import paint_limit
-from trtbench.experiments.grid.analysis import Frontier
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
 from trtbench.experiments.grid.cell import LATENCIES
 from trtbench.experiments.grid.figure import paint_frontier
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
 from trtbench.experiments.grid.heat_figure import paint_heat
 from trtbench.experiments.grid.heat_map import HeatMap
 from trtbench.experiments.grid.heat_report import drawing_of, heats
 from trtbench.experiments.hot_reload.figure import reload_figure
+from trtbench.experiments.hot_reload.reloads import RELOADS
 from trtbench.experiments.response_cache.figure import cache_figure
+from trtbench.experiments.response_cache.gain import CACHE_GAINS
 from trtbench.experiments.scaling.figure import paint_scaling
+from trtbench.experiments.scaling.scaling_curve import SCALINGS
 from trtbench.report.figures.batch_figure import paint_shares, shares_of
 from trtbench.report.figures.timeline_figure import paint_timeline
 from trtbench.report.kit.grouping import shown
@@ -74,6 +78,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     font = _cjk_font() if words.language == "zh" else None
     words = words if words.language == "en" or font else Words("en", words.task.name)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
+    gains = summary.found[CACHE_GAINS]
     painters: dict[str, Callable[[], Figure | None]] = {
         "throughput": partial(_throughput, summary, words),
         "latency": partial(_latency, summary, words, closed=True),
@@ -82,14 +87,14 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
         "batches": partial(_batches, summary, words),
         "frontier": partial(_frontier, summary, words),
         "scaling": partial(_scaling, summary, words),
-        "response_cache": partial(cache_figure, summary.cache_gains, words, _COLOURS),
+        "response_cache": partial(cache_figure, gains, words, _COLOURS),
     }
     painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
     for result in shown(summary):
         painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
         painters[f"limit-{result.name}"] = partial(_limit, result, words)
-        if result.reloads:
-            painters[f"reloads-{result.name}"] = partial(reload_figure, result.reloads, words, _COLOURS, _INK)
+        if found := result.found[RELOADS]:
+            painters[f"reloads-{result.name}"] = partial(reload_figure, found, words, _COLOURS, _INK)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
         return {name: _drawing(name, figure) for name, figure in painted.items()}
@@ -187,7 +192,7 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
 
 def _frontier(summary: Summary, words: Words) -> Figure | None:
     """A row for each engine, at the last stage of load; a panel for each latency."""
-    last = list({frontier.dtype: frontier for frontier in summary.frontiers}.values())
+    last = list({frontier.dtype: frontier for frontier in summary.found[FRONTIERS]}.values())
     if not last:
         return None
     shown = [latency for latency in LATENCIES if any(getattr(cell, latency) for frontier in last for cell in frontier.cells)]
@@ -210,7 +215,7 @@ def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
 
 def _scaling(summary: Summary, words: Words) -> Figure | None:
     """A curve for each axis and engine, at the last stage of load."""
-    last = list({(curve.axis, curve.dtype): curve for curve in summary.scalings}.values())
+    last = list({(curve.axis, curve.dtype): curve for curve in summary.found[SCALINGS]}.values())
     figure, panels = _panels(2, 3.4)
     paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
     tokens = _rate_axis(point.output_token_throughput for curve in last for point in curve.points)
@@ -235,7 +240,8 @@ def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
 
 def _limit(result: DeploymentResult, words: Words) -> Figure | None:
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
-    painted = result.context_limits is not None and paint_limit(figure, result, result.context_limits, words, _COLOURS, _INK)
+    limits = result.found[CONTEXT_LIMITS]
+    painted = limits is not None and paint_limit(figure, result, limits, words, _COLOURS, _INK)
     return figure if painted else None
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.timeline import Curve
 from trtbench.report.kit.words import Words

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
+from trtbench.experiments.grid.frontier import FRONTIERS
 
 FEW = 6
 _PLACES = 2
@@ -28,7 +29,7 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
     for result in summary.deployments:
         name = result.facts.deployment
         cells.setdefault((result.facts.dtype, rounds.cell_of(name) if rounds else name), result)
-    winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.frontiers if frontier.winner}
+    winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.found[FRONTIERS] if frontier.winner}
     return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in winners)[:FEW])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbench.analysis.deployments import DeploymentResult, NotRun
+from trtbench.analysis.deployment_result import DeploymentResult, NotRun
 from trtbench.analysis.metrics import KEY_FIGURES, METRICS
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.summary import Summary
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen
 from trtbench.report.kit.format import number
@@ -51,7 +52,7 @@ def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], l
 def core_blocks(summary: Summary, words: Words) -> list[Block]:
     """A table for each deployment and kind of loop, so that users and rates never share a column."""
     blocks: list[Block] = []
-    loaded = [result for result in summary.deployments if result.stages or not result.context_limits]
+    loaded = [result for result in summary.deployments if result.stages or not result.found[CONTEXT_LIMITS]]
     if not loaded:  # a search has no stage of load; its own section says all
         return []
     if is_many(summary):

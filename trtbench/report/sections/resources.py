@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.metrics import GPU_METRICS, METRICS
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.summary import Summary

@@ -12,6 +12,7 @@ from trtbench.experiments.context_limit.report import limit_blocks, limit_senten
 from trtbench.experiments.grid.report import frontier_blocks, winner_sentences
 from trtbench.experiments.hot_reload.report import reload_blocks
 from trtbench.experiments.kv_cache.report import kv_detail
+from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.experiments.precision.report import comparison_section
 from trtbench.experiments.response_cache.report import cache_blocks
 from trtbench.experiments.scaling.report import scaling_blocks
@@ -86,7 +87,7 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("response_cache", *cache_blocks(summary, words, drawings)),
         section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
-        *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.comparisons],
+        *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.found[COMPARISONS]],
         detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
         detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
         detail("outcomes", *outcome_tables(summary, words)),

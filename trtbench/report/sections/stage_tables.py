@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GROUP_METRICS, METRICS
 from trtbench.analysis.stage.groups import Group

@@ -10,16 +10,17 @@ import pytest
 
 from tests.support.columns import columns
 from tests.support.synthetic_run import MS, S, request_of, samples_of
-from trtbench.analysis.deployments import DeploymentResult
+from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
+from trtbench.analysis.found import Found
 from trtbench.analysis.verdict.finding import Finding
-from trtbench.analysis.verdict.validity import limit_reasons
-from trtbench.experiments.context_limit.analysis import ContextLimits, Limit, PredictedBy, context_limits
+from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
 from trtbench.experiments.context_limit.failure import FailureClass
-from trtbench.experiments.context_limit.findings import limit_findings
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy, context_limits
 from trtbench.experiments.context_limit.trials import MemoryShort
 from trtbench.rundir import Samples
 from trtbench.rundir.records import Event, Outcome, RequestRecord
+from trtbench.scenario.scenario import Scenario
 
 BLOCKS, BLOCK_TOKENS, OUTPUT, POSITIONS = 48, 32, 8, 8192
 LIMIT = BLOCKS * BLOCK_TOKENS - OUTPUT  # 1528: the KV budget decides
@@ -228,8 +229,8 @@ def test_a_search_without_samples_or_end_says_so() -> None:
 
 
 def findings(limits: ContextLimits) -> dict[str, Finding]:
-    result = cast(DeploymentResult, SimpleNamespace(name="d", context_limits=limits))
-    return {finding.code: finding for finding in limit_findings(result)}
+    result = cast(DeploymentResult, SimpleNamespace(name="d", found=Found().put(CONTEXT_LIMITS, limits)))
+    return {finding.code: finding for finding in limit_findings(result, cast(Scenario, None))}
 
 
 def test_a_search_as_predicted_says_what_raises_its_limit_and_nothing_else() -> None:

@@ -13,9 +13,9 @@ from tests.support.synthetic_run import MS, S, environment, request_of
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.grid.analysis import Frontier, winner
 from trtbench.experiments.grid.cell import LATENCIES, Cell, with_pareto
 from trtbench.experiments.grid.figure import paint_frontier
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier, winner
 from trtbench.experiments.grid.heat_map import heat_maps
 from trtbench.experiments.grid.heat_report import heat_table
 from trtbench.experiments.grid.report import frontier_blocks
@@ -95,7 +95,7 @@ def write_deployment(run: RunDirectory, name: str, step_ns: int, start_ns: int) 
 
 
 def test_a_planted_winner_is_found_with_its_interval(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 8]}).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10, 8]}).found[FRONTIERS]
     slow, fast = frontier.cells
     assert (slow.name, slow.repeats, slow.complete, slow.pareto) == ("s4", 3, True, ())
     assert slow.output_token_throughput == Estimate(50.0, 0.0, 3)
@@ -114,17 +114,17 @@ def test_a_planted_winner_is_found_with_its_interval(tmp_path: Path) -> None:
 
 
 def test_noise_has_no_winner(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [10, 20, 16], "s8": [20, 10, 15]}).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [10, 20, 16], "s8": [20, 10, 15]}).found[FRONTIERS]
     assert frontier.winner is not None
     assert (frontier.winner.cell, frontier.winner.clear, frontier.winner.rivals) == ("s8", False, ("s4",))
 
 
 def test_what_drifts_between_rounds_is_no_doubt(tmp_path: Path) -> None:
     """Each cell's own interval is wide, for the machine slows down to a third; that one is 10 % ahead in every round is sure."""
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [11, 22, 33], "s8": [10, 20, 30]}).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [11, 22, 33], "s8": [10, 20, 30]}).found[FRONTIERS]
     assert frontier.winner is not None and frontier.cells[0].output_token_throughput is not None
     assert frontier.winner.clear is False  # differences of 9.1, 4.5 and 3.0 tokens/s: three rounds are too few to be sure
-    (frontier,) = grid_run(tmp_path / "more", {"s4": [11, 22, 22, 11, 22], "s8": [10, 20, 20, 10, 20]}, repeats=5).frontiers
+    (frontier,) = grid_run(tmp_path / "more", {"s4": [11, 22, 22, 11, 22], "s8": [10, 20, 20, 10, 20]}, repeats=5).found[FRONTIERS]
     slow, fast = frontier.cells
     assert slow.output_token_throughput is not None and fast.output_token_throughput is not None
     widths = (slow.output_token_throughput.half_width or 0) + (fast.output_token_throughput.half_width or 0)
@@ -135,7 +135,7 @@ def test_what_drifts_between_rounds_is_no_doubt(tmp_path: Path) -> None:
 def test_a_search_says_what_it_spent_and_why_it_gave_cells_up(tmp_path: Path) -> None:
     steps = {"s4": [20, 20], "s8": [10, 10, 10, 10], "s16": [40, 40], "s32": [11, 10, 9, 11]}
     summary = grid_run(tmp_path / "run", steps, repeats=4, search=True)
-    (frontier,) = summary.frontiers
+    (frontier,) = summary.found[FRONTIERS]
     assert frontier.search is not None and (frontier.search.planned, frontier.search.spent) == (16, 12)
     assert {cell.name: (cell.repeats, cell.complete) for cell in frontier.cells} == {
         "s4": (2, True),
@@ -156,12 +156,12 @@ def test_a_search_says_what_it_spent_and_why_it_gave_cells_up(tmp_path: Path) ->
 def test_a_search_that_is_not_over_has_no_winner_of_fewer_rounds(tmp_path: Path) -> None:
     """Broken off in its third round: the cell that has had only two is not compared as if it were done."""
     steps = {"s4": [10, 11, 10], "s8": [11, 10], "s16": [40, 40]}
-    (frontier,) = grid_run(tmp_path / "run", steps, repeats=4, search=True).frontiers
+    (frontier,) = grid_run(tmp_path / "run", steps, repeats=4, search=True).found[FRONTIERS]
     assert {cell.name: cell.complete for cell in frontier.cells} == {"s4": True, "s8": False, "s16": True}
 
 
 def test_a_search_that_leaves_one_has_a_clear_winner(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20], "s8": [10, 10]}, repeats=3, search=True).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20], "s8": [10, 10]}, repeats=3, search=True).found[FRONTIERS]
     assert frontier.winner is not None
     assert (frontier.winner.cell, frontier.winner.second, frontier.winner.clear) == ("s8", "s4", True)
     assert frontier.winner.margin_ratio == pytest.approx(1.0)
@@ -207,23 +207,23 @@ def planted(name: str, tokens: float | None) -> Cell:
 
 
 def test_one_repeat_tells_no_winner(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [20], "s8": [10]}, repeats=1).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20], "s8": [10]}, repeats=1).found[FRONTIERS]
     assert frontier.winner is not None and frontier.winner.clear is None
     assert frontier.cells[0].ttft_ns == Estimate(20 * MS, None, 1)
 
 
 def test_only_a_cell_that_keeps_the_slo_wins(tmp_path: Path) -> None:
     steps = {"s4": [20, 20, 20], "s8": [10, 10, 10]}
-    (frontier,) = grid_run(tmp_path / "run", steps, slo={"ttft_ms": 15}).frontiers
+    (frontier,) = grid_run(tmp_path / "run", steps, slo={"ttft_ms": 15}).found[FRONTIERS]
     assert frontier.winner is not None
     assert (frontier.winner.cell, frontier.winner.figure, frontier.winner.second) == ("s8", "goodput", None)
     assert [cell.within_slo_ratio for cell in frontier.cells] == [0.0, 1.0]
-    (frontier,) = grid_run(tmp_path / "none", steps, slo={"ttft_ms": 5}).frontiers
+    (frontier,) = grid_run(tmp_path / "none", steps, slo={"ttft_ms": 5}).found[FRONTIERS]
     assert frontier.winner is None
 
 
 def test_a_cell_with_a_repeat_missing_is_no_candidate(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10], "s16": []}).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 20, 20], "s8": [10, 10], "s16": []}).found[FRONTIERS]
     assert [(cell.repeats, cell.complete, cell.pareto) for cell in frontier.cells] == [
         (3, True, LATENCIES),
         (2, False, None),
@@ -234,13 +234,13 @@ def test_a_cell_with_a_repeat_missing_is_no_candidate(tmp_path: Path) -> None:
 
 
 def test_two_cells_of_the_same_figures_are_both_on_the_frontier(tmp_path: Path) -> None:
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [10], "s8": [10]}, repeats=1).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [10], "s8": [10]}, repeats=1).found[FRONTIERS]
     assert [cell.pareto for cell in frontier.cells] == [LATENCIES, LATENCIES]
     assert with_pareto(frontier.cells) == frontier.cells
 
 
 def test_without_a_grid_there_is_no_frontier(summary: Summary) -> None:
-    assert summary.frontiers == ()
+    assert summary.found[FRONTIERS] == ()
     assert frontier_blocks(summary, Words("en")) == []
 
 
@@ -300,7 +300,7 @@ def test_what_repeats_itself_is_said_once() -> None:
 
 def test_no_axis_of_the_figure_goes_below_zero(tmp_path: Path) -> None:
     """Two rounds: an interval of 12.7 standard errors."""
-    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 80], "s8": [10, 60]}, repeats=2).frontiers
+    (frontier,) = grid_run(tmp_path / "run", {"s4": [20, 80], "s8": [10, 60]}, repeats=2).found[FRONTIERS]
     axes = Canvas().subplots()
     paint_frontier(axes, frontier, "ttft_ns", ("#000000", "#111111"), "#222222")
     assert axes.get_xlim()[0] == axes.get_ylim()[0] == 0

@@ -11,8 +11,8 @@ import pytest
 from tests.support.synthetic_run import MS, S, environment, request_of
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.experiments.scaling.analysis import ScalingCurve
 from trtbench.experiments.scaling.report import scaling_blocks
+from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
@@ -103,7 +103,7 @@ def write_samples(directory: DeploymentDirectory, planted: Planted, start_ns: in
 
 
 def the_curve(summary: Summary) -> ScalingCurve:
-    (curve,) = summary.scalings
+    (curve,) = summary.found[SCALINGS]
     return curve
 
 
@@ -270,7 +270,7 @@ def test_a_scenario_without_scaling_says_nothing(tmp_path: Path) -> None:
     summary = scaling_run(tmp_path / "run", {1: Planted([10]), 2: Planted([9])})
     plain = parse_scenario({"name": "p", "load": [{"concurrency": 1, "requests": 4}]}, "p")
     (tmp_path / "run" / "scenario.yaml").write_text(plain.dump(), encoding="utf-8")
-    assert summary.scalings and summarise(RunDirectory.open(tmp_path / "run")).scalings == ()
+    assert summary.found[SCALINGS] and summarise(RunDirectory.open(tmp_path / "run")).found[SCALINGS] == ()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from tests.support.cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
 from tests.support.columns import columns
 from tests.support.synthetic_run import MS, request_of, samples_of
+from trtbench.analysis.loader import read_prompts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.grid.report import stanza
-from trtbench.experiments.response_cache.analysis import cached_stage, find_repeats, read_prompts
+from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, cached_stage, find_repeats
+from trtbench.experiments.response_cache.gain import CACHE_GAINS
 from trtbench.report.document import write_reports
 from trtbench.report.kit.words import LANGUAGES, Language
 from trtbench.rundir.records import Outcome
@@ -28,8 +30,8 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 
 def test_what_the_cache_did(cached: Summary) -> None:
     by_name = {result.name: result for result in cached.deployments}
-    assert by_name["cache0-r1-fp16"].cached_stages == ()
-    (stage,) = by_name["cache1-r1-fp16"].cached_stages
+    assert by_name["cache0-r1-fp16"].found[CACHED_STAGES] == ()
+    (stage,) = by_name["cache1-r1-fp16"].found[CACHED_STAGES]
     assert (stage.stage, stage.answered, stage.hits, stage.misses) == (STAGE, REQUESTS, HITS, MISSES)
     assert stage.hit_ratio == HITS / REQUESTS  # not HITS / (HITS + MISSES): Triton leaves the twin out
     assert (stage.sent, stage.repeats, stage.servable) == (REQUESTS, REQUESTS // 2, HITS)
@@ -46,7 +48,7 @@ def test_triton_times_are_of_what_was_computed(cached: Summary) -> None:
 
 
 def test_the_gain_goes_round_by_round(cached: Summary) -> None:
-    (pair,) = cached.cache_gains
+    (pair,) = cached.found[CACHE_GAINS]
     assert (pair.off, pair.on, pair.dtype) == ("cache0", "cache1", "fp16")
     (stage,) = pair.stages
     gains = [99 * ms / (50 * ms + 49) for ms in COMPUTED_MS.values()]
@@ -88,7 +90,7 @@ def test_a_cache_that_costs(tmp_path: Path) -> None:
 def test_a_cache_that_makes_no_clear_difference_does_not_cost(tmp_path: Path) -> None:
     """Answers out of it take as long as computing did in one round, and longer in the other by less than rounds differ."""
     summary = summarise(write_cache_run(tmp_path / "even", hit_ms=12))
-    assert summary.cache_gains[0].stages[0].gain.mean < 1
+    assert summary.found[CACHE_GAINS][0].stages[0].gain.mean < 1
     assert not {finding.code for finding in summary.findings if finding.code == "cache_costs"}
 
 

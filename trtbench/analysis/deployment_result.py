@@ -1,0 +1,77 @@
+"""One engine on one deployment, all stages together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trtbench.analysis.facts import DeploymentFacts
+from trtbench.analysis.found import Found
+from trtbench.analysis.stage.outcomes import Conservation
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.throughput import main_rate
+from trtbench.analysis.stage.token_counting import TokenCounting
+from trtbench.analysis.stats.knee import Knee
+from trtbench.analysis.timeline import Curve, Timeline
+from trtbench.analysis.transport import Transport
+from trtbench.analysis.verdict.gpu_health import GpuHealth
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A stage whose measured phase was never opened; `why` is interrupted, error_bound, server_lost, or "" if nothing tells."""
+
+    name: str
+    why: str
+    conservation: Conservation
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentResult:
+    """`server_lost` is that event's data; `server_fault`: what struck a server that stayed up.
+
+    `kv_blocks_left`: KV blocks in use after the drain beyond those before the load.
+    """
+
+    name: str
+    facts: DeploymentFacts
+    state: Literal["finished", "broken_off", "never_ready"]
+    ready_s: float | None
+    stages: tuple[StageResult, ...]
+    not_run: tuple[NotRun, ...]
+    server_lost: dict[str, Any] | None
+    kv_blocks_left: int | None
+    rss_peak_bytes: float | None
+    gpu_memory_peak_bytes: float | None  # all GPUs added
+    knee: Knee | None
+    kv_used_blocks: Curve
+    running: Curve
+    waiting: Curve
+    timeline: Timeline
+    transports: tuple[Transport, ...]
+    found: Found  # by the experiments
+    gpu_health: Mapping[str, GpuHealth] = field(default_factory=dict)
+    not_told: tuple[str, ...] = ()  # series that a GPU does not have
+    server_fault: str | None = None
+    echoed: int = 0  # requests whose prompt came before the output
+    stale_pages: int = 0  # pages of metrics whose gauges were those of an engine at rest
+    missing_metrics: tuple[str, ...] = ()  # families of the engine's metrics that no page had
+    reads_metrics: bool = True  # whether a page was asked for
+    page_fault: str = ""  # why most readings of a page that was asked for failed
+    tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
+    counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
+
+    def stage(self, name: str) -> StageResult | None:
+        return next((stage for stage in self.stages if stage.span.name == name), None)
+
+
+def curve_stages(stages: Sequence[StageResult]) -> list[StageResult]:
+    """The stages that are points of throughput against users."""
+    return [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
+
+
+def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
+    """(users, `main_rate`) of the closed-loop stages that held one level and whose rates hold."""
+    ran = curve_stages(stages)
+    return [(s.level, rate) for s in ran if (rate := main_rate(s.throughput))]

@@ -1,0 +1,167 @@
+"""The batching grid: what each cell gives over its repeats, which cells no other betters, and whether one of them wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.found import Key
+from trtbench.analysis.stage.latency import Percentile, percentile_of
+from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stats.estimate import Estimate
+from trtbench.analysis.verdict.doubts import Doubt
+from trtbench.analysis.verdict.verdict import Place
+from trtbench.experiments.grid.cell import LATENCIES, Cell, Figure, cell_of, figure_by, with_pareto
+from trtbench.experiments.grid.race import SLO_KEPT_RATIO, Drop, score
+from trtbench.experiments.grid.spec import Grid
+from trtbench.rundir.records import Event
+from trtbench.scenario.scenario import Scenario
+
+FRONTIERS: Key[tuple[Frontier, ...]] = Key("frontiers")
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The highest mean of `figure`. `clear`: better than every other, each in differences by round; None with one repeat, or no other.
+
+    `rivals` are the candidates whose difference to the winner has a 95 % interval that reaches zero. `second` is the next best, of a
+    search also among those given up as worse; `difference` is the winner's figure minus its, over the rounds of both, and
+    `margin_ratio` that over the mean of the second. None without a second.
+    """
+
+    cell: str
+    figure: Figure
+    second: str | None
+    difference: Estimate | None
+    margin_ratio: float | None
+    clear: bool | None
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How many runs of one engine the whole grid is, and how many the search took."""
+
+    planned: int
+    spent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """One stage on one engine. `percentiles`: the percentile of each latency, P99 only where every repeat of every cell has it.
+
+    `winner` is None where no complete cell keeps the SLO, or none is complete. `search` is None of a full grid.
+    """
+
+    stage: str
+    dtype: str
+    cells: tuple[Cell, ...]
+    percentiles: dict[str, Percentile]
+    winner: Winner | None
+    search: Spent | None = None
+    rests_on: tuple[Place, ...] = ()  # the stage on every deployment that was compared
+    doubts: tuple[Doubt, ...] = ()  # of the verdict, against any of these
+
+
+def frontiers(results: Sequence[DeploymentResult], scenario: Scenario, events: Sequence[Event] = ()) -> tuple[Frontier, ...]:
+    """() of a scenario without a grid, and of a server that the run did not deploy. `events` say what a search decided."""
+    grid, found = scenario.grid, scenario.cells
+    served = [result for result in results if result.facts.deployment in scenario.deployments]
+    if grid is None or found is None or not served:
+        return ()
+    names = tuple(found.cells)
+    return tuple(
+        _frontier(stage.label, dtype, names, [result for result in served if result.facts.dtype == dtype], scenario, grid, events)
+        for dtype in scenario.engines
+        for stage in scenario.load
+    )
+
+
+def _frontier(
+    label: str,
+    dtype: str,
+    names: Sequence[str],
+    results: Sequence[DeploymentResult],
+    scenario: Scenario,
+    grid: Grid,
+    events: Sequence[Event],
+) -> Frontier:
+    rounds: dict[str, dict[int, StageResult]] = {name: {} for name in names}
+    served = dict.fromkeys(names, 0)
+    for result in results:
+        cell, stage = grid.cell_of(result.facts.deployment), result.stage(label)
+        served[cell] += 1
+        if stage is not None and stage.supports_rates:
+            rounds[cell][grid.round_of(result.facts.deployment)] = stage
+    every = [stage for of_cell in rounds.values() for stage in of_cell.values()]
+    percentiles = {latency: percentile_of([stage.latency for stage in every], latency) for latency in LATENCIES}
+    drops = _drops(events, dtype, label)
+    cells = []
+    for name, of_cell in rounds.items():
+        figures = {r: figure for r, stage in sorted(of_cell.items()) if (figure := score(stage, scenario).figure) is not None}
+        asked = _rounds_asked(name, served, drops) if grid.search else grid.repeats
+        cells.append(cell_of(name, list(of_cell.values()), percentiles, asked, figures, drops.get(name)))
+    spent = Spent(len(names) * grid.repeats, len(results)) if grid.search else None
+    places = tuple((result.name, label) for result in results)
+    return Frontier(label, dtype, with_pareto(cells), percentiles, winner(cells), spent, places)
+
+
+def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop]) -> int:
+    """Of a search: as many as it was served where the race is over for it, else as many as any cell that still races."""
+    left = [cell for cell in served if cell not in drops]
+    over = name in drops or len(left) == 1
+    return max(1, served[name] if over else max(served[cell] for cell in left))
+
+
+def _drops(events: Sequence[Event], dtype: str, stage: str) -> dict[str, Drop]:
+    """What the last decision on this engine says."""
+    decided = [event.data["drops"] for event in events if event.kind == "race_decided" and event.data["dtype"] == dtype]
+    return {row["cell"]: _drop(row) for row in decided[-1].get(stage, ())} if decided else {}
+
+
+def _drop(row: dict[str, Any]) -> Drop:
+    difference = row["difference"]
+    return Drop(**row | {"difference": Estimate(**difference) if difference else None})
+
+
+def winner(cells: Sequence[Cell]) -> Winner | None:
+    """None where no cell may win."""
+    figure = figure_by(cells)
+    candidates = [cell for cell in cells if cell.drop is None and _may_win(cell, figure)]
+    if not candidates:
+        return None
+    best, *others = sorted(candidates, key=lambda cell: -_mean(cell, figure))
+    worse = [cell for cell in cells if cell.drop is not None and cell.drop.why == "below"]
+    second = max(others or worse, key=lambda cell: _mean(cell, figure), default=None)
+    ahead = {cell.name: _difference(best, cell) for cell in others}
+    unknown = any(found is None or found.half_width is None for found in ahead.values())
+    rivals = tuple(name for name, found in ahead.items() if found and found.half_width is not None and found.mean <= found.half_width)
+    difference = _difference(best, second) if second else None
+    of_second = [second.by_round[r] for r in second.by_round if r in best.by_round] if second else []
+    return Winner(
+        cell=best.name,
+        figure=figure,
+        second=second.name if second else None,
+        difference=difference,
+        margin_ratio=difference.mean / fmean(of_second) if difference and of_second and fmean(of_second) else None,
+        clear=None if unknown or second is None else not rivals,
+        rivals=rivals,
+    )
+
+
+def _may_win(cell: Cell, figure: Figure) -> bool:
+    known = getattr(cell, figure) is not None and cell.complete
+    return known and (figure != "goodput" or (cell.within_slo_ratio or 0.0) >= SLO_KEPT_RATIO)
+
+
+def _mean(cell: Cell, figure: Figure) -> float:
+    estimate: Estimate | None = getattr(cell, figure)
+    return estimate.mean if estimate else 0.0
+
+
+def _difference(best: Cell, other: Cell) -> Estimate | None:
+    """Over the rounds of both: what drifts from round to round is in both and cancels."""
+    return Estimate.of(best.by_round[r] - other.by_round[r] for r in best.by_round if r in other.by_round)

@@ -1,0 +1,219 @@
+"""What reloads of the model cost the load that ran meanwhile, and what they left behind (docs/hot-reload.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trtbench.analysis.found import Key
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.window import gpu_memory, last_before, peak
+from trtbench.experiments.hot_reload.course import Course, course
+from trtbench.experiments.hot_reload.reload_result import ReloadResult, lost_of
+from trtbench.experiments.hot_reload.slopes import LEFT_BEHIND, Rise, rise
+from trtbench.experiments.hot_reload.spread import ReloadGroup, groups
+from trtbench.experiments.hot_reload.windows import NS_PER_S, Calm, Measured, calm, disturbed, met, recovery_ns, says_little, worst
+from trtbench.rundir import MISSING, Requests, Samples, Series
+from trtbench.rundir.records import Event, Outcome
+
+_LIVE = ("READY", "UNLOADING")
+RELOADS: Key[Reloads | None] = Key("reloads")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionUse:
+    """Completed requests that a model version answered; the first was sent and the last done at these instants."""
+
+    completed: int
+    first_sent_ns: int
+    last_done_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the
+    end, where it was calm.
+
+    `failed`: requests of any window that did not complete, by outcome, each once: one that waits long meets several reloads.
+    """
+
+    opened_ns: int
+    reloads: tuple[ReloadResult, ...]
+    failed: dict[str, int]
+    groups: tuple[ReloadGroup, ...]
+    versions: dict[str, VersionUse]
+    rises: dict[str, Rise | None]
+    course: Course
+
+    @property
+    def unavailable(self) -> int:
+        """Requests that failed as such in a window: a reload may leave the model without a version for a while."""
+        return self.failed.get(Outcome.UNAVAILABLE, 0)
+
+    @property
+    def lost(self) -> int:
+        """Requests that failed, the load's own end apart."""
+        return lost_of(self.failed)
+
+
+def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Reloads | None:
+    """Of one deployment's own events and records; None when nothing was reloaded."""
+    started = [event for event in events if event.kind == "reload_started"]
+    if not started:
+        return None
+    measured = Measured(requests.select(~requests.warmup & ~requests.planned_cancel))
+    finished = {event.data["number"]: event for event in events if event.kind == "reload_finished"}
+    opened_ns = next((e.time_ns for e in events if e.kind == "stage_started"), started[0].time_ns)
+    closed_ns = max([started[-1].time_ns, *measured.done_ns.max(initial=MISSING, keepdims=True).tolist()])
+    rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
+    results: list[ReloadResult] = []
+    for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
+        before = _before(measured, results, opened_ns, event.time_ns)
+        results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, (rss, gpu)))
+    calm_again = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
+    borders = [at if good else None for at, good in zip([*(event.time_ns for event in started), closed_ns], calm_again, strict=True)]
+    series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
+    return Reloads(
+        opened_ns=opened_ns,
+        reloads=tuple(results),
+        failed=measured.failed(np.unique(np.concatenate([disturbed(measured, one.start_ns, one.window_end_ns) for one in results]))),
+        groups=groups(results, measured),
+        versions=_versions(measured),
+        rises={name: rise(one, borders) for name, one in series.items()},
+        course=course(measured, samples, opened_ns, closed_ns),
+    )
+
+
+def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
+    """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was before that one."""
+    if not results:
+        return calm(measured, opened_ns, start_ns)
+    last = results[-1]
+    return last.after or last.before
+
+
+def _reload(
+    started: Event,
+    finished: Event | None,
+    until_ns: int,
+    before: Calm | None,
+    measured: Measured,
+    events: Sequence[Event],
+    memory: tuple[Series, Series],
+) -> ReloadResult:
+    """`memory`: of the server, and of all GPUs."""
+    data: dict[str, Any] = started.data | (finished.data if finished else {})
+    start_ns, done_ns = started.time_ns, finished.time_ns if finished else None
+    recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
+    end_ns = until_ns if recovery is None else start_ns + recovery
+    hit = disturbed(measured, start_ns, end_ns)
+    ttft = Distribution.of(measured.wait_ns[met(measured, start_ns, end_ns)])
+    itl = Distribution.of(measured.gaps(start_ns, end_ns)[1])
+    told = _told(data, start_ns, done_ns)
+    answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
+    rss, gpu = memory
+    return ReloadResult(
+        **told,
+        start_ns=start_ns,
+        end_ns=done_ns,
+        until_ns=until_ns,
+        before=before,
+        after=None if recovery is None else calm(measured, end_ns, until_ns),
+        ttft_ns=ttft,
+        itl_ns=itl,
+        ttft_spike_ratio=None if says_little(measured, hit) else _spike(ttft, before.ttft_ns if before else None),
+        itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
+        recovery_ns=recovery,
+        requests=len(hit),
+        failed=measured.failed(hit),
+        overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
+        first_request_penalty_ns=penalty_ns,
+        first_answer_ns=answer_ns,
+        rss_before_bytes=last_before(rss, start_ns),
+        rss_peak_bytes=peak(rss, start_ns, until_ns),
+        gpu_before_bytes=last_before(gpu, start_ns),
+        gpu_peak_bytes=peak(gpu, start_ns, until_ns),
+    )
+
+
+def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
+    """What the reload's own events say, as ReloadResult has it; runs of earlier versions lack some."""
+    loaded_s = data.get("loaded_s")
+    return {
+        "number": data["number"],
+        "repeat": data.get("repeat", 1),
+        "kind": data["reload"],
+        "control": data.get("control", "explicit"),
+        "warmup": bool(data.get("warmup")),
+        "loaded": bool(data.get("ok")),
+        "error": str(data.get("error", "")),
+        "loaded_ns": done_ns if loaded_s is None else start_ns + round(loaded_s * NS_PER_S),
+        "served_on": _served_on(data),
+        **{name: data.get(name) for name in ("to", "breaks", "version", "load_s", "unload_s", "switched_s", "drain_s")},
+    }
+
+
+def _served_on(data: dict[str, Any]) -> tuple[str, ...] | None:
+    before, after = data.get("versions_before"), data.get("versions_after")
+    if before is None or after is None:
+        return None
+    return tuple(version for version, state in before.items() if state == "READY" and after.get(version) == "READY")
+
+
+def _spike(during: Distribution, before: Distribution | None) -> float | None:
+    if before is None:
+        return None
+    of, to = worst(during, before), worst(before, during)
+    return of / to if of is not None and to else None
+
+
+def _is_seen(data: dict[str, Any]) -> bool:
+    """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
+    polled_away = data["reload"] == "blue_green" and data.get("control") == "poll"
+    return bool(data.get("ok")) and bool(data.get("version")) and not polled_away
+
+
+def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | None:
+    """None when the index was not read in that time or before it."""
+    seen = [(event.time_ns, event.data["versions"]) for event in events if event.kind == "model_versions" and event.time_ns < until_ns]
+    if not seen or seen[-1][0] < start_ns:
+        return None
+    ends = [*(at for at, _ in seen[1:]), until_ns]
+    spans = [(max(at, start_ns), end) for (at, states), end in zip(seen, ends, strict=True) if _live(states) > 1]
+    return sum(end - at for at, end in spans if end > at)
+
+
+def _live(states: dict[str, str]) -> int:
+    return sum(state in _LIVE for state in states.values())
+
+
+def _first_answer(
+    measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
+) -> tuple[int | None, float | None]:
+    """(Instant of its first token, its penalty) of the first request completed by what was loaded.
+
+    Of a version that keeps its number, the first request sent after the load stands for it.
+    """
+    if done_ns is None:
+        return None, None
+    own = measured.versions.equal(version) if version else (measured.sent_ns >= done_ns) & (measured.sent_ns < until_ns)
+    at = np.flatnonzero(own & measured.was_answered & (measured.sent_ns != MISSING))
+    if not len(at):
+        return None, None
+    first = at[np.lexsort((measured.wait_ns[at], measured.answered_ns[at], measured.sent_ns[at]))[0]]
+    answer_ns, ttft_ns = int(measured.answered_ns[first]), int(measured.wait_ns[first])
+    median_ns = before.ttft_ns.p50 if before else None
+    return answer_ns, None if median_ns is None else ttft_ns - median_ns
+
+
+def _versions(measured: Measured) -> dict[str, VersionUse]:
+    known = measured.ended(Outcome.COMPLETED) & (measured.sent_ns != MISSING) & (measured.done_ns != MISSING)
+    spans = {}
+    for code in np.unique(measured.versions.codes[known]).tolist():
+        of_version = known & (measured.versions.codes == code)
+        sent, done = int(measured.sent_ns[of_version].min()), int(measured.done_ns[of_version].max())
+        spans[measured.versions.values[code]] = VersionUse(int(of_version.sum()), sent, done)
+    return {version: spans[version] for version in sorted(spans, key=lambda name: (len(name), name)) if version}

@@ -1,0 +1,103 @@
+"""Two precisions of one deployment side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.experiment_analysis import MeasuredRun
+from trtbench.analysis.found import Key
+from trtbench.analysis.stage.stage import StageResult, is_disturbed
+from trtbench.analysis.stats.percentile import Distribution
+from trtbench.experiments.precision.agreement import EMBEDDINGS, OUTPUTS, Agreement, EmbeddingAgreement, agreement, embedding_agreement
+
+COMPARISONS: Key[tuple[Comparison, ...]] = Key("comparisons")
+
+
+@dataclass(frozen=True, slots=True)
+class StageRatios:
+    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples.
+
+    `sound`: a closed loop whose rates hold on both, and on neither of which other processes took the machine's CPU.
+    """
+
+    stage: str
+    sound: bool
+    output_token_throughput: float | None
+    ttft_p50: float | None
+    tpot_p50: float | None
+    e2e_latency_p50: float | None
+    request_throughput: float | None = None  # of an encoder, which gives no tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`other` against `base`, both deployment directories. Without `same_plan` there are no ratios: the two had different work."""
+
+    deployment: str
+    base: str
+    other: str
+    base_dtype: str
+    other_dtype: str
+    same_plan: bool
+    stages: tuple[StageRatios, ...]
+    engine_size_ratio: float | None
+    rss_peak_ratio: float | None
+    gpu_memory_peak_ratio: float | None
+    agreement: Agreement | None
+    embeddings: EmbeddingAgreement | None = None
+
+
+def compare(run: MeasuredRun) -> tuple[Comparison, ...]:
+    """Each further precision of a deployment against its first, in the order of the scenario's engines: a grid serves them shuffled."""
+    places: dict[str, int] = {dtype: place for place, dtype in enumerate(run.scenario.engines)}
+    bases: dict[str, DeploymentResult] = {}
+    found = []
+    for result in sorted(run.results, key=lambda result: places.get(result.facts.dtype or "", len(places))):
+        base = bases.setdefault(result.facts.deployment, result)
+        if base is not result and base.facts.dtype and result.facts.dtype:
+            found.append(_pair(base, result, run))
+    return tuple(found)
+
+
+def _pair(base: DeploymentResult, other: DeploymentResult, run: MeasuredRun) -> Comparison:
+    same = base.facts.plan_sha256 is not None and base.facts.plan_sha256 == other.facts.plan_sha256
+    pairs = [(left, right) for left in base.stages if (right := other.stage(left.span.name))] if same else []
+    greedy = run.scenario.workload.sampling.temperature == 0
+    return Comparison(
+        deployment=base.facts.deployment,
+        base=base.name,
+        other=other.name,
+        base_dtype=base.facts.dtype or "",
+        other_dtype=other.facts.dtype or "",
+        same_plan=same,
+        stages=tuple(_ratios(left, right, run.cpu_count) for left, right in pairs),
+        engine_size_ratio=_ratio(other.facts.engine_size_bytes, base.facts.engine_size_bytes),
+        rss_peak_ratio=_ratio(other.rss_peak_bytes, base.rss_peak_bytes),
+        gpu_memory_peak_ratio=_ratio(other.gpu_memory_peak_bytes, base.gpu_memory_peak_bytes),
+        agreement=agreement(base.found[OUTPUTS], other.found[OUTPUTS]) if same and greedy else None,
+        embeddings=embedding_agreement(base.found[EMBEDDINGS], other.found[EMBEDDINGS]) if same else None,
+    )
+
+
+def _ratios(base: StageResult, other: StageResult, cpu_count: int) -> StageRatios:
+    def p50(pick: str) -> float | None:
+        left: Distribution = getattr(base.latency, pick)
+        right: Distribution = getattr(other.latency, pick)
+        return _ratio(right.p50, left.p50)
+
+    return StageRatios(
+        stage=base.span.name,
+        sound=all(s.is_closed_loop and s.supports_rates and not is_disturbed(s, cpu_count) for s in (base, other)),
+        output_token_throughput=_ratio(other.throughput.output_token_throughput, base.throughput.output_token_throughput),
+        ttft_p50=p50("ttft_ns"),
+        tpot_p50=p50("tpot_ns"),
+        e2e_latency_p50=p50("e2e_latency_ns"),
+        request_throughput=None
+        if base.throughput.output_tokens
+        else _ratio(other.throughput.request_throughput, base.throughput.request_throughput),
+    )
+
+
+def _ratio(other: float | None, base: float | None) -> float | None:
+    return other / base if other is not None and base else None
