@@ -63,7 +63,7 @@ LATE = {
     "cli.command_group": {"system.leftovers"},
     "cli.doctor": {"gpu.inventory"},
     "run.environment": {"gpu.inventory"},
-    "run.resolve.devices": {"gpu.inventory"},
+    "run.resolve.deployment_checks": {"gpu.inventory"},
     "run.resolve.preflight": {"gpu.control"},
     "run.execute": {"gpu.control", "gpu.inventory"},
     "telemetry.sources": {"gpu.inventory", "telemetry.nvml"},

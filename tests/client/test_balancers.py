@@ -22,7 +22,7 @@ from trtbench.client.protocol import Limits
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.scenario.deployment.deployment import Replicas
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.serving.server import balancer as balancer_module
 from trtbench.serving.server.balancer import LoadBalancer, find_balancer, haproxy_config, nginx_config

@@ -15,10 +15,8 @@ from trtbench.plan.rng import draw_groups, draw_lengths, think_ns
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.workload.lengths import Empirical, Lognormal, Normal, Range
-from trtbench.scenario.workload.request_kind import Prefix
-from trtbench.scenario.workload.reuse import expected_hit_ratio
-from trtbench.scenario.workload.think_time import Think
-from trtbench.scenario.workload.workload import Workload
+from trtbench.scenario.workload.request_kind import Prefix, Think
+from trtbench.scenario.workload.workload import Workload, expected_hit_ratio
 
 
 def test_fixed_pauses() -> None:

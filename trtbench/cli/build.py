@@ -13,7 +13,7 @@ from trtbench.cli.dry_run import dry_build
 from trtbench.engine.build import DEFAULT_OUTPUT, Built, build_engine, load_spec
 from trtbench.engine.spec import BuildLog, EngineSpec
 from trtbench.errors import UserError, in_one_line
-from trtbench.scenario.parts.wording import worded
+from trtbench.scenario.parts.part import worded
 from trtbench.system.foreign_text import harmless
 
 

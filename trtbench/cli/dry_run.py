@@ -13,8 +13,7 @@ from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.run.resolve.deployment_checks import doubts
-from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs
-from trtbench.run.resolve.preview import Preview, StagePreview, preview
+from trtbench.run.resolve.preview import MemoryNeed, Preview, StagePreview, build_needs, preview
 from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import harmless, shown

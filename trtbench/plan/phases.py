@@ -10,8 +10,7 @@ import numpy as np
 from trtbench.plan.arrivals import Floats, Offsets, RateProfile, burst_offsets, due_offsets
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.rng import random_stream, think_ns
-from trtbench.scenario.load.ramp import Ramp, UserRamp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage, UserRamp
 from trtbench.system.clock import NS_PER_S
 
 

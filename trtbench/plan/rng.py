@@ -12,8 +12,7 @@ import numpy as np
 from trtbench.plan.arrivals import Offsets
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.workload.lengths import Empirical, Lognormal, Normal, Range
-from trtbench.scenario.workload.request_kind import Prefix
-from trtbench.scenario.workload.think_time import Think
+from trtbench.scenario.workload.request_kind import Prefix, Think
 from trtbench.system.clock import NS_PER_S
 
 MAX_SEED = 2**31

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbench.engine.spec import Engine
+from trtbench.engine.build import plan_engine
+from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource
 from trtbench.run.log import Listener, RunLog
-from trtbench.run.resolve.engines import build
 from trtbench.run.resolve.preflight import check_gpu_control, check_open_files, check_plan_fits, check_writable
 from trtbench.run.resolve.resolved import ResolvedScenario, resolve
 from trtbench.run.text_plan import check_text, in_text
+from trtbench.rundir.event_kinds import BuildStepStarted, EngineBuilt
+from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.rounds import run_order
 from trtbench.scenario.load.stage import Stage
@@ -25,6 +27,7 @@ from trtbench.serving.repository.model_repository import RenderedRepository
 from trtbench.serving.repository.renderers import RENDERERS, render
 from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.launch import cache_flags
+from trtbench.system.clock import now_ns
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,34 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     texts = [name for name, deployment in scenario.deployments.items() if RENDERERS[provider.name].takes_text(deployment)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = build(resolved.specs, provider, engines, listener)
+    built = build_engines(resolved.specs, provider, engines, listener)
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     repositories = render_all(resolved, built)
     plans = _draw_plans(scenario, prompts)
     if texts:  # those that take ids have the same prompts
         plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
     return PreparedRun(resolved, built, repositories, prompts, plans)
+
+
+def build_engines(specs: Mapping[str, EngineSpec], provider: EngineProvider, engines: Path, listener: Listener) -> dict[str, Engine]:
+    """The engine of each checked spec, from the cache or newly built, equal ones once; the listener receives each step.
+
+    What any of them lacks is an EngineError before the first is built.
+    """
+    logs = {spec.model_dump_json(): (spec, _log(spec.dtype, listener)) for spec in specs.values()}
+    planned = {key: plan_engine(spec, provider, engines, log) for key, (spec, log) in logs.items()}
+    found = {}
+    for key, one in planned.items():
+        log = logs[key][1]
+        built = one.engine(log)
+        engine = found[key] = built.engine
+        done = EngineBuilt(dtype=engine.dtype, cached=built.cached, size_bytes=engine.size_bytes, sha256=engine.sha256, steps=log.steps)
+        listener(event_of(now_ns(), done))
+    return {name: found[spec.model_dump_json()] for name, spec in specs.items()}
+
+
+def _log(dtype: Dtype, listener: Listener) -> BuildLog:
+    return BuildLog(lambda step: listener(event_of(now_ns(), BuildStepStarted(dtype=dtype, step=step))))
 
 
 def check_machine(resolved: ResolvedScenario, *directories: Path) -> None:

@@ -10,8 +10,7 @@ from trtbench.errors import UserError
 from trtbench.run.deploy import deployed
 from trtbench.run.execute import held_gpus
 from trtbench.run.log import Listener, start_run
-from trtbench.run.prepare import check_machine, render_all
-from trtbench.run.resolve.engines import build
+from trtbench.run.prepare import build_engines, check_machine, render_all
 from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.server import ServerError, check_ports_free
@@ -31,7 +30,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     check_ports_free(ports)
     check_machine(resolved, DEFAULT_OUTPUT)
     served = f"{name}-{engine_dtype}"
-    engines = build({served: resolved.specs[served]}, resolved.provider, DEFAULT_OUTPUT, listener)
+    engines = build_engines({served: resolved.specs[served]}, resolved.provider, DEFAULT_OUTPUT, listener)
     repository = render_all(resolved, engines)[served]
     with temporary_directory() as runs:
         log = start_run(Path(runs), scenario, [], listener)

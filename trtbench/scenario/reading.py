@@ -1,18 +1,18 @@
-"""From YAML to a Scenario, with errors that name the key, the value and the remedy."""
+"""From YAML and `--set` to a Scenario, with errors that name the key, the value and the remedy."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from trtbench.errors import UserError
 from trtbench.scenario.parts.bounds import OF_A_RUN
-from trtbench.scenario.parts.override import apply_override
-from trtbench.scenario.parts.part import Problem, ScenarioError
-from trtbench.scenario.parts.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, read_yaml
-from trtbench.scenario.parts.wording import worded
+from trtbench.scenario.parts.part import Problem, ScenarioError, worded
+from trtbench.scenario.parts.strict_yaml import OF_A_RUN_DIRECTORY, YamlBounds, YamlError, parse_yaml, read_yaml
 from trtbench.scenario.scenario import Scenario
 from trtbench.system import packaged_data
 
@@ -20,6 +20,8 @@ PartType = TypeVar("PartType", bound=BaseModel)
 
 _MOST_SHOWN = 200  # characters
 _MOST_SHOWN_BITS = 400  # 120 digits
+_MOST_SHOWN_OF_OVERRIDE = 120  # characters
+_MOST_DIGITS = 6  # of a position in a list
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -112,3 +114,36 @@ def _shown(value: object) -> str:
         return f"a number of {value.bit_length()} bits"
     text = repr(value[:_MOST_SHOWN]) if isinstance(value, (str, list, tuple)) else repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 4]} ..."
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one key in place: `load.0.concurrency=4`; the value is read as YAML. UserError when the path or the value is not sound."""
+    path, separator, text = override.partition("=")
+    if not separator or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
+        raise UserError(f"--set {_cut(override)}: write key.path=value, as in load.0.requests=20")
+    *parents, last = path.split(".")
+    node: Any = tree
+    for part in parents:
+        node = _child(node, part, override)
+    value = parse_yaml(text, f"--set {_cut(override)}", numbered=False)
+    if isinstance(node, list):
+        node[_position(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _child(node: Any, part: str, override: str) -> Any:
+    child = node[_position(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
+    if not isinstance(child, (dict, list)):
+        raise UserError(f"--set {_cut(override)}: {part} is {_cut(repr(child))}, it has no keys")
+    return child
+
+
+def _position(node: list[Any], part: str, override: str) -> int:
+    if not re.fullmatch(rf"[0-9]{{1,{_MOST_DIGITS}}}", part) or int(part) >= len(node):
+        raise UserError(f"--set {_cut(override)}: {_cut(part)} is no position of a list of {len(node)}")
+    return int(part)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN_OF_OVERRIDE else f"{text[: _MOST_SHOWN_OF_OVERRIDE - 4]} ..."

@@ -16,9 +16,8 @@ from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
-from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
-from trtbench.scenario.deployment.response_cache import DECOUPLED_REASON
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage, check_repeats
 from trtbench.scenario.parts.bounds import (

@@ -29,8 +29,7 @@ from trtbench.engine.tensorrt.provider import PlanLimits, TensorRtProvider
 from trtbench.engine.tensorrt.runtime import other_version
 from trtbench.engine.tensorrt_llm.versions import tensorrt_version
 from trtbench.scenario.deployment.build_options import BuildOptions
-from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching
-from trtbench.scenario.deployment.response_cache import LocalCache
+from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, LocalCache
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository import tensorrt as serving

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trtbench.errors import UserError
-from trtbench.scenario.load.ramp import Ramp, UserRamp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage, UserRamp
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
-from trtbench.scenario.workload.think_time import Think
+from trtbench.scenario.workload.request_kind import Think
 
 RAMP = {"from": 1, "to": 20}
 

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from trtbench.errors import UserError
-from trtbench.scenario.parts.override import apply_override
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.parts.strict_yaml import MOST_BYTES, MOST_EXPANDED, parse_yaml
-from trtbench.scenario.reading import load_scenario
+from trtbench.scenario.reading import apply_override, load_scenario
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.scenario.deployment.deployment import Replicas
 from trtbench.serving.server.fleet import Fleet
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import ServerError

@@ -9,7 +9,7 @@ import pytest
 from tests.support.command import ran
 from tests.support.runs import StartRun, assert_conserved, run_of
 from trtbench.rundir import read_json
-from trtbench.scenario.deployment.response_cache import LocalCache, RedisCache
+from trtbench.scenario.deployment.deployment import LocalCache, RedisCache
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.launch import cache_flags

@@ -26,8 +26,7 @@ from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.rundir.records import Event
 from trtbench.rundir.series import SeriesName
-from trtbench.scenario.load.ramp import Ramp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 

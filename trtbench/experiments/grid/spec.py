@@ -11,12 +11,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
-from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.deployment.response_cache import LocalCache, RedisCache, ResponseCache
+from trtbench.scenario.deployment.deployment import Deployment, LocalCache, RedisCache, ResponseCache
 from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.parts.bounds import MOST_DEPLOYMENTS, OF_A_RUN, Count, Instances, Microseconds, is_of_a_run
-from trtbench.scenario.parts.part import MOST_NAME_CHARACTERS, NAME_PATTERN
-from trtbench.scenario.parts.wording import worded
+from trtbench.scenario.parts.part import MOST_NAME_CHARACTERS, NAME_PATTERN, worded
 
 LEAST_SEARCH_REPEATS = 3
 

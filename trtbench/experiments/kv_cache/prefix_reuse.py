@@ -9,7 +9,7 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.found import Key
 from trtbench.experiments.kv_cache.pressure import KV_PRESSURES
 from trtbench.scenario.scenario import Scenario
-from trtbench.scenario.workload.reuse import expected_hit_ratio
+from trtbench.scenario.workload.workload import expected_hit_ratio
 
 PREFIX_REUSE: Key[tuple[PrefixReuse, ...]] = Key("prefix_reuse")
 

@@ -10,8 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.gpu import GpuName
 from trtbench.scenario.deployment.rounds import Rounds
-from trtbench.scenario.load.ramp import Ramp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.parts.bounds import OF_A_RUN, Instances, RatioInside, Servers, Threads
 
 Axis = Literal["instances", "inference_threads", "gpus", "servers"]

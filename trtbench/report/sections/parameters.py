@@ -11,8 +11,7 @@ from trtbench.report.kit.blocks import Block, Table, pairs
 from trtbench.report.kit.format import NONE, number, percent, seconds, whole
 from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
-from trtbench.scenario.load.ramp import Ramp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.workload.lengths import Lengths, Range
 from trtbench.scenario.workload.request_kind import RequestKind
 from trtbench.scenario.workload.workload import Workload

@@ -16,8 +16,7 @@ from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
 from trtbench.scenario.deployment.gpu import GpuControl
 from trtbench.scenario.load.headers import metadata_of
-from trtbench.scenario.load.ramp import Ramp
-from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS

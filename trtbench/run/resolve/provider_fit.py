@@ -1,22 +1,27 @@
-"""A scenario as the provider that was found can run it: what is another provider's alone is settled, what means nothing is left out."""
+"""A scenario as its provider and its model can run it: axes and keys of other providers are settled, datasets get bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider
 from trtbench.experiments.grid.spec import Grid
 from trtbench.experiments.scaling.spec import Scaling
-from trtbench.run.resolve.dataset_bounds import bounded
+from trtbench.plan.sources.datasets import read_dataset
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import Scenario
+from trtbench.scenario.workload.lengths import Range
+from trtbench.scenario.workload.request_kind import Dataset, RequestKind
+from trtbench.tasks.registry import TASKS
 
 _BUILT_IN = {"max_sequences": "max_batch_size", "max_tokens_per_step": "max_num_tokens"}
 """Axes of a grid, and the build options that set the same limit."""
+_ADDED_TOKENS = 8  # that a tokenizer may put around a text
 
 
 def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
@@ -84,3 +89,41 @@ def _settled(deployment: Deployment, traits: Traits) -> Deployment:
     if traits.takes_cpu_threads and threads is None:
         threads = deployment.cpu.inference_threads
     return deployment.model_copy(update={"cpu": None, "inference_threads": threads})
+
+
+def bounded(scenario: Scenario) -> Scenario:
+    """The same scenario, with what positions and KV cache are checked against filled in where a dataset leaves it out.
+
+    Rows that go over the positions cannot be served: they are left out, counted and reported. UserError for a file that is no dataset.
+    """
+    kinds = scenario.workload.kinds
+    if all(kind.dataset is None or kind.dataset.is_settled for kind in kinds.values()):
+        return scenario
+    positions = model_facts(scenario.model).max_positions
+    if scenario.build.max_seq_len:
+        positions = min(positions, scenario.build.max_seq_len)
+    update: dict[str, object] = {"mix": {name: _bounded_kind(kind, scenario, positions) for name, kind in scenario.workload.mix.items()}}
+    if scenario.workload.dataset and not scenario.workload.mix:
+        update["dataset"] = _bounded_dataset(scenario.workload, scenario.workload.dataset, scenario, positions)
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update=update)})
+
+
+def _bounded_kind(kind: RequestKind, scenario: Scenario, positions: int) -> RequestKind:
+    if kind.dataset is None:
+        return kind
+    return kind.model_copy(update={"dataset": _bounded_dataset(kind, kind.dataset, scenario, positions)})
+
+
+def _bounded_dataset(kind: RequestKind, dataset: Dataset, scenario: Scenario, positions: int) -> Dataset:
+    prompt, answer = (found + _ADDED_TOKENS for found in read_dataset(dataset.path).longest(whole=kind.sessions is not None))
+    room = max(2, positions - (kind.prefix.tokens if kind.prefix else 0))
+    if not TASKS[scenario.task].draws_output_tokens:
+        return dataset.model_copy(update={"input_tokens": dataset.input_tokens or Range(min=1, max=min(prompt, room))})
+    most = dataset.most_tokens or room
+    return dataset.model_copy(
+        update={
+            "input_tokens": dataset.input_tokens or Range(min=1, max=min(prompt, most - 1)),
+            "output_tokens": dataset.output_tokens or Range(min=1, max=min(answer, most - 1)),
+            "most_tokens": most,
+        }
+    )

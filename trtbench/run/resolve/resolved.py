@@ -9,14 +9,12 @@ from functools import cached_property
 from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
-from trtbench.run.resolve.deployment_checks import DeploymentChecks
-from trtbench.run.resolve.devices import Devices, named_devices
-from trtbench.run.resolve.engines import specs_of
-from trtbench.run.resolve.memory_preview import MemoryNeed, build_needs, serving_needs
+from trtbench.run.resolve.deployment_checks import DeploymentChecks, Devices, named_devices
 from trtbench.run.resolve.preflight import check_scenario
-from trtbench.run.resolve.preview import Preview, preview
+from trtbench.run.resolve.preview import MemoryNeed, Preview, build_needs, preview, serving_needs
 from trtbench.run.resolve.provider_fit import fitted
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
@@ -75,3 +73,27 @@ def resolve(scenario: Scenario) -> ResolvedScenario:
     devices, no_gpu = named_devices(scenario)
     budgets = DeploymentChecks(scenario, provider, facts, forecasts, specs_by_directory, devices, no_gpu).budgets()
     return ResolvedScenario(scenario, provider, facts, forecasts, specs_by_directory, budgets, devices)
+
+
+def spec_of(scenario: Scenario, provider: EngineProvider, deployment: Deployment, dtype: Dtype) -> EngineSpec:
+    """What `deployment` is served by. `provider`: the one that was found, which `scenario` may leave open."""
+    build = _built_for(scenario.build, deployment) if provider.traits.builds_per_scheduler_limits else scenario.build
+    return EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=build)
+
+
+def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
+    """In-flight limits that belong to the engine: those that `build` leaves open are the scheduler's."""
+    if build.engine_dir:
+        return build
+    scheduler = deployment.scheduler
+    limits = {
+        "max_batch_size": build.max_batch_size or scheduler.max_sequences,
+        "max_num_tokens": build.max_num_tokens or scheduler.max_tokens_per_step,
+    }
+    return build.model_copy(update=limits)
+
+
+def specs_of(scenario: Scenario, provider: EngineProvider) -> dict[str, EngineSpec]:
+    """By deployment directory, of every precision that is served or that a reload changes to."""
+    deployments = scenario.deployments.items()
+    return {f"{name}-{dtype}": spec_of(scenario, provider, one, dtype) for dtype in scenario.dtypes for name, one in deployments}

@@ -1,16 +1,104 @@
-"""How an engine is served: one named variant."""
+"""How an engine is served: one named variant, its servers and its response cache."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trtbench.scenario.deployment.replicas import Replicas
-from trtbench.scenario.deployment.response_cache import ResponseCache
+from trtbench.scenario.deployment.gpu import GpuName
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
-from trtbench.scenario.parts.bounds import Bytes, Count, CountOrNone, Instances, Microseconds, PriorityLevels, Threads
+from trtbench.scenario.parts.bounds import (
+    Bytes,
+    CacheMb,
+    Count,
+    CountOrNone,
+    Database,
+    Instances,
+    Microseconds,
+    Port,
+    PriorityLevels,
+    Servers,
+    Threads,
+)
 from trtbench.scenario.parts.part import Part
+
+_BYTES_PER_MB = 1_000_000
+DECOUPLED_REASON = "Response Cache does not currently support model ... with 'decoupled' transaction policy"
+"""Triton's own words when such a model asks for it."""
+
+
+class LocalCache(Part):
+    """In the server's own memory, so every server of a deployment has one of its own. The least recently used answer goes first."""
+
+    kind: Literal["local"]
+    size_mb: CacheMb = Field(description="Memory of the cache, in megabytes (1,000,000 bytes).")
+
+    @property
+    def label(self) -> str:
+        return f"{self.size_mb:.15g}"
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        return (("size", str(max(1, round(self.size_mb * _BYTES_PER_MB)))),)
+
+
+class RedisCache(Part):
+    """In a Redis that is there already: several servers share it, and it outlives them.
+
+    Name and password are read by Triton from TRITONCACHE_REDIS_USERNAME and TRITONCACHE_REDIS_PASSWORD, and stand in no file.
+    """
+
+    kind: Literal["redis"]
+    host: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=253, description="Name or address of the Redis server.")
+    port: Port = 6379
+    db: Database | None = Field(None, description="Number of the database there; null: the server's default.")
+
+    @property
+    def label(self) -> str:
+        return f"redis{'' if self.db is None else self.db}"
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        return (("host", self.host), ("port", str(self.port)), *((("db", str(self.db)),) if self.db is not None else ()))
+
+
+ResponseCache = Annotated[LocalCache | RedisCache, Field(discriminator="kind")]
+
+
+Balancer = Literal["client", "haproxy", "nginx"]
+
+
+class Replicas(Part):
+    """Horizontal scaling of a deployment. One server and balancer client, the default, is Triton as it is."""
+
+    servers: Servers = Field(1, description="Triton processes, each with the whole engine and its own ports and KV cache.")
+    balancer: Balancer = Field(
+        "client",
+        description="Who spreads the requests: the load generator deals them in turn; haproxy or nginx, found on PATH, stands before "
+        "the servers, before a single one too.",
+    )
+    algorithm: Literal["round_robin", "least_connections"] = Field("round_robin", description="Of haproxy and nginx.")
+    gpus: tuple[GpuName, ...] = Field(
+        (),
+        description="One server for each of these GPUs, which is all it sees (CUDA_VISIBLE_DEVICES): indices as nvidia-smi's, or UUIDs of "
+        "GPUs or MIG instances; empty: every server sees all.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Replicas:
+        if self.balancer == "client" and self.algorithm != "round_robin":
+            raise ValueError(f"algorithm {self.algorithm}: the client deals in turn only; set balancer: haproxy or nginx, or leave it out")
+        if len(set(self.gpus)) < len(self.gpus):
+            raise ValueError(f"gpus {list(self.gpus)} names a GPU twice: give each server its own")
+        if self.gpus and self.servers not in (1, len(self.gpus)):
+            raise ValueError(f"servers is {self.servers}, gpus {list(self.gpus)} make {len(self.gpus)}: leave servers out")
+        return self
+
+    @property
+    def count(self) -> int:
+        """Servers, told by either key."""
+        return len(self.gpus) or self.servers
 
 
 class QueuePolicy(Part):

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trtbench.scenario.parts.bounds import Groups, PriorityKey, RatioAboveZero, Tokens, Weight, Zipf
+from trtbench.scenario.parts.bounds import Groups, PriorityKey, RatioAboveZero, SecondsOrNone, Tokens, Weight, Zipf
 from trtbench.scenario.parts.part import Part
 from trtbench.scenario.workload.lengths import Lengths, Range
-from trtbench.scenario.workload.think_time import Think, ThinkTime
+
+
+class Think(Part):
+    mean: SecondsOrNone = Field(description="Mean pause, seconds.")
+    distribution: Literal["fixed", "exponential"] = Field("fixed", description="fixed: every pause is the mean; exponential: drawn.")
+
+
+def _as_think(seconds: object) -> object:
+    return {"mean": seconds} if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else seconds
+
+
+ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=Think | SecondsOrNone)]
+"""Seconds, always the same, or {mean, distribution}; always a Think once read."""
 
 
 class Prefix(Part):

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from trtbench.errors import UserError
-from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.scenario.deployment.deployment import Replicas
 from trtbench.serving.server.autopsy import Death, examine
 from trtbench.serving.server.server import LOOPBACK, Endpoints, ServerError, free_ports
 from trtbench.system.clock import now_ns, seconds_ns, sleep_s

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from trtbench.scenario.deployment.replicas import Replicas
+from trtbench.scenario.deployment.deployment import Replicas
 from trtbench.serving.server.autopsy import Death, fault_while_running
 from trtbench.serving.server.balancer import LoadBalancer
 from trtbench.serving.server.installation import TritonInstallation

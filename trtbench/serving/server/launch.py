@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trtbench.scenario.deployment.response_cache import ResponseCache
+from trtbench.scenario.deployment.deployment import ResponseCache
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.server.installation import TritonInstallation
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from trtbench.scenario.deployment.response_cache import LocalCache, RedisCache
+from trtbench.scenario.deployment.deployment import LocalCache, RedisCache
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -22,7 +22,7 @@ def asked(task: str = "embed", **more: Any) -> Scenario:
 
 
 def test_a_grid_of_caches_reads_back() -> None:
-    scenario = asked(grid={"response_cache": [None, LOCAL, REDIS]})
+    scenario = asked(grid={"response_cache": [None, LOCAL, REDIS]}).expanded()
     assert list(scenario.deployments) == ["cache0", "cache16", "cacheredis"]
     assert scenario.deployments["cache16"].response_cache == LocalCache(kind="local", size_mb=16)
     assert scenario.deployments["cacheredis"].response_cache == RedisCache(kind="redis", host="cache.example", port=6380)
