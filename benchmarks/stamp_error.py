@@ -21,9 +21,8 @@ from trtbench.client.kserve.wire_client import WireClient
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator
-from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
-from trtbench.load.tally import Recorder
+from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.plan import Plan
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
@@ -45,8 +44,8 @@ async def run_trial(url: str, plan: Plan, path: Path) -> None:
     client, timer = WireClient(inspect_target(url, MODEL), Workload()), DeadlineTimer()
     with closing(Recorder(path)) as recorder, closing(timer):
         generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), timer, _TIMEOUT_S)
-        run = await generator.prepare(plan.stages[0].measured, Share(), StopSignal())
-        await run.run(now_ns())
+        run = await generator.prepare_phase(plan.stages[0].measured, Share(), StopSignal())
+        await run.run_phase(now_ns())
     await client.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from trtbench.cli.console import Console, _line, load_line, load_share
-from trtbench.load.progress import Counts, LoadProgress
+from trtbench.load.tally import Counts, LoadProgress
 from trtbench.rundir.events import content
 from trtbench.rundir.records import Event
 

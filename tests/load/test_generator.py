@@ -15,9 +15,8 @@ from trtbench.client.protocol import Limits
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseResult
-from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
-from trtbench.load.tally import Recorder
+from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, PlannedPrompt
 from trtbench.plan.sources.prompt_source import UniformPrompts
@@ -97,8 +96,8 @@ class Load:
             generator = Generator(attempts, recorder, self.progress, timer, self.drain_s, share.worker)
             others = [asyncio.create_task(work) for work in meanwhile]
             try:
-                run = await generator.prepare(phase or self.part.measured, share, self.stop)
-                return await run.run(now_ns())
+                run = await generator.prepare_phase(phase or self.part.measured, share, self.stop)
+                return await run.run_phase(now_ns())
             finally:
                 timer.close()
                 recorder.close()

@@ -16,7 +16,7 @@ import pytest
 from tests.support.events import plain
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.load.load_phases import BeforeStage, LoadHooks, run_load
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError
 from trtbench.load.worker_pool import WorkerPool

@@ -60,9 +60,9 @@ class Process:
 
     def begin(self) -> None:
         self.report("ready")
-        self.order("prepare", stage=0, warmup=False, worker=2, workers=3)
+        self.order("prepare_phase", stage=0, warmup=False, worker=2, workers=3)
         self.report("prepared")
-        self.order("run", start_ns=now_ns())
+        self.order("run_phase", start_ns=now_ns())
 
 
 def test_its_configuration_survives_the_pipe(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import ConnectError
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError, WorkerHandle
 from trtbench.load.worker_pool import WorkerPool
@@ -54,8 +54,8 @@ def test_a_worker_that_does_not_reach_the_server_is_done_without(
         pool = WorkerPool(config, LoadProgress())
         try:
             await pool.grow(3)
-            await pool.prepare(0, plan.stages[0].measured)
-            return pool.workers, (await pool.run()).completed
+            await pool.prepare_phase(0, plan.stages[0].measured)
+            return pool.workers, (await pool.run_phase()).completed
         finally:
             await pool.close()
 
@@ -89,8 +89,8 @@ def test_a_switch_that_fails_ends_the_load_and_says_why(tmp_path: Path, start_fa
         pool = WorkerPool(config, LoadProgress())
         try:
             await pool.grow(2)
-            await pool.prepare(0, plan.stages[0].measured)
-            running = asyncio.create_task(pool.run())
+            await pool.prepare_phase(0, plan.stages[0].measured)
+            running = asyncio.create_task(pool.run_phase())
             await asyncio.sleep(0.3)
             await pool.switch(5)  # type: ignore[arg-type]
             await running

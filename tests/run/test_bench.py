@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,8 @@ from tests.support.command import ROOT, ran
 from tests.support.kserve import Serving
 from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
+from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Outcome
 from trtbench.serving.server.server import free_ports
@@ -132,10 +135,12 @@ def test_an_artifact_directory_that_cannot_be_written(int8_server: Serving, tmp_
 def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It said that it was ready, then goes before the load connects."""
 
-    real, (closed,) = inspect_target, free_ports(1)
-    monkeypatch.setattr(
-        "trtbench.cli.commands.inspect_target", lambda *args, **more: replace(real(*args, **more), url=f"127.0.0.1:{closed}")
-    )
+    (closed,) = free_ports(1)
+
+    def inspect(*args: Any, **more: Any) -> KserveTarget:
+        return replace(inspect_target(*args, **more), url=f"127.0.0.1:{closed}")
+
+    monkeypatch.setattr("trtbench.cli.commands.TRITON_CLIENT", replace(TRITON_CLIENT, inspect=inspect))
     arguments = ("--url", int8_server.url, "--model", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs"))
     result = CliRunner().invoke(main, ["bench", *arguments, "--request-count", "1"])
     assert result.exit_code == 1

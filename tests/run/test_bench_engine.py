@@ -15,7 +15,7 @@ from trtbench.client.kserve.target import KserveTarget
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm.adopt import describe
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.target import target as target_section

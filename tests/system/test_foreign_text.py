@@ -19,7 +19,7 @@ from rich.console import Console as RichConsole
 from tests.support.synthetic_run import write_synthetic_run
 from trtbench.cli.console import Console
 from trtbench.cli.reporting import report_run
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.report.document import escape_markdown
 from trtbench.rundir.records import Event
 from trtbench.serving.server.autopsy import examine

@@ -10,9 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.api.request_table import request_table
-from trtbench.api.response_table import response_table
-from trtbench.api.sample_table import sample_table
+from trtbench.api.tables import request_table, response_table, sample_table
 from trtbench.errors import UserError
 from trtbench.report.document import FORMATS, Format, write_reports
 from trtbench.report.kit.words import LANGUAGES, Language

@@ -18,7 +18,7 @@ from trtbench.api.loaded_run import Run
 from trtbench.cli.console import Console
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.errors import UserError, in_one_line
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute
 from trtbench.rundir.event_kinds import RunStarted

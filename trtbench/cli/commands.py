@@ -27,7 +27,7 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.errors import UserError, in_one_line
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker_handle import WorkerError
 from trtbench.plan.plan_size import check_plan_size
 from trtbench.plan.sources.datasets import read_dataset

@@ -1,4 +1,4 @@
-"""One planned request, sent until it is over or the phase is stopped: its limits, and the retries that the scenario allows."""
+"""Attempts: sends one planned request, with its limits and the retries that the scenario allows. StopSignal: ends a phase early."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ StopReason = Literal["steady", "interrupted", "server_lost"]
 
 
 class StopSignal:
-    """Asked from outside on the event loop's thread: figures that are steady and an interrupt drain; a second interrupt and a lost
-    server cancel at once."""
+    """Whether and why a phase has to stop. Steady figures and a first interrupt drain it: nothing more is sent, and what is in flight may
+    end. A second interrupt and a lost server cancel what is in flight. Set on the event loop's thread."""
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
@@ -30,20 +30,20 @@ class StopSignal:
         self._draining.set()
 
     def interrupt(self) -> None:
-        """The same; the second time, cancel what is in flight too."""
+        """Send nothing more and wait for what is in flight; the second time, cancel that too."""
         if self.reason == "interrupted":
             self._cancelling.set()
         self.reason = "interrupted" if self.reason in (None, "steady") else self.reason
         self._draining.set()
 
     def server_lost(self) -> None:
-        """The server is gone: nothing in flight can come back."""
+        """Cancel everything, because the server is gone and nothing in flight can be answered."""
         self.reason = "server_lost"
         self._draining.set()
         self._cancelling.set()
 
     def cancel(self) -> None:
-        """Interrupt, and do not wait."""
+        """Interrupt without waiting for what is in flight."""
         self.interrupt()
         self.interrupt()
 
@@ -63,15 +63,20 @@ _HOPELESS = (*ANSWERED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG)
 
 @dataclass(frozen=True)
 class Attempts:
-    """`timeout_s`: a request's own limit, from due, all attempts together. `retries`: further attempts after a failure without a token."""
+    """Sends requests with a client. `timeout_s` is the time limit of a request from the instant it is due, over all its attempts.
+
+    `retries` is the number of further attempts after a failure before the first token, each after a pause of `delay_s`.
+    """
 
     client: Client
     timeout_s: float
     retries: int = 0
     delay_s: float = 0.0
 
-    async def send(self, record: RequestRecord, body: bytes, prompt: PlannedPrompt, stop: StopSignal) -> None:
-        """Fill `record`. No fault of the request raises. Cancelled, the record says so, or that the server is gone."""
+    async def send_with_retries(self, record: RequestRecord, body: bytes, prompt: PlannedPrompt, stop: StopSignal) -> None:
+        """Send the request of `record` and write its result there. A failure of the request is not raised.
+
+        Cancelling the call ends the request as cancelled, or as a lost connection if the server is gone."""
         limits = Limits(record.due_ns + seconds_ns(self.timeout_s), prompt.cancel_after_tokens, prompt.cancel_after_ns)
         try:
             await self._attempt(record, body, limits)

@@ -1,7 +1,7 @@
-"""DeadlineTimer: wakes coroutines at absolute instants, to some tens of microseconds.
+"""DeadlineTimer: wakes coroutines at absolute instants, exact to some tens of microseconds.
 
-The timers of asyncio and uvloop go by whole milliseconds. A timerfd (AbsoluteTimer) goes by the kernel's own high-resolution timer, on
-the very clock of the run, and is one more file for the loop to wait for: no turn of the loop is spent on waiting.
+The timers of asyncio and uvloop have a resolution of one millisecond. A timerfd (AbsoluteTimer) uses the kernel's high-resolution timer on
+the clock of the run. For the event loop it is one more file to wait for, so waiting does not keep the loop busy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class AbsoluteTimer:
-    """A Linux timerfd, exact to the kernel's high-resolution timers. OSError where there is none. Python has its own from 3.13 on."""
+    """A Linux timerfd; OSError on a kernel without it. Python's own interface to it exists only since 3.13."""
 
     def __init__(self) -> None:
         self._fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ class AbsoluteTimer:
         return self._fd
 
     def set(self, instant_ns: int) -> None:
-        """Replaces the instant set before, and makes the file unreadable until then; 0: for good."""
+        """Make the file readable at `instant_ns` and not before, whatever was set earlier; 0 disarms the timer."""
         self._spec.value_s, self._spec.value_ns = divmod(instant_ns, NS_PER_S)
         if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
@@ -48,7 +48,7 @@ class AbsoluteTimer:
 
 
 class DeadlineTimer:
-    """For coroutines of the running event loop; OSError where the kernel has no timerfd."""
+    """Lets coroutines of the running event loop wait for instants; OSError if the kernel has no timerfd."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ class DeadlineTimer:
         self._loop.add_reader(self._timer.fileno(), self._ring)
 
     async def until(self, due_ns: int) -> None:
-        """Wait until `due_ns`, or until `release`; returns at once when it has passed."""
+        """Wait until `due_ns` or until `release`; returns at once if `due_ns` has passed."""
         if due_ns <= now_ns():
             return
         waiter = self._loop.create_future()
@@ -68,7 +68,7 @@ class DeadlineTimer:
         await waiter
 
     def release(self) -> None:
-        """Wake everyone now: the load is over before its time."""
+        """Wake all waiting coroutines now, because the load ends early."""
         for _, _, waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""Generator: carries out a worker's share of one phase of a plan after another, in closed and open loops."""
+"""Generator: sends a worker's share of one phase of a plan after another, in closed and open loops."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import Any, Literal
 from trtbench.client.protocol import ConnectError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
-from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share, users
-from trtbench.load.tally import Recorder, Tally
+from trtbench.load.tally import LoadProgress, Recorder, Tally
 from trtbench.plan.plan import Phase
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns, seconds_ns
 
 _FAILURE_PAUSE_NS = 100_000_000
-"""Between a failure and the same user's next request: a dead server would otherwise be asked thousands of times a second."""
-_MOST_PREPARED = 256  # streams opened ahead of an open loop, whose number in flight nobody knows
+"""The pause between a failure and the next request of the same user. Without it, a dead server would get thousands of requests a second."""
+_MOST_PREPARED = 256  # streams opened ahead of an open loop, whose number of concurrent requests is not known
 
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """Instants as in StageFinished; planned = the records written, completed and cancelled as planned among them."""
+    """How a phase ended. Instants are as in StageFinished; `planned` is the number of records, including completed and cancelled ones."""
 
     start_ns: int
     end_ns: int
@@ -39,7 +38,7 @@ class PhaseResult:
 class Generator:
     """Runs phases one after another on the current event loop, as worker number `worker`.
 
-    `drain_s`: longest wait for what is in flight after a stop.
+    `drain_s` is the longest wait for requests in flight after a stop.
     """
 
     attempts: Attempts
@@ -49,19 +48,19 @@ class Generator:
     drain_s: float
     worker: int = 0
 
-    async def prepare(self, phase: Phase, share: Share, stop: StopSignal) -> PhaseRun:
-        """Serialise the share's requests and open its connections; a stop ends the opening."""
+    async def prepare_phase(self, phase: Phase, share: Share, stop: StopSignal) -> PhaseRun:
+        """Serialise the requests of the share and open its connections. A stop ends the opening."""
         run = PhaseRun(self, phase, share.of(phase), stop)
         if streams := run.streams():
             opening = asyncio.create_task(self.attempts.client.open_streams(streams))
             await _first(asyncio.wait([opening]), stop.wait_draining())
             opening.cancel()
-            with suppress(ConnectError, asyncio.CancelledError):  # each request will find out for itself, and be recorded
+            with suppress(ConnectError, asyncio.CancelledError):  # each request will fail by itself, and be recorded
                 await opening
         return run
 
     def skip(self, phase: Phase, share: Share) -> None:
-        """Account for a share of a phase that will not be run."""
+        """Record the requests of a share of a phase that will not be run."""
         if part := share.of(phase):
             self.tally(phase, part).give_up(now_ns())
 
@@ -70,7 +69,7 @@ class Generator:
 
 
 class PhaseRun:
-    """A share of one phase, ready to be run once."""
+    """A share of one phase, which is ready to be run once."""
 
     def __init__(self, generator: Generator, phase: Phase, share: Share | None, stop: StopSignal) -> None:
         self._generator, self._phase, self._share, self._stop = generator, phase, share, stop
@@ -86,7 +85,7 @@ class PhaseRun:
         self._end_ns: int | None = None
 
     def streams(self) -> int:
-        """Requests at once, as far as they are known before."""
+        """How many streams to open in advance: the number of concurrent requests, as far as it is known before the phase."""
         if not self._share:
             return 0
         if self._phase.due_offsets_ns is None:
@@ -94,10 +93,10 @@ class PhaseRun:
         places = self._share.places(self._phase) or _MOST_PREPARED
         return min(len(self._share.of_range(len(self._phase.due_offsets_ns))), places, _MOST_PREPARED)
 
-    async def run(self, start_ns: int) -> PhaseResult:
-        """Send everything from the instant `start_ns` on and wait for it.
+    async def run_phase(self, start_ns: int) -> PhaseResult:
+        """Send everything from the instant `start_ns` on and wait for the answers.
 
-        Raises only what is no fault of a request: OSError of the recorder, a bug.
+        A failure of a request is not raised, only an OSError of the recorder or a bug.
         """
         phase = self._phase
         self._start_ns = start_ns
@@ -128,14 +127,14 @@ class PhaseRun:
             self._spawn(self._user(self._start_ns + enter_ns, None if leave_ns < 0 else self._start_ns + leave_ns))
 
     async def _wait(self) -> None:
-        """Until all is done; once stopped, for no longer than the drain."""
+        """Wait until everything is done; after a stop, for no longer than `drain_s`."""
         if await _first(self._idle.wait(), self._stop.wait_draining()):
             return
-        self._generator.timer.release()  # some may sleep until an instant that is far away
+        self._generator.timer.release()  # users may wait for an instant that is far away
         await _first(self._idle.wait(), self._stop.wait_cancelling(), timeout_s=self._generator.drain_s)
 
     async def _cancel(self) -> None:
-        """Whatever still runs: nothing, unless stopped."""
+        """Cancel what still runs, which is nothing unless the phase was stopped."""
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -154,7 +153,7 @@ class PhaseRun:
             self._idle.set()
 
     async def _open_loop(self, due_offsets_ns: list[int]) -> None:
-        """Each unit at its own absolute instant, however many are in flight; one that is late is sent late."""
+        """Send each unit at its own scheduled time, however many are in flight. A unit that is late is sent late and not skipped."""
         for unit in self._units:
             due_ns = self._start_ns + due_offsets_ns[unit]
             await self._generator.timer.until(due_ns)
@@ -163,7 +162,7 @@ class PhaseRun:
             self._spawn(self._send_unit(unit, due_ns))
 
     async def _user(self, enters_ns: int, leaves_ns: int | None) -> None:
-        """One user of the closed loop: ready for the next request when the one before is done, due after thinking."""
+        """One user of the closed loop: the next request is due when the one before is done and the user's think time has passed."""
         until_ns = min((end for end in (leaves_ns, self._end_ns) if end is not None), default=None)
         ready_ns, thinks = enters_ns, False
         while not self._stop.is_set and (until_ns is None or max(ready_ns, now_ns()) < until_ns):
@@ -174,9 +173,9 @@ class PhaseRun:
             thinks = True
 
     async def _send_unit(self, unit: int, ready_ns: int, until_ns: int | None = None, thinks: bool = False) -> int:
-        """A session turn by turn, or a single request; returns when its user is ready for another.
+        """Send a session turn by turn, or a single request; returns the instant at which its user is ready for another.
 
-        `thinks`: before the first turn too. Nothing is due at `until_ns` or later.
+        `thinks`: the user's think time precedes the first turn too. No request is due at `until_ns` or later.
         """
         units = self._phase.units
         context: list[int] = []
@@ -193,7 +192,7 @@ class PhaseRun:
                     self._places.release()
                 return due_ns
             record = self._tally.begin(unit, turn, due_ns, len(context))
-            await self._send(record, position, context)
+            await self._send_prompt(record, position, context)
             ready_ns = record.done_ns or now_ns()
             if record.outcome is not Outcome.COMPLETED and not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
                 self._tally.break_off(unit, turn + 1, ready_ns)
@@ -202,12 +201,12 @@ class PhaseRun:
                 context += [*prompt.input_ids.tolist(), *record.output_ids]
         return ready_ns
 
-    async def _send(self, record: RequestRecord, position: int, context: list[int]) -> None:
+    async def _send_prompt(self, record: RequestRecord, position: int, context: list[int]) -> None:
         prompt, attempts = self._phase.prompts[position], self._generator.attempts
         body = self._bodies.get(position) if not context else attempts.client.encode_request(prompt, context)
         assert body is not None, "every first prompt of a unit was encoded before the phase"
         try:
-            await attempts.send(record, body, prompt, self._stop)
+            await attempts.send_with_retries(record, body, prompt, self._stop)
         finally:
             if self._places:
                 self._places.release()
@@ -215,14 +214,14 @@ class PhaseRun:
 
 
 async def _place(places: asyncio.Semaphore, due_ns: int) -> int:
-    """Take a place in flight. (When the request is due: then, or as soon as a place was free)."""
+    """Wait until a bounded open loop may have another request in flight; returns when the request is due, which a wait postpones."""
     waits = places.locked()
     await places.acquire()
     return now_ns() if waits else due_ns
 
 
 async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:
-    """Wait for either; True when it was `wanted`."""
+    """Wait for either of two coroutines; returns whether `wanted` ended."""
     waits = [asyncio.create_task(wanted), asyncio.create_task(other)]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     done = waits[0].done()

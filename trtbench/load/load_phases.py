@@ -1,4 +1,4 @@
-"""The load experiment: every stage of a plan against one running deployment, to its end or until its figures are steady."""
+"""The load: runs every stage of a plan against one deployment, to its end or until its figures are steady."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from trtbench.telemetry.borders import Border
 
 
 class Steadiness:
-    """Windows of equal length from `start_ns` on; a request falls into the one in which it was done.
+    """Decides when figures are steady, from windows of equal length after `start_ns`. A request counts in the window in which it ended.
 
-    Steady: over the last `rule.windows` whole windows neither the rate of completions nor the p99 of latency (nearest rank, of however
-    many there are) is further than `rule.ratio` from its mean over those windows.
+    Figures are steady if over the last `rule.windows` whole windows neither the rate of completions nor the p99 of latency (nearest rank)
+    differs from its mean over those windows by more than the ratio `rule.ratio`.
     """
 
     def __init__(self, rule: Stability, start_ns: int) -> None:
@@ -34,12 +34,12 @@ class Steadiness:
         self._latencies_ns: defaultdict[int, list[int]] = defaultdict(list)
 
     def add(self, finished: Iterable[tuple[int, int]]) -> None:
-        """(done_ns, latency_ns) of completed requests."""
+        """Add completed requests, each as (done_ns, latency_ns)."""
         for done_ns, latency_ns in finished:
             self._latencies_ns[(done_ns - self._start_ns) // self._window_ns].append(latency_ns)
 
     def reached(self, until_ns: int) -> bool:
-        """Judged by the windows that were over at `until_ns`; every request done before it must have been added."""
+        """Whether the windows that ended before `until_ns` are steady. Every request that ended before it must have been added."""
         over = (until_ns - self._start_ns) // self._window_ns
         last = [self._latencies_ns.get(window, []) for window in range(over - self._rule.windows, over)]
         if over < self._rule.windows or not all(last):
@@ -56,19 +56,19 @@ def _p99(latencies_ns: list[int]) -> int:
 
 
 BeforeStage = Callable[[str, Callable[[], bool]], Coroutine[Any, Any, None]]
-"""Takes a stage's name and whether the load has been stopped; returns when the stage may begin."""
+"""Called with a stage's name and a function that reports whether the load was stopped; returns when the stage may begin."""
 
 Ended = Literal["done", "interrupted", "error_bound", "server_lost"]
-_LATE_S = 1.0  # by then every worker has reported what was done before
+_LATE_S = 1.0  # after this time every worker has reported its completed requests
 _LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
 class LoadHooks:
-    """What the load tells its surroundings, all of it on the event loop's thread.
+    """What the load calls in the code that runs it, always on the event loop's thread.
 
-    `event` records StageStarted, StageFinished and LoadStopped. `snapshot(completed)` reads the server's counters at a border;
-    `completed` requests completed since the last one.
+    `event` records StageStarted, StageFinished and LoadStopped. `snapshot(completed)` reads the server's counters between two phases;
+    `completed` is the number of requests that completed since the last snapshot.
     """
 
     event: Callable[[EventData], None]
@@ -77,12 +77,12 @@ class LoadHooks:
 
 
 async def run_load(plan: Plan, limits: Stop, pool: WorkerPool, hooks: LoadHooks, workers: int | None = None) -> Ended:
-    """Run the stages one after another, each with its drain, until the last, an interrupt, a lost server or the error bound.
+    """Run the stages one after another, each with its drain, until the last one, an interrupt, a lost server or the error bound.
 
-    `workers`: how many send; None: as many as the warm-ups and the stages before show to be needed, and this machine has cores for.
+    `workers` is the number of workers; None means as many as warm-ups and earlier stages show to be needed, up to this machine's cores.
 
-    Every planned request gets a record, those of stages that were not run too. Raises only what is no fault of a request:
-    OSError when records cannot be written, WorkerError.
+    Every planned request gets a record, also in stages that are not run. A failure of a request is not raised, only OSError if records
+    cannot be written, and WorkerError.
     """
     level = 0.0
     for number, part in enumerate(plan.stages):
@@ -105,26 +105,28 @@ def _workers(part: StagePlan, pool: WorkerPool, last_level: float) -> int:
 async def _run_stage(
     number: int, part: StagePlan, pool: WorkerPool, limits: Stop, hooks: LoadHooks, workers: int | None
 ) -> tuple[Ended, bool]:
-    """Border and warm-up if any, border, measured phase, border. (How it ended, whether the measured phase was opened)."""
+    """Run the warm-up, if the stage has one, and the measured phase, with a snapshot before and after each.
+
+    Returns how the stage ended, and whether the measured phase began."""
     if hooks.before_stage:
         await hooks.before_stage(part.stage.label, lambda: pool.reason is not None)
     warmed_up = 0
     if pool.reason:
         pool.skip(number, part.warmup)
     elif part.warmup.requests:
-        await pool.prepare(number, part.warmup)
+        await pool.prepare_phase(number, part.warmup)
         await hooks.snapshot(0)
-        warmed_up = (await pool.run()).completed
+        warmed_up = (await pool.run_phase()).completed
         await pool.grow(workers or _workers(part, pool, part.stage.level))
     if not pool.reason:
-        await pool.prepare(number, part.measured)
+        await pool.prepare_phase(number, part.measured)
     if pool.reason:
         return pool.reason, False
     stage = part.stage
     planned = part.measured.planned
     hooks.event(StageStarted(name=stage.label, mode=stage.mode, asked=stage.level, planned=planned, workers=pool.workers))
     opened = await hooks.snapshot(warmed_up)
-    result = await _until_steady(pool, limits.stability) if limits.stability else await pool.run()
+    result = await _until_steady(pool, limits.stability) if limits.stability else await pool.run_phase()
     closed = await hooks.snapshot(result.completed)
     ended: Ended | Literal["steady"] = result.ended
     if pool.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
@@ -138,7 +140,7 @@ async def _run_stage(
 async def _until_steady(pool: WorkerPool, rule: Stability) -> PhaseResult:
     steadiness = Steadiness(rule, now_ns())
     pool.on_finished = steadiness.add
-    run = asyncio.create_task(pool.run())
+    run = asyncio.create_task(pool.run_phase())
     try:
         while not run.done():
             if steadiness.reached(now_ns() - seconds_ns(_LATE_S)):
@@ -154,12 +156,12 @@ async def _until_steady(pool: WorkerPool, rule: Stability) -> PhaseResult:
 
 
 def _error_ratio(result: PhaseResult) -> float:
-    """1 - (completed + cancelled as planned) / planned; 0 of nothing."""
+    """1 - (completed + cancelled as planned) / planned, or 0 if nothing was planned."""
     return 1 - (result.completed + result.cancelled_as_planned) / result.planned if result.planned else 0.0
 
 
 def _give_up(plan: Plan, number: int, ended: Ended, opened: bool, pool: WorkerPool, hooks: LoadHooks) -> None:
-    """Account for what is not run any more, from stage `number`, which ended the load, on."""
+    """Record everything that is not run any more, from stage `number` on, which ended the load."""
     if not opened:
         pool.skip(number, plan.stages[number].measured)
     for later, part in enumerate(plan.stages[number + 1 :], number + 1):

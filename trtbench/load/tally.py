@@ -1,12 +1,14 @@
-"""Tally: every planned request of a phase gets exactly one record. Recorder: appends records to a file away from the event loop."""
+"""The account of a load: Tally gives every planned request of a phase exactly one record, Recorder appends records to a file away from the
+event loop, and LoadProgress has the counts that a running load shows.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share, planned_units
 from trtbench.plan.plan import Phase
 from trtbench.rundir import LineWriter
@@ -17,9 +19,9 @@ _PERIOD_S = 0.1
 
 
 class Recorder:
-    """Writes what it was given on a thread, every 100 ms: a slow disk does not hold up the load, a kill loses at most what waits.
+    """Writes records in its own thread every 100 ms, so that a slow disk does not delay the load. A kill loses what is not written yet.
 
-    The thread looks by itself: to wake it for each record would cost the event loop more than all else that a record does.
+    The thread wakes by a timer: waking it for each record would cost the event loop more than everything else that a record costs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,13 +33,13 @@ class Recorder:
         self._thread.start()
 
     def append(self, record: RequestRecord) -> None:
-        """Hand over a record that nobody changes any more. OSError when an earlier one could not be written (a full disk)."""
+        """Hand over a record that does not change any more. OSError if an earlier record could not be written, as on a full disk."""
         if self._error:
             raise self._error
         self._waiting.append(record)
 
     def close(self) -> None:
-        """Wait until everything is on file; OSError when something is not."""
+        """Wait until all records are in the file; OSError if one could not be written."""
         self._closing.set()
         self._thread.join()
         self._writer.close()
@@ -50,7 +52,7 @@ class Recorder:
         self._write_waiting()
 
     def _write_waiting(self) -> None:
-        # One record a write: the interpreter's lock is let go between two, so the event loop waits for one at most.
+        # One record a write: the interpreter's lock is free between two writes, so the event loop waits for one at most.
         while self._waiting:
             record = self._waiting.popleft()
             if self._error is None:
@@ -60,11 +62,66 @@ class Recorder:
                     self._error = error
 
 
+@dataclass(slots=True)
+class Counts:
+    """The requests of one phase so far. `failed` are all that ended, except completed ones and those that the plan cancels."""
+
+    sent: int = 0
+    in_flight: int = 0
+    completed: int = 0
+    failed: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in Counts.__slots__))
+
+
+@dataclass(slots=True)
+class LoadProgress:
+    """The running phase and its counts, for a display. `planned` is None for a closed loop that runs until `ends_ns`.
+
+    `finished` collects (done_ns, end-to-end latency in ns) of completed requests until `take_finished`, or is None if nothing reads them.
+    """
+
+    stage: str = ""
+    warmup: bool = False
+    planned: int | None = None
+    starts_ns: int = 0
+    ends_ns: int | None = None
+    counts: Counts = field(default_factory=Counts)
+    finished: list[tuple[int, int]] | None = None
+
+    def begin(self, stage: str, warmup: bool, planned: int | None, starts_ns: int, ends_ns: int | None) -> None:
+        """Begin a phase, with all counts at zero."""
+        self.stage, self.warmup, self.planned, self.starts_ns, self.ends_ns = stage, warmup, planned, starts_ns, ends_ns
+        self.counts = Counts()
+
+    def count_sent(self) -> None:
+        self.counts.sent += 1
+        self.counts.in_flight += 1
+
+    def count_done(self, record: RequestRecord) -> None:
+        counts = self.counts
+        counts.in_flight -= 1
+        counts.output_tokens += record.output_tokens
+        if record.outcome is Outcome.COMPLETED:
+            counts.completed += 1
+            if self.finished is not None and record.done_ns is not None:
+                self.finished.append((record.done_ns, record.done_ns - record.due_ns))
+        elif not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
+            counts.failed += 1
+
+    def take_finished(self) -> list[tuple[int, int]]:
+        finished = self.finished or []
+        self.finished = None if self.finished is None else []
+        return finished
+
+
 _SESSION_BROKEN = "an earlier turn of its session did not complete"
 
 
 class Tally:
-    """One share of one phase. A request is begun, then finished; what was planned and not begun is given up in the end."""
+    """The records of one worker's share of a phase. Each request is begun and finished; what was not begun is given up in the end."""
 
     def __init__(self, phase: Phase, share: Share, worker: int, recorder: Recorder, progress: LoadProgress) -> None:
         self._phase, self._share, self._worker = phase, share, worker
@@ -80,12 +137,12 @@ class Tally:
         return record
 
     def finish(self, record: RequestRecord) -> None:
-        """Of a request that was begun and is over; nobody may change the record any more."""
+        """Write the record of a request that is over. The record must not change any more."""
         self._progress.count_done(record)
         self._write(record)
 
     def break_off(self, unit: int, turn: int, due_ns: int) -> None:
-        """The turns of a session from `turn` on will not be sent because the one before did not complete."""
+        """Write the turns of a session from `turn` on, which are not sent because the turn before did not complete."""
         for later in range(turn, len(self._phase.units[unit % len(self._phase.units)])):
             record = self._record(unit, later, due_ns, 0)
             record.error = _SESSION_BROKEN
@@ -94,7 +151,7 @@ class Tally:
             self._write(record)
 
     def give_up(self, start_ns: int) -> None:
-        """Write everything planned that was not begun: never sent, due at its own instant, in a closed loop now."""
+        """Write every planned request that was not begun, as never sent. It was due at its own instant; in a closed loop, now."""
         if self._begun is None:
             return
         offsets, units = self._phase.due_offsets_ns, self._phase.units

@@ -1,7 +1,8 @@
-"""A worker: the process that sends a share of the plan. `python -m trtbench.load.worker`
+"""A load worker: the process that sends a share of the plan. `python -m trtbench.load.worker`
 
-It does nothing else: no report, no progress bar, no server beside it can hold up a stamp. Orders come as JSON lines on stdin, the first
-is its WorkerConfig; reports go as JSON lines to stdout. It ends with stdin, so it never outlives trtbench.
+It does nothing else, so that no report, progress bar or server in the same process can delay a timestamp. It reads orders as JSON lines
+from standard input, first its WorkerConfig, and writes reports as JSON lines to standard output. It ends when standard input ends, so it
+never outlives trtbench.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseRun
-from trtbench.load.progress import LoadProgress
 from trtbench.load.share import Share
-from trtbench.load.tally import Recorder
+from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.plan import Phase, Plan
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.records import Sample
@@ -36,7 +36,9 @@ from trtbench.system.event_loop import loop_name, new_loop, no_collections, prob
 
 
 class WorkerHealth:
-    """Appends `client_loop_lag_ns` and `client_gc_pause_ns` (the interval's largest) and `client_worker_cpu_cores`, labelled by worker."""
+    """Writes samples of the worker itself: the longest event loop lag and garbage collection of an interval, and the CPU used in it.
+
+    The series are `client_loop_lag_ns`, `client_gc_pause_ns` and `client_worker_cpu_cores`, with the worker's number as their label."""
 
     def __init__(self, writer: LineWriter, worker: int) -> None:
         self._writer, self._label = writer, str(worker)
@@ -50,7 +52,7 @@ class WorkerHealth:
         self._pause_ns = max(self._pause_ns, pause_ns)
 
     def sample(self) -> None:
-        """Write what there was since the last time."""
+        """Write the samples of the interval since the last call."""
         at_ns, used_ns = now_ns(), cpu_ns()
         cores = (used_ns - self._cpu_ns) / max(at_ns - self._at_ns, 1)
         readings: dict[SeriesName, float] = {
@@ -66,12 +68,12 @@ class WorkerHealth:
 
 
 _REPORT_S = 0.25
-_SWITCH_S = 0.0002  # the recorder's thread gives the interpreter back to the event loop within this time
+_SWITCH_S = 0.0002  # the recorder's thread returns the interpreter to the event loop within this time
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """`watch`: report each completed request's (done_ns, latency_ns)."""
+    """What a worker needs to know. `watch`: it reports (done_ns, latency_ns) of each completed request."""
 
     number: int
     plan: Path
@@ -101,7 +103,7 @@ class WorkerConfig:
 
 
 class Worker:
-    """Carries out orders: `prepare` and `run` a phase, `skip` one, `stop` the one that runs."""
+    """Executes orders; the name of an order is the name of a method."""
 
     def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
         self._plan = Plan.load(config.plan)
@@ -114,19 +116,19 @@ class Worker:
         self._run: PhaseRun | None = None
         self._undisturbed = ExitStack()
         self.broken = False
-        """Whether it cannot go on; the end of the process says why."""
+        """Whether the worker has failed. The process then ends with a report of the reason."""
 
-    async def prepare(self, order: dict[str, Any]) -> dict[str, Any]:
+    async def prepare_phase(self, order: dict[str, Any]) -> dict[str, Any]:
         self._stop = StopSignal()
-        self._run = await self._generator.prepare(self._phase(order), self._share(order), self._stop)
+        self._run = await self._generator.prepare_phase(self._phase(order), self._share(order), self._stop)
         self._undisturbed.enter_context(no_collections())
         return {"prepared": True}
 
-    async def run(self, order: dict[str, Any]) -> dict[str, Any]:
+    async def run_phase(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._run, "prepare comes first"
         used_ns = cpu_ns()
         with self._undisturbed:
-            result = await self._run.run(order["start_ns"])
+            result = await self._run.run_phase(order["start_ns"])
         self._run = None
         return {"phase": asdict(result), "cpu_ns": cpu_ns() - used_ns} | self.progress()
 
@@ -162,13 +164,13 @@ class Worker:
 
 
 def report(row: dict[str, Any]) -> None:
-    """Straight to the pipe: its reader does nothing but read. When trtbench is gone, nobody is left to hear it."""
+    """Write a report to standard output without buffering. If trtbench is gone, the report is lost."""
     with suppress(BrokenPipeError):
         os.write(1, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 
 
 async def serve(config: WorkerConfig) -> None:
-    """Until stdin ends or `close` is ordered. ConnectError, OSError: as the client and the recorder raise them."""
+    """Execute orders until standard input ends or orders `close`. ConnectError and OSError as the client and the recorder raise them."""
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), os.fdopen(0, "rb", 0))
@@ -191,7 +193,7 @@ async def serve(config: WorkerConfig) -> None:
 
 
 async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
-    """Order by order; a phase and a switch run while the next ones are read. Raises what one of them raised."""
+    """Execute one order after another; a phase and a model switch run while further orders are read. Raises what one of them raised."""
     running: set[asyncio.Task[None]] = set()
     reading = asyncio.create_task(orders.readline())
     try:
@@ -205,7 +207,7 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
             order = json.loads(reading.result() or b'{"do":"close"}')
             if order["do"] == "close":
                 break
-            if order["do"] in ("prepare", "run", "switch"):
+            if order["do"] in ("prepare_phase", "run_phase", "switch"):
                 running.add(asyncio.create_task(_answer(worker, order)))
             else:
                 getattr(worker, order["do"])(order)
@@ -214,7 +216,7 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
         worker.broken = True
         raise
     finally:
-        if running:  # trtbench is gone, or one of them cannot go on: what is in flight is cancelled, and recorded
+        if running:  # trtbench is gone, or an order has failed: what is in flight is cancelled and recorded
             worker.stop({"how": "cancel"})
             await asyncio.wait(running)
     for task in running:
@@ -223,7 +225,7 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
 
 async def _answer(worker: Worker, order: dict[str, Any]) -> None:
     row = await getattr(worker, order["do"])(order)
-    if not worker.broken:  # a phase that was cut short would pass for a finished one
+    if not worker.broken:  # otherwise a phase that was cut short would be taken for a finished one
         report(row)
 
 
@@ -234,10 +236,10 @@ async def _tick(worker: Worker) -> None:
 
 
 def main() -> int:
-    for signum in (signal.SIGINT, signal.SIGTERM):  # they come to the whole group; trtbench says by an order what they mean
+    for signum in (signal.SIGINT, signal.SIGTERM):  # the whole process group gets them; trtbench sends an order instead
         signal.signal(signum, signal.SIG_IGN)
     sys.setswitchinterval(_SWITCH_S)
-    with open(0, "rb", 0, closefd=False) as orders:  # unbuffered: the next line is the event loop's
+    with open(0, "rb", 0, closefd=False) as orders:  # unbuffered, because the event loop reads the next line
         config = WorkerConfig.from_line(orders.readline())
     loop = new_loop()
     try:

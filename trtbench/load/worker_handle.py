@@ -1,4 +1,4 @@
-"""WorkerHandle: one worker process, as the pool sees it."""
+"""WorkerHandle: starts one worker process, sends it orders and reads its reports."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.client.protocol import ConnectError
-from trtbench.load.progress import Counts
+from trtbench.load.tally import Counts
 from trtbench.load.worker import WorkerConfig
 from trtbench.rundir.event_kinds import ClientFacts
 
-_LINE_BYTES = 1 << 24  # a report with the latencies of a quarter second
+_LINE_BYTES = 1 << 24  # the longest report has the latencies of a quarter second
 _CLOSE_S = 10.0
 _LOG_CHARACTERS = 500
 _ENDED = ""
 
 
 class WorkerError(Exception):
-    """A worker ended before its time; the message says how. What it had recorded is on file."""
+    """A worker ended early; the message gives the reason. What it had recorded is in its file."""
 
 
 Finished = Callable[[list[tuple[int, int]]], None]
-"""Gets (done_ns, latency_ns) of completed requests."""
+"""Called with (done_ns, latency_ns) of completed requests."""
 
 
 class WorkerHandle:
-    """Takes orders one after another; `counts` are of the phase that runs, as last reported."""
+    """One worker process. `counts` are those of the running phase, as the worker last reported them."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
         self.counts = Counts()
@@ -42,7 +42,7 @@ class WorkerHandle:
 
     @classmethod
     async def start(cls, config: WorkerConfig, on_finished: Finished) -> WorkerHandle:
-        """A worker that waits for orders. ConnectError when it does not reach the server, OSError when it cannot write."""
+        """Start a worker that waits for orders. ConnectError if it does not reach the server, OSError if it cannot write its files."""
         log = config.requests.with_name(f"client-{config.number}.log")
         pipe = asyncio.subprocess.PIPE
         with log.open("wb") as errors:
@@ -54,7 +54,7 @@ class WorkerHandle:
                 stdout=pipe,
                 stderr=errors,
                 limit=_LINE_BYTES,
-                start_new_session=True,  # Ctrl-C goes to the foreground process group: not to this one
+                start_new_session=True,  # Ctrl-C goes to the foreground process group, which this is not
             )
         handle = cls(process, log, on_finished)
         handle._write(config.to_line())
@@ -70,7 +70,7 @@ class WorkerHandle:
         return handle
 
     def kill(self) -> None:
-        """End the process without asking it."""
+        """End the process at once."""
         if self._process.returncode is None:
             self._process.kill()
 
@@ -78,7 +78,7 @@ class WorkerHandle:
         self._write(json.dumps({"do": do, **details}).encode() + b"\n")
 
     async def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        """Give an order and wait for its report; raises what the worker could not go on for."""
+        """Send an order and wait for its report; raises the error with which the worker failed."""
         self.order(do, **details)
         self.owes = True
         try:
@@ -87,15 +87,15 @@ class WorkerHandle:
             self.owes = False
 
     async def switch(self, model: str) -> None:
-        """Have what is sent from now on go to another model; returns when what was sent before is over, or the worker has ended."""
+        """Send requests from now on to another model; returns when earlier ones are over, or when the worker has ended."""
         self.order("switch", model=model)
-        while (told := await self._switched.get()) != model:
-            if told == _ENDED:
-                self._switched.put_nowait(_ENDED)  # for whoever asks next
+        while (switched := await self._switched.get()) != model:
+            if switched == _ENDED:
+                self._switched.put_nowait(_ENDED)  # for the next caller
                 return
 
     async def close(self) -> ClientFacts | None:
-        """End the process; its client's facts, None if it cannot report them any more."""
+        """End the process; returns the transport facts of its client, or None if it cannot report them any more."""
         try:
             self.order("close")
             facts: dict[str, Any] = (await asyncio.wait_for(self._answer(), _CLOSE_S)).get("closed", {})
@@ -110,7 +110,7 @@ class WorkerHandle:
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin
-        self._process.stdin.write(line)  # a worker that is gone is noticed by its missing answer
+        self._process.stdin.write(line)  # if the worker is gone, its missing answer shows it
 
     async def _answer(self) -> dict[str, Any]:
         row = await self._answers.get()
@@ -136,5 +136,5 @@ class WorkerHandle:
                 self._answers.put_nowait(row)
         self._switched.put_nowait(_ENDED)
         code = await self._process.wait()
-        said = self._log.read_text(errors="replace").strip()[-_LOG_CHARACTERS:]
-        self._answers.put_nowait({"fault": f"a load worker ended by itself (exit code {code}){': ' + said if said else ''}"})
+        log = self._log.read_text(errors="replace").strip()[-_LOG_CHARACTERS:]
+        self._answers.put_nowait({"fault": f"a load worker ended by itself (exit code {code}){': ' + log if log else ''}"})

@@ -1,4 +1,4 @@
-"""WorkerPool: the workers of one deployment's load, which run the same phase at the same instant."""
+"""WorkerPool: the workers of one deployment's load, which begin each phase at the same instant."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
 from trtbench.load.generator import PhaseResult
-from trtbench.load.progress import Counts, LoadProgress
+from trtbench.load.tally import Counts, LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import Finished, WorkerHandle
 from trtbench.plan.plan import Phase
 from trtbench.rundir.event_kinds import ClientFacts
 from trtbench.system.clock import now_ns, seconds_ns
 
-_HEAD_START_S = 0.02  # from the order to the common instant: every worker has read it by then
+_HEAD_START_S = 0.02  # from the order to the common start, so that every worker has read the order by then
 _WATCH_S = 0.25
 _STARTS_AT_ONCE, _FIRST_S = 16, 5.0
-_OBEY_S = 20.0  # of a worker that was told to cancel: to record some hundred thousand requests that were never sent takes seconds
+_OBEY_S = 20.0  # how long a worker may take to cancel: recording some hundred thousand requests as never sent takes seconds
 
 
 LoadEnd = Literal["interrupted", "server_lost"]
 
 
 class WorkerPool:
-    """`reason` says why the load was told to stop, None while it was not. `cores`: what all workers used in the last phase."""
+    """The workers of a load. `reason` is why the load has to stop, or None; `cores` is the CPU that all workers used in the last phase."""
 
     def __init__(self, config: WorkerConfig, progress: LoadProgress) -> None:
         self.reason: LoadEnd | None = None
@@ -39,9 +39,9 @@ class WorkerPool:
         self._stopped = asyncio.Event()
 
     async def grow(self, workers: int) -> None:
-        """Have at least so many, some started at a time; after `interrupt` or `server_lost` no more are started.
+        """Start workers, several at once, until there are `workers` of them. After `interrupt` or `server_lost` no more are started.
 
-        ConnectError when not even the first reaches the server; later ones that do not are done without.
+        ConnectError if not even the first reaches the server; the load continues without later ones that do not.
         """
         numbers = [next(self._numbers) for _ in range(len(self._handles), workers)]
         for first in range(0, len(numbers), _STARTS_AT_ONCE):
@@ -55,7 +55,7 @@ class WorkerPool:
         everyone = asyncio.gather(*starts, return_exceptions=True)
         either: list[asyncio.Future[Any]] = [everyone, stopped]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not everyone.done() and not self._handles:  # one is needed to account for what is not run
+        if not everyone.done() and not self._handles:  # one worker is needed to record what is not run
             await asyncio.wait(starts[:1], timeout=_FIRST_S)
         for task in (stopped, *starts):
             task.cancel()
@@ -71,22 +71,22 @@ class WorkerPool:
     def workers(self) -> int:
         return len(self._handles)
 
-    async def prepare(self, stage: int, phase: Phase) -> None:
-        """Have a phase of stage number `stage` of the plan ready to start; raises what a worker could not go on for."""
+    async def prepare_phase(self, stage: int, phase: Phase) -> None:
+        """Prepare a phase of stage number `stage` of the plan in every worker; raises the error with which a worker failed."""
         which = {"stage": stage, "warmup": phase.warmup, "workers": self.workers}
-        await self._all("prepare", **which)
+        await self._all("prepare_phase", **which)
         self._phase = phase
 
-    async def run(self) -> PhaseResult:
-        """Start what was prepared and wait for all of it; raises what a worker could not go on for, when the others have ended."""
+    async def run_phase(self) -> PhaseResult:
+        """Start the prepared phase and wait for its end; raises the error with which a worker failed, once the others have ended."""
         phase, start_ns = self._phase, now_ns() + seconds_ns(_HEAD_START_S)
         ends_ns = None if phase.duration_s is None else start_ns + seconds_ns(phase.duration_s)
         self._progress.begin(phase.stage.label, phase.warmup, phase.planned, start_ns, ends_ns)
-        for stop in self._stops:  # they may have come before there was a phase to stop
+        for stop in self._stops:  # a stop may have been ordered before there was a phase to stop
             self._order("stop", how=stop)
         watch = asyncio.create_task(self._watch())
         try:
-            answers = await self._all("run", start_ns=start_ns)
+            answers = await self._all("run_phase", start_ns=start_ns)
         finally:
             watch.cancel()
         self._progress.counts = self._counts()
@@ -95,19 +95,19 @@ class WorkerPool:
         return result
 
     def skip(self, stage: int, phase: Phase) -> None:
-        """Have the workers account for a phase that will not be run."""
+        """Have the workers record the requests of a phase that will not be run."""
         self._order("skip", stage=stage, warmup=phase.warmup, workers=self.workers)
 
     def renew(self) -> None:
-        """Have the workers use none of their streams again: the model behind them was reloaded."""
+        """Have the workers use none of their open streams again, because the model was reloaded."""
         self._order("renew")
 
     async def switch(self, model: str) -> None:
-        """Have what is sent from now on go to another model of the server; returns when what was sent before is over."""
+        """Send requests from now on to another model of the server; returns when all earlier ones are over."""
         await asyncio.gather(*(handle.switch(model) for handle in self._handles))
 
     def steady(self) -> None:
-        """The running phase has seen enough: send nothing more, wait for what is in flight, go on with the next phase."""
+        """End the running phase, because its figures are steady: send nothing more and wait for what is in flight."""
         self._order("stop", how="steady")
 
     def interrupt(self) -> None:
@@ -116,12 +116,12 @@ class WorkerPool:
         self._stop("interrupt")
 
     def server_lost(self) -> None:
-        """Nothing in flight can come back."""
+        """Cancel everything, because nothing in flight can be answered any more."""
         self.reason = "server_lost"
         self._stop("server_lost")
 
     async def close(self) -> list[ClientFacts | None]:
-        """End every worker; what each reports of its transport, None if it cannot any more."""
+        """End every worker; returns the transport facts of each, or None for one that cannot report them any more."""
         return await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def _stop(self, how: str) -> None:
@@ -129,10 +129,10 @@ class WorkerPool:
         self._stopped.set()
         self._order("stop", how=how)
         if how == "server_lost" or len(self._stops) > 1:
-            asyncio.get_running_loop().call_later(_OBEY_S, self._end_deaf)
+            asyncio.get_running_loop().call_later(_OBEY_S, self._kill_unresponsive)
 
-    def _end_deaf(self) -> None:
-        """A worker that is busy with something else than its orders would hold up the end for ever; what it recorded is on file."""
+    def _kill_unresponsive(self) -> None:
+        """Kill workers that have not answered, which would otherwise delay the end for ever. What they recorded is in their files."""
         for handle in self._handles:
             if handle.owes:
                 handle.kill()
@@ -142,7 +142,7 @@ class WorkerPool:
             handle.order(do, worker=place, **details)
 
     async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
-        """Ask everyone. When one cannot go on, the others cancel, so that everything is recorded, and what it raised is raised."""
+        """Send an order to every worker and wait for the answers. If one fails, the others cancel and record, and its error is raised."""
         asked = [asyncio.create_task(handle.ask(do, worker=place, **details)) for place, handle in enumerate(self._handles)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
         if not all(answer.done() for answer in asked):

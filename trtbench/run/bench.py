@@ -9,7 +9,7 @@ from typing import Any
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import ENGINE_JSON, Engine
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests

@@ -18,7 +18,7 @@ from trtbench.experiments.grid.search import Search
 from trtbench.experiments.hot_reload.run import Reloader
 from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.run.deploy import REPOSITORY, deployed
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, RunLog, resume_run, start_run

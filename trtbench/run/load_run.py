@@ -15,7 +15,7 @@ from typing import Any
 from trtbench.client.protocol import NO_END_ID, ConnectError, Target
 from trtbench.experiments.hot_reload.run import EmitEvent, Reloader
 from trtbench.load.load_phases import BeforeStage, Ended, LoadHooks, run_load
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError
 from trtbench.load.worker_pool import WorkerPool

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trtbench.client.protocol import NO_END_ID, Target
-from trtbench.load.progress import LoadProgress
+from trtbench.load.tally import LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.arrivals import Offsets
@@ -116,10 +116,10 @@ async def run_trial(target: Target, settings: ClientSettings, plan: Plan) -> Tri
         pool = WorkerPool(config, LoadProgress())
         try:
             await pool.grow(settings.workers or 1)
-            await pool.prepare(0, stage.warmup)
-            await pool.run()
-            await pool.prepare(0, stage.measured)
-            result = await pool.run()
+            await pool.prepare_phase(0, stage.warmup)
+            await pool.run_phase()
+            await pool.prepare_phase(0, stage.measured)
+            result = await pool.run_phase()
         finally:
             facts = await pool.close()
         records = [

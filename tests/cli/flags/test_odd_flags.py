@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trtbench.cli import build, calibrate, commands, main
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import PROVIDERS
-from trtbench.run import execute, serve
+from trtbench.run import prepare, serve
 
 pytestmark = pytest.mark.timeout(60)
 needs_openvino = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
@@ -79,9 +81,9 @@ def begin(*_: Any, **__: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(commands, "inspect_target", begin)
+    monkeypatch.setattr(commands, "TRITON_CLIENT", replace(TRITON_CLIENT, inspect=begin))
     monkeypatch.setattr(build, "build_engine", begin)
-    monkeypatch.setattr(execute, "build", begin)
+    monkeypatch.setattr(prepare, "build", begin)
     monkeypatch.setattr(serve, "build", begin)
     monkeypatch.setattr(calibrate.Calibrator, "run", begin)
     monkeypatch.setattr("trtbench.cli.gpu.check_gpus", begin)
