@@ -45,7 +45,7 @@ def test_saved_found_and_dropped(directory: Path) -> None:
 def test_anything_else_is_a_journal_error(tmp_path_factory: pytest.TempPathFactory, tree: Any) -> None:
     directory = tmp_path_factory.mktemp("journal")
     (directory / f"{UUID}.json").write_text(json.dumps(tree))
-    with pytest.raises(JournalError, match="put the GPU's settings back by hand"):
+    with pytest.raises(JournalError, match="restore the GPU's settings with nvidia-smi"):
         read(UUID, directory)
 
 
