@@ -38,7 +38,7 @@ def test_a_checkpoint_of_another_form_is_not_counted(tmp_path: Path) -> None:
 
 def test_a_file_that_was_cut_is_found_without_reading_it(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "model.safetensors", {"a": [10, 10]}, cut=7)
-    with pytest.raises(EngineError, match=r"model\.safetensors is no whole safetensors file: 7 bytes are missing at its end"):
+    with pytest.raises(EngineError, match=r"model\.safetensors is not a complete safetensors file: 7 bytes are missing at its end"):
         parameter_count(tmp_path)
 
 

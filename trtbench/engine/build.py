@@ -1,4 +1,4 @@
-"""From an EngineSpec to an Engine: choose the provider, look in the cache, build beside it, rename into place."""
+"""From an EngineSpec to an Engine: choose the provider, look in the cache, build next to the final place, and rename the result into it."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _size_bytes(engine: Path) -> int:
 
 @contextmanager
 def _building(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that becomes `path` if the block succeeds, and goes if it does not."""
+    """A temporary directory next to `path` that becomes `path` if the block succeeds, and is removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_directory(path.parent)
     temporary = own_path(path.parent, BUILDING, path.name)

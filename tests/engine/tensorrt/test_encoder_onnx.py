@@ -23,7 +23,7 @@ transformers = pytest.importorskip("transformers")
 from trtbench.engine.checkpoint import DEMOS, first_position, model_facts, resolve_checkpoint  # noqa: E402
 from trtbench.engine.spec import BuildLog  # noqa: E402
 from trtbench.engine.tensorrt.encoder_int8 import linear_layers, quantise, tokenised  # noqa: E402
-from trtbench.engine.tensorrt_llm.calibration_texts import own_texts  # noqa: E402
+from trtbench.engine.tensorrt_llm.quantisation import own_texts  # noqa: E402
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 

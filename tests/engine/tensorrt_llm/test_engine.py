@@ -88,9 +88,9 @@ def test_three_numbers_and_a_candidate_decide_which_release_reads_an_engine(engi
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "0.8", "builder_config": {}}', '{"version": 1, "pretrained_config": []}'])
 def test_what_is_no_engine_directory(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(EngineError, match=r"is no TensorRT-LLM engine directory.*rank0\.engine"):
+    with pytest.raises(EngineError, match=r"is not a TensorRT-LLM engine directory.*rank0\.engine"):
         read_engine(tmp_path)
-    with pytest.raises(EngineError, match="is no TensorRT-LLM engine directory"):
+    with pytest.raises(EngineError, match="is not a TensorRT-LLM engine directory"):
         read_engine(tmp_path / "nowhere")
 
 
@@ -134,7 +134,7 @@ def test_a_whole_engine_of_the_model_has_no_differences(tmp_path: Path, checkpoi
         ({"model": {"head_size": 32}}, "head_dim 32, the model has 16"),
         ({"model": {"vocab_size": 1001}}, "vocabulary_tokens 1001, the model has 1000"),
         ({"algorithm": "W8A16"}, "quantised as W8A16 (int8), asked is fp16"),
-        ({"algorithm": "W4A16"}, "quantised as W4A16 (none of ours), asked is fp16"),
+        ({"algorithm": "W4A16"}, "quantised as W4A16 (no name here), asked is fp16"),
         ({"spec": {"build": {"kv_dtype": "int8"}}}, "kv_dtype fp16, asked is int8"),
         ({"spec": {"build": {"tp": 2}}}, "tp 1, asked is 2"),
         ({"spec": {"build": {"max_batch_size": 4096}}}, "max_batch_size 2048, asked is 4096"),
@@ -194,7 +194,7 @@ def test_an_engine_of_something_else_is_not_adopted(tmp_path: Path, bare: Path, 
     with pytest.raises(EngineError) as caught:
         build_engine(spec_of(bare, dtype="int8", build={"engine_dir": str(directory)}), tmp_path / "built", quiet())
     text = str(caught.value)
-    assert "1.1.0 is installed" in text and "quantised as W4A16" in text and text.endswith("or build it anew")
+    assert "1.1.0 is installed" in text and "quantised as W4A16" in text and text.endswith("or build the engine again")
     assert not list((tmp_path / "built").iterdir())
 
 

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from tests.contracts.stub import environment, write_stub
 from tests.support.trtllm_engines import FACTS, engine_of, write_templates
-from trtbench.engine.tensorrt_llm.api_names import installed_llm_names
+from trtbench.engine.tensorrt_llm.versions import installed_llm_names
 from trtbench.scenario.deployment.deployment import Deployment, KvCache, Scheduler
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
 from trtbench.scenario.parts.part import ScenarioError

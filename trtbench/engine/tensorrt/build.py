@@ -44,7 +44,7 @@ def configure(builder: Any, plan: dict[str, Any]) -> Any:
         profile.set_shape(name, *map(tuple, plan["shapes"]))
     config.add_optimization_profile(profile)
     cache = config.create_timing_cache(kept_timings(Path(plan["timing_cache"])))
-    config.set_timing_cache(cache, ignore_mismatch=False)  # one of another machine is not taken; then all is timed anew
+    config.set_timing_cache(cache, ignore_mismatch=False)  # the cache of another machine is not used, and all kernels are timed again
     return config
 
 
@@ -62,7 +62,7 @@ def keep_timings(config: Any, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         written.write_bytes(config.get_timing_cache().serialize())
-        written.replace(path)  # at once: a build beside this one reads a whole file
+        written.replace(path)  # atomically, because a concurrent build reads the file
     except OSError as error:
         print(f"the timing cache {path} is not kept: {error}", file=sys.stderr)
 
@@ -94,7 +94,7 @@ def build(plan: dict[str, Any]) -> None:
     config = configure(builder, plan)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise TensorRtError("TensorRT built no plan; what it lacks stands above")
+        raise TensorRtError("TensorRT built no plan; its log above gives the reason")
     Path(plan["output"]).write_bytes(serialized)
     keep_timings(config, Path(plan["timing_cache"]))
     Path(plan["facts"]).write_text(json.dumps(describe(serialized, logger, Path(plan["layers"]))), encoding="utf-8")

@@ -19,7 +19,7 @@ _OWN_MASK = ("mpnet",)  # model types that take no mask of four dimensions
 class Embedder(torch.nn.Module):
     """Token ids and mask, int32 [batch, tokens], to `embedding`, float32 [batch, hidden]: pooled and normalised in FP32.
 
-    Positions are counted from the first token on, wherever the padding's id stands: real tokens come first.
+    Positions count from the first token, because real tokens precede padding.
     """
 
     def __init__(self, model: Any, first_position: int, pooling: str, normalise: bool) -> None:

@@ -19,7 +19,7 @@ from trtbench.engine.child import run_logged, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineError, EngineForecast, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt.runtime import other_version
 from trtbench.engine.tensorrt_llm.adopt import ON_GPU, copy_tokenizer
-from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
+from trtbench.engine.tensorrt_llm.quantisation import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.refusals import unlike
 from trtbench.engine.tensorrt_llm.versions import package_version, tensorrt_version
 from trtbench.rundir import read_json, write_json
@@ -136,7 +136,7 @@ class TensorRtProvider:
 
 
 def _run(module: str, plan: dict[str, Any], output: Path) -> dict[str, Any]:
-    """A build step in a process of its own, told by a file, its output in build.log; the facts that it tells."""
+    """Run a build step in a process of its own, with its plan in a file and its output in build.log; returns the facts that it writes."""
     with scratch_beside(output) as scratch:
         told, facts = scratch / "plan.json", scratch / "facts.json"
         write_json(told, plan | {"facts": str(facts)})

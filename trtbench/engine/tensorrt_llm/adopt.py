@@ -1,4 +1,4 @@
-"""An engine that somebody else built, taken into the cache after checking it: links to its files, and our engine.json. Needs no GPU."""
+"""A finished engine, adopted into the cache after checking it: links to its files, and trtbench's engine.json. It needs no GPU."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class AdoptedEngine:
 
 
 def describe(directory: Path) -> Engine:
-    """An engine that somebody else is said to serve, as it says of itself; EngineError when it is none, or not whole."""
+    """The engine that an external server is said to serve, by its own files; EngineError when it is not an engine or incomplete."""
     claimed = {"claimed_from": str(directory.resolve())}
     if (directory / ENGINE_JSON).is_file():
         own = Engine.load(directory)
@@ -120,7 +120,8 @@ def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
     wrong = differences(engine, job.spec, job.facts, parameter_count(job.checkpoint), runtime.text if runtime else None)
     if wrong:
         listed = "".join(f"\n  - {one}" for one in wrong)
-        raise EngineError(f"the engine in {engine.path} is not the one that is asked for:{listed}\nask for what it is, or build it anew")
+        remedy = "request an engine with its properties, or build the engine again"
+        raise EngineError(f"the engine in {engine.path} is not the requested one:{listed}\n{remedy}")
     return BuiltFacts(engine.weights_dtype, engine.kv_block_tokens, engine.kv_dtype, options_of(engine), engine.size_bytes)
 
 
@@ -141,7 +142,7 @@ def options_of(engine: TrtLlmEngine) -> dict[str, Any]:
 
 
 def copy_tokenizer(checkpoint: Path, output: Path) -> None:
-    """What the load generator and Triton's pre- and postprocessing read beside an engine."""
+    """Copy the tokenizer, which the load generator and Triton's pre- and postprocessing read."""
     for name in _TOKENIZER_FILES:
         if (checkpoint / name).is_file() and not (output / name).exists():
             shutil.copyfile(checkpoint / name, output / name)

@@ -1,6 +1,6 @@
 """`python -m trtbench.engine.tensorrt_llm.build PLAN.json`: build one engine through TensorRT-LLM's LLM API, in a process of its own.
 
-It and api_names.py alone import tensorrt_llm. A name that the installed class lacks is an error here: some of its classes drop
+It and versions.py alone import tensorrt_llm. A name that the installed class lacks is an error here: some of its classes drop
 what they do not know without a word.
 """
 
@@ -14,8 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from trtbench.engine.tensorrt_llm.api_names import engine_arguments, find, names_of
-from trtbench.engine.tensorrt_llm.versions import installed
+from trtbench.engine.tensorrt_llm.versions import engine_arguments, find, installed, names_of
 
 STATS_FILE = "llm_api_steps.json"
 ERROR_FILE = "llm_api_runtime_error.txt"

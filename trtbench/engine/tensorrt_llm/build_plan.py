@@ -3,7 +3,7 @@
 A build is the LLM API's keywords, or the command lines of trtllm-build's two steps.
 
 The constants of memory are read off eight published build logs of TensorRT-LLM 0.7 to 1.0 (0.1 to 35 billion parameters, FP16, BF16,
-W8A16 and W4A16), listed in tests/engine/tensorrt_llm/test_build_plan.py. They bound each of them; none of those builds was ours.
+W8A16 and W4A16), listed in tests/engine/tensorrt_llm/test_build_plan.py. They bound each of those builds, none of which trtbench made.
 None calibrated: that constant is assumed.
 """
 
@@ -81,7 +81,7 @@ class LlmApiBuild:
 
 
 def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
-    """`llm_api` or `trtllm_build`: the latter for more than one rank (a process each, no MPI session of ours), and where it must be."""
+    """`llm_api`, or `trtllm_build` for more than one rank (a process for each, without an MPI session) and where the LLM API cannot."""
     if options.route != "auto":
         return options.route
     return "llm_api" if options.ranks == 1 and llm_api_quantises(dtype, options, architecture) else "trtllm_build"
@@ -90,8 +90,8 @@ def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
 def llm_api_variables(options: BuildOptions) -> dict[str, str]:
     """Environment of the LLM API's process.
 
-    TensorRT-LLM's Python logger is at level error unless it is told otherwise: without INFO no step, second or memory is printed.
-    Of one rank the runtime that it starts stays in the process: no MPI worker is spawned, which fails in some containers.
+    TensorRT-LLM's Python logger is at level error by default; it prints steps, seconds and memory at level INFO.
+    With one rank, the runtime stays in the process, because an MPI worker cannot be spawned in some containers.
     """
     return {"TLLM_LOG_LEVEL": "INFO"} | ({"TLLM_WORKER_USE_SINGLE_PROCESS": "1"} if options.ranks == 1 else {})
 

@@ -73,13 +73,13 @@ class TrtLlmEngine:
 
 
 def read_engine(path: Path) -> TrtLlmEngine:
-    """EngineError when `path` is no engine directory of TensorRT-LLM 0.9 or later."""
+    """EngineError when `path` is not an engine directory of TensorRT-LLM 0.9 or later."""
     try:
         config = read_json(path / "config.json")
         return _read(path, config["version"], config["pretrained_config"], config["build_config"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
         raise EngineError(
-            f"{path} is no TensorRT-LLM engine directory: its config.json lacks what trtllm-build writes ({error!r}); "
+            f"{path} is not a TensorRT-LLM engine directory: its config.json lacks what trtllm-build writes ({error!r}); "
             "name the directory that holds config.json and rank0.engine"
         ) from error
 
@@ -160,7 +160,7 @@ def _of_model(engine: TrtLlmEngine, facts: ModelFacts) -> Iterator[str]:
 def _of_spec(engine: TrtLlmEngine, spec: EngineSpec) -> Iterator[str]:
     options = spec.build
     if engine.dtype != spec.dtype:
-        yield f"quantised as {engine.algorithm or engine.compute} ({engine.dtype or 'none of ours'}), asked is {spec.dtype}"
+        yield f"quantised as {engine.algorithm or engine.compute} ({engine.dtype or 'no name here'}), asked is {spec.dtype}"
     if options.kv_dtype != "auto" and engine.kv_dtype != options.kv_dtype:
         yield f"kv_dtype {engine.kv_dtype}, asked is {options.kv_dtype}"
     if not engine.paged_kv_cache:

@@ -20,8 +20,16 @@ from trtbench.engine.child import run_logged, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, EngineError
 from trtbench.engine.tensorrt_llm.adopt import copy_tokenizer
 from trtbench.engine.tensorrt_llm.build_plan import llm_api_build, llm_api_variables, route, trtllm_build_command
-from trtbench.engine.tensorrt_llm.calibration_texts import misread_as, read_texts, texts_sha256, write_texts
-from trtbench.engine.tensorrt_llm.quantisation import SMOOTHQUANT_ALPHA, algorithm, calibrates, checkpoint_command
+from trtbench.engine.tensorrt_llm.quantisation import (
+    SMOOTHQUANT_ALPHA,
+    algorithm,
+    calibrates,
+    checkpoint_command,
+    misread_as,
+    read_texts,
+    texts_sha256,
+    write_texts,
+)
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm
 from trtbench.rundir.event_kinds import BuildStep
 from trtbench.system.leftovers import sweep_directory, temporary_directory

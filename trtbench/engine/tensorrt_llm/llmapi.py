@@ -81,7 +81,7 @@ class LlmApiProvider:
 def _mismatch(found: HfQuantisation, spec: EngineSpec) -> str | None:
     """The PyTorch backend quantises nothing: QuantConfig is ignored there, the checkpoint decides."""
     if found.dtype != spec.dtype:
-        is_ = f"{found.algorithm or 'not quantised'} ({found.dtype or 'none of ours'}, says {found.source})"
+        is_ = f"{found.algorithm or 'not quantised'} ({found.dtype or 'no name here'}, says {found.source})"
         return (
             f"the checkpoint is {is_}, asked is {spec.dtype}, and the PyTorch backend serves a checkpoint as it is; ask for {found.dtype}, "
             "or quantise it with ModelOpt first"

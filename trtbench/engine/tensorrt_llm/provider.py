@@ -15,10 +15,9 @@ from trtbench.engine.checkpoint import DEMOS, known_parameters
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine, finished
 from trtbench.engine.tensorrt_llm.build_plan import estimate, forecast, route
-from trtbench.engine.tensorrt_llm.calibration_texts import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.engine import read_engine
 from trtbench.engine.tensorrt_llm.execution import BUILD_LOG, RUNTIME_ERROR_FILE, STEPS_FILE, Execution, parse_build_log
-from trtbench.engine.tensorrt_llm.quantisation import calibrates, checkpoint_script
+from trtbench.engine.tensorrt_llm.quantisation import calibrates, checkpoint_script, read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.refusals import Machine, no_paged_context, refusals, shortages
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed, tensorrt_version
 from trtbench.rundir import read_json
@@ -110,7 +109,7 @@ def examples() -> Path | None:
 
 
 def _of_build(job: BuildJob) -> dict[str, Any]:
-    """What only the build itself can tell."""
+    """Facts that only the build knows."""
     steps = job.output / STEPS_FILE
     own = {"llm_api_steps": json.loads(steps.read_text(encoding="utf-8"))} if steps.is_file() else {}
     error = job.output / RUNTIME_ERROR_FILE

@@ -1,10 +1,26 @@
-"""Which TensorRT-LLM is installed, and what each release line offers. Nothing is imported: that takes a GPU and half a minute."""
+"""Which TensorRT-LLM is installed, what each release line offers, and which keywords its classes take.
+
+`python -m trtbench.engine.tensorrt_llm.versions` prints, as JSON, the keywords of the PyTorch backend's LLM and the fields of its
+configurations. Only that child and build.py import tensorrt_llm, which takes half a minute and a GPU.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trtbench.engine.child import environment
+from trtbench.system.leftovers import temporary_directory
 
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 
@@ -28,12 +44,12 @@ class TensorRtLlm:
 
     @property
     def line(self) -> tuple[int, int]:
-        """(1, 2) of 1.2.1; (0, 0) when the text is no version."""
+        """(1, 2) of 1.2.1; (0, 0) when the text is not a version."""
         found = re.match(r"(\d+)\.(\d+)", self.text)
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def builds_no_engines(self) -> str | None:
-        """Why it is not one that trtbench builds TensorRT engines with, with the remedy; None when it is."""
+        """Why trtbench cannot build TensorRT engines with it, and the remedy; None when it can."""
         known = ", ".join(f"{major}.{minor}" for major, minor in ENGINE_LLM)
         if self.line > max(ENGINE_LLM):
             return (
@@ -41,17 +57,17 @@ class TensorRtLlm:
                 f"or a container with one of {known}"
             )
         if self.line not in ENGINE_LLM:
-            return f"TensorRT-LLM {self.text} is none of {known}, which trtbench builds with; use a container with one of them"
+            return f"TensorRT-LLM {self.text} is not one of {known}, with which trtbench builds; use a container with one of them"
         return None
 
     def serves_no_llmapi(self) -> str | None:
         if self.line < FIRST_LLMAPI:
-            return f"TensorRT-LLM {self.text} has no PyTorch backend to rely on (from 1.0 on); use provider tensorrt_llm"
+            return f"TensorRT-LLM {self.text} has no stable PyTorch backend (1.0 is the first); use provider tensorrt_llm"
         return None
 
 
 def release(text: str) -> tuple[str, ...]:
-    """Three numbers and a pre-release, which decide whether an engine is read: 1.2.0rc2 is none of 1.2.0, 25.11's 1.0.3.2510 is 1.0.3."""
+    """Three numbers and a pre-release, which an engine and its runtime must share: 1.2.0rc2 is not 1.2.0, 1.0.3.2510 of 25.11 is 1.0.3."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:\.?(rc|a|b)(\d+))?", text)
     return tuple(part or "" for part in found.groups()) if found else (text,)
 
@@ -69,3 +85,65 @@ def package_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+_ARGUMENTS = "tensorrt_llm.llmapi.llm_args"
+_CONFIGURATIONS = {"kv_cache_config": "KvCacheConfig", "scheduler_config": "SchedulerConfig", "cuda_graph_config": "CudaGraphConfig"}
+_LIMIT_S = 300
+
+
+def find(name: str) -> Any:
+    """A class of TensorRT-LLM's public names: `tensorrt_llm.llmapi` has them in every release on record, the package itself in some."""
+    for module in ("tensorrt_llm.llmapi", "tensorrt_llm"):
+        if found := getattr(importlib.import_module(module), name, None):
+            return found
+    raise ImportError(f"{name} is in neither tensorrt_llm.llmapi nor tensorrt_llm")
+
+
+def names_of(kind: Any) -> set[str] | None:
+    """The keywords of `kind`; None when it does not say."""
+    if (fields := getattr(kind, "model_fields", None)) is not None:
+        return {getattr(field, "alias", None) or name for name, field in fields.items()}
+    if dataclasses.is_dataclass(kind):
+        return {one.name.lstrip("_") for one in dataclasses.fields(kind)}  # slots forms store under _name
+    return None
+
+
+def engine_arguments() -> Any:
+    """The class that the engine LLM hands its keywords to: LlmArgs in 0.20, from 0.21 on TrtLlmArgs."""
+    module = importlib.import_module(_ARGUMENTS)
+    return getattr(module, "TrtLlmArgs", None) or module.LlmArgs
+
+
+@cache
+def installed_llm_names() -> Mapping[str, list[str]]:
+    """`LLM` and each configuration to its names; empty where none is installed, or its import fails. Half a minute: a child imports it."""
+    if not installed():
+        return {}
+    command = [sys.executable, "-m", __name__]
+    try:
+        with temporary_directory() as scratch:  # not in the user's directory, whose files would be imported in place of packages
+            done = subprocess.run(
+                command,
+                cwd=scratch,
+                env=environment(Path(scratch)),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_LIMIT_S,
+                check=True,
+            )
+        said = done.stdout
+        names: dict[str, list[str]] = json.loads(said.splitlines()[-1])  # its imports print too
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return {}
+    return names
+
+
+def _llm_names() -> dict[str, list[str]]:
+    kinds = {"LLM": importlib.import_module(_ARGUMENTS).TorchLlmArgs} | {key: find(name) for key, name in _CONFIGURATIONS.items()}
+    return {key: sorted(names_of(kind) or ()) for key, kind in kinds.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_llm_names()))

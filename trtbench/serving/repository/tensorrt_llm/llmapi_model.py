@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.engine.tensorrt_llm.api_names import installed_llm_names
+from trtbench.engine.tensorrt_llm.versions import installed_llm_names
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi
 from trtbench.scenario.parts.part import ScenarioError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trtbench.engine.spec import EngineError
-from trtbench.engine.tensorrt_llm.calibration_texts import (
+from trtbench.engine.tensorrt_llm.quantisation import (
     FOLDER,
     TEXT_CHARACTERS,
     misread_as,
