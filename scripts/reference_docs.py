@@ -1,4 +1,4 @@
-"""Writes the reference pages of docs/ from the code that they describe.
+"""Writes the reference pages of docs/, and the JSON schema of scenarios, from the code that they describe.
 
 `python scripts/reference_docs.py` writes them; `--check` changes nothing and fails if a page differs from what it would write.
 A generator is a function without arguments. It gives the text of a page of its own (`PAGES`), or of a part of a written page between
@@ -14,10 +14,16 @@ from pathlib import Path
 
 from reference.command_line import command_line
 from reference.metric_tables import chinese_page, column_table, formula_table
+from reference.scenario_keys import json_schema, scenario_keys
 from reference.series import series_table
 
 ROOT = Path(__file__).parents[1]
-PAGES: dict[str, Callable[[], str]] = {"docs/cli.md": command_line, "docs/metrics.zh-CN.md": chinese_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/cli.md": command_line,
+    "docs/metrics.zh-CN.md": chinese_page,
+    "docs/scenario-keys.md": scenario_keys,
+    "scenarios/schema.json": json_schema,
+}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/metrics.md": {"formulas": formula_table, "figures": column_table},
     "docs/telemetry.md": {"series": series_table},

@@ -46,12 +46,12 @@ def _known_task(name: str) -> TaskName:
 
 
 class Slo(Part):
-    """Limits that a request must keep for goodput, milliseconds; those left out do not count."""
+    """Latencies in milliseconds that a request must keep to count as goodput. A limit that is left out is not checked."""
 
-    ttft_ms: LimitMs | None = None
-    itl_ms: LimitMs | None = Field(None, description="On each gap between token responses.")
-    tpot_ms: LimitMs | None = None
-    e2e_latency_ms: LimitMs | None = None
+    ttft_ms: LimitMs | None = Field(None, description="Largest TTFT.")
+    itl_ms: LimitMs | None = Field(None, description="Largest gap between two token responses.")
+    tpot_ms: LimitMs | None = Field(None, description="Largest TPOT.")
+    e2e_latency_ms: LimitMs | None = Field(None, description="Largest end-to-end latency.")
 
 
 class Telemetry(Part):
@@ -59,21 +59,21 @@ class Telemetry(Part):
 
 
 class Seeds(Part):
-    """One seed a dimension, so that one thing changes at a time."""
+    """A seed for each dimension of the plan, so that each can be changed alone."""
 
-    arrivals: Seed = 1
-    lengths: Seed = 2
-    prompts: Seed = 3
-    sampling: Seed = 4
-    order: Seed = 5
+    arrivals: Seed = Field(1, description="Draws when requests are due.")
+    lengths: Seed = Field(2, description="Draws the lengths of prompts and outputs.")
+    prompts: Seed = Field(3, description="Draws the text or the tokens of prompts.")
+    sampling: Seed = Field(4, description="Is sent to the server with each request, for sampling.")
+    order: Seed = Field(5, description="Draws the order of deployments in repeats.")
 
 
 class Stability(Part):
-    """Steady enough: in the last `windows` windows, request rate and p99 latency each stay within `ratio` of their mean."""
+    """A stage is steady if request rate and P99 latency of its last windows each stay near their mean."""
 
-    ratio: RatioAboveZero = 0.05
-    windows: Windows = 3
-    window_s: Seconds = 10.0
+    ratio: RatioAboveZero = Field(0.05, description="Largest distance from the mean, as a share of it.")
+    windows: Windows = Field(3, description="Number of windows that are compared.")
+    window_s: Seconds = Field(10.0, description="Length of a window.")
 
 
 class Stop(Part):
@@ -88,15 +88,17 @@ class Stop(Part):
 class Scenario(Part):
     """What is asked. The run is engines x deployments, each under every stage of load."""
 
-    name: Name
-    purpose: Annotated[str, AtMost(2000)] = Field("", description="One line: what this experiment is for.")
+    name: Name = Field(description="Name of the scenario, which is part of the name of the run directory.")
+    purpose: Annotated[str, AtMost(2000)] = Field("", description="One line that states what the scenario is for.")
     task: Annotated[TaskName, AfterValidator(_known_task)] = Field(
         "generate",
-        description="What the model does: generate tokens, or embed: one embedding a request, of an encoder.",
+        description="What the model does: generate tokens, or embed a text as one vector.",
         json_schema_extra={"enum": list(TASKS)},
     )
-    model: str = Field("smollm2-135m", description="A demo's name, or a Hugging Face checkpoint directory.")
-    provider: ProviderName = "auto"
+    model: str = Field("smollm2-135m", description="Name of a demo model, or directory of a Hugging Face checkpoint.")
+    provider: ProviderName = Field(
+        "auto", description="What builds and serves the engines; auto takes the first that can build on this machine."
+    )
     engines: tuple[Dtype, ...] = Field(("fp16",), min_length=1, description="Precisions to build and serve.")
     build: BuildOptions = Field(BuildOptions(), description="How the engines are built.")
     deployments: Annotated[dict[Name, Deployment], AtMost(MOST_DEPLOYMENTS)] = Field({"default": Deployment()}, min_length=1)
@@ -105,10 +107,12 @@ class Scenario(Part):
         None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
     )
     workload: Workload = Workload()
-    load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit stands in their place.")
+    load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit replaces them.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
     hot_reload: HotReload | None = Field(None, description="Reload the model while the one stage of load, an open loop, runs.")
-    gpu: GpuControl | None = Field(None, description="Hold clocks, power and memory of the GPUs for the run; null: leave them alone.")
+    gpu: GpuControl | None = Field(
+        None, description="Hold clocks, power and memory of the GPUs for the run; null: trtbench changes nothing."
+    )
     slo: Slo = Slo()
     stop: Stop = Stop()
     client: ClientSettings = ClientSettings()

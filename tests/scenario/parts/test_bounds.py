@@ -181,36 +181,3 @@ def test_free_form_options_hold_finite_numbers() -> None:
     finite({"a": [1, 2.5, "x"]})
     with pytest.raises(ValueError, match=r"a\.0 = nan: must be a finite number"):
         finite({"a": [math.nan]})
-
-
-def written(path: tuple[Any, ...]) -> str:
-    """A key as the docs have it: NAME for a name of the user's, [] for each item of a list, LEVEL for a level."""
-    names = {"deployments": "NAME", "mix": "NAME", "priorities": "LEVEL"}
-    shown = ""
-    for before, part in zip(("", *path), path, strict=False):
-        shown += "[]" if part == 0 and isinstance(part, int) else f".{names.get(str(before), part)}"
-    return shown.removeprefix(".")
-
-
-def is_said_elsewhere(path: tuple[Any, ...]) -> bool:
-    """The keys of a component are those of the workload, those of a base those of the deployment, and all laws of lengths are alike."""
-    lengths = {("workload", "output_tokens"), ("workload", "sessions", "turns"), ("workload", "cancel", "after_tokens")}
-    is_law = any(path[: len(place)] == place for place in lengths)
-    return is_law or path[:2] in {("grid", "base"), ("scaling", "base")} or (path[:2] == ("workload", "mix") and path[-1] != "weight")
-
-
-def table() -> str:
-    groups: dict[tuple[str, str], dict[str, None]] = {}
-    for number in every_number():
-        assert number.bounds
-        if not is_said_elsewhere(number.path):
-            kind = "whole number" if number.kind is int else "number"
-            groups.setdefault((kind, number.bounds.shown), {})[written(number.path)] = None
-    rows = [f"| {', '.join(f'`{key}`' for key in keys)} | {kind} from {shown} |" for (kind, shown), keys in groups.items()]
-    return "\n".join(["| keys | bounds |", "| --- | --- |", *rows])
-
-
-def test_the_docs_have_every_bound() -> None:
-    """Where it differs, put what `table()` returns between the two comments of the page."""
-    page = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text(encoding="utf-8")
-    assert page.partition("<!-- bounds -->\n")[2].partition("\n<!-- end of bounds -->")[0] == table()

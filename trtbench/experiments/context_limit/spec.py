@@ -14,13 +14,14 @@ class ContextLimit(Part):
     concurrency: tuple[UserCount, ...] = Field(
         (1, 2, 4, 8), min_length=1, description="Prompts of the same length sent at once; one search each, in this order."
     )
-    output_tokens: Tokens = Field(8, description="Asked of each; a shorter answer counts as a failure.")
-    shortest_tokens: Tokens = Field(64, description="The first length tried; doubled until one fails.")
+    output_tokens: Tokens = Field(8, description="Output tokens requested of each prompt; a shorter answer counts as a failure.")
+    shortest_tokens: Tokens = Field(64, description="First length that the search tries; it doubles the length until a prompt fails.")
     longest_tokens: Tokens | None = Field(
-        None, description="The search tries no longer one; null: one block over what the model, or the engine built of it, takes."
+        None, description="Longest length that the search tries; null: one block over the limit of the model or its engine."
     )
     extreme_tokens: tuple[Tokens, ...] = Field(
-        (10_000,), description="Lengths sent once after the search, whatever it found: how are they refused, and does the server live on?"
+        (10_000,),
+        description="Lengths that are sent once after the search, to see how the server refuses them and if it serves afterwards.",
     )
     confirm: Confirmations = Field(3, description="Further tries on each side of the limit that was found.")
     min_available_memory_ratio: RatioBelowOne = Field(

@@ -30,7 +30,7 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
 
 
 class Grid(Rounds):
-    """Axes over the one deployment of the scenario; those left out stay as the deployment has them."""
+    """Axes of settings of the one deployment. A setting without an axis keeps the deployment's value."""
 
     max_batch_size: tuple[Count, ...] = Field((), description="Triton's batcher: largest batch.")
     preferred_batch_sizes: tuple[tuple[Count, ...], ...] = Field((), description="Triton's batcher: lists of sizes it waits for.")

@@ -18,7 +18,9 @@ _SWITCHES = ("new_version", "blue_green")
 class VersionPolicy(Part):
     """Triton's `version_policy` of the model. A reload makes new numbers, so `specific` ones would never serve what it brings."""
 
-    latest: Repeats = Field(1, description="So many versions are served, those with the highest numbers; the client gets the highest.")
+    latest: Repeats = Field(
+        1, description="Number of versions that are served, those with the highest numbers; the client uses the highest."
+    )
 
 
 class Reload(Part):
@@ -26,7 +28,7 @@ class Reload(Part):
 
     kind: ReloadKind = Field(
         description="A new version directory, the same version under a changed config.pbtxt, an unload and then a load, a new version "
-        "that cannot load, which the old one should outlive (what broke is then taken away again), or a second model beside the first: "
+        "that cannot load while the old one should continue (it is removed afterwards), or a second model next to the first: "
         "the client switches to it when it is ready, and the first is unloaded when its requests are over."
     )
     to: Dtype | None = Field(None, description="Of new_version and blue_green: the engine that serves from then on; null: the same.")
@@ -66,21 +68,25 @@ class HotReload(Part):
     """Reloads one after another, counted from the start of the one stage of load."""
 
     before_s: SecondsOrNone = Field(10.0, description="Seconds of undisturbed load before the first reload.")
-    every_s: Seconds = Field(15.0, description="From one reload's start to the next one's; a longer reload delays the next.")
-    reloads: tuple[Reload, ...] = Field(min_length=1, description="In their order.")
-    repeats: Repeats = Field(1, description="How often the whole list is gone through; from 2 on the report shows the spread of each.")
+    every_s: Seconds = Field(
+        15.0, description="Seconds from the start of one reload to the start of the next; a longer reload delays the next."
+    )
+    reloads: tuple[Reload, ...] = Field(min_length=1, description="Reloads in the order in which they are done.")
+    repeats: Repeats = Field(1, description="Number of times that the whole list is done; with 2 or more the report shows the spread.")
     control: Literal["explicit", "poll"] = Field(
         "explicit",
-        description="explicit: trtbench tells the server to load and unload. poll: it changes files alone, the server looks for itself.",
+        description="explicit: trtbench requests loads and unloads. poll: trtbench changes only files, and the server finds the changes.",
     )
-    poll_s: WholeSeconds = Field(1, description="Of control poll: seconds between the server's looks.")
+    poll_s: WholeSeconds = Field(1, description="Interval at which the server polls the repository with control poll, in seconds.")
     version_policy: VersionPolicy = Field(VersionPolicy(), description="Which versions are served at a time.")
     model_warmup: bool | Literal["both"] = Field(
         False,
         description="Whether what a reload loads is warmed up by Triton before it serves (model_warmup in config.pbtxt); both: the list is "
-        "gone through without and with it, by turns. The server's start is never warmed up.",
+        "run without and with it, alternately. The server's start is never warmed up.",
     )
-    max_spike: Factor = Field(2.0, description="A finding names reloads whose TTFT or ITL in the window is over so many times that before.")
+    max_spike: Factor = Field(
+        2.0, description="A finding names reloads whose TTFT or ITL in the window exceeds that before by more than this factor."
+    )
 
     @model_validator(mode="after")
     def _one_engine_of_several_versions(self) -> HotReload:

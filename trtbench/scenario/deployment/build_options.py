@@ -57,7 +57,8 @@ class BuildOptions(Part):
     plugins: dict[str, str] = Field({}, description=f"Other plugin flags of trtllm-build: {', '.join(PLUGINS)}.")
     workers: Ranks | None = Field(None, description="Ranks built at once; default: all.")
     dummy_weights: bool = Field(
-        False, description="An engine of random weights, from config.json and tokenizer alone: for speed, not text."
+        False,
+        description="Build an engine with random weights, from config.json and the tokenizer: its speed is meaningful, its text is not.",
     )
     route: Literal["auto", "llm_api", "trtllm_build"] = Field("auto", description="auto: the LLM API for one GPU, trtllm-build for more.")
     smoothquant: Literal["modelopt", "plugin"] = Field("modelopt", description="int8-sq by ModelOpt, or by TensorRT-LLM's own plugins.")

@@ -51,7 +51,7 @@ class RedisCache(Part):
 
     kind: Literal["redis"]
     host: str = Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=253, description="Name or address of the Redis server.")
-    port: Port = 6379
+    port: Port = Field(6379, description="Port of the Redis server.")
     db: Database | None = Field(None, description="Number of the database there; null: the server's default.")
 
     @property
@@ -75,10 +75,10 @@ class Replicas(Part):
     servers: Servers = Field(1, description="Triton processes, each with the whole engine and its own ports and KV cache.")
     balancer: Balancer = Field(
         "client",
-        description="Who spreads the requests: the load generator deals them in turn; haproxy or nginx, found on PATH, stands before "
-        "the servers, before a single one too.",
+        description="What distributes the requests: the load generator in turn, or haproxy or nginx from PATH, in front of the "
+        "servers, also of a single one.",
     )
-    algorithm: Literal["round_robin", "least_connections"] = Field("round_robin", description="Of haproxy and nginx.")
+    algorithm: Literal["round_robin", "least_connections"] = Field("round_robin", description="How haproxy or nginx distributes them.")
     gpus: tuple[GpuName, ...] = Field(
         (),
         description="One server for each of these GPUs, which is all it sees (CUDA_VISIBLE_DEVICES): indices as nvidia-smi's, or UUIDs of "
@@ -104,13 +104,15 @@ class Replicas(Part):
 class QueuePolicy(Part):
     max_queue_size: CountOrNone = Field(0, description="Requests that may wait in Triton's queue; more are rejected. 0: no bound.")
     timeout_us: Microseconds = Field(0, description="Longest wait in Triton's queue, microseconds. 0: no limit.")
-    timeout_action: Literal["reject", "delay"] = Field("reject", description="What becomes of a request whose wait is over.")
+    timeout_action: Literal["reject", "delay"] = Field(
+        "reject", description="What happens to a request that waited longer than timeout_us."
+    )
 
 
 class DynamicBatching(Part):
-    preferred_batch_sizes: tuple[Count, ...] = Field((), description="Sizes that Triton's batcher waits for.")
+    preferred_batch_sizes: tuple[Count, ...] = Field((), description="Batch sizes that Triton's batcher waits for.")
     max_queue_delay_us: Microseconds = Field(0, description="How long the batcher holds a request to make a batch, microseconds.")
-    preserve_ordering: bool = Field(False, description="Responses leave in the order the requests came.")
+    preserve_ordering: bool = Field(False, description="Responses are sent in the order in which the requests arrived.")
     priority_levels: PriorityLevels = Field(0, description="Number of priority levels; 0: one queue, no priorities.")
     default_priority_level: PriorityLevels = Field(0, description="Level of a request that names none; 1 is the highest.")
     queue_policy: QueuePolicy = QueuePolicy()
@@ -141,19 +143,21 @@ class KvCache(Part):
 
 
 class Scheduler(Part):
-    max_sequences: Count = Field(32, description="Most requests in the engine's running batch (in-flight batching).")
-    max_tokens_per_step: Count = Field(1024, description="Most tokens computed in one engine step.")
+    max_sequences: Count = Field(32, description="Largest number of requests in the engine's running batch (in-flight batching).")
+    max_tokens_per_step: Count = Field(1024, description="Largest number of tokens that the engine computes in one step.")
     chunked_prefill: bool = Field(True, description="Split a long prompt's prefill over several steps.")
 
 
 class Cpu(Part):
     """What a scenario says of the CPU engine without being the CPU's alone: on a GPU it is left aside."""
 
-    inference_threads: Threads | None = Field(None, description="As the deployment's own inference_threads, where that is left out.")
+    inference_threads: Threads | None = Field(
+        None, description="CPU threads of the engine, if the deployment's own inference_threads is not given."
+    )
 
 
 class Deployment(Part):
-    """One named variant of how an engine is served."""
+    """A named variant of how an engine is served."""
 
     max_batch_size: Count = Field(8, description="Largest batch that Triton's batcher forms.")
     dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
@@ -167,9 +171,9 @@ class Deployment(Part):
         None, description="CPU threads of the engine; default: all cores but one, which is left to the client. Refused on GPUs."
     )
     cpu: Cpu | None = Field(
-        None, description="Holds where the provider is openvino and is left aside on GPUs, so that one scenario serves both."
+        None, description="Settings that apply only with the provider openvino, so that one scenario works on CPUs and on GPUs."
     )
-    replicas: Replicas = Field(Replicas(), description="How many Triton servers, and who spreads the requests over them.")
+    replicas: Replicas = Field(Replicas(), description="Number of Triton servers, and what distributes the requests over them.")
     tensorrt_llm: TensorRtLlm | None = Field(None, description="Settings of the provider tensorrt_llm alone.")
     llmapi: LlmApi | None = Field(None, description="Settings of the provider llmapi alone.")
 

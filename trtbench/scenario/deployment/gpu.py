@@ -17,29 +17,33 @@ GpuName = GpuIndex | GpuUuid
 
 
 class CoolDown(Part):
-    temperature_c: Celsius = Field(description="Every stage waits until each GPU is at most this warm.")
-    timeout_s: Seconds = Field(300.0, description="Longest wait before a stage; it then starts warm, and the verdict says so.")
+    temperature_c: Celsius = Field(description="Temperature that each GPU must be at or below before a stage starts.")
+    timeout_s: Seconds = Field(
+        300.0, description="Longest wait before a stage. It then starts with a warm GPU, and the verdict states this."
+    )
 
 
 class GpuControl(Part):
-    """Held from before the first server starts, and put back however the run ends."""
+    """GPU settings that trtbench sets before the first server starts and restores when the run ends."""
 
     devices: tuple[GpuName, ...] | None = Field(
-        None, min_length=1, description="GPU indices as nvidia-smi's, or UUIDs (GPU-... or MIG-...); null: every GPU there is."
+        None, min_length=1, description="GPU indices of nvidia-smi, or UUIDs (GPU-... or MIG-...); null: every GPU."
     )
     sm_clock_mhz: ClockMhz | Literal["base", "max"] | None = Field(
         None,
-        description="Lock the SM clock at a supported one; base: what the GPU sustains at its power limit; max: the highest.",
+        description="Lock the SM clock at this value; base: the clock that the GPU sustains at its power limit; max: the highest.",
     )
     memory_clock_mhz: ClockMhz | Literal["max"] | None = Field(None, description="Lock the memory clock.")
     power_limit_w: Watts | None = Field(None, description="Power limit, within what the GPU allows.")
     persistence_mode: bool | None = Field(None, description="Keep the driver loaded between processes.")
     compute_mode: Literal["default", "exclusive_process"] | None = Field(
-        None, description="exclusive_process: one process may use the GPU, so nobody else can come in."
+        None, description="exclusive_process: only one process may use the GPU."
     )
-    memory_ballast_gib: MemoryGib | None = Field(None, description="GPU memory that is taken before the server starts and held.")
-    memory_leave_free_gib: MemoryGib | None = Field(None, description="The same by its rest: hold all but so much. Give one of the two.")
-    cool_down: CoolDown | None = Field(None, description="Wait before each stage; null: start as warm as it is.")
+    memory_ballast_gib: MemoryGib | None = Field(None, description="GPU memory that trtbench allocates before the server starts and holds.")
+    memory_leave_free_gib: MemoryGib | None = Field(
+        None, description="GPU memory that trtbench leaves free; it allocates the rest. Give this or memory_ballast_gib."
+    )
+    cool_down: CoolDown | None = Field(None, description="Wait before each stage until the GPUs are cool; null: do not wait.")
     require_idle: bool = Field(True, description="Refuse to start while other processes use the GPUs; false: only note them.")
 
     @model_validator(mode="after")

@@ -19,13 +19,13 @@ T = TypeVar("T")
 class Rounds(Part):
     """What a grid and a scaling have in common: one deployment becomes cells, each of them `repeats` deployments of the run."""
 
-    repeats: Repeats = Field(1, description="Times that each cell is served afresh; intervals need two.")
+    repeats: Repeats = Field(1, description="Number of times that each cell is served and measured; intervals need two.")
     order: Literal["random", "interleaved"] = Field(
-        "random", description="Of each repeat's pass over all cells and engines: shuffled by seeds.order, or as written."
+        "random", description="Order of cells and engines in each repeat: shuffled by seeds.order (random), or as written (interleaved)."
     )
-    base: Deployment | None = Field(None, description="Filled in on expansion, never by hand: the deployment that was multiplied.")
+    base: Deployment | None = Field(None, description="trtbench fills this in: the deployment that was multiplied.")
     left_out: dict[str, str] = Field(
-        {}, description="Filled in, never by hand: axes, or values of one, that mean nothing to the provider, with the reason."
+        {}, description="trtbench fills this in: axes, or values of an axis, that the provider does not support, with the reason."
     )
 
     def cell_of(self, deployment: str) -> str:

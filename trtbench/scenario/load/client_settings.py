@@ -36,9 +36,9 @@ class Tls(Part):
 
 class ClientSettings(Part):
     transport: Annotated[str, WithJsonSchema({"enum": ["wire"], "type": "string"})] = Field(
-        "wire", description="wire, trtbench's own HTTP/2, is the only one: leave it out."
+        "wire", description="wire, trtbench's own HTTP/2 client, is the only transport: leave it out."
     )
-    workers: Workers | None = Field(None, description="Processes that send the load; default: what it needs, by measurement.")
+    workers: Workers | None = Field(None, description="Number of processes that send the load; null: as many as it needs, by measurement.")
     streams_per_connection: UserCount | None = Field(
         None,
         description="Streams that share a connection; default: 1, whose stamps are exact, 8 beyond 4,000 streams a worker.",
@@ -48,9 +48,11 @@ class ClientSettings(Part):
         description="Requests that one stream serves, 1: a stream each; default: as many as proxies allow (1 MB of requests, 15 s).",
     )
     kernel_stamps: bool = Field(True, description="Stamp arrivals in the kernel; false: in user space only, which costs less.")
-    keepalive_s: Seconds = Field(20.0, description="Silence of a connection with requests in flight before a PING asks whether it lives.")
+    keepalive_s: Seconds = Field(
+        20.0, description="Seconds without data on a connection with requests in flight after which the client sends a PING."
+    )
     retries: Retries = Field(0, description="Further attempts of a request that failed before its first token; each is counted.")
-    retry_delay_s: SecondsOrNone = Field(0.1, description="Pause before such an attempt.")
+    retry_delay_s: SecondsOrNone = Field(0.1, description="Pause before a further attempt, in seconds.")
     tls: Tls | None = Field(None, description="Encrypt the connections; null: plain.")
     headers: Headers = Field(
         {},

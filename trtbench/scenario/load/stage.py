@@ -101,7 +101,7 @@ class Stage(Part):
     name: Name | None = Field(None, description="Default: from mode and level, as in c16, poisson-2.5, c10-1000 or trace-x2.")
     mode: LoadMode = Field(
         "concurrency",
-        description="Closed loop of so many users, or an open loop: constant, Poisson or gamma arrivals, bursts, the times of a trace.",
+        description="A closed loop of users (concurrency), or an open loop with constant, Poisson or gamma arrivals, bursts, or a trace.",
     )
     concurrency: Users | None = Field(
         None, description="Users of the closed loop, each with one request in flight: a number, or a ramp {from, to, steps, over_s}."
@@ -114,8 +114,8 @@ class Stage(Part):
     )
     max_in_flight: UserCount | None = Field(
         None,
-        description="Of an open loop: most requests in flight. One that is due while all places are taken is scheduled anew, "
-        "at the instant when a place becomes free.",
+        description="Largest number of requests in flight of an open loop. A request that is due while all places are taken is "
+        "scheduled again, at the instant when a place becomes free.",
     )
     burstiness: Burstiness | None = Field(
         None, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
@@ -127,14 +127,14 @@ class Stage(Part):
         None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
     )
     trace_block_tokens: TraceBlockTokens | None = Field(
-        None, description="Prompt tokens that each of a trace's hash_ids stands for; null: what fits its lengths, 512 where several do."
+        None, description="Prompt tokens of each hash_id of the trace; null: the size that fits its lengths, 512 if several fit."
     )
-    speed: Speed = Field(1.0, description="Of the trace: 2 replays it in half its time.")
-    requests: Requests | None = Field(None, description="End after so many requests.")
-    duration_s: Seconds | None = Field(None, description="End after so many seconds; what is in flight is drained.")
-    warmup_requests: RequestsOrNone = Field(0, description="Requests sent in the stage's own manner before it, kept out of the figures.")
+    speed: Speed = Field(1.0, description="Speed of the trace: 2 replays it in half its time.")
+    requests: Requests | None = Field(None, description="End the stage after this number of requests.")
+    duration_s: Seconds | None = Field(None, description="End the stage after this number of seconds; requests in flight are drained.")
+    warmup_requests: RequestsOrNone = Field(0, description="Requests sent in the same mode before the stage; the figures exclude them.")
     cancel_ratio: Ratio | None = Field(
-        None, description="Share of requests that the client gives up here, in place of workload.cancel.ratio; 0: none."
+        None, description="Share of requests of this stage that the client cancels, in place of workload.cancel.ratio; 0: none."
     )
     duplicate_ratio: RatioBelowOne | None = Field(
         None, description="Share of requests that repeat an earlier one of this stage, in place of workload.duplicate_ratio."

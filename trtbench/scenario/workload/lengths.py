@@ -22,8 +22,8 @@ _LEAST_MASS = 0.01  # a law that is nearly all outside its bounds is a slip of t
 class Range(Part):
     """A uniform integer range, both ends included."""
 
-    min: Tokens
-    max: Tokens
+    min: Tokens = Field(description="Smallest length.")
+    max: Tokens = Field(description="Largest length.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -39,8 +39,8 @@ class Range(Part):
 class _Truncated(Part):
     """A law of a normal variable, conditional on min..max and rounded: what falls outside is drawn again, not moved to the bound."""
 
-    min: Tokens = Field(1, description="What is shorter is drawn again.")
-    max: Tokens = Field(description="What is longer is drawn again; the model's positions and the KV cache are checked against it.")
+    min: Tokens = Field(1, description="Smallest length; shorter draws are repeated.")
+    max: Tokens = Field(description="Largest length; longer draws are repeated. It must fit the model's positions and the KV cache.")
 
     @model_validator(mode="after")
     def _mass(self) -> _Truncated:
@@ -80,8 +80,8 @@ class _Truncated(Part):
 class Normal(_Truncated):
     """Normal lengths, truncated."""
 
-    mean: TokensMean = Field(description="Before truncation.")
-    stddev: TokensDeviation = Field(description="Before truncation.")
+    mean: TokensMean = Field(description="Value of the distribution before truncation.")
+    stddev: TokensDeviation = Field(description="Value of the distribution before truncation.")
 
     @property
     def normal(self) -> NormalDist:
@@ -98,7 +98,7 @@ class Normal(_Truncated):
 class Lognormal(_Truncated):
     """Lengths whose logarithm is normal, truncated: the shape of most real traffic."""
 
-    median: TokensMean = Field(description="Before truncation.")
+    median: TokensMean = Field(description="Value of the distribution before truncation.")
     sigma: LogDeviation = Field(description="Standard deviation of the natural logarithm.")
 
     @property
@@ -126,8 +126,8 @@ class Empirical(Part):
     """Given lengths, each as likely as its weight."""
 
     values: tuple[Tokens, ...] = Field(min_length=1)
-    weights: tuple[Weight, ...] = Field((), description="One a value; default: all alike.")
-    left_out: CountOrNone = Field(0, description="Filled in, never by hand: rows of the file that have a length of 0.")
+    weights: tuple[Weight, ...] = Field((), description="A weight for each value; if empty, all values are equally likely.")
+    left_out: CountOrNone = Field(0, description="trtbench fills this in: number of rows of the file with a length of 0.")
 
     @model_validator(mode="after")
     def _paired(self) -> Empirical:

@@ -16,7 +16,7 @@ from trtbench.system.input_file import InputFileError, Row, read_lines_of, read_
 
 
 class LengthsFile(Part):
-    """Read once; the effective scenario holds the values and how often each occurs."""
+    """Lengths from a file, which is read once; the effective scenario holds the values and how often each occurs."""
 
     file: Path = Field(description="JSON lines where it ends in .jsonl, else CSV.")
     key: str | None = Field(None, description="Key of the JSON lines, or column of a CSV with a header; default: the only one.")

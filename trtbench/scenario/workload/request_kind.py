@@ -26,12 +26,12 @@ ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=T
 
 
 class Prefix(Part):
-    """Beginnings that prompts have in common, as system prompts are; what a prefix cache lives on."""
+    """Beginnings that prompts share, such as system prompts. A prefix cache can reuse them."""
 
-    groups: Groups = Field(1, description="Different prefixes.")
-    tokens: Tokens = Field(description="Length of each, in front of input_tokens.")
+    groups: Groups = Field(1, description="Number of different prefixes.")
+    tokens: Tokens = Field(description="Length of each prefix in tokens, in addition to input_tokens.")
     share_ratio: RatioAboveZero = Field(1.0, description="Share of requests (of sessions) that begin with one.")
-    zipf: Zipf | None = Field(None, description="Popularity: prefix k is drawn as often as 1/k^zipf; null: all alike.")
+    zipf: Zipf | None = Field(None, description="Popularity of prefixes: prefix k is drawn with weight 1/k^zipf; null: all equally often.")
 
     @property
     def group_shares(self) -> tuple[float, ...]:
@@ -45,12 +45,13 @@ class Dataset(Part):
 
     path: Path = Field(description="File; docs/workloads.md has the formats.")
     input_tokens: Range | None = Field(
-        None, description="Keep rows whose prompt is so long; of a session, with all before it. null: of every length that the model reads."
+        None,
+        description="Use rows whose prompt has this length (with all turns before it); null: every length that the model accepts.",
     )
-    output_tokens: Range | None = Field(None, description="Keep rows whose answer is so long; null: of every length.")
+    output_tokens: Range | None = Field(None, description="Use rows whose answer has this length; null: every length.")
     most_tokens: Tokens | None = Field(
         None,
-        description="Keep rows whose prompt, with all before it, and answer are together no longer; null: the model's positions.",
+        description="Use rows whose prompt and answer together have at most this number of tokens; null: the model's positions.",
     )
 
     @property
@@ -67,11 +68,13 @@ class Sessions(Part):
 
 
 class Cancel(Part):
-    """Clients that go away before the end."""
+    """Requests whose client cancels them before they complete."""
 
     ratio: RatioAboveZero = Field(description="Share of requests.")
-    after_tokens: Lengths | None = Field(None, description="When so many output tokens have arrived.")
-    after_s: ThinkTime | None = Field(None, description="So many seconds after it was sent: a number or {mean, distribution}.")
+    after_tokens: Lengths | None = Field(None, description="Cancel a request when this number of output tokens has arrived.")
+    after_s: ThinkTime | None = Field(
+        None, description="Cancel a request this number of seconds after it was sent: a number or {mean, distribution}."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Cancel:
@@ -99,7 +102,7 @@ class RequestKind(Part):
         None, description="Prompts from a file instead of the bundled corpus: its path, or {path, input_tokens, output_tokens}."
     )
     sessions: Sessions | None = Field(None, description="Multi-turn conversations; null: single requests.")
-    cancel: Cancel | None = Field(None, description="Requests that the client gives up; null: none.")
+    cancel: Cancel | None = Field(None, description="Requests that the client cancels; null: none.")
     priorities: dict[PriorityKey, Weight] = Field(
         {}, description="Weight of each of Triton's priority levels, 1 the highest; empty: requests name none."
     )

@@ -14,13 +14,13 @@ from trtbench.scenario.workload.request_kind import Prefix, RequestKind
 
 
 class Sampling(Part):
-    temperature: Temperature = Field(0.0, description="0: greedy decoding.")
-    top_k: CountOrNone = Field(0, description="0: no bound.")
-    top_p: RatioAboveZero = 1.0
+    temperature: Temperature = Field(0.0, description="Temperature of sampling; 0 is greedy decoding.")
+    top_k: CountOrNone = Field(0, description="Sample from this number of the most likely tokens; 0: from all tokens.")
+    top_p: RatioAboveZero = Field(1.0, description="Sample from the most likely tokens that reach this probability together.")
 
 
 class Component(RequestKind):
-    """One kind among those of a mix. What it leaves out is as the workload has it."""
+    """A kind of request in a mix. Keys that are left out have the workload's values."""
 
     weight: WeightAboveZero = Field(1.0, description="Share of requests (of sessions), against the other components' weights.")
 
@@ -30,10 +30,10 @@ class Workload(RequestKind):
     duplicate_ratio: RatioBelowOne = Field(
         0.0, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
     )
-    ignore_eos: bool = Field(True, description="Generate exactly output_tokens, whatever the model would rather say.")
+    ignore_eos: bool = Field(True, description="Generate exactly output_tokens tokens, even after the model ends its answer.")
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
     distinct_prompts: Requests = Field(256, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
-    streaming: bool = Field(True, description="Tokens as they are made; false: one response with all of them.")
+    streaming: bool = Field(True, description="Receive each token when it is generated; false: one response with all tokens.")
     sampling: Sampling = Sampling()
 
     @model_validator(mode="before")
