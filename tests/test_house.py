@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from trtbench.engine.build import PROVIDERS
+from trtbench.experiments.registry import EXPERIMENTS
 from trtbench.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,6 @@ ROLES = {
     "heat_report": "report",
     "cancel_report": "report",
     "figure": "figure",
-    "heat_figure": "figure",
 }
 """File of an experiment: its role, which is its layer. A file that is not listed has the role `analysis`."""
 
@@ -143,6 +143,14 @@ def place(module: str) -> str:
     return "/".join(parts[:-1])
 
 
+PURE = {
+    "analysis",
+    "analysis/stage",
+    "analysis/stats",
+    "analysis/verdict",
+    "experiments/*/analysis",
+    "experiments/*/steering",
+}
 LEVELS = {name: level for level, names in enumerate(layers()) for name in names}
 
 
@@ -179,6 +187,31 @@ print([name for name in {sorted(HEAVY | {"grpc", "tritonclient", "google.protobu
 def test_the_protocol_of_clients_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", CLIENT_PROTOCOL], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+NAME_NO_EXPERIMENT = ("analysis", "report", "cli", "api")
+
+
+def test_the_core_names_no_experiment() -> None:
+    """What it has to know of an experiment is in the objects of `EXPERIMENTS`."""
+    core = [one for one in imports() if one.ours and one.importer.split(".")[0] in NAME_NO_EXPERIMENT]
+    assert [str(one) for one in core if one.name.startswith("experiments.") and one.name != "experiments.registry"] == []
+    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(EXPERIMENTS)) for name, path in MODULES.items()}
+    assert {name: lines for name, lines in compared.items() if lines and not name.startswith("experiments.")} == {}
+
+
+READERS = {"open", "read_lines", "read_text", "read_bytes", "load_run_scenario", "DeploymentDirectory", "environ", "getenv", "monotonic_ns"}
+
+
+def test_the_analysis_reads_files_in_its_loader_only() -> None:
+    pure = {name: path for name, path in MODULES.items() if place(name) in PURE and name != "analysis.loader"}
+    found = {name: names_used(ast.parse(path.read_text(encoding="utf-8"))) & READERS for name, path in pure.items()}
+    assert {name: used for name, used in found.items() if used} == {}
+
+
+def names_used(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def test_there_is_no_cycle() -> None:

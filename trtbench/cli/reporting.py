@@ -13,8 +13,8 @@ from rich.text import Text
 
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
-from trtbench.experiments.context_limit.report import limit_sentences
 from trtbench.report.document import FORMATS, Format, write_reports
+from trtbench.report.kit.experiment_report import answers
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.console_reasons import invalid_because
 from trtbench.report.sections.core import core_table
@@ -43,11 +43,11 @@ def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> S
 
 
 def show(summary: Summary, language: Language) -> None:
-    """The core table on standard output, or the limits that a search found; a narrow terminal shows the first columns that fit it."""
+    """Print the core table, or the answers of experiments that have no such table. A narrow terminal shows the columns that fit."""
     header, rows = core_table(summary, language)
     console = Console(highlight=False)
-    if found := limit_sentences(summary, Words(language)):
-        for sentence in found.items:
+    if found := tuple(answers(summary, Words(language))):
+        for sentence in found:
             console.print(harmless(sentence), markup=False, soft_wrap=True)
         _show_verdict(summary, language, console)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,10 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.summary import Summary
 from trtbench.experiments.context_limit.growth import CostFigure, Growth
-from trtbench.experiments.context_limit.limits import ContextLimits
+from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits
 from trtbench.experiments.context_limit.trials import TrialResult
+from trtbench.report.kit.canvas import COLOURS, INK, ExperimentFigure, Painter
 from trtbench.report.kit.format import number
+from trtbench.report.kit.grouping import shown
 from trtbench.report.kit.words import Words
 
 _UNITS: dict[CostFigure, float] = {
@@ -129,3 +133,16 @@ def _scales(axes: Axes, name: CostFigure, limits: ContextLimits, words: Words) -
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.set_xlabel(words("axis.prompt_tokens"))
     axes.set_ylabel(words(f"axis.{name}"))
+
+
+def _limit(result: DeploymentResult, limits: ContextLimits, words: Words) -> Figure | None:
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    return figure if paint_limit(figure, result, limits, words, COLOURS, INK) else None
+
+
+def _painters(summary: Summary, words: Words) -> dict[str, Painter]:
+    searched = [(result, limits) for result in shown(summary) if (limits := result.found[CONTEXT_LIMITS])]
+    return {f"limit-{result.name}": partial(_limit, result, limits, words) for result, limits in searched}
+
+
+FIGURE = ExperimentFigure(_painters)

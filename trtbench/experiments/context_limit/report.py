@@ -7,7 +7,8 @@ from trtbench.analysis.summary import Summary
 from trtbench.experiments.context_limit.growth import Growth
 from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit
 from trtbench.experiments.context_limit.trials import TrialResult
-from trtbench.report.kit.blocks import Block, Bullets, Figure, Paragraph, Table
+from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, ms, number, percent, size, whole
 from trtbench.report.kit.words import Words
 
@@ -25,11 +26,10 @@ def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> l
     return [*blocks, Paragraph(words("limit.note"))] if blocks else []
 
 
-def limit_sentences(summary: Summary, words: Words) -> Bullets | None:
-    """One sentence a deployment and number of users; None where nothing was searched."""
+def limit_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
+    """One for each deployment and number of users."""
     found = [(result.name, limits) for result in summary.deployments if (limits := result.found[CONTEXT_LIMITS])]
-    items = tuple(_sentence(name, limits, limit, words) for name, limits in found for limit in limits.limits)
-    return Bullets(items) if items else None
+    return tuple(_sentence(name, limits, limit, words) for name, limits in found for limit in limits.limits)
 
 
 def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: Words) -> list[Block]:
@@ -122,3 +122,24 @@ def _sentence(deployment: str, limits: ContextLimits, limit: Limit, words: Words
         return words("limit.none_failed", **figures)
     figures |= {"failed_tokens": limit.failed_tokens, "class": words(f"failure.{limit.failure}")}
     return words("limit.sentence", **figures)
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    return [Section(words("section.limit"), tuple(limit_blocks(summary, words, drawings)))]
+
+
+def _parameters(summary: Summary, words: Words) -> list[tuple[str, str]]:
+    asked = summary.scenario.context_limit
+    if asked is None:
+        return []
+    users = words.listed([str(level) for level in asked.concurrency])
+    search = words("parameters.search_value", users=users, output_tokens=asked.output_tokens, confirm=asked.confirm)
+    return [(words("parameters.search"), search)]
+
+
+REPORT = ExperimentReport(
+    sections=_sections,
+    answer=limit_sentences,
+    parameters=_parameters,
+    replaces_load=lambda result: result.found[CONTEXT_LIMITS] is not None,
+)

@@ -11,8 +11,9 @@ from trtbench.experiments.grid.heat_map import heat_maps
 from trtbench.experiments.grid.heat_report import caption, drawing_of, heat_table, note
 from trtbench.experiments.grid.race import Drop
 from trtbench.experiments.grid.spec import Cells, Grid
-from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Table
+from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Section, Table
 from trtbench.report.kit.doubts import doubted
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent
 from trtbench.report.kit.words import Words
 from trtbench.scenario.deployment.deployment import Deployment
@@ -159,3 +160,14 @@ def stanza(deployment: Deployment, task: Task = GENERATE) -> str:
     lines.append(f"# engine: max_sequences {scheduler.max_sequences}, max_tokens_per_step {scheduler.max_tokens_per_step}")
     lines.append(f"# instances: {deployment.instances}")
     return "\n".join(lines) + "\n"
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    return [Section(words("section.frontier"), tuple(frontier_blocks(summary, words, drawings)))]
+
+
+def _winners(summary: Summary) -> set[tuple[str | None, str]]:
+    return {(frontier.dtype, frontier.winner.cell) for frontier in summary.found[FRONTIERS] if frontier.winner}
+
+
+REPORT = ExperimentReport(sections=_sections, leads=winner_sentences, preferred=_winners)

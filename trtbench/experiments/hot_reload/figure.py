@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from trtbench.analysis.summary import Summary
 from trtbench.experiments.hot_reload.course import Course
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
-from trtbench.experiments.hot_reload.reloads import Reloads
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads
+from trtbench.report.kit.canvas import COLOURS, INK, ExperimentFigure, Painter
+from trtbench.report.kit.grouping import shown
 from trtbench.report.kit.words import Words
 
 _NS_PER_MS, _NS_PER_S, _GIB = 1e6, 1e9, 2.0**30
@@ -113,3 +117,11 @@ def _mark(axes: Axes, one: ReloadResult, from_ns: int, ink: str, words: Words | 
     ):
         if instant_ns is not None:
             axes.axvline(at(instant_ns), color=ink, linewidth=0.8, alpha=0.7, linestyle=line, label=label(key))
+
+
+def _painters(summary: Summary, words: Words) -> dict[str, Painter]:
+    reloaded = [(result, found) for result in shown(summary) if (found := result.found[RELOADS])]
+    return {f"reloads-{result.name}": partial(reload_figure, found, words, COLOURS, INK) for result, found in reloaded}
+
+
+FIGURE = ExperimentFigure(_painters)

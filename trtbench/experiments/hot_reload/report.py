@@ -12,7 +12,8 @@ from trtbench.experiments.hot_reload.reload_result import ReloadResult
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads
 from trtbench.experiments.hot_reload.slopes import Rise
 from trtbench.experiments.hot_reload.spread import ReloadGroup, Spread
-from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
+from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times, whole
 from trtbench.report.kit.words import Words
 
@@ -178,3 +179,10 @@ def _rise_row(name: str, rise: Rise | None) -> tuple[str, ...]:
     form = size if name.endswith("_bytes") else number
     low, high = form(rise.per_reload - rise.half_width), form(rise.per_reload + rise.half_width)
     return (name, form(rise.per_reload), f"{low} … {high}", str(rise.readings))
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    return [Section(words("section.hot_reload"), tuple(reload_blocks(summary, words, drawings)))]
+
+
+REPORT = ExperimentReport(sections=_sections)

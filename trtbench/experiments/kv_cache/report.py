@@ -9,6 +9,7 @@ from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellati
 from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, PrefixReuse, StageReuse
 from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, Held, KvCapacity, KvPressure
 from trtbench.report.kit.blocks import Block, Paragraph, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words
 
@@ -90,3 +91,6 @@ def _reuse(pair: PrefixReuse, words: Words) -> Table:
 def _hit_ratio(stage: StageReuse, words: Words) -> str:
     ratio = percent(stage.hit_ratio)
     return words("reuse.told_by_request", ratio=ratio) if stage.by_request else ratio
+
+
+REPORT = ExperimentReport(kv_blocks=kv_detail)

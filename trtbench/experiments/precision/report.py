@@ -7,9 +7,11 @@ from collections.abc import Callable
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.precision.comparison import Comparison, StageRatios
+from trtbench.experiments.precision.comparison import COMPARISONS, Comparison, StageRatios
 from trtbench.report.kit.blocks import Block, Paragraph, Section, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times
+from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
 
 _SPEED: dict[str, tuple[Callable[[StageResult], str], Callable[[StageRatios], float | None]]] = {
@@ -35,7 +37,7 @@ def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Sect
     else:
         blocks.append(Paragraph(words("comparison.refused", base=pair.base, other=pair.other)))
     blocks.append(_sizes(pair, base, other, words))
-    return Section(title, (*blocks, Paragraph(_agreement(pair, words))))
+    return Section(title, (*blocks, Paragraph(_agreement(pair, words))), folded=is_many(summary))
 
 
 def _agreement(pair: Comparison, words: Words) -> str:
@@ -74,3 +76,10 @@ def _sizes(pair: Comparison, base: DeploymentResult, other: DeploymentResult, wo
     kept = tuple((words(f"comparison.{key}"), *row) for key, row in rows.items() if row[0] != NONE)
     header = ("", pair.base_dtype.upper(), pair.other_dtype.upper(), words("comparison.ratio"))
     return Table(header, kept, words("comparison.facts"))
+
+
+def _sections(summary: Summary, words: Words, _: tuple[str, ...]) -> list[Section]:
+    return [comparison_section(summary, pair, words) for pair in summary.found[COMPARISONS]]
+
+
+REPORT = ExperimentReport(sections=_sections, after="metrics")

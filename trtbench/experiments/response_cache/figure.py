@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from trtbench.experiments.response_cache.gain import CacheGain, StageGain
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.response_cache.gain import CACHE_GAINS, CacheGain, StageGain
+from trtbench.report.kit.canvas import COLOURS, ExperimentFigure, Painter
 from trtbench.report.kit.words import Words
 
 
@@ -58,3 +61,11 @@ def _ratios(axes: Axes, points: Sequence[StageGain], colour: str, ideal: str) ->
     axes.plot(across, [stage.hit_ratio or 0.0 for stage in points], "o-", color=colour, markersize=4)
     axes.plot(across, [stage.servable_ratio or 0.0 for stage in points], ":", color=colour, label=ideal)
     axes.set_ylim(0, 1)
+
+
+def _painters(summary: Summary, words: Words) -> dict[str, Painter]:
+    gains = summary.found[CACHE_GAINS]
+    return {"response_cache": partial(cache_figure, gains, words, COLOURS)}
+
+
+FIGURE = ExperimentFigure(_painters)

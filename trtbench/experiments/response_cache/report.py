@@ -6,7 +6,8 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.experiments.response_cache.gain import CACHE_GAINS, StageGain
-from trtbench.report.kit.blocks import Block, Figure, Paragraph, Table
+from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times, whole
 from trtbench.report.kit.words import Words
 
@@ -69,3 +70,10 @@ def _detail_row(stage: CachedStage) -> tuple[str, ...]:
         whole(stage.evictions),
         percent(stage.used_ratio),
     )
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    return [Section(words("section.response_cache"), tuple(cache_blocks(summary, words, drawings)))]
+
+
+REPORT = ExperimentReport(sections=_sections)

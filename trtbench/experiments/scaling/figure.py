@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from trtbench.experiments.scaling.scaling_curve import ScalingCurve
+from trtbench.analysis.summary import Summary
+from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve
+from trtbench.report.kit.canvas import COLOURS, INK, ExperimentFigure, Painter, new_panels, rate_axis, with_legend
+from trtbench.report.kit.words import Words
 
 
 def paint_scaling(panels: Sequence[Axes], curves: Sequence[ScalingCurve], labels: Sequence[str], colours: Sequence[str], line: str) -> None:
@@ -40,3 +45,22 @@ def _throughput(axes: Axes, curve: ScalingCurve, label: str, colour: str) -> Non
     if curve.law:
         across = np.linspace(units[0], units[-1], 100)
         axes.plot(across, [curve.law.at(float(n)) for n in across], "-", color=colour, linewidth=2.5, alpha=0.25)
+
+
+def _scaling(summary: Summary, words: Words) -> Figure | None:
+    """A curve for each axis and engine, at the last stage of load."""
+    last = list({(curve.axis, curve.dtype): curve for curve in summary.found[SCALINGS]}.values())
+    figure, panels = new_panels(2, 3.4)
+    paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], COLOURS, INK)
+    tokens = rate_axis(point.output_token_throughput for curve in last for point in curve.points)
+    for axes, up in zip(panels, (tokens, "axis.efficiency"), strict=True):
+        axes.set_xlabel(words("axis.units"))
+        axes.set_ylabel(words(up))
+    return with_legend(figure, panels)
+
+
+def _painters(summary: Summary, words: Words) -> dict[str, Painter]:
+    return {"scaling": partial(_scaling, summary, words)}
+
+
+FIGURE = ExperimentFigure(_painters)

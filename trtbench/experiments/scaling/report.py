@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.scaling.scalability_law import LEAST_POINTS, ScalabilityLaw
 from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, ScalingPoint
-from trtbench.report.kit.blocks import Block, Bullets, Paragraph, Table
+from trtbench.report.kit.blocks import Block, Bullets, Figure, Paragraph, Section, Table
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times
 from trtbench.report.kit.words import Words
 
@@ -99,3 +100,16 @@ def _law(curve: ScalingCurve, law: ScalabilityLaw, words: Words) -> str:
         return f"{fitted} {words('scaling.law_no_peak')}"
     seen = law.peak_units <= curve.points[-1].units
     return f"{fitted} {words('scaling.law_peak' if seen else 'scaling.law_peak_beyond', peak=number(law.peak_units))}"
+
+
+def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    drawn = [Figure("scaling", words("figure.scaling"))] if "scaling" in drawings else []
+    return [Section(words("section.scaling"), (*drawn, *scaling_blocks(summary, words)))]
+
+
+def _parameters(summary: Summary, words: Words) -> list[tuple[str, str]]:
+    scaling = summary.scenario.scaling
+    return [(words("parameters.scaling"), words(f"scaling.load_{scaling.load}"))] if scaling else []
+
+
+REPORT = ExperimentReport(sections=_sections, parameters=_parameters)

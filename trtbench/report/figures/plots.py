@@ -1,13 +1,10 @@
-"""The figures. matplotlib is imported here alone, and only when something is drawn.
-
-Ink is drawn in one marked colour: PNG shows it as near-black on white, HTML replaces it by the page's own text colour.
-"""
+"""The figures. Files that import matplotlib are imported only when something is drawn."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,30 +17,14 @@ from matplotlib.figure import Figure
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage import StageResult
-from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.figure import paint_limit
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
-from trtbench.experiments.grid.cell import LATENCIES
-from trtbench.experiments.grid.figure import paint_frontier
-from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
-from trtbench.experiments.grid.heat_figure import paint_heat
-from trtbench.experiments.grid.heat_map import HeatMap
-from trtbench.experiments.grid.heat_report import drawing_of, heats
-from trtbench.experiments.hot_reload.figure import reload_figure
-from trtbench.experiments.hot_reload.reloads import RELOADS
-from trtbench.experiments.response_cache.figure import cache_figure
-from trtbench.experiments.response_cache.gain import CACHE_GAINS
-from trtbench.experiments.scaling.figure import paint_scaling
-from trtbench.experiments.scaling.scaling_curve import SCALINGS
+from trtbench.experiments.registry import roles
 from trtbench.report.figures.batch_figure import paint_shares, shares_of
 from trtbench.report.figures.timeline_figure import paint_timeline
+from trtbench.report.kit.canvas import COLOURS, INK, LATENCY_AXES, ExperimentFigure, Painter, new_panels, with_legend
 from trtbench.report.kit.grouping import shown
 from trtbench.report.kit.words import Words
 
-_INK = "#1b1f24"
-_COLOURS = ("#2f7fd6", "#e07b00", "#1a9e77", "#c2417c", "#8566c9", "#a08000", "#5f8f2f", "#b5533c")
-"""Told apart on white and on dark, and by the commonest colour-blind eyes in this order."""
 _CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei")
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -53,15 +34,14 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.18,
-    "grid.color": _INK,
+    "grid.color": INK,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "axes.unicode_minus": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 _NS_PER_MS = 1e6
-_AXIS = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
 
 
 @dataclass(frozen=True)
@@ -78,23 +58,16 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     font = _cjk_font() if words.language == "zh" else None
     words = words if words.language == "en" or font else Words("en", words.task.name)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
-    gains = summary.found[CACHE_GAINS]
-    painters: dict[str, Callable[[], Figure | None]] = {
+    painters: dict[str, Painter] = {
         "throughput": partial(_throughput, summary, words),
         "latency": partial(_latency, summary, words, closed=True),
         "latency_rate": partial(_latency, summary, words, closed=False),
         "distributions": partial(_distributions, summary, words),
         "batches": partial(_batches, summary, words),
-        "frontier": partial(_frontier, summary, words),
-        "scaling": partial(_scaling, summary, words),
-        "response_cache": partial(cache_figure, gains, words, _COLOURS),
     }
-    painters |= {drawing_of(heat): partial(_heat, heat, frontier, words) for frontier, heat in heats(summary)}
-    for result in shown(summary):
-        painters[f"timeline-{result.name}"] = partial(_timeline, result, words)
-        painters[f"limit-{result.name}"] = partial(_limit, result, words)
-        if found := result.found[RELOADS]:
-            painters[f"reloads-{result.name}"] = partial(reload_figure, found, words, _COLOURS, _INK)
+    painters |= {f"timeline-{result.name}": partial(_timeline, result, words) for result in shown(summary)}
+    for role in roles(ExperimentFigure):
+        painters |= role.painters(summary, words)
     with matplotlib.rc_context({**_STYLE, **fonts}):
         painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
         return {name: _drawing(name, figure) for name, figure in painted.items()}
@@ -110,18 +83,13 @@ def _drawing(name: str, figure: Figure) -> Drawing:
     figure.savefig(png, format="png", dpi=144, facecolor="white")
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = svg.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
     return Drawing(name, re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text), png.getvalue())
 
 
-def _panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(7.2, height_in), layout="constrained")
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
-
-
 def _throughput(summary: Summary, words: Words) -> Figure | None:
-    figure, (axes,) = _panels(1)
+    figure, (axes,) = new_panels(1)
     for colour, result in _coloured(summary):
         levels = [(stage.level, getattr(stage.throughput, words.task.headline_rate)) for stage in _levels(result, True)]
         points = sorted((x, y) for x, y in levels if y)
@@ -133,8 +101,8 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
 
 
 def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
-    shown = {name: _AXIS[name] for name in words.task.latencies}
-    figure, panels = _panels(len(shown))
+    shown = {name: LATENCY_AXES[name] for name in words.task.latencies}
+    figure, panels = new_panels(len(shown))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
         for axes, pick in zip(panels, shown, strict=True):
@@ -153,7 +121,7 @@ def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colou
 
 def _distributions(summary: Summary, words: Words) -> Figure | None:
     shown_by = {f"{name}_curve_ns": f"axis.{name}_ms" for name in words.task.curves}
-    figure, panels = _panels(len(shown_by))
+    figure, panels = new_panels(len(shown_by))
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, True), key=lambda stage: stage.level)
         shown = [stages[i] for i in sorted({0, len(stages) // 2, len(stages) - 1})] if stages else []
@@ -169,7 +137,7 @@ def _distributions(summary: Summary, words: Words) -> Figure | None:
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)
     panels[0].set_ylabel(words("axis.share"))
-    return _with_legend(figure, panels)
+    return with_legend(figure, panels)
 
 
 def _batches(summary: Summary, words: Words) -> Figure | None:
@@ -182,67 +150,20 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
     shown = {name: groups for name, groups in found.items() if groups}
     if not shown:
         return None
-    figure, panels = _panels(len(shown), 2.6)
+    figure, panels = new_panels(len(shown), 2.6)
     for axes, (name, groups) in zip(panels, shown.items(), strict=True):
         paint_shares(axes, groups)
         axes.set_xlabel(words(name))
         axes.set_ylabel(words("axis.inferences"))
-    return _with_legend(figure, panels)
-
-
-def _frontier(summary: Summary, words: Words) -> Figure | None:
-    """A row for each engine, at the last stage of load; a panel for each latency."""
-    last = list({frontier.dtype: frontier for frontier in summary.found[FRONTIERS]}.values())
-    if not last:
-        return None
-    shown = [latency for latency in LATENCIES if any(getattr(cell, latency) for frontier in last for cell in frontier.cells)]
-    figure = Figure(figsize=(7.2, 2.9 * len(last)), layout="constrained")
-    rows = figure.subplots(len(last), max(len(shown), 1), sharey="row", squeeze=False)
-    for frontier, panels in zip(last, rows, strict=True):
-        for axes, latency in zip(panels, shown, strict=False):
-            paint_frontier(axes, frontier, latency, _COLOURS, _INK)
-            axes.set_xlabel(f"{words(_AXIS[latency])} {frontier.percentiles[latency].upper()}")
-        panels[0].set_title(f"{frontier.dtype}, {frontier.stage}", loc="left")
-        panels[0].set_ylabel(words(_rate_axis(cell.output_token_throughput for cell in frontier.cells)))
-    return _with_legend(figure, [axes for panels in rows for axes in panels])
-
-
-def _heat(heat: HeatMap, frontier: Frontier, words: Words) -> Figure:
-    figure, panels = _panels(2, 0.9 + 0.42 * max(len(heat.rows), 3))
-    paint_heat(panels, heat, frontier, words)
-    return figure
-
-
-def _scaling(summary: Summary, words: Words) -> Figure | None:
-    """A curve for each axis and engine, at the last stage of load."""
-    last = list({(curve.axis, curve.dtype): curve for curve in summary.found[SCALINGS]}.values())
-    figure, panels = _panels(2, 3.4)
-    paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], _COLOURS, _INK)
-    tokens = _rate_axis(point.output_token_throughput for curve in last for point in curve.points)
-    for axes, up in zip(panels, (tokens, "axis.efficiency"), strict=True):
-        axes.set_xlabel(words("axis.units"))
-        axes.set_ylabel(words(up))
-    return _with_legend(figure, panels)
-
-
-def _rate_axis(tokens: Iterable[Estimate | None]) -> str:
-    """Of what is drawn by `rate`: requests where no tokens are counted."""
-    return "axis.tokens" if any(tokens) else "axis.requests_rate"
+    return with_legend(figure, panels)
 
 
 def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
     if not result.stages or not (result.kv_used_blocks.time_ns or result.running.time_ns):
         return None
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    paint_timeline(figure, result, words, _COLOURS, _INK)
+    paint_timeline(figure, result, words, COLOURS, INK)
     return figure
-
-
-def _limit(result: DeploymentResult, words: Words) -> Figure | None:
-    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
-    limits = result.found[CONTEXT_LIMITS]
-    painted = limits is not None and paint_limit(figure, result, limits, words, _COLOURS, _INK)
-    return figure if painted else None
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
@@ -259,20 +180,11 @@ def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[st
         axes.set_xlabel(across)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
-    return _with_legend(figure, panels)
-
-
-def _with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
-    """One legend under all panels; None for a figure that nothing was drawn on."""
-    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if not entries:
-        return None
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2 if len(entries) <= 4 else 3)
-    return figure
+    return with_legend(figure, panels)
 
 
 def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
-    return [(_COLOURS[i % len(_COLOURS)], result) for i, result in enumerate(shown(summary))]
+    return [(COLOURS[i % len(COLOURS)], result) for i, result in enumerate(shown(summary))]
 
 
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:

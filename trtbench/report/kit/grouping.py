@@ -9,7 +9,8 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.grid.frontier import FRONTIERS
+from trtbench.experiments.registry import roles
+from trtbench.report.kit.experiment_report import ExperimentReport
 
 FEW = 6
 _PLACES = 2
@@ -29,8 +30,8 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
     for result in summary.deployments:
         name = result.facts.deployment
         cells.setdefault((result.facts.dtype, rounds.cell_of(name) if rounds else name), result)
-    winners = {(frontier.dtype, frontier.winner.cell) for frontier in summary.found[FRONTIERS] if frontier.winner}
-    return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in winners)[:FEW])
+    first = {place for role in roles(ExperimentReport) for place in role.preferred(summary)}
+    return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in first)[:FEW])
 
 
 def alike(reasons: Sequence[Reason], many: bool) -> list[tuple[Reason, ...]]:

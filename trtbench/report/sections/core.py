@@ -9,9 +9,10 @@ from trtbench.analysis.metrics import KEY_FIGURES, METRICS
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
+from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import number
 from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Language, Words
@@ -52,8 +53,9 @@ def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], l
 def core_blocks(summary: Summary, words: Words) -> list[Block]:
     """A table for each deployment and kind of loop, so that users and rates never share a column."""
     blocks: list[Block] = []
-    loaded = [result for result in summary.deployments if result.stages or not result.found[CONTEXT_LIMITS]]
-    if not loaded:  # a search has no stage of load; its own section says all
+    experiments = tuple(roles(ExperimentReport))
+    loaded = [result for result in summary.deployments if result.stages or not any(role.replaces_load(result) for role in experiments)]
+    if not loaded:
         return []
     if is_many(summary):
         blocks += _one_table(loaded, words)

@@ -7,7 +7,9 @@ from pathlib import PurePath
 
 from trtbench.analysis.request_data import RequestData
 from trtbench.analysis.summary import Summary
+from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Table, pairs
+from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, number, percent, seconds, whole
 from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
@@ -30,14 +32,14 @@ def parameters(summary: Summary, words: Words) -> list[Block]:
         [] if work.streaming or not words.task.streams_tokens else [(words("parameters.streaming"), words("parameters.not_streamed"))]
     )
     purpose = [(words("parameters.purpose"), scenario.purpose)] if scenario.purpose else []
-    if asked := scenario.context_limit:
-        users = words.listed([str(level) for level in asked.concurrency])
-        search = words("parameters.search_value", users=users, output_tokens=asked.output_tokens, confirm=asked.confirm)
-        return [pairs([*purpose, (words("parameters.search"), search)])]
     rows = [
         *purpose,
         *_loads(scenario.load, words),
-        *([(words("parameters.scaling"), words(f"scaling.load_{scenario.scaling.load}"))] if scenario.scaling else []),
+        *(row for role in roles(ExperimentReport) for row in role.parameters(summary, words)),
+    ]
+    if not scenario.load:
+        return [pairs(rows)]
+    rows += [
         (words("parameters.duration"), words("parameters.duration_value", wall_s=summary.wall_s, windows=windows)),
         (words("parameters.data"), workload_text(work, words)),
         *streamed,

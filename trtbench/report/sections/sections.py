@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.context_limit.report import limit_blocks, limit_sentences
-from trtbench.experiments.grid.report import frontier_blocks, winner_sentences
-from trtbench.experiments.hot_reload.report import reload_blocks
-from trtbench.experiments.kv_cache.report import kv_detail
-from trtbench.experiments.precision.comparison import COMPARISONS
-from trtbench.experiments.precision.report import comparison_section
-from trtbench.experiments.response_cache.report import cache_blocks
-from trtbench.experiments.scaling.report import scaling_blocks
+from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
 from trtbench.report.kit.doubts import doubted
+from trtbench.report.kit.experiment_report import ExperimentReport, answers
 from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
 from trtbench.report.kit.words import Words
@@ -71,6 +64,10 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
     def drawn(*names: str) -> list[Block]:
         return [Figure(name, words(f"figure.{name}")) for name in names if name in drawings]
 
+    def of_experiments(after: str) -> list[Section]:
+        return [section for role in roles(ExperimentReport) if role.after == after for section in role.sections(summary, words, drawings)]
+
+    kv_blocks = [block for role in roles(ExperimentReport) for block in role.kv_blocks(summary, words)]
     timelines: list[Block] = [
         Figure(name, words("figure.timeline", deployment=result.name))
         for result in shown(summary)
@@ -81,18 +78,14 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         section("parameters", *parameters(summary, words), *request_data_tables(summary, words)),
         section("conclusion", *_conclusion(summary, words)),
         section("findings", *_cards(summary, words)),
-        section("limit", *limit_blocks(summary, words, drawings)),
-        section("hot_reload", *reload_blocks(summary, words, drawings)),
-        section("frontier", *frontier_blocks(summary, words, drawings)),
-        section("response_cache", *cache_blocks(summary, words, drawings)),
-        section("scaling", *drawn("scaling"), *scaling_blocks(summary, words)),
+        *of_experiments("findings"),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
-        *[replace(comparison_section(summary, pair, words), folded=many) for pair in summary.found[COMPARISONS]],
+        *of_experiments("metrics"),
         detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
         detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
         detail("outcomes", *outcome_tables(summary, words)),
         detail("batching", *drawn("batches"), *batching_tables(summary, words)),
-        detail("kv", *timelines, *kv_tables(summary, words), *kv_detail(summary, words), *reuse_by_request(summary, words)),
+        detail("kv", *timelines, *kv_tables(summary, words), *kv_blocks, *reuse_by_request(summary, words)),
         detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
         detail("client", *client_tables(summary, words)),
         section("environment", *environment(summary, words)),
@@ -130,7 +123,7 @@ def _reason(reason: Reason, words: Words) -> str:
 
 
 def _conclusion(summary: Summary, words: Words) -> list[Block]:
-    """What won of a grid; bottlenecks and advice, both from findings alone; each remedy once."""
+    """What experiments lead with; bottlenecks and advice, both from findings alone; each remedy once."""
     limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
         words("conclusion.item", where=_everywhere(finding, more, words), title=_title(finding, more, words))
@@ -140,12 +133,13 @@ def _conclusion(summary: Summary, words: Words) -> list[Block]:
     for finding, *more in groups_of((*limits, *(finding for finding in summary.findings if not finding.limits)), many):
         advice.setdefault(_said(finding, "remedy", words), []).append(_everywhere(finding, more, words))
     items = tuple(words("conclusion.advice_item", text=text, where="; ".join(dict.fromkeys(places))) for text, places in advice.items())
-    winners = winner_sentences(summary, words)
+    winners = tuple(sentence for role in roles(ExperimentReport) for sentence in role.leads(summary, words))
+    bottlenecks = tuple(seen) or tuple(answers(summary, words))
     leads: list[Block] = [Paragraph(words("conclusion.winner"), strong=True), Bullets(winners)] if winners else []
     return [
         *leads,
         Paragraph(words("conclusion.bottleneck"), strong=True),
-        Bullets(tuple(seen)) if seen else limit_sentences(summary, words) or Paragraph(_no_limit(summary, words)),
+        Bullets(bottlenecks) if bottlenecks else Paragraph(_no_limit(summary, words)),
         Paragraph(words("conclusion.advice"), strong=True),
         Bullets(items) if items else Paragraph(words("conclusion.no_advice")),
     ]
