@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Found
@@ -16,6 +16,7 @@ from trtbench.analysis.stats.knee import Knee
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.gpu_health import GpuHealth
+from trtbench.rundir.event_kinds import ServerLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class NotRun:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentResult:
-    """`server_lost` is that event's data; `server_fault`: what struck a server that stayed up.
+    """`server_fault`: what struck a server that stayed up.
 
     `kv_blocks_left`: KV blocks in use after the drain beyond those before the load.
     """
@@ -40,7 +41,7 @@ class DeploymentResult:
     ready_s: float | None
     stages: tuple[StageResult, ...]
     not_run: tuple[NotRun, ...]
-    server_lost: dict[str, Any] | None
+    server_lost: ServerLost | None
     kv_blocks_left: int | None
     rss_peak_bytes: float | None
     gpu_memory_peak_bytes: float | None  # all GPUs added

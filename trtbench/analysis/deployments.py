@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, Literal
+from typing import Literal
 
 from trtbench.analysis.deployment_result import DeploymentResult, NotRun, throughput_curve
 from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis
@@ -25,6 +25,8 @@ from trtbench.analysis.verdict.damage import foreign_records
 from trtbench.analysis.verdict.gpu_health import gpu_health
 from trtbench.experiments.registry import roles
 from trtbench.rundir import MISSING, Requests, Samples, Series
+from trtbench.rundir.event_kinds import DeploymentFinished, LoadStopped, ServerFault, ServerLost, ServerReady, TelemetryFinished
+from trtbench.rundir.events import first, times_ns
 from trtbench.rundir.records import Event
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import shown
@@ -48,15 +50,15 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
         recorded.note_missing()
         recorded.note_foreign(*foreign_records(recorded.requests, read, events))
     records = DeploymentRecords(events, requests, samples, stages, residency, facts, scenario, cpu_count, recorded.prompts)
-    ready = _data_of(events, "server_ready")
+    ready, fault, telemetry = first(events, ServerReady), first(events, ServerFault), first(events, TelemetryFinished)
     return DeploymentResult(
         name=recorded.name,
         facts=facts,
         state=_state(events, bool(stages)),
-        ready_s=ready.get("seconds") if ready else facts.load_s,
+        ready_s=ready.seconds if ready else facts.load_s,
         stages=stages,
         not_run=_not_run(stages, requests, events, scenario),
-        server_lost=_data_of(events, "server_lost"),
+        server_lost=first(events, ServerLost),
         kv_blocks_left=_blocks_left(samples, stages, requests, facts, scenario.telemetry.interval_ms * _NS_PER_MS),
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
         gpu_memory_peak_bytes=_peak(gpu_memory(samples)),
@@ -74,18 +76,18 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
         stale_pages=stale_pages,
         missing_metrics=missing_metrics,
         tokens_beyond_ours=_tokens_beyond_ours(samples, recorded.requests, scenario),
-        reads_metrics="triton_metrics" in (_data_of(events, "telemetry_finished") or {}).get("sources", ("triton_metrics",)),
+        reads_metrics=telemetry is None or "triton_metrics" in telemetry.sources,
         page_fault=page_fault(events),
-        server_fault=(_data_of(events, "server_fault") or {}).get("cause"),
+        server_fault=fault.cause if fault else None,
     )
 
 
 def _not_run(stages: Sequence[StageResult], requests: Requests, events: Sequence[Event], scenario: Scenario) -> tuple[NotRun, ...]:
     """The stages of the scenario that have no measured phase."""
     opened = {stage.span.name for stage in stages}
-    why = str((_data_of(events, "load_stopped") or {}).get("why", ""))
+    stopped = first(events, LoadStopped)
     left = {stage.label: requests.stage(stage.label) for stage in scenario.load if stage.label not in opened}
-    return tuple(NotRun(name, why, conservation(planned, len(planned))) for name, planned in left.items())
+    return tuple(NotRun(name, stopped.why if stopped else "", conservation(planned, len(planned))) for name, planned in left.items())
 
 
 def _tokens_beyond_ours(samples: Samples, requests: Requests, scenario: Scenario) -> int | None:
@@ -94,28 +96,23 @@ def _tokens_beyond_ours(samples: Samples, requests: Requests, scenario: Scenario
     return None if forgets else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS)
 
 
-def _data_of(events: Sequence[Event], kind: str) -> dict[str, Any] | None:
-    return next((event.data for event in events if event.kind == kind), None)
-
-
 def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "broken_off", "never_ready"]:
-    kinds = {event.kind for event in events}
-    if not has_stages and "server_ready" not in kinds:
+    if not has_stages and not times_ns(events, ServerReady):
         return "never_ready"
-    return "finished" if "deployment_finished" in kinds else "broken_off"
+    return "finished" if times_ns(events, DeploymentFinished) else "broken_off"
 
 
 def page_fault(events: Sequence[Event]) -> str:
     """Why most readings of the metrics page failed; "" where they did not, or nobody asked for the page."""
-    tally = (_data_of(events, "telemetry_finished") or {}).get("sources", {}).get("triton_metrics", {})
-    failed = tally.get("failures", 0) >= max(tally.get("readings", 1), 1)
-    return shown(str(tally.get("last_error") or "no answer")) if failed else ""
+    telemetry = first(events, TelemetryFinished)
+    tally = telemetry.sources.get("triton_metrics") if telemetry else None
+    return shown(tally.last_error or "no answer") if tally and tally.failures >= max(tally.readings, 1) else ""
 
 
 def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
     """The sampler's notes, by source."""
-    sources = (_data_of(events, "telemetry_finished") or {}).get("sources", {})
-    return tuple(tally["note"] for tally in sources.values() if tally.get("note"))
+    telemetry = first(events, TelemetryFinished)
+    return tuple(tally.note for tally in telemetry.sources.values() if tally.note) if telemetry else ()
 
 
 def _blocks_left(

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from trtbench.analysis.verdict.verdict import Reason
+from trtbench.rundir.event_kinds import LeftOutRows, PlanDrawn
+from trtbench.rundir.events import every
 from trtbench.rundir.records import Event
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Empirical
 
 MUCH_RATIO = 0.1
 """Above it the load is another one than the file's, and the verdict says so."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOutRows:
-    """`first`: places of the first few."""
-
-    reason: str
-    rows: int
-    first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +34,9 @@ class RequestData:
 def request_data(events: Iterable[Event], scenario: Scenario) -> tuple[RequestData, ...]:
     """Each file once: of several plans, the one that left out most."""
     found: dict[str, RequestData] = {}
-    for event in events:
-        for facts in event.data.get("inputs", ()) if event.kind == "plan_drawn" else ():
-            one = _of_facts(facts)
-            found[one.path] = max(one, found.get(one.path, one), key=lambda data: data.left_out)
+    for file in (file for plan in every(events, PlanDrawn) for file in plan.inputs):
+        one = RequestData(file.path, file.rows, file.left_out, tuple(file.reasons))
+        found[one.path] = max(one, found.get(one.path, one), key=lambda data: data.left_out)
     return (*found.values(), *_lengths(scenario))
 
 
@@ -65,15 +57,6 @@ def input_reasons(found: Sequence[RequestData], scenario: Scenario) -> Iterator[
         if kind.dataset and kind.ignores_input_tokens:
             key = f"workload.mix.{name}" if name else "workload"
             yield Reason("input_tokens_unused", "note", figures={"key": key, "file": kind.dataset.path.name})
-
-
-def _of_facts(facts: dict[str, object]) -> RequestData:
-    reasons = facts.get("reasons")
-    rows = tuple(
-        LeftOutRows(str(one["reason"]), int(one["rows"]), tuple(map(str, one.get("first", ()))))
-        for one in (reasons if isinstance(reasons, list) else ())
-    )
-    return RequestData(str(facts.get("path")), int(str(facts.get("rows", 0))), int(str(facts.get("left_out", 0))), rows)
 
 
 def _lengths(scenario: Scenario) -> Iterator[RequestData]:

@@ -27,6 +27,8 @@ from trtbench.analysis.verdict.validity import gpu_reasons, resume_reasons, run_
 from trtbench.analysis.verdict.verdict import Reason, Verdict, verdict
 from trtbench.experiments.registry import roles
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.event_kinds import RunStarted
+from trtbench.rundir.events import first
 from trtbench.rundir.records import Environment
 from trtbench.rundir.sessions import Resumption, current, is_interrupted, length_s, resumptions, sessions
 from trtbench.scenario.scenario import Scenario
@@ -71,6 +73,7 @@ def summarise(run: RunDirectory) -> Summary:
     measured = MeasuredRun(results, scenario, events, cpu_count, interrupted)
     found = reduce(or_, (role.of_run(measured) for role in roles(ExperimentAnalysis)), Found())
     held = held_gpus(sessions(events)[-1] if events else ())  # a resumed run holds them again
+    started = first(events, RunStarted)
     resumed, inputs = resumptions(events), request_data(events, scenario)
     reasons = [*run_reasons(complete, measured, found), *resume_reasons(resumed), *input_reasons(inputs, scenario)]
     reasons += [reason for result in results for reason in _deployment_reasons(result, scenario, cpu_count)]
@@ -81,7 +84,7 @@ def summarise(run: RunDirectory) -> Summary:
     return Summary(
         run=recorded.name,
         complete=complete,
-        command=shlex.join(next((e.data.get("command", []) for e in events if e.kind == "run_started"), [])),
+        command=shlex.join(started.command if started else ()),
         started_utc=recorded.environment.started_utc,
         wall_s=length_s(events),
         scenario=scenario,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from trtbench.rundir.event_kinds import ClientFacts, LoadClient, ServerReady
+from trtbench.rundir.events import timed, times_ns
 from trtbench.rundir.records import Event
 
 
@@ -36,24 +37,23 @@ def transports(events: Sequence[Event]) -> tuple[Transport, ...]:
 
     () for a run of format 1, or one that was killed before its load was over.
     """
-    told = next((event for event in events if event.kind == "load_client"), None)
-    if told is None:
-        return ()
-    began_ns = next((event.time_ns for event in events if event.kind == "server_ready"), events[0].time_ns)
-    return tuple(_transport(facts, told.time_ns - began_ns) for facts in told.data["workers"] if facts)
+    began_ns = next(iter([*times_ns(events, ServerReady), *(event.time_ns for event in events)]), 0)
+    for time_ns, client in timed(events, LoadClient):
+        return tuple(_transport(worker, time_ns - began_ns) for worker in client.workers if worker)
+    return ()
 
 
-def _transport(facts: dict[str, Any], length_ns: int) -> Transport:
+def _transport(facts: ClientFacts, length_ns: int) -> Transport:
     return Transport(
-        name=facts["transport"],
-        loop=facts.get("loop", ""),
-        stamps=facts["stamps"],
-        why=facts.get("stamps_why", ""),
-        connections=facts.get("connections_opened", facts.get("connections", 0)),
-        connections_lost=facts.get("connections_lost", 0),
-        stamped_reads=facts.get("stamped_reads", 0),
-        stamp_fallbacks=facts.get("stamp_fallbacks", 0),
-        clock_drift_ratio=facts.get("clock_offset_drift_ns", 0) / max(length_ns, 1),
-        clock_steps=facts.get("clock_steps", 0),
-        resent=facts.get("requests_resent", 0),
+        name=facts.transport,
+        loop=facts.loop,
+        stamps=facts.stamps,
+        why=facts.stamps_why,
+        connections=facts.connections if facts.connections_opened is None else facts.connections_opened,
+        connections_lost=facts.connections_lost,
+        stamped_reads=facts.stamped_reads or 0,
+        stamp_fallbacks=facts.stamp_fallbacks or 0,
+        clock_drift_ratio=(facts.clock_offset_drift_ns or 0) / max(length_ns, 1),
+        clock_steps=facts.clock_steps or 0,
+        resent=facts.requests_resent,
     )

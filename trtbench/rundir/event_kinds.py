@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from trtbench.system.memory import Memory
 
@@ -79,13 +79,13 @@ class AttemptSetAside(EventData):
     to: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LeftOutRows:
     """`first`: places of the first few."""
 
     reason: str
     rows: Count
-    first: Sequence[str] = ()
+    first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +213,9 @@ class ClientFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadClient(EventData):
-    """`workers`: None for one that ended before it could report."""
+    """`workers`: None for one that ended before it could report, which an older version wrote as {}."""
 
-    workers: Sequence[ClientFacts | None]
+    workers: Sequence[Annotated[ClientFacts | None, BeforeValidator(lambda facts: facts or None)]]
 
 
 @dataclass(slots=True)

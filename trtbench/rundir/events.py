@@ -77,6 +77,11 @@ def timed(events: Iterable[Event], data: type[Data]) -> Iterator[tuple[int, Data
     return ((event.time_ns, _read(data, event.data)) for event in events if event.kind == kind)
 
 
+def times_ns(events: Iterable[Event], *kinds: type[EventData]) -> list[int]:
+    """When the events of these kinds happened, in order; what they say is not read."""
+    return [event.time_ns for event in events if is_kind(event, *kinds)]
+
+
 def every(events: Iterable[Event], data: type[Data]) -> list[Data]:
     return [said for _, said in timed(events, data)]
 

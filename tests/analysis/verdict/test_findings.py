@@ -18,6 +18,7 @@ from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
+from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.records import Event
 from trtbench.rundir.traits import Traits
 
@@ -145,7 +146,7 @@ def test_slo_names_the_stages_that_kept_it(summary: Summary) -> None:
 
 
 def test_blocks_left_and_lost_server(summary: Summary) -> None:
-    result = replace(summary.deployments[0], kv_blocks_left=3, server_lost={"exit_code": -9, "cause": "killed"})
+    result = replace(summary.deployments[0], kv_blocks_left=3, server_lost=ServerLost(exit_code=-9, cause="killed"))
     codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
     assert codes["kv_blocks_leaked"].figures["blocks"] == 3
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}

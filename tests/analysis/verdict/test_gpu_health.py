@@ -49,7 +49,10 @@ def test_events_before_stages() -> None:
     process = {"pid": 7, "name": "python", "memory_bytes": 1}
     busy = Event(0, "gpu_busy", "d", {"stage": "c4", "gpu": "GPU 0", "processes": [process, process | {"pid": 8, "name": None}]})
     cooled: dict[str, Any] = {"stage": "c4", "temperature_c": 61, "asked_c": 50, "waited_s": 300.0}
-    warm, started = Event(0, "gpu_cooled", "d", cooled | {"reached": False}), Event(1, "stage_started", "d", {"name": "c4"})
+    warm, started = (
+        Event(0, "gpu_cooled", "d", cooled | {"reached": False}),
+        Event(1, "stage_started", "d", {"name": "c4", "mode": "concurrency", "asked": 4}),
+    )
     found = list(health_reasons("d", {}, [busy, warm, started]))
     assert [(one.code, one.stage, one.grade) for one in found] == [("gpu_busy", "c4", "suspect"), ("gpu_warm", "c4", "suspect")]
     assert found[0].figures == {"gpu": "GPU 0", "processes": "7 (python), 8 (?)"}

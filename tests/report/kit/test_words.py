@@ -58,6 +58,7 @@ from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoin
 from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir import Loss
+from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.losses import What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
@@ -157,7 +158,9 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     c8 = replace(c8, resources=replace(c8.resources, client_workers=BUSY), throughput=replace(c8.throughput, goodput_ratio=0.1))
     poisson = replace(poisson, backlog_grew=True, throughput=replace(poisson.throughput, request_throughput=1.0))
     facts = replace(result.facts, max_sequences=4)
-    worst = replace(result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost={"exit_code": -9, "cause": "killed"})
+    worst = replace(
+        result, stages=(c1, c4, c8, poisson), facts=facts, kv_blocks_left=1, server_lost=ServerLost(exit_code=-9, cause="killed")
+    )
     worst = having(worst, {CANCELLATIONS: (Cancellation("c8", 4, 28, None, 32, 3, None, 3),)})
     worst = replace(worst, server_fault="GPU memory ran out")
     yield from cancel_findings(worst, summary.scenario)
@@ -268,7 +271,7 @@ def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
     events = [
         Event(0, "gpu_busy", "d", {"stage": "c1", "gpu": "GPU 0", "processes": [{"pid": 7, "name": None, "memory_bytes": None}]}),
         Event(0, "gpu_cooled", "d", {"stage": "c1", "temperature_c": None, "asked_c": 50, "waited_s": 1.0, "reached": False}),
-        Event(1, "stage_started", "d", {"name": "c1"}),
+        Event(1, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1}),
         Event(0, "telemetry_finished", "d", failing),
     ]
     yield from health_reasons("d", {"0": GpuHealth((79,), 1, True, 1)}, events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -24,6 +24,8 @@ from trtbench.analysis.stage.token_counting import estimated_off, is_exact
 from trtbench.analysis.stats.drift import Drift, drift
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import MISSING, Ints, Requests, Samples
+from trtbench.rundir.event_kinds import StageFinished, StageStarted
+from trtbench.rundir.events import every, timed
 from trtbench.rundir.records import Event
 from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.stage import Ramp, Stage
@@ -124,14 +126,11 @@ class StageResult:
         return self.span.ended in ("done", "steady") and self.latency.e2e_latency_ns.p50 is not None
 
 
-def stage_spans(events: Iterable[Event], requests: Requests) -> list[StageSpan]:
+def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
     """The stages of one deployment whose measured phase was opened, in order of time."""
-    spans: dict[str, StageSpan] = {}
-    for event in events:
-        if event.kind == "stage_started":
-            spans[event.data["name"]] = _broken_off(event, requests.stage(event.data["name"]))
-        elif event.kind == "stage_finished":
-            spans[event.data["name"]] = StageSpan(**{field.name: event.data[field.name] for field in fields(StageSpan)})
+    spans = {stage.name: _unfinished(time_ns, stage, requests.stage(stage.name)) for time_ns, stage in timed(events, StageStarted)}
+    for window in every(events, StageFinished):
+        spans[window.name] = StageSpan(**{field.name: getattr(window, field.name) for field in fields(StageSpan)})
     return sorted(spans.values(), key=lambda span: span.start_ns)
 
 
@@ -143,11 +142,11 @@ def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
     """
     times, _ = samples.series("triton_success_count")
     late = np.zeros(len(times), np.bool_)
-    for data in (event.data for event in events if event.kind == "stage_finished"):
-        if (from_ns := data.get("counted_from_ns")) is not None:
-            late |= (times > from_ns) & (times <= data["start_ns"])
-        if (to_ns := data.get("counted_to_ns")) is not None:
-            late |= (times >= data["end_ns"]) & (times < to_ns)
+    for stage in every(events, StageFinished):
+        if stage.counted_from_ns is not None:
+            late |= (times > stage.counted_from_ns) & (times <= stage.start_ns)
+        if stage.counted_to_ns is not None:
+            late |= (times >= stage.end_ns) & (times < stage.counted_to_ns)
     return samples.without(_STATISTICS, times[late]) if late.any() else samples
 
 
@@ -157,14 +156,13 @@ def by_stage(requests: Requests) -> dict[str, Requests]:
     return {name: chosen for name, chosen in stages.items() if len(chosen)}
 
 
-def _broken_off(started: Event, requests: Requests) -> StageSpan:
+def _unfinished(start_ns: int, stage: StageStarted, requests: Requests) -> StageSpan:
     """What a stage is until its window says more. A stage that ends by time plans as it goes, so `planned` may be too low."""
-    instants = [started.time_ns]  # MISSING is before them all
+    instants = [start_ns]  # MISSING is before them all
     for column in (requests.due_ns, requests.sent_ns, requests.done_ns, requests.last_token_ns):
         instants += [int(column.max())] if len(column) else []
-    data = started.data
-    planned = max(data.get("planned") or 0, len(requests))
-    return StageSpan(data["name"], data["mode"], data["asked"], started.time_ns, max(instants), planned, "broken_off")
+    planned = max(stage.planned or 0, len(requests))
+    return StageSpan(stage.name, stage.mode, stage.asked, start_ns, max(instants), planned, "broken_off")
 
 
 def measure(

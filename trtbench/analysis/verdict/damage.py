@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.rundir import MISSING, Loss, Requests, Samples
+from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted
+from trtbench.rundir.events import times_ns
 from trtbench.rundir.records import Event
 
 _GRADES: dict[str, Grade] = {
@@ -39,9 +41,9 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
 def foreign_records(requests: Requests, samples: Samples, events: Sequence[Event]) -> tuple[int, int]:
     """How many requests and samples are from before the deployment began or after it ended, by `events`, its own: they belong to another
     deployment. None of an unfinished one."""
-    times = {event.kind: event.time_ns for event in events}
-    if "deployment_started" not in times or "deployment_finished" not in times:
+    started, finished = times_ns(events, DeploymentStarted), times_ns(events, DeploymentFinished)
+    if not started or not finished:
         return 0, 0
-    start_ns, end_ns = times["deployment_started"], times["deployment_finished"]
+    start_ns, end_ns = started[-1], finished[-1]
     sent = requests.sent_ns[requests.sent_ns != MISSING]
     return int(((sent < start_ns) | (sent > end_ns)).sum()), samples.outside(start_ns, end_ns)

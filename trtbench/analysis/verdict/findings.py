@@ -60,12 +60,12 @@ def _first(result: DeploymentResult, rule: _Rule) -> Iterator[Finding]:
 
 
 def _server(result: DeploymentResult) -> Iterator[Finding]:
-    lost = result.server_lost or {}
-    cause = str(lost.get("cause") or "-")
+    lost = result.server_lost
+    cause = (lost.cause if lost else "") or "-"
     if result.state == "never_ready":
         yield Finding("never_ready", "critical", result.name, figures={"stages": len(result.not_run), "cause": cause})
     elif lost:
-        figures = {"exit_code": str(lost.get("exit_code", "-")), "cause": cause}
+        figures = {"exit_code": str(lost.exit_code), "cause": cause}
         yield Finding("server_lost", "critical", result.name, figures=figures)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.experiments.registry import EXPERIMENTS
 from trtbench.rundir import Samples
+from trtbench.rundir.event_kinds import StageStarted, TelemetryFinished
+from trtbench.rundir.events import every, first
+from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuLocked, GpuNotRestored, GpuRestored, GpuSetting
 from trtbench.rundir.records import Event
 
 FATAL_XIDS = frozenset({48, 64, 74, 79, 92, 94, 95, 119, 120, 140})
@@ -35,8 +37,8 @@ class HeldGpu:
     """`settings` as they were set, units in their names; `previous` None where nobody could tell."""
 
     gpu: str
-    settings: Mapping[str, Any]
-    previous: Mapping[str, Any]
+    settings: Mapping[str, GpuSetting]
+    previous: Mapping[str, GpuSetting]
     ballast_bytes: int | None
     put_back: bool
 
@@ -61,17 +63,16 @@ def _health(samples: Samples, label: str) -> GpuHealth:
 def held_gpus(events: Sequence[Event]) -> tuple[HeldGpu, ...]:
     """By the run's events, in order of their numbers."""
     ballast: Counter[str] = Counter()  # added over a GPU's MIG instances
-    for event in events:
-        if event.kind == "gpu_ballast":
-            ballast[str(event.data["gpu"])] += int(event.data["held_bytes"])
-    locked = {str(e.data["gpu"]): e.data for e in events if e.kind == "gpu_locked"}
-    back = {str(e.data["gpu"]) for e in events if e.kind == "gpu_restored" and not e.data.get("left_by")}
-    failed = {str(e.data["gpu"]) for e in events if e.kind == "gpu_not_restored"}
+    for one in every(events, GpuBallast):
+        ballast[str(one.gpu)] += one.held_bytes
+    locked = {str(one.gpu): one for one in every(events, GpuLocked)}
+    back = {str(one.gpu) for one in every(events, GpuRestored) if not one.left_by}
+    failed = {str(one.gpu) for one in every(events, GpuNotRestored)}
     return tuple(
         HeldGpu(
             gpu=gpu,
-            settings=locked.get(gpu, {}).get("settings", {}),
-            previous=locked.get(gpu, {}).get("previous", {}),
+            settings=locked[gpu].settings if gpu in locked else {},
+            previous=locked[gpu].previous if gpu in locked else {},
             ballast_bytes=ballast.get(gpu),
             put_back=(gpu in back or gpu not in locked) and gpu not in failed,
         )
@@ -101,13 +102,13 @@ def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Seq
             yield reason("gpu_xid", grade, gpu=gpu, xids=", ".join(map(str, sorted(set(found.xids)))), count=len(found.xids))
         if found.other_processes:
             yield reason("gpu_shared", "suspect", gpu=gpu, count=found.other_processes)
-    begun = EXPERIMENTS.keys() | {event.data["name"] for event in events if event.kind == "stage_started"}
+    begun = EXPERIMENTS.keys() | {stage.name for stage in every(events, StageStarted)}
     for event in events:
-        if event.kind == "gpu_busy":
-            named = ", ".join(f"{one['pid']} ({one['name'] or '?'})" for one in event.data["processes"])
-            yield Reason("gpu_busy", "suspect", deployment, event.data["stage"], {"gpu": event.data["gpu"], "processes": named})
-        elif event.kind == "gpu_cooled" and not event.data["reached"] and event.data["stage"] in begun:
-            yield _warm(deployment, event.data)
+        if busy := first([event], GpuBusy):
+            named = ", ".join(f"{one.pid} ({one.name or '?'})" for one in busy.processes)
+            yield Reason("gpu_busy", "suspect", deployment, busy.stage, {"gpu": busy.gpu, "processes": named})
+        elif (cooled := first([event], GpuCooled)) and not cooled.reached and cooled.stage in begun:
+            yield _warm(deployment, cooled)
     if unwatched := _unwatched(events):
         yield reason("gpu_errors_unwatched", "note", why=unwatched)
 
@@ -119,16 +120,16 @@ def mig_reasons(deployment: str, stages: Sequence[StageResult]) -> Iterator[Reas
         yield Reason("gpu_mig", "note", deployment, figures={"count": len(instances)})
 
 
-def _warm(deployment: str, data: Mapping[str, Any]) -> Reason:
-    shown = "-" if data["temperature_c"] is None else str(data["temperature_c"])
-    return Reason("gpu_warm", "suspect", deployment, data["stage"], {"temperature": shown, "asked": str(data["asked_c"])})
+def _warm(deployment: str, cooled: GpuCooled) -> Reason:
+    shown = "-" if cooled.temperature_c is None else str(cooled.temperature_c)
+    return Reason("gpu_warm", "suspect", deployment, cooled.stage, {"temperature": shown, "asked": str(cooled.asked_c)})
 
 
 def _unwatched(events: Sequence[Event]) -> str:
     """Why no GPU told of its errors; "" when one did, or there was none to ask."""
-    sources: dict[str, Any] = next((event.data["sources"] for event in events if event.kind == "telemetry_finished"), {})
-    watch = sources.get("gpu_errors")
-    return str(watch["last_error"]) if watch and not watch["readings"] and watch["failures"] else ""
+    telemetry = first(events, TelemetryFinished)
+    watch = telemetry.sources.get("gpu_errors") if telemetry else None
+    return watch.last_error if watch and not watch.readings and watch.failures else ""
 
 
 def clock_reasons(deployment: str, stage: StageResult, held: Sequence[HeldGpu]) -> Iterator[Reason]:

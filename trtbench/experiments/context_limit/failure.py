@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from trtbench.analysis.stats.window import inside
 from trtbench.rundir import Samples
+from trtbench.rundir.event_kinds import ServerLost
+from trtbench.rundir.experiment_events import ContextTrial
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.memory import Memory, is_kv_cache_full, short_memory
 
@@ -57,31 +59,31 @@ class Failure:
 
 
 def failure_of(
-    trial: dict[str, Any], failed: Sequence[RequestRecord], death: dict[str, Any], samples: Samples, may_cache_blocks: bool
+    trial: ContextTrial, failed: Sequence[RequestRecord], death: ServerLost, samples: Samples, may_cache_blocks: bool
 ) -> Failure:
     """`trial`: the data of its event. `failed`: its requests that failed; the first decides, after what stopped the search.
 
     The kernel may kill the server, or one of its children under a server that lives on. That it may have been ours (`likely`) counts
     only where the server is dead: else the request's own error says more.
     """
-    if trial["stop"] == "low_memory":
+    if trial.stop == "low_memory":
         return Failure("low_memory", "client")
-    if trial.get("oom_kill") == "certain":
+    if trial.oom_kill == "certain":
         return Failure("oom_killed", "kernel")
-    if trial["stop"] == "server_lost":
+    if trial.stop == "server_lost":
         return _of_death(trial, death)
     if not failed:
         return Failure("other", "client")
     return _of_error(failed[0].error) or _of_log(trial) or _of_outcome(trial, failed, samples, may_cache_blocks)
 
 
-def _of_death(trial: dict[str, Any], death: dict[str, Any]) -> Failure:
+def _of_death(trial: ContextTrial, death: ServerLost) -> Failure:
     """What was logged in the trial says more than the whole log, in which an earlier fault may stand that was survived."""
     if found := _of_log(trial):
         return found
-    if death.get("out_of_memory"):
-        return Failure(_OUT_OF_MEMORY[death.get("memory")], "log")
-    return Failure("oom_likely", "kernel") if trial.get("oom_kill") == "likely" else Failure("server_died", "process")
+    if death.out_of_memory:
+        return Failure(_OUT_OF_MEMORY[death.memory], "log")
+    return Failure("oom_likely", "kernel") if trial.oom_kill == "likely" else Failure("server_died", "process")
 
 
 def _of_error(error: str) -> Failure | None:
@@ -91,25 +93,25 @@ def _of_error(error: str) -> Failure | None:
     return Failure("kv_exhausted", "error") if is_kv_cache_full(error) else None
 
 
-def _of_log(trial: dict[str, Any]) -> Failure | None:
-    told = trial.get("log_says")
+def _of_log(trial: ContextTrial) -> Failure | None:
+    told = trial.log_says
     if not told:
         return None
     return Failure("kv_exhausted" if told == "kv_cache" else _OUT_OF_MEMORY[told], "log")
 
 
-def _of_outcome(trial: dict[str, Any], failed: Sequence[RequestRecord], samples: Samples, may_cache_blocks: bool) -> Failure:
+def _of_outcome(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples, may_cache_blocks: bool) -> Failure:
     first = failed[0]
     if first.outcome is Outcome.OUT_OF_MEMORY:
         return Failure("out_of_memory", "error")
     if first.outcome is Outcome.CONNECTION:
-        return Failure("connection_broken", "error") if trial["healthy"] else Failure("server_died", "client")
+        return Failure("connection_broken", "error") if trial.healthy else Failure("server_died", "client")
     if first.outcome is Outcome.TIMEOUT and not may_cache_blocks and _waited_for_blocks(trial, failed, samples):
         return Failure("kv_exhausted", "gauges")
     return Failure(*_OF_OUTCOME.get(first.outcome, ("other", "error" if first.error else "client")))
 
 
-def _waited_for_blocks(trial: dict[str, Any], failed: Sequence[RequestRecord], samples: Samples) -> bool:
+def _waited_for_blocks(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples) -> bool:
     """Whether all that timed out were held back by the KV cache, none by a slow server.
 
     So they were where every reading of the second half of the trial shows at least as many requests waiting, and fewer blocks free than
@@ -118,9 +120,9 @@ def _waited_for_blocks(trial: dict[str, Any], failed: Sequence[RequestRecord], s
     blocks, block_tokens = (samples.series(name)[1] for name in ("kv_blocks_max", "kv_block_tokens"))
     if not len(blocks) or not len(block_tokens) or block_tokens[-1] <= 0:
         return False
-    half_ns = (trial["start_ns"] + trial["end_ns"]) // 2
-    used = inside(samples.series("kv_blocks_used"), half_ns, trial["end_ns"])
-    waiting = inside(samples.series("inflight_waiting_requests"), half_ns, trial["end_ns"])
+    half_ns = (trial.start_ns + trial.end_ns) // 2
+    used = inside(samples.series("kv_blocks_used"), half_ns, trial.end_ns)
+    waiting = inside(samples.series("inflight_waiting_requests"), half_ns, trial.end_ns)
     if len(used) < _LEAST_READINGS or len(used) != len(waiting):
         return False
     need = math.ceil((failed[0].input_tokens + failed[0].asked_output_tokens) / block_tokens[-1])

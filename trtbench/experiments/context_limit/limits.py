@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from trtbench.experiments.context_limit.failure import Basis, FailureClass
 from trtbench.experiments.context_limit.growth import CostFigure, Growth, linear_growth, power_growth
 from trtbench.experiments.context_limit.trials import MemoryShort, TrialResult, trial_result
 from trtbench.rundir import Requests, Samples
+from trtbench.rundir.event_kinds import ServerLost
+from trtbench.rundir.events import every, first
+from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted, ContextTrial
 from trtbench.rundir.records import Event, RequestRecord
 
 PredictedBy = Literal["positions", "prompt", "kv_budget"]
@@ -83,29 +86,29 @@ class ContextLimits:
 
 def context_limits(events: Sequence[Event], requests: Requests, samples: Samples, facts: DeploymentFacts) -> ContextLimits | None:
     """None for a deployment that no search was run on. `events` are its own."""
-    asked = next((event.data for event in events if event.kind == "context_search_started"), None)
+    asked = first(events, ContextSearchStarted)
     if asked is None:
         return None
-    tried = [event.data for event in events if event.kind == "context_trial"]
+    tried = every(events, ContextTrial)
     by_stage: dict[str, list[RequestRecord]] = {}
     stages = requests.texts("stage")
-    of_trials = np.isin(stages.codes, [code for code, name in enumerate(stages.values) if name in {data["stage"] for data in tried}])
+    of_trials = np.isin(stages.codes, [code for code, name in enumerate(stages.values) if name in {trial.stage for trial in tried}])
     for request in requests.select(of_trials).records():  # a search sends few
         by_stage.setdefault(request.stage, []).append(request)
-    death = next((event.data for event in events if event.kind == "server_lost"), {})
+    death = first(events, ServerLost) or ServerLost()
     trials: list[TrialResult] = []
     most = 0
-    for data, following in zip_longest(tried, tried[1:]):
-        until_ns = following["start_ns"] if following else None
-        trials.append(trial_result(data, by_stage.get(data["stage"], []), samples, most, death, facts.counts_cached_blocks, until_ns))
-        most = max(most, data["users"] * data["input_tokens"] if data["passed"] else 0)
+    for trial, following in zip_longest(tried, tried[1:]):
+        until_ns = following.start_ns if following else None
+        trials.append(trial_result(trial, by_stage.get(trial.stage, []), samples, most, death, facts.counts_cached_blocks, until_ns))
+        most = max(most, trial.users * trial.input_tokens if trial.passed else 0)
     growths = tuple(_growths(trials, facts.kv_blocks))
     predicted, predicted_by = _predicted(asked, facts)
-    ended = next((event.data["ended"] for event in events if event.kind == "context_search_finished"), "broken_off")
+    finished = first(events, ContextSearchFinished)
     return ContextLimits(
-        ended=str(ended),
-        output_tokens=asked["output_tokens"],
-        block_tokens=asked["block_tokens"],
+        ended=finished.ended if finished else "broken_off",
+        output_tokens=asked.output_tokens,
+        block_tokens=asked.block_tokens,
         predicted_tokens=predicted,
         predicted_by=predicted_by,
         limits=tuple(_limit(users, trials, asked, facts) for users in dict.fromkeys(t.users for t in trials if t.phase == "search")),
@@ -137,7 +140,7 @@ def _points(trials: Sequence[TrialResult], figure: CostFigure) -> list[tuple[int
     return [(trial.input_tokens, value) for trial in trials if (value := getattr(trial, figure))]
 
 
-def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], facts: DeploymentFacts) -> Limit:
+def _limit(users: int, trials: Sequence[TrialResult], asked: ContextSearchStarted, facts: DeploymentFacts) -> Limit:
     searched = [t for t in trials if t.users == users and t.phase == "search"]
     confirming = [t for t in trials if t.users == users and t.phase == "confirm"]
     passed = max((t.input_tokens for t in searched if t.passed), default=None)
@@ -145,7 +148,7 @@ def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], fac
     agreeing = sum(t.passed == (passed is not None and t.input_tokens <= passed) for t in confirming)
     together = None
     if facts.kv_blocks:
-        together = facts.kv_blocks // users * asked["block_tokens"] - asked["output_tokens"]
+        together = facts.kv_blocks // users * asked.block_tokens - asked.output_tokens
     return Limit(
         users=users,
         passed_tokens=passed,
@@ -159,13 +162,13 @@ def _limit(users: int, trials: Sequence[TrialResult], asked: dict[str, Any], fac
     )
 
 
-def _predicted(asked: dict[str, Any], facts: DeploymentFacts) -> tuple[int | None, PredictedBy | None]:
+def _predicted(asked: ContextSearchStarted, facts: DeploymentFacts) -> tuple[int | None, PredictedBy | None]:
     """Prompt and output share the positions and the KV budget, a prompt alone has the engine's own limit; the smallest decides."""
     if not facts.kv_blocks:
         return None, None
-    bounds: dict[PredictedBy, int] = {"positions": asked["max_positions"] - asked["output_tokens"]}
-    if (prompt := asked.get("longest_prompt_tokens")) is not None:
+    bounds: dict[PredictedBy, int] = {"positions": asked.max_positions - asked.output_tokens}
+    if (prompt := asked.longest_prompt_tokens) is not None:
         bounds["prompt"] = prompt
-    bounds["kv_budget"] = facts.kv_blocks * asked["block_tokens"] - asked["output_tokens"]
+    bounds["kv_budget"] = facts.kv_blocks * asked.block_tokens - asked.output_tokens
     by = min(bounds, key=lambda rule: bounds[rule])
     return max(0, bounds[by]), by

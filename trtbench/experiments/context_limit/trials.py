@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 from trtbench.analysis.stats.window import gpu_memory, inside, peak
 from trtbench.experiments.context_limit.failure import Basis, Failure, FailureClass, failure_of
 from trtbench.rundir import Samples
+from trtbench.rundir.event_kinds import ServerLost
+from trtbench.rundir.experiment_events import ContextTrial
 from trtbench.rundir.records import Outcome, RequestRecord
 
 _FOR_EVER_NS = 2**63 - 1
@@ -56,11 +58,11 @@ class TrialResult:
 
 
 def trial_result(
-    data: dict[str, Any],
+    trial: ContextTrial,
     requests: Sequence[RequestRecord],
     samples: Samples,
     most_before: int,
-    death: dict[str, Any],
+    death: ServerLost,
     may_cache_blocks: bool,
     next_start_ns: int | None = None,
 ) -> TrialResult:
@@ -68,36 +70,36 @@ def trial_result(
 
     `may_cache_blocks`: whether KV blocks in use may be cached ones that the engine would give up.
     """
-    start, end = data["start_ns"], data["end_ns"]
+    start, end = trial.start_ns, trial.end_ns
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
-    failure = None if data["passed"] else failure_of(data, failed, death, samples, may_cache_blocks)
+    failure = None if trial.passed else failure_of(trial, failed, death, samples, may_cache_blocks)
     ttfts = [r.token_ns[0] - r.due_ns for r in requests if r.token_ns]
     return TrialResult(
-        users=data["users"],
-        input_tokens=data["input_tokens"],
-        phase=data["phase"],
-        passed=data["passed"],
+        users=trial.users,
+        input_tokens=trial.input_tokens,
+        phase=trial.phase,
+        passed=trial.passed,
         failure=failure.kind if failure else None,
-        error=_said(data, failed, death, failure),
+        error=_said(trial, failed, death, failure),
         ttft_ns=max(ttfts) if ttfts and len(ttfts) == len(requests) else None,
         kv_used_blocks_peak=peak(samples.series("kv_blocks_used"), start, end),
         server_rss_bytes_peak=peak(samples.series("server_rss_bytes"), start, end),
         gpu_memory_bytes_peak=peak(gpu_memory(samples), start, end),
-        healthy=data["healthy"],
-        blocks_left=data["blocks_left"],
-        takes_most=data["users"] * data["input_tokens"] > most_before,
+        healthy=trial.healthy,
+        blocks_left=trial.blocks_left,
+        takes_most=trial.users * trial.input_tokens > most_before,
         basis=failure.basis if failure else None,
         waiting_peak=peak(samples.series("inflight_waiting_requests"), start, end),
-        memory=MemoryShort(**data["memory"]) if data.get("memory") else None,
+        memory=MemoryShort(**asdict(trial.memory)) if trial.memory else None,
         gpu_memory_bytes_before=_gpu_memory(samples, 0, start),
         gpu_memory_bytes_after=_gpu_memory(samples, end, next_start_ns or _FOR_EVER_NS),
     )
 
 
-def _said(data: dict[str, Any], failed: Sequence[RequestRecord], death: dict[str, Any], failure: Failure | None) -> str:
-    if failure and failure.basis == "log" and data.get("log_line"):
-        return str(data["log_line"])
-    return str(death.get("cause", "")) if data["stop"] == "server_lost" else next((r.error for r in failed if r.error), "")
+def _said(trial: ContextTrial, failed: Sequence[RequestRecord], death: ServerLost, failure: Failure | None) -> str:
+    if failure and failure.basis == "log" and trial.log_line:
+        return trial.log_line
+    return death.cause if trial.stop == "server_lost" else next((r.error for r in failed if r.error), "")
 
 
 def _gpu_memory(samples: Samples, after_ns: int, until_ns: int) -> float | None:

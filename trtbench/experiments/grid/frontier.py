@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.found import Key
@@ -17,6 +16,8 @@ from trtbench.analysis.verdict.verdict import Place
 from trtbench.experiments.grid.cell import LATENCIES, Cell, Figure, cell_of, figure_by, with_pareto
 from trtbench.experiments.grid.race import SLO_KEPT_RATIO, Drop, score
 from trtbench.experiments.grid.spec import Grid
+from trtbench.rundir.events import every
+from trtbench.rundir.experiment_events import RaceDecided
 from trtbench.rundir.records import Event
 from trtbench.scenario.scenario import Scenario
 
@@ -118,13 +119,8 @@ def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop
 
 def _drops(events: Sequence[Event], dtype: str, stage: str) -> dict[str, Drop]:
     """What the last decision on this engine says."""
-    decided = [event.data["drops"] for event in events if event.kind == "race_decided" and event.data["dtype"] == dtype]
-    return {row["cell"]: _drop(row) for row in decided[-1].get(stage, ())} if decided else {}
-
-
-def _drop(row: dict[str, Any]) -> Drop:
-    difference = row["difference"]
-    return Drop(**row | {"difference": Estimate(**difference) if difference else None})
+    decided = [decision.drops for decision in every(events, RaceDecided) if decision.dtype == dtype]
+    return {row.cell: Drop.of(row) for row in decided[-1].get(stage, ())} if decided else {}
 
 
 def winner(cells: Sequence[Cell]) -> Winner | None:

@@ -45,6 +45,11 @@ class Drop:
     difference: Estimate | None = None
     within_slo_ratio: float | None = None
 
+    @classmethod
+    def of(cls, row: CellDropped) -> Drop:
+        difference = Estimate(row.difference.mean, row.difference.half_width, row.difference.count) if row.difference else None
+        return cls(row.cell, row.after_round, row.why, row.leader, difference, row.within_slo_ratio)
+
     @property
     def recorded(self) -> CellDropped:
         difference = Difference(**asdict(self.difference)) if self.difference else None

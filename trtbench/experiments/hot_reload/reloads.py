@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,9 @@ from trtbench.experiments.hot_reload.slopes import LEFT_BEHIND, Rise, rise
 from trtbench.experiments.hot_reload.spread import ReloadGroup, groups
 from trtbench.experiments.hot_reload.windows import NS_PER_S, Calm, Measured, calm, disturbed, met, recovery_ns, says_little, worst
 from trtbench.rundir import MISSING, Requests, Samples, Series
+from trtbench.rundir.event_kinds import StageStarted
+from trtbench.rundir.events import timed, times_ns
+from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
 from trtbench.rundir.records import Event, Outcome
 
 _LIVE = ("READY", "UNLOADING")
@@ -61,20 +63,23 @@ class Reloads:
 
 def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Reloads | None:
     """Of one deployment's own events and records; None when nothing was reloaded."""
-    started = [event for event in events if event.kind == "reload_started"]
+    started = list(timed(events, ReloadStarted))
     if not started:
         return None
     measured = Measured(requests.select(~requests.warmup & ~requests.planned_cancel))
-    finished = {event.data["number"]: event for event in events if event.kind == "reload_finished"}
-    opened_ns = next((e.time_ns for e in events if e.kind == "stage_started"), started[0].time_ns)
-    closed_ns = max([started[-1].time_ns, *measured.done_ns.max(initial=MISSING, keepdims=True).tolist()])
+    finished = {reload.number: (time_ns, reload) for time_ns, reload in timed(events, ReloadFinished)}
+    starts = [time_ns for time_ns, _ in started]
+    opened_ns = next(iter([*times_ns(events, StageStarted), *starts]))
+    closed_ns = max([starts[-1], *measured.done_ns.max(initial=MISSING, keepdims=True).tolist()])
     rss, gpu = samples.series("server_rss_bytes"), gpu_memory(samples)
     results: list[ReloadResult] = []
-    for event, until_ns in zip(started, [*(e.time_ns for e in started[1:]), closed_ns], strict=True):
-        before = _before(measured, results, opened_ns, event.time_ns)
-        results.append(_reload(event, finished.get(event.data["number"]), until_ns, before, measured, events, (rss, gpu)))
+    for (start_ns, reload), until_ns in zip(started, [*starts[1:], closed_ns], strict=True):
+        done_ns, done = finished.get(reload.number, (None, ReloadFinished(number=reload.number)))
+        before = _before(measured, results, opened_ns, start_ns)
+        recorded = _Recorded(reload, start_ns, done, done_ns, until_ns)
+        results.append(_reload(recorded, before, measured, events, (rss, gpu)))
     calm_again = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
-    borders = [at if good else None for at, good in zip([*(event.time_ns for event in started), closed_ns], calm_again, strict=True)]
+    borders = [at if good else None for at, good in zip([*starts, closed_ns], calm_again, strict=True)]
     series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
     return Reloads(
         opened_ns=opened_ns,
@@ -95,28 +100,63 @@ def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int,
     return last.after or last.before
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """One reload as its events have it. Of one that did not finish, `done` says nothing and `done_ns` is None."""
+
+    asked: ReloadStarted
+    start_ns: int
+    done: ReloadFinished
+    done_ns: int | None
+    until_ns: int  # the next reload, or the end of the load
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
+        polled_away = self.asked.reload == "blue_green" and self.asked.control == "poll"
+        return self.done.ok and bool(self.done.version) and not polled_away
+
+    @property
+    def served_on(self) -> tuple[str, ...] | None:
+        before, after = self.done.versions_before, self.done.versions_after
+        if before is None or after is None:
+            return None
+        return tuple(version for version, state in before.items() if state == "READY" and after.get(version) == "READY")
+
+
 def _reload(
-    started: Event,
-    finished: Event | None,
-    until_ns: int,
+    recorded: _Recorded,
     before: Calm | None,
     measured: Measured,
     events: Sequence[Event],
     memory: tuple[Series, Series],
 ) -> ReloadResult:
     """`memory`: of the server, and of all GPUs."""
-    data: dict[str, Any] = started.data | (finished.data if finished else {})
-    start_ns, done_ns = started.time_ns, finished.time_ns if finished else None
+    asked, done, start_ns, done_ns, until_ns = recorded.asked, recorded.done, recorded.start_ns, recorded.done_ns, recorded.until_ns
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
     hit = disturbed(measured, start_ns, end_ns)
     ttft = Distribution.of(measured.wait_ns[met(measured, start_ns, end_ns)])
     itl = Distribution.of(measured.gaps(start_ns, end_ns)[1])
-    told = _told(data, start_ns, done_ns)
-    answer_ns, penalty_ns = _first_answer(measured, told["version"], done_ns, until_ns, before) if told["loaded"] else (None, None)
+    answer_ns, penalty_ns = _first_answer(measured, done.version, done_ns, until_ns, before) if done.ok else (None, None)
     rss, gpu = memory
     return ReloadResult(
-        **told,
+        number=asked.number,
+        repeat=asked.repeat,
+        kind=asked.reload,
+        control=asked.control,
+        warmup=asked.warmup,
+        loaded=done.ok,
+        error=done.error,
+        loaded_ns=done_ns if done.loaded_s is None else start_ns + round(done.loaded_s * NS_PER_S),
+        served_on=recorded.served_on,
+        to=asked.to,
+        breaks=asked.breaks,
+        version=done.version,
+        load_s=done.load_s,
+        unload_s=done.unload_s,
+        switched_s=done.switched_s,
+        drain_s=done.drain_s,
         start_ns=start_ns,
         end_ns=done_ns,
         until_ns=until_ns,
@@ -129,7 +169,7 @@ def _reload(
         recovery_ns=recovery,
         requests=len(hit),
         failed=measured.failed(hit),
-        overlap_ns=_overlap_ns(events, start_ns, until_ns) if _is_seen(data) else None,
+        overlap_ns=_overlap_ns(events, start_ns, until_ns) if recorded.is_seen else None,
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,
         rss_before_bytes=last_before(rss, start_ns),
@@ -139,30 +179,6 @@ def _reload(
     )
 
 
-def _told(data: dict[str, Any], start_ns: int, done_ns: int | None) -> dict[str, Any]:
-    """What the reload's own events say, as ReloadResult has it; runs of earlier versions lack some."""
-    loaded_s = data.get("loaded_s")
-    return {
-        "number": data["number"],
-        "repeat": data.get("repeat", 1),
-        "kind": data["reload"],
-        "control": data.get("control", "explicit"),
-        "warmup": bool(data.get("warmup")),
-        "loaded": bool(data.get("ok")),
-        "error": str(data.get("error", "")),
-        "loaded_ns": done_ns if loaded_s is None else start_ns + round(loaded_s * NS_PER_S),
-        "served_on": _served_on(data),
-        **{name: data.get(name) for name in ("to", "breaks", "version", "load_s", "unload_s", "switched_s", "drain_s")},
-    }
-
-
-def _served_on(data: dict[str, Any]) -> tuple[str, ...] | None:
-    before, after = data.get("versions_before"), data.get("versions_after")
-    if before is None or after is None:
-        return None
-    return tuple(version for version, state in before.items() if state == "READY" and after.get(version) == "READY")
-
-
 def _spike(during: Distribution, before: Distribution | None) -> float | None:
     if before is None:
         return None
@@ -170,15 +186,9 @@ def _spike(during: Distribution, before: Distribution | None) -> float | None:
     return of / to if of is not None and to else None
 
 
-def _is_seen(data: dict[str, Any]) -> bool:
-    """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
-    polled_away = data["reload"] == "blue_green" and data.get("control") == "poll"
-    return bool(data.get("ok")) and bool(data.get("version")) and not polled_away
-
-
 def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | None:
     """None when the index was not read in that time or before it."""
-    seen = [(event.time_ns, event.data["versions"]) for event in events if event.kind == "model_versions" and event.time_ns < until_ns]
+    seen = [(time_ns, said.versions) for time_ns, said in timed(events, ModelVersions) if time_ns < until_ns]
     if not seen or seen[-1][0] < start_ns:
         return None
     ends = [*(at for at, _ in seen[1:]), until_ns]
@@ -186,7 +196,7 @@ def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | 
     return sum(end - at for at, end in spans if end > at)
 
 
-def _live(states: dict[str, str]) -> int:
+def _live(states: Mapping[str, str]) -> int:
     return sum(state in _LIVE for state in states.values())
 
 

@@ -35,7 +35,7 @@ class LeftOut:
 
     @property
     def facts(self) -> InputFile:
-        reasons = [LeftOutRows(reason=reason, rows=count, first=self.reasons.get(reason, [])) for reason, count in self.counts.items()]
+        reasons = [LeftOutRows(reason, count, tuple(self.reasons.get(reason, ()))) for reason, count in self.counts.items()]
         return InputFile(path=self.path, rows=self.rows, left_out=self.count, reasons=reasons)
 
     @property
