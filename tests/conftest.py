@@ -21,8 +21,8 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.rundir import RunDirectory
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, Scheduler
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import render
 from trtbench.serving.server.installation import InstallationError, TritonInstallation, find_tritonserver

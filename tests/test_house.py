@@ -60,7 +60,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
-    "cli.command_group": {"system.leftovers"},
+    "cli.flags.translation": {"system.leftovers"},
     "cli.doctor": {"gpu.inventory"},
     "run.environment": {"gpu.inventory"},
     "run.resolve.deployment_checks": {"gpu.inventory"},

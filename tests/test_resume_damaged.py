@@ -21,7 +21,7 @@ from trtbench.run import resume
 from trtbench.run.log import resume_run
 from trtbench.run.resume import open_unfinished
 from trtbench.rundir import RunDirectory
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 
 pytestmark = pytest.mark.timeout(120)
 ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}

@@ -8,8 +8,9 @@ from typing import Any
 from reference.markdown import NOTE, code, table
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GPU_METRICS, GROUP_METRICS, KEY_FIGURES, METRICS
-from trtbench.report.kit.words import Language, Words
+from trtbench.report.kit.words import Words
 from trtbench.report.sections.appendix import meant_elsewhere, metrics_by_formula
+from trtbench.scenario.parts.choices import Language
 
 _SECTIONS = {
     "core": "metrics",

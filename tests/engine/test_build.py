@@ -16,7 +16,7 @@ from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, choose_provider, load_spec, provider_of
 from trtbench.engine.provider_names import PROVIDER_NAMES
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.system import packaged_data
 from trtbench.system.leftovers import owner

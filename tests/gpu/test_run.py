@@ -14,7 +14,7 @@ from tests.support.fake_gpu import FakeGpus, wait_until
 from tests.support.runs import LONG, MINI
 from trtbench.engine.spec import Engine
 from trtbench.rundir import RunDirectory, read_json
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 
 GPU = {"devices": [0], "sm_clock_mhz": 1410, "power_limit_w": 500, "cool_down": {"temperature_c": 60}, "memory_ballast_gib": 2}

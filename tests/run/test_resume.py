@@ -20,7 +20,7 @@ from trtbench.rundir import RunDirectory, RunDirectoryError
 from trtbench.rundir.event_kinds import DeploymentStarted, RunFinished
 from trtbench.rundir.records import Environment, Event
 from trtbench.rundir.sessions import current, finished, is_complete, is_interrupted, length_s, sessions
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 
 ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}
 

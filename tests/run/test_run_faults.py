@@ -17,7 +17,7 @@ from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import ServerError
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.command import Command
 from tests.support.kserve import ask
 from trtbench.engine.spec import Engine
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import free_ports, is_ready
 

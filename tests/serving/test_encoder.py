@@ -23,8 +23,8 @@ from trtbench.engine.checkpoint import resolve_checkpoint
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
 from trtbench.rundir import read_json
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import render
 from trtbench.serving.server.installation import TritonInstallation

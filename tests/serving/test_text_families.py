@@ -32,7 +32,7 @@ from trtbench.engine.spec import Engine
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir import RunDirectory, read_lines
 from trtbench.rundir.records import EngineCounts, Outcome, RequestRecord
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 from trtbench.system.clock import now_ns

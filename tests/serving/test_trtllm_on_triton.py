@@ -22,9 +22,9 @@ from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, QueuePolicy
 from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, LlmApi, TensorRtLlm
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import RenderedModel
 from trtbench.serving.repository.renderers import render

@@ -15,8 +15,8 @@ from tests.support.kserve import Serving, Stream, ask, ask_all, batch_counts, ga
 from trtbench.client.outcomes import classify
 from trtbench.engine.spec import Engine
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import render
 from trtbench.serving.server.installation import TritonInstallation

@@ -15,8 +15,7 @@ from rich.text import Text
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.cli.flags.bench import bench_address
 from trtbench.cli.flags.explained import flag_error
-from trtbench.cli.flags.files import check_can_write
-from trtbench.cli.flags.values import whole_numbers
+from trtbench.cli.flags.values import check_can_write, whole_numbers
 from trtbench.client.protocol import ConnectError
 from trtbench.errors import UserError
 from trtbench.load.worker_handle import WorkerError

@@ -10,17 +10,18 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from trtbench import __version__
-from trtbench.cli.command_group import CommandGroup
+from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
 from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
 from trtbench.engine.provider_names import PROVIDER_NAMES
 from trtbench.errors import UserError
+from trtbench.scenario.parts.choices import ComputeMode, Dtype, Language
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: its log repeats what trtbench's errors state
 
@@ -33,7 +34,7 @@ _RUNS = Path("runs")
 _NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
 _NOT_WITH_RESUME |= {"engine_dir": "--engine-dir"}
 _ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
-_LANGUAGES = click.Choice(["en", "zh"])
+_LANGUAGES = click.Choice(get_args(Language))
 
 
 @click.group(cls=CommandGroup)
@@ -58,7 +59,7 @@ _runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, h
 @click.argument("spec", type=PlaceName())
 @click.option(
     "--dtype",
-    type=click.Choice(["fp16", "bf16", "int8", "int8-sq", "fp8"]),
+    type=click.Choice(get_args(Dtype)),
     help="Build in this precision. The default is that of the spec, else fp16.",
 )
 @click.option(
@@ -238,7 +239,7 @@ def gpu_status(as_json: bool) -> None:
 @click.option("--memory-clock", type=Text(), metavar="MHZ", help="Lock the memory clock; max is also possible.")
 @click.option("--power-limit", type=Real(), metavar="W", help="Limit the power to this number of watts.")
 @click.option("--persistence/--no-persistence", default=None, help="Switch persistence mode on or off.")
-@click.option("--compute-mode", type=click.Choice(["default", "exclusive_process"]), help="Set the compute mode.")
+@click.option("--compute-mode", type=click.Choice(get_args(ComputeMode)), help="Set the compute mode.")
 @click.option("--ballast", type=Real(), metavar="GIB", help="Allocate this amount of GPU memory.")
 @click.option("--leave-free", type=Real(), metavar="GIB", help="Allocate all GPU memory except this amount.")
 @click.option("--cool-down", type=Whole(), metavar="CELSIUS", help="Before COMMAND, wait until no GPU is above this temperature.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
+from trtbench.scenario.parts.choices import PromptLanguage
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 
@@ -120,7 +121,7 @@ _BENCH_OPTIONS = (
     ),
     click.option(
         "--prompt-language",
-        type=click.Choice(["en", "zh"]),
+        type=click.Choice(get_args(PromptLanguage)),
         multiple=True,
         help="Take the text for --tokenizer in this language. The default is both languages.",
     ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from trtbench.cli.flags.values import Place, Text, Whole
+from trtbench.scenario.parts.choices import BuildRoute, BuiltKvDtype, SmoothQuant
 
 BUILD_EXAMPLES = """\b
 Examples:
@@ -17,7 +18,7 @@ Examples:
 _BUILD_OPTIONS = (
     click.option(
         "--kv-dtype",
-        type=click.Choice(["auto", "int8", "fp8"]),
+        type=click.Choice(get_args(BuiltKvDtype)),
         help="Build the engine for a KV cache of this type. The default is auto, 16 bit.",
     ),
     click.option("--max-batch-size", type=Whole(), help="Run at most this number of sequences at once. TensorRT-LLM's default is 2048."),
@@ -56,12 +57,12 @@ _BUILD_OPTIONS = (
     ),
     click.option(
         "--route",
-        type=click.Choice(["auto", "llm_api", "trtllm_build"]),
+        type=click.Choice(get_args(BuildRoute)),
         help="Build with the LLM API or with trtllm-build. The default, auto, is the LLM API for one GPU and trtllm-build for more.",
     ),
     click.option(
         "--smoothquant",
-        type=click.Choice(["modelopt", "plugin"]),
+        type=click.Choice(get_args(SmoothQuant)),
         help="Quantise int8-sq with ModelOpt or with TensorRT-LLM's plugins. The default is modelopt.",
     ),
     click.option(

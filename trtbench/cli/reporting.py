@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -19,9 +19,9 @@ from trtbench.report.kit.words import Words
 from trtbench.report.sections.console_reasons import invalid_because
 from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory
+from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 
-Language = Literal["en", "zh"]
 _FILE_CHARACTERS = 200
 _BORDER_CELLS = 3  # of each column: a line and a blank on both sides
 

@@ -36,7 +36,7 @@ from trtbench.rundir.event_kinds import (
     ServerFault,
     ServerLost,
 )
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import LiveRepository
 from trtbench.serving.repository.model_control import CONTROLS

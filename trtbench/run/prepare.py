@@ -17,9 +17,9 @@ from trtbench.run.resolve.resolved import ResolvedScenario, resolve
 from trtbench.run.text_plan import check_text, in_text
 from trtbench.rundir.event_kinds import BuildStepStarted, EngineBuilt
 from trtbench.rundir.events import event_of
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.rounds import run_order
 from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import reloadable

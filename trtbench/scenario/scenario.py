@@ -15,7 +15,7 @@ from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -32,6 +32,7 @@ from trtbench.scenario.parts.bounds import (
     Windows,
     is_of_a_run,
 )
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import RUN_FILES, Name, Part
 from trtbench.scenario.workload.workload import Workload
 from trtbench.tasks.registry import TASKS

@@ -13,9 +13,10 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.doubts import Doubt, Doubts
 from trtbench.analysis.verdict.finding import Finding, with_doubts
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.report.kit.words import Language, Words
+from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
+from trtbench.scenario.parts.choices import Language
 
 DISTURBED = Doubt("default-fp16", "c8", "foreign_load")
 

@@ -83,8 +83,8 @@ def begin(*_: Any, **__: Any) -> None:
 def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(commands, "TRITON_CLIENT", replace(TRITON_CLIENT, inspect=begin))
     monkeypatch.setattr(build, "build_engine", begin)
-    monkeypatch.setattr(prepare, "build", begin)
-    monkeypatch.setattr(serve, "build", begin)
+    monkeypatch.setattr(prepare, "build_engines", begin)
+    monkeypatch.setattr(serve, "build_engines", begin)
     monkeypatch.setattr(calibrate.Calibrator, "run", begin)
     monkeypatch.setattr("trtbench.cli.gpu.check_gpus", begin)
     (tmp_path / "file").touch()

@@ -8,7 +8,7 @@ import pytest
 from trtbench.engine.openvino import provider
 from trtbench.engine.openvino.provider import OpenVinoProvider
 from trtbench.engine.spec import Engine, EngineSpec
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 
 
 def test_says_which_packages_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from trtbench.engine.tensorrt_llm import provider as trtllm_provider
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.run.resolve import preview as preview_module
 from trtbench.run.resolve.preview import MemoryNeed, build_needs, preview, serving_needs
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget

@@ -18,8 +18,8 @@ import pytest
 
 from trtbench.engine.spec import Engine
 from trtbench.errors import UserError
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment, KvCache
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import render
 from trtbench.serving.server.installation import TritonInstallation

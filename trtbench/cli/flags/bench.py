@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
@@ -14,6 +14,7 @@ from trtbench.cli.flags.load import stages
 from trtbench.cli.flags.values import whole_number
 from trtbench.client.transport.address import host_and_port
 from trtbench.errors import UserError
+from trtbench.scenario.parts.choices import PromptLanguage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario, Seeds
@@ -108,7 +109,7 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": None if flags["fixed_schedule"] else flags["input_file"],
         "ignore_eos": flags["eos_id"] < 0,
         "streaming": flags["streaming"],
-        "languages": flags["prompt_language"] or ("en", "zh"),
+        "languages": flags["prompt_language"] or get_args(PromptLanguage),
     }
 
 

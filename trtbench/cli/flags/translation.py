@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 
 from trtbench.cli.flags.foreign import OF_COMMAND, SCENARIO_COMMANDS, Foreign
 from trtbench.cli.flags.values import READERS
-from trtbench.errors import UserError
+from trtbench.errors import UserError, in_one_line
+from trtbench.system.foreign_text import harmless
 
 RENAMED = "trtbench.renamed"
 """Key of a context's `meta`: {our flag: the other tool's flag that was typed}."""
@@ -138,3 +140,28 @@ def _split(word: str) -> tuple[str, str | None]:
 
 def _is_number(word: str) -> bool:
     return word[1:2].isdigit() or word[1:2] == "."
+
+
+class CommandGroup(click.Group):
+    """It removes what killed commands left, runs a command, and prints an error as one line with its exit code."""
+
+    command_class = TranslatedCommand
+    group_class = type
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from trtbench.system.leftovers import sweep  # `--help` ends before this
+
+        sweep()
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            print(f"trtbench: {harmless(with_typed_names(str(error), ctx.meta))}", file=sys.stderr)
+            ctx.exit(2)
+        except click.BadParameter as error:
+            print(f"trtbench: {harmless(with_typed_names(value_fault(error), ctx.meta))}", file=sys.stderr)
+            ctx.exit(2)
+        except click.UsageError as error:
+            raise click.UsageError(harmless(error.format_message()), error.ctx) from error
+        except OSError as error:  # such as a report that cannot be written
+            print(harmless(f"trtbench: {in_one_line(error)}"), file=sys.stderr)
+            ctx.exit(1)

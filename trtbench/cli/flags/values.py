@@ -1,4 +1,4 @@
-"""Types of flag values: numbers, lists and paths, whose errors are found before a command begins.
+"""Types of flag values: numbers, lists and paths, and checks of files that flags name. Errors are found before a command begins.
 
 Values as other tools write them are converted. The bounds of keys of a scenario are in its fields; the bounds here are of flags
 that are not keys of a scenario.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,6 @@ READERS: dict[str, Callable[[str, str], str]] = {"duration": duration, "range": 
 
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 REAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
-_MOST_LEVELS = 64
 
 
 def whole_number(flag: str, text: str, typed: str | None = None) -> int:
@@ -92,8 +92,8 @@ def _where(part: str, typed: str | None) -> str:
 
 def _parts(flag: str, text: str) -> list[str]:
     parts = text.split(",")
-    if len(parts) > _MOST_LEVELS:
-        raise UserError(f"{flag}: {len(parts)} levels, a stage each; at most {_MOST_LEVELS} are possible")
+    if len(parts) > MOST_LEVELS:
+        raise UserError(f"{flag}: {len(parts)} levels, a stage each; at most {MOST_LEVELS} are possible")
     return parts
 
 
@@ -193,3 +193,61 @@ class PlaceName(Place):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return str(value) if super().convert(value, param, ctx) else value
+
+
+_FILES = {"input_file": "--input-file", "tls_ca": "--tls-ca", "tls_cert": "--tls-cert", "tls_key": "--tls-key"}
+_TOKENIZER = "tokenizer.json"
+
+
+def check_files(flags: Mapping[str, Any]) -> None:
+    """UserError naming the flag of `trtbench bench` whose file cannot be read or whose directory cannot be made."""
+    for name, flag in _FILES.items():
+        if flags[name] is not None:
+            check_readable(flag, flags[name])
+    if flags["tokenizer"] is not None:
+        _check_tokenizer(flags["tokenizer"])
+    check_can_hold("--artifact-dir", flags["artifact_dir"])
+
+
+def check_readable(flag: str, path: Path) -> None:
+    """UserError when `path` is not a file that can be opened."""
+    if path.is_dir():
+        raise UserError(f"{flag} {path}: is a directory; give a file")
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{flag} {path}: is a device; give a file")
+    if path.is_fifo():
+        return  # of a shell's <(...): opening it would take from it
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{flag} {path}: cannot be read ({error.strerror}); give a file that can") from None
+
+
+def check_can_hold(flag: str, directory: Path) -> None:
+    """UserError when `directory` cannot be made or written to, as far as that shows without making it."""
+    absolute = directory.absolute()
+    nearest = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise UserError(f"{flag} {directory} cannot be written to ({nearest} is not a directory): choose another directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {directory} cannot be written to (no permission for {nearest}): choose another directory")
+
+
+def check_can_write(flag: str, path: Path) -> None:
+    """UserError when a file cannot be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{flag} {path}: is a directory; give a file")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f"{flag} {path}: cannot be written to; choose another file")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{flag} {path}: there is no directory {path.parent}; make it, or choose another file")
+    check_can_hold(flag, path.absolute().parent)
+
+
+def _check_tokenizer(directory: Path) -> None:
+    if not directory.is_dir():
+        raise UserError(
+            f"--tokenizer {directory}: is not a directory; give one with {_TOKENIZER}, as a download of the model's checkpoint has"
+        )
+    if not (directory / _TOKENIZER).is_file():
+        raise UserError(f"--tokenizer {directory}: {_TOKENIZER}: no such file; give a directory that has it, or leave the flag out")

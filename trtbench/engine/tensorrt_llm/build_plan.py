@@ -17,7 +17,8 @@ from trtbench.engine.checkpoint import known_parameters
 from trtbench.engine.spec import BuildMemory, EngineForecast, EngineSpec
 from trtbench.engine.tensorrt_llm.quantisation import QUANTISATIONS, algorithm, calibrates, llm_api_quantises
 from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, TensorRtLlm
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions
+from trtbench.scenario.parts.choices import Dtype
 
 _GIB = 1 << 30
 _WEIGHT_BYTES: dict[Dtype, int] = {"fp16": 2, "bf16": 2, "int8": 1, "int8-sq": 1, "fp8": 1}

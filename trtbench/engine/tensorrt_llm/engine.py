@@ -13,7 +13,7 @@ from trtbench.engine.tensorrt_llm.build_plan import LIMITS, engine_bytes
 from trtbench.engine.tensorrt_llm.quantisation import dtype_of
 from trtbench.engine.tensorrt_llm.versions import release
 from trtbench.rundir import read_json
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 
 _RANK = re.compile(r"rank(\d+)\.engine")
 _LEAST_SIZE_RATIO = 0.5  # of the weights: an engine that is far smaller was cut, or is another model's

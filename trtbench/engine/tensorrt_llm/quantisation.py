@@ -14,7 +14,8 @@ from typing import Any
 
 from trtbench.engine.spec import EngineError
 from trtbench.rundir import read_json
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.system import packaged_data
 
 SMOOTHQUANT_ALPHA = 0.5  # TensorRT-LLM's own default

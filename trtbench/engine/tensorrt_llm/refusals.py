@@ -9,7 +9,8 @@ from pathlib import Path
 from trtbench.engine.spec import EngineSpec
 from trtbench.engine.tensorrt_llm.build_plan import estimate, route
 from trtbench.engine.tensorrt_llm.quantisation import LLAMA_LIKE, by_modelopt, calibrates, checkpoint_script, llm_api_quantises
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.system.cuda import CudaGpu
 
 _GIB = 1 << 30

@@ -12,7 +12,7 @@ from trtbench.run.log import RunLog
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.experiment_events import RaceDecided
 from trtbench.rundir.sessions import current
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 
 

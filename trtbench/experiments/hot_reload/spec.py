@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from trtbench.rundir.experiment_events import ReloadKind
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.bounds import Factor, Microseconds, Repeats, Seconds, SecondsOrNone, WholeSeconds
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import Part
 
 _SWITCHES = ("new_version", "blue_green")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from trtbench.report.kit.format import figures
+from trtbench.scenario.parts.choices import Language
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 
-Language = Literal["en", "zh"]
 _KINDS = ("errors", "scaling")
 _NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_", "failure": "failure."}
 """Figures of findings whose values are keys of a scenario or classes of failure, and where their words are."""

@@ -15,7 +15,8 @@ from trtbench.report.kit.columns import Cell, chosen
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import number
 from trtbench.report.kit.grouping import is_many
-from trtbench.report.kit.words import Language, Words
+from trtbench.report.kit.words import Words
+from trtbench.scenario.parts.choices import Language
 
 
 def _columns(words: Words) -> dict[str, Cell[StageResult]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
 from trtbench.rundir.traits import Traits
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget, check_inputs, default_inference_threads

@@ -19,10 +19,10 @@ from trtbench.plan.phases import rate_profile
 from trtbench.plan.plan_size import PlanSize, plan_size
 from trtbench.plan.sources.trace import read_trace, trace_offsets
 from trtbench.run.resolve.deployment_checks import Devices
-from trtbench.scenario.deployment.build_options import Dtype
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
 from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.workload import Workload, expected_hit_ratio
 from trtbench.serving.repository.model_repository import KvBudget

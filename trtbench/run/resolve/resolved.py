@@ -13,8 +13,9 @@ from trtbench.run.resolve.deployment_checks import DeploymentChecks, Devices, na
 from trtbench.run.resolve.preflight import check_scenario
 from trtbench.run.resolve.preview import MemoryNeed, Preview, build_needs, preview, serving_needs
 from trtbench.run.resolve.provider_fit import fitted
-from trtbench.scenario.deployment.build_options import BuildOptions, Dtype
+from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver

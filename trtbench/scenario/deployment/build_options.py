@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from trtbench.scenario.parts.bounds import BlockTokens, Count, Ranks, Sequence
+from trtbench.scenario.parts.choices import BuildRoute, BuiltKvDtype, SmoothQuant
 from trtbench.scenario.parts.part import Part
-
-Dtype = Literal["fp16", "bf16", "int8", "int8-sq", "fp8"]
-"""int8: weights only (W8A16). int8-sq: weights and activations (SmoothQuant, W8A8)."""
 
 _SWITCH = ("enable", "disable")
 _TYPES = ("auto", "float16", "bfloat16", "float32", "disable")
@@ -45,7 +43,7 @@ _NOT_CONTENT = {"workers", "engine_dir", "calibration_dir"}
 class BuildOptions(Part):
     """How an engine is built; what is left out is the provider's default."""
 
-    kv_dtype: Literal["auto", "int8", "fp8"] = Field("auto", description="Type of the KV cache that the engine is built for; auto: 16 bit.")
+    kv_dtype: BuiltKvDtype = Field("auto", description="Type of the KV cache that the engine is built for; auto: 16 bit.")
     max_batch_size: Count | None = Field(None, description="Most sequences that the engine runs at once.")
     max_input_len: Count | None = Field(None, description="Longest prompt, tokens. TensorRT-LLM ignores it with packed input.")
     max_seq_len: Sequence | None = Field(None, description="Longest prompt and output together, tokens.")
@@ -60,8 +58,8 @@ class BuildOptions(Part):
         False,
         description="Build an engine with random weights, from config.json and the tokenizer: its speed is meaningful, its text is not.",
     )
-    route: Literal["auto", "llm_api", "trtllm_build"] = Field("auto", description="auto: the LLM API for one GPU, trtllm-build for more.")
-    smoothquant: Literal["modelopt", "plugin"] = Field("modelopt", description="int8-sq by ModelOpt, or by TensorRT-LLM's own plugins.")
+    route: BuildRoute = Field("auto", description="auto: the LLM API for one GPU, trtllm-build for more.")
+    smoothquant: SmoothQuant = Field("modelopt", description="int8-sq by ModelOpt, or by TensorRT-LLM's own plugins.")
     calibration_dir: Path | None = Field(None, description="Directory with train.jsonl, a text a line; default: trtbench's own texts.")
     calibration_samples: Count | None = Field(None, description="Texts to calibrate on; default: all of trtbench's, else 512.")
     engine_dir: Path | None = Field(None, description="Adopt this finished engine after checking it, and build nothing.")

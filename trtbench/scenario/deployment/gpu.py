@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from trtbench.scenario.parts.bounds import Celsius, ClockMhz, GpuIndex, MemoryGib, Seconds, Watts
+from trtbench.scenario.parts.choices import ComputeMode
 from trtbench.scenario.parts.part import Part
 
 GpuUuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[0-9A-Fa-f-]{4,64}$")]
@@ -36,9 +37,7 @@ class GpuControl(Part):
     memory_clock_mhz: ClockMhz | Literal["max"] | None = Field(None, description="Lock the memory clock.")
     power_limit_w: Watts | None = Field(None, description="Power limit, within what the GPU allows.")
     persistence_mode: bool | None = Field(None, description="Keep the driver loaded between processes.")
-    compute_mode: Literal["default", "exclusive_process"] | None = Field(
-        None, description="exclusive_process: only one process may use the GPU."
-    )
+    compute_mode: ComputeMode | None = Field(None, description="exclusive_process: only one process may use the GPU.")
     memory_ballast_gib: MemoryGib | None = Field(None, description="GPU memory that trtbench allocates before the server starts and holds.")
     memory_leave_free_gib: MemoryGib | None = Field(
         None, description="GPU memory that trtbench leaves free; it allocates the rest. Give this or memory_ballast_gib."

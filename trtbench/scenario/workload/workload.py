@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field, model_validator
 
 from trtbench.scenario.parts.bounds import CountOrNone, RatioAboveZero, RatioBelowOne, Requests, Temperature, WeightAboveZero
+from trtbench.scenario.parts.choices import PromptLanguage
 from trtbench.scenario.parts.part import Name, Part
 from trtbench.scenario.workload.request_kind import Prefix, RequestKind
 
@@ -31,7 +31,7 @@ class Workload(RequestKind):
         0.0, description="Share of requests that repeat an earlier one of the stage, token for token and seed for seed."
     )
     ignore_eos: bool = Field(True, description="Generate exactly output_tokens tokens, even after the model ends its answer.")
-    languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
+    languages: tuple[PromptLanguage, ...] = Field(("en", "zh"), min_length=1, description="Languages of the bundled corpus.")
     distinct_prompts: Requests = Field(256, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
     streaming: bool = Field(True, description="Receive each token when it is generated; false: one response with all tokens.")
     sampling: Sampling = Sampling()

@@ -1,0 +1,29 @@
+"""Choices that are both values of a scenario's keys and of the command line's options.
+
+Only `typing` is imported, because every command imports this file before it parses its options.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Dtype = Literal["fp16", "bf16", "int8", "int8-sq", "fp8"]
+"""int8: weights only (W8A16). int8-sq: weights and activations (SmoothQuant, W8A8)."""
+
+BuiltKvDtype = Literal["auto", "int8", "fp8"]
+"""Type of the KV cache that an engine is built for; auto: 16 bit."""
+
+BuildRoute = Literal["auto", "llm_api", "trtllm_build"]
+"""auto: the LLM API for one GPU, trtllm-build for more."""
+
+SmoothQuant = Literal["modelopt", "plugin"]
+"""int8-sq by ModelOpt, or by TensorRT-LLM's own plugins."""
+
+ComputeMode = Literal["default", "exclusive_process"]
+"""exclusive_process: one process at a time may use the GPU."""
+
+PromptLanguage = Literal["en", "zh"]
+"""Languages of the bundled corpus."""
+
+Language = Literal["en", "zh"]
+"""Languages of reports."""
