@@ -50,7 +50,7 @@ def expected(kind: str) -> Report:
 
 
 def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ; numbers that are not both integers may differ by the rounding of a sum."""
+    """Where two JSON values differ; numbers that are not both integers may differ by the rounding of a sum, a spread of equal ones too."""
     if isinstance(left, dict) and isinstance(right, dict):
         for key in sorted(left.keys() | right.keys()):
             yield from differences(left.get(key, "absent"), right.get(key, "absent"), f"{path}.{key}")

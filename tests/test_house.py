@@ -45,6 +45,7 @@ HEAVY_HOMES = {
     "engine.tensorrt.encoder_onnx": {"torch", "transformers"},
     "engine.openvino.gguf": {"torch", "transformers"},
     "engine.openvino.export": {"openvino", "optimum", "transformers"},
+    "engine.openvino.pooling": {"openvino"},
     "engine.tensorrt.build": {"tensorrt"},
     "engine.tensorrt_llm.build": {"tensorrt_llm"},
     "gpu.inventory": {"pynvml"},  # lists the GPUs

@@ -28,6 +28,7 @@ def test_every_scenario_that_was_recorded_is_there() -> None:
 def test_a_changed_figure_is_seen() -> None:
     old: dict[str, Any] = {"p50": 74_836_342, "wall_s": 15.7, "complete": True, "findings": []}
     assert list(differences(old, old | {"wall_s": 15.7 * (1 + 1e-15)})) == []
+    assert list(differences({"half_width": 1.9e-13}, {"half_width": 8.4e-14})) == []
     changes: tuple[dict[str, Any], ...] = (
         {"p50": 74_836_343},
         {"wall_s": 15.7 * (1 + 1e-9)},

@@ -37,6 +37,7 @@ from trtbench.rundir.sealing import seal_requests, seal_samples
 from trtbench.rundir.sessions import current, is_complete
 
 ENVIRONMENT = "environment.json"
+_ENVIRONMENT = TypeAdapter(Environment)
 
 
 class DeploymentDirectory:
@@ -151,7 +152,7 @@ class RunDirectory:
     def environment(self) -> Environment:
         """RunDirectoryError where the file does not hold one."""
         try:
-            return TypeAdapter(Environment).validate_python(_environment(self.path))
+            return _ENVIRONMENT.validate_python(_environment(self.path))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("optimum.intel")
 ov = pytest.importorskip("openvino")
 from openvino import opset13 as ops  # noqa: E402
 
 from trtbench.engine.checkpoint_files import sentence_modules  # noqa: E402
-from trtbench.engine.openvino.export import pooled  # noqa: E402
+from trtbench.engine.openvino.pooling import pooled  # noqa: E402
 
 KIND = "sentence_transformers.models."
 
