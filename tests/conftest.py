@@ -31,7 +31,8 @@ from trtbench.system import cuda
 
 pytest_plugins = ["tests.support.fake_servers", "tests.support.fake_engines"]
 
-settings.register_profile("trtbench", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("trtbench", deadline=None, max_examples=40)  # a busy machine is no fault of the code
+settings.register_profile("thorough", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("trtbench")
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +140,14 @@ def figures_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support import figures  # imports matplotlib
 
     monkeypatch.setattr(figures.plots, "_drawing", figures.OnDemand)
+
+
+@pytest.fixture
+def sketched_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at a report's text."""
+    from tests.support import figures
+
+    monkeypatch.setattr(figures.plots, "_drawing", figures.sketch)
 
 
 @pytest.fixture(scope="session")

@@ -112,10 +112,15 @@ def resolve(dotted: str) -> tuple[str, bool]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports() -> tuple[Import, ...]:
     found = []
     for importer, path in MODULES.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path)
         functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         inner = {id(node) for function in functions for node in ast.walk(function)}
         for node in ast.walk(tree):
@@ -267,7 +272,7 @@ def test_files_are_short(directory: str) -> None:
 
 def test_functions_are_short() -> None:
     for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
                 assert node.end_lineno - node.lineno < MOST_FUNCTION_LINES, f"{path}: {node.name}"
 
@@ -294,14 +299,14 @@ def names_compared(tree: ast.AST, names: set[str]) -> list[int]:
 def test_nobody_compares_the_name_of_a_task() -> None:
     """What differs between tasks is an attribute of `Task`."""
     others = {name: path for name, path in MODULES.items() if not name.startswith("tasks.")}
-    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(TASKS)) for name, path in others.items()}
+    compared = {name: names_compared(parsed(path), set(TASKS)) for name, path in others.items()}
     assert {name: lines for name, lines in compared.items() if lines} == {}
 
 
 def test_a_providers_name_is_compared_in_its_own_folder_only() -> None:
     """Elsewhere a provider is asked for its `traits`, or is a key of a registry."""
     others = {name: path for name, path in MODULES.items() if not set(PROVIDERS) & set(name.split("."))}
-    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), set(PROVIDERS)) for name, path in others.items()}
+    compared = {name: names_compared(parsed(path), set(PROVIDERS)) for name, path in others.items()}
     assert {name: lines for name, lines in compared.items() if lines} == {}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.rundir.test_damaged_runs import VALUES, cut, flipped, garbage, holed
+from tests.rundir.test_damaged_runs import VALUES, cut, ends_of_kinds, flipped, garbage, holed
 from tests.support.synthetic_run import engine, environment, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
@@ -38,7 +38,7 @@ def same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("killed") / "run"
-    write_synthetic_run(path, kill_in="c4")
+    write_synthetic_run(path, kill_in="c4", small=True)
     return path
 
 
@@ -68,7 +68,7 @@ def damages(summary: Summary) -> set[object]:
 @pytest.mark.parametrize("name", (*FILES, *RECORDS))
 @pytest.mark.parametrize("damage", [cut, flipped, garbage])
 def test_a_damaged_file(run: Path, killed: Path, name: str, damage: Damage) -> None:
-    for seed in range(3):
+    for seed in range(2):
         shutil.rmtree(run)
         shutil.copytree(killed, run)
         content = damage((killed / name).read_bytes(), random.Random(f"{name}{seed}"))
@@ -98,7 +98,7 @@ def test_what_is_no_file_is_not_waited_for(run: Path, name: str) -> None:
 
 
 def test_lines_lost_amid_the_events_are_named_and_the_run_goes_on(run: Path, killed: Path) -> None:
-    for seed in range(12):
+    for seed in range(6):
         shutil.rmtree(run)
         shutil.copytree(killed, run)
         (run / "events.jsonl").write_bytes(holed((killed / "events.jsonl").read_bytes(), random.Random(seed)))
@@ -118,7 +118,7 @@ def test_lines_lost_amid_the_records_are_those_of_an_attempt_that_is_done_again(
 def test_edited_events(run: Path, killed: Path, place: int) -> None:
     rows = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
     rows.append({"time_ns": 1, "kind": "plan_drawn", "deployment": "", "data": {"sha256": "a" * 64, "notes": []}})
-    for number in range(place, len(rows), 6):
+    for number in ends_of_kinds(rows)[place::6]:
         for key in [*rows[number], *(f"data.{key}" for key in rows[number]["data"])]:
             value = random.Random(key + rows[number]["kind"]).choice(VALUES)
             row = json.loads(json.dumps(rows[number]))

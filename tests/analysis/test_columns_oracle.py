@@ -7,7 +7,7 @@ from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.columns import columns
@@ -69,7 +69,6 @@ def completed(records: list[RequestRecord]) -> list[RequestRecord]:
 
 
 @given(records_)
-@settings(max_examples=60, deadline=None)
 def test_latency_and_stamps(records: list[RequestRecord]) -> None:
     done = completed(records)
     with patch.object(sealing, "_ROWS_PER_BATCH", 2), patch.object(sealing, "_ROWS_PER_GROUP", 3):  # read in several parts
@@ -93,7 +92,6 @@ def test_latency_and_stamps(records: list[RequestRecord]) -> None:
 
 
 @given(records_, st.none() | st.floats(0.01, 2))
-@settings(max_examples=60, deadline=None)
 def test_rates_and_what_became_of_each(records: list[RequestRecord], duration_s: float | None) -> None:
     requests = columns(records)
     equation, rates = conservation(requests, len(records)), throughput(requests, len(records), SLO, duration_s)
@@ -122,7 +120,6 @@ def keeps(record: RequestRecord) -> bool:
 
 
 @given(records_)
-@settings(max_examples=40, deadline=None)
 def test_sending_counting_and_the_level(records: list[RequestRecord]) -> None:
     requests = columns(records)
     lags = [r.sent_ns - r.due_ns for r in records if r.sent_ns is not None and r.attempts <= 1]

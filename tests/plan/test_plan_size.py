@@ -77,11 +77,11 @@ def test_a_day_is_allowed_on_a_small_machine(load: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("load", "workload"),
     [
-        ({"concurrency": 4, "requests": 3000, "warmup_requests": 100}, {"input_tokens": {"min": 100, "max": 300}}),
-        ({"mode": "poisson", "rate": 500, "duration_s": 60}, {"input_tokens": 8}),
-        ({"concurrency": 4, "requests": 2000}, {"input_tokens": 50, "prefix": {"groups": 3, "tokens": 100, "share_ratio": 0.5}}),
-        ({"concurrency": 4, "requests": 2000}, {"mix": {"a": {"input_tokens": 10}, "b": {"input_tokens": 90, "weight": 3}}}),
-        ({"concurrency": 4, "requests": 2000}, {"input_tokens": 20, "sessions": {"turns": {"min": 1, "max": 5}}}),
+        ({"concurrency": 4, "requests": 1000, "warmup_requests": 100}, {"input_tokens": {"min": 100, "max": 300}}),
+        ({"mode": "poisson", "rate": 500, "duration_s": 10}, {"input_tokens": 8}),
+        ({"concurrency": 4, "requests": 600}, {"input_tokens": 50, "prefix": {"groups": 3, "tokens": 100, "share_ratio": 0.5}}),
+        ({"concurrency": 4, "requests": 600}, {"mix": {"a": {"input_tokens": 10}, "b": {"input_tokens": 90, "weight": 3}}}),
+        ({"concurrency": 4, "requests": 600}, {"input_tokens": 20, "sessions": {"turns": {"min": 1, "max": 5}}}),
     ],
 )
 def test_the_estimate_holds_for_a_plan_that_is_drawn(tmp_path: Path, load: dict[str, Any], workload: dict[str, Any]) -> None:
@@ -112,13 +112,13 @@ def test_a_trace_counts_what_is_replayed(tmp_path: Path) -> None:
 
 def test_a_saved_plan_is_read_in_the_memory_that_it_takes(tmp_path: Path) -> None:
     """A worker once held every token id as a Python number while it read."""
-    asked = scenario({"concurrency": 4, "requests": 3000}, input_tokens=200)
+    asked = scenario({"concurrency": 4, "requests": 800}, input_tokens=200)
     draw_plan(asked, UniformPrompts(50_000)).save(tmp_path / "plan.jsonl")
     tracemalloc.start()
     plan = Plan.load(tmp_path / "plan.jsonl")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(plan.stages[0].measured.prompts) == 3000
+    assert len(plan.stages[0].measured.prompts) == 800
     assert peak < 1.5 * plan_size(asked, asked.load).memory_bytes
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import figures
 from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.document import escape_markdown, write_reports
@@ -62,8 +63,12 @@ HOSTILE = "x|y<script>alert(1)</script> `a` *b* [c](http://d) {{ 7*7 }} \"'&"
 
 @pytest.fixture(scope="module", params=["en", "zh"])
 def written(request: pytest.FixtureRequest, synthetic: SyntheticRun, summary: Summary) -> Iterator[tuple[Language, Path]]:
+    """The figures of the English one are rendered."""
     language: Language = request.param
-    paths = write_reports(synthetic.run, summary, language)
+    with pytest.MonkeyPatch.context() as patch:
+        if language != "en":
+            patch.setattr(figures.plots, "_drawing", figures.sketch)
+        paths = write_reports(synthetic.run, summary, language)
     assert all(path.is_file() for path in paths)
     yield language, synthetic.run.path
 
@@ -140,6 +145,7 @@ def test_json_alone_draws_nothing(synthetic: SyntheticRun) -> None:
     subprocess.run([sys.executable, "-c", program, str(synthetic.run.path)], check=True, timeout=60)
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_a_hostile_model_name_is_only_text(tmp_path: Path) -> None:
     run = RunDirectory.open(write_synthetic_run(tmp_path / "run", model=HOSTILE, kill_in="c1").run.path)
     write_reports(run, summarise(run), "en")
@@ -165,6 +171,7 @@ def test_control_characters_do_not_reach_a_terminal() -> None:
     assert escape_markdown("a\x1b[31mb\x00c\nd") == r"a\\x1b\[31mb\\x00c d"
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_planned_cancellations_and_parts_of_a_mixed_workload_are_shown(tmp_path: Path) -> None:
     run = RunDirectory.open(write_synthetic_run(tmp_path / "run", mixed=True).run.path)
     write_reports(run, summarise(run), "en", ["md"])
@@ -174,6 +181,7 @@ def test_planned_cancellations_and_parts_of_a_mixed_workload_are_shown(tmp_path:
     assert "itl_exact" in text and "ttft_from_read" in text
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_an_incomplete_run_says_so(tmp_path: Path) -> None:
     run = RunDirectory.open(write_synthetic_run(tmp_path / "run", kill_in="c4").run.path)
     write_reports(run, summarise(run), "en", ["md"])

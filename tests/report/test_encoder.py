@@ -16,6 +16,7 @@ from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of, text
 from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("sketched_figures")
 FOREIGN = re.compile(
     r"ttft|itl\b|tpot|token_rate|kv[ _]|KV|in-flight|在途|output token|输出吞吐|输出 token|prefill|decod|解码|J/token", re.IGNORECASE
 )

@@ -31,10 +31,11 @@ def same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def killed(path: Path) -> Path:
-    write_synthetic_run(path, kill_in="c4")
+    write_synthetic_run(path, kill_in="c4", small=True)
     return path
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_what_is_done_stays_and_what_was_begun_is_set_aside(tmp_path: Path) -> None:
     path = killed(tmp_path / "run")
     before = summarise(RunDirectory.open(path))
@@ -90,7 +91,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_no_run_and_a_finished_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="not a run directory"):
         open_unfinished(tmp_path)
-    write_synthetic_run(tmp_path / "run")
+    write_synthetic_run(tmp_path / "run", small=True)
     with pytest.raises(RunDirectoryError, match="is finished"):
         open_unfinished(tmp_path / "run")
     (tmp_path / "run" / "scenario.yaml").unlink()

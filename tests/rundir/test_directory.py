@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rundir.test_records import request_records
@@ -49,7 +49,6 @@ def write(directory: DeploymentDirectory, records: list[RequestRecord], readings
 
 
 @given(st.lists(request_records(), max_size=8), st.lists(samples, max_size=20))
-@settings(max_examples=40)
 def test_lines_and_parquet_read_alike(records: list[RequestRecord], readings: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as path:
         directory = DeploymentDirectory(Path(path))
@@ -110,7 +109,6 @@ def test_sealing_twice_keeps_what_there_is(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(), max_size=5), st.integers(0, 60))
-@settings(max_examples=60)
 def test_a_torn_last_line_is_dropped(rows: list[int], cut: int) -> None:
     whole = "".join(json.dumps({"row": row}) + "\n" for row in rows)
     kept = whole[: max(0, len(whole) - cut)]

@@ -1,4 +1,4 @@
-"""Figures that are rendered when a test looks at them: a report of a synthetic run has six, and most tests look at one or none."""
+"""Figures that cost little: rendered when a test looks at them, or sketched. A report of a synthetic run has six, of half a second each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from trtbench.report.figures import plots
 
-_RENDER = plots._drawing
-
 
 class OnDemand:
     """In place of a Drawing: rendered at the first look, in the style that it was painted in."""
@@ -22,14 +20,15 @@ class OnDemand:
         self._style: dict[Any, Any] = {**plots._STYLE, "font.family": matplotlib.rcParams["font.family"]}
 
     @cached_property
-    def _drawing(self) -> Any:
-        with matplotlib.rc_context(self._style):
-            return _RENDER(self.name, self._figure)
-
-    @property
     def svg(self) -> str:
-        return str(self._drawing.svg)
+        with matplotlib.rc_context(self._style):
+            return plots._svg(self.name, self._figure)
 
     @property
     def png(self) -> bytes:
-        return bytes(self._drawing.png)
+        raise NotImplementedError("no test looks at a PNG that is drawn on demand")
+
+
+def sketch(name: str, figure: Figure) -> plots.Drawing:
+    """For a report whose text is looked at: the figure was painted, and is not rendered."""
+    return plots.Drawing(name, "<svg></svg>", b"\x89PNG")

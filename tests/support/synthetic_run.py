@@ -6,10 +6,14 @@ the constants below and in `SyntheticRun.requests`, the records as written.
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 import random
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ Counts = Callable[[str, int], EngineCounts | None]
 INPUT_TOKENS, OUTPUT_TOKENS = 128, 16
 KV_BLOCKS, KV_BLOCK_TOKENS, KV_BYTES_PER_TOKEN = 64, 32, 23_040
 COUNTS = {"c1": 40, "c4": 200, "c8": 1010, "poisson-2": 120}
+SMALL_COUNTS = {"c1": 8, "c4": 16, "c8": 24, "poisson-2": 8}
 WARMUP = 5
 STEP_MS = {"fp16": {"c1": 20, "c4": 25, "c8": 54, "poisson-2": 22}, "int8": {"c1": 14, "c4": 18, "c8": 24, "poisson-2": 16}}
 """FP16 gains next to nothing from 4 to 8 users (a knee at 4); INT8 still does."""
@@ -105,9 +110,9 @@ def request_of(due_ns: int, token_ns: list[int], outcome: Outcome = Outcome.COMP
     return RequestRecord(due_ns=due_ns, token_ns=token_ns, outcome=outcome, **facts | more)
 
 
-def scenario_of(model: str = "smollm2-135m", mixed: bool = False) -> Scenario:
+def scenario_of(model: str = "smollm2-135m", mixed: bool = False, requests: Mapping[str, int] = COUNTS) -> Scenario:
     kinds = {"mix": {"chat": {"weight": 3, "sessions": {"turns": 2}}, "search": {"cancel": {"ratio": 0.1, "after_tokens": 6}}}}
-    loop = [{"concurrency": c, "requests": COUNTS[f"c{c}"], "warmup_requests": WARMUP} for c in (1, 4, 8)]
+    loop = [{"concurrency": c, "requests": requests[f"c{c}"], "warmup_requests": WARMUP} for c in (1, 4, 8)]
     return parse_scenario(
         {
             "name": "synthetic",
@@ -116,7 +121,7 @@ def scenario_of(model: str = "smollm2-135m", mixed: bool = False) -> Scenario:
             "engines": ["fp16", "int8"],
             "deployments": {"default": {"kv_cache": {"blocks": KV_BLOCKS}, "dynamic_batching": {"max_queue_delay_us": 2000}}},
             "workload": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS} | (kinds if mixed else {}),
-            "load": [*loop, {"mode": "poisson", "rate": 2, "requests": COUNTS["poisson-2"], "warmup_requests": WARMUP}],
+            "load": [*loop, {"mode": "poisson", "rate": 2, "requests": requests["poisson-2"], "warmup_requests": WARMUP}],
             "slo": {"ttft_ms": 200, "e2e_latency_ms": 1000},
         },
         "synthetic",
@@ -132,12 +137,34 @@ def write_synthetic_run(
     same_plan: bool = True,
     mixed: bool = False,
     counts: Counts | None = None,
+    small: bool = False,
 ) -> SyntheticRun:
-    """`kill_in` ends everything halfway through that stage of the second engine: no window, no Parquet, a torn last line.
+    """A run of its own, copied where this process has written the same one before.
+
+    `kill_in` ends everything halfway through that stage of the second engine: no window, no Parquet, a torn last line.
 
     `mixed`: two components, one of them in sessions of two turns, the other with planned cancellations.
+    `small`: a few requests a stage, for tests that look at no figure.
     """
-    synthetic = SyntheticRun(RunDirectory.create(path), scenario_of(model, mixed))
+    key = (model, gpu, kill_in, same_plan, mixed, counts, small)
+    if key not in _WRITTEN:
+        if not _WRITTEN:
+            atexit.register(shutil.rmtree, _ORIGINALS, ignore_errors=True)
+        _WRITTEN[key] = _write(_ORIGINALS / str(len(_WRITTEN)), *key)
+    written = _WRITTEN[key]
+    shutil.copytree(written.run.path, path)
+    return replace(written, run=RunDirectory.open(path))
+
+
+_ORIGINALS = Path(tempfile.gettempdir()) / f"trtbench-synthetic-{os.getpid()}"
+_WRITTEN: dict[tuple[Any, ...], SyntheticRun] = {}
+
+
+def _write(
+    path: Path, model: str, gpu: bool, kill_in: str | None, same_plan: bool, mixed: bool, counts: Counts | None, small: bool
+) -> SyntheticRun:
+    path.parent.mkdir(exist_ok=True)
+    synthetic = SyntheticRun(RunDirectory.create(path), scenario_of(model, mixed, SMALL_COUNTS if small else COUNTS))
     run = synthetic.run
     (path / "scenario.yaml").write_text(synthetic.scenario.dump(), encoding="utf-8")
     run.write_environment(environment(gpu))
@@ -236,7 +263,7 @@ class _Writer:
         warm = self.loop(stage, time_ns, 1, WARMUP, warmup=True)
         start_ns = max(r.done_ns or 0 for r in warm) + 100 * MS
         users = stage.concurrency or 0
-        count = COUNTS[stage.label]
+        count = stage.requests or 0
         measured = self.loop(stage, start_ns + MS, users, count, warmup=False)
         self.event(start_ns, "stage_started", name=stage.label, mode=stage.mode, asked=stage.level, planned=count)
         records = warm + measured[: count // 2 if killed else count]

@@ -98,7 +98,7 @@ _EVENTS = [
 @pytest.fixture(scope="module")
 def run_of_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planted") / "run"
-    write_synthetic_run(path)
+    write_synthetic_run(path, small=True)
     for file in (*path.glob("*/*.json"), path / "environment.json"):
         row = json.loads(file.read_text())
         extra = {"unanswered_calls": {"ModelConfig": PLANT}} if file.name == "deployment.json" else {}
@@ -116,6 +116,7 @@ def run_of_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_reports_and_console_of_a_run_with_planted_texts(run_of_texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report_run(run_of_texts, "en")
     out = capsys.readouterr()

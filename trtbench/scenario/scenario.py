@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
@@ -38,6 +38,8 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 from trtbench.tasks.unused_keys import UnusedKey, check_task, unused_keys, without_keys
+
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, the same text
 
 
 def _known_task(name: str) -> TaskName:
@@ -266,7 +268,7 @@ class Scenario(Part):
     def dump(self) -> str:
         """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
         tree = without_keys(self.model_dump(mode="json"), self._unused_keys())
-        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        return str(yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
     def _unused_keys(self) -> Iterator[UnusedKey]:
         return unused_keys(TASKS[self.task], self, self.build, self.workload, self.deployments, self.rounds, self.slo)

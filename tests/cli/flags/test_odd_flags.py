@@ -133,7 +133,7 @@ BENCH_FLAGS = [option.opts[0] for option in main.main.commands["bench"].params i
 FINE = ("1", "8", "2.5", "64:256", "1,4", "inf", "ttft:500", "gamma", "localhost:8002")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(BENCH_FLAGS), st.sampled_from([*FINE, *ODD.values()]) | st.text(max_size=8)), max_size=6))
 def test_no_flags_together_end_in_a_traceback(pairs: list[tuple[str, str]]) -> None:
     words = [word for pair in pairs for word in pair]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.http2_servers import RawServer, prefixed
@@ -14,7 +14,6 @@ MESSAGES = [b"", b"a", b"b" * 300, b"c" * 3000, b"d", b""]
 
 
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=30), st.booleans())
-@settings(deadline=None)
 def test_messages_need_not_fit_frames(sizes: list[int], padded: bool) -> None:
     server = RawServer()
     stream, pos, data = b"".join(map(prefixed, MESSAGES)), 0, b""

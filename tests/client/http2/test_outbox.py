@@ -5,7 +5,7 @@ import random
 import h2.events
 import h2.settings
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.http2_servers import OK, PATH, H2Server, RawServer, prefixed
@@ -26,7 +26,6 @@ def test_a_large_message_waits_for_windows_and_arrives_whole() -> None:
     assert server.client.pending_bytes == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3000), st.booleans()), max_size=12),
     st.lists(st.integers(0, 2000), min_size=1, max_size=6),

@@ -8,7 +8,7 @@ from pathlib import Path
 import h2.events
 import h2.settings
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.http2_servers import OK, PATH, H2Server, RawServer, prefixed
@@ -184,7 +184,6 @@ def test_what_triton_sent() -> None:
 
 
 @given(st.lists(st.integers(0, len(RECORDED.read_bytes())), max_size=60), st.booleans())
-@settings(deadline=None)
 def test_events_do_not_depend_on_where_reads_cut(cuts: list[int], views: bool) -> None:
     data, client = RECORDED.read_bytes(), recorded_client()
     events: list[Event] = []

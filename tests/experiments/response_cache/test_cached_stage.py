@@ -94,6 +94,7 @@ def test_a_cache_that_makes_no_clear_difference_does_not_cost(tmp_path: Path) ->
     assert not {finding.code for finding in summary.findings if finding.code == "cache_costs"}
 
 
+@pytest.mark.usefixtures("sketched_figures")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Language) -> None:
     run = write_cache_run(tmp_path / "run", lost=10, evictions=12)

@@ -244,6 +244,7 @@ def test_a_smallest_point_that_its_load_does_not_fill_is_told(tmp_path: Path, se
     assert (Words("en")("scaling.not_filled") in said) is (filled is False)
 
 
+@pytest.mark.usefixtures("sketched_figures")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_encoder_scales_by_requests(tmp_path: Path, language: Language) -> None:
     steps = {n: (1 + 0.2 * (n - 1)) / n * 20 for n in (1, 2, 4, 8)}
@@ -273,6 +274,7 @@ def test_a_scenario_without_scaling_says_nothing(tmp_path: Path) -> None:
     assert summary.found[SCALINGS] and summarise(RunDirectory.open(tmp_path / "run")).found[SCALINGS] == ()
 
 
+@pytest.mark.usefixtures("sketched_figures")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_report_says_bend_resource_and_shares(tmp_path: Path, language: Language) -> None:
     busy = {"server_cpu_cores": 1.8, "client_cpu_cores": 0.15, "machine_cpu_ratio": 0.98, "balancer_cpu_cores": 0.03}

@@ -57,6 +57,7 @@ def test_what_is_left_can_be_written() -> None:
     assert parse_scenario(TREE | {"client": left}, "x") == parse_scenario(TREE, "x")
 
 
+@pytest.mark.usefixtures("sketched_figures")
 def test_a_run_over_grpc_is_reported(run_over_grpc: Path) -> None:
     assert load_run_scenario(run_over_grpc / "scenario.yaml").client.transport == "grpc"
     done = CliRunner().invoke(main, ["report", str(run_over_grpc)])

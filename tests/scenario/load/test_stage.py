@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.errors import UserError
@@ -43,7 +43,6 @@ loads = st.one_of(
 )
 
 
-@settings(max_examples=50)
 @given(loads, st.floats(0.1, 1e6), st.none() | st.integers(1, 10**6))
 def test_every_kind_of_load_is_read_and_dumped_to_the_same(load: dict[str, Any], duration_s: float, requests: int | None) -> None:
     scenario = parse_scenario({"name": "x", "load": [load | {"duration_s": duration_s, "requests": requests}]}, "x")

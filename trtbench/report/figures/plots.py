@@ -79,13 +79,18 @@ def _cjk_font() -> str | None:
 
 
 def _drawing(name: str, figure: Figure) -> Drawing:
-    svg, png = io.StringIO(), io.BytesIO()
+    png = io.BytesIO()
     figure.savefig(png, format="png", dpi=144, facecolor="white")
+    return Drawing(name, _svg(name, figure), png.getvalue())
+
+
+def _svg(name: str, figure: Figure) -> str:
+    svg = io.StringIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
-    return Drawing(name, re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text), png.getvalue())
+    return re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text)
 
 
 def _throughput(summary: Summary, words: Words) -> Figure | None:

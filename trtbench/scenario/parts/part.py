@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import ErrorDetails
@@ -43,8 +43,15 @@ class ScenarioError(UserError):
         self.problems = tuple(problems)
 
 
+_AnyPart = TypeVar("_AnyPart", bound="Part")
+
+
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    def __deepcopy__(self: _AnyPart, memo: dict[int, Any] | None = None) -> _AnyPart:
+        """The part itself, which is frozen: pydantic copies a default that it cannot hash, once for each model that is read."""
+        return self
 
 
 _MOST_LISTED = 12
