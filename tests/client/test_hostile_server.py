@@ -182,7 +182,7 @@ def flood(piece: bytes, opening: bytes) -> Callable[[Peer, int], None]:
         (headers(1, [(":status", "100")]) * 1000, "timeout", "time limit"),
         (frames.window_update(1, 1) * 1000, "timeout", "time limit"),
         (frame(0x77, 0, bytes(16_000)), "timeout", "time limit"),
-        (data(1, framed(token_message(5))) * 500, "other", "responses with output, where 8 tokens were asked for"),
+        (data(1, framed(token_message(5))) * 500, "other", "responses with output, where 8 tokens were requested"),
     ],
     ids=["empty DATA", "empty messages", "HTTP 100", "WINDOW_UPDATE", "unknown frames", "tokens"],
 )

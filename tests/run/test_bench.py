@@ -104,7 +104,7 @@ def test_bursts_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
 
 
 def test_a_server_without_this_model(int8_server: Serving, tmp_path: Path) -> None:
-    refused(bench(int8_server.url, "llama", tmp_path / "runs"), tmp_path, "no model 'llama' there; it has smollm2-135m")
+    refused(bench(int8_server.url, "llama", tmp_path / "runs"), tmp_path, "the server has no model 'llama'; it has smollm2-135m")
 
 
 def test_a_version_that_is_not_there(int8_server: Serving, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_headers_open_what_is_restricted_and_stay_out_of_every_file(
 
 
 def test_only_our_models_readiness_counts(restricted: TritonServer) -> None:
-    with pytest.raises(TargetError, match="'broken' is not ready, and the server does not say why"):
+    with pytest.raises(TargetError, match="'broken' is not ready, and the server gives no reason"):
         inspect_target(restricted.endpoints.grpc, "broken")
     with pytest.raises(TargetError, match=r"'broken' is not ready: state UNAVAILABLE \(.*broken") as raised:
         inspect_target(restricted.endpoints.grpc, "broken", settings=ClientSettings(headers={KEY: "s3cret"}))

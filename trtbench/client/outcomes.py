@@ -1,6 +1,6 @@
-"""From what a server or the transport says to the class of a failure, and into the record.
+"""Outcomes of requests: the class of a failure by the words of a server or of the transport, and how a request's record is ended.
 
-The texts are those of Triton's core and gRPC endpoint, of TensorRT-LLM's executor and of this project's own Triton model.
+The texts are those of Triton's core and gRPC endpoint, of TensorRT-LLM's executor and of trtbench's own Triton models.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
 
 ANSWERED = (Outcome.COMPLETED, Outcome.EMPTY)
-"""The server answered to the end: the stream can serve the next request, and to ask again would bring the same."""
-_LONGEST_ERROR = 500  # characters; a server may put a stack trace into its message
+"""The server answered to the end. The stream can carry the next request, and sending the request again would bring the same answer."""
+_LONGEST_ERROR = 500  # characters; the message of a server may contain a stack trace
 
 _TEXTS: tuple[tuple[str, Outcome], ...] = (
-    # Order counts: an out-of-memory text may also name a model that is not ready.
+    # The first match counts: an out-of-memory text may also name a model that is not ready.
     (r"exceeds maximum input length", Outcome.TOO_LONG),
     (r"does not fit the kv cache", Outcome.TOO_LONG),
     (r"should not exceed max_(num_tokens|seq_len)", Outcome.TOO_LONG),
@@ -28,7 +28,7 @@ _TEXTS: tuple[tuple[str, Outcome], ...] = (
     (r"request timeout expired|deadline exceeded", Outcome.TIMEOUT),
     (r"unknown model|no available versions|not (at )?ready|is unloading", Outcome.UNAVAILABLE),
     (r"server is stopping|stopped accepting new inference", Outcome.UNAVAILABLE),
-    (r"received message larger than max|a message of \d+ bytes, over the limit", Outcome.OTHER),  # RESOURCE_EXHAUSTED, but no queue's
+    (r"received message larger than max|a message of \d+ bytes, over the limit", Outcome.OTHER),  # RESOURCE_EXHAUSTED, but no queue is full
     (r"failed to connect|connection (reset|refused|closed|broken)|socket closed|broken pipe", Outcome.CONNECTION),
     (r"goaway|stream removed|rst_stream|http/2|keepalive|\bdns\b|\b(tls|ssl)\b|certificate", Outcome.CONNECTION),
     (r"request (was )?cancel|request has been cancel", Outcome.CANCELLED),
@@ -40,12 +40,12 @@ _CODES = {
     "DEADLINE_EXCEEDED": Outcome.TIMEOUT,
     "NOT_FOUND": Outcome.UNAVAILABLE,
     "RESOURCE_EXHAUSTED": Outcome.REJECTED,
-    "UNAVAILABLE": Outcome.CONNECTION,  # from the server itself it carries one of the texts above
+    "UNAVAILABLE": Outcome.CONNECTION,  # if the server itself sends this status, it carries one of the texts above
 }
 
 
 def classify(code: str, text: str) -> Outcome:
-    """The class of a failure from the name of its gRPC status and its message; `code` is "" for an error inside a stream."""
+    """The class of a failure, by its message and the name of its gRPC status; `code` is empty for an error inside a stream."""
     for pattern, outcome in _TABLE:
         if pattern.search(text):
             return outcome
@@ -53,12 +53,12 @@ def classify(code: str, text: str) -> Outcome:
 
 
 def end(record: RequestRecord, outcome: Outcome, error: str, done_ns: int | None = None) -> None:
-    """`done_ns`: when it was known, by default now."""
+    """End a record. `done_ns` is the instant at which the outcome was known, by default now."""
     record.outcome, record.error, record.done_ns = outcome, error[:_LONGEST_ERROR], done_ns or now_ns()
 
 
 def end_with_final(record: RequestRecord, has_output: bool, done_ns: int, fault: str = "") -> None:
-    """The request's final response has come: completed, unless output was asked for and none came, or it has a `fault`."""
+    """End a request whose final response has arrived: as completed, unless it has a `fault` or lacks the requested output."""
     if fault:
         end(record, Outcome.OTHER, f"malformed response: {fault}", done_ns)
     elif record.asked_output_tokens and not has_output:
@@ -68,6 +68,6 @@ def end_with_final(record: RequestRecord, has_output: bool, done_ns: int, fault:
 
 
 def end_with_status(record: RequestRecord, code: str, text: str) -> None:
-    """The request's stream ended before its final response, with a gRPC status: the name of its code, its message."""
+    """End a request whose stream ended before the final response, with a gRPC status: the name of its code and its message."""
     error = text or (f"stream ended with {code}" if code != "OK" else "stream closed without a final response")
     end(record, classify("" if code == "OK" else code, error), error)

@@ -133,7 +133,7 @@ class ClientKind:
 
     `inspect(url, model, version, timeout_s, settings, task)` asks a running server about a model; TargetError if that cannot be measured,
     UserError for an address without such a server. `open(target, workload, settings, end_id)` needs a running event loop. `target` is
-    the dataclass of its targets. `open_files(settings, streams)` is the number of files that a process with so many streams opens.
+    the dataclass of its targets. `open_files(settings, streams)` is how many files a process with `streams` concurrent streams opens.
     """
 
     inspect: Callable[..., Target]

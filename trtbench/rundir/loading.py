@@ -116,7 +116,7 @@ def _token_facts(lists: dict[str, Ragged]) -> dict[str, Any]:
         "each_has_one": (counts.most(1) == 1) & (counts.sums() == counts.lengths),
         "lag_count": lists["token_lag_ns"].lengths,
         "coalesced_count": lists["coalesced"].lengths,
-        "told_tokens": np.full(len(responses), -1, np.int64),
+        "reported_tokens": np.full(len(responses), -1, np.int64),
     }
 
 

@@ -161,7 +161,7 @@ class Requests:
             kept[file_rows[at] - start] = True
             lists = {name: Ragged.of(one_chunk(table[name])).select(kept) for name in names}
             arrivals = lists["token_ns"]
-            counts = _respread(lists["token_counts"], self.column("told_tokens")[at])
+            counts = _respread(lists["token_counts"], self.column("reported_tokens")[at])
             yield Tokens(at, arrivals, counts, lists.get("token_lag_ns"), lists.get("coalesced"))
 
     def lists(self, name: str) -> Iterator[tuple[Ints, Ragged]]:
@@ -182,7 +182,7 @@ class Requests:
 
     def records(self) -> list[RequestRecord]:
         """As records, every column read: for few requests."""
-        told = self.column("told_tokens")
+        told = self.column("reported_tokens")
         found = []
         for at, rows in self.rows_of(*REQUEST_SCHEMA.names):
             records = [RequestRecord.from_json({name: value for name, value in row.items() if value is not None}) for row in rows]

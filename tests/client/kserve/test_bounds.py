@@ -141,7 +141,7 @@ def test_ids_of_every_integer_type_are_read_as_they_are(datatype: str) -> None:
         (ids(2**64 - 1, datatype="UINT64"), [1], f"output_ids has {2**64 - 1}"),
         ({"output_ids": ("INT64", b"\1\2\3")}, [1], "malformed"),
         ({**ids(1), "sequence_length": ("INT32", struct.pack("<i", -5))}, [1], "sequence_length is -5"),
-        ({"text_output": ("BYTES", b"\xff\xff\xff\xffab")}, [1], "shorter than it says"),
+        ({"text_output": ("BYTES", b"\xff\xff\xff\xffab")}, [1], "shorter than its length prefix states"),
         ({"text_output": ("INT32", b"\1\0\0\0a")}, [1], "text_output is INT32"),
         ({f"t{number}": ("INT32", b"") for number in range(65)}, [1], "65 tensors"),
     ],
@@ -159,7 +159,7 @@ def test_ids_that_no_token_has_are_said_however_they_came(values: list[int]) -> 
 
 def test_an_endless_answer_is_given_up_at_its_bound() -> None:
     record = answered([response(ids(7))] * (most_responses(ASKED) + 100))
-    assert record.outcome is Outcome.OTHER and "where 8 tokens were asked for" in record.error
+    assert record.outcome is Outcome.OTHER and "where 8 tokens were requested" in record.error
     assert len(record.token_ns) == most_responses(ASKED) + 1 and len(record.output_ids) <= most_ids(ASKED)
 
 

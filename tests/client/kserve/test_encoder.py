@@ -18,7 +18,7 @@ from tests.client.kserve.test_exchange import FakeConnection
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
 from trtbench.client.http2.wire_connection import StreamEnded
-from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, read_embedding, read_tensors, take_answer
+from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, end_with_answer, read_embedding, read_tensors
 from trtbench.client.kserve.exchange import UnaryExchange
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
@@ -94,8 +94,8 @@ def test_an_embedding_is_one() -> None:
     ("message", "fault"),
     [
         (answer([1, 2, 3]), "has 3 values, the model promises 4"),
-        (answer([1, 2, 3, np.inf]), "no finite numbers"),
-        (answer([1, 2, 3, np.nan]), "no finite numbers"),
+        (answer([1, 2, 3, np.inf]), "not finite numbers"),
+        (answer([1, 2, 3, np.nan]), "not finite numbers"),
         (answer([1, 2, 3], [1, 4]), "4 values of FP32 in 12 bytes"),
         (answer([], [1, 0]), "0 values"),
         (answer([1, 2, 3, 4], datatype="FP16"), "values of FP16"),
@@ -112,9 +112,9 @@ def test_what_is_no_embedding_is_named(message: bytes, fault: str) -> None:
 def test_values_of_bf16_are_looked_at_too(wrong: float) -> None:
     """NumPy has no such type."""
     halves = replace(TENSORS, output_datatype="BF16")
-    assert "no finite numbers" in read_embedding(answer([1, 2, 3, wrong], datatype="BF16"), halves)[1]
+    assert "not finite numbers" in read_embedding(answer([1, 2, 3, wrong], datatype="BF16"), halves)[1]
     kept = new_record(0, 0)
-    take_answer(kept, answer([1, -2, 0.5, 3.0e38], datatype="BF16"), halves, 5)
+    end_with_answer(kept, answer([1, -2, 0.5, 3.0e38], datatype="BF16"), halves, 5)
     assert (kept.outcome, kept.embedding[:3]) == (Outcome.COMPLETED, [1, -2, 0.5])
 
 
@@ -122,8 +122,8 @@ def test_answers_of_the_first_prompts_are_kept() -> None:
     first, last, warm, none = (new_record(0, index) for index in range(4))
     last.prompt, warm.warmup = KEPT_PROMPTS, True
     for record in (first, last, warm):
-        take_answer(record, answer([1, 2, 3, 4]), TENSORS, 5)
-    take_answer(none, answer(np.ones((5, 4)), [1, 5, 4]), replace(TENSORS, values=None), 5)
+        end_with_answer(record, answer([1, 2, 3, 4]), TENSORS, 5)
+    end_with_answer(none, answer(np.ones((5, 4)), [1, 5, 4]), replace(TENSORS, values=None), 5)
     assert (first.embedding, first.done_ns, first.model_version) == ([1, 2, 3, 4], 5, "7")
     assert not last.embedding and not warm.embedding and not none.embedding
     assert {record.outcome for record in (first, last, warm, none)} == {Outcome.COMPLETED}

@@ -23,7 +23,7 @@ def test_a_current_and_an_older_model(fake_server: Any) -> None:
         ("coupled", "is not decoupled.*model_transaction_policy"),
         ("foreign", "takes neither input_ids nor text_input .it takes INPUT0.: name the tensorrt_llm model, the ensemble"),
         ("unready", "model 'unready' is not ready: state UNAVAILABLE; load it first"),
-        ("nobody", "no model 'nobody' there; it has abort, .* and [0-9]+ more"),
+        ("nobody", "the server has no model 'nobody'; it has abort, .* and [0-9]+ more"),
     ],
 )
 def test_what_cannot_be_put_under_load_says_why(fake_server: Any, model: str, message: str) -> None:

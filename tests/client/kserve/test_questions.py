@@ -27,7 +27,7 @@ pytestmark = pytest.mark.process
 INPUTS = ("input_ids", "input_lengths", "request_output_len", "streaming", "end_id")
 CALLS = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "ModelMetadata", "RepositoryIndex", "ModelStatistics")
 OPTIONAL = ("ServerMetadata", "ServerReady", "ModelReady", "ModelConfig", "RepositoryIndex", "ModelStatistics")
-NOT_ASKED = "not asked, for the server left the calls before it without an answer"
+NOT_ASKED = "not asked, because the server left the calls before it without an answer"
 RESTRICTED = (grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'triton-grpc-protocol-key'")
 
 
@@ -195,7 +195,7 @@ def test_a_configuration_of_many_megabytes(server: Described) -> None:
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
-        (RESTRICTED, "wants credentials: give them as --header NAME:VALUE or --header-env"),
+        (RESTRICTED, "requires credentials: give them as --header NAME:VALUE or --header-env"),
         ((grpc.StatusCode.UNIMPLEMENTED, ""), "a gRPC server without KServe's inference service"),
         ((grpc.StatusCode.INTERNAL, "x" * 5000), "see the server's log"),
     ],
@@ -210,14 +210,17 @@ def test_a_server_that_says_nothing_of_the_model(server: Described, refusal: tup
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([("m", "", "", "")], "is not loaded: it lies in the server's repository"),
+        ([("m", "", "", "")], "is not loaded: it is in the server's repository"),
         (
             [("m", "1", "READY", ""), ("m", "2", "UNAVAILABLE", "\x1b]0;x\x07bad\nload")],
             r"state UNAVAILABLE \(\\x1b\]0;x\\x07bad load\); load it",
         ),
         ([("m", "1", "READY", ""), ("m", "3", "READY", "")], "version 2 is not ready; the versions that the server lists are 1, 3"),
-        ([(f"{number}-{'n' * 10_000}", "1", "READY", "") for number in range(2_000)], r"no model 'm' there; it has .* and 1,990 more"),
-        ([], "no model 'm' there; it has none"),
+        (
+            [(f"{number}-{'n' * 10_000}", "1", "READY", "") for number in range(2_000)],
+            "has no model 'm'; it has .* and 1,990 more",
+        ),
+        ([], "the server has no model 'm'; it has none"),
     ],
 )
 def test_a_model_that_is_not_ready(server: Described, rows: list[tuple[str, str, str, str]], says: str) -> None:
@@ -241,9 +244,7 @@ def test_a_configuration_of_types_not_known_or_of_no_input(
 
 def test_why_a_model_is_not_ready_may_stay_unknown(server: Described) -> None:
     server.ready, server.refused = False, {"RepositoryIndex": ends(*RESTRICTED)}
-    with pytest.raises(
-        TargetError, match=r"'m' is not ready, and the server does not say why .RepositoryIndex: UNAVAILABLE: This protocol"
-    ):
+    with pytest.raises(TargetError, match=r"'m' is not ready, and the server gives no reason .RepositoryIndex: UNAVAILABLE: This protocol"):
         inspect_target(server.url, "m")
 
 

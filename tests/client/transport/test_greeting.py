@@ -131,7 +131,7 @@ def test_an_encrypted_server_spoken_to_plain(authority: trustme.CA) -> None:
 
 def test_a_plain_server_spoken_to_encrypted(ca: Path) -> None:
     said = refused(first.http2, trusting(ca))
-    assert said == "the server speaks gRPC without TLS, and TLS was asked for: leave out --tls and grpcs:// (client.tls)"
+    assert said == "the server speaks gRPC without TLS, and TLS was requested: leave out --tls and grpcs:// (client.tls)"
     assert refused(first.http1, trusting(ca)).startswith("the server does not speak TLS; an HTTP/1 server answers there")
     assert "TLS handshake failed" in refused(first.closes, trusting(ca))
 
@@ -154,7 +154,7 @@ def test_certificates_that_are_not_trusted(authority: trustme.CA, ca: Path) -> N
     elsewhere = first.encrypted(server_context(authority.issue_cert("elsewhere.test")))
     expired = first.encrypted(server_context(authority.issue_cert("127.0.0.1", not_after=PAST)))
     assert re.search(r"not trusted .*: its authority is unknown here; .*--tls-ca", refused(good, trusting(None)))
-    assert re.search(r"not trusted .*: it bears another name than 127.0.0.1; .*--tls-server-name", refused(elsewhere, trusting(ca)))
+    assert re.search(r"not trusted .*: it is for another name than 127.0.0.1; .*--tls-server-name", refused(elsewhere, trusting(ca)))
     assert re.search(r"not trusted .*: it has expired", refused(expired, trusting(ca)))
     with first.answering(elsewhere) as url:
         check_address(url, trusting(ca, server_name="elsewhere.test"))
@@ -168,7 +168,7 @@ def test_clients_certificates(authority: trustme.CA, ca: Path, pairs: dict[str, 
     context.maximum_version = version
     authority.configure_trust(context)
     answer = first.encrypted(context)
-    assert re.search("the server wants a client certificate|it wants a client certificate", refused(answer, trusting(ca)))
+    assert re.search("the server requires a client certificate|it requires a client certificate", refused(answer, trusting(ca)))
     assert "does not accept the client certificate" in refused(answer, trusting(ca, **pairs["foreign"]))
     with first.answering(answer) as url:
         check_address(url, trusting(ca, **pairs["trusted"]))

@@ -50,7 +50,7 @@ def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
     told = np.where(by_length, asked, np.where(untold & by_text, np.minimum(np.maximum(1, text), asked), -1))
     output = np.where(told >= 0, told, output)
     single = np.where(told >= 0, told == requests.responses, requests.each_has_one)
-    counted = requests.with_columns({"told_tokens": told, "output_tokens": output, "each_has_one": single})
+    counted = requests.with_columns({"reported_tokens": told, "output_tokens": output, "each_has_one": single})
     lengths, texts, unknown, both = (int(mask.sum()) for mask in (by_length, untold & estimated, untold, compared))
     return counted, TokenCounting(lengths, texts, unknown - lengths - texts, both, error, _uncertain_ratio(output, estimated, error))
 

@@ -1,4 +1,4 @@
-"""Calls: the open streams of one connection, each one gRPC call; what the frames of a stream mean for it, as events of the connection."""
+"""Calls: the open streams of one HTTP/2 connection. Each is one gRPC call; its frames are turned into events of the connection."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trtbench.client.http2.outbox import Outbox
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """The last event of a stream. `status`: the name of the gRPC code. `retry_safe`: the server surely never processed the call.
+    """The last event of a stream. `status` is the name of the gRPC code. `retry_safe`: the server certainly never processed the call.
 
-    `unsent`: part of a message to it was still held back by the peer's windows.
+    `unsent`: part of the client's message was still held back by the peer's flow-control windows.
     """
 
     stream_id: int
@@ -30,7 +30,7 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True)
 class GoAway:
-    """No stream can be opened any more. Those above `last_stream_id` end right after; the others may go on."""
+    """The peer accepts no further stream. Streams above `last_stream_id` end with the next events; the others may continue."""
 
     last_stream_id: int
     code: int  # of HTTP/2
@@ -48,7 +48,7 @@ class Pong:
 
 
 Event = tuple[int, bytes] | StreamEnded | GoAway | SettingsReceived | Pong
-"""A message is (stream id, its bytes): the hot path makes no object of ours."""
+"""A message is the tuple (stream id, its bytes), so that a response on the hot path costs no further object."""
 
 
 Metadata = tuple[tuple[str, str], ...]
@@ -56,7 +56,9 @@ LAST_STREAM_ID = (1 << 31) - 1
 
 
 class Calls:
-    """Streams leave with their StreamEnded, or without one when we reset them; what still arrives of them is dropped, but counted."""
+    """The open calls of a connection. A call ends with a StreamEnded, or without one if the client resets it.
+
+    What still arrives for an ended call is dropped, but counted, because flow control has to return its bytes to the peer."""
 
     __slots__ = ("_closed_bytes", "_decoder", "_max_message_bytes", "_outbox", "next_id", "open")
 
@@ -66,7 +68,7 @@ class Calls:
         self._outbox = outbox
         self._max_message_bytes = max_message_bytes
         self._decoder = Decoder(frames.MAX_HEADER_BLOCK_BYTES)
-        self._closed_bytes = 0  # flow-controlled ones that came for streams no longer open, not yet granted again
+        self._closed_bytes = 0  # flow-controlled bytes that arrived for ended streams and were not yet returned to the peer
 
     def begin(self, scheme: str, authority: str, path: str, metadata: Metadata) -> int:
         stream_id = self.next_id
@@ -78,7 +80,7 @@ class Calls:
         return stream_id
 
     def forget(self, stream_id: int, reset: ErrorCode | None) -> None:
-        """Drop a call, and tell the peer why when `reset` is given."""
+        """Drop a call; with `reset`, send RST_STREAM with this code to the peer."""
         self._closed_bytes += self.open.pop(stream_id).received_bytes
         self._outbox.close(stream_id)
         if reset is not None:
@@ -89,7 +91,7 @@ class Calls:
         events.append(StreamEnded(stream_id, fault.status, str(fault)))
 
     def find(self, stream_id: int) -> Deframer | None:
-        """None for a call that is over; WireError for a stream that never was."""
+        """The call of a stream, or None if it is over; WireError for a stream that was never opened."""
         if not stream_id % 2 or stream_id >= self.next_id:
             raise WireError(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {stream_id}, which was never opened")
         return self.open.get(stream_id)
@@ -105,7 +107,7 @@ class Calls:
             self._end(stream_id, "UNKNOWN", "no grpc-status: the stream ended with DATA", events)
 
     def headers(self, stream_id: int, flags: int, block: bytes, events: list[Event]) -> None:
-        """Response headers or trailers. Blocks of streams that are no more are decoded too: the next ones build on them."""
+        """Response headers or trailers. Blocks of ended streams are decoded too, because HPACK makes later blocks depend on them."""
         try:
             headers = {bytes(name): bytes(value) for name, value in self._decoder.decode(block, raw=True)}
         except HPACKError as error:
@@ -119,10 +121,10 @@ class Calls:
                 status, message = "INTERNAL", f"the stream ended {call.held_bytes} bytes into a message"
             self._end(stream_id, status, message, events)
         elif call.answered:
-            raise StreamFault("INTERNAL", "HEADERS amid the messages", ErrorCode.PROTOCOL_ERROR)
+            raise StreamFault("INTERNAL", "HEADERS between the messages", ErrorCode.PROTOCOL_ERROR)
         elif is_grpc(headers):
             call.answered = call.fresh = True
-        elif not headers.get(b":status", b"").startswith(b"1"):  # 1xx announces the answer proper
+        elif not headers.get(b":status", b"").startswith(b"1"):  # the answer itself follows a status 1xx
             raise StreamFault(*header_status(headers), ErrorCode.CANCEL)
 
     def reset(self, stream_id: int, code: int, events: list[Event]) -> None:
@@ -134,7 +136,7 @@ class Calls:
             events.append(StreamEnded(stream_id, status, message, code == ErrorCode.REFUSED_STREAM, unsent))
 
     def grant(self, stream_id: int, increment: int) -> None:
-        """The peer's WINDOW_UPDATE; stream 0 is the connection."""
+        """The peer's WINDOW_UPDATE of a stream, or of the connection if `stream_id` is 0."""
         if stream_id and self.find(stream_id) is None:
             return
         code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
@@ -143,14 +145,14 @@ class Calls:
             raise StreamFault("INTERNAL", text, code) if stream_id else WireError(code, text)
 
     def refuse_above(self, last_stream_id: int, code: int, debug: str, events: list[Event]) -> None:
-        """End the calls that a GOAWAY says were never processed."""
+        """End the calls that the peer never processed according to its GOAWAY."""
         reason = f"GOAWAY with {error_name(code)}" + (f": {debug}" if debug else "")
         for stream_id in [found for found in self.open if found > last_stream_id]:
             self.forget(stream_id, None)
             events.append(StreamEnded(stream_id, "UNAVAILABLE", reason, retry_safe=True))
 
     def top_up(self) -> None:
-        """Open every receive window again to its full width."""
+        """Return all received bytes to the peer, which opens every receive window to its full size again."""
         total = self._closed_bytes
         self._closed_bytes = 0
         for stream_id, call in self.open.items():
@@ -162,7 +164,7 @@ class Calls:
             self._outbox.write(frames.window_update(0, total))
 
     def _end(self, stream_id: int, status: str, message: str, events: list[Event]) -> None:
-        """The peer's last frame of a call. When ours was still to come, the peer is told that none will."""
+        """End a call after the peer's last frame. If the client had not ended its side, it resets the stream without an error."""
         unsent = self._outbox.holds(stream_id)
         unfinished = self._outbox.close(stream_id)
         self.forget(stream_id, ErrorCode.NO_ERROR if unfinished else None)
@@ -171,9 +173,9 @@ class Calls:
 
 @lru_cache(maxsize=256)
 def _request_block(scheme: str, authority: str, path: str, metadata: Metadata) -> bytes:
-    """The header block of a request, right wherever it stands: it first sets the dynamic table to size 0, so that it leaves no state.
+    """The header block of a request. It first sets HPACK's dynamic table to size 0, so that it is valid at any point of a connection.
 
-    `metadata` may be secret: proxies are told not to put it into their tables.
+    `metadata` may be secret, so it is marked as never indexed, which keeps proxies from storing it in their tables.
     """
     encoder = Encoder()
     encoder.header_table_size = 0

@@ -1,4 +1,4 @@
-"""HTTP/2 frames (RFC 9113, section 6): the bytes of those a client writes, the fields of those it reads. No state of a connection."""
+"""HTTP/2 frames (RFC 9113, section 6): the bytes of frames that a client writes and the fields of those that it reads, without state."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # what a client says first (section 3.4)
+MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # the first bytes of a client (section 3.4)
 HEADER = struct.Struct(">IBI")
-"""Length (24 bits) and kind (8 bits) in one word, flags, stream id."""
+"""A frame's header: length (24 bits) and kind (8 bits) in one word, flags, stream id."""
 HEADER_BYTES = HEADER.size
-MAX_FRAME_BYTES = 1 << 14  # the payload that both sides take by default; ours stays so
+MAX_FRAME_BYTES = 1 << 14  # the longest payload that both sides accept by default; this client does not change it
 MAX_WINDOW_BYTES = (1 << 31) - 1
 DEFAULT_WINDOW_BYTES = (1 << 16) - 1
 STREAM_ID_MASK = (1 << 31) - 1  # the bit above is reserved
 MAX_HEADER_BLOCK_BYTES = 1 << 20
-"""A status text may be a stack trace of 200 KB. Blocks build on each other, so none can be skipped: a longer one ends the connection."""
-_MAX_CONTINUATIONS = 64  # empty ones would cost no bytes of a block and never end
+"""A status text may be a stack trace of 200 KB. Later header blocks depend on earlier ones, so a block that is longer than this cannot be
+skipped and ends the connection."""
+_MAX_CONTINUATIONS = 64  # frames of a block, because empty ones could follow each other without end
 _LARGEST_FRAME_SETTING = (1 << 24) - 1
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -50,9 +51,9 @@ class ErrorCode(IntEnum):
 
 
 class WireError(Exception):
-    """The connection cannot go on, or what was asked of it cannot be done. `code`: of HTTP/2.
+    """The connection has failed, or cannot do what was requested. `code` is the HTTP/2 error code.
 
-    `events`: what the same bytes had brought before the fault; `receive` has not returned it.
+    `events` are the events before the failure in the bytes given to `receive`, which could not return them.
     """
 
     def __init__(self, code: int, text: str, events: Sequence[Any] = ()) -> None:
@@ -62,7 +63,7 @@ class WireError(Exception):
 
 
 def error_name(code: int) -> str:
-    """The name of an HTTP/2 error code; an unknown one in hexadecimal."""
+    """The name of an HTTP/2 error code, or an unknown code in hexadecimal."""
     try:
         return ErrorCode(code).name
     except ValueError:
@@ -86,12 +87,12 @@ def rst_stream(stream_id: int, code: int) -> bytes:
 
 
 def goaway(code: int, debug: bytes) -> bytes:
-    """Last stream id 0: a server opens none."""
+    """A GOAWAY whose last stream id is 0, because servers open no streams here."""
     return frame(GOAWAY, 0, struct.pack(">II", 0, code) + debug)
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """The payload of a DATA or HEADERS frame less its padding; WireError when the padding is longer than the frame."""
+    """The payload of a DATA or HEADERS frame without its padding; WireError if the padding is longer than the frame."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
@@ -100,9 +101,10 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def header_block(data: bytes, pos: int) -> tuple[bytes, int]:
-    """The block of the HEADERS frame at `pos` with that of its CONTINUATIONs, which nothing may come between, and where they end.
+    """The header block of the HEADERS frame at `pos` and of its CONTINUATION frames, and where the last of them ends.
 
-    An end past `data`: there is more to come, at least up to there. WireError: a frame in between, or more than the limits allow.
+    If that is beyond `data`, the block is not complete, and at least the bytes up to there are needed. WireError if another frame is in
+    between, or if the block exceeds a limit.
     """
     fragments: list[bytes] = []
     block_bytes, opener = 0, 0
@@ -113,7 +115,7 @@ def header_block(data: bytes, pos: int) -> tuple[bytes, int]:
         length, kind = word >> 8, word & 0xFF
         end = pos + HEADER_BYTES + length
         if fragments and (kind != CONTINUATION or stream_id & STREAM_ID_MASK != opener):
-            raise WireError(ErrorCode.PROTOCOL_ERROR, "a header block is broken by another frame")
+            raise WireError(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted by another frame")
         opener = stream_id & STREAM_ID_MASK
         block_bytes += length
         if length > MAX_FRAME_BYTES:
@@ -140,7 +142,7 @@ def _first_fragment(flags: int, payload: bytes) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """(name, value), in the order sent; WireError for values that section 6.5.2 forbids."""
+    """The settings as (name, value), in the order sent; WireError for values that section 6.5.2 forbids."""
     if len(payload) % 6:
         raise WireError(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
     values = list(struct.iter_unpack(">HI", payload))
@@ -153,14 +155,14 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def read_number(payload: bytes) -> int:
-    """The 32 bits of an RST_STREAM's code or a WINDOW_UPDATE's increment (its highest bit is reserved)."""
+    """The code of an RST_STREAM or the increment of a WINDOW_UPDATE, whose highest bit is reserved."""
     if len(payload) != 4:
         raise WireError(ErrorCode.FRAME_SIZE_ERROR, f"RST_STREAM or WINDOW_UPDATE of {len(payload)} bytes")
     return int.from_bytes(payload, "big")
 
 
 def read_goaway(payload: bytes) -> tuple[int, int, bytes]:
-    """Last stream id, error code, debug data."""
+    """(Last stream id, error code, debug data) of a GOAWAY."""
     if len(payload) < 8:
         raise WireError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
     last_stream_id, code = struct.unpack_from(">II", payload)
@@ -172,4 +174,4 @@ OPENING = (
     + settings({ENABLE_PUSH: 0, INITIAL_WINDOW_SIZE: MAX_WINDOW_BYTES, MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK_BYTES})
     + window_update(0, MAX_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
 )
-"""What our side says first: no pushes, and windows so wide that a slow reader is the server's to see."""
+"""The first bytes of the client: no server push, and receive windows so large that flow control never delays the server."""

@@ -1,4 +1,4 @@
-"""gRPC over HTTP/2: how a call ended, from what HTTP/2 says of its stream, and the messages in the DATA of one stream.
+"""gRPC over HTTP/2: the status of a call by the headers or the reset of its stream, and the messages in the DATA of a stream.
 
 Sources: grpc/doc/PROTOCOL-HTTP2.md ("Length-Prefixed-Message", "Responses", "Errors") and grpc/doc/http-grpc-status-mapping.md.
 """
@@ -31,7 +31,7 @@ STATUS_NAMES = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-"""The index is the number in `grpc-status`."""
+"""The names of gRPC's codes; the index is the number in `grpc-status`."""
 
 _OF_RESET: dict[int, str] = {
     ErrorCode.REFUSED_STREAM: "UNAVAILABLE",
@@ -54,7 +54,7 @@ _OF_HTTP = {
 
 
 class StreamFault(Exception):
-    """One stream cannot go on, the connection can. `status`: the gRPC code's name; `reset`: the HTTP/2 code to tell the peer."""
+    """A stream has failed, but not its connection. `status` is the name of the gRPC code, `reset` the HTTP/2 code to reset it with."""
 
     def __init__(self, status: str, text: str, reset: ErrorCode) -> None:
         super().__init__(text)
@@ -63,12 +63,12 @@ class StreamFault(Exception):
 
 
 def reset_status(code: int) -> tuple[str, str]:
-    """(status, message) of a stream that the peer reset with an HTTP/2 error code."""
+    """(Status, message) of a stream that the peer reset with an HTTP/2 error code."""
     return _OF_RESET.get(code, "INTERNAL"), f"RST_STREAM with {error_name(code)}"
 
 
 def header_status(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
-    """(status, message) from the headers that end a call: trailers, or a response that is none of gRPC."""
+    """(Status, message) from the headers that end a call: trailers, or a response that is not one of gRPC."""
     number = headers.get(b"grpc-status")
     if number is not None:
         message = unquote_to_bytes(headers.get(b"grpc-message", b"")).decode("utf-8", "replace")
@@ -82,7 +82,7 @@ def header_status(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
 
 
 def is_grpc(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether response headers announce messages."""
+    """Whether response headers are those of gRPC, after which messages follow."""
     return headers.get(b":status") == b"200" and headers.get(b"content-type", b"").startswith(b"application/grpc")
 
 
@@ -91,25 +91,28 @@ _PREFIX = struct.Struct(">BI")
 
 
 class Deframer:
-    """`fresh`: the response has begun and its next byte begins a message. `received_bytes`: flow-controlled bytes not yet granted again."""
+    """Splits the DATA of a stream into messages. `fresh`: the response has begun, and its next byte begins a message.
+
+    `received_bytes` are flow-controlled bytes that were not yet returned to the peer."""
 
     __slots__ = ("_part", "answered", "fresh", "received_bytes")
 
     def __init__(self) -> None:
-        self.answered = False  # its response headers have come
+        self.answered = False  # whether its response headers have arrived
         self.fresh = False
         self.received_bytes = 0
         self._part: bytearray | None = None
 
     @property
     def held_bytes(self) -> int:
-        """Of a message that is not yet whole."""
+        """The number of bytes of a message that is not complete yet."""
         return len(self._part or b"")
 
     def take_data(self, stream_id: int, payload: bytes, max_message_bytes: int, events: list[Any]) -> None:
-        """Append each message that is whole to `events` as (stream_id, message).
+        """Append each complete message to `events` as (stream_id, message).
 
-        StreamFault: DATA before HEADERS, a compressed message, one over `max_message_bytes` (by its prefix: it is not waited for).
+        StreamFault for DATA before HEADERS, for a compressed message, and for a message whose prefix has a length over
+        `max_message_bytes`.
         """
         if not self.answered:
             raise StreamFault("INTERNAL", "DATA before HEADERS", ErrorCode.PROTOCOL_ERROR)

@@ -1,4 +1,4 @@
-"""Outbox: the bytes that wait to be sent, and the peer's flow-control windows that hold messages back (RFC 9113, section 5.2)."""
+"""Outbox: the bytes to be sent, and the peer's flow-control windows, which hold messages back (RFC 9113, section 5.2)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from trtbench.client.http2.frames import DATA, DEFAULT_WINDOW_BYTES, END_STREAM,
 
 
 class Outbox:
-    """Frames go out in the order written; messages that a window holds back follow when it opens, each stream's in order."""
+    """Frames are sent in the order in which they were written. Messages that a window holds back follow when it opens, in the order of each
+    stream."""
 
     __slots__ = ("_connection_window", "_ending", "_held", "_initial_window", "_output", "_windows", "max_frame_bytes", "reply_bytes")
 
     def __init__(self) -> None:
-        self.max_frame_bytes = MAX_FRAME_BYTES  # the peer's
-        self.reply_bytes = 0  # of answers to PING and SETTINGS, since the caller last set it to 0
+        self.max_frame_bytes = MAX_FRAME_BYTES  # the peer's limit
+        self.reply_bytes = 0  # bytes of replies to PING and SETTINGS since the caller last set it to 0
         self._output = bytearray()
         self._connection_window = self._initial_window = DEFAULT_WINDOW_BYTES
-        self._windows: dict[int, int] = {}  # of the streams whose end is not yet out; a setting can make one negative
+        self._windows: dict[int, int] = {}  # by stream, until its end is sent; a setting can make a window negative
         self._held: dict[int, bytearray] = {}
-        self._ending: set[int] = set()  # streams whose last message is held
+        self._ending: set[int] = set()  # streams whose last message is held back
 
     @property
     def held_bytes(self) -> int:
@@ -27,11 +28,11 @@ class Outbox:
         self._output += frames
 
     def reply(self, frames: bytes) -> None:
-        """Write what the peer has the right to be answered."""
+        """Write a reply to a frame of the peer."""
         self.reply_bytes += len(frames)
         self._output += frames
 
-    def take(self) -> bytes:
+    def take_output(self) -> bytes:
         if not self._output:  # after most reads
             return b""
         output = bytes(self._output)
@@ -50,13 +51,13 @@ class Outbox:
         return stream_id in self._held
 
     def close(self, stream_id: int) -> bool:
-        """Forget a stream and what it holds back; whether its end was still to be sent."""
+        """Forget a stream and what is held back of it; returns whether its end was not sent yet."""
         self._held.pop(stream_id, None)
         self._ending.discard(stream_id)
         return self._windows.pop(stream_id, None) is not None
 
-    def send(self, stream_id: int, payload: bytes, end_stream: bool) -> None:
-        """Queue DATA of an open stream; with `end_stream` the last."""
+    def queue_data(self, stream_id: int, payload: bytes, end_stream: bool) -> None:
+        """Queue DATA of an open stream; with `end_stream` it is the last."""
         held = self._held.get(stream_id)
         if held is None:
             held = self._held[stream_id] = bytearray()
@@ -66,14 +67,14 @@ class Outbox:
         self._release(stream_id)
 
     def end(self, stream_id: int) -> None:
-        """END_STREAM by itself, of an open stream that holds nothing back."""
+        """Send END_STREAM without data, on an open stream of which nothing is held back."""
         self._output += HEADER.pack(DATA, END_STREAM, stream_id)
         self.close(stream_id)
 
     def grant(self, stream_id: int, increment: int) -> bool:
-        """Open the window of a stream, of the connection for 0; False when it would grow over the largest allowed."""
+        """Enlarge the window of a stream, or of the connection for 0; returns False if it would exceed the largest window allowed."""
         window = self._windows.get(stream_id) if stream_id else self._connection_window
-        if window is None:  # the stream's end has been sent
+        if window is None:  # the end of the stream has been sent
             return True
         if window + increment > MAX_WINDOW_BYTES:
             return False
@@ -86,7 +87,7 @@ class Outbox:
         return True
 
     def set_initial_window(self, window_bytes: int) -> bool:
-        """The peer's INITIAL_WINDOW_SIZE, for open streams too; False when one of their windows would grow over the largest allowed."""
+        """Apply the peer's INITIAL_WINDOW_SIZE, also to open streams; returns False if a window would exceed the largest allowed."""
         change = window_bytes - self._initial_window
         self._initial_window = window_bytes
         for stream_id in self._windows:
@@ -101,7 +102,7 @@ class Outbox:
             self._release(stream_id)
 
     def _release(self, stream_id: int) -> None:
-        """Move what the windows allow of a stream into the output."""
+        """Move as much of a stream's held data into the output as the windows allow."""
         held = self._held.get(stream_id)
         if held is None:
             return

@@ -1,6 +1,6 @@
-"""WireConnection: the client's side of one HTTP/2 connection that carries gRPC. Bytes in, events out; no socket and no clock.
+"""WireConnection: the client's side of one HTTP/2 connection that carries gRPC. Bytes go in, events come out; no socket and no clock.
 
-Only what KServe's ModelStreamInfer and unary calls need (RFC 9113, grpc/doc/PROTOCOL-HTTP2.md).
+It has only what ModelStreamInfer of KServe v2 and unary calls need (RFC 9113, grpc/doc/PROTOCOL-HTTP2.md).
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from trtbench.client.http2.outbox import Outbox
 __all__ = ["Event", "GoAway", "Pong", "SettingsReceived", "StreamEnded", "WireConnection", "WireError"]
 
 MAX_MESSAGE_BYTES = 1 << 26
-"""What an encoder's answer may be; a response of a stream is shorter, see wire_client.py."""
-TOP_UP_BYTES = 1 << 29  # read before receive windows of 2 GiB are opened again
-_MOST_UNREAD_BYTES = 1 << 20  # of answers that wait for a peer to read them: 60,000 PINGs
+"""The longest message, which is an encoder's answer. A response of a stream has a lower limit, see wire_client.py."""
+TOP_UP_BYTES = 1 << 29  # how much is read before the receive windows of 2 GiB are opened again
+_MOST_UNREAD_BYTES = 1 << 20  # replies that the peer may leave unread: those to 60,000 PINGs
 _PREFIX_BYTES = 5  # of a message: compressed flag, length
 _WHOLE_MESSAGE = struct.Struct(">IBIBI")
 """A frame header (see frames.HEADER) and a message's prefix."""
 
 
 class WireConnection:
-    """`take_output` after every call: it has the opening from the start, answers to what `receive` saw, and what `send_message` may send.
+    """One connection without its socket. After every call the bytes of `take_output` have to be sent: the opening of the connection,
+    replies to what `receive` has read, and messages that the windows allow.
 
-    After a WireError of `receive` every call raises it again, but for `reset` and `take_output`; the last frame put out is a GOAWAY.
+    After a WireError of `receive`, every call except `reset` and `take_output` raises it again; the last frame of the output is a GOAWAY.
     """
 
     __slots__ = (
@@ -47,22 +48,22 @@ class WireConnection:
     )
 
     def __init__(self, authority: str, scheme: str = "http", max_message_bytes: int = MAX_MESSAGE_BYTES, metadata: Metadata = ()) -> None:
-        """`authority`: host:port as the server is called. A longer message than `max_message_bytes` ends its stream.
+        """`authority` is host:port of the server. A message longer than `max_message_bytes` ends its stream.
 
-        `metadata`: further headers of every call, names in lower case.
+        `metadata` are further headers of every call, with names in lower case.
         """
         self._authority, self._scheme, self._metadata = authority, scheme, metadata
         self._outbox = Outbox()
         self._outbox.write(frames.OPENING)
         self._calls = Calls(self._outbox, max_message_bytes)
-        self._longest_bytes = min(max_message_bytes, frames.MAX_FRAME_BYTES - _PREFIX_BYTES)  # of a message in one frame
+        self._longest_bytes = min(max_message_bytes, frames.MAX_FRAME_BYTES - _PREFIX_BYTES)  # the longest message in one frame
         self._max_streams: int | None = None
-        self._settled = False  # the peer's first SETTINGS have come
+        self._settled = False  # whether the peer's first SETTINGS have arrived
         self._going_away = False
         self._error: WireError | None = None
-        self._part = bytearray()  # a frame that is not yet whole
-        self._needed_bytes = 0  # the length of `_part` at which parsing can go on
-        self._untopped_bytes = 0  # read since the windows were topped up
+        self._part = bytearray()  # the beginning of a frame that is not complete yet
+        self._needed_bytes = 0  # the length of `_part` at which parsing can continue
+        self._untopped_bytes = 0  # bytes read since the windows were opened again
 
     @property
     def can_open(self) -> bool:
@@ -75,52 +76,55 @@ class WireConnection:
 
     @property
     def pending_bytes(self) -> int:
-        """What the peer's windows hold back."""
+        """How many bytes the peer's flow-control windows hold back."""
         return self._outbox.held_bytes
 
     def replied(self, all_sent: bool) -> bool:
-        """After the output was handed over: False when the peer asks on (PING, SETTINGS) without reading the answers."""
+        """Whether the peer reads the replies to its PING and SETTINGS. To be called after the output was handed to the socket;
+        `all_sent` is whether the socket has sent all of it."""
         if all_sent:
             self._outbox.reply_bytes = 0
         return self._outbox.reply_bytes <= _MOST_UNREAD_BYTES
 
     def open_stream(self, path: str) -> int:
-        """Begin a call of /package.Service/Method; WireError when `can_open` is False."""
+        """Begin a call of the method `path`, written /package.Service/Method; WireError if `can_open` is False."""
         self._check()
         if not self.can_open:
             raise WireError(ErrorCode.REFUSED_STREAM, "the connection takes no further stream")
         return self._calls.begin(self._scheme, self._authority, path, self._metadata)
 
     def send_message(self, stream_id: int, message: bytes, end_stream: bool = False) -> None:
-        """WireError when the stream is over or its last message has been sent."""
+        """Send a message on a stream; WireError if the stream is over or its last message was sent."""
         self._check()
         if not self._outbox.accepts(stream_id):
             raise WireError(ErrorCode.STREAM_CLOSED, f"stream {stream_id} takes no further message")
-        self._outbox.send(stream_id, struct.pack(">BI", 0, len(message)) + message, end_stream)
+        self._outbox.queue_data(stream_id, struct.pack(">BI", 0, len(message)) + message, end_stream)
 
     def end(self, stream_id: int) -> None:
-        """Say that no message follows those sent; the call ends when the peer ends it. Nothing when that is said or the call is over."""
+        """End the client's side of a call: no message follows. The call itself ends when the peer ends it. A second call does nothing."""
         if self._outbox.accepts(stream_id) and self._error is None:
             self._outbox.end(stream_id)
 
     def reset(self, stream_id: int) -> None:
-        """Cancel a call: no event of it follows. Nothing when it is over, or the connection."""
+        """Cancel a call; no further event of it follows. It does nothing if the call or the connection is over."""
         if stream_id in self._calls.open and self._error is None:
             self._calls.forget(stream_id, ErrorCode.CANCEL)
 
     def ping(self, payload: bytes) -> None:
-        """8 bytes, which come back as a Pong."""
+        """Send a PING with 8 bytes, which the peer returns as a Pong."""
         self._check()
         if len(payload) != 8:
             raise ValueError(f"a PING carries 8 bytes, not {len(payload)}")
         self._outbox.write(frames.frame(frames.PING, 0, payload))
 
     def take_output(self) -> bytes:
-        """All that may be sent now."""
-        return self._outbox.take()
+        """Everything that may be sent now."""
+        return self._outbox.take_output()
 
     def receive(self, data: bytes | memoryview) -> list[Event]:
-        """What the peer's next bytes bring, cut anywhere. WireError: they break the protocol; its `events` came before the fault."""
+        """The events in the peer's next bytes, which may be cut anywhere.
+
+        WireError if the bytes violate the protocol; its `events` are those before the violation."""
         self._check()
         if self._part:
             data = self._joined(data)
@@ -138,12 +142,14 @@ class WireConnection:
         return events
 
     def between_messages(self, stream_id: int) -> bool:
-        """Whether the next byte of the peer begins a frame, and the next of this stream a message."""
+        """Whether the next byte of the peer begins a frame, and the next byte of this stream a message."""
         call = self._calls.open.get(stream_id)
         return not self._part and call is not None and call.fresh
 
-    def took(self, stream_id: int, flow_bytes: int) -> None:
-        """Whole messages in DATA of their own were read past `receive`, which take so much of the windows. Only between messages."""
+    def count_bypassed(self, stream_id: int, flow_bytes: int) -> None:
+        """Count `flow_bytes` of complete DATA frames with one message each, which the caller parsed itself without `receive`.
+
+        This is possible only `between_messages`."""
         call = self._calls.open.get(stream_id)
         if call is not None:
             call.received_bytes += flow_bytes
@@ -160,7 +166,7 @@ class WireConnection:
             raise WireError(self._error.code, str(self._error))
 
     def _joined(self, data: bytes | memoryview) -> bytes:
-        """`data` after what was left of the last read; nothing while that is still too short."""
+        """`data` appended to the rest of the last read, or nothing if that is still too short to be parsed."""
         self._part += data
         if len(self._part) < self._needed_bytes:
             return b""
@@ -169,7 +175,8 @@ class WireConnection:
         return joined
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
-        """The usual frame is DATA with one whole message and no more, on a stream that awaits one: it is taken here, the rest below."""
+        """Parse frames. The usual one is DATA with exactly one message on a stream that expects one; it is parsed here for speed, and every
+        other frame in `_take_frame`."""
         pos, size, end = 0, len(data), 0
         unpack, find, append, longest_bytes = _WHOLE_MESSAGE.unpack_from, self._calls.open.get, events.append, self._longest_bytes
         last = size - _WHOLE_MESSAGE.size
@@ -192,7 +199,7 @@ class WireConnection:
             pos = end
 
     def _take_frame(self, data: bytes, pos: int, events: list[Event]) -> int:
-        """Where the frame at `pos` ends. It has been taken when that is within `data`."""
+        """Parse the frame at `pos`, if all of it is in `data`; returns where it ends, which may be beyond `data`."""
         if pos + frames.HEADER_BYTES > len(data):
             return pos + frames.HEADER_BYTES
         word, flags, stream_id = frames.HEADER.unpack_from(data, pos)
@@ -215,7 +222,7 @@ class WireConnection:
         return end
 
     def _dispatch(self, kind: int, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
-        """Kinds that are not named are ignored, as is PRIORITY."""
+        """Unknown kinds of frames are ignored, and so is PRIORITY."""
         if kind == frames.DATA:
             self._calls.data(stream_id, flags, payload, events)
         elif kind == frames.HEADERS:
@@ -229,7 +236,9 @@ class WireConnection:
                 raise WireError(ErrorCode.PROTOCOL_ERROR, f"a frame of kind {kind} on stream {stream_id}")
             _OF_CONNECTION[kind](self, flags, payload, events)
         elif kind in (frames.PUSH_PROMISE, frames.CONTINUATION):
-            raise WireError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE" if kind == frames.PUSH_PROMISE else "CONTINUATION of nothing")
+            raise WireError(
+                ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE" if kind == frames.PUSH_PROMISE else "CONTINUATION without HEADERS before it"
+            )
 
     def _take_settings(self, flags: int, payload: bytes, events: list[Event]) -> None:
         values = frames.read_settings(payload)
@@ -238,7 +247,7 @@ class WireConnection:
                 raise WireError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
             return
         self._settled = True
-        self._outbox.reply(frames.frame(frames.SETTINGS, 0, flags=frames.ACK))  # before what the new values let go
+        self._outbox.reply(frames.frame(frames.SETTINGS, 0, flags=frames.ACK))  # before the data that the new values release
         for name, value in values:
             if name == frames.MAX_CONCURRENT_STREAMS:
                 self._max_streams = value

@@ -1,4 +1,4 @@
-"""KServe v2 messages of an encoder: its tensors by the model configuration, planned prompt to request bytes, response to embedding."""
+"""KServe v2 messages of a model that embeds: its tensors, by the model configuration, and the bytes of its requests and answers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from trtbench.system.foreign_text import names, shown
 INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS = "input_ids", "attention_mask", "token_type_ids"
 ENCODER_INPUTS = frozenset({INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS})
 _OUTPUTS = ("embedding", "sentence_embedding", "embeddings", "pooler_output", "last_hidden_state")
-"""In the order in which one is chosen; of a model that has none of them, its first."""
+"""The known names of an embedding; the first that a model has is used, and its first output if it has none of them."""
 INPUT_DATATYPES = {"INT32": "<i4", "INT64": "<i8"}
 OUTPUT_BYTES = {"FP64": 8, "FP32": 4, "FP16": 2, "BF16": 2, "INT8": 1, "UINT8": 1}
 
 
 @dataclass(frozen=True)
 class EncoderTensors:
-    """`inputs`: KServe datatype by name. `values` of the output, for one request; None where its shape depends on the input.
+    """The tensors of a model that embeds. `inputs` are KServe's datatypes by name. `values` is the number of values in the output of one
+    request, or None if its shape depends on the input.
 
-    `pad_tokens`: every request is padded to so many, for a server that batches equal shapes only; 0: each is as long as it is.
+    `pad_tokens` is the length to which every input is padded, for a server that batches only equal shapes; 0 means no padding.
     """
 
     inputs: dict[str, str]
@@ -40,24 +41,24 @@ class EncoderTensors:
 
     @property
     def needs_padding(self) -> bool:
-        """Requests of different lengths would never share a batch."""
+        """Whether requests of different lengths never share a batch."""
         return not self.ragged and not self.pad_tokens
 
     @property
     def can_pad(self) -> bool:
-        """Padding changes no answer: a mask says what is padding."""
+        """Whether padding changes no answer, because a mask marks it."""
         return ATTENTION_MASK in self.inputs
 
 
 def read_tensors(config: Any) -> EncoderTensors:
-    """From an inference.ModelConfig; ValueError says what an encoder has not, or has more."""
+    """The tensors of a model, from its inference.ModelConfig; ValueError says why it is not a model that embeds."""
     if config.model_transaction_policy.decoupled:
-        raise ValueError("is decoupled: it streams, an encoder gives one answer; leave out --task embed (task: generate)")
+        raise ValueError("is decoupled, so it streams, but an encoder gives one answer; leave out --task embed (task: generate)")
     inputs = {tensor.name: datatype_of(tensor) for tensor in config.input if not tensor.optional or tensor.name in ENCODER_INPUTS}
     if INPUT_IDS not in inputs:
         raise ValueError(f"has no input_ids (it takes {names(inputs)}): name a model that takes token ids")
     if unknown := sorted(set(inputs) - ENCODER_INPUTS):
-        raise ValueError(f"needs {names(unknown)} too: of an encoder {', '.join(sorted(ENCODER_INPUTS))} are known")
+        raise ValueError(f"needs {names(unknown)} too, but trtbench can send only {', '.join(sorted(ENCODER_INPUTS))}")
     if wrong := [f"{name} {datatype}" for name, datatype in inputs.items() if datatype not in INPUT_DATATYPES]:
         raise ValueError(f"takes {names(wrong)}: token ids are {' or '.join(INPUT_DATATYPES)}")
     if not config.output:
@@ -77,23 +78,23 @@ def read_tensors(config: Any) -> EncoderTensors:
 
 
 def datatype_of(tensor: Any) -> str:
-    """KServe's name of the type that a model configuration gives a tensor; INVALID where it gives none, its number of a type not known."""
+    """KServe's name of a tensor's type in a model configuration: INVALID if it has none, "type NUMBER" if the type is unknown."""
     if tensor.data_type not in model_config_pb2.DataType.values():
         return f"type {tensor.data_type}"
     return str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_").replace("STRING", "BYTES")
 
 
 KEPT_PROMPTS = 64
-"""Of each stage: answers that are kept, for two precisions to be compared by."""
+"""How many answers of each stage are kept, so that two precisions can be compared."""
 KEPT_VALUES = 1 << 16
-"""The longest vector that is kept of an answer."""
+"""The longest vector of an answer that is kept."""
 _LONGEST_WORD = 64
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _FLOATS = {"FP64": "<f8", "FP32": "<f4", "FP16": "<f2"}
 
 
 def embedding_request(request: service_pb2.ModelInferRequest, tensors: EncoderTensors, batched: bool, prompt: PlannedPrompt) -> bytes:
-    """`request`, which names the model, with its tensors; serialised, without its id."""
+    """The bytes of a request without its id: `request`, which names the model, with the tensors of `prompt`."""
     tokens = len(prompt.input_ids)
     padding = (0, max(tensors.pad_tokens - tokens, 0))
     values: dict[str, npt.NDArray[Any]] = {
@@ -110,8 +111,8 @@ def embedding_request(request: service_pb2.ModelInferRequest, tensors: EncoderTe
     return body
 
 
-def take_answer(record: RequestRecord, message: bytes, tensors: EncoderTensors, done_ns: int) -> None:
-    """Put the one answer of a request into its record: completed, or what is wrong with it."""
+def end_with_answer(record: RequestRecord, message: bytes, tensors: EncoderTensors, done_ns: int) -> None:
+    """End a request with its one answer, as completed or with what is wrong with the answer."""
     record.model_version, fault = read_embedding(message, tensors)
     end(record, classify("", fault) if fault else Outcome.COMPLETED, fault, done_ns)
     if not fault and not record.warmup and record.prompt < KEPT_PROMPTS:
@@ -119,7 +120,7 @@ def take_answer(record: RequestRecord, message: bytes, tensors: EncoderTensors, 
 
 
 def _values(message: bytes, tensors: EncoderTensors) -> list[float]:
-    """Of an answer that `read_embedding` found right; [] of one that is no single vector of floats."""
+    """The vector of an answer that `read_embedding` has accepted; empty if it is not a single vector of floats, or too long."""
     answer = service_pb2.ModelInferResponse.FromString(message)
     data = next(raw for tensor, raw in zip(answer.outputs, answer.raw_output_contents, strict=False) if tensor.name == tensors.output)
     if tensors.values is None or tensors.values > KEPT_VALUES:
@@ -129,14 +130,14 @@ def _values(message: bytes, tensors: EncoderTensors) -> list[float]:
 
 
 def _floats(datatype: str, data: bytes) -> npt.NDArray[Any]:
-    """The values of a tensor of floats; none of one of integers. NumPy has no BF16: it is the upper half of an FP32."""
+    """The values of a tensor of floats; empty for integers. NumPy has no BF16, which is the upper half of an FP32."""
     if datatype == "BF16":
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     return np.frombuffer(data, _FLOATS[datatype]) if datatype in _FLOATS else np.empty(0)
 
 
 def read_embedding(message: bytes, tensors: EncoderTensors) -> tuple[str, str]:
-    """(The version of the model that answered, "" or what is wrong with the answer)."""
+    """(Version of the model that answered, what is wrong with the answer or an empty text)."""
     try:
         answer = service_pb2.ModelInferResponse.FromString(message)
     except Exception as error:  # protobuf's DecodeError has moved between its releases
@@ -155,5 +156,5 @@ def _fault(datatype: str, values: int, data: bytes, tensors: EncoderTensors) -> 
     if tensors.values is not None and values != tensors.values:
         return f"{tensors.output} has {values} values, the model promises {tensors.values}"
     if not np.isfinite(_floats(datatype, data)).all():
-        return f"{tensors.output} has values that are no finite numbers"
+        return f"{tensors.output} has values that are not finite numbers"
     return ""

@@ -1,6 +1,6 @@
-"""Exchange and UnaryExchange: one request in flight on a stream of our own transport, from its sending to its end.
+"""Exchange and UnaryExchange: one request in flight on a stream, from its sending to its end.
 
-The answer of an Exchange comes one response after another; that of a UnaryExchange is one message.
+The answer to an Exchange is a sequence of responses, that to a UnaryExchange one message.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from array import array
 
 from trtbench.client.http2.wire_connection import StreamEnded
-from trtbench.client.kserve.encoder import EncoderTensors, take_answer
+from trtbench.client.kserve.encoder import EncoderTensors, end_with_answer
 from trtbench.client.kserve.messages import Response
 from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
@@ -23,15 +23,16 @@ from trtbench.system.clock import NS_PER_S
 
 
 class InFlight(ABC):
-    """`over` is done at the end. `refused`: the server surely never saw the request, which can be sent again as if nothing had been.
+    """A request in flight. `over` is done when it has ended.
 
-    `cut_off`: its stream, which had `served` others, was ended without an answer. `unsent`: before the request was sent whole, so that the
-    server cannot have begun it.
+    `refused`: the server certainly did not process the request, so it can be sent again. `cut_off`: its stream, which had `served` other
+    requests before, was ended without an answer. `unsent`: the stream ended before all of the request was sent, so the server cannot have
+    begun it.
     """
 
     __slots__ = ("_connection", "_limits", "_record", "_running", "_stream_id", "_timer", "cut_off", "over", "refused", "served", "unsent")
 
-    ends_stream = False  # whether the request's one message is the last on its stream
+    ends_stream = False  # whether the message of the request is the last on its stream
 
     def __init__(self, record: RequestRecord, limits: Limits) -> None:
         self._record, self._limits = record, limits
@@ -46,7 +47,7 @@ class InFlight(ABC):
         self.refused = self.cut_off = self.unsent = False
         self._connection, self._stream_id = stream
         sent_ns = self._connection.send_on_stream(self._stream_id, message, self, self.ends_stream)
-        if self._record.sent_ns is None:  # one that was refused has been under way since its first sending
+        if self._record.sent_ns is None:  # a request that was refused counts from its first sending
             self._record.sent_ns = sent_ns
         until_ns, outcome, error = self._limits.first_in_time(self._record.sent_ns)
         self._timer = loop.call_later((until_ns - sent_ns) / NS_PER_S, self.give_up, outcome, error)
@@ -61,20 +62,20 @@ class InFlight(ABC):
     def stream_ended(self, end: StreamEnded) -> None: ...
 
     def _end_unanswered(self, stream_end: StreamEnded, answered: bool) -> None:
-        """The stream has ended without the request's last word. `answered`: something of an answer came."""
-        told = stream_end.message
+        """End a request whose stream ended before its final response. `answered`: part of an answer had arrived."""
+        message = stream_end.message
         if self.served and not answered:
             self.cut_off, self.unsent = True, stream_end.unsent
-            told += f" (of a stream that had served {self.served} requests before)"
+            message += f" (of a stream that had served {self.served} requests before)"
         self.refused = stream_end.retry_safe and not answered
-        end_with_status(self._record, stream_end.status, told)
+        end_with_status(self._record, stream_end.status, message)
 
     def connection_lost(self, cause: str) -> None:
         end(self._record, Outcome.CONNECTION, cause)
         self._finish()
 
     def give_up(self, outcome: Outcome, error: str) -> None:
-        """End it from our side, on the server too; nothing when it is over."""
+        """End the request from the client's side, and cancel it on the server; does nothing if it is over."""
         if not self._running:
             return
         end(self._record, outcome, error)
@@ -82,10 +83,10 @@ class InFlight(ABC):
         self._connection.reset(self._stream_id)
 
     def _finish(self) -> None:
-        """The record knows its outcome."""
+        """Mark the request as over. Its record has the outcome already."""
         self._running = False
         self._timer.cancel()
-        if not self.over.done():  # it is when the one who waited was cancelled
+        if not self.over.done():  # it is done if the waiting task was cancelled
             self.over.set_result(None)
 
 
@@ -93,7 +94,9 @@ _NO_LIMIT = 1 << 62
 
 
 class Exchange(InFlight):
-    """What has come lies in arrays until the end and only then becomes the record's lists: a fifth of the memory."""
+    """A request that is answered by a stream of responses.
+
+    Token ids and instants are kept in arrays, which take a fifth of the memory, and become the lists of the record only at the end."""
 
     __slots__ = (
         "_accumulates",
@@ -104,25 +107,25 @@ class Exchange(InFlight):
         "_most_ids",
         "_most_responses",
         "_most_tokens",
+        "_reported_tokens",
         "_template",
         "_token_ids",
         "_token_lag_ns",
         "_token_ns",
-        "_told_tokens",
     )
 
     def __init__(self, record: RequestRecord, limits: Limits, body: bytes, accumulates: bool = False) -> None:
-        """`body`: of the request, as `Client.encode` made it. `accumulates`: each response carries all the text so far."""
+        """`body` is the result of `Client.encode_request`. `accumulates`: each response carries all the text so far."""
         super().__init__(record, limits)
         self._most_responses, self._most_ids = most_responses(record.asked_output_tokens), most_ids(record.asked_output_tokens)
         self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._token_ns, self._token_lag_ns = array("q"), array("i")
         self._token_ids, self._coalesced = array("i"), array("i")
-        self._count = -1  # tokens of the last response: a server hardly ever changes them; 0: an unknown number
-        self._count_changes: list[tuple[int, int]] = []  # (response, tokens from there on)
+        self._count = -1  # tokens of the last response, 0 for an unknown number; a server hardly ever changes it
+        self._count_changes: list[tuple[int, int]] = []  # (response, its tokens and those of the following responses)
         self._accumulates = accumulates
-        self._body = body  # shared by all requests of this prompt
-        self._told_tokens = 0  # by a server that answers in text
+        self._body = body  # shared by all requests with this prompt
+        self._reported_tokens = 0  # the tokens that a server reports if it answers in text
         self._template: TokenTemplate | None = None
 
     def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
@@ -140,7 +143,7 @@ class Exchange(InFlight):
             tokens = response.new_tokens
             self._template = token_template(message, response) or self._template
             self._token_ids.extend(response.tokens[: max(0, self._most_ids - len(self._token_ids))])
-            self._told_tokens += response.told_tokens or 0
+            self._reported_tokens += response.reported_tokens or 0
         if carries:
             if not alone:
                 self._coalesced.append(len(self._token_ns))
@@ -152,13 +155,13 @@ class Exchange(InFlight):
                 self._token_lag_ns.append(lag_ns if lag_ns < LONGEST_LAG_NS else LONGEST_LAG_NS)
         if response is not None and (response.error or response.final):
             self._conclude(response, arrived_ns)
-        elif (arrived := len(self._token_ids) + self._told_tokens) >= self._most_tokens:
+        elif (arrived := len(self._token_ids) + self._reported_tokens) >= self._most_tokens:
             self.give_up(Outcome.CANCELLED, self._limits.tokens_reached(arrived))
         elif len(self._token_ns) > self._most_responses:
             self.give_up(Outcome.OTHER, too_many_responses(self._record.asked_output_tokens))
 
     def next_token_read(self) -> NextTokenRead | None:
-        """Takes further tokens like the last one, where no count of them ends the request."""
+        """The fast path of further tokens like the last one; none if their number may end the request."""
         template = self._template
         if template is None or not self._running or template.tokens != self._count or self._most_tokens != _NO_LIMIT:
             return None
@@ -169,19 +172,19 @@ class Exchange(InFlight):
         self._finish()
 
     def _conclude(self, response: Response, arrived_ns: int) -> None:
-        """The server's last word."""
+        """End the request with the server's final response or error."""
         if response.error:
             end(self._record, classify("", response.error), response.error, arrived_ns)
             self._finish()
             self._connection.reset(self._stream_id)
         else:
-            fault = negative_id(self._token_ids) or output_count_beyond(self._told_tokens, self._record.asked_output_tokens)
+            fault = negative_id(self._token_ids) or output_count_beyond(self._reported_tokens, self._record.asked_output_tokens)
             end_with_final(self._record, bool(self._token_ns), arrived_ns, fault)
             self._finish()
             self._connection.release(self._stream_id)
 
     def _finish(self) -> None:
-        """Put what came into the record, which knows its outcome."""
+        """Copy what has arrived into the record, which has the outcome already."""
         record = self._record
         record.token_ns, record.token_lag_ns = self._token_ns.tolist(), self._token_lag_ns.tolist()
         record.output_ids, record.coalesced = self._token_ids[: self._most_ids].tolist(), self._coalesced.tolist()
@@ -193,7 +196,8 @@ class Exchange(InFlight):
 
 
 class UnaryExchange(InFlight):
-    """Done when its answer came; that it completed is known with the status, which comes with it or right after."""
+    """A request that is answered by one message. It is done when the answer arrives; whether it completed is known with the status, which
+    arrives with the answer or right after."""
 
     __slots__ = ("_arrived_ns", "_lag_ns", "_message", "_tensors")
 
@@ -212,7 +216,7 @@ class UnaryExchange(InFlight):
     def stream_ended(self, stream_end: StreamEnded) -> None:
         if stream_end.status == "OK" and self._message is not None:
             self._record.done_lag_ns = self._lag_ns
-            take_answer(self._record, self._message, self._tensors, self._arrived_ns)
+            end_with_answer(self._record, self._message, self._tensors, self._arrived_ns)
         else:
             self._end_unanswered(stream_end, self._message is not None)
         self._finish()

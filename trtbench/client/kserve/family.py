@@ -1,4 +1,4 @@
-"""Families of models that generate, and the names and types of their tensors; read after TensorRT-LLM 0.19 to 1.2 (docs/families.md)."""
+"""Families of models that generate, with the names and types of their tensors in TensorRT-LLM 0.19 to 1.2 (docs/families.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Role = Literal[
     "return_output_count",
     "return_finish",
 ]
-"""What an input is for, whatever its name."""
+"""The purpose of an input. Its name differs between families and releases."""
 
 TIME_OUTPUTS = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
 COUNT_OUTPUTS: Mapping[str, str] = {
@@ -35,16 +35,16 @@ COUNT_OUTPUTS: Mapping[str, str] = {
     "total_draft_tokens": "draft_tokens",
     "total_accepted_draft_tokens": "accepted_draft_tokens",
 }
-"""What the engine counted of one request: the field of `EngineCounts` that each holds. Their ratios (kv_cache_hit_rate, acceptance_rate)
-follow from them and are not asked for."""
+"""Outputs with the engine's counts of one request, and the field of `EngineCounts` that each becomes. The ratios that the engine offers too
+(kv_cache_hit_rate, acceptance_rate) follow from the counts and are not requested."""
 TEXT_OUTPUT, FINISH_OUTPUT = "text_output", "finish_reason"
 INPUT_COUNT, OUTPUT_COUNT = "num_input_tokens", "num_output_tokens"
-"""Of the prompt; of one response alone (the C++ backend counts the ids of that response, an echoed prompt among them)."""
+"""The tokens of the prompt, and those of a single response; the C++ backend includes an echoed prompt in the latter."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An input: its names, newest first, and its KServe datatype."""
+    """An input: its names, the newest first, and its KServe datatype."""
 
     names: tuple[str, ...]
     datatype: str
@@ -52,7 +52,9 @@ class Slot:
 
 @dataclass(frozen=True)
 class Family:
-    """`outputs` must all be there. `one_dimensional`: its tensors may carry no batch dimension. `decoupled_by`: what makes it stream."""
+    """A family of models. The inputs of the roles in `required` and all `outputs` must exist.
+
+    `one_dimensional`: its tensors have no batch dimension. `decoupled_by` is the setting that makes the model stream."""
 
     name: FamilyName
     inputs: Mapping[Role, Slot]
@@ -62,12 +64,12 @@ class Family:
     decoupled_by: str = "model_transaction_policy { decoupled: true } in its config.pbtxt"
 
     def input_name(self, role: Role, names: Collection[str]) -> str | None:
-        """Under which of its names a model that has the inputs `names` takes this; None where it does not."""
+        """The name of the input with this role in a model that has the inputs `names`; None if it has no such input."""
         slot = self.inputs.get(role)
         return next((name for name in slot.names if name in names), None) if slot else None
 
     def missing(self, inputs: Collection[str], outputs: Collection[str]) -> list[str]:
-        """Tensors without which a model cannot be put under load, by their newest names."""
+        """The tensors that a model lacks and that a load needs, by their newest names."""
         absent = [self.inputs[role].names[0] for role in self.required if self.input_name(role, inputs) is None]
         return sorted({*absent, *(set(self.outputs) - set(outputs))})
 
@@ -139,7 +141,7 @@ FAMILIES: dict[FamilyName, Family] = {
 
 
 def family_of(inputs: Collection[str]) -> Family | None:
-    """The family of a model with these inputs; token ids where it takes both; None where it is of none."""
+    """The family of a model with these inputs, which is `ids` if it takes both ids and text; None if it belongs to no family."""
     if "input_ids" in inputs:
         return FAMILIES["ids"]
     if "text_input" not in inputs:

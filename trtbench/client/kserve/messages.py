@@ -1,4 +1,4 @@
-"""KServe v2 gRPC messages of TensorRT-LLM's models (family.py): planned prompt to request bytes, response bytes to tokens."""
+"""KServe v2 messages of TensorRT-LLM's models (family.py): the bytes of a request from a planned prompt, and a response from its bytes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _ID_TAG = b"\x1a"  # ModelInferRequest.id: field 3, length-delimited
 _DTYPES = {"INT32": "<i4", "INT64": "<i8", "UINT64": "<u8", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
 _COUNT_NAMES = frozenset(COUNT_OUTPUTS)
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
-_LONGEST_ERROR = 2000  # characters that are looked at for its class; a record keeps 500
+_LONGEST_ERROR = 2000  # characters that classify an error; a record keeps 500
 _LONGEST_VERSION = 64
 _LONGEST_REQUEST_NS = 86_400 * NS_PER_S
 
 
 class Response(NamedTuple):
-    """One message of a stream. `tokens` are the new ones only; `times` and `counts` come with the last response of servers that have them.
+    """One message of a stream. `tokens` are only the new ones. `times` and `counts` come with the last response, if the server has them.
 
-    Of a model that answers in text: its `text`, and how many tokens this response carries and the prompt has, where the server tells.
+    A model that answers in text has `text`, and, if the server reports them, the numbers of tokens in this response and in the prompt.
     """
 
     tokens: Sequence[int] = ()
@@ -41,35 +41,35 @@ class Response(NamedTuple):
     times: ServerTimes | None = None
     model_version: str = ""
     text: bytes | None = None
-    told_tokens: int | None = None
+    reported_tokens: int | None = None
     input_tokens: int | None = None
     finish_reason: str = ""
     counts: EngineCounts | None = None
 
     @property
     def carries(self) -> bool:
-        """Whether it brings a token or text."""
-        return bool(self.tokens or self.told_tokens or self.text)
+        """Whether it contains a token or text."""
+        return bool(self.tokens or self.reported_tokens or self.text)
 
     @property
     def is_empty_piece(self) -> bool:
-        """Whether it brings a text without a character, and no count: after the first text a token's, in the midst of a character."""
-        return self.text == b"" and self.told_tokens is None and not self.final
+        """Whether it contains a text of length 0 and no count. After the first text this is a token that ends inside a character."""
+        return self.text == b"" and self.reported_tokens is None and not self.final
 
     @property
     def new_tokens(self) -> int:
-        """Tokens that it carries; 0 for one that carries an unknown number."""
-        return len(self.tokens) or self.told_tokens or 0
+        """The number of tokens that it contains; 0 if that is unknown."""
+        return len(self.tokens) or self.reported_tokens or 0
 
 
 def request_body(target: KserveTarget, prompt: PlannedPrompt, workload: Workload, end_id: int, context: Sequence[int] = ()) -> bytes:
     """A serialised request without its id, which `with_request_id` adds.
 
-    `end_id`: the token that ends the output, or NO_END_ID. `context`: token ids before the prompt's own.
+    `end_id` is the token that ends the output, or NO_END_ID. `context` are token ids before those of the prompt.
     """
     request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
     if prompt.priority:
-        request.parameters["priority"].int64_param = prompt.priority  # the one type that every release of Triton takes
+        request.parameters["priority"].int64_param = prompt.priority  # the only type that every release of Triton accepts
     if target.encoder:
         return embedding_request(request, target.encoder, target.batched, prompt)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
@@ -86,14 +86,14 @@ def request_body(target: KserveTarget, prompt: PlannedPrompt, workload: Workload
 
 
 def with_request_id(body: bytes, request_id: str) -> bytes:
-    """The request with its id: protobuf reads concatenated messages as one, so a prompt is serialised once for all its requests."""
+    """A request with its id. Protobuf parses concatenated messages as one, so a prompt is serialised only once for all its requests."""
     encoded = request_id.encode()
     assert len(encoded) < 128, "a longer id needs a longer length prefix"
     return body + _ID_TAG + bytes([len(encoded)]) + encoded
 
 
 def decode_response(message: bytes) -> Response:
-    """A ModelStreamInferResponse's bytes, read. ValueError when they are not one."""
+    """The response in the bytes of a ModelStreamInferResponse; ValueError if they are anything else."""
     try:
         stream = service_pb2.ModelStreamInferResponse.FromString(message)
     except Exception as error:  # protobuf's DecodeError has moved between its releases
@@ -113,8 +113,8 @@ def decode_response(message: bytes) -> Response:
         times=_times(tensors) if TIME_OUTPUTS[0] in tensors else None,
         model_version=infer.model_version[:_LONGEST_VERSION],
         text=output_text(TEXT_OUTPUT, tensors[TEXT_OUTPUT]) if TEXT_OUTPUT in tensors else None,
-        told_tokens=_told(tensors, OUTPUT_COUNT),
-        input_tokens=_told(tensors, INPUT_COUNT),
+        reported_tokens=_optional_integer(tensors, OUTPUT_COUNT),
+        input_tokens=_optional_integer(tensors, INPUT_COUNT),
         finish_reason=word_of(tensors[FINISH_OUTPUT][2]) if FINISH_OUTPUT in tensors else "",
         counts=None if _COUNT_NAMES.isdisjoint(tensors) else _counts(tensors),
     )
@@ -129,7 +129,7 @@ def _inputs(
         yield "prompt", input_ids
         yield "prompt_tokens", len(input_ids)
     else:
-        assert prompt.text and not len(context), "a plan for a model that takes text has texts, and no sessions"
+        assert prompt.text and not len(context), "a plan for a model that takes text has texts and no sessions"
         yield "prompt", prompt.text
     yield "output_tokens", prompt.output_tokens
     yield "end_id", end_id
@@ -148,7 +148,7 @@ def _inputs(
 
 def _sampling(prompt: PlannedPrompt, sampling: Sampling) -> Iterator[tuple[Role, Any]]:
     if sampling.temperature == 0:
-        yield "top_k", 1  # greedy in every release; a temperature of 0 is not
+        yield "top_k", 1  # this is greedy sampling in every release, and a temperature of 0 is not
         return
     yield "temperature", sampling.temperature
     yield "top_k", sampling.top_k
@@ -157,7 +157,7 @@ def _sampling(prompt: PlannedPrompt, sampling: Sampling) -> Iterator[tuple[Role,
 
 
 def _raw(datatype: str, values: Any) -> tuple[bytes, int]:
-    """(Bytes of a tensor, its elements)."""
+    """(Bytes of a tensor, number of its elements)."""
     if datatype == "BYTES":
         text = values.encode()
         return _BYTES_LENGTH.pack(len(text)) + text, 1
@@ -165,14 +165,14 @@ def _raw(datatype: str, values: Any) -> tuple[bytes, int]:
     return data.tobytes(), data.size
 
 
-def _told(tensors: dict[str, Tensor], name: str) -> int | None:
+def _optional_integer(tensors: dict[str, Tensor], name: str) -> int | None:
     return integer(name, tensors[name]) if name in tensors else None
 
 
 def _counts(tensors: dict[str, Tensor]) -> EngineCounts | None:
-    """What can be read as a count; None where nothing can: then the engine did not tell."""
-    told = {field: _count(name, tensors[name]) for name, field in COUNT_OUTPUTS.items() if name in tensors}
-    return EngineCounts(**told) if any(value is not None for value in told.values()) else None
+    """The engine's counts, without those that cannot be read as a count; None if none can."""
+    counts = {field: _count(name, tensors[name]) for name, field in COUNT_OUTPUTS.items() if name in tensors}
+    return EngineCounts(**counts) if any(value is not None for value in counts.values()) else None
 
 
 def _count(name: str, tensor: Tensor) -> int | None:
@@ -183,7 +183,7 @@ def _count(name: str, tensor: Tensor) -> int | None:
 
 
 def _times(tensors: dict[str, Tensor]) -> ServerTimes | None:
-    """None unless all four are there, in 64 bits, set, in their order and of one day: a server that takes no times may send zeros."""
+    """The server's instants; None unless all four are valid, in their order and within one day. A server without them may send zeros."""
     try:
         values = [integer(name, tensors[name], MOST_INSTANT_NS) for name in TIME_OUTPUTS]
     except (KeyError, ValueError):

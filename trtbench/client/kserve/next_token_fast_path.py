@@ -1,6 +1,7 @@
-"""The fast path of further tokens: a read that holds one request's next token and nothing else is taken by its bytes alone.
+"""The fast path of further tokens: a read that contains exactly one request's next token is recognised by its bytes.
 
-A client that wakes for each token runs on cold caches: what such a read costs is what it touches. So neither HTTP/2 nor protobuf is parsed.
+Neither HTTP/2 nor protobuf is parsed then. A client that wakes for each token runs with cold CPU caches, so a read costs as much as the
+memory that it touches.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from collections.abc import Iterator
 from trtbench.client.http2.frames import DATA
 from trtbench.client.kserve.messages import Response
 
-_INFER_RESPONSE = 2  # of ModelStreamInferResponse
-_OUTPUTS, _RAW_OUTPUT_CONTENTS = 5, 6  # of ModelInferResponse
-_NAME = 1  # of ModelInferResponse.InferOutputTensor
+_INFER_RESPONSE = 2  # field of ModelStreamInferResponse
+_OUTPUTS, _RAW_OUTPUT_CONTENTS = 5, 6  # fields of ModelInferResponse
+_NAME = 1  # field of ModelInferResponse.InferOutputTensor
 _LENGTH_DELIMITED = 2
-_LONGEST_BYTES = 1024  # of a message; a request keeps its template
-_FIXED_BYTES = {1: 8, 5: 4}  # by wire type
+_LONGEST_BYTES = 1024  # the longest message of which a request keeps a template
+_FIXED_BYTES = {1: 8, 5: 4}  # length by wire type
 
 
 class TokenTemplate:
-    """Knows further token responses of one request by their bytes: they differ in the token ids only.
+    """Recognises further responses of one request by their bytes, which differ only in the token ids.
 
-    Bytes equal but for the inside of one protobuf field of equal length are the same message but for that field: such a message is no
-    final response and carries the ids of its window `[start, stop)`, as int32.
+    Two protobuf messages of the same length whose bytes differ only inside one field are equal except for that field. So a message with
+    this prefix and suffix is not a final response, and its token ids are the int32 values in the bytes `[start, stop)`.
     """
 
     __slots__ = ("prefix", "size", "start", "stop", "suffix", "tokens")
@@ -36,7 +37,7 @@ class TokenTemplate:
 
 
 def token_template(message: bytes, response: Response) -> TokenTemplate | None:
-    """From a token response and what it was decoded to; None for one with more to say, or whose ids lie otherwise."""
+    """The template of a response with tokens and its decoded form; None if it contains more, or if its ids are stored in another way."""
     if response.final or response.error or response.times or not response.tokens or len(message) > _LONGEST_BYTES:
         return None
     outer = list(_fields(message, 0, len(message)))
@@ -56,7 +57,7 @@ def _tensor_name(message: bytes, start: int, stop: int) -> bytes:
 
 
 def _fields(message: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """(number, start, stop) of each length-delimited field of a protobuf that protobuf itself has read without an error."""
+    """(Number, start, stop) of each length-delimited field of a message that protobuf itself has parsed without an error."""
     while at < stop:
         tag, at = _varint(message, at)
         kind = tag & 7
@@ -68,12 +69,12 @@ def _fields(message: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]
             at += _FIXED_BYTES[kind]
         elif kind == 0:
             _, at = _varint(message, at)
-        else:  # groups, which this protocol has none of
+        else:  # a group, which KServe's messages do not have
             return
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number and where it ends."""
+    """(Number, position after it)."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -85,17 +86,17 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 LONGEST_LAG_NS = 2**31 - 1
-"""Of an array("i"): a lag of more than 2 s is given as that."""
-_PREFIX_BYTES = 5  # of a message: compressed flag, length
+"""The largest value of an array("i"): a lag of more than 2 s is recorded as this."""
+_PREFIX_BYTES = 5  # the prefix of a gRPC message: compressed flag, length
 _HEAD = struct.Struct(">IBIBI")
-"""A frame's length and kind, flags, stream; a message's compressed flag and length."""
+"""The length and kind, flags and stream of a frame; the compressed flag and length of a message."""
 
 
 class NextTokenRead:
-    """For as long as nothing else was read on the connection since a message that `template` is of, whole, in a frame of its own.
+    """Handles reads that contain exactly the next token of one request, and adds them to its arrays of ids, arrivals and lags.
 
-    Bytes equal to those but for the token ids are then parsed to the same but for the ids. What is taken goes into the three arrays:
-    ids, arrivals, lags.
+    It is valid as long as nothing else was read on the connection since the message of `template`, which was complete and in its own frame:
+    bytes that differ from that read only in the token ids would be parsed to the same result except for the ids.
     """
 
     __slots__ = ("_add_id_bytes", "_add_lag", "_add_stamp", "_head", "_size", "_start", "_stop", "_tail", "stream_id", "taken")
@@ -110,11 +111,13 @@ class NextTokenRead:
 
     @property
     def flow_bytes(self) -> int:
-        """What was taken of the receive windows."""
+        """How many flow-controlled bytes were read here."""
         return self.taken * (self._size - _HEAD.size + _PREFIX_BYTES)
 
     def take_read(self, data: bytearray, size: int, arrived_ns: int, lag_ns: int | None) -> bool:
-        """Whether the first `size` bytes of `data` are such a read; then it has been taken. `lag_ns` None: without kernel stamps."""
+        """Record the first `size` bytes of `data` if they are such a read; returns whether they are.
+
+        `lag_ns` is None without kernel timestamps."""
         if size != self._size or not data.startswith(self._head) or not data.endswith(self._tail, 0, size):
             return False
         self._add_id_bytes(data[self._start : self._stop])

@@ -1,6 +1,6 @@
-"""Values of a response's tensors, and bounds on what a server can make the client keep of one request (docs/truth.md).
+"""The values of a response's tensors, and bounds on what the client keeps of one request, whatever a server sends (docs/truth.md).
 
-A value out of bounds is refused by the name of its tensor. Bounds grow with what was asked, so that no honest answer exceeds them.
+A value out of bounds is refused with the name of its tensor. Bounds grow with the requested length, so that no valid answer exceeds them.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ MOST_DIMENSIONS = 8
 INTEGERS = {f"{sign}INT{8 * size}": f"<{sign.lower() or 'i'}{size}" for sign in ("", "U") for size in (1, 2, 4, 8)}
 _NUMBERS = INTEGERS | {"FP32": "<f4", "FP64": "<f8"}
 _BYTES_LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
-_LONGEST_NUMBER = 64  # characters of one that comes as text
+_LONGEST_NUMBER = 64  # characters of a number that is sent as text
 _LONGEST_WORD = 64
 _LONGEST_LIST = 1 << 16
 
 Tensor = tuple[str, Sequence[int], bytes]
-"""KServe's datatype, shape, contents."""
+"""KServe's datatype, the shape and the contents of a tensor."""
 
 
 def text_of(raw: bytes) -> bytes:
-    """The first element of a BYTES tensor: one beam, one sequence. ValueError when it is cut short."""
+    """The first element of a BYTES tensor, which is that of the only beam; ValueError if it is truncated."""
     if not raw:
         return b""
     if len(raw) < _BYTES_LENGTH.size or len(raw) < _BYTES_LENGTH.size + (length := _BYTES_LENGTH.unpack_from(raw)[0]):
-        raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than it says")
+        raise ValueError(f"a text tensor of {len(raw)} bytes is shorter than its length prefix states")
     return raw[_BYTES_LENGTH.size : _BYTES_LENGTH.size + length]
 
 
 def word_of(raw: bytes) -> str:
-    """A short text, its beginning of a long one; "" for Python's None as a text, which llmapi sends while a request goes on."""
+    """A short text, of a long one its beginning. Python's None as a text, which llmapi sends before a request ends, is an empty text."""
     word = text_of(raw)[: 4 * _LONGEST_WORD].decode("utf-8", "replace")[:_LONGEST_WORD]
     return "" if word == "None" else word
 
 
 def output_text(name: str, tensor: Tensor) -> bytes:
-    """ValueError when it is no text."""
+    """The text of a tensor; ValueError if the tensor has another type."""
     datatype, _, raw = tensor
     if datatype != "BYTES":
         raise ValueError(f"{name} is {datatype}: a text is BYTES")
@@ -52,18 +52,18 @@ def output_text(name: str, tensor: Tensor) -> bytes:
 
 
 def integer(name: str, tensor: Tensor, most: int = MOST_COUNT) -> int:
-    """One number from 0 to `most`, also as JSON in a string, as llmapi sends it. ValueError when it is none."""
+    """A number from 0 to `most`, which may also be JSON in a string, as llmapi sends it; ValueError if it is anything else."""
     datatype, _, raw = tensor
     value = _number(datatype, raw)
     if value is None:
-        raise ValueError(f"{name} is {datatype} {raw[:40]!r}: no number")
+        raise ValueError(f"{name} is {datatype} {raw[:40]!r}: not a number")
     if not 0 <= value <= most:
         raise ValueError(f"{name} is {str(value)[:40]}: out of range, 0 to {most}")
     return int(value)
 
 
 def _number(datatype: str, raw: bytes) -> int | float | None:
-    """The first one of a tensor; None where there is none."""
+    """The first number of a tensor, or None if it has none."""
     try:
         if datatype == "BYTES":
             text = text_of(raw)
@@ -77,9 +77,10 @@ def _number(datatype: str, raw: bytes) -> int | float | None:
 
 
 def token_ids(name: str, tensor: Tensor, length: Tensor | None) -> Sequence[int]:
-    """New tokens of a response: [1, beam = 1, n], of which the first `length` count. A list, of very many an array: a ninth of its memory.
+    """The new tokens of a response: a tensor of shape [1, 1, n], of which the first `length` count.
 
-    ValueError: no integers, more than one sequence, or ids that INT32 does not hold.
+    They are a list, or, if there are very many, an array, which takes a ninth of the memory. ValueError if they are not integers, are more
+    than one sequence, or do not fit INT32.
     """
     datatype, shape, raw = tensor
     if datatype not in INTEGERS:
@@ -104,37 +105,37 @@ _TEXT_BYTES_A_TOKEN = 64
 
 
 def most_responses(asked_tokens: int) -> int:
-    """Responses with output; a request that gets more is given up: their instants could not all be kept."""
+    """The most responses with output that a request may get. A request with more is given up, because their instants cannot all be kept."""
     return 4 * asked_tokens + _SPARE
 
 
 def most_ids(asked_tokens: int) -> int:
-    """Output ids that are kept, the first ones; all are counted."""
+    """How many output ids are kept, from the first one on; all are counted."""
     return 2 * asked_tokens + _SPARE
 
 
 def most_text_bytes(asked_tokens: int, request_bytes: int) -> int:
-    """Output text that is kept, its beginning; the prompt, which may come back in it, is a part of the request."""
+    """How many bytes of output text are kept, from its beginning on. The text may contain the prompt, which is part of the request."""
     return _SPARE + _TEXT_BYTES_A_TOKEN * asked_tokens + request_bytes
 
 
 def too_many_responses(asked_tokens: int) -> str:
-    """The error of a request that is given up for their number."""
-    return f"the server sent more than {most_responses(asked_tokens)} responses with output, where {asked_tokens} tokens were asked for"
+    """The error of a request that is given up because it gets too many responses."""
+    return f"the server sent more than {most_responses(asked_tokens)} responses with output, where {asked_tokens} tokens were requested"
 
 
 def output_count_beyond(counted: int, asked_tokens: int) -> str:
-    """The error of an answer of which the server counts so many tokens; "" where they are within bounds."""
+    """The error of an answer in which the server counts `counted` tokens; empty if that is within bounds."""
     most = most_ids(asked_tokens)
-    return "" if counted <= most else f"num_output_tokens is {counted}: out of range, 0 to {most} where {asked_tokens} tokens are asked for"
+    return "" if counted <= most else f"num_output_tokens is {counted}: out of range, 0 to {most} where {asked_tokens} tokens are requested"
 
 
 def input_count_beyond(counted: int, request_bytes: int) -> str:
-    """The same of the prompt, which has no more tokens than bytes but for those that a template adds."""
+    """The same for the tokens of the prompt, which are at most its bytes, plus the tokens that a template adds."""
     most = _SPARE + request_bytes
     return "" if counted <= most else f"num_input_tokens is {counted}: out of range, 0 to {most} for a request of {request_bytes} bytes"
 
 
 def negative_id(ids: Sequence[int] | array[int]) -> str:
-    """The error of an answer with an id that no token has; "" where all are in order. Ids above 2^31 - 1 read as INT32 are negative."""
+    """The error of an answer with an invalid token id; empty if all are valid. An id above 2^31 - 1, read as INT32, is negative."""
     return "" if not ids or (least := min(ids)) >= 0 else f"output_ids has {least}: token ids are 0 to 2147483647"

@@ -1,6 +1,6 @@
-"""One message of a request's stream: what it says of the request, and what it brings, less an echo of the prompt.
+"""Reads one message of a request's stream into its record, and removes an echo of the prompt from its output.
 
-A model that was not asked to leave the prompt out, or does not, sends it with its first tokens.
+A model may send the prompt with its first tokens, because it cannot be asked to leave it out or ignores that.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from trtbench.client.kserve.response_tensors import input_count_beyond, most_tex
 from trtbench.rundir.records import RequestRecord
 
 _SURE_TOKENS = 4
-"""A first response of a stream that begins with so long a prompt, whole, is an echo: a model makes few tokens at a time."""
+"""If a first response of a stream begins with a whole prompt of this length or more, it is an echo: a model makes few tokens at a time."""
 
 
 def without_echo(response: Response, sent: bytes, record: RequestRecord) -> Response:
-    """The first response that carries output, less the prompt; `record.echoed_tokens` says how many tokens were taken off.
+    """The first response with output, without an echo of the prompt; `record.echoed_tokens` is the number of tokens that were removed.
 
-    `sent`: the request as it went out. An echo is told from an output that begins like the prompt by what was asked: no model makes
-    more tokens than that, and none in a stream as many at once.
+    `sent` is the request as it was sent. An echo is distinguished from an output that happens to begin like the prompt by its length: no
+    model makes more tokens than were requested, and in a stream none makes that number at once.
     """
     carried = len(response.tokens) if response.tokens else len(response.text or b"")
-    if carried < record.input_tokens:  # a text has a byte at least for each token
+    if carried < record.input_tokens:  # a text has at least one byte for each token
         return response
     inputs = _inputs(sent)
     prompt = inputs.get("prompt", b"")
@@ -41,16 +41,16 @@ def without_echo(response: Response, sent: bytes, record: RequestRecord) -> Resp
 
 
 def _text_less(response: Response, prompt: bytes, inputs: dict[Role, bytes], record: RequestRecord) -> Response:
-    """Tokenizers may put a space before a text; the server's count has the echo's tokens in it."""
+    """The response without the text of the prompt. A tokenizer may add a space before a text; the server's count includes the echo."""
     text, tokens = (response.text or b"").lstrip(), response.input_tokens or record.input_tokens
     if not text.startswith(prompt.strip()) or not _is_echo(response, tokens, inputs, record):
         return response
     record.echoed_tokens = tokens
-    told = response.told_tokens
+    reported = response.reported_tokens
     left = text[len(prompt.strip()) :]
-    if told is None and not left:
-        return response._replace(text=None)  # nothing but the prompt
-    return response._replace(text=left, told_tokens=None if told is None else max(0, told - tokens))
+    if reported is None and not left:
+        return response._replace(text=None)  # only the prompt
+    return response._replace(text=left, reported_tokens=None if reported is None else max(0, reported - tokens))
 
 
 def _is_echo(response: Response, prompt_tokens: int, inputs: dict[Role, bytes], record: RequestRecord) -> bool:
@@ -60,7 +60,7 @@ def _is_echo(response: Response, prompt_tokens: int, inputs: dict[Role, bytes], 
 
 
 def _inputs(sent: bytes) -> dict[Role, bytes]:
-    """The raw inputs of a request, by what they are for."""
+    """The raw inputs of a request, by their roles."""
     request: Any = service_pb2.ModelInferRequest.FromString(sent)
     raw = {tensor.name: data for tensor, data in zip(request.inputs, request.raw_input_contents, strict=False)}
     family = family_of(raw) or FAMILIES["ids"]
@@ -69,17 +69,17 @@ def _inputs(sent: bytes) -> dict[Role, bytes]:
 
 
 def read_response(record: RequestRecord, message: bytes, sent: bytes, started: bool, accumulates: bool) -> tuple[Response, bool]:
-    """(A message's response less the prompt, whether it brings output). What it says of the request as a whole goes into the record.
+    """(Response in a message without an echo of the prompt, whether it has output). What belongs to the whole request goes into `record`.
 
-    Output is a token or text of its own, or an empty piece of text once there was some (`started`). Decoding here costs 10 us a message
-    while nothing waits. Kept for after the last message it would be a millisecond of a busy loop just when the user's next request is due.
+    Output is a token or a text, or an empty piece of text if some text came before (`started`). Decoding each message as it arrives costs
+    10 us while nothing waits. Decoding all of them after the last one would take a millisecond just when the user's next request is due.
     """
     try:
         response = decode_response(message)
     except ValueError as error:
         return Response(error=f"malformed response: {error}"), False
     asked = record.asked_output_tokens
-    if beyond := output_count_beyond(response.told_tokens or 0, asked) or input_count_beyond(response.input_tokens or 0, len(sent)):
+    if beyond := output_count_beyond(response.reported_tokens or 0, asked) or input_count_beyond(response.input_tokens or 0, len(sent)):
         return Response(error=f"malformed response: {beyond}"), False
     before = len(record.output_text)
     keep_text(record, response, most_text_bytes(asked, len(sent)), accumulates)
@@ -96,16 +96,16 @@ def read_response(record: RequestRecord, message: bytes, sent: bytes, started: b
 
 
 def keep_text(record: RequestRecord, response: Response, most_bytes: int, accumulates: bool) -> None:
-    """Text of an unknown number of tokens is kept, to be counted when the load is over; where the server tells, it is not.
+    """Keep the text of a response if the server does not report its number of tokens, so that they can be counted after the load.
 
-    A piece may end amid a character: bytes that are no UTF-8 yet are kept as they are until `whole_text`.
+    A piece may end inside a character; bytes that are not valid UTF-8 yet are kept unchanged until `whole_text`.
     """
-    if response.text and response.told_tokens is None:
+    if response.text and response.reported_tokens is None:
         text = response.text[:most_bytes].decode("utf-8", "surrogateescape")
         record.output_text = text if accumulates else (record.output_text + text)[:most_bytes]
 
 
 def whole_text(record: RequestRecord) -> None:
-    """Once the request is over: what is no UTF-8 is replaced."""
+    """Replace what is not valid UTF-8 in the output text, once the request is over."""
     if record.output_text:
         record.output_text = record.output_text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

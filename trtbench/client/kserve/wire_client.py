@@ -84,7 +84,7 @@ class _InFlight:
 _DEFAULTS = ClientSettings()
 _CHECK_S = 1.0
 _MAX_RESPONSE_BYTES = 1 << 24  # the longest message of a stream: four million tokens at once
-_MOST_REFUSALS = 5  # after so many refusals of one request, the request has failed
+_MOST_REFUSALS = 5  # a request that was refused this often has failed
 
 
 class WireClient:

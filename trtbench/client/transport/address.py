@@ -1,4 +1,4 @@
-"""HOST:PORT of a server: read, resolved and connected to within a time limit; each way in which that fails has its own sentence."""
+"""The address of a server, HOST:PORT: it is parsed, resolved and connected to within a time limit. Each kind of failure has its message."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PORT_HINT = "correct --url (Triton's gRPC port is 8001 by default)"
 
 
 class AddressError(UserError):
-    """No gRPC server can be reached at an address the way it was asked for; the message says what answers there and what to change."""
+    """No gRPC server can be reached at an address in the requested way; the message says what answers there and what to change."""
 
 
 class TimeLimit:
-    """The rest of a time limit, in seconds, for one step after another."""
+    """A time limit for several steps together."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -29,12 +29,12 @@ class TimeLimit:
 
     @property
     def left_s(self) -> float:
-        """Never 0, which sockets take as "do not wait"."""
+        """The remaining seconds, and never 0, which sockets interpret as "do not wait"."""
         return max((self._end_ns - now_ns()) / NS_PER_S, 0.001)
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """`url`: HOST:PORT, an IPv6 host in brackets. AddressError when it is anything else."""
+    """The host and port of `url`, which is HOST:PORT with an IPv6 host in brackets; AddressError if it is anything else."""
     host, separator, port = url.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not separator or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
@@ -45,7 +45,7 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 
 def connect(url: str, limit: TimeLimit) -> socket.socket:
-    """A TCP connection over the first address of the host that accepts one; AddressError when none does."""
+    """A TCP connection to the first address of the host that accepts one; AddressError if none does."""
     host, port = host_and_port(url)
     addresses = _resolve(url, host, port, limit)
     fault: OSError = TimeoutError()
@@ -76,13 +76,13 @@ def _why_not_connected(fault: OSError, limit: TimeLimit) -> str:
 
 
 def _resolve(url: str, host: str, port: int, limit: TimeLimit) -> list[tuple[int, Any]]:
-    """In a thread of its own: the system's resolver takes no time limit and no interrupt."""
+    """The addresses of a host. A thread resolves it, because the system's resolver has no time limit and cannot be interrupted."""
     answers: queue.Queue[list[Any] | OSError] = queue.Queue()
 
     def ask() -> None:
         try:
             answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:  # the latter: a label that is empty or too long
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
             answers.put(error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error)))
 
     threading.Thread(target=ask, name="resolver", daemon=True).start()

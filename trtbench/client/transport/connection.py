@@ -1,4 +1,4 @@
-"""Connection: a connection to the server, on the event loop. Reads are stamped and their messages handed to whoever waits on the stream."""
+"""Connection: a connection to the server on the event loop. It timestamps each read and hands its messages to the receivers of streams."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from trtbench.client.transport.tls import TlsSession
 from trtbench.system.clock import NS_PER_S, now_ns
 
 _BUFFER = bytearray(1 << 16)
-"""Every connection of the process reads into it: what a read leaves over is kept in its WireConnection."""
+"""All connections of the process read into this buffer; a WireConnection keeps what a read leaves unparsed."""
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
 
 _PING = b"trtbench"
 
 
 class TransportError(Exception):
-    """The connection was lost or could not be made; the message says how."""
+    """The connection was lost or could not be made; the message gives the reason."""
 
 
 class Connection:
-    """`cause` says why it was lost, "" while it stands. `on_free` hears that a stream has gone from it, or that it was lost.
+    """A connection. `cause` is why it was lost, and empty until then. `on_free` is called when a stream ends or the connection is lost.
 
-    `ready` is done when the server has sent its settings; TransportError when the connection was lost before.
+    `ready` is done when the server has sent its settings; it raises TransportError if the connection was lost before.
     """
 
     __slots__ = (
@@ -62,15 +62,16 @@ class Connection:
         silence_ns: int,
         on_free: Callable[[Connection], None],
     ) -> None:
-        """Reads and writes from here on; `connected` is its own. Needs a running event loop. `silence_ns`: see Keepalive."""
+        """Read and write from now on; the connection owns the socket `connected`. It needs a running event loop. `silence_ns`: see
+        Keepalive."""
         self._loop = asyncio.get_running_loop()
         self._socket, self._recv_into = connected, connected.recv_into
         if stamps:
             self._recvmsg_into = connected.recvmsg_into
         self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
         self._streams: dict[int, Receiver | None] = {}  # None: idle
-        self._retiring: set[int] = set()  # in use; to be closed with their request
-        self._closing: set[int] = set()  # closed by us; the server has yet to end them
+        self._retiring: set[int] = set()  # streams in use that are closed when their request is over
+        self._closing: set[int] = set()  # streams that the client has closed and the server has not ended yet
         self._write_buffer = WriteBuffer(self._loop, connected, self._write_failed)
         self._next_token_read: NextTokenRead | None = None
         self._goaway = ""
@@ -78,15 +79,15 @@ class Connection:
         self.cause = ""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(connected, self._on_readable)
-        self._take(b"", self._keepalive.heard_ns, None)  # TLS may have decrypted the first frames with the handshake's last bytes
+        self._parse(b"", self._keepalive.received_ns, None)  # TLS may have decrypted the first frames with the end of the handshake
 
     def room(self, most_streams: int) -> bool:
-        """Whether it takes another stream, with `most_streams` of ours on it."""
+        """Whether another stream can be opened, with at most `most_streams` of this client on the connection."""
         return not self.cause and self.streams < most_streams and self._wire.can_open
 
     @property
     def streams(self) -> int:
-        """Those that serve, or may."""
+        """The number of streams that carry requests or may carry one."""
         return len(self._streams) - len(self._closing)
 
     def open_stream(self, path: str) -> int:
@@ -96,7 +97,7 @@ class Connection:
         return stream_id
 
     def is_idle(self, stream_id: int) -> bool:
-        """Whether the stream still stands and nobody waits on it."""
+        """Whether the stream is open and no request is in flight on it."""
         return stream_id in self._streams and self._streams[stream_id] is None
 
     def send_on_stream(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
@@ -110,7 +111,7 @@ class Connection:
         return sent_ns
 
     def release(self, stream_id: int) -> None:
-        """Its receiver is through: the stream is idle, unless it has ended, the server is going away or it was to be its last."""
+        """The request of a stream is over. The stream is idle again, or closed if it is retiring or the server is going away."""
         if stream_id in self._streams:
             self._streams[stream_id] = None
             if self._goaway:
@@ -119,7 +120,7 @@ class Connection:
                 self.close_stream(stream_id)
 
     def retire_streams(self) -> None:
-        """Close those that are idle now, the others when their receiver is through."""
+        """Close all streams: idle ones now, the others when their request is over."""
         for stream_id, receiver in list(self._streams.items()):
             if receiver is None:
                 self.close_stream(stream_id)
@@ -127,7 +128,7 @@ class Connection:
                 self._retiring.add(stream_id)
 
     def reset(self, stream_id: int) -> None:
-        """Cancel a stream; nothing when it has ended."""
+        """Cancel a stream; does nothing if it has ended."""
         if self._streams.pop(stream_id, self) is self:
             return
         self._forget(stream_id)
@@ -137,7 +138,7 @@ class Connection:
         self._stream_gone()
 
     def check(self, instant_ns: int) -> None:
-        """Ask a silent connection with requests in flight whether it lives, and give it up when it has not answered."""
+        """Send a PING on a silent connection with requests in flight, and give the connection up if it was not answered."""
         self._settle()
         step = self._keepalive.check(instant_ns, any(self._streams.values()))
         if step == "ping":
@@ -147,17 +148,17 @@ class Connection:
             self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive.silence_ns / NS_PER_S:g} s")
 
     def flush(self) -> None:
-        """Hand the socket what may be sent."""
+        """Give the socket everything that may be sent."""
         output = self._wire.take_output()
         if self._tls:
             output = self._tls.encrypt(output)
         if output and not self.cause:
             self._write_buffer.write(output)
             if not self._wire.replied(self._write_buffer.is_clear):
-                self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no answer")
+                self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no reply")
 
     def lose(self, cause: str) -> None:
-        """Close the connection; every request on it ends."""
+        """Close the connection, which ends every request on it."""
         if self.cause:
             return
         self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
@@ -192,14 +193,14 @@ class Connection:
         if not size:
             self.lose("connection closed by the server")
             return
-        self._keepalive.heard_ns = read_ns
+        self._keepalive.received_ns = read_ns
         if self._next_token_read is not None:
             if self._next_token_read.take_read(_BUFFER, size, arrived_ns, lag_ns):
                 return
             self._settle()
-        self._take(_VIEW[:size], arrived_ns, lag_ns)
+        self._parse(_VIEW[:size], arrived_ns, lag_ns)
 
-    def _take(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
+    def _parse(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
         fault = ""
         events: Sequence[Any]
         try:
@@ -219,17 +220,17 @@ class Connection:
                 receiver.take_message(message, arrived_ns, lag_ns, alone)
                 if alone and len(self._streams) == 1 and not self._tls and self._wire.between_messages(stream_id):
                     self._next_token_read = receiver.next_token_read()
-            else:  # nobody asked: the next request on this stream must not get it
+            else:  # no request waits for it, and the next request on this stream must not get it
                 self.reset(stream_id)
         self.flush()
         if fault:
             self.lose(fault)
 
     def _settle(self) -> None:
-        """Let HTTP/2 know what was read past it; the next read is parsed."""
+        """Count in HTTP/2's flow control what the fast path has read, and parse the next read."""
         next_token_read, self._next_token_read = self._next_token_read, None
         if next_token_read:
-            self._wire.took(next_token_read.stream_id, next_token_read.flow_bytes)
+            self._wire.count_bypassed(next_token_read.stream_id, next_token_read.flow_bytes)
 
     def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
         if isinstance(event, StreamEnded):
@@ -250,9 +251,9 @@ class Connection:
             self._keepalive.ponged()
 
     def close_stream(self, stream_id: int) -> None:
-        """Say that an idle stream gets no further request.
+        """End the client's side of an idle stream.
 
-        Not by a reset: Triton was seen to keep a model for good when one came just as a request of it ended.
+        It is not reset, because Triton has been observed to keep a model loaded for ever if a reset arrived just as a request of it ended.
         """
         self._retiring.discard(stream_id)
         self._closing.add(stream_id)
@@ -271,6 +272,6 @@ class Connection:
         self._on_free(self)
 
     def _write_failed(self, error: OSError) -> None:
-        """What the server said before it went away may still wait to be read."""
+        """Lose the connection, after reading what the server sent before it closed."""
         self._on_readable()
         self.lose(f"connection broken: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""The parts of a connection beside its HTTP/2: its keepalive, who waits on a stream, and the bytes that the socket does not take yet."""
+"""The parts of a connection that are not HTTP/2: its keepalive, the receivers of its streams, and bytes that the socket cannot take yet."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.system.clock import NS_PER_S
 
 _AFTER_PONG_NS = 300 * NS_PER_S
-"""gRPC servers end a connection with too_many_pings when pings without data between them come more often (gRFC A8)."""
+"""A gRPC server ends a connection with too_many_pings if pings without data between them arrive more often than this (gRFC A8)."""
 
 
 class Keepalive:
-    """`heard_ns`: the last instant at which anything came. An answer to a PING is due within `silence_ns` too."""
+    """Finds out whether a silent connection is alive. A PING is due after `silence_ns` without data, and its answer `silence_ns` later.
 
-    __slots__ = ("_pinged_ns", "_ponged_ns", "heard_ns", "silence_ns")
+    `received_ns` is the last instant at which anything was received."""
+
+    __slots__ = ("_pinged_ns", "_ponged_ns", "received_ns", "silence_ns")
 
     def __init__(self, silence_ns: int, now_ns: int) -> None:
         self.silence_ns = silence_ns
-        self.heard_ns = now_ns
+        self.received_ns = now_ns
         self._pinged_ns = self._ponged_ns = -1
 
     def ponged(self) -> None:
-        """What was heard last was an answer to a PING."""
-        self._ponged_ns = self.heard_ns
+        """What was received last is an answer to a PING."""
+        self._ponged_ns = self.received_ns
 
     def check(self, now_ns: int, in_flight: bool) -> Literal["wait", "ping", "lost"]:
-        """After "ping" the caller sends one. Anything heard since counts as its answer."""
-        if self._pinged_ns > self.heard_ns:
+        """What the caller has to do: after "ping" it sends a PING, and anything received later counts as the answer."""
+        if self._pinged_ns > self.received_ns:
             return "lost" if now_ns - self._pinged_ns > self.silence_ns else "wait"
-        patience_ns = _AFTER_PONG_NS if self.heard_ns == self._ponged_ns else self.silence_ns
-        if not in_flight or now_ns - self.heard_ns <= patience_ns:
+        patience_ns = _AFTER_PONG_NS if self.received_ns == self._ponged_ns else self.silence_ns
+        if not in_flight or now_ns - self.received_ns <= patience_ns:
             return "wait"
         self._pinged_ns = now_ns
         return "ping"
 
 
 class Receiver(Protocol):
-    """Who waits on a stream."""
+    """Receives the messages of a stream while a request is in flight on it."""
 
     def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
-        """`lag_ns`: how much later it was read, None without kernel stamps. Not `alone`: the stamp may be that of what it was read with."""
+        """Handle a message. `lag_ns` is how much later than its arrival it was read; None without kernel timestamps.
+
+        If it is not `alone`, it was read together with others, and its timestamp may be that of another."""
 
     def next_token_read(self) -> NextTokenRead | None:
-        """What takes reads that hold just its next message, in place of `take_message`; None: nothing can."""
+        """The fast path that handles reads with exactly the next message, in place of `take_message`; None if there is none."""
 
     def stream_ended(self, end: StreamEnded) -> None: ...
 
@@ -55,7 +59,7 @@ class Receiver(Protocol):
 
 
 class Nobody:
-    """Waits on a stream that was closed."""
+    """The receiver of a stream that the client has closed; it ignores everything."""
 
     def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         pass
@@ -74,7 +78,7 @@ NOBODY = Nobody()
 
 
 class WriteBuffer:
-    """`on_broken` hears, on the loop's next turn, that the socket takes nothing any more, and why."""
+    """Writes to the socket, and keeps what it cannot take yet. If a write fails, the event loop calls `on_broken` next."""
 
     __slots__ = ("_loop", "_on_broken", "_socket", "_unsent")
 
@@ -84,21 +88,21 @@ class WriteBuffer:
 
     @property
     def is_clear(self) -> bool:
-        """Whether nothing waits."""
+        """Whether everything was sent."""
         return not self._unsent
 
     def write(self, output: bytes) -> None:
-        """Now, or after what waits."""
+        """Send `output` now, or after what is kept."""
         if self._unsent:
             self._unsent += output
         else:
-            self._send(output)
+            self._send_now(output)
 
     def close(self) -> None:
-        """Before the socket is closed."""
+        """Stop waiting for the socket; to be called before it is closed."""
         self._loop.remove_writer(self._socket)
 
-    def _send(self, output: bytes) -> None:
+    def _send_now(self, output: bytes) -> None:
         try:
             sent = self._socket.send(output)
         except (BlockingIOError, InterruptedError):
@@ -112,4 +116,4 @@ class WriteBuffer:
 
     def _on_writable(self) -> None:
         self._loop.remove_writer(self._socket)
-        self._send(self._unsent)
+        self._send_now(self._unsent)

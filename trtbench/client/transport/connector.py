@@ -1,4 +1,4 @@
-"""Connector: opens connections to the server: name, TCP, TLS, HTTP/2 settings."""
+"""Connector: opens connections to the server, through name resolution, TCP, TLS and the exchange of HTTP/2 settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import metadata_of
 from trtbench.system.clock import seconds_ns
 
-_STEP_S = 5.0  # longest wait in each step
+_STEP_S = 5.0  # the longest wait in each step
 _READ_BYTES = 1 << 16
 _T = TypeVar("_T")
 
 
 class Connector:
-    """`url`: host:port, an IPv6 host in brackets. UserError when a file of `settings.tls` or a header does not do."""
+    """Opens connections to `url`, which is host:port with an IPv6 host in brackets.
+
+    UserError if a file of `settings.tls` or a header cannot be used.
+    """
 
     def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
-        """`max_message_bytes`: the longest message that the server may send."""
+        """`max_message_bytes` is the longest message that the server may send."""
         self.url = url
         self._max_message_bytes = max_message_bytes
         host, _, self._port = url.rpartition(":")
@@ -45,7 +48,7 @@ class Connector:
             self._hint = f"does it want a client's certificate (client.tls.certificate), or {self._hint}"
 
     async def connect(self, on_free: Callable[[Connection], None]) -> Connection:
-        """A connection whose server has told its settings. TransportError says which step failed and why."""
+        """A connection whose server has sent its settings. TransportError names the step that failed, and the reason."""
         connected = await self._connect()
         try:
             tls = await _in_time(self._shake_hands(connected, self._context), "TLS handshake") if self._context else None
@@ -68,7 +71,7 @@ class Connector:
         return connection
 
     async def _connect(self) -> socket.socket:
-        """Over the first address that answers."""
+        """A TCP connection to the first address that answers."""
         if not self._addresses:
             self._addresses = await self._resolve()
         fault = ""
@@ -122,7 +125,7 @@ class Connector:
 async def _in_time(step: Awaitable[_T], name: str) -> _T:
     try:
         return await asyncio.wait_for(step, _STEP_S)
-    except asyncio.TimeoutError as error:  # no OSError before Python 3.11
+    except asyncio.TimeoutError as error:  # not an OSError before Python 3.11
         raise TransportError(f"{name}: no answer within {_STEP_S:g} s") from error
 
 

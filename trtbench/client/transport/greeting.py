@@ -1,6 +1,7 @@
-"""Greeting: what a server says first, to TLS and to HTTP/2, and whether that is the server that was meant.
+"""Greeting: the first bytes of a server, to TLS and to HTTP/2, and whether they are those of a gRPC server.
 
-gRPC answers every wrong address with one sentence after its whole time limit; here the first bytes tell which of a dozen mistakes it is.
+The gRPC library reports every wrong address with the same message, after its whole time limit. Here the server's first bytes distinguish
+a dozen mistakes, each of which has its own message and remedy.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Kind = Literal["http2", "http1", "tls", "silent", "closed", "reset", "other"]
 
 _SHOWN_BYTES = 60
 _READ_BYTES = 4096
-_SETTINGS_BYTES = 6  # of one setting
-_SECOND_LOOK_S = 0.8  # what the server says to the other kind of connection is said at once, or does not matter
+_SETTINGS_BYTES = 6  # the length of one setting
+_SECOND_LOOK_S = 0.8  # for a second connection of another kind; a server that matters answers it at once
 _GRPC_PORT = "give the gRPC port in --url (8001 by default; 8000 is HTTP, 8002 metrics)"
 _NO_TLS = "leave out --tls and grpcs:// (client.tls)"
 _ANY_TLS = "--tls or grpcs:// (client.tls), with --tls-ca for certificates of a private authority"
@@ -33,16 +34,16 @@ _CERTIFICATE = "--tls-cert and --tls-key (client.tls.certificate, client.tls.key
 
 @dataclass(frozen=True)
 class Greeting:
-    """What came first from a server; `text` is what of it can be shown."""
+    """The first bytes of a server, by kind; `text` is the part that can be displayed."""
 
     kind: Kind
     text: str = ""
 
 
 def check_address(url: str, settings: ClientSettings, timeout_s: float = 5.0) -> None:
-    """Return when a server at `url` speaks HTTP/2 the way `settings` ask for; AddressError says what answers there instead.
+    """Return if a server at `url` speaks HTTP/2 in the way that `settings` request; AddressError says what answers there instead.
 
-    UserError when a file of `settings.tls` cannot be used. Blocks up to about `timeout_s` + 1 s; most mistakes show at once.
+    UserError if a file of `settings.tls` cannot be used. It blocks up to about `timeout_s` + 1 s; most mistakes are found at once.
     """
     context = client_context(settings.tls) if settings.tls else None
     limit = TimeLimit(timeout_s)
@@ -56,7 +57,7 @@ def check_address(url: str, settings: ClientSettings, timeout_s: float = 5.0) ->
 
 
 def explain(url: str, settings: ClientSettings, timeout_s: float = 5.0) -> str:
-    """What `check_address` finds wrong; "" for nothing, or where this process can open no further file."""
+    """What `check_address` finds wrong; empty if it finds nothing, or if this process cannot open another file."""
     try:
         check_address(url, settings, timeout_s)
     except AddressError as error:
@@ -73,7 +74,7 @@ async def unreachable(url: str, settings: ClientSettings, fault: str) -> Connect
 
 
 def _plain_fault(url: str, greeting: Greeting, limit: TimeLimit) -> str:
-    """ "" for a server that speaks HTTP/2 without TLS."""
+    """What is wrong with a server on a connection without TLS; empty if it speaks HTTP/2."""
     if greeting.kind == "http2":
         return ""
     if greeting.kind == "tls" or (greeting.kind in ("http1", "closed", "reset") and _speaks_tls(url)):
@@ -82,7 +83,7 @@ def _plain_fault(url: str, greeting: Greeting, limit: TimeLimit) -> str:
 
 
 def _encrypted_fault(url: str, connected: socket.socket, context: ssl.SSLContext, tls: Tls, limit: TimeLimit) -> str:
-    """ "" for a server that speaks HTTP/2 under TLS and accepts our certificate, or wants none."""
+    """What is wrong with a server on a connection with TLS; empty if it speaks HTTP/2 and accepts this client."""
     connected.settimeout(limit.left_s)
     name = tls.server_name or host_and_port(url)[0]
     try:
@@ -101,20 +102,20 @@ def _encrypted_fault(url: str, connected: socket.socket, context: ssl.SSLContext
 
 
 def _after_handshake(greeting: Greeting, tls: Tls, limit: TimeLimit) -> str:
-    """In TLS 1.3 a server refuses the client's certificate only after the handshake."""
+    """What is wrong after the TLS handshake: in TLS 1.3 a server refuses the client's certificate only then."""
     if greeting.kind == "http2":
         return ""
-    if greeting.kind == "tls" and (said := _alert_text(greeting.text, tls)):
-        return said
+    if greeting.kind == "tls" and (alert := _alert_text(greeting.text, tls)):
+        return alert
     if greeting.kind in ("closed", "reset", "tls"):
         if tls.certificate is None:
-            return f"the server ended the connection after the TLS handshake: it wants a client certificate; give {_CERTIFICATE}"
+            return f"the server ended the connection after the TLS handshake: it requires a client certificate; give {_CERTIFICATE}"
         return f"the server ended the connection after the TLS handshake: it does not accept the client certificate in {_CERTIFICATE}"
     return _not_grpc(greeting, limit)
 
 
 def _no_tls(url: str, error: OSError, limit: TimeLimit) -> str:
-    """The handshake failed without a reason of TLS: what does the server say to a plain connection?"""
+    """Why a handshake failed without an alert of TLS, by what the server answers on a connection without TLS."""
     if isinstance(error, TimeoutError):
         return _not_grpc(Greeting("silent"), limit)
     second = TimeLimit(_SECOND_LOOK_S)
@@ -126,7 +127,7 @@ def _no_tls(url: str, error: OSError, limit: TimeLimit) -> str:
     if greeting.kind in ("closed", "reset"):
         greeting = _asked_in_http1(url)
     if greeting.kind == "http2":
-        return f"the server speaks gRPC without TLS, and TLS was asked for: {_NO_TLS}"
+        return f"the server speaks gRPC without TLS, and TLS was requested: {_NO_TLS}"
     if greeting.kind in ("http1", "other"):
         return f"the server does not speak TLS; {_not_grpc(greeting, limit)}"
     reason = getattr(error, "reason", None) or error.strerror or "connection closed"
@@ -134,7 +135,7 @@ def _no_tls(url: str, error: OSError, limit: TimeLimit) -> str:
 
 
 def _speaks_tls(url: str) -> bool:
-    """Whether a second connection, which begins with TLS, gets as far as a certificate or an alert of TLS."""
+    """Whether a server answers a second connection, which begins with TLS, with a certificate or an alert of TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -152,7 +153,7 @@ def _speaks_tls(url: str) -> bool:
 
 
 def _asked_in_http1(url: str) -> Greeting:
-    """What a server that closes on HTTP/2, as Triton's HTTP port does, says to a question of HTTP/1."""
+    """The answer to a request of HTTP/1 from a server that closes HTTP/2 connections, as Triton's HTTP port does."""
     limit = TimeLimit(_SECOND_LOOK_S)
     try:
         with closing(connect(url, limit)) as connected:
@@ -165,7 +166,7 @@ def _asked_in_http1(url: str) -> Greeting:
 
 
 def _greet(connected: socket.socket, limit: TimeLimit) -> Greeting:
-    """Open HTTP/2 and read what comes back, up to the first frame's header."""
+    """Open HTTP/2 and read the answer, up to the header of the first frame."""
     received = b""
     try:
         connected.settimeout(limit.left_s)
@@ -180,7 +181,7 @@ def _greet(connected: socket.socket, limit: TimeLimit) -> Greeting:
         return Greeting("tls", str(error.reason or error))
     except TimeoutError:
         return Greeting("other", _first(received)) if received else Greeting("silent")
-    except OSError as error:  # reset: what came before may say why
+    except OSError as error:  # a reset; what was received before it may be the reason
         return _recognise(received) if received else Greeting("reset", error.strerror or "")
     return _recognise(received)
 
@@ -197,7 +198,7 @@ def _recognise(received: bytes) -> Greeting:
 
 
 def _may_be_settings(received: bytes) -> bool:
-    """Whether these first bytes can be those of SETTINGS on stream 0: a length in whole settings, kind 4, no acknowledgement."""
+    """Whether these first bytes may be those of SETTINGS on stream 0: a length of whole settings, kind 4, no acknowledgement."""
     if len(received) < frames.HEADER_BYTES:
         return received[:1] in (b"", b"\0")
     word, flags, stream_id = frames.HEADER.unpack_from(received)
@@ -211,7 +212,8 @@ def _not_grpc(greeting: Greeting, limit: TimeLimit) -> str:
         return f"an HTTP/1 server answers there ({greeting.text}), not gRPC: {_GRPC_PORT}"
     if greeting.kind == "silent":
         return (
-            f"the server accepts the connection and sends nothing in {limit.limit_s:g} s, so it is no gRPC server, or hangs: {_GRPC_PORT}"
+            f"the server accepts the connection and sends nothing in {limit.limit_s:g} s, so it is not a gRPC server, or it hangs: "
+            f"{_GRPC_PORT}"
         )
     if greeting.kind in ("closed", "reset"):
         return f"the server closes the connection at once, as a proxy without a server behind it does: {_GRPC_PORT}"
@@ -219,15 +221,14 @@ def _not_grpc(greeting: Greeting, limit: TimeLimit) -> str:
 
 
 def _certificate_fault(error: ssl.SSLCertVerificationError, name: str) -> str:
-    """By the codes of OpenSSL's x509_vfy.h."""
-    said = shown(error.verify_message, 200)
-    start = f"the server's certificate is not trusted ({said})"
+    """What is wrong with the server's certificate, by the codes of OpenSSL's x509_vfy.h."""
+    start = f"the server's certificate is not trusted ({shown(error.verify_message, 200)})"
     if error.verify_code == 10:
         return f"{start}: it has expired; renew it on the server (the clock of this machine is the other possible cause)"
     if error.verify_code == 9:
         return f"{start}: it is not valid yet; correct the certificate or this machine's clock"
     if error.verify_code in (62, 63, 64):
-        return f"{start}: it bears another name than {shown(name)}; give the name it bears as --tls-server-name (client.tls.server_name)"
+        return f"{start}: it is for another name than {shown(name)}; give that name as --tls-server-name (client.tls.server_name)"
     if error.verify_code in (18, 19):
         return f"{start}: it is self-signed; give the certificate of its authority (or itself) as --tls-ca (client.tls.ca)"
     if error.verify_code in (2, 20, 21):
@@ -240,15 +241,15 @@ def _alert(error: OSError, tls: Tls) -> str:
 
 
 def _alert_text(reason: str, tls: Tls) -> str:
-    """What an alert of TLS from the server means; "" for what is none."""
+    """What an alert of TLS from the server means; empty for any other reason."""
     if "CERTIFICATE_REQUIRED" in reason or ("HANDSHAKE_FAILURE" in reason and tls.certificate is None):
-        return f"the server wants a client certificate ({reason}): give {_CERTIFICATE}"
+        return f"the server requires a client certificate ({reason}): give {_CERTIFICATE}"
     if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
         return f"the server does not accept the client certificate ({reason}): give one that it trusts as {_CERTIFICATE}"
     if "NO_APPLICATION_PROTOCOL" in reason:
-        return f"the server speaks TLS but not HTTP/2 ({reason}), so it is no gRPC server: {_GRPC_PORT}"
+        return f"the server speaks TLS but not HTTP/2 ({reason}), so it is not a gRPC server: {_GRPC_PORT}"
     if "PROTOCOL_VERSION" in reason:
-        return f"the server's versions of TLS are none of this machine's ({reason}): allow TLS 1.2 or 1.3 on the server"
+        return f"the server supports no version of TLS that this machine supports ({reason}): allow TLS 1.2 or 1.3 on the server"
     return f"the server refused the TLS handshake ({reason})" if "ALERT" in reason else ""
 
 

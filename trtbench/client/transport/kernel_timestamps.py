@@ -1,7 +1,7 @@
-"""KernelStamps: when data arrived, as the kernel stamped it, on the run's clock.
+"""KernelStamps: the instants at which data arrived, from the kernel's timestamps, on the run's clock.
 
-Linux stamps received segments with the wall clock (SO_TIMESTAMPING, Documentation/networking/timestamping.rst). Data that waited
-together bears the newest segment's stamp.
+Linux timestamps received segments with the wall clock (SO_TIMESTAMPING, Documentation/networking/timestamping.rst). Data that is read
+together has the timestamp of the newest segment.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from typing import Any
 from trtbench.system.clock import now_ns, sleep_s, wall_offset
 
 SO_TIMESTAMPING = getattr(socket, "SO_TIMESTAMPING", 37)
-"""Option and control message; 37 where Linux has asm-generic numbers. Python names it from 3.15 on."""
-CONTROL_BYTES = socket.CMSG_SPACE(48) if hasattr(socket, "CMSG_SPACE") else 0  # three timespecs, of which the first is software's
+"""The socket option and its control message: 37 on systems with Linux's asm-generic numbers. Python has the name since 3.15."""
+CONTROL_BYTES = socket.CMSG_SPACE(48) if hasattr(socket, "CMSG_SPACE") else 0  # three timespecs; the first is the software timestamp
 _RX_SOFTWARE, _SOFTWARE = 1 << 3, 1 << 4
 _TIMESPEC = struct.Struct("@qq").unpack_from
 
 _LONGEST_LAG_NS = 60_000_000_000
-"""A stamp older than this at its read is none of this data's."""
+"""A timestamp that is older than this when the data is read cannot be right."""
 _STEP_NS = 1_000_000
-"""The two clocks run at one rate (NTP slews both): what moves their difference by more than readings err is a step."""
+"""Both clocks run at the same rate, because NTP slews both. A larger change of their difference is a step of the wall clock."""
 _PROBES, _PROBE_S = 50, 0.002
 
 
 class StampsUnavailable(Exception):
-    """The kernel gives no stamps; the message says why."""
+    """The kernel gives no timestamps; the message gives the reason."""
 
 
 class KernelStamps:
-    """From the kernel's stamps to arrivals; for all connections of a process. `check` re-reads the clocks: call it about once a second."""
+    """Converts the kernel's timestamps to instants of the run's clock, for all connections of a process.
+
+    `check` compares the two clocks again; it has to be called about once a second."""
 
     __slots__ = ("_checked_ns", "_highest_ns", "_keeper", "_lowest_ns", "_offset_ns", "_uncertain_ns", "fallbacks", "stamped", "steps")
 
@@ -39,15 +41,16 @@ class KernelStamps:
         self._lowest_ns = self._highest_ns = self._offset_ns
         self._checked_ns = now_ns()
         self._keeper: socket.socket | None = None
-        self.stamped = 0  # reads with a stamp to go by
-        self.fallbacks = 0  # reads without, which go by the instant of the read
-        self.steps = 0  # of the wall clock
+        self.stamped = 0  # reads with a usable timestamp
+        self.fallbacks = 0  # reads without one, for which the instant of the read is used
+        self.steps = 0  # steps of the wall clock
 
     @classmethod
     def open(cls) -> KernelStamps:
-        """Tried on a loopback connection; StampsUnavailable.
+        """Kernel timestamps that were tested on a loopback connection; StampsUnavailable if the test fails.
 
-        The kernel switches stamping on a moment after the first socket asks for it, and off with the last: one stays open until `close`.
+        The kernel begins to timestamp a moment after the first socket requests it and stops with the last such socket, so one socket stays
+        open until `close`.
         """
         if not hasattr(socket.socket, "recvmsg_into"):
             raise StampsUnavailable("this system's sockets have no recvmsg")
@@ -61,7 +64,7 @@ class KernelStamps:
             raise StampsUnavailable(f"SO_TIMESTAMPING: {error.strerror or error}") from error
         if not stamps.stamped:
             stamps.close()
-            raise StampsUnavailable("the kernel took SO_TIMESTAMPING but stamps nothing")
+            raise StampsUnavailable("the kernel accepts SO_TIMESTAMPING but gives no timestamps")
         stamps.stamped = stamps.fallbacks = 0
         return stamps
 
@@ -70,7 +73,7 @@ class KernelStamps:
             self._keeper.close()
 
     def _try(self) -> None:
-        """Read until a read has a good stamp, or in vain."""
+        """Read from a loopback connection until a read has a usable timestamp, or for all attempts."""
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname(), 1) as reader:
             enable(reader)
             with listener.accept()[0] as writer:
@@ -83,7 +86,7 @@ class KernelStamps:
                     sleep_s(_PROBE_S)
 
     def arrival(self, control: list[tuple[int, int, bytes]], read_ns: int) -> int:
-        """When the data of one read arrived; `read_ns` itself, and counted, where the kernel's stamp is missing or cannot be right."""
+        """When the data of one read arrived. Without a timestamp, or with one that cannot be right, this is `read_ns`, and is counted."""
         if control:
             seconds, nanoseconds = _TIMESPEC(control[0][2])
             arrived_ns: int = seconds * 1_000_000_000 + nanoseconds - self._offset_ns
@@ -91,12 +94,12 @@ class KernelStamps:
                 self.stamped += 1
                 return arrived_ns
         self.fallbacks += 1
-        if read_ns - self._checked_ns > _STEP_NS:  # perhaps the clock was stepped; not read for every read of a flood
+        if read_ns - self._checked_ns > _STEP_NS:  # the clock may have been stepped; it is not compared at every read
             self.check()
         return read_ns
 
     def check(self) -> None:
-        """Compare the clocks; stamps from here on go by the new difference. Those between a step and this are wrong by the step."""
+        """Compare the clocks and use their new difference from now on. Timestamps between a step and this call are wrong by the step."""
         offset_ns, uncertain_ns = wall_offset()
         self._checked_ns = now_ns()
         if abs(offset_ns - self._offset_ns) > _STEP_NS + uncertain_ns:
@@ -116,5 +119,5 @@ class KernelStamps:
 
 
 def enable(connection: socket.socket) -> None:
-    """Have the kernel stamp what arrives, before it does. OSError where it will not."""
+    """Have the kernel timestamp what arrives on a socket from now on; OSError if it refuses."""
     connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE)

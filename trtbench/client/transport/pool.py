@@ -1,4 +1,4 @@
-"""Pool: the streams that requests are sent on, spread over connections; what each has carried, and which model version answers."""
+"""Pool: the streams that requests are sent on, distributed over connections."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from trtbench.scenario.load.client_settings import ClientSettings
 
 _FEW_STREAMS, _MOST_STREAMS = 1, 8
 _MANY = 4_000
-"""Streams of a process up to which each has a connection of its own: its stamps are then exact."""
+"""The number of streams of a process up to which each has its own connection, which makes its timestamps exact."""
 _CONNECTS_AT_ONCE = 32
-SPARE_FILES = 64  # for all else that a process opens
+SPARE_FILES = 64  # for everything else that a process opens
 
 
 class TooManyFilesError(TransportError):
-    """A limit of this machine, whatever the server is."""
+    """This machine's limit of open files is too low."""
 
 
 class Pool:
-    """A stream whose request completed serves the next one, the last used first, until it has carried as much as a proxy may allow
-    (`Wear`) or `requests_per_stream`; after any other end it is dropped.
+    """Streams for requests. A stream whose request completed carries the next one, the last used stream first, until it has carried as much
+    as a proxy may allow (`Wear`) or `requests_per_stream`. After any other end of a request its stream is dropped.
 
-    To open one takes client and server about a millisecond, in which an engine can begin a step without the request: a closed loop
-    would show it as latency of the server.
+    Streams are reused because opening one takes client and server about a millisecond. In that time an engine can begin a step without the
+    request, which a closed loop would measure as latency of the server.
 
-    A stream serves one version of a model: Triton keeps a replaced version, with its memory, while a stream that used it stays open.
+    A stream carries requests to one version of a model only, because Triton keeps a replaced version in memory while a stream that used it
+    is open.
     """
 
     def __init__(self, connector: Connector, path: str, streams_per_connection: int | None, requests_per_stream: int | None = None) -> None:
-        """Streams call the gRPC method `path`. `streams_per_connection` None: as few as the number of streams allows."""
+        """Streams call the gRPC method `path`. `streams_per_connection` None chooses by the number of streams."""
         self._connector, self._path, self._asked = connector, path, streams_per_connection
         self._requests_per_stream, self._most_bytes = requests_per_stream, MOST_BYTES
         self._connections: set[Connection] = set()
-        self._roomy: dict[Connection, None] = {}  # ordered: may have room, the newest last
+        self._roomy: dict[Connection, None] = {}  # an ordered set of connections that may have room, the newest last
         self._idle: list[Stream] = []
         self._openings: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
-        self._claims = 0  # of those who wait for `_opening`
+        self._claims = 0  # the number of callers that wait for `_opening`
         self._prepared = 0
         self._opened = self._lost = self._renewals = self._retired = 0
         self._served = ServedVersion()
@@ -71,24 +72,24 @@ class Pool:
         await asyncio.shield(self._opening)
 
     def keep(self, stream: Stream, version: str, sent_ns: int, request_bytes: int = 0) -> None:
-        """Its request of so many bytes, sent at `sent_ns`, was completed by a `version` of the model."""
+        """Keep a stream for the next request. A `version` of the model completed its last one, of `request_bytes` and sent at `sent_ns`."""
         stream.wear.answered(request_bytes)
         if stream.wear.allows(request_bytes, self._requests_per_stream, self._most_bytes):
             self._idle.append(stream)
         else:
             self._retire(stream)
             if successor := self._new_stream():
-                successor[0].flush()  # opened ahead of the next request
+                successor[0].flush()  # opens it before the next request needs it
                 self._idle.append(successor)
         if self._served.replaced_by(version, sent_ns):
             self.renew()
 
     def cut_off(self, stream: Stream) -> None:
-        """It was ended from afar as it carried a further request: no other is to carry as much."""
+        """The server or a proxy ended a stream during a further request, so no stream carries as much as this one from now on."""
         self._most_bytes = min(self._most_bytes, stream.wear.sent_bytes)
 
     def renew(self) -> None:
-        """Close every stream, those in use with their request, and open as many anew."""
+        """Close every stream, those in use when their request is over, and open as many new ones."""
         idle, self._idle = len(self._idle), []
         for connection in list(self._connections):
             connection.retire_streams()
@@ -96,19 +97,19 @@ class Pool:
         self._open_ahead(sum(connection.streams for connection in self._connections) + idle)
 
     async def prepare(self, streams: int) -> None:
-        """Open so many, idle, less those there are. TransportError when that cannot be."""
+        """Open idle streams until there are `streams`; TransportError if that fails."""
         self._prepared = streams
         self._roomy.update(dict.fromkeys(self._connections))  # the number of streams may now allow more on each
         missing_before = streams + 1
         while missing := self._open_ahead(streams):
             if missing >= missing_before:
-                raise TransportError(f"connections are lost as fast as they are made: {self._last_loss}")
+                raise TransportError(f"connections are lost as fast as they are opened: {self._last_loss}")
             missing_before, connections = missing, math.ceil(missing / self._per_connection)
             _check_files(connections)
             await self._open_many(connections)
 
     def check(self, instant_ns: int) -> None:
-        """See to silent connections; to be called about as often as a second."""
+        """Check silent connections; to be called about once a second."""
         for connection in list(self._connections):
             connection.check(instant_ns)
 
@@ -136,7 +137,7 @@ class Pool:
         return streams_per_connection(self._asked, max(self._prepared, len(self._connections)))
 
     def _idle_stream(self, request_bytes: int) -> Stream | None:
-        """The one used last, while the server keeps it open and it may carry the request."""
+        """The idle stream that was used last, if the server keeps it open and it may carry the request."""
         while self._idle:
             stream = self._idle.pop()
             connection, stream_id = stream
@@ -153,7 +154,7 @@ class Pool:
             self._retired += 1
 
     def _new_stream(self) -> Stream | None:
-        """On a connection with room."""
+        """A new stream on a connection with room, or None."""
         most = self._per_connection
         while self._roomy:
             connection = next(reversed(self._roomy))
@@ -165,7 +166,7 @@ class Pool:
     def _opening_done(self, opening: asyncio.Task[None]) -> None:
         self._openings.discard(opening)
         if not opening.cancelled():
-            opening.exception()  # those who wait have it; there may be none left
+            opening.exception()  # retrieved here, because the callers that wait for it may all be gone
 
     async def _open(self) -> None:
         connection = await self._connector.connect(self._freed)
@@ -174,7 +175,7 @@ class Pool:
         self._opened += 1
 
     async def _open_many(self, connections: int) -> None:
-        """A few at a time: a server's queue of new connections is short."""
+        """Open connections, a limited number at a time, because a server's queue of new connections is short."""
         left = iter(range(connections))
 
         async def some() -> None:
@@ -189,7 +190,7 @@ class Pool:
                 opening.cancel()
 
     def _open_ahead(self, streams: int) -> int:
-        """Idle streams wherever there is room; how many are missing then."""
+        """Open idle streams on connections with room; returns how many of `streams` are missing then."""
         missing = streams - sum(connection.streams for connection in self._connections)
         while missing > 0 and (stream := self._new_stream()):
             stream[0].flush()
@@ -219,7 +220,7 @@ def open_files(settings: ClientSettings, streams: int) -> int:
 
 
 def _check_files(connections: int) -> None:
-    """TooManyFilesError when the process may not have so many more files open. Its soft limit is raised as far as the hard one allows."""
+    """Raise the soft limit of open files as far as needed; TooManyFilesError if the hard limit is too low for `connections` more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = len(list(Path("/dev/fd").iterdir())) + connections + SPARE_FILES
     if resource.RLIM_INFINITY != hard < needed:

@@ -1,4 +1,6 @@
-"""TLS from a scenario's files: for grpc, and for connections of our own over raw reads, so that kernel stamps exist under TLS too."""
+"""TLS with the files of a scenario, for grpc and for trtbench's own connections; these decrypt what they read from the socket themselves,
+so that kernel timestamps are available under TLS too.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +16,26 @@ _RECORD_BYTES = 1 << 16  # more than one TLS record holds
 
 
 def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """UserError when a file cannot be read."""
+    """The credentials of a channel of grpc; UserError if a file cannot be read."""
     system = ssl.get_default_verify_paths().cafile
     ca = tls.ca or (Path(system) if system else None)
     return grpc.ssl_channel_credentials(_pem(ca, "ca"), _pem(tls.key, "key"), _pem(tls.certificate, "certificate"))
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """A context that asks for HTTP/2. UserError when a file cannot be read or is not what it should be."""
+    """A context that requests HTTP/2; UserError if a file cannot be read or has the wrong content."""
     for path, key in ((tls.ca, "ca"), (tls.key, "key"), (tls.certificate, "certificate")):
         _pem(path, key)
     try:
         context = ssl.create_default_context(cafile=tls.ca)
     except ssl.SSLError as error:
-        raise UserError(f"client.tls.ca: {tls.ca} holds no PEM certificate ({error.reason})") from error
+        raise UserError(f"client.tls.ca: {tls.ca} contains no PEM certificate ({error.reason})") from error
     if tls.certificate and tls.key:
         try:
             context.load_cert_chain(tls.certificate, tls.key)
         except ssl.SSLError as error:
             raise UserError(
-                f"client.tls.certificate, client.tls.key: {tls.certificate} and {tls.key} are no PEM pair ({error.reason}): "
+                f"client.tls.certificate, client.tls.key: {tls.certificate} and {tls.key} are not a PEM pair ({error.reason}): "
                 "give the client's certificate and the private key it was made for"
             ) from error
     context.set_alpn_protocols(["h2"])
@@ -41,7 +43,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
 
 
 class TlsSession:
-    """One connection's TLS: encrypted bytes in and out, no socket. ssl.SSLError where the peers do not agree."""
+    """The TLS of one connection, without its socket: encrypted bytes go in and out. ssl.SSLError if the peers do not agree."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -51,11 +53,11 @@ class TlsSession:
 
     @property
     def protocol(self) -> str | None:
-        """What ALPN chose."""
+        """The protocol that ALPN has chosen."""
         return self._object.selected_alpn_protocol()
 
     def shake_hands(self, received: bytes = b"") -> bool:
-        """Go on with the handshake; True when it is done. `take_output` after each step, one that failed too."""
+        """Continue the handshake; returns whether it is complete. `take_output` has to be sent after each step, also one that failed."""
         self._incoming.write(received)
         try:
             self._object.do_handshake()
@@ -69,7 +71,7 @@ class TlsSession:
         while True:
             try:
                 part = self._object.read(_RECORD_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):  # no whole record left; the peer's last
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):  # the next record is not complete; the peer has closed
                 break
             if not part:
                 break
@@ -77,7 +79,7 @@ class TlsSession:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def encrypt(self, plain: bytes) -> bytes:
-        """With what TLS itself has to say, even when there is nothing to encrypt."""
+        """The encrypted bytes, with those that TLS itself has to send; `plain` may be empty."""
         if plain:
             self._object.write(plain)
         return self.take_output()
