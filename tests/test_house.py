@@ -195,7 +195,7 @@ def test_the_protocol_of_clients_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-NAME_NO_EXPERIMENT = ("analysis", "report", "cli", "api")
+NAME_NO_EXPERIMENT = ("run", "analysis", "report", "cli", "api")
 
 
 def test_the_core_names_no_experiment() -> None:

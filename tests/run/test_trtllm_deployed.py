@@ -46,7 +46,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def deploy(engine: Engine, deployment: dict[str, Any]) -> Any:
         scenario = parse_scenario({"name": "x", "load": LOAD, "deployments": {"a": deployment}}, "here")
         log = start_run(tmp_path / "runs", scenario, [], lambda event: None)
-        resolved = ResolvedScenario(scenario, PROVIDERS[engine.provider], FACTS, {}, {}, {})
+        resolved = ResolvedScenario(scenario, PROVIDERS[engine.provider], FACTS, {}, {}, {}, {})
         repository = render_all(resolved, {"a-fp16": engine})["a-fp16"]
         with deployed(resolved, "a", engine, repository, log.run.deployment("a-fp16"), log):
             return json.loads((log.run.deployment("a-fp16").path / "deployment.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -13,13 +12,13 @@ from pathlib import Path
 from trtbench.client.protocol import TargetError
 from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import DEFAULT_OUTPUT
-from trtbench.experiments.context_limit.run import search_limit
-from trtbench.experiments.grid.search import Search
-from trtbench.experiments.hot_reload.run import Reloader
+from trtbench.engine.spec import Engine
+from trtbench.experiments.registry import roles
 from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
 from trtbench.load.tally import LoadProgress
-from trtbench.run.deploy import REPOSITORY, deployed
+from trtbench.run.deploy import deployed
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, RunLog, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
@@ -38,9 +37,8 @@ from trtbench.rundir.event_kinds import (
 )
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.live_repository import LiveRepository
-from trtbench.serving.repository.model_control import CONTROLS
-from trtbench.serving.server.server import ServerError, TritonServer
+from trtbench.serving.server.fleet import Fleet
+from trtbench.serving.server.server import ServerError
 from trtbench.system.interrupts import Terminated
 from trtbench.telemetry.sources import SampledServer
 
@@ -80,16 +78,16 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
 
 
 def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
-    """Every deployment but those `done`, in the order of the scenario; of a search those that it wants."""
+    """Every deployment but those `done`, in the order of the scenario; those that an experiment wants, where one selects."""
     scenario = prepared.scenario
-    search = Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
+    selections = [selection for one in roles(ExperimentRun) if (selection := one.selection(scenario, log))]
     interrupted_by: int | None = None
     lost: list[str] = []
     try:
         with held_gpus(scenario, log) as before_stage_of:
             for dtype, name in prepared.order:
                 directory = f"{name}-{dtype}"
-                if directory in done or (search and interrupted_by is None and not search.wants(dtype, name)):
+                if directory in done or (interrupted_by is None and not all(one.wants(dtype, name) for one in selections)):
                     continue
                 if interrupted_by is None:
                     before_stage = before_stage_of(directory) if before_stage_of else None
@@ -101,8 +99,8 @@ def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: Lo
         interrupted_by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         log.write(Interrupted(level=2))
     if interrupted_by is None:
-        if search and scenario.grid:
-            search.decide(scenario.grid.repeats)
+        for selection in selections:
+            selection.finish()
         log.write(RunFinished())
     return RunOutcome(log.run, interrupted_by, tuple(lost))
 
@@ -136,38 +134,15 @@ def _run_deployment(
     prepared: PreparedRun, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
     """(How it ended, the signal that interrupted it)."""
-    scenario, plan, engine = prepared.scenario, prepared.plans[name], prepared.engines[f"{name}-{dtype}"]
-    directory = log.run.deployment(f"{name}-{engine.dtype}")
+    engine = prepared.engines[f"{name}-{dtype}"]
+    directory = log.run.deployment(f"{name}-{dtype}")
     repository = prepared.repositories[directory.name]
     log.write(DeploymentStarted(dtype=engine.dtype), directory.name)
+    ended: str
     try:
         with deployed(prepared.resolved, name, engine, repository, directory, log) as fleet:
-            facts = directory.read_json("deployment.json")
-            url, *others = fleet.addresses
-            target = TRITON_CLIENT.inspect(url, facts["model_name"], settings=scenario.client, task=scenario.task)
-            target, _ = target.padded(plan.longest_input_tokens)
-            under_load = ServerUnderLoad(
-                target=target.with_servers(others),
-                sampled=tuple(
-                    SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid)
-                    for server in fleet.servers
-                ),
-                end_id=engine.model_facts.eos_token_id,
-                before_stage=before_stage,
-                balancer_pid=fleet.balancer.pid if fleet.balancer else None,
-                death=fleet.death,
-                revise=counting(target, prepared.prompts),
-                reloader=_reloader(prepared, name, fleet.servers[0], directory),
-            )
-            of_load = {"plan_sha256": plan.sha256, "tokens": target.token_facts(), "padded_to_tokens": target.padded_to_tokens}
-            directory.write_json("deployment.json", facts | of_load)
-            ended: str
-            if scenario.context_limit:
-                if before_stage:
-                    asyncio.run(before_stage("context_limit", lambda: False))
-                ended, signum = search_limit(under_load, scenario, scenario.context_limit, prepared.prompts, directory, log)
-            else:
-                ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+            server = _under_load(prepared, name, engine, fleet, directory, before_stage)
+            ended, signum = _load(server, prepared, name, directory, log, progress)
             for fault in fleet.faults():
                 log.write(ServerFault(cause=fault), directory.name)
     except (ServerError, TargetError) as error:
@@ -177,10 +152,37 @@ def _run_deployment(
     return ended, signum
 
 
-def _reloader(prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Reloader | None:
-    asked = prepared.scenario.hot_reload
-    if not asked:
-        return None
-    configs: dict[str, str] = {dtype: prepared.repositories[f"{name}-{dtype}"].config for dtype in asked.engines}
-    repository = LiveRepository(directory.path / REPOSITORY, prepared.repositories[directory.name])
-    return Reloader(asked, CONTROLS[asked.control](server.endpoints.http), repository, configs)
+def _under_load(
+    prepared: PreparedRun, name: str, engine: Engine, fleet: Fleet, directory: DeploymentDirectory, before_stage: BeforeStage | None
+) -> ServerUnderLoad:
+    """What the client found out about the running server goes into deployment.json."""
+    scenario, plan = prepared.scenario, prepared.plans[name]
+    facts = directory.read_json("deployment.json")
+    url, *others = fleet.addresses
+    target = TRITON_CLIENT.inspect(url, facts["model_name"], settings=scenario.client, task=scenario.task)
+    target, _ = target.padded(plan.longest_input_tokens)
+    of_load = {"plan_sha256": plan.sha256, "tokens": target.token_facts(), "padded_to_tokens": target.padded_to_tokens}
+    directory.write_json("deployment.json", facts | of_load)
+    companions = (one.companion(prepared, name, fleet.servers[0], directory) for one in roles(ExperimentRun))
+    return ServerUnderLoad(
+        target=target.with_servers(others),
+        sampled=tuple(
+            SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid) for server in fleet.servers
+        ),
+        end_id=engine.model_facts.eos_token_id,
+        before_stage=before_stage,
+        balancer_pid=fleet.balancer.pid if fleet.balancer else None,
+        death=fleet.death,
+        revise=counting(target, prepared.prompts),
+        companion=next(filter(None, companions), None),
+    )
+
+
+def _load(
+    server: ServerUnderLoad, prepared: PreparedRun, name: str, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
+) -> tuple[str, int | None]:
+    """The plan's load, or what an experiment sends in its place."""
+    for experiment in roles(ExperimentRun):
+        if outcome := experiment.in_place_of_load(server, prepared, directory, log):
+            return outcome
+    return drive(server, prepared.plans[name], prepared.scenario, directory, log, progress)

@@ -1,4 +1,4 @@
-"""Drive one running deployment: the plan's load, the telemetry beside it, and the ways it can end early."""
+"""Drive one running deployment: the load of the plan, its telemetry, and the ways it can end early."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from trtbench.client.protocol import NO_END_ID, ConnectError, Target
-from trtbench.experiments.hot_reload.run import EmitEvent, Reloader
 from trtbench.load.load_phases import BeforeStage, Ended, LoadHooks, run_load
 from trtbench.load.tally import LoadProgress
 from trtbench.load.worker import WorkerConfig
@@ -37,11 +36,21 @@ _WATCH_S = 0.1
 _LAST_SNAPSHOT_S = 1.0  # from an interrupt on; a server that answers does so in milliseconds
 
 
+EmitEvent = Callable[[EventData], None]
+
+
+class Companion(Protocol):
+    """What an experiment does to a server while the load runs."""
+
+    async def run(self, pool: WorkerPool, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
+        """From `opened`, when the first stage begins, until `stop`; a step that has begun is completed first."""
+
+
 @dataclass(frozen=True)
 class ServerUnderLoad:
-    """The server, or several and a balancer before them, as the load needs it.
+    """The server, or several behind a balancer, as the load needs it.
 
-    `death()` is None while all run; it and the pids are None for somebody else's.
+    `death()` is None while all run; it and the pids are None for an existing server.
     """
 
     target: Target
@@ -49,7 +58,7 @@ class ServerUnderLoad:
     end_id: int
     balancer_pid: int | None = None
     death: Callable[[], Death | None] | None = None
-    reloader: Reloader | None = None
+    companion: Companion | None = None
     before_stage: BeforeStage | None = None
     revise: Callable[[Any], Any] = lambda row: row  # of each request's row, when the load is over
 
@@ -78,7 +87,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
     """What is sampled of `server` while this process works on it; the GPUs only where the server is our own."""
     return SamplerConfig(
         servers=server.sampled,
-        model="" if scenario.hot_reload else server.target.model,  # a reload may be to a model of another name
+        model="" if server.companion else server.target.model,  # a companion may load a model of another name
         client_pid=os.getpid(),
         interval_ns=seconds_ns(scenario.telemetry.interval_ms / 1000),
         gpu=any(one.pid is not None for one in server.sampled),
@@ -113,7 +122,7 @@ async def _load(
 
     with interrupts_call(interrupt) as caught:
         try:
-            async with _reloads(server.reloader, pool, lambda data: log.write(data, directory.name)) as event:
+            async with _accompanied(server.companion, pool, lambda data: log.write(data, directory.name)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
                 hooks = LoadHooks(
                     event=event,
@@ -177,12 +186,12 @@ async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], 
 
 
 @asynccontextmanager
-async def _reloads(reloader: Reloader | None, pool: WorkerPool, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
-    """The reloads beside the load, from its first stage on; yields what the load tells its events to.
+async def _accompanied(companion: Companion | None, pool: WorkerPool, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
+    """The companion runs during the load, from its first stage on; yields the function that the load passes its events to.
 
-    A reload that has begun is brought to its end. A fault of ours in one ends the load at once, and is raised.
+    An exception in the companion ends the load at once, and is raised.
     """
-    if reloader is None:
+    if companion is None:
         yield emit
         return
     opened, stop = asyncio.Event(), asyncio.Event()
@@ -192,13 +201,13 @@ async def _reloads(reloader: Reloader | None, pool: WorkerPool, emit: EmitEvent)
         if isinstance(data, StageStarted):
             opened.set()
 
-    def broke_off(task: asyncio.Task[None]) -> None:
+    def end_load(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():
             for _ in range(2):  # the second does not wait for what is in flight
                 pool.interrupt()
 
-    task = asyncio.create_task(reloader.run(pool, opened, stop, emit))
-    task.add_done_callback(broke_off)
+    task = asyncio.create_task(companion.run(pool, opened, stop, emit))
+    task.add_done_callback(end_load)
     try:
         yield event
     finally:

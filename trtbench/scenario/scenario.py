@@ -18,6 +18,7 @@ from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
 from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage, check_repeats
 from trtbench.scenario.parts.bounds import (
@@ -247,7 +248,7 @@ class Scenario(Part):
         return tuple(dict.fromkeys((*self.engines, *(self.hot_reload.engines if self.hot_reload else ()))))
 
     @property
-    def rounds(self) -> Grid | Scaling | None:
+    def rounds(self) -> Rounds | None:
         """What multiplies the deployment, if anything does."""
         return self.grid or self.scaling
 

@@ -11,7 +11,7 @@ import pytest
 
 from trtbench.experiments.hot_reload.run import Reloader
 from trtbench.experiments.hot_reload.spec import HotReload
-from trtbench.run.load_run import _reloads
+from trtbench.run.load_run import _accompanied
 from trtbench.rundir.event_kinds import EventData, StageStarted
 from trtbench.rundir.experiment_events import ReloadFinished
 from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
@@ -67,7 +67,7 @@ def run(tmp_path: Path, world: World, kinds: list[dict[str, Any]], **more: Any) 
                 if len(finished) == len(asked.planned):
                     done.set()
 
-        async with _reloads(Reloader(asked, world, live, {}), world, emit) as event:  # type: ignore[arg-type]
+        async with _accompanied(Reloader(asked, world, live, {}), world, emit) as event:  # type: ignore[arg-type]
             event(StageStarted(name="open", mode="constant", asked=1))
             await done.wait()
 
@@ -135,7 +135,7 @@ def test_a_fault_of_ours_ends_the_load_at_once(tmp_path: Path) -> None:
         asked = HotReload.model_validate({"before_s": 0, "reloads": [{"kind": "new_version"}]})
         repository = RenderedRepository("m", 'name: "m"\n', tmp_path / "source", KvBudget(1, 32, "fp16", 1, 1))
         live = LiveRepository(repository.write(tmp_path / "repository"), repository)
-        async with _reloads(Reloader(asked, world, live, {}), world, lambda data: None) as event:  # type: ignore[arg-type]
+        async with _accompanied(Reloader(asked, world, live, {}), world, lambda data: None) as event:  # type: ignore[arg-type]
             event(StageStarted(name="open", mode="constant", asked=1))
             while "interrupt" not in world.told:
                 await asyncio.sleep(0.01)

@@ -18,8 +18,10 @@ from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.load.tally import Recorder
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, sampler_config
 from trtbench.run.log import RunLog
+from trtbench.run.prepare import PreparedRun
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.event_kinds import Interrupted, TelemetryFinished
 from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted
@@ -38,7 +40,22 @@ _HEALTH_TOKENS = 8
 _HEALTH_TRIES = 3
 
 
-def search_limit(
+class ContextLimitRun(ExperimentRun):
+    def in_place_of_load(
+        self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
+    ) -> tuple[str, int | None] | None:
+        """ServerError when the server is not reached, OSError when records cannot be written."""
+        if prepared.scenario.context_limit is None:
+            return None
+        if server.before_stage:
+            asyncio.run(server.before_stage("context_limit", lambda: False))
+        return _search_limit(server, prepared.scenario, prepared.scenario.context_limit, prepared.prompts, directory, log)
+
+
+RUN = ContextLimitRun()
+
+
+def _search_limit(
     server: ServerUnderLoad,
     scenario: Scenario,
     asked: ContextLimit,
@@ -46,10 +63,6 @@ def search_limit(
     directory: DeploymentDirectory,
     log: RunLog,
 ) -> tuple[Ended, int | None]:
-    """Run `scenario.context_limit` against `server`; (how it ended, the signal that interrupted it if any).
-
-    ServerError when the server is not reached, OSError when records cannot be written.
-    """
     deployed = directory.read_json("deployment.json")
     block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
     longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)

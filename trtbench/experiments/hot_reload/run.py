@@ -1,4 +1,4 @@
-"""The hot-reload experiment: reloads at their instants beside the load, and a watch on which versions are served."""
+"""The hot-reload experiment: reloads at their instants during the load, and a watch on which versions are served."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 
 from trtbench.experiments.hot_reload.spec import HotReload, PlannedReload, Reload
 from trtbench.load.worker_pool import WorkerPool
-from trtbench.rundir.event_kinds import EventData
+from trtbench.run.deploy import REPOSITORY
+from trtbench.run.experiment_run import ExperimentRun
+from trtbench.run.load_run import EmitEvent
+from trtbench.run.prepare import PreparedRun
+from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
 from trtbench.serving.repository.live_repository import Change, LiveRepository
-from trtbench.serving.repository.model_control import Control, ControlError
+from trtbench.serving.repository.model_control import CONTROLS, Control, ControlError
+from trtbench.serving.server.server import TritonServer
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 
 _POLL_S = 0.1
-EmitEvent = Callable[[EventData], None]
 
 
 class Reloader:
@@ -189,3 +193,16 @@ async def _stopped_before(stop: asyncio.Event, due_ns: int) -> bool:
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(stop.wait(), max(0, due_ns - now_ns()) / NS_PER_S)
     return stop.is_set()
+
+
+class HotReloadRun(ExperimentRun):
+    def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Reloader | None:
+        asked = prepared.scenario.hot_reload
+        if not asked:
+            return None
+        configs: dict[str, str] = {dtype: prepared.repositories[f"{name}-{dtype}"].config for dtype in asked.engines}
+        repository = LiveRepository(directory.path / REPOSITORY, prepared.repositories[directory.name])
+        return Reloader(asked, CONTROLS[asked.control](server.endpoints.http), repository, configs)
+
+
+RUN = HotReloadRun()

@@ -7,11 +7,10 @@ from typing import Any
 
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineProvider
-from trtbench.experiments.grid.spec import Grid
-from trtbench.experiments.scaling.spec import Scaling
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import Scenario
@@ -39,7 +38,7 @@ def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
     return bounded(scenario.expanded())
 
 
-def _left_out(scenario: Scenario, rounds: Grid | Scaling, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
+def _left_out(scenario: Scenario, rounds: Rounds, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
     """((axis, value), reason); the value None is the whole axis."""
     for axis in rounds.axes:
         if why := provider.fixed_axes.get(axis):
@@ -64,7 +63,7 @@ def _check_build(scenario: Scenario, axes: Mapping[str, Any]) -> None:
             )
 
 
-def _shortened(scenario: Scenario, rounds: Grid | Scaling, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
+def _shortened(scenario: Scenario, rounds: Rounds, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
     """The scenario before expansion, its grid or scaling less what is left out."""
     key = "grid" if scenario.grid else "scaling"
     axes: dict[str, tuple[Any, ...]] = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -27,6 +27,11 @@ class Rounds(Part):
     left_out: dict[str, str] = Field(
         {}, description="trtbench fills this in: axes, or values of an axis, that the provider does not support, with the reason."
     )
+
+    @property
+    def axes(self) -> Mapping[Any, tuple[Any, ...]]:
+        """The axes given, each with its values."""
+        raise NotImplementedError
 
     def cell_of(self, deployment: str) -> str:
         """The cell that a deployment repeats."""

@@ -8,6 +8,7 @@ from trtbench.analysis.deployments import deployment_result
 from trtbench.analysis.loader import RecordedDeployment
 from trtbench.experiments.grid.race import Drop, Score, race, score, undecided
 from trtbench.experiments.grid.spec import Grid
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.log import RunLog
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.experiment_events import RaceDecided
@@ -30,6 +31,9 @@ class Search:
         """Whether the race is still on for this cell. The first question about a round decides on those before it."""
         self.decide(self._grid.round_of(deployment) - 1)
         return self._grid.cell_of(deployment) in self._racing[dtype]
+
+    def finish(self) -> None:
+        self.decide(self._grid.repeats)
 
     def decide(self, rounds: int) -> None:
         """Drop what the first `rounds` rule out; nothing where they have been decided on."""
@@ -71,3 +75,11 @@ def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[
     events = [event for event in current(run.events()) if event.deployment == name]
     result = deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
     return {stage.label: score(result.stage(stage.label), scenario) for stage in scenario.load}
+
+
+class GridRun(ExperimentRun):
+    def selection(self, scenario: Scenario, log: RunLog) -> Search | None:
+        return Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
+
+
+RUN = GridRun()

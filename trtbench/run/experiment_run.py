@@ -1,0 +1,44 @@
+"""ExperimentRun: what an experiment does while a scenario is run. The core of run/ asks every experiment and names none."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trtbench.experiments.registry import Role
+from trtbench.run.load_run import Companion, ServerUnderLoad
+from trtbench.run.log import RunLog
+from trtbench.run.prepare import PreparedRun
+from trtbench.rundir import DeploymentDirectory
+from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.scenario import Scenario
+from trtbench.serving.server.server import TritonServer
+
+
+class Selection(Protocol):
+    """Decides, from what the run has recorded, which of the remaining deployments are served."""
+
+    def wants(self, dtype: Dtype, deployment: str) -> bool:
+        """Whether this deployment is served. It is asked in the order of the run, right before."""
+
+    def finish(self) -> None:
+        """Record the last decision, after the last deployment of a run that was not interrupted."""
+
+
+class ExperimentRun(Role):
+    """The object `RUN` in an experiment's `run.py`. Each method answers None unless the scenario asks for the experiment."""
+
+    MODULE = "run"
+
+    def selection(self, scenario: Scenario, log: RunLog) -> Selection | None:
+        """Which deployments to serve, where not all of them."""
+        return None
+
+    def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Companion | None:
+        """What runs next to the load of the deployment `name`, which has one server."""
+        return None
+
+    def in_place_of_load(
+        self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
+    ) -> tuple[str, int | None] | None:
+        """Send other requests than the plan's; (how that ended, the signal that interrupted it if any)."""
+        return None
