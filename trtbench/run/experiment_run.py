@@ -9,7 +9,7 @@ from trtbench.run.load_run import Companion, ServerUnderLoad
 from trtbench.run.log import RunLog
 from trtbench.run.prepare import PreparedRun
 from trtbench.rundir import DeploymentDirectory
-from trtbench.scenario.deployment.build_options import Dtype
+from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.server import TritonServer
 
