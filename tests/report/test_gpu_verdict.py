@@ -107,7 +107,7 @@ def test_a_run_on_a_mig_instance(well: Path, tmp_path: Path) -> None:
     assert [(one.code, one.grade, one.deployment) for one in summary.verdict.reasons if one.code == "gpu_mig"] == [
         ("gpu_mig", "note", DEPLOYMENT)
     ]
-    for language, caption in (("en", "memory of the MIG instances"), ("zh", "MIG实例的显存")):
+    for language, caption in (("en", "memory of the MIG instances"), ("zh", "MIG 实例的显存")):
         languages: Any = language
         tables = [block for block in gpu_blocks(summary, Words(languages, summary.scenario.task)) if isinstance(block, Table)]
         (table,) = [one for one in tables if caption in one.caption]

@@ -48,7 +48,7 @@ def test_the_knee_of_a_disturbed_run_is_no_more_than_possible(disturbed: Summary
     assert all(DISTURBED not in finding.doubts for finding in disturbed.findings if finding.deployment == "default-int8" and finding.stage)
 
 
-@pytest.mark.parametrize(("language", "says"), [("en", "possible, no more"), ("zh", "仅为可能")])
+@pytest.mark.parametrize(("language", "says"), [("en", "possible, not certain"), ("zh", "可能，但不确定")])
 def test_the_first_line_says_so_in_the_conclusion_and_on_the_card(
     disturbed: Summary, summary: Summary, language: Language, says: str
 ) -> None:
