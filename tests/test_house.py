@@ -31,11 +31,8 @@ ROLES = {
     "spec": "spec",
     "run": "run",
     "search": "run",
-    "bisection": "steering",
     "race": "steering",
     "report": "report",
-    "heat_report": "report",
-    "cancel_report": "report",
     "figure": "figure",
 }
 """File of an experiment: its role, which is its layer. A file that is not listed has the role `analysis`."""

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.columns import columns
 from trtbench.analysis.stage.latency import latency
-from trtbench.analysis.stage.level import users_reached
 from trtbench.analysis.stage.outcomes import conservation
-from trtbench.analysis.stage.sending import sending
+from trtbench.analysis.stage.sending import sending, users_reached
 from trtbench.analysis.stage.throughput import throughput
 from trtbench.analysis.stage.timestamps import stamps
 from trtbench.analysis.stage.token_counting import with_counts

@@ -22,7 +22,7 @@ from tests.support.encoder_run import (
 )
 from tests.support.synthetic_run import MS, request_of, samples_of
 from trtbench.analysis.deployment_result import DeploymentResult
-from trtbench.analysis.stage.padding import padding_ratio
+from trtbench.analysis.stage.batching import padding_ratio
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.grid.frontier import FRONTIERS

@@ -12,7 +12,7 @@ from trtbench.analysis.stage.outcomes import Conservation
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stage.token_counting import TokenCounting
-from trtbench.analysis.stats.knee import Knee
+from trtbench.analysis.stats.trends import Knee
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.gpu_health import GpuHealth

@@ -12,17 +12,17 @@ from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentA
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Found
 from trtbench.analysis.loader import RecordedDeployment
-from trtbench.analysis.stage.engine_gauges import missing_families, tokens_beyond_ours, without_stale
+from trtbench.analysis.stage.engine_metrics import missing_families, tokens_beyond_ours, without_stale
 from trtbench.analysis.stage.kv_cache import Residency, blocks_left
 from trtbench.analysis.stage.outcomes import conservation
 from trtbench.analysis.stage.stage import StageResult, measure, stage_spans, without_late_counts
 from trtbench.analysis.stage.token_counting import with_counts
-from trtbench.analysis.stats.knee import find_knee
+from trtbench.analysis.stats.trends import find_knee
 from trtbench.analysis.stats.window import gpu_memory
 from trtbench.analysis.timeline import Curve, timeline
 from trtbench.analysis.transport import transports
-from trtbench.analysis.verdict.damage import foreign_records
 from trtbench.analysis.verdict.gpu_health import gpu_health
+from trtbench.analysis.verdict.validity import foreign_records
 from trtbench.experiments.registry import roles
 from trtbench.rundir import MISSING, Requests, Samples, Series
 from trtbench.rundir.event_kinds import DeploymentFinished, LoadStopped, ServerFault, ServerLost, ServerReady, TelemetryFinished

@@ -12,9 +12,8 @@ from trtbench.analysis.found import Found
 from trtbench.analysis.loader import PromptDigests
 from trtbench.analysis.stage.kv_cache import Residency
 from trtbench.analysis.stage.stage import StageResult
-from trtbench.analysis.verdict.doubts import Doubts
 from trtbench.analysis.verdict.finding import Finding
-from trtbench.analysis.verdict.verdict import Reason
+from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.registry import Role
 from trtbench.rundir import Requests, Samples
 from trtbench.rundir.records import Event

@@ -16,15 +16,20 @@ from trtbench.analysis.facts import NO_FIGURE
 from trtbench.analysis.found import Found
 from trtbench.analysis.loader import RecordedRun
 from trtbench.analysis.request_data import RequestData, input_reasons, request_data
-from trtbench.analysis.stage.unreported import told_reasons
 from trtbench.analysis.verdict.client_validity import transport_reasons
-from trtbench.analysis.verdict.damage import damage_reasons
-from trtbench.analysis.verdict.doubts import Doubts
 from trtbench.analysis.verdict.finding import Finding, by_severity, with_doubts
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import HeldGpu, held_gpus
-from trtbench.analysis.verdict.validity import gpu_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
-from trtbench.analysis.verdict.verdict import Reason, Verdict, verdict
+from trtbench.analysis.verdict.validity import (
+    damage_reasons,
+    gpu_reasons,
+    resume_reasons,
+    run_reasons,
+    sample_reasons,
+    stage_reasons,
+    told_reasons,
+)
+from trtbench.analysis.verdict.verdict import Doubts, Reason, Verdict, verdict
 from trtbench.experiments.registry import roles
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.event_kinds import RunStarted

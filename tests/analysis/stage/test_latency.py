@@ -4,8 +4,7 @@ import pytest
 
 from tests.support.columns import columns
 from tests.support.synthetic_run import request_of
-from trtbench.analysis.stage.gaps import gaps_ns
-from trtbench.analysis.stage.latency import latency, tpot_ns, ttft_ns
+from trtbench.analysis.stage.latency import gaps_ns, latency, tpot_ns, ttft_ns
 from trtbench.rundir.records import Outcome, ServerTimes
 
 

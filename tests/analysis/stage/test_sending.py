@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.columns import columns
 from tests.support.synthetic_run import S, request_of
-from trtbench.analysis.stage.sending import sending
+from trtbench.analysis.stage.sending import sending, users_reached
+from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome
 
 
@@ -29,3 +32,45 @@ def test_the_rate_kept_is_of_what_was_sent_beside_what_was_due() -> None:
     same = [request_of(i * S, [i * S], sent_ns=i * S + 5) for i in range(11)]
     assert sending(columns(same), open_loop=True).rate_ratio == 1.0
     assert sending(columns(same[:1]), open_loop=True).rate_ratio is None
+
+
+def sent(spans: list[tuple[int, int | None]]) -> Requests:
+    """A request for each (sent, done)."""
+    return columns(request_of(at, [], done_ns=done) for at, done in spans)
+
+
+def closed_loop(users: int, latencies_ns: list[int], gap_ns: int = 0) -> list[tuple[int, int | None]]:
+    """(sent, done) of a loop whose users take the next request `gap_ns` after their last one ended."""
+    free = [0] * users
+    spans: list[tuple[int, int | None]] = []
+    for latency_ns in latencies_ns:
+        user = min(range(users), key=free.__getitem__)
+        spans.append((free[user], free[user] + latency_ns))
+        free[user] += latency_ns + gap_ns
+    return spans
+
+
+@given(st.integers(1, 20), st.lists(st.integers(1, 10**9), min_size=60, max_size=120))
+def test_a_loop_without_pauses_reaches_its_users(users: int, latencies_ns: list[int]) -> None:
+    assert users_reached(sent(closed_loop(users, latencies_ns)), users) == pytest.approx(users)
+
+
+@given(st.integers(1, 20), st.integers(1, 10**9))
+def test_no_more_requests_than_users_reach_as_many_as_there_are(requests: int, latency_ns: int) -> None:
+    assert users_reached(sent(closed_loop(128, [latency_ns] * requests)), 128) == requests
+
+
+def test_a_client_that_pauses_between_requests_holds_fewer() -> None:
+    """Half of each turn is the client's own: half of the users are in flight."""
+    assert users_reached(sent(closed_loop(8, [100] * 800, gap_ns=100)), 8) == pytest.approx(4, rel=0.02)
+
+
+def test_answers_faster_than_the_client_sends() -> None:
+    """One request every 10 ns that takes 5 ns: half a user, whatever was asked."""
+    assert users_reached(sent([(at * 10, at * 10 + 5) for at in range(1000)]), 128) == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_request_that_never_ended_stays_in_flight_and_none_is_none() -> None:
+    spans: list[tuple[int, int | None]] = [(0, None), *closed_loop(1, [10] * 50)]
+    assert users_reached(sent(spans), 2) == pytest.approx(2)
+    assert users_reached(sent([]), 4) is None

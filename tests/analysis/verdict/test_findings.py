@@ -13,7 +13,7 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.workers import Worker
-from trtbench.analysis.stats.drift import Drift
+from trtbench.analysis.stats.trends import Drift
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding

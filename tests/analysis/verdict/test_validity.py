@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.having import measured
+from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult
-from trtbench.analysis.summary import Summary
-from trtbench.analysis.verdict.validity import run_reasons, sample_reasons, stage_reasons
+from trtbench.analysis.summary import Summary, summarise
+from trtbench.analysis.verdict.validity import run_reasons, sample_reasons, stage_reasons, told_reasons
 from trtbench.analysis.verdict.verdict import Reason
+from trtbench.experiments.precision.analysis import precision_findings
+from trtbench.experiments.precision.comparison import COMPARISONS
+from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.sections.sections import document
+from trtbench.rundir import RunDirectory
+from trtbench.rundir.records import Event
 
 
 def reasons(summary: Summary, **changed: object) -> dict[str, Reason]:
@@ -81,3 +93,86 @@ def test_samples_too_few_for_p99_are_a_note_and_for_a_median_a_doubt(summary: Su
 @pytest.mark.parametrize(("cores", "expected"), [(None, False), (0.3, False), (0.31, True)])
 def test_a_shared_machine_is_a_doubt(summary: Summary, cores: float | None, expected: bool) -> None:
     assert ("foreign_load" in reasons(summary, foreign_cpu_cores=cores)) is expected
+
+
+SILENT = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return write_synthetic_run(tmp_path_factory.mktemp("told") / "run")
+
+
+@pytest.fixture(scope="module")
+def plain(run: SyntheticRun) -> Summary:
+    return summarise(RunDirectory.open(Path(run.run.path)))
+
+
+@pytest.fixture(scope="module")
+def silent(plain: Summary, run: SyntheticRun) -> Summary:
+    """The same run, had the server of the first deployment told no counts."""
+    directory = Path(run.run.path) / plain.deployments[0].name
+    facts = directory / "deployment.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tokens": SILENT}))
+    table = pq.read_table(directory / "requests.parquet")
+    at = table.schema.get_field_index("token_counts")
+    zeros = [[0] * len(counts) for counts in table["token_counts"].to_pylist()]
+    pq.write_table(
+        table.set_column(at, table.schema.field(at), pa.array(zeros, table.schema.field(at).type)), directory / "requests.parquet"
+    )
+    return summarise(RunDirectory.open(Path(run.run.path)))
+
+
+def test_figures_in_tokens_are_not_shown_and_times_are_the_same(plain: Summary, silent: Summary) -> None:
+    for before, after in zip(plain.deployments[0].stages, silent.deployments[0].stages, strict=True):
+        assert before.throughput.output_token_throughput and after.throughput.output_token_throughput is None
+        assert after.throughput.output_tokens == 0 and after.output_tokens.count == 0 and after.wrong_length == 0
+        assert before.latency.tpot_ns.count and not after.latency.tpot_ns.count and not after.latency.itl_per_token_ns.count
+        assert after.latency.ttft_ns == before.latency.ttft_ns and after.latency.itl_ns == before.latency.itl_ns
+        assert after.throughput.request_throughput == before.throughput.request_throughput
+        assert after.kv_cache is None or after.kv_cache.bytes_per_token_measured is None
+
+
+def test_the_run_is_invalid_and_says_why(plain: Summary, silent: Summary) -> None:
+    assert "tokens_unknown" not in {reason.code for reason in plain.verdict.reasons}
+    found = {reason.code: reason for reason in silent.verdict.reasons}
+    assert silent.verdict.status == "INVALID" and found["tokens_unknown"].deployment == plain.deployments[0].name
+    assert {"input_by_tokenizer", "length_not_forced"} <= set(found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_report_says_requests_where_no_tokens_are_counted(silent: Summary, language: Language) -> None:
+    """A knee, and two precisions that are both silent: neither in tokens, and no text without its figure."""
+    first = silent.deployments[0]
+    (knee,) = (one for one in silent.findings if one.code == "knee" and one.deployment == first.name)
+    assert knee.figures["knee_requests_per_s"] == pytest.approx(first.stage("c4").throughput.request_throughput)  # type: ignore[union-attr]
+    said = Words(language).finding("knee", "seen", knee.figures)
+    assert {"en": "requests/s", "zh": "个请求"}[language] in said and "tokens" not in said
+    (pair,) = silent.found[COMPARISONS]
+    stages = tuple(replace(stage, output_token_throughput=None, request_throughput=1.5) for stage in pair.stages)
+    faster = next(one for one in precision_findings(replace(pair, stages=stages)) if one.code == "precision_faster")
+    assert {"en": "Requests/s of INT8", "zh": "INT8 的每秒请求数"}[language] in Words(language).finding(
+        "precision_faster", "seen", faster.figures
+    )
+    assert document(silent, Words(language), ()).sections
+
+
+def test_other_deployments_keep_their_figures(plain: Summary, silent: Summary) -> None:
+    assert [replace(stage, span=stage.span) for stage in silent.deployments[1].stages] == list(plain.deployments[1].stages)
+
+
+@pytest.mark.parametrize(
+    ("tally", "code"),
+    [
+        ({"readings": 0, "failures": 9, "last_error": "PageError: \x1b 404"}, "metrics_unreadable"),
+        ({"readings": 1, "failures": 9, "last_error": "PageError: drip"}, "metrics_unreadable"),
+        ({"readings": 9, "failures": 1, "last_error": "PageError: drip"}, "metrics_missing"),
+        (None, "metrics_missing"),
+    ],
+)
+def test_a_page_that_was_not_read_is_no_server_without_metrics(plain: Summary, tally: dict[str, object] | None, code: str) -> None:
+    fault = page_fault([Event(1, "telemetry_finished", "d", {"sources": {"triton_metrics": tally} if tally else {}})])
+    result = replace(plain.deployments[0], missing_metrics=("nv_x",), page_fault=fault)
+    [reason] = [reason for reason in told_reasons(result, plain.scenario) if reason.code.startswith("metrics_")]
+    assert reason.code == code
+    assert "\x1b" not in str(reason.figures)

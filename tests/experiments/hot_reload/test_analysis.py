@@ -16,8 +16,7 @@ from tests.support.synthetic_reloads import NO_SAMPLES, S, events, planned_reloa
 from tests.support.synthetic_run import samples_of
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
-from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
-from trtbench.experiments.hot_reload.slopes import Rise, rise
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise, reloads, rise
 
 
 def clean() -> Reloads:

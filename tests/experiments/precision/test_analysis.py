@@ -6,9 +6,8 @@ import pytest
 
 from tests.support.having import having, measured
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.precision.agreement import EMBEDDINGS, OUTPUTS, Agreement
 from trtbench.experiments.precision.analysis import precision_findings
-from trtbench.experiments.precision.comparison import COMPARISONS, compare
+from trtbench.experiments.precision.comparison import COMPARISONS, EMBEDDINGS, OUTPUTS, Agreement, compare
 
 
 @pytest.mark.parametrize(

@@ -16,39 +16,32 @@ from tests.support.columns import columns
 from tests.support.having import having, measured
 from tests.support.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 from trtbench.analysis.deployment_result import NotRun
-from trtbench.analysis.replicas import Replica
 from trtbench.analysis.request_data import RequestData, input_reasons
-from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse
+from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stage.token_counting import TokenCounting
-from trtbench.analysis.stage.unreported import told_reasons
 from trtbench.analysis.stage.workers import Worker
-from trtbench.analysis.stats.drift import Drift
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.trends import Drift
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.client_validity import transport_reasons
-from trtbench.analysis.verdict.damage import damage_reasons
-from trtbench.analysis.verdict.doubts import Doubts
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
-from trtbench.analysis.verdict.validity import resume_reasons, run_reasons, sample_reasons, stage_reasons
-from trtbench.analysis.verdict.verdict import Reason
+from trtbench.analysis.verdict.validity import damage_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons, told_reasons
+from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
-from trtbench.experiments.context_limit.failure import FailureClass
 from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
-from trtbench.experiments.context_limit.trials import MemoryShort, TrialResult
+from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort, TrialResult
 from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
-from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
-from trtbench.experiments.hot_reload.slopes import Rise
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise, reloads
 from trtbench.experiments.kv_cache.analysis import cancel_findings
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
-from trtbench.experiments.precision.agreement import EmbeddingAgreement
 from trtbench.experiments.precision.analysis import precision_findings
-from trtbench.experiments.precision.comparison import COMPARISONS
+from trtbench.experiments.precision.comparison import COMPARISONS, EmbeddingAgreement
 from trtbench.experiments.response_cache.analysis import cache_findings, gain_findings
 from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.experiments.response_cache.gain import CacheGain, StageGain

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trtbench.analysis.stats.window import Level, border_readings, increase, inside, rise
-from trtbench.rundir import Samples
+from trtbench.rundir import Requests, Samples
 from trtbench.rundir.series import SeriesName
 
 _COMPUTE: tuple[SeriesName, ...] = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")
@@ -162,3 +162,12 @@ def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: SeriesName) -
         return None
     requests = rise(samples.series("triton_success_count"), *borders) - rise(samples.series("response_cache_hit_count"), *borders)
     return round(sum(known) / requests) if requests > 0 else None
+
+
+def padding_ratio(samples: Samples, start_ns: int, end_ns: int, requests: Requests, padded_to_tokens: int | None) -> float | None:
+    """Padding / all tokens that were computed: as the model counts them, or as the client padded. None where neither is known."""
+    done = requests.completed.input_tokens
+    if padded_to_tokens and len(done):
+        return 1 - int(done.sum()) / (len(done) * padded_to_tokens)
+    asked, padding = (increase(samples.series("encoder_tokens", kind), start_ns, end_ns) for kind in ("input", "padding"))
+    return padding / (asked + padding) if asked and padding is not None else None

@@ -8,21 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from trtbench.analysis.facts import DeploymentFacts
-from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, triton_batching
-from trtbench.analysis.stage.engine_counts import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
+from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, padding_ratio, triton_batching
+from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
 from trtbench.analysis.stage.groups import Group, by_mix, by_turn
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
 from trtbench.analysis.stage.latency import Latency, first_answers_ns, latency
-from trtbench.analysis.stage.level import LEVEL_KEPT_RATIO, users_reached
 from trtbench.analysis.stage.outcomes import Conservation, conservation
-from trtbench.analysis.stage.padding import padding_ratio
 from trtbench.analysis.stage.resources import Resources, resources
-from trtbench.analysis.stage.sending import Sending, sending
+from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, users_reached
 from trtbench.analysis.stage.throughput import Throughput, throughput
 from trtbench.analysis.stage.timestamps import Stamps, stamps
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
-from trtbench.analysis.stats.drift import Drift, drift
 from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.trends import Drift, drift
 from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.rundir.event_kinds import StageFinished, StageStarted
 from trtbench.rundir.events import every, timed

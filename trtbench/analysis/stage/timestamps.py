@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from trtbench.analysis.stage.gaps import gap_count, gathered
+from trtbench.analysis.stage.latency import gap_count, gathered
 from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
 from trtbench.rundir import MISSING, Ints, Requests, Tokens
 from trtbench.rundir.records import Outcome

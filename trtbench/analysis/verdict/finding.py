@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trtbench.analysis.verdict.doubts import Doubt, Doubts
-from trtbench.analysis.verdict.verdict import Place
+from trtbench.analysis.verdict.verdict import Doubt, Doubts, Place
 
 Severity = Literal["critical", "warning", "info"]
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
@@ -13,9 +13,13 @@ from trtbench.analysis.verdict.client_validity import client_reasons
 from trtbench.analysis.verdict.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.experiments.registry import roles
+from trtbench.rundir import MISSING, Loss, Requests, Samples
+from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted
+from trtbench.rundir.events import times_ns
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
 from trtbench.scenario.scenario import Scenario
+from trtbench.tasks.registry import TASKS
 
 THROTTLED_RATIO = 0.01
 """Share of readings with a lowered clock."""
@@ -121,3 +125,74 @@ def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], he
         for stage in result.stages:
             yield from clock_reasons(result.name, stage, held)
     yield from held_reasons(held)
+
+
+def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
+    """Of one deployment's server."""
+    tokens = result.facts.tokens
+    counting = result.counting
+    if counting.unknown:
+        yield Reason("tokens_unknown", "invalid", result.name, figures={"family": str(tokens.get("family"))})
+    checked: dict[str, float | str] = {
+        "compared": counting.compared,
+        "error_ratio": "-" if counting.error_ratio is None else counting.error_ratio,
+    }
+    if counting.estimated:
+        most = "-" if counting.uncertain_ratio is None else counting.uncertain_ratio
+        grade: Grade = "note" if counting.is_sure else "suspect"
+        yield Reason("tokens_estimated", grade, result.name, figures={"count": counting.estimated, "uncertain_ratio": most, **checked})
+    if counting.by_length:
+        yield Reason("tokens_by_length", "note", result.name, figures={"count": counting.by_length, **checked})
+    if tokens.get("input_counts") == "tokenizer":
+        yield Reason("input_by_tokenizer", "note", result.name)
+    if scenario.workload.ignore_eos and tokens.get("forces_length") is False:
+        yield Reason("length_not_forced", "note", result.name)
+    if result.echoed:
+        yield Reason("prompt_echoed", "note", result.name, figures={"count": result.echoed})
+    if result.tokens_beyond_ours:
+        yield Reason("tokens_differ", "suspect", result.name, figures={"tokens": result.tokens_beyond_ours})
+    if result.stale_pages:
+        yield Reason("stale_gauges", "note", result.name, figures={"count": result.stale_pages})
+    if result.missing_metrics and result.stages and TASKS[scenario.task].batches_in_flight:
+        code = "metrics_unreadable" if result.page_fault else "metrics_missing" if result.reads_metrics else "metrics_not_read"
+        fault = {"error": result.page_fault} if result.page_fault else {}
+        yield Reason(code, "note", result.name, figures={"families": ", ".join(result.missing_metrics), **fault})
+
+
+_GRADES: dict[str, Grade] = {
+    "missing": "invalid",
+    "unreadable": "invalid",
+    "lines": "suspect",
+    "torn": "suspect",
+    "rows": "suspect",
+    "values": "suspect",
+    "events": "suspect",
+    "columns": "suspect",
+    "foreign": "invalid",
+    "foreign_samples": "suspect",
+}
+_NEEDED = ("events.jsonl", "requests", "deployment.json")
+"""Figures are based on these; without another file, fewer figures are shown."""
+
+
+def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
+    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is reported as incomplete."""
+    for loss in losses:
+        directory, _, name = loss.file.rpartition("/")
+        grade = _GRADES[loss.what]
+        if grade == "invalid" and not name.startswith(_NEEDED):
+            grade = "note"
+        figures: dict[str, float | str] = {"file": loss.file, "count": loss.count, "why": loss.why or "-"}
+        if loss.what != "torn" or complete:
+            yield Reason(f"damaged_{loss.what}", grade, directory.split("/")[0], figures=figures)
+
+
+def foreign_records(requests: Requests, samples: Samples, events: Sequence[Event]) -> tuple[int, int]:
+    """How many requests and samples are from before the deployment began or after it ended, by `events`, its own: they belong to another
+    deployment. None of an unfinished one."""
+    started, finished = times_ns(events, DeploymentStarted), times_ns(events, DeploymentFinished)
+    if not started or not finished:
+        return 0, 0
+    start_ns, end_ns = started[-1], finished[-1]
+    sent = requests.sent_ns[requests.sent_ns != MISSING]
+    return int(((sent < start_ns) | (sent > end_ns)).sum()), samples.outside(start_ns, end_ns)

@@ -2,16 +2,132 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from trtbench.analysis.stats.window import gpu_memory, inside, peak
-from trtbench.experiments.context_limit.failure import Basis, Failure, FailureClass, failure_of
 from trtbench.rundir import Samples
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.experiment_events import ContextTrial
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.system.memory import Memory, is_kv_cache_full, short_memory
+
+FailureClass = Literal[
+    "length_rule",
+    "kv_exhausted",
+    "shortened",
+    "device_out_of_memory",
+    "host_out_of_memory",
+    "out_of_memory",
+    "oom_killed",
+    "oom_likely",
+    "timeout",
+    "server_died",
+    "connection_broken",
+    "low_memory",
+    "rejected",
+    "cancelled",
+    "other",
+]
+"""out_of_memory: nothing tells whether it was a GPU's or the host's. server_died: of a server not our own, it no longer answers."""
+
+Basis = Literal["error", "log", "gauges", "kernel", "process", "client"]
+"""error: the server's own words to the client. client: what it saw, or did, itself: its time limit, a short answer, a cancel."""
+
+_OUT_OF_MEMORY: dict[Memory | None, FailureClass] = {
+    "device": "device_out_of_memory",
+    "host": "host_out_of_memory",
+    None: "out_of_memory",
+}
+_OF_OUTCOME: dict[Outcome, tuple[FailureClass, Basis]] = {
+    Outcome.COMPLETED: ("shortened", "client"),
+    Outcome.EMPTY: ("shortened", "client"),
+    Outcome.TOO_LONG: ("length_rule", "error"),
+    Outcome.TIMEOUT: ("timeout", "client"),
+    Outcome.REJECTED: ("rejected", "error"),
+    Outcome.CANCELLED: ("cancelled", "client"),
+}
+_LEAST_READINGS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    kind: FailureClass
+    basis: Basis
+
+
+def failure_of(
+    trial: ContextTrial, failed: Sequence[RequestRecord], death: ServerLost, samples: Samples, may_cache_blocks: bool
+) -> Failure:
+    """`trial`: the data of its event. `failed`: its requests that failed; the first decides, after what stopped the search.
+
+    The kernel may kill the server, or one of its children under a server that lives on. That it may have been ours (`likely`) counts
+    only where the server is dead: else the request's own error says more.
+    """
+    if trial.stop == "low_memory":
+        return Failure("low_memory", "client")
+    if trial.oom_kill == "certain":
+        return Failure("oom_killed", "kernel")
+    if trial.stop == "server_lost":
+        return _of_death(trial, death)
+    if not failed:
+        return Failure("other", "client")
+    return _of_error(failed[0].error) or _of_log(trial) or _of_outcome(trial, failed, samples, may_cache_blocks)
+
+
+def _of_death(trial: ContextTrial, death: ServerLost) -> Failure:
+    """What was logged in the trial says more than the whole log, in which an earlier fault may stand that was survived."""
+    if found := _of_log(trial):
+        return found
+    if death.out_of_memory:
+        return Failure(_OUT_OF_MEMORY[death.memory], "log")
+    return Failure("oom_likely", "kernel") if trial.oom_kill == "likely" else Failure("server_died", "process")
+
+
+def _of_error(error: str) -> Failure | None:
+    """Memory first: an error that names both ran out of memory while it made room in the cache."""
+    if memory := short_memory(error):
+        return Failure(_OUT_OF_MEMORY[memory], "error")
+    return Failure("kv_exhausted", "error") if is_kv_cache_full(error) else None
+
+
+def _of_log(trial: ContextTrial) -> Failure | None:
+    told = trial.log_says
+    if not told:
+        return None
+    return Failure("kv_exhausted" if told == "kv_cache" else _OUT_OF_MEMORY[told], "log")
+
+
+def _of_outcome(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples, may_cache_blocks: bool) -> Failure:
+    first = failed[0]
+    if first.outcome is Outcome.OUT_OF_MEMORY:
+        return Failure("out_of_memory", "error")
+    if first.outcome is Outcome.CONNECTION:
+        return Failure("connection_broken", "error") if trial.healthy else Failure("server_died", "client")
+    if first.outcome is Outcome.TIMEOUT and not may_cache_blocks and _waited_for_blocks(trial, failed, samples):
+        return Failure("kv_exhausted", "gauges")
+    return Failure(*_OF_OUTCOME.get(first.outcome, ("other", "error" if first.error else "client")))
+
+
+def _waited_for_blocks(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples) -> bool:
+    """Whether all that timed out were held back by the KV cache, none by a slow server.
+
+    So they were where every reading of the second half of the trial shows at least as many requests waiting, and fewer blocks free than
+    one of them needs. A request among them that ran, and was slow, leaves fewer waiting.
+    """
+    blocks, block_tokens = (samples.series(name)[1] for name in ("kv_blocks_max", "kv_block_tokens"))
+    if not len(blocks) or not len(block_tokens) or block_tokens[-1] <= 0:
+        return False
+    half_ns = (trial.start_ns + trial.end_ns) // 2
+    used = inside(samples.series("kv_blocks_used"), half_ns, trial.end_ns)
+    waiting = inside(samples.series("inflight_waiting_requests"), half_ns, trial.end_ns)
+    if len(used) < _LEAST_READINGS or len(used) != len(waiting):
+        return False
+    need = math.ceil((failed[0].input_tokens + failed[0].asked_output_tokens) / block_tokens[-1])
+    return bool((blocks[-1] - used < need).all() and (waiting >= len(failed)).all())
+
 
 _FOR_EVER_NS = 2**63 - 1
 

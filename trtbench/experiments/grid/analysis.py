@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
 from trtbench.analysis.found import Found
-from trtbench.analysis.verdict.doubts import Doubts
+from trtbench.analysis.verdict.verdict import Doubts
 from trtbench.experiments.grid.frontier import FRONTIERS, frontiers
 
 

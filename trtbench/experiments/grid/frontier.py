@@ -11,8 +11,7 @@ from trtbench.analysis.found import Key
 from trtbench.analysis.stage.latency import Percentile, percentile_of
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.estimate import Estimate
-from trtbench.analysis.verdict.doubts import Doubt
-from trtbench.analysis.verdict.verdict import Place
+from trtbench.analysis.verdict.verdict import Doubt, Place
 from trtbench.experiments.grid.cell import LATENCIES, Cell, Figure, cell_of, figure_by, with_pareto
 from trtbench.experiments.grid.race import SLO_KEPT_RATIO, Drop, score
 from trtbench.experiments.grid.spec import Grid

@@ -7,11 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.hot_reload.pooled_windows import Pool
+from trtbench.experiments.hot_reload.reload_groups import Pool, ReloadGroup, Spread
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
-from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads
-from trtbench.experiments.hot_reload.slopes import Rise
-from trtbench.experiments.hot_reload.spread import ReloadGroup, Spread
+from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, ms, number, seconds, size, times, whole

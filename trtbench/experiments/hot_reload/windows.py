@@ -7,8 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trtbench.analysis.stage.gaps import gaps_ended
-from trtbench.analysis.stage.latency import first_answers_ns
+from trtbench.analysis.stage.latency import first_answers_ns, gaps_ended
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import MISSING, Ints, Mask, Requests, Texts
 from trtbench.rundir.records import Outcome

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from trtbench.analysis.experiment_analysis import DeploymentRecords
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Key
-from trtbench.analysis.stage.engine_gauges import sent_and_done_ns
+from trtbench.analysis.stage.engine_metrics import sent_and_done_ns
 from trtbench.analysis.stage.kv_cache import Residency, SumAt
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.throughput import measured_window, tokens_inside

@@ -9,8 +9,7 @@ from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentA
 from trtbench.analysis.found import Found
 from trtbench.analysis.verdict.finding import Finding, Severity
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.precision.agreement import EMBEDDINGS, OUTPUTS, embeddings, outputs
-from trtbench.experiments.precision.comparison import COMPARISONS, Comparison, compare
+from trtbench.experiments.precision.comparison import COMPARISONS, EMBEDDINGS, OUTPUTS, Comparison, compare, embeddings, outputs
 
 CLEAR_RATIO = 1.05
 """A throughput ratio nearer to 1 than this is within what two runs of one engine differ by."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
 from trtbench.analysis.found import Found
-from trtbench.analysis.replicas import imbalance
+from trtbench.analysis.stage.resources import imbalance
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.experiments.scaling.limits import UNEVEN_FACTOR
 from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, scaling_curves

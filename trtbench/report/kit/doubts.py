@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbench.analysis.verdict.doubts import Doubt
+from trtbench.analysis.verdict.verdict import Doubt
 from trtbench.report.kit.words import Words
 
 _PLACES = 3

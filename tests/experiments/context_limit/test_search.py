@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.experiments.context_limit.bisection import Bisection
+from trtbench.experiments.context_limit.search import Bisection
 
 
 def search(limit: int, shortest: int, longest: int, resolution: int) -> tuple[Bisection, list[int]]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.columns import columns
 from tests.support.synthetic_run import request_of
-from trtbench.experiments.precision.agreement import agreement, cosine, embedding_agreement, embeddings, outputs, prefix_ratio
+from trtbench.experiments.precision.comparison import agreement, cosine, embedding_agreement, embeddings, outputs, prefix_ratio
 from trtbench.rundir.records import Outcome
 
 

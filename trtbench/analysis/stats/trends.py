@@ -1,0 +1,113 @@
+"""Lines through points: least squares, the drift of a series over time, and the knee of a curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from trtbench.analysis.stats.estimate import t_975
+from trtbench.rundir import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """y = intercept + slope x. `half_width`: of the 95 % interval around the slope. `explained_ratio`: R squared, None where y does
+    not vary."""
+
+    intercept: float
+    slope: float
+    half_width: float
+    explained_ratio: float | None
+
+
+def fit_line(x: Sequence[float], y: Sequence[float]) -> Line:
+    """Of three points or more, at two different x or more: two points lie on a line whatever they are."""
+    xs, ys = np.array(x, float), np.array(y, float)
+    slope, intercept = np.polyfit(xs, ys, 1)
+    left = float(((ys - slope * xs - intercept) ** 2).sum())
+    spread_x, spread_y = (float(((values - values.mean()) ** 2).sum()) for values in (xs, ys))
+    error = (left / (len(xs) - 2) / spread_x) ** 0.5
+    return Line(float(intercept), float(slope), t_975(len(xs) - 2) * error, 1 - left / spread_y if spread_y > 0 else None)
+
+
+LEAST_S = 600.0
+LEAST_SAMPLES = 100
+_BINS = 120
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """In the series' own unit. `growth_ratio` is slope x length / level at the start."""
+
+    slope_per_hour: float
+    late_slope_per_hour: float  # of the second half alone: warming up creeps early, a leak creeps late too
+    start: float
+    length_s: float
+    growth_ratio: float | None
+
+
+def drift(series: Series, start_ns: int, end_ns: int) -> Drift | None:
+    """None for a window under ten minutes or a hundred readings: nothing can be said on creeping from less."""
+    times, values = series
+    within = (times >= start_ns) & (times <= end_ns)
+    seconds, read = (times[within] - start_ns) / NS_PER_S, values[within]
+    if len(read) < LEAST_SAMPLES or seconds[-1] - seconds[0] < LEAST_S:
+        return None
+    x, y = _bin_medians(seconds, read)
+    half = len(x) // 2
+    slope, late = theil_sen(x, y), theil_sen(x[half:], y[half:])
+    length = float(x[-1] - x[0])
+    start = float(np.median(y - slope * (x - x[0])))
+    return Drift(slope * 3600, late * 3600, start, length, slope * length / start if start > 0 else None)
+
+
+def theil_sen(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """Median of the slopes of all pairs (Sen 1968): unmoved while under 29 % of the points are outliers. x [n] distinct, n >= 2."""
+    i, j = np.triu_indices(len(x), 1)
+    return float(np.median((y[j] - y[i]) / (x[j] - x[i])))
+
+
+def _bin_medians(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """At most _BINS points, so that all pairs stay few however long the run."""
+    edges = np.linspace(x[0], x[-1], _BINS + 1)[1:-1]
+    groups = np.searchsorted(edges, x, "right")
+    kept = np.unique(groups)
+    return np.array([np.median(x[groups == g]) for g in kept]), np.array([np.median(y[groups == g]) for g in kept])
+
+
+LEAST_LEVELS = 3
+PAYING_ELASTICITY = 0.1
+"""Below this, doubling the users brings less than 2**0.1 - 1 = 7 % more throughput."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """`level` is None when every step still paid. `elasticities[i]` belongs to the step from levels[i] to levels[i + 1]."""
+
+    levels: tuple[float, ...]
+    throughputs: tuple[float, ...]
+    elasticities: tuple[float, ...]
+    level: float | None
+    throughput: float | None
+
+
+def find_knee(points: Sequence[tuple[float, float]]) -> Knee | None:
+    """From (level, throughput) pairs of one engine; None with fewer than three levels with throughput.
+
+    A step's elasticity is ln(T2/T1) / ln(L2/L1): 1 when throughput grows as the load does, 0 when it stands still. The knee is the
+    first level after which no step reaches PAYING_ELASTICITY, so a plateau with a later rise is no knee.
+    """
+    curve = sorted((level, rate) for level, rate in points if level > 0 and rate > 0)
+    if len({level for level, _ in curve}) != len(curve) or len(curve) < LEAST_LEVELS:
+        return None
+    steps = [math.log(t2 / t1) / math.log(l2 / l1) for (l1, t1), (l2, t2) in pairwise(curve)]
+    paying = [i for i, step in enumerate(steps) if step >= PAYING_ELASTICITY]
+    position = paying[-1] + 1 if paying else 0
+    level, rate = curve[position] if position < len(steps) else (None, None)
+    return Knee(tuple(x for x, _ in curve), tuple(y for _, y in curve), tuple(steps), level, rate)
