@@ -310,12 +310,12 @@ def test_every_tensor_of_the_ensemble_has_its_step(tmp_path: Path, version: str)
         ({}, {"tensorrt_llm": {"parameters": {"gpu_weights_percent": 0.5}}}, "needs an engine of weight_streaming"),
         ({"tp": 2}, {"tensorrt_llm": {"parameters": {"gpu_device_ids": [0]}}}, "must name 2 GPUs"),
         ({"tp": 2}, {"tensorrt_llm": {"launch": "direct"}}, "the engine has 2 ranks"),
-        ({}, {"tensorrt_llm": {"template_dir": "/none"}}, "template_dir = '/none' is no directory"),
+        ({}, {"tensorrt_llm": {"template_dir": "/none"}}, "template_dir = '/none' is not a directory"),
         ({}, {"tensorrt_llm": {"family": "ensemble"}}, "NVIDIA's inflight_batcher_llm model preprocessing"),
         ({"version": "1.3.0"}, {}, "serves no engines, 1.2 was the last"),
         ({"version": "0.21.0"}, {}, "the tensors of TensorRT-LLM 0.21.0's Triton models are not known here"),
         ({"version": "0.12.0"}, {}, "the tensors of TensorRT-LLM 0.12.0's Triton models are not known here"),
-        ({"version": "new"}, {}, "version 'new', which is none"),
+        ({"version": "new"}, {}, "version 'new', which is not a version"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path: Path, engine: dict[str, Any], deployment: dict[str, Any], said: str) -> None:

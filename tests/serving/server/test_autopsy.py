@@ -60,7 +60,7 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
             "[TRT-LLM] [E] CUDA error: an illegal memory access was encountered",
             "a CUDA call failed (an illegal memory access was encountered)",
         ),
-        ("Impossible to fit in any sequence in kvCache", "the KV cache holds no sequence"),
+        ("Impossible to fit in any sequence in kvCache", "the KV cache is too small for one sequence"),
         (
             "[TensorRT-LLM][ERROR] CUDA error: an illegal memory access was encountered",
             "a CUDA call failed (an illegal memory access was encountered)",
@@ -69,8 +69,8 @@ def cause_of(tmp_path: Path, log: str, exit_code: int | None = 1) -> str:
             "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMemcpyAsync(dst, n): invalid argument (a.cpp:1)",
             "a CUDA call failed (invalid argument",
         ),
-        ("MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD", "a rank of MPI ended, and with it the others (3)"),
-        ("prterun noticed that process rank 1 with PID 30531 on node vm exited on", "a rank of MPI ended, and with it the others (1)"),
+        ("MPI_ABORT was invoked on rank 3 in communicator MPI_COMM_WORLD", "a rank of MPI ended, and the others with it (3)"),
+        ("prterun noticed that process rank 1 with PID 30531 on node vm exited on", "a rank of MPI ended, and the others with it (1)"),
         ("error: creating server: Internal - failed to load all models", "could not start (Internal - failed to load all models)"),
         ("unrecognized option '--exit-timeout'", "does not know one of the flags"),
     ],
@@ -115,9 +115,9 @@ def test_signals_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("oom_kill", "said", "out_of_memory"),
     [
-        ("certain", "Ended by SIGKILL. Almost certain cause: the kernel killed it for want of memory", True),
-        ("likely", "Ended by SIGKILL. Probable cause: the kernel killed it for want of memory", False),
-        ("none", "Ended by SIGKILL. Killed from outside: the kernel counted no kill", False),
+        ("certain", "Ended by SIGKILL. Almost certain cause: the kernel killed it because memory ran out", True),
+        ("likely", "Ended by SIGKILL. Probable cause: the kernel killed it because memory ran out", False),
+        ("none", "Ended by SIGKILL. Killed from outside: the kernel killed no process", False),
         ("unknown", "Ended by SIGKILL. Probable cause: killed from outside, or by the kernel", False),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_rank_that_dies_takes_all_with_it(serve: Callable[..., TritonServer], 
     monkeypatch.setenv("FAKE_EXIT", "7")
     monkeypatch.setenv("FAKE_EXIT_RANK", "1")
     with (
-        pytest.raises(ServerError, match=r"Exit code 7\. .*a rank of MPI ended, and with it the others \(1\)"),
+        pytest.raises(ServerError, match=r"Exit code 7\. .*a rank of MPI ended, and the others with it \(1\)"),
         serve(engine_launch("auto", 2, ())) as server,
     ):
         while server.exit_code() is None:

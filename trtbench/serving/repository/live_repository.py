@@ -15,7 +15,7 @@ from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository, pbtxt_string, write_version
 
 REVISION = "trtbench_revision"
-"""A parameter in config.pbtxt that tells every change of it: the index cannot tell two loads of one version."""
+"""A parameter in config.pbtxt that distinguishes its changes, because the index does not distinguish two loads of one version."""
 
 _DELAY = re.compile(r"max_queue_delay_microseconds: \d+")
 _NAME = re.compile(r'^name: "[^"]*"', re.MULTILINE)
@@ -28,13 +28,13 @@ class TritonPythonModel:
     def initialize(self, args):
         raise RuntimeError("broken on purpose: this version must not load")
 '''
-_WARMUP_TOKENS, _WARMUP_OUTPUTS = 16, 4  # together under one block of every KV cache
+_WARMUP_TOKENS, _WARMUP_OUTPUTS = 16, 4  # together less than one block of any KV cache
 _WARMUP_FILES = {"input_lengths": _WARMUP_TOKENS, "request_output_len": _WARMUP_OUTPUTS}
 
 
 @dataclass(frozen=True)
 class Change:
-    """What the server is to serve: a `version` of `model` under the config.pbtxt of a `revision`."""
+    """What the server has to serve: a `version` of `model` with the config.pbtxt of a `revision`."""
 
     model: str
     version: str
@@ -42,7 +42,7 @@ class Change:
 
 
 def reloadable(repository: RenderedRepository, asked: HotReload) -> RenderedRepository:
-    """`repository` for a server whose models change while it runs; of each the latest versions are served, as many as asked."""
+    """`repository` for a server whose models change while it runs. It serves the latest versions of each, as many as `asked` requests."""
     flags: tuple[str, ...] = ("--model-control-mode=explicit", f"--load-model={repository.model_name}")
     if asked.control == "poll":
         flags = ("--model-control-mode=poll", f"--repository-poll-secs={asked.poll_s}")
@@ -51,10 +51,10 @@ def reloadable(repository: RenderedRepository, asked: HotReload) -> RenderedRepo
 
 
 class LiveRepository:
-    """The files of a model under a running server, and of a second one that takes turns with it.
+    """The files of a model that a running server serves, and of a second model that alternates with it.
 
-    Every directory is written beside the repository and renamed into place. Version numbers are never used twice, by both models
-    together: the number alone tells who answered a request.
+    Every directory is written next to the repository and renamed into place. The two models never use the same version number, so the
+    number alone identifies which of them answered a request.
     """
 
     def __init__(self, root: Path, repository: RenderedRepository) -> None:
@@ -63,20 +63,20 @@ class LiveRepository:
         self._beside = root.with_name(f"{root.name}.staged")
         self.models = (repository.model_name, f"{repository.model_name}-green")
         self.model = repository.model_name
-        """The one that serves."""
+        """The name of the model that serves."""
         self._version = self._highest = int(MODEL_VERSION)
         self._revision = 0
         self._delay_us: int | None = None
         self.warms_up = False
-        """Whether Triton warms up what is loaded from the next change on."""
+        """Whether Triton warms up the models that are loaded from the next change on."""
 
     @property
     def serving(self) -> Change:
-        """What the files ask for now."""
+        """What the server has to serve according to the files."""
         return Change(self.model, str(self._version), str(self._revision))
 
     def add_version(self, config: str | None = None) -> Change:
-        """A further version directory, with it another config.pbtxt when given."""
+        """Add a version directory, and replace config.pbtxt if `config` is given."""
         self._config = config or self._config
         version = self._next_version()
         self._stage_version().rename(self._root / self.model / version)
@@ -84,19 +84,19 @@ class LiveRepository:
         return self._write_config(self.model)
 
     def set_queue_delay(self, delay_us: int) -> Change:
-        """ValueError for a model without a dynamic batcher. The delay outlives a change of engine."""
+        """Set the queue delay, which a change of engine keeps; ValueError for a model without a dynamic batcher."""
         if not _DELAY.search(self._config):
             raise ValueError("config.pbtxt has no max_queue_delay_microseconds: the deployment has no dynamic_batching")
         self._delay_us = delay_us
         return self._write_config(self.model)
 
     def same(self) -> Change:
-        """The version that serves, to be loaded anew."""
+        """Have the version that serves loaded again."""
         return self._write_config(self.model)
 
     @contextmanager
     def broken_version(self, breaks: Literal["model", "engine"]) -> Iterator[Change]:
-        """A further version that cannot load; on exit all is as before, whatever happened."""
+        """Add a version that cannot load; on exit everything is as before, whatever happened."""
         served, config, version = self._version, self._config, self._next_version()
         directory, engine = self._root / self.model / version, self._beside / f"broken-engine-{version}"
         try:
@@ -115,7 +115,7 @@ class LiveRepository:
                 shutil.rmtree(path, ignore_errors=True)
 
     def add_model(self, config: str | None = None) -> Change:
-        """The other model, whole; `serve` it when it is ready, or `remove` it."""
+        """Add the other model. The caller calls `serve` when it is ready, or `remove`."""
         self._config = config or self._config
         (other,) = (name for name in self.models if name != self.model)
         version = self._next_version()
@@ -128,11 +128,11 @@ class LiveRepository:
         return change
 
     def serve(self, change: Change) -> None:
-        """From now on the changes are to this model."""
+        """Apply further changes to the model of `change`."""
         self.model, self._version = change.model, int(change.version)
 
     def remove(self, model: str) -> None:
-        """Its files too, for good."""
+        """Delete a model with its files."""
         self.take_away(model)
         shutil.rmtree(self._beside / model)
 
@@ -171,7 +171,7 @@ class LiveRepository:
 
 
 def _warmup(config: str) -> str:
-    """One request; an encoder has no input that counts tokens."""
+    """The warm-up of a config.pbtxt: one request. An encoder has no inputs for numbers of tokens."""
     ids = f"data_type: TYPE_INT32 dims: [ {_WARMUP_TOKENS} ] zero_data: true"
     inputs = [f'key: "input_ids" value {{ {ids} }}']
     for name in _WARMUP_FILES:
@@ -189,14 +189,14 @@ def _write_warmup(directory: Path) -> None:
 
 
 def _break_model(path: Path) -> None:
-    """ValueError where the backend reads no such file."""
+    """Make model.py raise; ValueError if the backend reads no such file."""
     if not path.exists():
         raise ValueError("this model has no model.py that could raise: use broken: engine")
     path.write_text(_BROKEN_MODEL, encoding="utf-8")
 
 
 def _engine_of(config: str) -> Path:
-    """ValueError for a config.pbtxt without one."""
+    """The engine that a config.pbtxt names; ValueError if it names none."""
     found = _ENGINE.search(config)
     if not found:
         raise ValueError("config.pbtxt names no engine that could be broken: use broken: model")
@@ -208,7 +208,7 @@ def _with_engine(config: str, engine: Path) -> str:
 
 
 def _cut_in_half(engine: Path, broken: Path) -> Path:
-    """`engine` with its largest file, the weights, cut in half; the others are links."""
+    """A copy of `engine` whose largest file, the weights, is cut in half; the other files are links."""
     broken.mkdir(parents=True)
     files = [path for path in engine.iterdir() if path.is_file()]
     weights = max(files, key=lambda path: path.stat().st_size)

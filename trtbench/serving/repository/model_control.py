@@ -1,4 +1,4 @@
-"""A server told to load and unload models, or left to find out by itself; which versions are in what state."""
+"""Has a server load and unload models, by its API or by its polling of the repository, and reads the state of their versions."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from trtbench.system.clock import now_ns, seconds_ns, sleep_s
 
 _INDEX_TIMEOUT_S = 5.0
 _LOOK_S = 0.02
-_MOST_BYTES = 16 << 20  # of an answer: an index of thousands of models has less than 1 MiB
+_MOST_BYTES = 16 << 20  # the longest answer; an index of thousands of models has less than 1 MiB
 LONGEST_S = 120.0
 
 
 class ControlError(RuntimeError):
-    """The server refused, or did not answer; the message is the server's own where it gave one."""
+    """The server refused, or did not answer. The message is that of the server if it gave one."""
 
 
 class Control(Protocol):
-    """How the models of a server change; nothing is retried. Safe to use from several threads."""
+    """Changes the models of a server. Nothing is retried. It may be used from several threads."""
 
     def load(self, change: Change) -> None:
-        """Returns when what the repository has now serves. ControlError when it does not load."""
+        """Load what the repository has now; returns when it serves. ControlError if it does not load."""
 
     def unload(self, model: str) -> None:
-        """To be called when the model's files are as they are to be; returns when no new request is taken. ControlError when refused."""
+        """Unload a model, after its files were changed or removed; returns when it accepts no new request. ControlError if refused."""
 
     def versions(self, models: Collection[str]) -> dict[str, str]:
-        """State by version as the index has it (READY, LOADING, UNLOADING, UNAVAILABLE); ControlError when it cannot be had."""
+        """The state of each version in the index (READY, LOADING, UNLOADING, UNAVAILABLE); ControlError if it cannot be read."""
 
 
 class ExplicitControl:
-    """Triton's model repository API over HTTP, for --model-control-mode=explicit. `timeout_s`: longest wait for a load or an unload."""
+    """Uses Triton's model repository API over HTTP, for --model-control-mode=explicit.
+
+    `timeout_s` is the longest wait for a load or an unload."""
 
     def __init__(self, http_address: str, timeout_s: float = LONGEST_S) -> None:
         self._server, self._timeout_s = Http(http_address), timeout_s
@@ -45,7 +47,7 @@ class ExplicitControl:
         self._server.ask(f"/v2/repository/models/{quote(change.model)}/load", {}, self._timeout_s)
 
     def unload(self, model: str) -> None:
-        """Requests in flight may go on in the old model."""
+        """Requests in flight may continue in the old model."""
         self._server.ask(f"/v2/repository/models/{quote(model)}/unload", {}, self._timeout_s)
 
     def versions(self, models: Collection[str]) -> dict[str, str]:
@@ -53,7 +55,8 @@ class ExplicitControl:
 
 
 class PolledControl:
-    """--model-control-mode=poll: nothing is told, the index and the served config.pbtxt are watched for `timeout_s`."""
+    """Waits for a server with --model-control-mode=poll, which finds changes itself: it reads the index and the served config.pbtxt for up
+    to `timeout_s`."""
 
     def __init__(self, http_address: str, timeout_s: float = LONGEST_S) -> None:
         self._server, self._timeout_s = Http(http_address), timeout_s
@@ -73,10 +76,10 @@ class PolledControl:
     def unload(self, model: str) -> None:
         deadline_ns = now_ns() + seconds_ns(self._timeout_s)
         while now_ns() < deadline_ns:
-            if not self._server.serves(model):  # the index shows what has no directory no more, though it serves until the next look
+            if not self._server.serves(model):  # the index omits a model without a directory, which serves until the next poll
                 return
             sleep_s(_LOOK_S)
-        raise ControlError(f"{model} is still served {self._timeout_s:g} s after its directory was taken away")
+        raise ControlError(f"{model} is still served {self._timeout_s:g} s after its directory was removed")
 
     def versions(self, models: Collection[str]) -> dict[str, str]:
         return {version: state for version, (state, _) in self._server.index(models).items()}
@@ -86,13 +89,13 @@ CONTROLS: dict[str, type[ExplicitControl | PolledControl]] = {"explicit": Explic
 
 
 class Http:
-    """The questions, in Triton's JSON. Each has a connection of its own."""
+    """Triton's HTTP API, with its own connection for each request."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     def index(self, models: Collection[str]) -> dict[str, tuple[str, str]]:
-        """(state, reason) by version, whose numbers `models` do not share."""
+        """(State, reason) by version. The `models` have no version numbers in common."""
         rows = self.ask("/v2/repository/index", {}, _INDEX_TIMEOUT_S)
         try:
             found = {
@@ -105,7 +108,7 @@ class Http:
         return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
     def revision(self, model: str) -> str:
-        """Of the config.pbtxt that is served; "" where it has none or nothing is served."""
+        """The revision of the config.pbtxt that is served; empty if it has none or nothing is served."""
         try:
             config = self.ask(f"/v2/models/{quote(model)}/config", None, _INDEX_TIMEOUT_S)
         except ControlError:
@@ -121,7 +124,7 @@ class Http:
         return True
 
     def ask(self, path: str, body: dict[str, Any] | None, timeout_s: float) -> Any:
-        """POST `body`, GET where there is none; the answer's JSON."""
+        """The JSON answer to a POST of `body`, or to a GET if there is none."""
         with closing(http.client.HTTPConnection(self._address, timeout=timeout_s)) as connection:
             try:
                 if body is None:
@@ -137,6 +140,6 @@ class Http:
         except ValueError:
             answer = {"error": text}
         if status != http.client.OK:
-            said = answer.get("error") if isinstance(answer, dict) else None
-            raise ControlError(str(said or f"{path} answered {status}"))
+            message = answer.get("error") if isinstance(answer, dict) else None
+            raise ControlError(str(message or f"{path} answered {status}"))
         return answer

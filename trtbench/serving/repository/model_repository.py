@@ -26,7 +26,8 @@ MODEL_VERSION = "1"
 
 @dataclass(frozen=True)
 class RenderedModel:
-    """`source`: the directory of its Python files. `files`: further text files of the version, by name. `links`: files of the engine."""
+    """A model to be written. `source` is the directory of its Python files, `files` are further text files of the version by name, and
+    `links` are files of the engine."""
 
     name: str
     config: str
@@ -43,9 +44,9 @@ class RenderedModel:
 
 
 def write_version(version: Path, source: Path, files: Mapping[str, str]) -> None:
-    """A version directory that stays as it is: a server that polls would load it again for the bytecode written beside the model.
+    """Write a version directory that does not change later: a server that polls would load it again if bytecode were written into it.
 
-    The Python stub heeds no PYTHONDONTWRITEBYTECODE, so a file stands where the bytecode would go.
+    The Python stub ignores PYTHONDONTWRITEBYTECODE, so a file takes the place of the directory for bytecode.
     """
     shutil.copytree(source, version, ignore=shutil.ignore_patterns("__pycache__"))
     (version / "__pycache__").write_text("A file, so that no bytecode is written here (trtbench).\n", encoding="utf-8")
@@ -54,19 +55,20 @@ def write_version(version: Path, source: Path, files: Mapping[str, str]) -> None
 
 
 SHARED_FILES = ("metrics.py", "processor.py", "tensors.py")
-"""Of the decoders' model, which the encoders' takes too."""
+"""Files of the decoders' model that the encoders' model uses too."""
 _CPU_KV_DTYPES = {"auto": "fp16", "fp16": "fp16", "int8": "int8"}
 
 
 @dataclass(frozen=True)
 class KvBudget:
-    """The KV cache of a deployment; `bytes_per_token` by theory (metrics.md). `blocks`: None until the loaded server tells."""
+    """The KV cache of a deployment. `bytes_per_token` follows from the model (metrics.md). `blocks` is None if only the loaded server
+    determines it."""
 
     blocks: int | None
     block_tokens: int
     dtype: str
     bytes_per_token: int
-    blocks_per_request: int  # of the workload's longest
+    blocks_per_request: int  # of the workload's longest request
 
     @property
     def tokens(self) -> int | None:
@@ -77,7 +79,7 @@ class KvBudget:
         return None if self.tokens is None else self.tokens * self.bytes_per_token
 
     def fitting(self) -> KvBudget:
-        """Itself; ScenarioError when one request cannot fit."""
+        """This budget; ScenarioError if not even one request fits."""
         if self.blocks is not None and self.blocks < self.blocks_per_request:
             raise ScenarioError(
                 f"kv_cache budget of {self.blocks} blocks ({self.tokens} tokens) is under one request of the workload "
@@ -88,19 +90,18 @@ class KvBudget:
 
 @dataclass(frozen=True)
 class RenderedRepository:
-    """What will be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
+    """A repository to be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
 
-    A client speaks to `model_name`; `others` are models that it needs. `files`: text files of its version, by name;
-    `links`: what lies elsewhere.
-    `served`: the deployment where what the engine decides stands in it; None where the scenario's own says it all. `kv`: None of an
-    encoder. `positions`, `longest_prompt_tokens`: what the engine was built for; None where the model's positions alone bound both.
+    A client sends to `model_name`; `others` are models that it needs. `files` are text files of its version by name, `links` are files
+    elsewhere. `served` is the deployment with the values that the engine determines, or None if it determines none. `kv` is None for an
+    encoder. `positions` and `longest_prompt_tokens` are what the engine was built for, or None if only the model's positions bound them.
     """
 
     model_name: str
     config: str
     source: Path
     kv: KvBudget | None
-    server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # the config is complete: saves a start of the stub
+    server_flags: tuple[str, ...] = ("--disable-auto-complete-config",)  # completing a config would start the stub
     files: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, Path] = field(default_factory=dict)
     others: tuple[RenderedModel, ...] = ()
@@ -116,7 +117,7 @@ class RenderedRepository:
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
-    """The repository of `engine` under `deployment`; ScenarioError when the two do not go together."""
+    """The repository of `engine` for `deployment`; ScenarioError if the two do not fit."""
     if not TASKS[engine.model_facts.task].has_kv_cache:
         check_inputs(engine.model_facts, workload)
         return _encoder_repository(engine, deployment)
@@ -170,7 +171,7 @@ def rendered_config(template: Path, model_name: str, deployment: Deployment, par
 
 
 def check_inputs(facts: ModelFacts, workload: Workload) -> None:
-    """ScenarioError when an input is longer than an encoder reads; it has no output."""
+    """ScenarioError if an input is longer than an encoder reads. Encoders generate nothing, so only the input counts."""
     longest = max(kind.longest_prompt_tokens for kind in workload.kinds.values())
     if longest > facts.max_positions:
         raise ScenarioError(
@@ -179,7 +180,7 @@ def check_inputs(facts: ModelFacts, workload: Workload) -> None:
 
 
 def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
-    """The deployment's KV cache, by default enough for all the scheduler's sequences; ScenarioError when one request cannot fit."""
+    """The deployment's KV cache, by default for all sequences of the scheduler; ScenarioError if not even one request fits."""
     if deployment.kv_cache.dtype not in _CPU_KV_DTYPES:
         raise ScenarioError(f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the CPU engine has {', '.join(_CPU_KV_DTYPES)}")
     dtype = _CPU_KV_DTYPES[deployment.kv_cache.dtype]
@@ -194,7 +195,7 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
 
 
 def check_positions(workload: Workload, positions: int, of: str = "the model's") -> None:
-    """ScenarioError when the workload's longest request goes over them."""
+    """ScenarioError if the workload's longest request has more tokens than `positions`."""
     longest = workload.longest_request_tokens
     if longest > positions:
         raise ScenarioError(
@@ -204,12 +205,12 @@ def check_positions(workload: Workload, positions: int, of: str = "the model's")
 
 
 def default_inference_threads() -> int:
-    """All cores but one, which is left to the client."""
+    """All cores except one, which is for the client."""
     return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def pbtxt_string(value: object) -> str:
-    """A value inside a protobuf text string: booleans in lower case, quotes, backslashes and control characters escaped."""
+    """A value for a protobuf text string: booleans in lower case; quotes, backslashes and control characters escaped."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')

@@ -13,11 +13,12 @@ from trtbench.serving.repository.model_repository import KvBudget, RenderedRepos
 
 @dataclass(frozen=True)
 class Renderer:
-    """`kv_budget` and `check_spec` answer before there is an engine, `repository` with one; all refuse what the provider cannot serve.
+    """How a provider's engines are served. `kv_budget` and `check_spec` are called before there is an engine, `repository` with one; each
+    refuses what the provider cannot serve, and `check_installed` what this machine cannot serve.
 
-    Without a `kv_budget` it serves encoders alone. `check_installed` refuses what this machine cannot serve. `reads`: the part of a
-    deployment that it alone reads. `takes_text`: whether the model takes text in place of token ids. `no_reload`: why the model of a
-    deployment cannot be reloaded while it is served; None when it can.
+    A renderer without `kv_budget` serves only encoders. `reads` is the part of a deployment that only this provider reads. `takes_text` is
+    whether the model takes text in place of token ids. `no_reload` is why the model of a deployment cannot be reloaded while it is served,
+    or None if it can.
     """
 
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None

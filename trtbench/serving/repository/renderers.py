@@ -1,4 +1,4 @@
-"""RENDERERS: the renderer of each provider."""
+"""RENDERERS: the renderer of each provider, and the checks that hold for all of them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RENDERERS = {
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
-    """The repository of `engine`; ScenarioError when it cannot be served as `deployment`."""
+    """The repository of `engine`; ScenarioError if it cannot be served as `deployment`."""
     _check_parts(deployment, engine.provider)
     return RENDERERS[engine.provider].repository(engine, deployment, workload)
 
 
 def kv_budget(provider: str, facts: ModelFacts, block_tokens: int, deployment: Deployment, workload: Workload) -> KvBudget:
-    """What is known of the KV cache before there is an engine; ScenarioError when the provider cannot serve the deployment."""
+    """The KV cache as far as it is known without an engine; ScenarioError if the provider cannot serve the deployment."""
     _check_parts(deployment, provider)
     budget = RENDERERS[provider].kv_budget
     assert budget, f"{provider} builds no decoder, so none is served by it"

@@ -1,4 +1,4 @@
-"""The repository of an encoder's TensorRT plan, and every reason why it cannot be served as asked."""
+"""The repository of an encoder's TensorRT plan, and every reason why it cannot be served as requested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIBRARY = "libtriton_tensorrt.so"
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
-    """ScenarioError when the two do not go together."""
+    """The repository of a plan; ScenarioError if plan and deployment do not fit."""
     _check_profile(engine.options["max_batch_size"], engine.options["max_input_len"], deployment, workload)
     if reason := other_version(engine.provider_versions["tensorrt"]):
         raise ScenarioError(reason)
@@ -32,7 +32,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
 
 
 def check_spec(spec: EngineSpec, facts: ModelFacts, deployment: Deployment, workload: Workload) -> None:
-    """ScenarioError where the deployment goes over the bounds of the optimisation profile that will be built."""
+    """ScenarioError if the deployment exceeds the bounds of the optimisation profile that will be built."""
     limits = PlanLimits.foreseen(spec.build, facts)
     _check_profile(limits.max_batch_size, limits.max_input_len, deployment, workload)
 
@@ -43,7 +43,7 @@ def _check_profile(max_batch_size: int, max_input_len: int, deployment: Deployme
 
 
 def check_installed(deployment: Deployment) -> None:
-    """ScenarioError where this Triton has no TensorRT backend."""
+    """ScenarioError if this Triton has no TensorRT backend."""
     found = find_tritonserver()
     library = found.backends / "tensorrt" / _LIBRARY
     if not library.is_file():

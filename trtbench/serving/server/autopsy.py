@@ -1,4 +1,4 @@
-"""Why a server died or a model did not load: the probable cause, from the exit code and the log."""
+"""The probable cause of a server's death, or of a model that did not load, by the exit code and the log."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LAST_LINES = 15
 _LINE_CHARACTERS = 400
 _UNKNOWN = "The log names no cause that trtbench knows."
 
-_TRT_LLM_ERROR = r"\[(?:TensorRT-LLM\]\[ERROR|TRT-LLM\] \[E)\]"  # of its C++ code, and of Python and later C++
+_TRT_LLM_ERROR = r"\[(?:TensorRT-LLM\]\[ERROR|TRT-LLM\] \[E)\]"  # the marks of its C++ code, and of its Python and later C++ code
 _NO_MEMORY = r"std::bad_alloc|MemoryError|CUDA out of memory|out of memory"
 _KILLED: dict[OomKill, str] = {
-    "certain": "Almost certain cause: the kernel killed it for want of memory: its control group's oom_kill count rose while it ran; "
+    "certain": "Almost certain cause: the kernel killed it because memory ran out: its control group's oom_kill count rose while it ran; "
     "lower kv_cache or instances, or raise the container's memory limit.",
-    "likely": "Probable cause: the kernel killed it for want of memory: while it ran, it killed some process of this machine for that, and "
-    "the control group tells no count of its own; lower kv_cache or instances.",
-    "none": "Killed from outside: the kernel counted no kill for want of memory while it ran.",
-    "unknown": "Probable cause: killed from outside, or by the kernel for want of memory; `dmesg` tells.",
+    "likely": "Probable cause: the kernel killed it because memory ran out: while it ran, the kernel killed a process of this machine for "
+    "that reason, and the control group has no count of its own; lower kv_cache or instances.",
+    "none": "Killed from outside: the kernel killed no process because of missing memory while it ran.",
+    "unknown": "Probable cause: killed from outside, or by the kernel because memory ran out; see `dmesg`.",
 }
 _DEVICE_CAUSES = (
     (
@@ -49,13 +49,13 @@ _DEVICE_CAUSES = (
     (
         r"NCCL error ([^\n]{0,200})",
         "the GPUs could not work together by NCCL",
-        "NCCL_DEBUG=WARN says more; give each rank a GPU, a container --shm-size",
+        "set NCCL_DEBUG=WARN for details; give each rank a GPU, and a container --shm-size",
     ),
     (r"MPI_ERR_SPAWN", "the LLM API could not spawn its workers", "set llmapi.launch to mpirun or llmapi_launch"),
     (
         r"not enough slots available|All nodes which are allocated for this job are already filled",
         "mpirun finds fewer cores than ranks",
-        "give the job more cores, or set oversubscribe: true beside launch",
+        "give the job more cores, or set oversubscribe: true next to launch",
     ),
     (
         _TRT_LLM_ERROR + r"[^\n]{0,300}(?:no CUDA-capable device is detected|CUDA driver version is insufficient)",
@@ -64,7 +64,7 @@ _DEVICE_CAUSES = (
     ),
     (
         r"Impossible to fit in any sequence in kvCache",
-        "the KV cache holds no sequence",
+        "the KV cache is too small for one sequence",
         "raise the KV cache, or build with a lower max_num_tokens: its working memory comes first",
     ),
     (
@@ -73,9 +73,10 @@ _DEVICE_CAUSES = (
         "see the reason in the log",
     ),
 )
-"""Faults of GPUs, engines and ranks, deepest first. A server can say them and stay up, its model still READY.
+"""Failures of GPUs, engines and ranks: pattern in the log, cause, remedy; the most specific first.
 
-None may be among what Triton itself says on a machine without a GPU, and serves all the same.
+A server may log one and continue to run, with its model still READY. No pattern may match what Triton logs on a machine without a GPU,
+where it serves nevertheless.
 """
 
 _CAUSES = (
@@ -101,8 +102,8 @@ _CAUSES = (
     (r"error: creating server: (.{0,300})", "Triton could not start", "see the reason in the log"),
     (
         r"MPI_ABORT was invoked on rank (\d+)|(?:mpirun|prterun|mpiexec) noticed that process rank (\d+)",
-        "a rank of MPI ended, and with it the others",
-        "its own words stand before mpirun's in the log",
+        "a rank of MPI ended, and the others with it",
+        "its own message is before mpirun's in the log",
     ),
 )
 _FATAL = r"Encountered an error in forward(?:Async|Sync) function: ([^\n]{0,200})"
@@ -110,8 +111,9 @@ _FATAL = r"Encountered an error in forward(?:Async|Sync) function: ([^\n]{0,200}
 
 @dataclass(frozen=True)
 class Death:
-    """`exit_code` is 128 + n when signal n ended it, None while the process still runs. `out_of_memory`: the log or the kernel says so;
-    `memory`: whose, where the log tells.
+    """How and why a server ended. `exit_code` is 128 + n if signal n ended it, and None while the process still runs.
+
+    `out_of_memory`: memory ran out according to the log or the kernel; `memory` is which, if the log names it.
     """
 
     exit_code: int | None
@@ -132,7 +134,7 @@ class Death:
 
 
 def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> Death:
-    """How it ended and why, with the remedy; `oom_kill`: whether the kernel killed one of its kind for want of memory while it ran."""
+    """How and why a server ended, with the remedy. `oom_kill`: whether the kernel killed one of its processes because memory ran out."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     tail = "\n".join(shown(line, _LINE_CHARACTERS) for line in text.rstrip().splitlines()[-LAST_LINES:])
     killed = exit_code == 128 + signal.SIGKILL
@@ -146,7 +148,7 @@ def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> 
 
 
 def fault_while_running(log: Path) -> str | None:
-    """Why a server that is up serves no more, or not as it should: a fault of a GPU, an engine or a rank that its log tells."""
+    """Why a running server does not serve correctly any more: a failure of a GPU, an engine or a rank in its log. None if there is none."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     step = re.search(_FATAL, text)
     return _first(_DEVICE_CAUSES, text) or (f"A step of the engine failed ({shown(step.group(1))})." if step else None)
@@ -164,7 +166,7 @@ def _ending(exit_code: int | None) -> str:
 
 
 def _cause(text: str) -> str:
-    """ "" where the log names none that is known."""
+    """The cause that the log names, or an empty text if it names none that trtbench knows."""
     cause = _first(_CAUSES, text)
     return f"Probable cause: {cause}" if cause else ""
 
@@ -172,6 +174,6 @@ def _cause(text: str) -> str:
 def _first(causes: tuple[tuple[str, str, str], ...], text: str) -> str | None:
     for pattern, cause, remedy in causes:
         if match := re.search(pattern, text):
-            told = next((group.strip() for group in match.groups() if group), "")
-            return f"{cause}{f' ({shown(told, _LINE_CHARACTERS)})' if told else ''}; {remedy}."
+            detail = next((group.strip() for group in match.groups() if group), "")
+            return f"{cause}{f' ({shown(detail, _LINE_CHARACTERS)})' if detail else ''}; {remedy}."
     return None

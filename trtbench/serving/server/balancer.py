@@ -1,6 +1,6 @@
-"""LoadBalancer: haproxy or nginx before several Tritons, as a context manager.
+"""LoadBalancer: haproxy or nginx in front of several Tritons, as a context manager.
 
-Its configuration files: gRPC in, gRPC out, a stream at a time, on loopback and without root.
+The configuration files balance gRPC streams, and not connections, on loopback and without root.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
 from trtbench.system.supervised import Supervised
 
 LONGEST_S = 24 * 3600
-"""A stream that waits for its next request is idle, and must not be cut."""
+"""The balancer's time limits: a stream that waits for its next request is idle, and the balancer must not end it."""
 _FILES = 65_536
 _CHECK_S = 1
 
 
 def haproxy_config(address: str, servers: Sequence[tuple[str, str]], replicas: Replicas) -> str:
-    """`servers`: each one's (gRPC, HTTP) address. HTTP/2 on both sides, so that streams are balanced and not connections."""
+    """The configuration of haproxy. `servers` are (gRPC, HTTP) addresses. HTTP/2 on both sides has streams balanced, not connections."""
     balance = {"round_robin": "roundrobin", "least_connections": "leastconn"}[replicas.algorithm]
     lines = [
         "global",
@@ -58,7 +58,7 @@ def haproxy_config(address: str, servers: Sequence[tuple[str, str]], replicas: R
 
 
 def nginx_config(address: str, servers: Sequence[tuple[str, str]], replicas: Replicas, temporary: Path) -> str:
-    """`temporary`: a directory of its own for what nginx wants to write. The zone makes its workers take turns together."""
+    """The configuration of nginx, which writes its own files into `temporary`. The zone makes its workers balance together."""
     least = ["        least_conn;"] if replicas.algorithm == "least_connections" else []
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     lines = [
@@ -96,24 +96,24 @@ def nginx_config(address: str, servers: Sequence[tuple[str, str]], replicas: Rep
     return "\n".join(lines) + "\n"
 
 
-_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts them, not on the PATH of an ordinary user
+_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # Debian installs them here, which is not on the PATH of an ordinary user
 _START_S = 10.0
 _POLL_S = 0.02
 
 
 def find_balancer(name: str) -> Path:
-    """UserError when it is not installed."""
+    """The path of a balancer's program; UserError if it is not installed."""
     found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), _SYSTEM_PROGRAMS)))
     if found is None:
         raise UserError(
-            f"replicas.balancer: {name} is not on PATH; on Debian `apt-get install {name}` brings it, or set balancer: client, "
+            f"replicas.balancer: {name} is not on PATH; on Debian `apt-get install {name}` installs it; or set balancer: client, "
             "which needs no program"
         )
     return Path(found)
 
 
 class LoadBalancer:
-    """Stands before `servers` at `address` from entry to exit; its configuration and log lie in `directory`."""
+    """Balances between `servers` at `address`, from entry to exit. Its configuration and its log are in `directory`."""
 
     def __init__(self, replicas: Replicas, servers: Sequence[Endpoints], directory: Path) -> None:
         self._program = find_balancer(replicas.balancer)
@@ -141,7 +141,7 @@ class LoadBalancer:
 
     @property
     def pid(self) -> int:
-        """Root of its process tree."""
+        """The root of its process tree."""
         assert self._process is not None
         return self._process.pid
 
@@ -154,7 +154,7 @@ class LoadBalancer:
         return replace(death, cause=f"The load balancer ({self._replicas.balancer}): {death.cause}")
 
     def version(self) -> str:
-        """As the program says it, in one line."""
+        """The first line that the program prints about its version."""
         done = subprocess.run([self._program, "-v"], capture_output=True, text=True, timeout=10, check=False)
         return (done.stdout or done.stderr).partition("\n")[0].strip()
 
@@ -166,7 +166,7 @@ class LoadBalancer:
                 self._temporary.cleanup()
 
     def _command(self) -> list[str]:
-        """After its configuration is written."""
+        """Write the configuration; returns the command that uses it."""
         assert self._temporary
         if self._replicas.balancer == "haproxy":
             path = self._directory / "haproxy.cfg"
@@ -177,7 +177,7 @@ class LoadBalancer:
         return [str(self._program), "-p", self._temporary.name, "-e", "stderr", "-c", str(path.resolve())]
 
     def _wait(self) -> None:
-        """Until it accepts connections; ServerError when it does not."""
+        """Wait until it accepts connections; ServerError if it does not."""
         host, _, port = self.address.rpartition(":")
         deadline_ns = now_ns() + seconds_ns(_START_S)
         while now_ns() < deadline_ns:

@@ -1,4 +1,4 @@
-"""Fleet: the Triton servers of one deployment, most often one, and the load balancer before them."""
+"""Fleet: the Triton servers of one deployment, usually one, and the load balancer in front of several."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trtbench.serving.server.server import Endpoints, TritonServer
 
 
 class Fleet:
-    """All ready on entry, all gone on exit, whatever happens in between. ServerError when one does not start.
+    """A context manager: all servers are ready on entry and gone after exit, whatever happens between. ServerError if one does not start.
 
-    The servers start one after another, so that they do not fight for the machine while they load. They read the same repository.
+    The servers start one after another, so that they do not compete for the machine while they load. They use the same repository.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class Fleet:
         launch: Launch = DIRECT,
         gpus: Sequence[str] = (),
     ) -> None:
-        """`log` is the first server's; the others', and what the balancer writes, lie beside it. `ports` are the first server's.
+        """`log` is the log of the first server; the others and the balancer's files are next to it. `ports` are the first server's.
 
-        `gpus`: the one that each server sees, as CUDA calls it; none: all see all.
+        `gpus` is the GPU that each server sees, as CUDA names it; if empty, every server sees all GPUs.
         """
         self._replicas, self._directory = replicas, log.parent
         self.servers = [
@@ -71,23 +71,23 @@ class Fleet:
 
     @property
     def addresses(self) -> list[str]:
-        """Where the load goes: the balancer's address alone, or every server's."""
+        """Where requests are sent: the address of the balancer, or the addresses of all servers."""
         return [self.balancer.address] if self.balancer else [endpoints.grpc for endpoints in self.endpoints]
 
     @property
     def ready_s(self) -> float:
-        """Of all servers together."""
+        """The time that all servers together took to become ready."""
         return sum(server.ready_s for server in self.servers)
 
     def death(self) -> Death | None:
-        """Of the first server found to have ended, or of the balancer; None while all run."""
+        """The death of the first server that has ended, or of the balancer; None while all run."""
         for number, server in enumerate(self.servers):
             if death := server.death():
                 return replace(death, cause=f"{self._of(number)}{death.cause}")
         return self.balancer.death() if self.balancer else None
 
     def faults(self) -> Iterator[str]:
-        """Of servers that run on and yet serve no more, or not as they should."""
+        """Failures of servers that run but do not serve correctly any more."""
         for number, server in enumerate(self.servers):
             if server.exit_code() is None and (fault := fault_while_running(server.log)):
                 yield f"{self._of(number)}{fault}"

@@ -1,4 +1,4 @@
-"""Finds a Triton: the NGC container's, one on PATH, or the one in the `nvidia-pytriton` wheel."""
+"""Finds an installation of Triton: that of an NGC container, one on PATH, or the one in the `nvidia-pytriton` wheel."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from trtbench.errors import UserError
 
 NGC_ROOT = Path("/opt/tritonserver")
 _WHEEL = "nvidia-pytriton"
-_WHEEL_TRITON = {"0.7.0": "2.51.0"}  # the binary has no --version; as the served metadata say
+_WHEEL_TRITON = {"0.7.0": "2.51.0"}  # as a running server reports it; the binary has no --version
 
 
 class InstallationError(UserError):
-    """No Triton that this Python can serve with; the message names the cause and the remedy."""
+    """There is no Triton that this Python can use; the message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
 class TritonInstallation:
-    """`stub` is the wheel's Python stub for the running Python; None where Triton brings a stub of its own."""
+    """An installation of Triton. `stub` is the wheel's Python stub for the running Python, or None if Triton has its own stub."""
 
     source: str  # "NGC container", "PATH" or "nvidia-pytriton wheel"
     binary: Path
     backends: Path
     stub: Path | None = None
-    version: str = "of unknown version"  # what the files say; a running server says it for sure
+    version: str = "of unknown version"  # according to the files; only a running server reports it with certainty
 
     @property
     def caches(self) -> Path:
-        """Where the libraries of its response caches lie."""
+        """The directory with the libraries of its response caches."""
         return self.backends.parent / "caches"
 
     def stage(self, directory: Path) -> Path:
-        """The backend directory to serve from; for the wheel, links that put its stub beside its Python backend."""
+        """The backend directory to serve from. For the wheel these are links, which place its stub next to its Python backend."""
         if self.stub is None:
             return self.backends
         python = directory / "python"
@@ -47,7 +47,7 @@ class TritonInstallation:
         return directory
 
     def environment(self) -> dict[str, str]:
-        """Ours, with what the wheel's Python stub needs to find this interpreter's libpython and packages."""
+        """This process's environment, and what the wheel's Python stub needs to find the interpreter's libpython and packages."""
         if self.stub is None:
             return dict(os.environ)
         search = {"LD_LIBRARY_PATH": str(libpython().parent), "PATH": str(Path(sys.executable).parent)}
@@ -55,7 +55,7 @@ class TritonInstallation:
 
 
 def find_tritonserver() -> TritonInstallation:
-    """InstallationError when there is none, or this Python cannot serve with the wheel's."""
+    """The installation to use; InstallationError if there is none, or if this Python cannot use that of the wheel."""
     ngc = NGC_ROOT / "bin" / "tritonserver"
     if ngc.is_file():
         return TritonInstallation("NGC container", ngc, NGC_ROOT / "backends", version=_written_version(NGC_ROOT))
@@ -86,13 +86,13 @@ def _from_wheel() -> TritonInstallation:
 
 
 def _written_version(root: Path) -> str:
-    """NVIDIA's images carry their Triton's version in a file."""
+    """Triton's version in the file that NVIDIA's images have."""
     file = root / "TRITON_VERSION"
     return file.read_text(encoding="utf-8").strip() if file.is_file() else TritonInstallation.version
 
 
 def libpython() -> Path:
-    """This interpreter's shared library, which Triton's Python stub links; InstallationError when it has none."""
+    """This interpreter's shared library, which Triton's Python stub is linked with; InstallationError if it has none."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = f"libpython{version}.so.1.0"
     for variable in ("LIBDIR", "LIBPL"):

@@ -1,7 +1,4 @@
-"""How a `tritonserver` is started: by itself, or as ranks of MPI. Only TensorRT-LLM needs more than the first.
-
-`cache_flags` are the flags that give a server a response cache, where its Triton brings the library.
-"""
+"""How `tritonserver` is started: as one process, or as ranks of MPI, which only TensorRT-LLM needs; and the flags of a response cache."""
 
 from __future__ import annotations
 
@@ -14,18 +11,19 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.server.installation import TritonInstallation
 
 RANK_MODEL = "tensorrt_llm"
-"""The one model that ranks other than the first load (leader mode): they wait in it for work and never open a port."""
+"""The only model that ranks other than the first load (leader mode). They wait in it for work and open no port."""
 
 _LLMAPI_LAUNCH = "trtllm-llmapi-launch"
 _MPIRUN = ("mpirun", "--allow-run-as-root", "--bind-to", "none")
-"""Open MPI binds up to two ranks to one core each by default: all threads of a server would share that core."""
+"""By default, Open MPI binds each of up to two ranks to one core, which all threads of a server would then share."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """`ranks` servers under mpirun, or without `mpi` the one server itself. `wrapper` goes before each, `flags` to each.
+    """How to start a server: with `mpi`, as many servers as `ranks` under mpirun, else one server. `wrapper` precedes each command, and
+    `flags` are appended to each.
 
-    `ready_timeout_s`: how long the load may take.
+    `ready_timeout_s` is how long loading the models may take.
     """
 
     mpi: bool = False
@@ -37,7 +35,7 @@ class Launch:
     ready_timeout_s: float = 300.0
 
     def command(self, server: Callable[[int], Sequence[str]]) -> list[str]:
-        """The whole command line; `server` gives one rank's own."""
+        """The whole command line. `server` returns the command of one rank."""
         first = [*self.wrapper, *server(0), *self.flags]
         if not self.mpi:
             return first
@@ -48,7 +46,7 @@ class Launch:
         return command
 
     def check(self) -> None:
-        """ScenarioError when a program that it needs is not on PATH."""
+        """ScenarioError if a program that it needs is not on PATH."""
         for program in (*(["mpirun"] if self.mpi else []), *self.wrapper):
             if shutil.which(program) is None:
                 raise ScenarioError(
@@ -60,22 +58,22 @@ class Launch:
 DIRECT = Launch()
 
 _LARGE_LOAD_S = 1800.0
-"""Tens of GiB of weights from a slow disk, and CUDA graphs to record."""
+"""The time limit for loading tens of GiB of weights from a slow disk and recording CUDA graphs."""
 
 
 def engine_launch(asked: str, world_size: int, gpu_device_ids: Sequence[int]) -> Launch:
-    """For the C++ backend. ScenarioError for a direct start of an engine of several ranks."""
+    """The launch of the C++ backend; ScenarioError for a direct start of an engine with several ranks."""
     if asked == "orchestrator":
         return _orchestrator(gpu_device_ids or range(world_size))
     if asked == "mpirun" or (asked == "auto" and world_size > 1):
         return Launch(mpi=True, ranks=world_size, ready_timeout_s=_LARGE_LOAD_S)
     if world_size > 1:
-        raise ScenarioError(f"tensorrt_llm.launch = 'direct': the engine has {world_size} ranks, each a process of MPI; say auto or mpirun")
+        raise ScenarioError(f"tensorrt_llm.launch = 'direct': the engine has {world_size} ranks, each a process of MPI; set auto or mpirun")
     return Launch(ready_timeout_s=_LARGE_LOAD_S)
 
 
 def _orchestrator(gpus: Sequence[int]) -> Launch:
-    """One server that spawns a worker for each rank; Triton's own memory pools are kept off the workers' GPUs."""
+    """One server that spawns a worker for each rank. Triton's own memory pools are disabled on the GPUs of the workers."""
     pools = (f"--cuda-memory-pool-byte-size={gpu}:0" for gpu in gpus)
     return Launch(
         mpi=True,
@@ -86,14 +84,14 @@ def _orchestrator(gpus: Sequence[int]) -> Launch:
 
 
 def llmapi_launch(asked: str, world_size: int) -> Launch:
-    """For the LLM API's model, which spawns its ranks itself unless `trtllm-llmapi-launch` gives it a process for each."""
+    """The launch of the LLM API's model, which spawns its ranks itself unless `trtllm-llmapi-launch` starts a process for each."""
     if asked == "llmapi_launch":
         return Launch(mpi=True, ranks=world_size, wrapper=(_LLMAPI_LAUNCH,), ready_timeout_s=_LARGE_LOAD_S)
     return Launch(mpi=asked != "direct", ready_timeout_s=_LARGE_LOAD_S)
 
 
 def cache_flags(cache: ResponseCache | None, installation: TritonInstallation) -> tuple[str, ...]:
-    """None without a cache. ScenarioError where this Triton cannot make one."""
+    """The flags of a response cache, of which there are none without a cache. ScenarioError if this Triton lacks the cache's library."""
     if cache is None:
         return ()
     library = installation.caches / cache.kind / f"libtritoncache_{cache.kind}.so"
@@ -101,7 +99,7 @@ def cache_flags(cache: ResponseCache | None, installation: TritonInstallation) -
         there = sorted(found.parent.name for found in installation.caches.glob("*/libtritoncache_*.so"))
         raise ScenarioError(
             f"response_cache.kind = {cache.kind!r}: this Triton ({installation.source}) has no {library.name} in {installation.caches}; "
-            f"it has {', '.join(there) or 'none'}: choose one of them, null, or an image that brings it"
+            f"it has {', '.join(there) or 'none'}: choose one of them, null, or an image that has it"
         )
     settings = (f"--cache-config={cache.kind},{key}={value}" for key, value in cache.settings)
     return (f"--cache-directory={installation.caches}", *settings)

@@ -1,6 +1,4 @@
-"""Facts from the logs of servers: what TensorRT-LLM says of itself while it loads, and, since an instant (LogMark), which memory or KV
-cache blocks ran out.
-"""
+"""Facts from the logs of servers: what TensorRT-LLM logs while it loads, and which memory ran out since an instant (LogMark)."""
 
 from __future__ import annotations
 
@@ -18,9 +16,9 @@ _SIZE = r"(\d{1,15}(?:\.\d{1,6})?) ([KMG]i?B)"
 
 @dataclass(frozen=True)
 class LogFacts:
-    """Each of one rank, the last that told: the LLM API first tries a small KV cache, and its last word is what serves.
+    """What a log has about an engine; None for a fact that it does not have. Bytes are rounded as in the log.
 
-    Bytes are rounded as the log rounds them. None: the log does not say.
+    The last line counts: the LLM API first tries a small KV cache, and the last one is what serves. Facts are those of one rank.
     """
 
     engine_version: str | None = None
@@ -45,7 +43,7 @@ class LogFacts:
     kv_block_tokens: int | None = None
 
     def blocks(self, block_tokens: int) -> int | None:
-        """Of the KV cache on the GPU; `block_tokens` where the log does not say."""
+        """The blocks of the KV cache on the GPU. `block_tokens` is used if the log does not have the size of a block."""
         tokens = None if self.kv_tokens is None else self.kv_tokens // (self.kv_block_tokens or block_tokens)
         return self.kv_blocks if self.kv_blocks is not None else tokens
 
@@ -81,13 +79,13 @@ _PATTERNS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("kv_host_blocks", r"Number of blocks in KV cache secondary pool: (\d{1,15})\b", int),
     ("kv_block_tokens", r"Number of tokens per block: (\d{1,15})\b", int),
 )
-"""(field, pattern, reader of its groups). Where two patterns have one field, releases differ and a log has one of them."""
+"""(Field, pattern, reader of its groups). Two patterns of one field are those of different releases, of which a log has one."""
 
 assert {name for name, _, _ in _PATTERNS} == {field.name for field in fields(LogFacts)}
 
 
 def log_facts(text: str) -> LogFacts:
-    """Never fails, whatever the text."""
+    """The facts in the text of a log, which may be any text."""
     found = {name: read(*matches[-1].groups()) for name, pattern, read in _PATTERNS if (matches := list(re.finditer(pattern, text)))}
     return LogFacts(**found)
 
@@ -103,13 +101,13 @@ class LogShortage(NamedTuple):
 
 
 class LogMark:
-    """Where the logs of a deployment's servers ended when it was made; a log that is not there has nothing to tell."""
+    """The ends of the logs of a deployment's servers at an instant. Logs that do not exist are ignored."""
 
     def __init__(self, logs: Sequence[Path]) -> None:
         self._ends = {log: log.stat().st_size for log in logs if log.exists()}
 
     def shortage_since(self) -> LogShortage | None:
-        """Of the first line since that tells of one; of a long text the end is read."""
+        """The shortage in the first line since then that reports one; only the end of a long text is read."""
         for log, end in self._ends.items():
             with log.open("rb") as file:
                 file.seek(max(end, file.seek(0, 2) - _MOST_BYTES))

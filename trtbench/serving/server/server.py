@@ -1,4 +1,4 @@
-"""TritonServer: a running `tritonserver` that is ready on entry and gone on exit, whatever happens in between."""
+"""TritonServer: a running `tritonserver`, as a context manager: it is ready on entry and gone after exit, whatever happens between."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from trtbench.system.memory import oom_kills
 from trtbench.system.supervised import Supervised
 
 LOOPBACK = "127.0.0.1"
-_IN_FLIGHT_GRACE_S = 4  # Triton's own wait for requests in flight, well inside STOP_GRACE_S
+_IN_FLIGHT_GRACE_S = 4  # how long Triton waits for requests in flight when it stops; well below STOP_GRACE_S
 _POLL_S = 0.05
-_TRIES = 3  # a port found free can be taken before Triton binds it
+_TRIES = 3  # a port that was found free may be used by another program before Triton binds it
 
 
 class ServerError(RuntimeError):
@@ -44,8 +44,8 @@ class Endpoints:
 class TritonServer:
     """Serves a model repository on loopback; a context manager.
 
-    `ports` are gRPC, HTTP and metrics, a free one for each 0; `variables` go on top of its environment. ServerError (with the probable
-    cause and the log's last lines) when it dies or does not become ready in the launch's time.
+    `ports` are those of gRPC, HTTP and metrics; a free one is chosen for each 0. `variables` are added to its environment. ServerError,
+    with the probable cause and the last lines of the log, if it dies or is not ready within the time of the launch.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class TritonServer:
 
     @property
     def pid(self) -> int:
-        """Root of the server's process tree (our supervisor's)."""
+        """The root of the server's process tree, which is its supervisor."""
         assert self._process is not None
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        """None while the server runs; 128 + n when signal n ended it."""
+        """The server's exit code, 128 + n if signal n ended it; None while it runs."""
         return self._process.exit_code() if self._process else None
 
     def death(self) -> Death | None:
@@ -106,14 +106,14 @@ class TritonServer:
         return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
 
     def version(self) -> str:
-        """Triton's own version, as 2.51.0."""
+        """Triton's version as the server reports it, such as 2.51.0."""
         connection = http.client.HTTPConnection(self.endpoints.http, timeout=2)
         with closing(connection):
             connection.request("GET", "/v2")
             return str(json.load(connection.getresponse())["version"])
 
     def stop(self) -> None:
-        """End the server and all it started; returns when they are gone. Safe to call twice."""
+        """End the server and all processes that it started, and wait for that. A second call does nothing."""
         with signals_wait():
             if self._process:
                 self._process.stop()
@@ -142,7 +142,7 @@ class TritonServer:
         ]
 
     def _wait_ready(self, start_ns: int, retry: bool) -> bool:
-        """True when ready; False when it died for want of a port and may try again."""
+        """Wait until the server is ready. False if it ended because a port was not free, and another start may succeed."""
         deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
         while now_ns() < deadline_ns:
             if self.exit_code() is not None:
@@ -156,7 +156,7 @@ class TritonServer:
 
 
 def is_ready(http_address: str) -> bool:
-    """Whether the server says that it and all its models are ready."""
+    """Whether the server reports that it and all its models are ready."""
     with closing(http.client.HTTPConnection(http_address, timeout=2)) as connection:
         try:
             connection.request("GET", "/v2/health/ready")
@@ -166,7 +166,7 @@ def is_ready(http_address: str) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports free on loopback right now, all different."""
+    """Different ports that are free on loopback now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -178,7 +178,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def check_ports_free(ports: Sequence[int]) -> None:
-    """UserError for the first port that another program holds; 0 is no port."""
+    """UserError for the first port that another program uses; 0 is not checked."""
     for port in filter(None, ports):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Model configurations of the inflight_batcher_llm family: the interface of TensorRT-LLM's Triton models, and what a deployment sets of it.
+"""Model configurations of the inflight_batcher_llm family: the interface of TensorRT-LLM's Triton models, and what a deployment sets in it.
 
 The tensors of these models were renamed between TensorRT-LLM 0.19 and 1.0.
 """
@@ -18,10 +18,10 @@ from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, TensorR
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.system import packaged_data
 
-ModelConfig: TypeAlias = Any  # protobuf's class, made without types
+ModelConfig: TypeAlias = Any  # protobuf's class, which has no types
 Line = Literal["0.19", "1.x"]
 
-TEMPLATE_DIRS = {  # where NVIDIA's containers have their models; the first that is there
+TEMPLATE_DIRS = {  # where NVIDIA's containers have their models; the first that exists is used
     "inflight_batcher_llm": ("/app/all_models/inflight_batcher_llm", "/app/tensorrt_llm/triton_backend/all_models/inflight_batcher_llm"),
     "llmapi": ("/app/all_models/llmapi", "/app/tensorrt_llm/triton_backend/all_models/llmapi"),
 }
@@ -29,15 +29,15 @@ FIRST_WITHOUT_ENGINES = (1, 3)
 
 
 def release(version: str) -> tuple[int, int]:
-    """(major, minor); ScenarioError when it is no version."""
+    """(Major, minor) of a version; ScenarioError if it is not a version."""
     found = re.match(r"(\d+)\.(\d+)", version)
     if not found:
-        raise ScenarioError(f"the engine names TensorRT-LLM version {version!r}, which is none: build the engine again")
+        raise ScenarioError(f"the engine names TensorRT-LLM version {version!r}, which is not a version: build the engine again")
     return int(found[1]), int(found[2])
 
 
 def engine_line(version: str, templates: Path | None) -> Line:
-    """The interface of a version that serves engines. 0.20 and 0.21 have the old names or the new: the container's own models tell.
+    """The interface of a version that serves engines. 0.20 and 0.21 have the old names or the new ones, as the container's models show.
 
     ScenarioError for a version whose interface is not known.
     """
@@ -58,16 +58,16 @@ def engine_line(version: str, templates: Path | None) -> Line:
 
 
 def find_templates(family: str, asked: str | None) -> Path | None:
-    """The directory of NVIDIA's models, None when it is nowhere; ScenarioError when the one asked for is not there."""
+    """The directory of NVIDIA's models, or None if there is none; ScenarioError if the directory `asked` does not exist."""
     if asked is not None:
         if not Path(asked).is_dir():
-            raise ScenarioError(f"template_dir = {asked!r} is no directory: name the one with NVIDIA's {family} models, or leave it out")
+            raise ScenarioError(f"template_dir = {asked!r} is not a directory: name the one with NVIDIA's {family} models, or leave it out")
         return Path(asked)
     return next((path for path in map(Path, TEMPLATE_DIRS[family]) if path.is_dir()), None)
 
 
 def model_code(family: str, templates: Path | None, model: str) -> Path:
-    """NVIDIA's Python files of one model; ScenarioError when they are not there."""
+    """NVIDIA's Python files of one model; ScenarioError if they do not exist."""
     code = templates / model / "1" if templates else None
     if code is None or not (code / "model.py").is_file():
         looked = templates or " or ".join(TEMPLATE_DIRS[family])
@@ -79,33 +79,33 @@ def model_code(family: str, templates: Path | None, model: str) -> Path:
 
 
 def interface(family: str, line: Line, model: str) -> ModelConfig:
-    """A model's name, backend and tensors, of `model_repo/`."""
+    """A model's name, backend and tensors, from `model_repo/`."""
     file = packaged_data.MODEL_REPO / family / line / f"{model}.pbtxt"
     return text_format.Parse(file.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
 
 
 FAMILY = "tensorrt_llm"
-"""Directory of the interfaces in model_repo/."""
+"""The directory of the interfaces in model_repo/."""
 
 BACKEND_MODEL = "tensorrt_llm"
 FRONT_MODELS = {"ids": BACKEND_MODEL, "ensemble": "ensemble", "bls": "tensorrt_llm_bls"}
-"""The model that a client speaks to, by family."""
+"""The model that a client sends to, by family."""
 
 TEXT_MODELS = {"ids": (), "ensemble": ("preprocessing", "postprocessing"), "bls": ("preprocessing", "postprocessing", "tensorrt_llm_bls")}
-"""Models whose Python code is NVIDIA's, by family."""
+"""The models whose Python code is NVIDIA's, by family."""
 
 _READ_UNGUARDED = {
     BACKEND_MODEL: ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend"),
     "preprocessing": ("multimodal_model_path",),
 }
-"""Parameters that a model does not load without, though nothing here sets them: they stand unset, as NVIDIA's own templates have them."""
+"""Parameters without which a model does not load, although nothing here sets them. They are written as unset, as in NVIDIA's templates."""
 
 _KIND_CPU = model_config_pb2.ModelInstanceGroup.KIND_CPU
 _TIMEOUT_ACTIONS = {"reject": model_config_pb2.ModelQueuePolicy.REJECT, "delay": model_config_pb2.ModelQueuePolicy.DELAY}
 
 
 def family_configs(line: Line, deployment: Deployment, engine: Path, kv_tokens: int | None) -> dict[str, str]:
-    """config.pbtxt by model, the one that a client speaks to first. `kv_tokens`: the KV budget, None for the backend's own."""
+    """config.pbtxt by model; the first is the model that a client sends to. `kv_tokens` is the KV budget, or None for the backend's own."""
     settings = deployment.tensorrt_llm or TensorRtLlm()
     backend = _backend(line, deployment, settings, engine, kv_tokens)
     if settings.family == "ids":
@@ -120,7 +120,7 @@ def _texts(configs: list[ModelConfig]) -> dict[str, str]:
 
 
 def _text(config: ModelConfig) -> str:
-    """Protobuf leaves a delay of 0 out; here it stands, for a hot reload changes it in its place."""
+    """A config as text. Protobuf omits a delay of 0, which is written here, because a hot reload replaces it in the text."""
     text: str = text_format.MessageToString(config, as_utf8=True)
     if config.HasField("dynamic_batching") and not config.dynamic_batching.max_queue_delay_microseconds:
         text = text.replace("dynamic_batching {\n", "dynamic_batching {\n  max_queue_delay_microseconds: 0\n", 1)
@@ -128,7 +128,7 @@ def _text(config: ModelConfig) -> str:
 
 
 def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path, kv_tokens: int | None) -> ModelConfig:
-    """One instance on KIND_CPU always: the backend places its ranks on GPUs itself."""
+    """The backend's model. It has one instance on KIND_CPU, because the backend places its ranks on GPUs itself."""
     config = _filled(line, BACKEND_MODEL, deployment, instances=1)
     config.model_transaction_policy.decoupled = True
     _set_batching(config, deployment.dynamic_batching)
@@ -149,12 +149,12 @@ def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: 
 
 
 def unset(model: str) -> dict[str, str]:
-    """`${name}`, which NVIDIA's code takes for not given, of each parameter that it reads without asking whether it is there."""
+    """`${name}`, which NVIDIA's code treats as not given, for each parameter that it reads without checking whether it exists."""
     return {name: f"${{{name}}}" for name in _READ_UNGUARDED[model]}
 
 
 def parameter_values(parameters: BackendParameters) -> dict[str, Any]:
-    """Those that are set, under the names that config.pbtxt has."""
+    """The parameters that are set, by their names in config.pbtxt."""
     values = {key: getattr(parameters, key) for key in BackendParameters.model_fields}
     return {key: value for key, value in values.items() if value is not None and value != ()}
 
@@ -195,7 +195,7 @@ def _filled(line: Line, model: str, deployment: Deployment, instances: int) -> M
 
 
 def _set_batching(config: ModelConfig, batching: DynamicBatching | None) -> None:
-    """The queue's bound is also the executor's: the backend forwards it."""
+    """Set the dynamic batcher. The backend applies the bound of its queue to the executor too."""
     if batching is None:
         return
     set_ = config.dynamic_batching
@@ -216,7 +216,7 @@ def _set_parameters(config: ModelConfig, values: Mapping[str, Any]) -> None:
 
 
 def parameter_text(value: Any) -> str:
-    """As the backend reads it: booleans in lower case, lists with commas, a tree's paths each in braces."""
+    """A value as the backend reads it: booleans in lower case, lists with commas, each path of a tree in braces."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -15,14 +15,14 @@ CONFIG_JSON = "config.json"
 
 _MAX_BATCH_SIZE, _MAX_NUM_TOKENS = 2048, 8192  # defaults of BuildConfig and of trtllm-build, 0.19 to 1.2
 KV_BLOCK_TOKENS = 32
-"""tokens_per_block where nobody sets it."""
+"""TensorRT-LLM's default of tokens_per_block."""
 _KV_DTYPES = {"INT8": "int8", "FP8": "fp8"}
 _DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """`kv_dtype` as metrics.md writes types. `paged_context_fmha`: KV reuse and chunked context stand on it."""
+    """The limits of an engine. `kv_dtype` is named as in metrics.md. KV reuse and chunked context require `paged_context_fmha`."""
 
     max_batch_size: int
     max_num_tokens: int
@@ -35,7 +35,7 @@ class EngineLimits:
 
     @classmethod
     def read(cls, engine: Path) -> EngineLimits:
-        """EngineError when `engine` holds no config.json of a TensorRT-LLM engine."""
+        """The limits of a built engine; EngineError if `engine` has no config.json of a TensorRT-LLM engine."""
         try:
             return _limits(read_json(engine / CONFIG_JSON))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -45,7 +45,7 @@ class EngineLimits:
 
     @classmethod
     def foreseen(cls, build: BuildOptions, dtype: Dtype, positions: int) -> EngineLimits:
-        """Of an engine that is not built yet. `positions`: the model's; `paged_context_fmha` as the build leaves it by default."""
+        """The limits of an engine that is not built yet. `positions` are the model's."""
         kv_dtype = build.kv_dtype if build.kv_dtype != "auto" else "bf16" if dtype == "bf16" else "fp16"
         return cls(
             max_batch_size=build.max_batch_size or _MAX_BATCH_SIZE,
@@ -59,7 +59,7 @@ class EngineLimits:
         )
 
     def longest_prompt_tokens(self, chunked_context: bool) -> int:
-        """The longest prompt that is taken: what one step holds, unless a prompt may be split over several."""
+        """The longest prompt that the engine accepts: as many tokens as a step has, unless a prompt may be split over several steps."""
         positions = self.max_seq_len - 1
         return positions if chunked_context else min(positions, self.max_num_tokens)
 

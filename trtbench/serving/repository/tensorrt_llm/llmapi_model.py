@@ -184,7 +184,7 @@ def check_keywords(keywords: Mapping[str, Any], version: str) -> None:
 
 
 def _unknown(keywords: Mapping[str, Any], known: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
-    """(configuration, its field), or ("", keyword)."""
+    """Unknown keywords as ("", keyword), and unknown fields of configurations as (configuration, field)."""
     for key, value in keywords.items():
         if key not in known["LLM"]:
             yield "", key
@@ -193,7 +193,7 @@ def _unknown(keywords: Mapping[str, Any], known: Mapping[str, list[str]]) -> Ite
 
 
 def known_keywords(version: str) -> dict[str, list[str]]:
-    """Keywords of `LLM` and fields of its configurations; a later version is held against the last one known."""
+    """Keywords of `LLM` and fields of its configurations. For a later version these are the ones of the last version known."""
     at = release(version)
     if at < _FIRST:
         raise ScenarioError(f"provider llmapi needs TensorRT-LLM 1.0 or later, the checkpoint was prepared with {version}")

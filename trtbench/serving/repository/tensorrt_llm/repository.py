@@ -1,4 +1,4 @@
-"""The repository of one TensorRT-LLM engine on one deployment, and every reason why the two do not go together."""
+"""The repository of one TensorRT-LLM engine for one deployment, and every reason why the two do not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEFAULTS = Deployment()
 
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
-    """The repository of `engine` under `deployment`; ScenarioError or EngineError when they do not go together."""
+    """The repository of `engine` for `deployment`; ScenarioError or EngineError if they do not fit."""
     settings = deployment.tensorrt_llm or TensorRtLlm()
     limits = EngineLimits.read(engine.path)
     _check(deployment, settings, limits, workload)
@@ -58,7 +58,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
 
 
 def check_spec(spec: EngineSpec, facts: ModelFacts, deployment: Deployment, workload: Workload) -> None:
-    """ScenarioError for what `render` would refuse of the engine of `spec`, before hours go into its build."""
+    """ScenarioError for what `render` would refuse of the engine of `spec`, before hours are spent on its build."""
     build, dtype = spec.build, spec.dtype
     limits = EngineLimits.read(build.engine_dir) if build.engine_dir else EngineLimits.foreseen(build, dtype, facts.max_positions)
     if dtype == "fp8" and build.kv_dtype == "auto" and not build.engine_dir:  # 16 bit, of the checkpoint's own kind
@@ -101,7 +101,7 @@ def kv_budget(facts: ModelFacts, block_tokens: int, deployment: Deployment, work
 
 
 def check_installed(deployment: Deployment) -> None:
-    """ScenarioError when NVIDIA's code of the family, or a program that the launch surely needs, is not on this machine."""
+    """ScenarioError if NVIDIA's code of the family, or a program that the launch certainly needs, is not on this machine."""
     settings = deployment.tensorrt_llm or TensorRtLlm()
     templates = find_templates(_TEMPLATES, settings.template_dir)
     for model in TEXT_MODELS[settings.family]:
@@ -110,7 +110,7 @@ def check_installed(deployment: Deployment) -> None:
 
 
 def common_problems(deployment: Deployment, provider: str) -> Iterator[str]:
-    """Keys that only the CPU engine has a use for."""
+    """Problems with keys that only the CPU engine uses."""
     if deployment.instances != 1:
         yield f"instances = {deployment.instances}: {provider} has one instance a server, which batches in flight; run more servers"
     if deployment.inference_threads is not None:
@@ -120,7 +120,7 @@ def common_problems(deployment: Deployment, provider: str) -> Iterator[str]:
 def _problems(deployment: Deployment, settings: TensorRtLlm, limits: EngineLimits) -> Iterator[str]:
     yield from _built_in(deployment.scheduler, limits)
     if deployment.kv_cache.dtype not in ("auto", limits.kv_dtype):
-        yield f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the engine was built with {limits.kv_dtype}; build another, or say auto"
+        yield f"kv_cache.dtype = {deployment.kv_cache.dtype!r}: the engine was built with {limits.kv_dtype}; build another, or set auto"
     if not limits.paged_context_fmha:
         why = "an INT8 KV cache excludes it" if limits.kv_dtype == "int8" else "the engine was built without use_paged_context_fmha"
         for key, on in (
@@ -142,7 +142,7 @@ def _problems(deployment: Deployment, settings: TensorRtLlm, limits: EngineLimit
 
 
 def _built_in(scheduler: Scheduler, limits: EngineLimits) -> Iterator[str]:
-    """The engine's in-flight limits cannot be set when it is served; what a scenario leaves out is its value then."""
+    """Problems with limits that the engine's build determines: a scenario may leave them out, or set the engine's own value."""
     for key, build_key in (("max_sequences", "max_batch_size"), ("max_tokens_per_step", "max_num_tokens")):
         asked, built = getattr(scheduler, key), getattr(limits, build_key)
         if asked not in (built, getattr(_DEFAULTS.scheduler, key)):
@@ -153,7 +153,7 @@ def _built_in(scheduler: Scheduler, limits: EngineLimits) -> Iterator[str]:
 
 
 def _kv_budget(engine: Engine, deployment: Deployment, settings: TensorRtLlm, limits: EngineLimits, workload: Workload) -> KvBudget:
-    """`blocks` is None where the backend takes a share of the GPU's free memory: its log tells, once it is loaded."""
+    """The KV cache. `blocks` is None if the backend takes a share of the GPU's free memory; its log has the number once it is loaded."""
     bytes_per_token = engine.model_facts.kv_bytes_per_token(limits.kv_dtype)
     block_tokens = engine.kv_block_tokens
     blocks = deployment.kv_cache.blocks
@@ -176,7 +176,7 @@ def _check_prompts(workload: Workload, limits: EngineLimits, chunked: bool) -> N
 
 
 def _served(deployment: Deployment, limits: EngineLimits) -> Deployment:
-    """The deployment as it is in truth: what the engine's build decides stands in it."""
+    """The deployment with the limits that the engine's build determines."""
     scheduler = deployment.scheduler.model_copy(
         update={"max_sequences": limits.max_batch_size, "max_tokens_per_step": limits.max_num_tokens}
     )
