@@ -22,6 +22,7 @@ from trtbench.run.log import start_run
 from trtbench.run.prepare import render_all
 from trtbench.run.resolve import resolved as resolved_module
 from trtbench.run.resolve.resolved import ResolvedScenario
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.server.installation import TritonInstallation
 
@@ -69,7 +70,7 @@ def test_an_engines_log_is_in_the_deployments_facts(deploy: Any, tmp_path: Path)
 def test_the_report_shows_what_was_told(deploy: Any, tmp_path: Path, summary: Summary, language: Any) -> None:
     deployment = {"llmapi": {"launch": "direct", "template_dir": str(write_templates(tmp_path / "llmapi"))}}
     facts = deploy(engine_of(tmp_path / "checkpoint", "llmapi", "1.2.1"), deployment)
-    result = replace(summary.deployments[0], facts=deployment_facts("a-fp16", facts, {}))
+    result = replace(summary.deployments[0], facts=deployment_facts("a-fp16", DeploymentFile(**facts), EngineFile()))
     words = Words(language)
     table = target(replace(summary, deployments=(result,)), words)[1]
     rows = {row[0]: row[1] for row in table.rows}  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ import pytest
 from trtbench.analysis.facts import deployment_facts
 from trtbench.engine.build import PROVIDERS
 from trtbench.rundir import Losses, write_json
-from trtbench.rundir.fact_files import read_facts
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, read_deployment
 from trtbench.rundir.traits import EARLIER, Traits, read_traits
 
 
@@ -29,20 +29,20 @@ def test_what_is_recorded_is_taken_before_what_the_name_says() -> None:
 def test_nothing_is_true_of_a_server_of_which_nothing_is_known() -> None:
     assert read_traits(None, None) == read_traits({}, "new") == Traits()
     assert not any(Traits().as_json().values())
-    assert deployment_facts("d", {"mode": "external"}, {}).traits == Traits()
+    assert deployment_facts("d", DeploymentFile(mode="external"), EngineFile()).traits == Traits()
 
 
 def test_the_engines_file_names_the_provider_where_the_deployments_does_not() -> None:
-    assert deployment_facts("d", {}, {"provider": "openvino"}).traits == EARLIER["openvino"]
+    assert deployment_facts("d", DeploymentFile(), EngineFile(provider="openvino")).traits == EARLIER["openvino"]
 
 
 @pytest.mark.parametrize("damaged", [{"uses_gpus": "yes"}, {"uses_gpus": None}, ["uses_gpus"], 3])
 def test_damaged_traits_are_noted_and_follow_from_the_name(damaged: object, tmp_path: Path) -> None:
     path, losses = tmp_path / "deployment.json", Losses(tmp_path)
     write_json(path, {"provider": "openvino", "traits": damaged})
-    facts = read_facts(path, losses)
+    facts = read_deployment(path, losses)
     assert [loss.what for loss in losses] == ["values"]
-    assert deployment_facts("d", facts, {}).traits == EARLIER["openvino"]
+    assert deployment_facts("d", facts, EngineFile()).traits == EARLIER["openvino"]
 
 
 def test_every_trait_is_true_of_some_provider_and_false_of_another() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, Tree
 from trtbench.rundir.traits import Traits, read_traits
 
 NO_FIGURE = {"figure": False}
@@ -25,7 +25,7 @@ class DeploymentFacts:
     model_version: str | None
     max_batch_size: int | None
     max_sequences: int | None
-    dynamic_batching: dict[str, Any] | None
+    dynamic_batching: Tree | None
     inference_threads: int | None
     prefix_caching: bool
     kv_blocks: int | None
@@ -45,12 +45,19 @@ class DeploymentFacts:
     engine_weights_dtype: str | None
     engine_build_s: float | None
     padded_to_tokens: int | None
-    config: dict[str, Any]
-    engine: dict[str, Any]
-    log: dict[str, Any] = field(default_factory=dict)  # what the server said of itself while it loaded
-    tokens: dict[str, Any] = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
+    config: Tree
+    engine: Tree
+    log: Tree = field(default_factory=dict)  # what the server said of itself while it loaded
+    tokens: Tree = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
+    kv_sized: bool = field(default=False, metadata=NO_FIGURE)  # whether the configuration sets the size of the KV cache
     traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
-    unanswered: dict[str, Any] = field(default_factory=dict)  # calls that somebody else's server did not answer, and why
+    unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that somebody else's server did not answer, and why
+
+    @property
+    def queue_delay_us(self) -> int:
+        """Of Triton's dynamic batcher."""
+        delay = (self.dynamic_batching or {}).get("max_queue_delay_us")
+        return delay if isinstance(delay, int) else 0
 
     @property
     def engines(self) -> int:
@@ -60,8 +67,7 @@ class DeploymentFacts:
     @property
     def kv_holds_all_sequences(self) -> bool:
         """The KV cache was sized for the longest request in every place of the running batch: full, it is that batch that is full."""
-        budget = self.config.get("kv_cache")
-        sized = budget is not None and not budget.get("blocks") and not budget.get("bytes")
+        sized = self.config.get("kv_cache") is not None and not self.kv_sized
         return self.mode == "own" and self.traits.sizes_kv_for_all_sequences and sized
 
     @property
@@ -75,46 +81,45 @@ class DeploymentFacts:
         return self.may_cache_prefixes and not (self.mode == "own" and self.traits.kv_gauge_omits_cached)
 
 
-def deployment_facts(name: str, deployment: Mapping[str, Any], engine: Mapping[str, Any]) -> DeploymentFacts:
-    """From the two JSON files of the deployment directory `name`; either may be empty."""
-    config = dict(deployment.get("config") or {})
-    kv_cache, scheduler = config.get("kv_cache") or {}, config.get("scheduler") or {}
-    steps = engine.get("build_steps")
-    provider = deployment.get("provider") or engine.get("provider")
+def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) -> DeploymentFacts:
+    """Of the deployment directory `name`; either file may say nothing."""
+    served = deployment.served
+    steps, provider = engine.build_steps, deployment.provider or engine.provider
     return DeploymentFacts(
-        deployment=deployment.get("deployment") or name,
-        dtype=deployment.get("dtype") or engine.get("dtype"),
-        mode=deployment.get("mode") or "own",
+        deployment=deployment.deployment or name,
+        dtype=deployment.dtype or engine.dtype,
+        mode=deployment.mode or "own",
         provider=provider,
-        model=engine.get("model"),
-        model_name=deployment.get("model_name"),
-        model_version=deployment.get("model_version"),
-        max_batch_size=deployment.get("max_batch_size") or config.get("max_batch_size"),
-        max_sequences=scheduler.get("max_sequences"),
-        dynamic_batching=config.get("dynamic_batching"),
-        inference_threads=config.get("inference_threads"),
-        prefix_caching=bool(kv_cache.get("prefix_caching")),
-        kv_blocks=deployment.get("kv_blocks"),
-        kv_dtype=deployment.get("kv_dtype"),
-        kv_block_tokens=deployment.get("kv_block_tokens"),
-        kv_bytes_per_token=deployment.get("kv_bytes_per_token"),
-        plan_sha256=deployment.get("plan_sha256"),
-        triton_version=deployment.get("triton_version"),
-        server_flags=tuple(deployment.get("server_flags") or ()),
-        load_s=deployment.get("load_seconds"),
-        servers=deployment.get("servers") or 1,
-        balancer=(config.get("replicas") or {}).get("balancer"),
-        balancer_version=deployment.get("balancer_version"),
-        instances=config.get("instances") or 1,
-        engine_sha256=engine.get("sha256"),
-        engine_size_bytes=engine.get("size_bytes"),
-        engine_weights_dtype=engine.get("weights_dtype"),
-        engine_build_s=sum(step["seconds"] for step in steps) if steps else None,
-        padded_to_tokens=deployment.get("padded_to_tokens"),
-        config=config,
-        engine=dict(engine),
-        log=dict(deployment.get("log") or {}),
-        tokens=dict(deployment.get("tokens") or {}),
-        traits=read_traits(deployment.get("traits"), provider),
-        unanswered=dict(deployment.get("unanswered_calls") or {}),
+        model=engine.model,
+        model_name=deployment.model_name,
+        model_version=deployment.model_version,
+        max_batch_size=deployment.max_batch_size or served.max_batch_size,
+        max_sequences=served.scheduler.max_sequences if served.scheduler else None,
+        dynamic_batching=served.dynamic_batching,
+        inference_threads=served.inference_threads,
+        prefix_caching=bool(served.kv_cache and served.kv_cache.prefix_caching),
+        kv_blocks=deployment.kv_blocks,
+        kv_dtype=deployment.kv_dtype,
+        kv_block_tokens=deployment.kv_block_tokens,
+        kv_bytes_per_token=deployment.kv_bytes_per_token,
+        plan_sha256=deployment.plan_sha256,
+        triton_version=deployment.triton_version,
+        server_flags=tuple(deployment.server_flags or ()),
+        load_s=deployment.load_seconds,
+        servers=deployment.servers or 1,
+        balancer=served.replicas.balancer if served.replicas else None,
+        balancer_version=deployment.balancer_version,
+        instances=served.instances or 1,
+        engine_sha256=engine.sha256,
+        engine_size_bytes=engine.size_bytes,
+        engine_weights_dtype=engine.weights_dtype,
+        engine_build_s=sum(step.seconds for step in steps) if steps else None,
+        padded_to_tokens=deployment.padded_to_tokens,
+        config=deployment.config or {},
+        engine=engine.tree,
+        log=deployment.log or {},
+        tokens=deployment.tokens or {},
+        kv_sized=bool(served.kv_cache and (served.kv_cache.blocks or served.kv_cache.bytes)),
+        traits=read_traits(deployment.traits, provider),
+        unanswered=deployment.unanswered_calls or {},
     )

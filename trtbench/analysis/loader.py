@@ -23,9 +23,7 @@ class RecordedDeployment:
         self._directory = directory
         self.name = directory.name
         self.requests: Requests = directory.columns()
-        self.facts: DeploymentFacts = deployment_facts(
-            directory.name, directory.read_facts("deployment.json"), directory.read_facts("engine.json")
-        )
+        self.facts: DeploymentFacts = deployment_facts(directory.name, directory.deployment(), directory.engine())
         self.samples: Samples = directory.samples()
 
     def prompts(self) -> PromptDigests:

@@ -5,12 +5,13 @@ The load, the run and the self-test know only these and the registry; a client's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
+from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
@@ -78,8 +79,8 @@ class Target(Protocol):
     def metrics_model(self) -> str | None:
         """The model whose engine metrics belong to this one, where that is another model; an empty text means any model."""
 
-    def server_facts(self) -> Mapping[str, Any]:
-        """What a run records of a server that trtbench did not start: keys of deployment.json."""
+    def server_facts(self) -> DeploymentFile:
+        """What a run records of a server that trtbench did not start."""
 
     def token_facts(self) -> dict[str, Any]:
         """How tokens are counted, for the key `tokens` of deployment.json."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
@@ -19,6 +19,7 @@ from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, start_run
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
 from trtbench.run.text_plan import check_text, counting, in_text
+from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
@@ -55,9 +56,9 @@ def bench(
     log.write(DeploymentStarted(), directory.name)
     facts = _of_target(directory.name, target, plan)
     if engine:
-        facts |= _of_engine(engine)
+        facts = _with_engine(facts, engine)
         directory.write_json(ENGINE_JSON, engine.as_json())
-    directory.write_json("deployment.json", facts)
+    directory.write_deployment(facts)
     sampled = (SampledServer(target.url, metrics_url, None),)
     under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
     ended, signum = drive(under_load, plan, scenario, directory, log, progress)
@@ -81,16 +82,10 @@ def _check(scenario: Scenario, target: Target, runs: Path) -> None:
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
 
 
-def _of_target(name: str, target: Target, plan: Plan) -> dict[str, Any]:
-    """What deployment.json says of a server that somebody else runs."""
-    return {
-        "name": name,
-        "mode": "external",
-        **target.server_facts(),
-        "plan_sha256": plan.sha256,
-        "padded_to_tokens": target.padded_to_tokens,
-        "tokens": target.token_facts(),
-    }
+def _of_target(name: str, target: Target, plan: Plan) -> DeploymentFile:
+    """Facts of a server that trtbench did not start."""
+    of_load = replace(target.server_facts(), plan_sha256=plan.sha256, padded_to_tokens=target.padded_to_tokens)
+    return replace(of_load, name=name, mode="external", tokens=target.token_facts())
 
 
 def directory_name(model: str) -> str:
@@ -100,11 +95,10 @@ def directory_name(model: str) -> str:
     return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]
 
 
-def _of_engine(engine: Engine) -> dict[str, Any]:
-    facts: dict[str, Any] = {"dtype": engine.dtype, "provider": engine.provider}
-    if provider := PROVIDERS.get(engine.provider):
-        facts["traits"] = provider.traits.as_json()
+def _with_engine(facts: DeploymentFile, engine: Engine) -> DeploymentFile:
+    provider = PROVIDERS.get(engine.provider)
+    named = replace(facts, dtype=engine.dtype, provider=engine.provider, traits=provider.traits.as_json() if provider else None)
     if engine.kv_dtype == "auto":
-        return facts  # the deployment decided it, and that is not ours
+        return named  # the deployment decided it, and that is not ours
     per_token = engine.model_facts.kv_bytes_per_token(engine.kv_dtype)
-    return facts | {"kv_dtype": engine.kv_dtype, "kv_block_tokens": engine.kv_block_tokens, "kv_bytes_per_token": per_token}
+    return replace(named, kv_dtype=engine.kv_dtype, kv_block_tokens=engine.kv_block_tokens, kv_bytes_per_token=per_token)

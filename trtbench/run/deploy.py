@@ -5,19 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.log import RunLog
 from trtbench.run.resolve.resolved import ResolvedScenario
 from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.serving.repository.model_repository import MODEL_VERSION, KvBudget, RenderedRepository
+from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository
 from trtbench.serving.server.fleet import Fleet
 from trtbench.serving.server.launch import cache_flags
-from trtbench.serving.server.log_facts import LogFacts, log_facts
+from trtbench.serving.server.log_facts import log_facts
 
 REPOSITORY = "model_repository"
 
@@ -45,44 +45,37 @@ def deployed(
     gpus = [resolved.devices[gpu] for gpu in deployment.replicas.gpus]
     with Fleet(installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
-        facts["traits"] = resolved.provider.traits.as_json()
-        directory.write_json("deployment.json", facts)
+        directory.write_deployment(replace(facts, traits=resolved.provider.traits.as_json()))
         for server in fleet.servers:
             log.write(ServerReady(seconds=round(server.ready_s, 2), **asdict(server.endpoints)), directory.name)
         yield fleet
 
 
-def _kv_facts(kv: KvBudget, told: LogFacts) -> dict[str, Any]:
-    return {
-        "kv_blocks": told.blocks(kv.block_tokens) or kv.blocks,
-        "kv_dtype": kv.dtype,
-        "kv_block_tokens": kv.block_tokens,
-        "kv_bytes_per_token": kv.bytes_per_token,
-    }
-
-
 def _deployment_facts(
     name: str, deployment_name: str, deployment: Deployment, engine: Engine, repository: RenderedRepository, fleet: Fleet
-) -> dict[str, Any]:
+) -> DeploymentFile:
     server, balancer = fleet.servers[0], fleet.balancer
-    told = log_facts(server.log.read_text(encoding="utf-8", errors="replace"))
-    kv = _kv_facts(repository.kv, told) if repository.kv else {}
-    return kv | {
-        "name": name,
-        "deployment": deployment_name,
-        "mode": "own",
-        "dtype": engine.dtype,
-        "provider": engine.provider,
-        "model_name": repository.model_name,
-        "model_version": MODEL_VERSION,
-        "config": (repository.served or deployment).model_dump(mode="json"),
-        "max_batch_size": deployment.max_batch_size,
-        "max_positions": repository.positions or engine.model_facts.max_positions,
-        "longest_prompt_tokens": repository.longest_prompt_tokens,
-        "triton_version": server.version(),
-        "server_flags": server.command[1:],
-        "load_seconds": round(fleet.ready_s, 2),
-        "log": told.known(),
-        "servers": len(fleet.servers),
-        "balancer_version": balancer.version() if balancer else None,
-    }
+    log, kv = log_facts(server.log.read_text(encoding="utf-8", errors="replace")), repository.kv
+    return DeploymentFile(
+        kv_blocks=(log.blocks(kv.block_tokens) or kv.blocks) if kv else None,
+        kv_dtype=kv.dtype if kv else None,
+        kv_block_tokens=kv.block_tokens if kv else None,
+        kv_bytes_per_token=kv.bytes_per_token if kv else None,
+        name=name,
+        deployment=deployment_name,
+        mode="own",
+        dtype=engine.dtype,
+        provider=engine.provider,
+        model_name=repository.model_name,
+        model_version=MODEL_VERSION,
+        config=(repository.served or deployment).model_dump(mode="json"),
+        max_batch_size=deployment.max_batch_size,
+        max_positions=repository.positions or engine.model_facts.max_positions,
+        longest_prompt_tokens=repository.longest_prompt_tokens,
+        triton_version=server.version(),
+        server_flags=server.command[1:],
+        load_seconds=round(fleet.ready_s, 2),
+        log=log.known(),
+        servers=len(fleet.servers),
+        balancer_version=balancer.version() if balancer else None,
+    )

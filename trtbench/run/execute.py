@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -157,12 +157,12 @@ def _under_load(
 ) -> ServerUnderLoad:
     """What the client found out about the running server goes into deployment.json."""
     scenario, plan = prepared.scenario, prepared.plans[name]
-    facts = directory.read_json("deployment.json")
+    facts = directory.deployment()
     url, *others = fleet.addresses
-    target = TRITON_CLIENT.inspect(url, facts["model_name"], settings=scenario.client, task=scenario.task)
+    target = TRITON_CLIENT.inspect(url, facts.model_name or "", settings=scenario.client, task=scenario.task)
     target, _ = target.padded(plan.longest_input_tokens)
-    of_load = {"plan_sha256": plan.sha256, "tokens": target.token_facts(), "padded_to_tokens": target.padded_to_tokens}
-    directory.write_json("deployment.json", facts | of_load)
+    tokens, padded_to_tokens = target.token_facts(), target.padded_to_tokens
+    directory.write_deployment(replace(facts, plan_sha256=plan.sha256, tokens=tokens, padded_to_tokens=padded_to_tokens))
     companions = (one.companion(prepared, name, fleet.servers[0], directory) for one in roles(ExperimentRun))
     return ServerUnderLoad(
         target=target.with_servers(others),

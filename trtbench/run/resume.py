@@ -44,8 +44,8 @@ class Unfinished:
                 )
             if not (directory.path / ENGINE_JSON).is_file():
                 continue
-            before = directory.read_facts(ENGINE_JSON)
-            then, dtype, now = str(before.get("sha256")), before.get("dtype"), engines[directory.name].sha256
+            before = directory.engine()
+            then, dtype, now = str(before.sha256), before.dtype, engines[directory.name].sha256
             if now != then:
                 raise RunDirectoryError(
                     f"{self.run.path}: the {dtype} engine has hash {now[:12]}, {directory.name} ran on {then[:12]} by its {ENGINE_JSON}: "
@@ -100,7 +100,7 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _is_external(directory: DeploymentDirectory) -> bool:
-    return directory.read_facts("deployment.json").get("mode") == "external"
+    return directory.deployment().mode == "external"
 
 
 def _check_environment(path: Path, before: Environment) -> None:

@@ -36,7 +36,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
         log = start_run(Path(runs), scenario, [], listener)
         directory = log.run.deployment(served)
         with held_gpus(scenario, log), deployed(resolved, name, engines[served], repository, directory, log, ports) as fleet:
-            model = directory.read_json("deployment.json")["model_name"]
+            model = directory.deployment().model_name
             if fleet.balancer:
                 print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
             for server in fleet.servers:

@@ -22,9 +22,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trtbench.rundir.event_kinds import DeploymentStarted
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, read_deployment, read_engine
+from trtbench.rundir.event_kinds import DeploymentStarted, as_json
 from trtbench.rundir.events import is_kind, read_events
-from trtbench.rundir.fact_files import read_facts
 from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
 from trtbench.rundir.loading import load_requests
 from trtbench.rundir.losses import Losses
@@ -36,7 +36,7 @@ from trtbench.rundir.samples import Samples
 from trtbench.rundir.sealing import seal_requests, seal_samples
 from trtbench.rundir.sessions import current, is_complete
 
-ENVIRONMENT = "environment.json"
+ENVIRONMENT, DEPLOYMENT_JSON, ENGINE_JSON = "environment.json", "deployment.json", "engine.json"
 _ENVIRONMENT = TypeAdapter(Environment)
 
 
@@ -63,14 +63,20 @@ class DeploymentDirectory:
     def read_json(self, name: str) -> Any:
         return read_json(self.path / name)
 
-    def read_facts(self, name: str) -> dict[str, Any]:
-        """deployment.json or engine.json, without what is damaged in it, which is in `losses`."""
-        return read_facts(self.path / name, self.losses)
+    def write_deployment(self, facts: DeploymentFile) -> None:
+        self.write_json(DEPLOYMENT_JSON, as_json(facts))
+
+    def deployment(self) -> DeploymentFile:
+        """Without what is damaged, which is in `losses`; so is `engine`."""
+        return read_deployment(self.path / DEPLOYMENT_JSON, self.losses)
+
+    def engine(self) -> EngineFile:
+        return read_engine(self.path / ENGINE_JSON, self.losses)
 
     def note_missing(self, own: bool) -> None:
         """Of a deployment that had load: the files that are not there and should be. `own`: trtbench started the server."""
-        wanted = {self.path / "deployment.json": False, self.requests_parquet: bool(self._request_files())}
-        wanted |= {self.samples_parquet: self.samples_jsonl.exists()} | ({self.path / "engine.json": False} if own else {})
+        wanted = {self.path / DEPLOYMENT_JSON: False, self.requests_parquet: bool(self._request_files())}
+        wanted |= {self.samples_parquet: self.samples_jsonl.exists()} | ({self.path / ENGINE_JSON: False} if own else {})
         for path, has_other in wanted.items():
             if not has_other and not path.exists():
                 self.losses.note(path, "missing")

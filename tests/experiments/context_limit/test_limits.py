@@ -28,13 +28,14 @@ from trtbench.experiments.context_limit.limits import (
 )
 from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort
 from trtbench.rundir import Samples
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Event, Outcome, RequestRecord
 from trtbench.scenario.scenario import Scenario
 
 BLOCKS, BLOCK_TOKENS, OUTPUT, POSITIONS = 48, 32, 8, 8192
 LIMIT = BLOCKS * BLOCK_TOKENS - OUTPUT  # 1528: the KV budget decides
 NO_ROOM = "Request does not fit the KV cache: it needs 49 blocks of 48."
-FACTS = deployment_facts("d", {"kv_blocks": BLOCKS}, {})
+FACTS = deployment_facts("d", DeploymentFile(kv_blocks=BLOCKS), EngineFile())
 
 
 class Search:
@@ -340,7 +341,7 @@ def timed_out(waiting: list[float], used: list[float], users: int = 2, **facts: 
         ("kv_block_tokens", ""): [float(BLOCK_TOKENS)] * 5,
     }
     samples = samples_of({name: [(start + i * 100 * MS, v) for i, v in enumerate(values)] for name, values in series.items()})
-    deployed = deployment_facts("d", {"kv_blocks": 48, **facts}, {})
+    deployed = deployment_facts("d", DeploymentFile(kv_blocks=48, **facts), EngineFile())
     limits = context_limits(search.events, columns(search.requests), samples, deployed)
     assert limits
     trial = limits.trials[0]

@@ -14,9 +14,12 @@ from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.experiments.kv_cache.cancel_control import CancelControl, cancel_controls
 from trtbench.rundir import Requests
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
+
+NO_FACTS = deployment_facts("d", DeploymentFile(), EngineFile())
 
 COUNT, TOKENS, EVERY = 40, 11, 4
 
@@ -64,7 +67,7 @@ def by_name(records: dict[str, list[RequestRecord]]) -> dict[str, Requests]:
 
 def controls(*loops: Loop, asked: Scenario | None = None, ended: str = "done", prefix_caching: bool = False) -> tuple[CancelControl, ...]:
     records = {loop.stage: loop.requests() for loop in loops}
-    facts = deployment_facts("d", {"config": {"kv_cache": {"prefix_caching": prefix_caching}}}, {})
+    facts = deployment_facts("d", DeploymentFile(config={"kv_cache": {"prefix_caching": prefix_caching}}), EngineFile())
     return cancel_controls([stage(loop.stage, ended) for loop in loops], by_name(records), asked or scenario(), facts, 2)
 
 
@@ -84,7 +87,7 @@ def test_the_planted_difference_is_found() -> None:
 def test_only_requests_that_completed_in_both_are_compared() -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     records["c1-cancel0"][1].outcome = Outcome.TIMEOUT
-    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), NO_FACTS, 2)
     assert found.compared == found.beside.ttft_ns.count == found.without.ttft_ns.count == 29
 
 
@@ -92,7 +95,7 @@ def test_tokens_that_nobody_counts_are_no_rate_of_zero() -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     for request in records["c1-cancel0"]:
         request.token_counts = [0] * len(request.token_counts)
-    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls([stage("c1"), stage("c1-cancel0")], by_name(records), scenario(), NO_FACTS, 2)
     assert found.without.tokens_per_s is None and found.beside.tokens_per_s
     assert found.without.ttft_ns.p50 == 200 * MS
 
@@ -101,7 +104,7 @@ def test_tokens_that_nobody_counts_are_no_rate_of_zero() -> None:
 def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None:
     records = {"c1": BESIDE.requests(), "c1-cancel0": WITHOUT.requests()}
     stages = [stage("c1"), stage("c1-cancel0", foreign_cores=cores)]
-    [found] = cancel_controls(stages, by_name(records), scenario(), deployment_facts("d", {}, {}), 2)
+    [found] = cancel_controls(stages, by_name(records), scenario(), NO_FACTS, 2)
     assert found.disturbed is disturbed
 
 

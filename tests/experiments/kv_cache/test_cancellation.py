@@ -8,6 +8,7 @@ from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.stage.kv_cache import Residency
 from trtbench.experiments.kv_cache.cancellation import Cancellation, cancellation
 from trtbench.rundir import Samples
+from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Outcome, RequestRecord
 
 INTERVAL_NS = 100 * MS
@@ -39,7 +40,7 @@ def readings(active_after: int, used: int, active_late: int = 1) -> Samples:
 
 def facts(prefix_caching: bool = False, **more: object) -> DeploymentFacts:
     config = {"kv_cache": {"prefix_caching": prefix_caching}}
-    return deployment_facts("d", {"provider": "openvino", "config": config, **more}, {})
+    return deployment_facts("d", DeploymentFile(**{"provider": "openvino", "config": config} | more), EngineFile())
 
 
 def audited(of_stage: list[RequestRecord], of_all: list[RequestRecord], samples: Samples, told: DeploymentFacts) -> Cancellation | None:

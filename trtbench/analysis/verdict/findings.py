@@ -180,7 +180,7 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
         figures: dict[str, float | str] = {
             "batch_hit_ratio": triton.batch_hit_ratio,
             "executions": triton.executions,
-            "delay_us": facts.dynamic_batching.get("max_queue_delay_us", 0),
+            "delay_us": facts.queue_delay_us,
             "inflight_mean": inflight.mean_batch if inflight and inflight.mean_batch is not None else "-",
         }
         yield Finding("never_batches", "info", result.name, stage.span.name, figures=figures)

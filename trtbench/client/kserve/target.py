@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.client.kserve.questions import notes
+from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.scenario.parts.part import ScenarioError
 
 
@@ -108,16 +109,16 @@ class KserveTarget:
         finish = (FINISH_OUTPUT,) if self.reports_finish else ()
         return (*self.family.outputs, *(TIME_OUTPUTS if self.reports_times else ()), *self.reported_counts, *counts, *finish)
 
-    def server_facts(self) -> dict[str, Any]:
-        return {
-            "url": self.url,
-            "model_name": self.model,
-            "model_version": self.version or None,
-            "max_batch_size": None if "ModelConfig" in self.unanswered else self.max_batch_size,
-            "triton_version": self.triton_version or None,
-            "server_name": self.server_name or None,
-            "unanswered_calls": dict(self.unanswered),
-        }
+    def server_facts(self) -> DeploymentFile:
+        return DeploymentFile(
+            url=self.url,
+            model_name=self.model,
+            model_version=self.version or None,
+            max_batch_size=None if "ModelConfig" in self.unanswered else self.max_batch_size,
+            triton_version=self.triton_version or None,
+            server_name=self.server_name or None,
+            unanswered_calls=self.unanswered,
+        )
 
     def token_facts(self) -> dict[str, Any]:
         """Empty for a model that embeds, which generates no tokens."""

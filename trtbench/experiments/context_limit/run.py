@@ -63,13 +63,14 @@ def _search_limit(
     directory: DeploymentDirectory,
     log: RunLog,
 ) -> tuple[Ended, int | None]:
-    deployed = directory.read_json("deployment.json")
-    block_tokens, taken = deployed["kv_block_tokens"], deployed["longest_prompt_tokens"] or deployed["max_positions"]
+    deployed = directory.deployment()
+    block_tokens, max_positions = deployed.kv_block_tokens or 0, deployed.max_positions or 0
+    taken = deployed.longest_prompt_tokens or max_positions
     longest_tokens = asked.longest_tokens or max(taken + block_tokens, asked.shortest_tokens)
     started = ContextSearchStarted(
         output_tokens=asked.output_tokens,
-        max_positions=deployed["max_positions"],
-        longest_prompt_tokens=deployed["longest_prompt_tokens"],
+        max_positions=max_positions,
+        longest_prompt_tokens=deployed.longest_prompt_tokens,
         block_tokens=block_tokens,
         longest_tokens=longest_tokens,
     )

@@ -55,7 +55,7 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
     if facts.config:
         limits = {"max_batch": whole(facts.max_batch_size), "max_sequences": whole(facts.max_sequences)}
         batching = facts.dynamic_batching
-        delay = {"delay_us": whole(batching.get("max_queue_delay_us", 0))} if batching else {}
+        delay = {"delay_us": whole(facts.queue_delay_us)} if batching else {}
         found[words("target.batching")] = words("target.batching_value" if batching else "target.batching_off", **limits, **delay)
     if facts.kv_blocks and facts.kv_block_tokens and facts.kv_bytes_per_token:
         total = size(facts.kv_blocks * facts.kv_block_tokens * facts.kv_bytes_per_token)
