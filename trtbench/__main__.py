@@ -66,7 +66,7 @@ def _run() -> int:
 
 
 def _no_text(arguments: list[str]) -> str | None:
-    """The first argument that no file, log and report of ours could hold; what follows `--` is another program's."""
+    """The first argument that is not valid UTF-8, which no file of a run could hold; arguments after `--` are another program's."""
     for argument in arguments:
         if argument == "--":
             break

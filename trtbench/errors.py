@@ -1,4 +1,4 @@
-"""UserError: what the person at the shell can mend; and errors of files that name the file."""
+"""UserError, which the user can correct, and errors of files that name the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An OSError as `file: what is wrong`; any other error as it says itself."""
+    """An OSError as `file: what is wrong`; any other error as its own message."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)

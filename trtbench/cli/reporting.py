@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,13 +16,13 @@ from trtbench.errors import UserError
 from trtbench.report.document import FORMATS, Format, write_reports
 from trtbench.report.kit.experiment_report import answers
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.console_reasons import invalid_because
 from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 
 _FILE_CHARACTERS = 200
+_MOST_REASONS, _MOST_CLASSES = 3, 3
 _BORDER_CELLS = 3  # of each column: a line and a blank on both sides
 
 
@@ -70,6 +70,21 @@ def _show_verdict(summary: Summary, language: Language, console: Console) -> Non
     console.print(f"{summary.verdict.status}" + (f" (reasons in the report: {reasons})" if reasons else ""), style="bold")
     for sentence in invalid_because(summary, Words(language, summary.scenario.task)):
         console.print(Text(harmless(sentence)), soft_wrap=True)
+
+
+def invalid_because(summary: Summary, words: Words) -> Iterator[str]:
+    """The first reasons of an INVALID run. If no request completed, also the classes of failure, each with its message and its remedy."""
+    invalid = [reason for reason in summary.verdict.reasons if reason.grade == "invalid"]
+    for reason in invalid[:_MOST_REASONS]:
+        text = words(f"reason.{reason.code}", **reason.figures)
+        where = f"{reason.deployment} {reason.stage}".strip()
+        yield words("reason.where", where=where, text=text) if where else text
+    if not any(reason.code == "nothing_completed" for reason in invalid):
+        return
+    errors = {finding.code: finding for finding in reversed(summary.findings) if finding.code.startswith("errors_")}
+    for code, finding in list(reversed(errors.items()))[:_MOST_CLASSES]:
+        yield words.finding(code, "seen", finding.figures)
+        yield words.finding(code, "remedy", finding.figures)
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:

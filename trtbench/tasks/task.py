@@ -1,4 +1,4 @@
-"""Task: all that differs by what the model is asked to do. Whoever has something to decide by it asks the Task, never for its name."""
+"""Task: all that differs by what the model does. Code outside this folder reads a property of the Task, and never compares its name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 TaskName = str
-"""A key of TASKS: what stands in a scenario, in engine.json and on the command line."""
+"""A key of TASKS, as written in a scenario, in engine.json and on the command line."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,8 +26,8 @@ class Task:
     **Before anything is known of it.** `assumed_request_s`: seconds a request that an estimate assumes, all users together, from its mean
     input and output tokens. `assumed_rate`: the same in words.
 
-    **In a report.** `texts_file`: texts/NAME.en.yaml and .zh.yaml stand in the place of common texts; None: there are none of it.
-    `headline_latency`: the latency that stands first, as ttft or e2e. `latencies`: distributions that are drawn over the load.
+    **In a report.** `texts_file`: NAME of texts/NAME.en.yaml and .zh.yaml, which replace common texts, or None.
+    `headline_latency`: the latency that is listed first, as ttft or e2e. `latencies`: distributions that are drawn over the load.
     `curves`: latencies whose cumulative curves are drawn. `headline_rate`: the figure of throughput that is drawn.
     `hidden`: metrics and columns that the report does not have, by name everywhere, or as `table.name` in one table.
     """

@@ -1,4 +1,4 @@
-"""The keys of a scenario that its task has no use for: refused where they are given, and not written out."""
+"""The keys of a scenario that have no meaning with its task: an error if they are given, and not written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trtbench.tasks.task import Task
 
 @dataclass(frozen=True)
 class UnusedKey:
-    """`key` of `part`, which stands at `place` in the scenario and is called `kind` in `Task.unused_keys`."""
+    """`key` of `part`, which is at `place` in the scenario and is called `kind` in `Task.unused_keys`."""
 
     place: tuple[str, ...]
     part: Part

@@ -11,7 +11,6 @@ from trtbench.experiments.grid.heat_map import HeatMap, figure_of, heat_maps
 from trtbench.experiments.grid.race import Drop
 from trtbench.experiments.grid.spec import Cells, Grid
 from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Section, Table
-from trtbench.report.kit.doubts import doubted
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent
 from trtbench.report.kit.words import Words
@@ -159,7 +158,7 @@ def _basis(frontier: Frontier, words: Words) -> str:
 
 def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
     """One for each engine and stage of a grid."""
-    return tuple(doubted(_sentence(frontier, words), frontier.doubts, words) for frontier in summary.found[FRONTIERS])
+    return tuple(words.doubted(_sentence(frontier, words), frontier.doubts) for frontier in summary.found[FRONTIERS])
 
 
 def _sentence(frontier: Frontier, words: Words) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,12 +14,12 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.registry import roles
-from trtbench.report.figures.batch_figure import paint_shares, shares_of
 from trtbench.report.figures.timeline_figure import paint_timeline
 from trtbench.report.kit.canvas import COLOURS, INK, LATENCY_AXES, ExperimentFigure, Painter, new_panels, with_legend
 from trtbench.report.kit.grouping import shown
@@ -42,6 +42,7 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 _NS_PER_MS = 1e6
+_BATCH_TICKS = 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
     """The engine's batch first; a batcher that was not read has no panel."""
     axes_of = {"axis.step_batch": True, "axis.batch": False}
     found = {
-        name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := shares_of(r, inflight))]
+        name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := _shares_of(r, inflight))]
         for name, inflight in axes_of.items()
     }
     shown = {name: groups for name, groups in found.items() if groups}
@@ -157,7 +158,7 @@ def _batches(summary: Summary, words: Words) -> Figure | None:
         return None
     figure, panels = new_panels(len(shown), 2.6)
     for axes, (name, groups) in zip(panels, shown.items(), strict=True):
-        paint_shares(axes, groups)
+        _paint_shares(axes, groups)
         axes.set_xlabel(words(name))
         axes.set_ylabel(words("axis.inferences"))
     return with_legend(figure, panels)
@@ -195,3 +196,33 @@ def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:
     """The stages that are points of a curve."""
     return [stage for stage in result.stages if stage.is_closed_loop is closed and stage.held_level]
+
+
+def _shares_of(result: DeploymentResult, inflight: bool) -> dict[int, float]:
+    """Shares of requests by batch size at the highest closed-loop load that has them; {} if none has."""
+    stages = [stage for stage in result.stages if stage.is_closed_loop and stage.held_level]
+    found = {stage.level: shares for stage in stages if (shares := _inflight_shares(stage) if inflight else _triton_shares(stage))}
+    return found[max(found)] if found else {}
+
+
+def _inflight_shares(stage: StageResult) -> dict[int, float]:
+    return stage.inflight.request_shares if stage.inflight else {}
+
+
+def _triton_shares(stage: StageResult) -> dict[int, float]:
+    histogram = stage.triton_batching.histogram if stage.triton_batching else {}
+    total = sum(size * count for size, count in histogram.items())
+    return {size: size * count / total for size, count in histogram.items()}
+
+
+def _paint_shares(axes: Axes, shares: Sequence[tuple[str, str, Mapping[int, float]]]) -> None:
+    """A group of bars for each size. `shares`: (colour, label, {size: share})."""
+    sizes = sorted({size for *_, share in shares for size in share})
+    width = 0.8 / max(len(shares), 1)
+    for i, (colour, name, share) in enumerate(shares):
+        offset = (i - (len(shares) - 1) / 2) * width
+        axes.bar([x + offset for x in range(len(sizes))], [share.get(s, 0.0) for s in sizes], width * 0.92, color=colour, label=name)
+    step = -(-len(sizes) // _BATCH_TICKS) or 1
+    axes.set_xticks(range(0, len(sizes), step), [str(size) for size in sizes[::step]])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="x", visible=False)

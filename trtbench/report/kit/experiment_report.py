@@ -25,7 +25,7 @@ class ExperimentReport(Role):
     - `sections`, in the place `after` a section of the core: the third argument names the figures that there are.
     - `kv_blocks`: what it adds to the section on the KV cache.
     - `leads`: sentences at the beginning of the conclusion.
-    - `answer`: sentences that stand for the core table on the console, and for the bottlenecks in the conclusion.
+    - `answer`: sentences that replace the core table on the console, and for the bottlenecks in the conclusion.
     - `parameters`: rows (name, value) of the test parameters.
     - `replaces_load`: whether it sent its own requests to a deployment, which therefore has no stage of load.
     - `preferred`: (precision, deployment or grid cell) of those that are drawn first where there are too many to draw.

@@ -20,7 +20,7 @@ def number(value: float | None) -> str:
 
 
 def about(value: float | None, estimated: bool) -> str:
-    """A number; one that rests on an estimate shows it: ≈ 36.9."""
+    """A number, with ≈ in front if it is an estimate."""
     return f"≈ {number(value)}" if estimated and value is not None else number(value)
 
 

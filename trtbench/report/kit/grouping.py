@@ -22,7 +22,7 @@ def is_many(summary: Summary) -> bool:
 
 
 def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
-    """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as can be told apart."""
+    """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as a reader can distinguish."""
     if not is_many(summary):
         return summary.deployments
     rounds = summary.scenario.rounds

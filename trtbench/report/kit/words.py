@@ -1,4 +1,4 @@
-"""The words of a report, in English or Chinese, from texts/*.yaml; of a task that needs other ones, with those in their place."""
+"""The texts of a report, in English or Chinese, from texts/*.yaml; a task may replace some of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+from trtbench.analysis.verdict.verdict import Doubt
 from trtbench.report.kit.format import figures
 from trtbench.scenario.parts.choices import Language
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 
+_MOST_PLACES = 3
 _KINDS = ("errors", "scaling")
 _NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_", "failure": "failure."}
 """Figures of findings whose values are keys of a scenario or classes of failure, and where their words are."""
@@ -29,7 +31,7 @@ def texts_of(language: Language) -> dict[str, str]:
 
 @cache
 def texts_of_task(language: Language, task: TaskName) -> dict[str, str]:
-    """Texts that stand in the place of those of `texts_of`."""
+    """Texts that replace those of `texts_of`."""
     name = TASKS[task].texts_file
     return _read(f"{name}.{language}.yaml") if name else {}
 
@@ -48,7 +50,7 @@ def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
 
 
 class Words:
-    """Looks texts up by key; KeyError for a key or a figure that is missing, never an empty place in a report."""
+    """Looks texts up by key. A missing key or figure is a KeyError, so that no place of a report stays empty."""
 
     def __init__(self, language: Language, task: TaskName = GENERATE.name) -> None:
         self.language, self.task = language, TASKS[task]
@@ -69,6 +71,15 @@ class Words:
         key = f"finding.{subject}.{part}"
         of_unit = f"{key}_{values.get('unit', '')}"
         return self(of_unit if of_unit in self._texts else key, **{"class": code.removeprefix("errors_"), **values, **named})
+
+    def doubted(self, title: str, doubts: Sequence[Doubt]) -> str:
+        """`title`; if the verdict doubts stages that it is based on, with the first of them and every reason."""
+        if not doubts:
+            return title
+        places = list(dict.fromkeys(f"{doubt.deployment} {doubt.stage}" for doubt in doubts))
+        shown = places if len(places) <= _MOST_PLACES else [*places[:_MOST_PLACES], "…"]
+        why = dict.fromkeys(self(f"doubt.{doubt.code}") for doubt in doubts)
+        return self("finding.doubted", title=title, places=self.listed(shown), why=self.listed(list(why)))
 
     def keys(self, group: str) -> list[str]:
         """The keys under `group`, in the order of the texts."""

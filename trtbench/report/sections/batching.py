@@ -26,7 +26,7 @@ def batching_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
-    """Which of the two tells, and whether Triton's batcher formed batches in this run."""
+    """Which of the two batchers matters, and whether Triton's batcher formed batches in this run."""
     batches = [stage.triton_batching for result in results for stage in result.stages if stage.triton_batching]
     inferences, executions = sum(batch.inferences for batch in batches), sum(batch.executions for batch in batches)
     together = sum(size * count for batch in batches for size, count in batch.histogram.items() if size >= 2)

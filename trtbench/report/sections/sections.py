@@ -9,7 +9,6 @@ from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
-from trtbench.report.kit.doubts import doubted
 from trtbench.report.kit.experiment_report import ExperimentReport, answers
 from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
@@ -110,7 +109,7 @@ def _reasons(group: Sequence[Reason], words: Words) -> str:
 
 
 def _others(more: Sequence[Reason | Finding], words: Words) -> str:
-    """The first few; how many there are stands beside it, and all of them in summary.json."""
+    """The first few places; the text has their number, and summary.json lists all."""
     places = list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more))
     return words.listed(places if len(places) <= _PLACES else [*places[:_PLACES], "…"])
 
@@ -171,8 +170,8 @@ def _said(finding: Finding, part: str, words: Words) -> str:
 
 
 def _title(finding: Finding, more: Sequence[Finding], words: Words) -> str:
-    """With the doubts of the verdict against what it rests on, and against what the others of its kind do."""
-    return doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts], words)
+    """The title, with the doubts of the verdict about the stages that the findings are based on."""
+    return words.doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts])
 
 
 def _everywhere(finding: Finding, more: Sequence[Finding], words: Words) -> str:

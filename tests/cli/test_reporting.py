@@ -7,9 +7,8 @@ import pytest
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason, Verdict
-from trtbench.cli.reporting import show
+from trtbench.cli.reporting import invalid_because, show
 from trtbench.report.kit.words import LANGUAGES, Words
-from trtbench.report.sections.console_reasons import invalid_because
 
 
 def failed(summary: Summary, *messages: str) -> Summary:
