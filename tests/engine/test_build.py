@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,14 @@ def test_a_leftover_of_our_own_process_id_is_swept_too(fake_provider: FakeProvid
 @pytest.mark.process
 def test_two_builds_of_one_engine_at_once_both_end_well(checkpoint: Path, tmp_path: Path) -> None:
     shared = (FakeTogether, SPAWN.Barrier(2), checkpoint, tmp_path / "built")
-    children = [SPAWN.Process(target=child_builds.make, args=shared) for _ in range(2)]
+    children = [SPAWN.Process(target=child_builds.make, args=shared, daemon=True) for _ in range(2)]
     for child in children:
         child.start()
+    wait([child.sentinel for child in children])
+    if any(child.exitcode for child in children):
+        shared[1].abort()  # the other one would wait for it
     for child in children:
-        child.join(50)
+        child.join()
     assert [child.exitcode for child in children] == [0, 0]
     (path,) = (tmp_path / "built").iterdir()
     assert Engine.load(path).size_bytes == 100

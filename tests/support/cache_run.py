@@ -6,15 +6,13 @@ Triton counts it as neither hit nor miss.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.support.encoder_run import engine
-from tests.support.synthetic_run import CLIENT_FACTS, MS, S, environment
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
-from trtbench.rundir.event_kinds import StageFinished
-from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample
+from tests.support.synthetic_run import MS, S
+from tests.support.written_run import Series, Served, window, write_run
+from trtbench.rundir import RunDirectory
+from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
@@ -42,29 +40,17 @@ def scenario() -> Scenario:
 
 def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0, hit_ms: int = HIT_MS) -> RunDirectory:
     """`lost` hits that the cache had forgotten, `warm` ones that it had from before; `hit_ms` over COMPUTED_MS is a cache that costs."""
-    run, asked = RunDirectory.create(path), scenario()
-    (path / "scenario.yaml").write_text(asked.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    run.append_event(Event(S, "run_started", "", {"command": ["trtbench"]}))
+    asked = scenario()
+    plan = [{"stage": STAGE, "prompt": n, "warmup": False, "input_ids": [n - n % 2]} for n in range(REQUESTS)]
+    served = []
     for number, name in enumerate(asked.deployments):
-        start_ns = (10 + 10 * number) * S
-        directory = run.deployment(f"{name}-fp16")
-        records = _records(hit_ms if name.startswith("cache1") else None, int(name[-1]), start_ns)
+        cached, start_ns = name.startswith("cache1"), (10 + 10 * number) * S
+        records = _records(hit_ms if cached else None, int(name[-1]), start_ns)
         end_ns = max(record.done_ns or 0 for record in records)
-        _facts(directory, asked, name)
-        _samples(directory, start_ns, end_ns, HITS - lost + warm if name.startswith("cache1") else 0, MISSES + lost - warm, evictions)
-        writer = LineWriter(directory.requests_jsonl())
-        writer.write(*(record.to_json() for record in records))
-        writer.close()
-        directory.seal()
-        window = StageFinished(STAGE, "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
-        run.append_event(Event(start_ns, "deployment_started", directory.name))
-        run.append_event(Event(start_ns, "server_ready", directory.name, {"seconds": 1.0}))
-        run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
-        run.append_event(Event(end_ns, "load_client", directory.name, {"workers": [CLIENT_FACTS]}))
-        run.append_event(Event(end_ns, "deployment_finished", directory.name))
-    run.append_event(Event(100 * S, "run_finished"))
-    return run
+        series = _series(start_ns, end_ns, HITS - lost + warm if cached else 0, MISSES + lost - warm, evictions)
+        windows = [window(STAGE, start_ns, end_ns, REQUESTS)]
+        served.append(Served(records, windows, series, deployment=name, dtype="fp16", engine=engine, plan=plan))
+    return write_run(path, asked, *served)
 
 
 def _records(hit_ms: int | None, number: int, time_ns: int) -> list[RequestRecord]:
@@ -79,28 +65,13 @@ def _records(hit_ms: int | None, number: int, time_ns: int) -> list[RequestRecor
     return records
 
 
-def _facts(directory: DeploymentDirectory, asked: Scenario, name: str) -> None:
-    engine(directory.path).save()
-    config = asked.deployments[name].model_dump(mode="json")
-    facts = {"name": directory.name, "deployment": name, "dtype": "fp16", "provider": "openvino", "config": config, "mode": "own"}
-    directory.write_json("deployment.json", facts | {"max_batch_size": 8, "plan_sha256": "a" * 64})
-    rows = [{"stage": STAGE, "prompt": n, "warmup": False, "input_ids": [n - n % 2]} for n in range(REQUESTS)]
-    directory.plan_jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def _samples(directory: DeploymentDirectory, start_ns: int, end_ns: int, hits: int, misses: int, evictions: int) -> None:
+def _series(start_ns: int, end_ns: int, hits: int, misses: int, evictions: int) -> Series:
     computed = REQUESTS - hits
-    counters = {f"triton_{name}": REQUESTS for name in ("success_count",)}
-    counters |= {f"triton_{name}": computed for name in ("inference_count", "execution_count")}
-    counters |= {"triton_queue_ns": computed * QUEUE_NS, "triton_compute_input_ns": 0, "triton_compute_output_ns": 0}
-    counters["triton_compute_infer_ns"] = computed * 9 * MS
-    before = [Sample(start_ns, name, "", 0.0) for name in counters]
-    after = [Sample(end_ns, name, "", float(value)) for name, value in counters.items()]
+    counters = {"success_count": REQUESTS, "inference_count": computed, "execution_count": computed, "queue_ns": computed * QUEUE_NS}
+    counters |= {"compute_input_ns": 0, "compute_infer_ns": computed * 9 * MS, "compute_output_ns": 0}
+    series: Series = {(f"triton_{name}", ""): [(start_ns, 0), (end_ns, value)] for name, value in counters.items()}
     if hits:
         cache = {"hit_count": hits, "hit_ns": hits * LOOKUP_NS, "miss_count": misses, "miss_ns": misses * MISS_NS}
-        after += [Sample(end_ns, f"response_cache_{name}", "", float(value)) for name, value in cache.items()]
-        gauges = {"entries": 40.0, "used_ratio": 0.25, "evictions": float(evictions)}
-        after += [Sample(end_ns, f"response_cache_{name}", "", value) for name, value in gauges.items()]
-    writer = LineWriter(directory.samples_jsonl)
-    writer.write(*map(sample_row, [*before, *after]))
-    writer.close()
+        gauges = {"entries": 40, "used_ratio": 0.25, "evictions": evictions}
+        series |= {(f"response_cache_{name}", ""): [(end_ns, value)] for name, value in (cache | gauges).items()}
+    return series

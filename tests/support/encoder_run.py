@@ -5,14 +5,14 @@ The "server" is arithmetic: c users are served as one batch, which takes BASE_MS
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-from tests.support.synthetic_run import CLIENT_FACTS, MS, S, environment
+from tests.support.synthetic_run import MS, S
+from tests.support.written_run import Series, Served, window, write_run
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
+from trtbench.rundir import RunDirectory
 from trtbench.rundir.event_kinds import BuildStep, StageFinished
-from trtbench.rundir.records import Event, Outcome, RequestRecord, Sample
+from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -52,45 +52,23 @@ def scenario(slo: bool = False) -> Scenario:
 
 
 def write_encoder_run(path: Path, slo: bool = False) -> RunDirectory:
-    run, asked = RunDirectory.create(path), scenario(slo)
-    (path / "scenario.yaml").write_text(asked.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    run.append_event(Event(S, "run_started", "", {"command": ["trtbench"]}))
-    time_ns = 10 * S
+    asked, time_ns, served = scenario(slo), 10 * S, []
     for name in asked.deployments:
-        time_ns = _Deployment(run, asked, name).write(time_ns)
-    run.append_event(Event(time_ns, "run_finished"))
-    return run
+        one = _Deployment(name)
+        for stage in asked.load:
+            time_ns = one.stage(stage, time_ns + S)
+        time_ns += S
+        served.append(Served(one.requests, one.windows, one.series, deployment=name, dtype="fp16", engine=engine))
+    return write_run(path, asked, *served)
 
 
 class _Deployment:
-    def __init__(self, run: RunDirectory, asked: Scenario, name: str) -> None:
-        self.run, self.scenario, self.deployment = run, asked, name
+    def __init__(self, name: str) -> None:
         self.cell = name.removesuffix("-r1").removesuffix("-r2")
-        self.name = f"{name}-fp16"
-        self.directory: DeploymentDirectory = run.deployment(self.name)
-        self.requests = LineWriter(self.directory.requests_jsonl())
-        self.samples = LineWriter(self.directory.samples_jsonl)
+        self.requests: list[RequestRecord] = []
+        self.windows: list[StageFinished] = []
+        self.series: Series = {}
         self.counters: dict[tuple[str, str], int] = {}
-
-    def event(self, time_ns: int, kind: str, **data: object) -> None:
-        self.run.append_event(Event(time_ns, kind, self.name, data))
-
-    def write(self, time_ns: int) -> int:
-        self.event(time_ns, "deployment_started")
-        engine(self.directory.path).save()
-        config = self.scenario.deployments[self.deployment].model_dump(mode="json")
-        facts = {"name": self.name, "deployment": self.deployment, "dtype": "fp16", "provider": "openvino", "config": config}
-        self.directory.write_json("deployment.json", facts | {"mode": "own", "max_batch_size": 8, "plan_sha256": "a" * 64})
-        self.event(time_ns, "server_ready", seconds=1.0)
-        for stage in self.scenario.load:
-            time_ns = self.stage(stage, time_ns + S)
-        self.event(time_ns, "load_client", workers=[CLIENT_FACTS])
-        self.event(time_ns, "deployment_finished")
-        self.requests.close()
-        self.samples.close()
-        self.directory.seal()
-        return time_ns + S
 
     def stage(self, stage: Stage, start_ns: int) -> int:
         users = int(stage.level) if stage.mode == "concurrency" else 1
@@ -101,13 +79,11 @@ class _Deployment:
         if stage.mode != "concurrency":
             records += [self.refused(stage, SINGLES + n, start_ns + (SINGLES + n) * gap_ns) for n in range(REJECTED)]
         end_ns = max(record.done_ns or 0 for record in records) + MS
-        self.event(start_ns, "stage_started", name=stage.label, mode=stage.mode, asked=stage.level, planned=len(records))
         self.sample(start_ns)
         self.count(users, rounds, took_ns)
         self.sample(end_ns)
-        self.requests.write(*(record.to_json() for record in records))
-        window = StageFinished(stage.label, stage.mode, stage.level, start_ns, end_ns, len(records), "done")
-        self.event(end_ns, "stage_finished", **asdict(window))
+        self.requests += records
+        self.windows.append(window(stage.label, start_ns, end_ns, len(records), stage.level, stage.mode))
         return end_ns
 
     def request(self, stage: Stage, index: int, due_ns: int, took_ns: int) -> RequestRecord:
@@ -144,7 +120,8 @@ class _Deployment:
         zero |= {("encoder_tokens", kind): 0 for kind in ("input", "padding")}
         zero |= {(f"triton_compute_{n}_ns", ""): 0 for n in ("input", "infer", "output")}
         values = zero | self.counters | busy | {("client_loop_lag_ns", "0"): 0, ("client_worker_cpu_cores", "0"): 0.1}
-        self.samples.write(*(sample_row(Sample(time_ns, name, label, float(value))) for (name, label), value in values.items()))
+        for key, value in values.items():
+            self.series.setdefault(key, []).append((time_ns, value))
 
 
 def engine(path: Path) -> Engine:

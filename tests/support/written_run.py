@@ -5,7 +5,8 @@ For truths that tests of `analysis/` hold in memory, so that they also go the wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from tests.support.synthetic_run import CLIENT_FACTS, engine, environment
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.engine.spec import Engine
 from trtbench.rundir import LineWriter, RunDirectory, sample_row
 from trtbench.rundir.event_kinds import LoadMode, StageFinished
 from trtbench.rundir.records import Event, RequestRecord, Sample
@@ -28,7 +30,10 @@ def window(name: str, start_ns: int, end_ns: int, planned: int, users: float = 1
 
 @dataclass
 class Served:
-    """One deployment. `facts` add to its deployment.json; `events` need not name it, nor the stages, which `windows` give."""
+    """One deployment. `facts` add to its deployment.json; `events` need not name it, nor the stages, which `windows` give.
+
+    `engine`: at its directory; None for a decoder's. `plan`: rows of plan.jsonl.
+    """
 
     requests: Sequence[RequestRecord]
     windows: Sequence[StageFinished] = ()
@@ -37,6 +42,8 @@ class Served:
     facts: dict[str, Any] = field(default_factory=dict)
     deployment: str = "default"
     dtype: str = "int8"
+    engine: Callable[[Path], Engine] | None = None
+    plan: Sequence[dict[str, Any]] = ()
 
 
 def write_run(path: Path, scenario: Scenario, *served: Served) -> RunDirectory:
@@ -69,7 +76,7 @@ def codes(summary: Summary, prefix: str) -> set[str]:
 def _write(run: RunDirectory, scenario: Scenario, served: Served) -> None:
     name = f"{served.deployment}-{served.dtype}"
     directory = run.deployment(name)
-    engine(directory.path, served.dtype, scenario.model).save()
+    (served.engine(directory.path) if served.engine else engine(directory.path, served.dtype, scenario.model)).save()
     config = scenario.deployments[served.deployment].model_dump(mode="json")
     facts = {"name": name, "deployment": served.deployment, "dtype": served.dtype, "provider": "openvino", "config": config}
     directory.write_json("deployment.json", facts | {"mode": "own", "max_batch_size": 8, "plan_sha256": "a" * 64} | served.facts)
@@ -82,6 +89,8 @@ def _write(run: RunDirectory, scenario: Scenario, served: Served) -> None:
         run.append_event(event)
     run.append_event(Event(10**14, "load_client", name, {"workers": [CLIENT_FACTS]}))
     run.append_event(Event(10**14, "deployment_finished", name))
+    if served.plan:
+        directory.plan_jsonl.write_text("".join(json.dumps(row) + "\n" for row in served.plan), encoding="utf-8")
     requests, samples = LineWriter(directory.requests_jsonl()), LineWriter(directory.samples_jsonl)
     requests.write(*(request.to_json() for request in served.requests))
     for (series, label), points in served.series.items():
