@@ -32,7 +32,7 @@ needs_openvino = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not N
         (Path("none.yaml"), (), "none.yaml: cannot be read"),
         (MINI | {"lod": []}, (), "scenario: lod"),
         (MINI, ("load.0.requests=many",), "load.0.requests = 'many'"),
-        (MINI, ("load.7.requests=5",), "load.7.requests=5: 7 is no position of a list of 2"),
+        (MINI, ("load.7.requests=5",), "load.7.requests=5: 7 is not a position in a list of 2"),
         (trtbench.Scenario.model_validate(MINI), ("engines=[fp3]",), "engines.0 = 'fp3'"),
     ],
 )

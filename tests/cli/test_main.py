@@ -166,7 +166,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
         (),
         "workload.input_tokens + workload.output_tokens = 8500 is over the model's 8192 positions",
     ),
-    "an override of nothing": ({}, ("--set", "load.3.requests=5"), "--set load.3.requests=5: 3 is no position of a list of 1"),
+    "an override of nothing": ({}, ("--set", "load.3.requests=5"), "--set load.3.requests=5: 3 is not a position in a list of 1"),
     "a value of the wrong type": ({}, ("--set", "load.0.requests=many"), "load.0.requests = 'many'"),
     "a model that is none": ({"model": "no/such/model"}, (), "model 'no/such/model' is neither a demo"),
     "a provider that cannot run here": ({"provider": "tensorrt_llm"}, (), "provider tensorrt_llm cannot run here"),

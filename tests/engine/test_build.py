@@ -7,6 +7,7 @@ import subprocess
 import sys
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,9 +16,8 @@ from tests.engine.child_builds import SPAWN, FakeHanging, FakeTogether
 from tests.support.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, choose_provider, load_spec, provider_of
-from trtbench.engine.provider_names import PROVIDER_NAMES
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec
-from trtbench.scenario.parts.choices import Dtype
+from trtbench.scenario.parts.choices import Dtype, ProviderName
 from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.system import packaged_data
 from trtbench.system.leftovers import owner
@@ -176,7 +176,7 @@ def test_auto_tries_the_gpu_first() -> None:
 
 
 def test_the_names_of_providers_are_those_of_the_registries() -> None:
-    assert {"auto", *build.PROVIDERS} == set(PROVIDER_NAMES)
+    assert {"auto", *build.PROVIDERS} == set(get_args(ProviderName))
     assert set(RENDERERS) == set(build.PROVIDERS)
     assert {name: provider.name for name, provider in build.PROVIDERS.items()} == {name: name for name in build.PROVIDERS}
 

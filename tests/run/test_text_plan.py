@@ -58,7 +58,7 @@ def test_without_a_tokenizer_there_is_no_text() -> None:
     ("workload", "counts", "message"),
     [
         ({"sessions": {"turns": 2}}, True, "workload.sessions: a turn repeats the answers"),
-        ({"cancel": {"ratio": 0.5, "after_tokens": 2}}, False, "workload.cancel.after_tokens: M need not tell.*give after_s"),
+        ({"cancel": {"ratio": 0.5, "after_tokens": 2}}, False, "workload.cancel.after_tokens: M need not report.*give after_s"),
         ({"cancel": {"ratio": 0.5, "after_tokens": 2}}, True, ""),
         ({"cancel": {"ratio": 0.5, "after_s": 2}}, False, ""),
     ],

@@ -77,7 +77,7 @@ def test_the_plan_is_read_back(tmp_path: Any) -> None:
         ((CONTROL, C8), {}, "load.0.same_as (c8): names no stage before it"),
         ((C8, CONTROL, CONTROL | {"same_as": "c8-cancel0", "name": "z"}), {}, "load.2.same_as (c8-cancel0): names no stage"),
         ((C8, CONTROL | {"requests": 100}), {}, "load.1.same_as (c8): requests differ from that stage"),
-        ((C8, CONTROL | {"cancel_ratio": None}), {}, "c8 stands twice"),
+        ((C8, CONTROL | {"cancel_ratio": None}), {}, "c8 is listed twice"),
         ((C8 | {"cancel_ratio": 0.1},), {"workload": {}}, "load.0.cancel_ratio (0.1): workload.cancel is null; give it"),
         ((C8 | {"cancel_ratio": 1.5},), {}, "must be a"),
         (({"mode": "trace", "trace": "a", "cancel_ratio": 0.5},), {}, "a trace has no cancellations"),

@@ -111,7 +111,7 @@ def test_a_dumped_scenario_loads_to_itself(scenario: Scenario) -> None:
 
 def test_a_key_of_another_form_is_not_called_unknown() -> None:
     text = message(with_key("workload.input_tokens", {"mean": 9, "sigma": 1, "max": 20}))
-    assert "workload.input_tokens.sigma = 1: does not go with the other keys beside it" in text
+    assert "workload.input_tokens.sigma = 1: conflicts with the other keys of this mapping" in text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_key_of_another_form_is_not_called_unknown() -> None:
         ("name", "../up", "must be 1 to 64 letters, digits"),
         ("engines", ["fp32"], "'fp16', 'bf16', 'int8', 'int8-sq' or 'fp8'"),
         ("engines", [], "at least 1 item"),
-        ("engines", ["fp16", "fp16"], "stands twice"),
+        ("engines", ["fp16", "fp16"], "is listed twice"),
         ("load", [], "has no stage; give at least one"),
         ("load.0.requests", 0, "must be a"),
         ("load.0.duration_s", 0, "must be a"),
@@ -171,7 +171,7 @@ def test_every_fault_gets_its_line() -> None:
 
 
 def test_two_stages_of_one_name() -> None:
-    assert "load: c1 stands twice" in message(MINIMAL | {"load": MINIMAL["load"] * 2})
+    assert "load: c1 is listed twice" in message(MINIMAL | {"load": MINIMAL["load"] * 2})
     named = [MINIMAL["load"][0], MINIMAL["load"][0] | {"name": "again"}]
     assert [stage.label for stage in parse_scenario(MINIMAL | {"load": named}, "x").load] == ["c1", "again"]
 
@@ -207,8 +207,8 @@ def test_overrides(mini: Path) -> None:
         ("load.0.requests", "write key.path=value"),
         ("=5", "write key.path=value"),
         ("a..b=5", "write key.path=value"),
-        ("load.7.requests=5", "7 is no position of a list of 1"),
-        ("load.x=5", "x is no position of a list of 1"),
+        ("load.7.requests=5", "7 is not a position in a list of 1"),
+        ("load.x=5", "x is not a position in a list of 1"),
         ("name.first=5", "name is 'mini', it has no keys"),
         ("purpose=[", "--set purpose=[: not YAML"),
         ("lod.0.requests=5", "lod"),

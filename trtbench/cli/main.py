@@ -19,9 +19,8 @@ from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
 from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
-from trtbench.engine.provider_names import PROVIDER_NAMES
 from trtbench.errors import UserError
-from trtbench.scenario.parts.choices import ComputeMode, Dtype, Language
+from trtbench.scenario.parts.choices import ComputeMode, Dtype, Language, ProviderName
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: its log repeats what trtbench's errors state
 
@@ -64,7 +63,7 @@ _runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, h
 )
 @click.option(
     "--provider",
-    type=click.Choice(PROVIDER_NAMES),
+    type=click.Choice(get_args(ProviderName)),
     help="Build with this provider. The default is that of the spec, else auto.",
 )
 @build_options

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from trtbench.engine.checkpoint import Checkpoint, check_checkpoint, model_facts, publish, resolve_checkpoint
 from trtbench.engine.openvino.provider import OpenVinoProvider
-from trtbench.engine.provider_names import ProviderName
 from trtbench.engine.spec import BUILDING, BuildJob, BuildLog, Engine, EngineError, EngineProvider, EngineSpec
 from trtbench.engine.tensorrt.provider import TensorRtProvider
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.llmapi import LlmApiProvider
 from trtbench.engine.tensorrt_llm.provider import TensorRtLlmProvider
+from trtbench.scenario.parts.choices import ProviderName
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.parts.strict_yaml import YamlError, read_yaml
 from trtbench.scenario.reading import parse_part

@@ -10,13 +10,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trtbench.engine.provider_names import ProviderName
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
 from trtbench.rundir.event_kinds import BuildStep
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions
-from trtbench.scenario.parts.choices import Dtype
+from trtbench.scenario.parts.choices import Dtype, ProviderName
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE

@@ -1,4 +1,4 @@
-"""The same load and report against a Triton that somebody else runs."""
+"""The same load and report for an existing Triton server, which another operator runs."""
 
 from __future__ import annotations
 
@@ -69,11 +69,13 @@ def bench(
 
 
 def _check(scenario: Scenario, target: Target, runs: Path) -> None:
-    """ScenarioError for what cannot be asked of somebody else's server, or of this machine."""
+    """ScenarioError for what cannot be asked of an existing server, or of this machine."""
     if scenario.hot_reload:
-        raise ScenarioError("hot_reload: somebody else's server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+        raise ScenarioError("hot_reload: an existing server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
     if scenario.gpu:
-        raise ScenarioError("gpu: somebody else's server may run on other GPUs than this machine's; use `trtbench gpu lock` beside it")
+        raise ScenarioError(
+            "gpu: an existing server may run on GPUs of another machine; leave it out, and use `trtbench gpu lock` on the server's machine"
+        )
     check_writable(runs)
     check_levels(scenario)
     check_open_files(scenario)

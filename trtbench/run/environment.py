@@ -1,4 +1,4 @@
-"""What a run runs on: enough to tell two machines apart, and nothing that tells whose they are."""
+"""The machine of a run: enough to distinguish two machines, and nothing that identifies their owner."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def serve_and_bench(
 ) -> RunOutcome:
     """Run a scenario from its checkpoint to a finished run directory.
 
-    UserError before a server is started or a run directory made when it cannot be run. After that a fault ends the deployment it
-    struck, the run goes on with the next, and the directory stays readable.
+    UserError before a server is started or a run directory made when it cannot be run. After that a fault ends one
+    deployment, the run continues with the next, and the directory stays readable.
     """
     prepared = prepare(scenario, runs, engines, listener)
     log = start_run(runs, prepared.scenario, command, listener)
@@ -67,7 +67,7 @@ def serve_and_bench(
 
 
 def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT) -> RunOutcome:
-    """Go on with the run at `path`: what is done stays, the rest is run. UserError, and the run untouched, when it cannot go on."""
+    """Continue the run at `path`: finished deployments stay, the rest is run. UserError, and the run unchanged, when it cannot continue."""
     unfinished = open_unfinished(path)
     prepared = prepare(unfinished.scenario, path, engines, listener)
     unfinished.check(prepared.engines, list(prepared.drawn))

@@ -178,7 +178,7 @@ def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
 
 
 async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], bool]) -> Border:
-    """In a thread: the loop goes on with what an earlier stage may still receive. After an interrupt it is not waited for long."""
+    """In a thread, so that the loop still receives answers of an earlier stage. The wait for it is short after an interrupt."""
     border = await within_interrupt(partial(sampler.read_border, completed), interrupted, _LAST_SNAPSHOT_S) or Border([])
     if border.samples:
         sampler.write(border.samples)

@@ -1,4 +1,4 @@
-"""RunLog: what happens to a run goes into its events.jsonl, and to whoever shows it."""
+"""RunLog: each event of a run goes into its events.jsonl, and to the listener that shows it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def start_run(runs: Path, scenario: Scenario, command: list[str], listener: List
 
 
 def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> RunLog:
-    """Go on with a run that was broken off; the event carries this session's own anchor, for the monotonic clock may have begun anew."""
+    """Continue an interrupted run; the event has this session's own anchor, since a reboot restarts the monotonic clock."""
     anchor, session, first_session = WallAnchor.read(), sessions(run.events())[-1], run.environment()
     resumed = first(session[:1], RunResumed) or RunResumed(gap_s=0)
     before = WallAnchor(

@@ -1,4 +1,4 @@
-"""Going on with a run that was broken off: what is done stays, what was begun is set aside, and nothing may have changed meanwhile."""
+"""Resuming an interrupted run: finished deployments stay, unfinished ones are set aside, and nothing may have changed meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trtbench.system.foreign_text import shown
 
 _ASIDE = "set-aside"
 _SAME = ("trtbench_version", "cpu_model", "cpu_count", "gpus", "nvml", "packages")
-"""Of the environment: where one of these differs, figures before and after would stand in one table and not compare."""
+"""Of the environment: where one of these differs, figures before and after do not compare, and one table would list both."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Unfinished:
             )
 
     def set_aside(self, log: RunLog) -> None:
-        """Move what is left of attempts that did not come to their end out of the way, and say so."""
+        """Move the directories of unfinished deployments out of the way, and record it."""
         begun = {event.deployment for event in current(self.run.events()) if is_kind(event, DeploymentStarted)}
         names = [f"{name}-{dtype}" for name in self.scenario.deployments for dtype in self.scenario.engines]
         for name in names:
@@ -75,7 +75,7 @@ class Unfinished:
 
 
 def open_unfinished(path: Path) -> Unfinished:
-    """The run at `path`, locked against another resume; RunDirectoryError, with the remedy, when there is nothing to go on with."""
+    """The run at `path`, locked against another resume; RunDirectoryError, with the remedy, when there is nothing to continue."""
     run = RunDirectory.open(path)
     if not (path / "scenario.yaml").is_file() or not run.events():
         raise RunDirectoryError(f"{path} was killed before its first event: start a new run")

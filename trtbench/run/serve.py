@@ -1,4 +1,4 @@
-"""Serve one engine of a scenario until told to stop."""
+"""Serve one engine of a scenario until it is interrupted."""
 
 from __future__ import annotations
 

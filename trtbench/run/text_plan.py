@@ -1,4 +1,4 @@
-"""A plan for a model that takes text: the same prompts, spelled out by a tokenizer of ours."""
+"""A plan for a model that takes text: the same prompts, decoded by trtbench's tokenizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbench.scenario.scenario import Scenario
 def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
     """UserError for what a model that answers in text cannot be asked, before anything is drawn.
 
-    `model`: as the user knows it. `counts_tokens`: it tells how many tokens it sends.
+    `model`: as the user knows it. `counts_tokens`: it reports how many tokens it sends.
     """
     ids = "use the tensorrt_llm model alone (family ids)"
     if scenario.context_limit:
@@ -26,11 +26,11 @@ def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
         if kind.sessions:
             raise UserError(f"{where}.sessions: a turn repeats the answers before it as token ids, {model} answers in text; {ids}")
         if kind.cancel and kind.cancel.after_tokens and not counts_tokens:
-            raise UserError(f"{where}.cancel.after_tokens: {model} need not tell how many tokens it sends; give after_s, or {ids}")
+            raise UserError(f"{where}.cancel.after_tokens: {model} need not report how many tokens it sends; give after_s, or {ids}")
 
 
 def in_text(plan: Plan, source: PromptSource) -> Plan:
-    """Each prompt as a text, and its ids as our tokenizer has that text, so that its length is one that was counted.
+    """Each prompt as a text, and its ids as trtbench's tokenizer encodes that text, so that its length is counted.
 
     A cut between two tokens of one character, or of one word, comes out of text as other tokens. WorkloadError without a tokenizer.
     """
@@ -42,7 +42,7 @@ def in_text(plan: Plan, source: PromptSource) -> Plan:
 
 
 def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:
-    """Puts into a request's row the tokens that our tokenizer finds in its text, where nobody else told them."""
+    """Adds to a request's row the tokens that trtbench's tokenizer counts in its text, where the server reports no count."""
 
     def counted(row: Any) -> Any:
         if not target.counts_tokens and row["output_text"]:

@@ -141,7 +141,7 @@ def _child(node: Any, part: str, override: str) -> Any:
 
 def _position(node: list[Any], part: str, override: str) -> int:
     if not re.fullmatch(rf"[0-9]{{1,{_MOST_DIGITS}}}", part) or int(part) >= len(node):
-        raise UserError(f"--set {_cut(override)}: {_cut(part)} is no position of a list of {len(node)}")
+        raise UserError(f"--set {_cut(override)}: {_cut(part)} is not a position in a list of {len(node)}")
     return int(part)
 
 

@@ -10,7 +10,6 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
 
-from trtbench.engine.provider_names import ProviderName
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
@@ -33,7 +32,7 @@ from trtbench.scenario.parts.bounds import (
     Windows,
     is_of_a_run,
 )
-from trtbench.scenario.parts.choices import Dtype
+from trtbench.scenario.parts.choices import Dtype, ProviderName
 from trtbench.scenario.parts.part import RUN_FILES, Name, Part
 from trtbench.scenario.workload.workload import Workload
 from trtbench.tasks.registry import TASKS
@@ -207,7 +206,7 @@ class Scenario(Part):
         for key, values in (("engines", self.engines), ("load", [stage.label for stage in self.load])):
             twice = {value for value in values if list(values).count(value) > 1}
             if twice:
-                raise ValueError(f"{key}: {', '.join(sorted(twice))} stands twice; give each its own name")
+                raise ValueError(f"{key}: {', '.join(sorted(twice))} is listed twice; give each its own name")
 
     def _check_priority_levels(self) -> None:
         level = self.workload.lowest_priority_level

@@ -77,7 +77,7 @@ def test_a_cell_that_cannot_be_is_left_out_with_its_reason() -> None:
     ("grid", "deployments", "said"),
     [
         ({}, None, "no axis"),
-        ({"instances": [1, 1]}, None, "instances: 1 stands twice"),
+        ({"instances": [1, 1]}, None, "instances: 1 is listed twice"),
         ({"instances": [1, 2]}, {"a": {}, "b": {}}, "deployments has a, b"),
         ({"max_batch_size": [2], "preferred_batch_sizes": [[4]]}, None, "no cell can be served"),
         ({"max_queue_delay_us": [0, 1]}, {"a": {"dynamic_batching": None}}, "dynamic_batching is null"),

@@ -148,7 +148,7 @@ def test_what_tensorrt_llm_would_turn_off_without_a_word(build: dict[str, Any], 
             "kv_cache.dtype = 'fp16': the engine was built with int8",
         ),
         ({}, {"replicas": {"servers": 2}}, "replicas.servers = 2 on the same GPUs"),
-        ({"hot_reload": RELOAD, "load": OPEN_LOOP}, {}, "hot_reload loads a second engine beside the first"),
+        ({"hot_reload": RELOAD, "load": OPEN_LOOP}, {}, "hot_reload loads a second engine next to the first"),
         ({"hot_reload": RELOAD, "load": OPEN_LOOP, "build": {"tp": 2}}, {}, "hot_reload: the engine has 2 ranks"),
         (
             {"hot_reload": RELOAD, "load": OPEN_LOOP},

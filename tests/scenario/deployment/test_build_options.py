@@ -14,7 +14,7 @@ from trtbench.scenario.scenario import Scenario
     ("keys", "says"),
     [
         ({"max_input_len": 513, "max_seq_len": 512}, "max_input_len (513) goes over max_seq_len (512)"),
-        ({"kv_block_tokens": 48}, "kv_block_tokens (48) is no power of two"),
+        ({"kv_block_tokens": 48}, "kv_block_tokens (48) is not a power of two"),
         ({"plugins": {"gem_plugin": "auto"}}, "plugins.gem_plugin: no such plugin"),
         ({"plugins": {"gemm_plugin": "int4"}}, "plugins.gemm_plugin = 'int4': give one of auto"),
         ({"plugins": {"tokens_per_block": "64"}}, "set kv_block_tokens"),

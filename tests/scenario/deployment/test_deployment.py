@@ -42,7 +42,7 @@ def test_settings_for_triton() -> None:
         ({"deployments": {"d": {"response_cache": REDIS | {"host": "h,size=1"}}}}, "host"),
         ({"deployments": {"d": {"response_cache": REDIS | {"password": "x"}}}}, "password"),
         ({"deployments": {"d": {"response_cache": {"kind": "local", "size_mb": 0}}}}, "size_mb"),
-        ({"grid": {"response_cache": [REDIS, REDIS | {"host": "other"}]}}, "stands twice"),
+        ({"grid": {"response_cache": [REDIS, REDIS | {"host": "other"}]}}, "is listed twice"),
         ({"task": "generate", "workload": {"sessions": {"turns": 2}}}, "duplicate_ratio of c1-dup0.5 and workload.sessions"),
     ],
 )

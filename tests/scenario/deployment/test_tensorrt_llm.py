@@ -37,7 +37,7 @@ def test_what_does_not_hold_is_refused(parameters: dict[str, Any], said: str) ->
 
 def test_one_kv_budget() -> None:
     asked = {"kv_cache": {"blocks": 9}, "tensorrt_llm": {"parameters": {"max_tokens_in_paged_kv_cache": 99}}}
-    with pytest.raises(ValidationError, match=r"max_tokens_in_paged_kv_cache = 99 is a KV budget beside kv_cache\.blocks"):
+    with pytest.raises(ValidationError, match=r"max_tokens_in_paged_kv_cache = 99 is a KV budget in addition to kv_cache\.blocks"):
         Deployment.model_validate(asked)
 
 

@@ -115,8 +115,8 @@ def test_an_override_of_an_alias_leaves_its_anchor_as_it_is() -> None:
         ("a.0={x: 1, x: 2}", "the key x is there already"),
         ("a.0=!!python/name:os.system", "the tag"),
         ("a.0=&a [*a]", "names itself"),
-        ("a.²=1", "² is no position of a list of 1"),
-        ("a." + "9" * 5000 + "=1", "is no position of a list of 1"),
+        ("a.²=1", "² is not a position in a list of 1"),
+        ("a." + "9" * 5000 + "=1", "is not a position in a list of 1"),
         ("a.0=" + "[" * 10_000, "nested deeper"),
     ],
 )

@@ -61,7 +61,7 @@ class Grid(Rounds):
             told = self.labels_of(axis)
             twice = [str(value) for value, label in zip(values, told, strict=True) if told.count(label) > 1]
             if twice:
-                raise ValueError(f"{axis}: {', '.join(dict.fromkeys(twice))} stands twice; give each value once")
+                raise ValueError(f"{axis}: {', '.join(dict.fromkeys(twice))} is listed twice; give each value once")
         return self
 
     def labels_of(self, axis: str) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ class DeploymentChecks:
 def check_capacity(
     deployment: Deployment, budget: KvBudget, traits: Traits, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
 ) -> None:
-    """ScenarioError, to be told whose, when it cannot be served here. `gpus`: all names of each; `no_gpu`: what NVML says where none is."""
+    """ScenarioError, without the deployment's name, when it cannot be served here. `gpus`: all names of each."""
     if deployment.replicas.gpus and not traits.uses_gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     _check_gpus_there(deployment, gpus, no_gpu)
@@ -116,7 +116,7 @@ def check_capacity(
 
 
 def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gpu: str) -> None:
-    """ScenarioError when servers are to run on GPUs that this machine has not. `no_gpu`: what NVML says where there are none."""
+    """ScenarioError when servers are to run on GPUs that this machine does not have. `no_gpu`: what NVML states where there are none."""
     missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
     if missing:
         there = f"this machine has {', '.join(map(str, gpus))}" if gpus else f"this machine shows none ({no_gpu})"
@@ -124,10 +124,10 @@ def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gp
 
 
 def _check_reload_memory(deployment: Deployment, traits: Traits) -> None:
-    """ScenarioError where the model that is loaded beside the one that serves would find no memory."""
+    """ScenarioError where there would be no memory for a second engine during a reload."""
     if traits.kv_takes_free_memory and not deployment.bounds_kv:
         raise ScenarioError(
-            "hot_reload loads a second engine beside the first, whose KV cache has taken its share of all that is free on the GPU: "
+            "hot_reload loads a second engine next to the first, whose KV cache has taken its share of all that is free on the GPU: "
             "give kv_cache.blocks, so that both fit"
         )
 
@@ -137,9 +137,9 @@ def _check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None
     launch = deployment.tensorrt_llm.launch if deployment.tensorrt_llm else "auto"
     why = None
     if traits.workers_beside_server:
-        why = "the LLM API's workers are processes beside the server's"
+        why = "the LLM API's workers are processes in addition to the server's"
     elif launch == "orchestrator":
-        why = "the orchestrator spawns workers beside the server"
+        why = "the orchestrator spawns workers in addition to the server"
     elif ranks > 1:
         why = f"each of the engine's {ranks} ranks is a server, which opens every GPU that it sees"
     elif deployment.replicas.count > 1 and not deployment.replicas.gpus:

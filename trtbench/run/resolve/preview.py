@@ -36,7 +36,7 @@ from trtbench.tasks.registry import TASKS
 class StagePreview:
     """`level` as Stage's, of a trace its mean rate. `requests` is None where only time bounds them, expected where they are drawn.
 
-    `estimated` tells a duration that rests on one of the assumed rates.
+    `estimated`: the duration is based on one of the assumed rates.
     """
 
     label: str
@@ -52,7 +52,7 @@ class StagePreview:
 class KvPreview:
     """`concurrent_requests`: longest requests of the workload that fit the KV cache at once.
 
-    What rests on the number of blocks is None where that is the server's own share of what the GPU has free.
+    What is based on the number of blocks is None where that is the server's own share of what the GPU has free.
     """
 
     deployment: str
@@ -229,7 +229,7 @@ def _share(deployment: Deployment) -> float:
 
 
 def _free(deployment: Deployment, ranks: int, devices: Devices) -> int | None:
-    """Of the fullest GPU that the servers use; of a GPU in MIG mode CUDA tells the instance's."""
+    """Of the fullest GPU that the servers use; of a GPU in MIG mode CUDA reports the instance's."""
     visible = visible_gpus()
     wanted = {devices[gpu].partition("-")[2] for gpu in deployment.replicas.gpus}
     ids = deployment.tensorrt_llm.parameters.gpu_device_ids if deployment.tensorrt_llm else ()

@@ -93,7 +93,7 @@ def _settled(deployment: Deployment, traits: Traits) -> Deployment:
 def bounded(scenario: Scenario) -> Scenario:
     """The same scenario, with what positions and KV cache are checked against filled in where a dataset leaves it out.
 
-    Rows that go over the positions cannot be served: they are left out, counted and reported. UserError for a file that is no dataset.
+    Rows that go over the positions cannot be served: they are left out, counted and reported. UserError for a file that is not a dataset.
     """
     kinds = scenario.workload.kinds
     if all(kind.dataset is None or kind.dataset.is_settled for kind in kinds.values()):

@@ -86,7 +86,7 @@ class BuildOptions(Part):
                 "raise max_seq_len"
             )
         if self.kv_block_tokens and self.kv_block_tokens & (self.kv_block_tokens - 1):
-            raise ValueError(f"kv_block_tokens ({self.kv_block_tokens}) is no power of two: give 32, 64 or 128")
+            raise ValueError(f"kv_block_tokens ({self.kv_block_tokens}) is not a power of two: give 32, 64 or 128")
         return self
 
     @model_validator(mode="after")

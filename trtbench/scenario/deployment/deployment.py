@@ -46,7 +46,7 @@ class LocalCache(Part):
 class RedisCache(Part):
     """In a Redis that is there already: several servers share it, and it outlives them.
 
-    Name and password are read by Triton from TRITONCACHE_REDIS_USERNAME and TRITONCACHE_REDIS_PASSWORD, and stand in no file.
+    Name and password are read by Triton from TRITONCACHE_REDIS_USERNAME and TRITONCACHE_REDIS_PASSWORD, and are written to no file.
     """
 
     kind: Literal["redis"]
@@ -97,7 +97,7 @@ class Replicas(Part):
 
     @property
     def count(self) -> int:
-        """Servers, told by either key."""
+        """Servers, given by either key."""
         return len(self.gpus) or self.servers
 
 
@@ -182,8 +182,8 @@ class Deployment(Part):
         tokens = self.tensorrt_llm.parameters.max_tokens_in_paged_kv_cache if self.tensorrt_llm else None
         if tokens and (self.kv_cache.blocks or self.kv_cache.bytes):
             raise ValueError(
-                f"tensorrt_llm.parameters.max_tokens_in_paged_kv_cache = {tokens} is a KV budget beside kv_cache.blocks or kv_cache.bytes: "
-                "give one"
+                f"tensorrt_llm.parameters.max_tokens_in_paged_kv_cache = {tokens} is a KV budget in addition to kv_cache.blocks "
+                "or kv_cache.bytes: give one"
             )
         return self
 

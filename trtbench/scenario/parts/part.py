@@ -100,7 +100,7 @@ def worded(problem: ErrorDetails, part: type[BaseModel]) -> str:
 
 def _unknown(key: str, known: Sequence[str]) -> str:
     if key in known:
-        return "does not go with the other keys beside it"
+        return "conflicts with the other keys of this mapping"
     if close := get_close_matches(key, known, 3, 0.6):
         return f"is not a known key; did you mean {' or '.join(close)}?"
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
@@ -108,7 +108,7 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 
 def _known(part: type[BaseModel], place: Sequence[str | int]) -> Iterator[str]:
-    """Keys of the models at `place`. A part of it that is no field (a position, a name, a branch of a union) changes nothing."""
+    """Keys of the models at `place`. A part of it that is not a field (a position, a name, a branch of a union) changes nothing."""
     models = {part}
     for step in place:
         fields = [field for model in models for name, field in model.model_fields.items() if step in (name, field.alias)]

@@ -23,7 +23,7 @@ MOST_CHARACTERS = 10_000
 MOST_DEPTH = 50
 MOST_VALUES = 500_000
 MOST_EXPANDED = 100_000
-"""Values that the aliases of a document stand for."""
+"""Values that the aliases of a document expand to."""
 MOST_DIGITS = 100
 
 
