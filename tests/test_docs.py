@@ -118,6 +118,12 @@ def test_the_changelog_has_one_line_for_each_change() -> None:
     assert [line for line in lines[lines.index(versions[0]) :] if len(line) > 140 or line.startswith("  ")] == []
 
 
+def test_results_have_their_month() -> None:
+    headings = [line for path in DOCUMENTS for line in path.read_text("utf-8").splitlines() if re.match(r"#+ Results", line)]
+    assert len(headings) > 8
+    assert [heading for heading in headings if not re.search(r"\([A-Z][a-z]+ \d{4}\)$", heading)] == []
+
+
 def test_documents_show_commands() -> None:
     assert len(shown_commands()) > 8
 
