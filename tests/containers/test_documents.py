@@ -12,7 +12,7 @@ import pytest
 from tests.containers.shown import ROOT, check_trtbench, shown_in, stages
 from tests.containers.test_kubernetes import DOCUMENTS, FETCH, MANIFESTS
 from tests.containers.test_slurm import OPTIONS
-from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM
+from trtbench.engine.tensorrt_llm.versions import ENGINE_LINES
 from trtbench.scenario.reading import load_scenario
 from trtbench.system import packaged_data
 
@@ -129,7 +129,7 @@ def test_the_table_of_images_is_the_facts() -> None:
     for image, trtllm, *rest, engines, llmapi in rows:
         line = tuple(map(int, trtllm.split(".")[:2]))
         assert (trtllm, *rest) == IMAGES[image]
-        assert engines == ("yes" if line in ENGINE_LLM else "`bench` only" if line == (0, 19) else "-")
+        assert engines == ("yes" if line in ENGINE_LINES else "`bench` only" if (0, 19) <= line < (1, 0) else "-")
         assert llmapi == ("yes" if line >= (1, 0) else "no")
     assert [row[0] for row in rows] == list(IMAGES)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-_FROM_SOURCES = {"0.20": ("0.21",), "0.21": ("0.21",), "1.0": ("1.0",), "1.1": ("1.0", "1.2"), "1.2": ("1.2",)}
+_FROM_SOURCES = {"1.0": ("1.0",), "1.1": ("1.0", "1.2"), "1.2": ("1.2",)}
 
 
 def from_packages(line: str) -> tuple[str, ...]:
@@ -21,8 +21,6 @@ FILES = {line: (*names, *from_packages(line)) for line, names in _FROM_SOURCES.i
 """Each line that trtbench claims, and the contracts it is held against: 1.1 lies between two. What a package told stands beside them."""
 
 CASES = [(line, name) for line, names in FILES.items() for name in names]
-
-_NEIGHBOUR = "1.0"  # what 0.21's file lacks: PluginConfig, QuantConfig, QuantAlgo and the two scripts, whose names were the same
 
 
 @cache
@@ -50,14 +48,9 @@ def _keywords(name: str, kind: str) -> set[str]:
 
 
 def class_of(name: str, kind: str) -> dict[str, Any]:
-    """KeyError where a package's record lacks it: nothing stands in for what was not found there."""
-    classes = contract(name)["classes"]
-    found: dict[str, Any] = classes[kind] if kind in classes or "effective_keywords" not in contract(name) else _neighbours(kind)
+    """KeyError where the record lacks it: nothing stands in for what was not found there."""
+    found: dict[str, Any] = contract(name)["classes"][kind]
     return found
-
-
-def _neighbours(kind: str) -> Any:
-    return contract(_NEIGHBOUR)["classes"][kind]
 
 
 def fields(name: str, kind: str) -> dict[str, Any]:
@@ -71,12 +64,12 @@ def all_llm_fields(name: str) -> dict[str, Any]:
 
 
 def enum(name: str, kind: str) -> list[str]:
-    found: list[str] = contract(name)["enums"].get(kind) or contract(_NEIGHBOUR)["enums"][kind]
+    found: list[str] = contract(name)["enums"][kind]
     return found
 
 
 def flags(name: str, program: str) -> dict[str, Any]:
-    found: dict[str, Any] = contract(name)["cli"].get(program) or contract(_NEIGHBOUR)["cli"][program]
+    found: dict[str, Any] = contract(name)["cli"][program]
     return found
 
 

@@ -60,19 +60,10 @@ def write_stub(directory: Path, name: str, version: str, *, modelopt: bool = Tru
         "build_form": "pydantic" if version.startswith("1.2") else "dataclass",
     }
     llm, pytorch = _LLM.format(name=name, version=version), _PYTORCH_LLM
-    engine_default = version.startswith("0.")
     _write(directory / "tensorrt_llm" / "llmapi" / "__init__.py", _LLMAPI.format(name=name, **forms))
-    args = "LlmArgs" if version.startswith("0.20") else "TrtLlmArgs"
-    _write(directory / "tensorrt_llm" / "llmapi" / "llm_args.py", _ARGS.format(name=name, kind=args))
-    _write(directory / "tensorrt_llm" / "__init__.py", "")
-    if engine_default:
-        _write(
-            directory / "tensorrt_llm" / "__init__.py", "def __getattr__(name):\n    from tensorrt_llm._stub import LLM\n    return LLM\n"
-        )
-        _write(directory / "tensorrt_llm" / "_stub.py", llm)
-    else:
-        _write(directory / "tensorrt_llm" / "__init__.py", pytorch)
-        _write(directory / "tensorrt_llm" / "_tensorrt_engine" / "__init__.py", llm)
+    _write(directory / "tensorrt_llm" / "llmapi" / "llm_args.py", _ARGS.format(name=name, kind="TrtLlmArgs"))
+    _write(directory / "tensorrt_llm" / "__init__.py", pytorch)
+    _write(directory / "tensorrt_llm" / "_tensorrt_engine" / "__init__.py", llm)
     if modelopt:
         _write(directory / "modelopt" / "__init__.py", "")
     for package, number in (("tensorrt_llm", version), ("tensorrt", "10.14.1.48")):

@@ -95,8 +95,8 @@ def write_timing_cache(path: str | None) -> None:
 
 
 def over_the_build(version: str, keywords: dict[str, Any]) -> None:
-    """0.20 warns, 1.2 clamps; those between raise."""
-    if version.startswith(("0.20", "1.2")):
+    """1.2 clamps; earlier versions raise."""
+    if version.startswith("1.2"):
         return
     for field in ("max_batch_size", "max_num_tokens"):
         asked, built = keywords.get(field), getattr(keywords["build_config"], field)
@@ -109,8 +109,6 @@ def make_llm(name: str, version: str, plugin_class: type) -> type:
 
     class LLM:
         def __init__(self, model: str, **keywords: Any) -> None:
-            if version.startswith("0.20"):
-                keywords = {key: value for key, value in keywords.items() if key in known}  # the real one drops what it does not know
             check("LLM", known, keywords)
             over_the_build(version, keywords)
             self.keywords, self.model = keywords, Path(model)

@@ -58,7 +58,7 @@ def on_python(model: RenderedModel, code: Path) -> RenderedModel:
 
 @pytest.mark.triton
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("version", "family"), [("0.19.0", "ensemble"), ("1.2.1", "ensemble"), ("1.2.1", "bls")])
+@pytest.mark.parametrize(("version", "family"), [("1.2.1", "ensemble"), ("1.2.1", "bls")])
 def test_triton_loads_the_family(installation: TritonInstallation, tmp_path: Path, version: str, family: Any) -> None:
     templates = write_templates(tmp_path / "templates", IDLE)
     settings = TensorRtLlm(family=family, template_dir=str(templates), parameters=BackendParameters(stats_check_period_ms=10))
@@ -101,7 +101,7 @@ def test_the_llm_apis_model_completes_its_own_config(
 
 @pytest.mark.triton
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("version", ["0.19.0", "1.2.1"])
+@pytest.mark.parametrize("version", ["1.2.1"])
 def test_the_client_speaks_the_tensors_of_the_backend(
     installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path: Path, version: str
 ) -> None:

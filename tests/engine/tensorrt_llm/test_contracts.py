@@ -19,7 +19,7 @@ from trtbench.engine.tensorrt_llm import build
 from trtbench.engine.tensorrt_llm.build_plan import llm_api_build, trtllm_build_command
 from trtbench.engine.tensorrt_llm.engine import read_engine
 from trtbench.engine.tensorrt_llm.quantisation import algorithm, by_modelopt, calibrates, checkpoint_command
-from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, TensorRtLlm
+from trtbench.engine.tensorrt_llm.versions import ENGINE_LINES, TensorRtLlm
 from trtbench.scenario.deployment.build_options import PLUGINS, BuildOptions
 
 LIMITS = {"max_batch_size": 64, "max_input_len": 256, "max_seq_len": 512, "max_num_tokens": 2048}
@@ -73,7 +73,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @specs
 def test_the_llm_api_takes_what_a_build_passes(stub: Any, tmp_path: Path, line: str, contract: str, keys: dict[str, Any]) -> None:
     record, spec = stub(line, contract), spec_of(keys)
-    plan = llm_api_build(spec, TensorRtLlm(f"{line}.1"), Path("checkpoint"), tmp_path / "engine", calibration_of(spec))
+    plan = llm_api_build(spec, Path("checkpoint"), tmp_path / "engine", calibration_of(spec))
     build.build(json.loads(json.dumps(plan.as_json())))
     (made,) = map(json.loads, record.read_text().splitlines())
     options = spec.build
@@ -95,7 +95,7 @@ def test_the_llm_api_takes_what_a_build_passes(stub: Any, tmp_path: Path, line: 
 def test_a_candidate_of_1_2_whose_build_config_is_a_dataclass(stub: Any, tmp_path: Path, keys: dict[str, Any]) -> None:
     stub("1.2", "1.2", "1.2.0rc2")
     spec = spec_of(keys)
-    plan = llm_api_build(spec, TensorRtLlm("1.2.0rc2"), Path("checkpoint"), tmp_path / "engine", calibration_of(spec))
+    plan = llm_api_build(spec, Path("checkpoint"), tmp_path / "engine", calibration_of(spec))
     build.build(plan.as_json())
     assert read_engine(tmp_path / "engine").dtype == spec.dtype
 
@@ -159,11 +159,10 @@ def test_a_name_that_the_installed_class_lacks_is_refused_and_not_dropped(stub: 
 
 @versions
 def test_the_llm_is_asked_for_its_keywords_before_it_drops_one(stub: Any, tmp_path: Path, line: str, contract: str) -> None:
-    """0.20's takes every keyword."""
     record = stub(line, contract)
-    plan = llm_api_build(spec_of({"dtype": "fp16"}), TensorRtLlm(f"{line}.1"), Path("c"), tmp_path / "engine", None).as_json()
+    plan = llm_api_build(spec_of({"dtype": "fp16"}), Path("c"), tmp_path / "engine", None).as_json()
     plan["llm"]["max_batchsize"] = 3
-    with pytest.raises(TypeError, match=rf"{'LlmArgs' if line == '0.20' else 'TrtLlmArgs'} of TensorRT-LLM {line}\.1 has no max_batchsize"):
+    with pytest.raises(TypeError, match=rf"TrtLlmArgs of TensorRT-LLM {line}\.1 has no max_batchsize"):
         build.build(plan)
     assert not record.exists()
 
@@ -172,9 +171,9 @@ def test_the_llm_is_asked_for_its_keywords_before_it_drops_one(stub: Any, tmp_pa
 def test_limits_of_the_runtime_over_the_builds(stub: Any, tmp_path: Path, line: str, contract: str) -> None:
     stub(line, contract)
     spec = spec_of({"build": LIMITS})
-    plan = llm_api_build(spec, TensorRtLlm(f"{line}.1"), Path("c"), tmp_path / "engine", None).as_json()
+    plan = llm_api_build(spec, Path("c"), tmp_path / "engine", None).as_json()
     plan["llm"]["max_batch_size"] = 65
-    if line in ("0.20", "1.2"):
+    if line == "1.2":
         build.build(plan)
     else:
         with pytest.raises(ValueError, match=r"max_batch_size \[65\] is greater than build_config"):
@@ -193,9 +192,9 @@ def test_the_stand_in_itself_refuses(stub: Any, keys: dict[str, Any], says: str)
         LLM("m", **keys)
 
 
-def test_each_line_names_its_engine_class() -> None:
-    assert {f"{major}.{minor}" for major, minor in ENGINE_LLM} == {line for line, _ in CASES}
+def test_the_lines_that_build_engines() -> None:
+    assert {f"{major}.{minor}" for major, minor in ENGINE_LINES} == {line for line, _ in CASES}
     assert [TensorRtLlm(text).line for text in ("1.2.1", "1.2.0rc2", "0.21.0.post1", "main")] == [(1, 2), (1, 2), (0, 21), (0, 0)]
-    assert [bool(TensorRtLlm(text).builds_no_engines()) for text in ("0.19.0", "0.20.0", "1.2.1", "1.3.0rc1", "-")] == [1, 0, 0, 1, 1]
+    assert [bool(TensorRtLlm(text).builds_no_engines()) for text in ("0.21.0", "1.0.0", "1.2.1", "1.3.0rc1", "-")] == [1, 0, 0, 1, 1]
     assert "use provider llmapi" in str(TensorRtLlm("1.3.0").builds_no_engines())
     assert [bool(TensorRtLlm(text).serves_no_llmapi()) for text in ("0.21.0", "1.0.0", "2.0")] == [1, 0, 0]

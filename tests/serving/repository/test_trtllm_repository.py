@@ -28,8 +28,8 @@ from trtbench.serving.server.launch import DIRECT
 from trtbench.system import packaged_data
 
 TESTS = Path(__file__).parents[2]
-GOLDEN = TESTS / "fixtures" / "golden"
-CONTRACTS = {"0.19.0": "0.19.0", "1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"} | {version: version for version in CONTAINERS}
+GOLDEN = TESTS / "fixtures" / "golden" / "tensorrt_llm"
+CONTRACTS = {"1.0.3": "1.0", "1.1.0": "1.0", "1.2.1": "1.2"} | {version: version for version in CONTAINERS}
 """TensorRT-LLM's version: the contract that speaks for it."""
 
 PLAIN = TensorRtLlm()
@@ -104,22 +104,14 @@ def values(config: Any) -> dict[str, str]:
     return {key: value.string_value for key, value in config.parameters.items()}
 
 
-@pytest.mark.parametrize(
-    ("version", "golden"),
-    [
-        ("0.19.0", "0.19"),
-        *[(version, golden) for version in ("0.20.0", "0.21.0") for golden in ("0.19", "1.x")],  # no contract of their own: either
-        *[(version, "1.x") for version in ("1.0.3", "1.1.0", "1.2.1")],
-    ],
-)
+@pytest.mark.parametrize("version", ["1.0.3", "1.1.0", "1.2.1"])
 @pytest.mark.parametrize("family", ["ids", "ensemble", "bls"])
-def test_golden_files(tmp_path: Path, version: str, golden: str, family: Any) -> None:
+def test_golden_files(tmp_path: Path, version: str, family: Any) -> None:
     """Written anew with TRTBENCH_GOLDEN=1; look at what changed before it is committed."""
     engine, deployment = write_engine(tmp_path / "engine", version), text_family(tmp_path, family)
-    (tmp_path / "templates" / "tensorrt_llm" / "config.pbtxt").write_text((GOLDEN / golden / "tensorrt_llm.pbtxt").read_text())
     root = render(engine, deployment, Workload()).write(tmp_path / "models")
     for path in root.glob("*/config.pbtxt"):
-        file = GOLDEN / golden / f"{path.parent.name}.pbtxt"
+        file = GOLDEN / f"{path.parent.name}.pbtxt"
         text = path.read_text().replace(str(engine.path), "/ENGINE")
         if os.environ.get("TRTBENCH_GOLDEN"):
             file.parent.mkdir(exist_ok=True, parents=True)
@@ -154,12 +146,11 @@ def test_every_parameter_is_the_contracts(tmp_path: Path, version: str) -> None:
     assert set(BackendParameters.model_fields) - NOT_IN_TEMPLATES <= names["tensorrt_llm"]
 
 
-@pytest.mark.parametrize("version", ["0.19.0", "0.20.0", "0.21.0", "1.0.3", "1.1.0", "1.2.1"])
+@pytest.mark.parametrize("version", ["1.0.3", "1.1.0", "1.2.1"])
 @pytest.mark.parametrize("family", ["ids", "ensemble", "bls"])
 def test_every_parameter_that_is_read_unguarded_is_there(tmp_path: Path, version: str, family: Any) -> None:
     """Without one the model does not load; what nothing sets stands as NVIDIA's templates have it, unset."""
     deployment = text_family(tmp_path, family)
-    (tmp_path / "templates" / "tensorrt_llm" / "config.pbtxt").write_text((GOLDEN / "1.x" / "tensorrt_llm.pbtxt").read_text())
     required = required_parameters(version.rpartition(".")[0])
     parsed = configs(tmp_path, version, deployment)
     assert {name: set(required[name]) - set(config.parameters) for name, config in parsed.items()} == {name: set() for name in parsed}
@@ -270,7 +261,7 @@ def test_text_families_bring_nvidias_code_and_the_tokenizer(tmp_path: Path) -> N
     assert values(parsed["postprocessing"])["tokenizer_dir"] == str(tmp_path / "engine")
 
 
-@pytest.mark.parametrize("version", ["0.19.0", "1.2.1"])
+@pytest.mark.parametrize("version", ["1.0.3", "1.2.1"])
 def test_every_tensor_of_the_ensemble_has_its_step(tmp_path: Path, version: str) -> None:
     parsed = configs(tmp_path, version, text_family(tmp_path, "ensemble"))
     ensemble = parsed["ensemble"]
@@ -313,8 +304,7 @@ def test_every_tensor_of_the_ensemble_has_its_step(tmp_path: Path, version: str)
         ({}, {"tensorrt_llm": {"template_dir": "/none"}}, "template_dir = '/none' is not a directory"),
         ({}, {"tensorrt_llm": {"family": "ensemble"}}, "NVIDIA's inflight_batcher_llm model preprocessing"),
         ({"version": "1.3.0"}, {}, "serves no engines, 1.2 was the last"),
-        ({"version": "0.21.0"}, {}, "the tensors of TensorRT-LLM 0.21.0's Triton models are not known here"),
-        ({"version": "0.12.0"}, {}, "the tensors of TensorRT-LLM 0.12.0's Triton models are not known here"),
+        ({"version": "0.21.0"}, {}, "engines of TensorRT-LLM 0.21.0 are not supported: build them again with 1.0 to 1.2"),
         ({"version": "new"}, {}, "version 'new', which is not a version"),
     ],
 )
@@ -372,14 +362,6 @@ def test_before_the_engine_the_budget_is_what_is_asked() -> None:
             kv_budget(provider, FACTS, 32, Deployment(tensorrt_llm=PLAIN), Workload())
 
 
-@pytest.mark.parametrize(("names", "line"), [('"random_seed"', "0.19.0"), ('"seed"', "1.2.1")])
-def test_between_the_names_the_containers_models_decide(tmp_path: Path, names: str, line: str) -> None:
-    deployment = text_family(tmp_path, "ids")
-    (tmp_path / "templates" / "tensorrt_llm" / "config.pbtxt").write_text(f"input [ {{ name: {names} }} ]")
-    inputs = {tensor.name for tensor in configs(tmp_path, "0.20.0", deployment)["tensorrt_llm"].input}
-    assert inputs == {one["name"] for one in contract(line)["tensorrt_llm"]["inputs"]}
-
-
 def test_one_gpu_is_started_directly(tmp_path: Path) -> None:
     launch = render(write_engine(tmp_path / "engine"), Deployment(), Workload()).launch
     assert launch.command(lambda rank: ["tritonserver"]) == DIRECT.command(lambda rank: ["tritonserver"])
@@ -392,9 +374,7 @@ def test_longest_prompt() -> None:
 
 @given(st.text(min_size=1, max_size=40))
 def test_any_path_survives_the_protobuf_text(name: str) -> None:
-    config = text_format.Parse(
-        (packaged_data.MODEL_REPO / "tensorrt_llm/1.x/tensorrt_llm.pbtxt").read_text(), model_config_pb2.ModelConfig()
-    )
+    config = text_format.Parse((packaged_data.MODEL_REPO / "tensorrt_llm/tensorrt_llm.pbtxt").read_text(), model_config_pb2.ModelConfig())
     config.parameters["gpt_model_path"].string_value = name
     text = text_format.MessageToString(config, as_utf8=True)
     assert text_format.Parse(text, model_config_pb2.ModelConfig()).parameters["gpt_model_path"].string_value == name

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from trtbench.engine.tensorrt_llm.versions import engine_arguments, find, installed, names_of
+from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, engine_arguments, find, installed, names_of
 
 STATS_FILE = "llm_api_steps.json"
 ERROR_FILE = "llm_api_runtime_error.txt"
@@ -49,7 +49,7 @@ def plugin_value(word: str, switch: bool) -> Any:
 
 
 def build(plan: dict[str, Any]) -> None:
-    llm_class = importlib.import_module(plan["llm_module"]).LLM
+    llm_class = importlib.import_module(ENGINE_LLM).LLM
     build_config = construct(find("BuildConfig"), plan["build_config"])
     set_plugins(build_config.plugin_config, plan["plugin_config"])
     keywords = plan["llm"] | {"build_config": build_config}
@@ -64,7 +64,7 @@ def build(plan: dict[str, Any]) -> None:
         keywords["workspace"] = plan["workspace"]
     if "kv_cache_config" in offered and _FRACTION in (names_of(find("KvCacheConfig")) or ()):
         keywords["kv_cache_config"] = construct(find("KvCacheConfig"), {_FRACTION: 0.1})
-    refuse_unknown(args, keywords)  # 0.20's takes what it does not know without a word
+    refuse_unknown(args, keywords)
     make(llm_class, keywords, Path(plan["output"]), Path(plan["workspace"]))
 
 

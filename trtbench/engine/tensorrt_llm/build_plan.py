@@ -16,7 +16,6 @@ from typing import Any
 from trtbench.engine.checkpoint import known_parameters
 from trtbench.engine.spec import BuildMemory, EngineForecast, EngineSpec
 from trtbench.engine.tensorrt_llm.quantisation import QUANTISATIONS, algorithm, calibrates, llm_api_quantises
-from trtbench.engine.tensorrt_llm.versions import ENGINE_LLM, TensorRtLlm
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.parts.choices import Dtype
 
@@ -68,7 +67,6 @@ class LlmApiBuild:
     which the LLM API builds.
     """
 
-    llm_module: str
     llm: dict[str, Any]
     build_config: dict[str, Any]
     plugin_config: dict[str, Any]
@@ -109,16 +107,13 @@ def plugins(spec: EngineSpec) -> dict[str, str]:
     return found | options.plugins
 
 
-def llm_api_build(
-    spec: EngineSpec, release: TensorRtLlm, checkpoint: Path, output: Path, calibration: tuple[Path, int] | None
-) -> LlmApiBuild:
+def llm_api_build(spec: EngineSpec, checkpoint: Path, output: Path, calibration: tuple[Path, int] | None) -> LlmApiBuild:
     """`calibration`: its directory and the number of its texts, where the build calibrates."""
     options = spec.build
     quantised = {"quant_algo": algorithm(spec.dtype, options)}
     if options.kv_dtype != "auto":
         quantised["kv_cache_quant_algo"] = options.kv_dtype.upper()
     return LlmApiBuild(
-        llm_module=ENGINE_LLM[release.line],
         llm={
             "model": str(checkpoint),
             "dtype": QUANTISATIONS[spec.dtype].compute,

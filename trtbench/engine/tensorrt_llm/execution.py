@@ -137,7 +137,7 @@ class Execution:
         return write_texts(texts, scratch), len(texts)
 
     def _by_llm_api(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> None:
-        build = llm_api_build(self.job.spec, self.release, self.job.checkpoint, self.job.output, calibration)
+        build = llm_api_build(self.job.spec, self.job.checkpoint, self.job.output, calibration)
         plan, workspace = scratch / "plan.json", scratch / "workspace"
         workspace.mkdir()
         build = replace(build, workspace=str(workspace))

@@ -24,14 +24,11 @@ from trtbench.system.leftovers import temporary_directory
 
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 
-ENGINE_LLM = {
-    (0, 20): "tensorrt_llm",
-    (0, 21): "tensorrt_llm",
-    (1, 0): "tensorrt_llm._tensorrt_engine",
-    (1, 1): "tensorrt_llm._tensorrt_engine",
-    (1, 2): "tensorrt_llm._tensorrt_engine",
-}
-"""Release line: the module whose class LLM builds TensorRT engines. From 1.0 on `tensorrt_llm.LLM` is the PyTorch backend."""
+ENGINE_LINES = ((1, 0), (1, 1), (1, 2))
+"""Release lines with TensorRT engines that trtbench builds and serves."""
+
+ENGINE_LLM = "tensorrt_llm._tensorrt_engine"
+"""The module whose class LLM builds TensorRT engines; `tensorrt_llm.LLM` is the PyTorch backend."""
 
 FIRST_LLMAPI = (1, 0)
 
@@ -50,13 +47,13 @@ class TensorRtLlm:
 
     def builds_no_engines(self) -> str | None:
         """Why trtbench cannot build TensorRT engines with it, and the remedy; None when it can."""
-        known = ", ".join(f"{major}.{minor}" for major, minor in ENGINE_LLM)
-        if self.line > max(ENGINE_LLM):
+        known = ", ".join(f"{major}.{minor}" for major, minor in ENGINE_LINES)
+        if self.line > max(ENGINE_LINES):
             return (
                 f"TensorRT-LLM {self.text} has no TensorRT engines any more (1.2 is the last line with them); use provider llmapi, "
                 f"or a container with one of {known}"
             )
-        if self.line not in ENGINE_LLM:
+        if self.line not in ENGINE_LINES:
             return f"TensorRT-LLM {self.text} is not one of {known}, with which trtbench builds; use a container with one of them"
         return None
 
@@ -110,9 +107,8 @@ def names_of(kind: Any) -> set[str] | None:
 
 
 def engine_arguments() -> Any:
-    """The class that the engine LLM hands its keywords to: LlmArgs in 0.20, from 0.21 on TrtLlmArgs."""
-    module = importlib.import_module(_ARGUMENTS)
-    return getattr(module, "TrtLlmArgs", None) or module.LlmArgs
+    """The class that receives the keywords of the engine LLM."""
+    return importlib.import_module(_ARGUMENTS).TrtLlmArgs
 
 
 @cache

@@ -1,14 +1,11 @@
-"""Model configurations of the inflight_batcher_llm family: the interface of TensorRT-LLM's Triton models, and what a deployment sets in it.
-
-The tensors of these models were renamed between TensorRT-LLM 0.19 and 1.0.
-"""
+"""Model configurations of the inflight_batcher_llm family: the tensors of TensorRT-LLM's Triton models, and the values of a deployment."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
@@ -19,13 +16,12 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.system import packaged_data
 
 ModelConfig: TypeAlias = Any  # protobuf's class, which has no types
-Line = Literal["0.19", "1.x"]
 
 TEMPLATE_DIRS = {  # where NVIDIA's containers have their models; the first that exists is used
     "inflight_batcher_llm": ("/app/all_models/inflight_batcher_llm", "/app/tensorrt_llm/triton_backend/all_models/inflight_batcher_llm"),
     "llmapi": ("/app/all_models/llmapi", "/app/tensorrt_llm/triton_backend/all_models/llmapi"),
 }
-FIRST_WITHOUT_ENGINES = (1, 3)
+FIRST_WITH_THESE_TENSORS, FIRST_WITHOUT_ENGINES = (1, 0), (1, 3)
 
 
 def release(version: str) -> tuple[int, int]:
@@ -36,25 +32,15 @@ def release(version: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def engine_line(version: str, templates: Path | None) -> Line:
-    """The interface of a version that serves engines. 0.20 and 0.21 have the old names or the new ones, as the container's models show.
-
-    ScenarioError for a version whose interface is not known.
-    """
+def check_serves_engines(version: str) -> None:
+    """ScenarioError unless the Triton models of this version serve engines and have the tensors in model_repo/."""
     at = release(version)
-    if at == (0, 19):
-        return "0.19"
-    if (1, 0) <= at < FIRST_WITHOUT_ENGINES:
-        return "1.x"
     if at >= FIRST_WITHOUT_ENGINES:
         raise ScenarioError(f"TensorRT-LLM {version} serves no engines, 1.2 was the last: use provider llmapi, or a container up to 26.07")
-    own = templates / "tensorrt_llm" / "config.pbtxt" if templates else None
-    if at in ((0, 20), (0, 21)) and own and own.is_file():
-        return "0.19" if '"random_seed"' in own.read_text(encoding="utf-8") else "1.x"
-    raise ScenarioError(
-        f"the tensors of TensorRT-LLM {version}'s Triton models are not known here: use 0.19 or 1.0 to 1.2; "
-        "for 0.20 and 0.21 tensorrt_llm.template_dir must name the container's inflight_batcher_llm directory"
-    )
+    if at < FIRST_WITH_THESE_TENSORS:
+        raise ScenarioError(
+            f"engines of TensorRT-LLM {version} are not supported: build them again with 1.0 to 1.2 (images 25.09 to 26.07)"
+        )
 
 
 def find_templates(family: str, asked: str | None) -> Path | None:
@@ -78,9 +64,9 @@ def model_code(family: str, templates: Path | None, model: str) -> Path:
     return code
 
 
-def interface(family: str, line: Line, model: str) -> ModelConfig:
+def interface(family: str, model: str) -> ModelConfig:
     """A model's name, backend and tensors, from `model_repo/`."""
-    file = packaged_data.MODEL_REPO / family / line / f"{model}.pbtxt"
+    file = packaged_data.MODEL_REPO / family / f"{model}.pbtxt"
     return text_format.Parse(file.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
 
 
@@ -104,14 +90,14 @@ _KIND_CPU = model_config_pb2.ModelInstanceGroup.KIND_CPU
 _TIMEOUT_ACTIONS = {"reject": model_config_pb2.ModelQueuePolicy.REJECT, "delay": model_config_pb2.ModelQueuePolicy.DELAY}
 
 
-def family_configs(line: Line, deployment: Deployment, engine: Path, kv_tokens: int | None) -> dict[str, str]:
+def family_configs(deployment: Deployment, engine: Path, kv_tokens: int | None) -> dict[str, str]:
     """config.pbtxt by model; the first is the model that a client sends to. `kv_tokens` is the KV budget, or None for the backend's own."""
     settings = deployment.tensorrt_llm or TensorRtLlm()
-    backend = _backend(line, deployment, settings, engine, kv_tokens)
+    backend = _backend(deployment, settings, engine, kv_tokens)
     if settings.family == "ids":
         return _texts([backend])
-    tokenizers = [_preprocessing(line, deployment, settings, engine), _postprocessing(line, deployment, settings, engine)]
-    front = _ensemble(line, deployment) if settings.family == "ensemble" else _bls(line, deployment, settings)
+    tokenizers = [_preprocessing(deployment, settings, engine), _postprocessing(deployment, settings, engine)]
+    front = _ensemble(deployment) if settings.family == "ensemble" else _bls(deployment, settings)
     return _texts([front, backend, *tokenizers])
 
 
@@ -127,9 +113,9 @@ def _text(config: ModelConfig) -> str:
     return text
 
 
-def _backend(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path, kv_tokens: int | None) -> ModelConfig:
+def _backend(deployment: Deployment, settings: TensorRtLlm, engine: Path, kv_tokens: int | None) -> ModelConfig:
     """The backend's model. It has one instance on KIND_CPU, because the backend places its ranks on GPUs itself."""
-    config = _filled(line, BACKEND_MODEL, deployment, instances=1)
+    config = _filled(BACKEND_MODEL, deployment, instances=1)
     config.model_transaction_policy.decoupled = True
     _set_batching(config, deployment.dynamic_batching)
     written = {
@@ -159,36 +145,36 @@ def parameter_values(parameters: BackendParameters) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None and value != ()}
 
 
-def _preprocessing(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
-    config = _filled(line, "preprocessing", deployment, settings.preprocessing_instances)
+def _preprocessing(deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
+    config = _filled("preprocessing", deployment, settings.preprocessing_instances)
     _set_batching(config, deployment.dynamic_batching)
     special = {"tokenizer_dir": str(engine), "add_special_tokens": settings.add_special_tokens, "gpt_model_path": str(engine)}
     _set_parameters(config, {**unset("preprocessing"), **special})
     return config
 
 
-def _postprocessing(line: Line, deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
-    config = _filled(line, "postprocessing", deployment, settings.postprocessing_instances)
+def _postprocessing(deployment: Deployment, settings: TensorRtLlm, engine: Path) -> ModelConfig:
+    config = _filled("postprocessing", deployment, settings.postprocessing_instances)
     config.dynamic_batching.SetInParent()
     _set_parameters(config, {"tokenizer_dir": str(engine), "skip_special_tokens": settings.skip_special_tokens})
     return config
 
 
-def _ensemble(line: Line, deployment: Deployment) -> ModelConfig:
-    config = interface(FAMILY, line, "ensemble")
+def _ensemble(deployment: Deployment) -> ModelConfig:
+    config = interface(FAMILY, "ensemble")
     config.max_batch_size = deployment.max_batch_size
     return config
 
 
-def _bls(line: Line, deployment: Deployment, settings: TensorRtLlm) -> ModelConfig:
-    config = _filled(line, "tensorrt_llm_bls", deployment, settings.bls_instances)
+def _bls(deployment: Deployment, settings: TensorRtLlm) -> ModelConfig:
+    config = _filled("tensorrt_llm_bls", deployment, settings.bls_instances)
     config.model_transaction_policy.decoupled = True
     _set_parameters(config, {"accumulate_tokens": settings.accumulate_tokens, "tensorrt_llm_model_name": BACKEND_MODEL})
     return config
 
 
-def _filled(line: Line, model: str, deployment: Deployment, instances: int) -> ModelConfig:
-    config = interface(FAMILY, line, model)
+def _filled(model: str, deployment: Deployment, instances: int) -> ModelConfig:
+    config = interface(FAMILY, model)
     config.max_batch_size = deployment.max_batch_size
     config.instance_group.add(count=instances, kind=_KIND_CPU)
     return config

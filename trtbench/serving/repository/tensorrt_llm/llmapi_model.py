@@ -48,7 +48,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     if deployment.replicas.gpus and ranks > 1:
         raise ScenarioError(f"replicas.gpus {list(deployment.replicas.gpus)} shows each server one GPU, the model takes {ranks}: drop one")
     launch = llmapi_launch(settings.launch, ranks)
-    config = interface("llmapi", "1.x", MODEL)
+    config = interface("llmapi", MODEL)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     return RenderedRepository(
         MODEL,

@@ -18,7 +18,7 @@ from trtbench.serving.repository.tensorrt_llm.config import (
     FAMILY,
     FRONT_MODELS,
     TEXT_MODELS,
-    engine_line,
+    check_serves_engines,
     family_configs,
     find_templates,
     model_code,
@@ -38,8 +38,8 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
     _check(deployment, settings, limits, workload)
     kv = _kv_budget(engine, deployment, settings, limits, workload)
     templates = find_templates(_TEMPLATES, settings.template_dir)
-    line = engine_line(engine.provider_versions.get("tensorrt_llm", ""), templates)
-    configs = family_configs(line, deployment, engine.path.resolve(), kv.tokens)
+    check_serves_engines(engine.provider_versions.get("tensorrt_llm", ""))
+    configs = family_configs(deployment, engine.path.resolve(), kv.tokens)
     empty = packaged_data.MODEL_REPO / FAMILY / MODEL_VERSION
     launch = engine_launch(settings.launch, limits.world_size, settings.parameters.gpu_device_ids)
     own = {BACKEND_MODEL: empty, "ensemble": empty}
