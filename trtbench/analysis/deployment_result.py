@@ -21,7 +21,7 @@ from trtbench.rundir.event_kinds import ServerLost
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A stage whose measured phase was never opened; `why` is interrupted, error_bound, server_lost, or "" if nothing tells."""
+    """A stage whose measured phase was never opened; `why` is interrupted, error_bound, server_lost, or "" if unknown."""
 
     name: str
     why: str

@@ -118,7 +118,7 @@ def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
 def _blocks_left(
     samples: Samples, stages: Sequence[StageResult], requests: Requests, facts: DeploymentFacts, interval_ns: int
 ) -> int | None:
-    """None also where a gauge stands still while the engine idles (TensorRT-LLM), or may count cached blocks.
+    """None also where a gauge is not updated while the engine idles (TensorRT-LLM), or may count cached blocks.
 
     Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
     in use before its first reading.

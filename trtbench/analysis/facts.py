@@ -14,7 +14,7 @@ NO_FIGURE = {"figure": False}
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """`deployment` and `dtype` name the variant; the rest is None for an external server that does not tell."""
+    """`deployment` and `dtype` name the variant; the rest is None if an external server does not report it."""
 
     deployment: str
     dtype: str | None
@@ -51,7 +51,7 @@ class DeploymentFacts:
     tokens: Tree = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
     kv_sized: bool = field(default=False, metadata=NO_FIGURE)  # whether the configuration sets the size of the KV cache
     traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
-    unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that somebody else's server did not answer, and why
+    unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that an existing server did not answer, and why
 
     @property
     def queue_delay_us(self) -> int:
@@ -72,7 +72,7 @@ class DeploymentFacts:
 
     @property
     def may_cache_prefixes(self) -> bool:
-        """Whether blocks in use may be cached ones: with prefix caching, or where a server of another's does not tell."""
+        """Whether blocks in use may be cached ones: with prefix caching, or if an external server does not report it."""
         return self.prefix_caching or self.mode != "own"
 
     @property

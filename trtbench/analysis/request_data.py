@@ -14,7 +14,7 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Empirical
 
 MUCH_RATIO = 0.1
-"""Above it the load is another one than the file's, and the verdict says so."""
+"""Above this share the load differs from the file's, which is a reason of the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def request_data(events: Iterable[Event], scenario: Scenario) -> tuple[RequestDa
 
 
 def input_reasons(found: Sequence[RequestData], scenario: Scenario) -> Iterator[Reason]:
-    """Of the run: files of which much was left out, and lengths that are asked beside a dataset."""
+    """Files of which much was left out, and lengths that a dataset makes useless."""
     for one in found:
         if one.left_out:
             figures: dict[str, float | str] = {

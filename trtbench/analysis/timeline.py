@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What stands beside the curves of used blocks, running and waiting requests. `reused_blocks` counts up from the engine's start.
+    """What is drawn with the curves of used blocks, running and waiting requests. `reused_blocks` counts up from the engine's start.
 
     `kv_blocks_max` is None where the engine shows none. `cancels_ns`: when clients gave up as planned, at most as many instants as
     a curve has bins, evenly by rank, the first and the last kept. `end_ns` is the last reading.

@@ -1,4 +1,4 @@
-"""What each worker of the load generator told of its transport when the load was over."""
+"""What each worker of the load generator reported of its transport after the load."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Transport:
 
 
 def transports(events: Sequence[Event]) -> tuple[Transport, ...]:
-    """By worker, from the deployment's `load_client` event, without those that ended before they could tell.
+    """By worker, from the deployment's `load_client` event, without those that ended before they could report.
 
     () for a run of format 1, or one that was killed before its load was over.
     """

@@ -19,7 +19,7 @@ _COMPUTE: tuple[SeriesName, ...] = ("triton_compute_input_ns", "triton_compute_i
 class TritonBatching:
     """From deltas of Triton's statistics over a stage; `histogram` maps batch size to executions.
 
-    The tensorrtllm C++ backend reports every request as a batch of one: there only `inflight` below tells anything.
+    The tensorrtllm C++ backend reports every request as a batch of one: there only `inflight` below says anything.
     """
 
     histogram: dict[int, int]
@@ -63,7 +63,7 @@ class InflightBatching:
 def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
     """None where Triton's statistics were not read at the stage's start.
 
-    `unary`: the model answers within its execution. A decoupled one's execution ends before its answers come, and tells nothing.
+    `unary`: the model answers within its execution. The execution of a decoupled one ends before its answers come, and says nothing.
     """
     borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
     if borders is None:
@@ -134,7 +134,7 @@ def _in_company(samples: Samples, start_ns: int, end_ns: int) -> float | None:
 
 
 def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int]:
-    """A reading stands for the steps since the one before: an engine at rest, whose gauges may stand still, then weighs nothing."""
+    """The weight of a reading is the number of steps since the one before. An idle engine, whose gauges may be old, has the weight 0."""
     times, scheduled = samples.series("inflight_scheduled_requests")
     counted = dict(zip(*samples.series("engine_iterations"), strict=True))
     steps: Counter[int] = Counter()
@@ -146,7 +146,7 @@ def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, in
 
 
 def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | None, at_ns: np.int64) -> int:
-    """By the iteration counter as read with the gauge, which began anew where it fell; 1 where it was not read."""
+    """By the iteration counter as read with the gauge, which was reset where it fell; 1 where it was not read."""
     if before_ns is None or before_ns not in counted or at_ns not in counted:
         return 1
     then, now = counted[before_ns], counted[at_ns]

@@ -58,7 +58,7 @@ def tokens_beyond_ours(samples: Samples, requests: Requests, margin_ns: int) -> 
 def without_stale(samples: Samples, requests: Requests) -> tuple[Samples, int]:
     """The samples less the engine's gauges of every page that was stale, and how many pages were.
 
-    Stale: the iteration counter stands where the page before had it, and none of our requests was in flight from that page to this one.
+    Stale: the iteration counter is equal to that of the page before, and none of our requests was in flight from that page to this one.
     A step that takes longer than the interval leaves the counter standing too; its request is in flight. Without a counter none is
     known to be stale.
     """
@@ -80,9 +80,9 @@ def sent_and_done_ns(requests: Requests) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True)
 class ReuseByRequest:
-    """`requests` told their blocks. `hit_ratio` is reused / (reused + other), None where the engine counted no block at all.
+    """`requests`: those whose blocks are reported. `hit_ratio` is reused / (reused + other), None where the engine counted no block at all.
 
-    `other_blocks` are prompt blocks not found: the missed ones where every request tells them, else the allocated ones (`basis`). A block
+    `other_blocks` are prompt blocks not found: the missed ones where every request reports them, else the allocated ones (`basis`). A block
     found in part and copied, or brought back from host memory, is among the allocated too, so that ratio is never above the one by missed
     blocks (docs/metrics.md).
     """
@@ -105,7 +105,7 @@ class DraftsByRequest:
 
 
 def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
-    """None where no request tells of reused blocks and of others."""
+    """None where no request reports reused blocks and others."""
     reused, missed, allocated = (requests.column(f"engine.kv_{name}_blocks") for name in ("reused", "missed", "allocated"))
     with_missed, with_allocated = ((reused != MISSING) & (others != MISSING) for others in (missed, allocated))
     if with_missed.any() and with_missed.sum() >= with_allocated.sum():
@@ -114,7 +114,7 @@ def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
 
 
 def drafts_by_request(requests: Requests) -> DraftsByRequest | None:
-    """None where no request had a draft token: an engine that does not speculate tells zeros."""
+    """None where no request had a draft token: an engine that does not speculate reports zeros."""
     drafts, accepted = (requests.column(f"engine.{name}draft_tokens") for name in ("", "accepted_"))
     drafted = (drafts != MISSING) & (drafts != 0) & (accepted != MISSING)
     if not drafted.any():

@@ -44,7 +44,7 @@ def gap_count(requests: Requests) -> int:
 
 
 def gathered(parts: Iterable[Any], most: int, dtype: Any) -> Any:
-    """The parts in one array, of at most so many values."""
+    """The parts in one array of at most this many values."""
     values, filled = np.empty(most, dtype), 0
     for part in parts:
         values[filled : filled + len(part)] = part

@@ -75,7 +75,7 @@ class GpuUse:
 
 @dataclass(frozen=True, slots=True)
 class MigUse:
-    """One MIG instance, whose `memory_bytes` bound what runs on it; all else that is told is the whole GPU's."""
+    """One MIG instance, whose `memory_bytes` bound what runs on it; all other figures are of the whole GPU."""
 
     memory_used_bytes: Level
     memory_bytes: float | None
@@ -101,7 +101,7 @@ class Resources:
     container_memory_available_bytes: Level | None = None  # where a container bounds it
     balancer_cpu_cores: Level | None = None
     balancer_rss_bytes: Level | None = None
-    mig_instances: dict[str, MigUse] = field(default_factory=dict)  # by UUID: every one that is to be seen, whoever uses it
+    mig_instances: dict[str, MigUse] = field(default_factory=dict)  # by UUID: every visible one, used by the run or not
     replicas: tuple[Replica, ...] = ()  # in their order, where there are several servers
 
     @property
@@ -198,7 +198,7 @@ def _throttle_ratios(reasons: npt.NDArray[np.int64]) -> dict[str, float]:
 def gained(counter: Series, start_ns: int, end_ns: int) -> float | None:
     """What a counter gained over the window, read off between the readings around its borders.
 
-    None when its readings do not reach over the window, or it started anew.
+    None when its readings do not reach over the window, or it was reset.
     """
     times, values = counter
     if len(times) < 2 or times[0] > start_ns or times[-1] < end_ns:
@@ -212,7 +212,7 @@ def gained(counter: Series, start_ns: int, end_ns: int) -> float | None:
 
 
 def counter_rate(counter: Series, start_ns: int, end_ns: int) -> float | None:
-    """Per second, between the first and the last reading inside the window; None with fewer than two, or when it started anew."""
+    """Per second, between the first and the last reading inside the window; None with fewer than two, or if it was reset."""
     times, values = counter
     within = (times >= start_ns) & (times <= end_ns)
     if within.sum() < 2 or (np.diff(values[within]) < 0).any():

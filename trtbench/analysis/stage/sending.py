@@ -49,7 +49,7 @@ def _sent_once(requests: Requests) -> Requests:
 
 LEVEL_KEPT_RATIO = 0.8
 """Users in flight over users asked. Below this the figures are those of a smaller load. The client's own time between an answer and its
-next request is in it too, which beside answers of a few milliseconds is some per cent."""
+next request is in it too, which is a few per cent of answers that take milliseconds."""
 
 
 def users_reached(requests: Requests, asked: int) -> float | None:

@@ -93,7 +93,7 @@ class StageResult:
     same_as: str | None = None
     padding_ratio: float | None = None
     duplicate_ratio: float | None = None
-    reuse: ReuseByRequest | None = None  # as the engine told with each answer
+    reuse: ReuseByRequest | None = None  # as the engine reported with each answer
     drafts: DraftsByRequest | None = None
     level_reached: float | None = None
 
@@ -133,7 +133,7 @@ def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
 
 
 def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
-    """The samples less the sampler's readings of Triton's statistics between a stage's first or last request and the border beside it.
+    """The samples less the sampler's readings of Triton's statistics between a stage's first or last request and the nearest border.
 
     Triton counts a batch after its answers have left, and a reading that was long under way is older than its stamp: only the borders'
     readings are known to hold what had completed.
@@ -242,7 +242,7 @@ def backlog_grew(waits_in_order_ns: Ints) -> bool | None:
 
 
 def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
-    """Integral of power / output tokens, all GPUs added; None with MIG instances: the power is the whole GPU's, whoever draws it."""
+    """Integral of power / output tokens, all GPUs added; None with MIG instances: the power is that of the whole GPU."""
     if use.mig_instances:
         return None
     joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]

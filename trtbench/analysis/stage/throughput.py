@@ -35,7 +35,7 @@ class Window:
 class Throughput:
     """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO.
 
-    Tokens are 0 and their rate None where the server does not tell how many it sent.
+    Tokens are 0 and their rate None where the server does not report how many it sent.
     """
 
     window_s: float

@@ -1,4 +1,4 @@
-"""Output whose tokens the server does not count: what is known of them all the same, and how surely (docs/families.md)."""
+"""Output whose tokens the server does not count: what is known of them, and with what certainty (docs/families.md)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ESTIMATE_RATIO = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TokenCounting:
-    """Requests with output whose server told no counts, by how their tokens are known.
+    """Requests with output whose server reported no counts, by how their tokens are known.
 
     `by_length`: it said that they ended by their length, so they have the tokens that were asked. `estimated`: by our tokenizer, of
-    their text. Of requests of which both are known, `compared` of them, `error_ratio` is the largest |tokenizer / told - 1|.
+    their text. Of requests of which both are known, `compared` of them, `error_ratio` is the largest |tokenizer / reported - 1|.
     `uncertain_ratio`: the tokens that the estimates may be off, at that error and one for an end token that no text shows, of all
     tokens; None where it is not known.
     """

@@ -35,7 +35,7 @@ def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
 
 def _worker(samples: Samples, label: str, start_ns: int, end_ns: int, cpu_share: Level | None) -> Worker:
     def read(name: SeriesName) -> npt.NDArray[np.float64]:
-        """A worker's reading tells of the interval before it: its first in the stage reaches back over the start, and is left out."""
+        """A worker's reading covers the interval before it. Its first reading in the stage begins before the stage, and is left out."""
         return inside(samples.series(name, label), start_ns, end_ns)[1 if label else 0 :]
 
     lag = np.sort(read("client_loop_lag_ns"))

@@ -16,7 +16,7 @@ _T_975 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
 
 
 def t_975(freedom: int) -> float:
-    """For so many degrees of freedom, at least 1; above 30 that of 30."""
+    """For a number of degrees of freedom of at least 1; above 30 that of 30."""
     return _T_975[min(freedom, len(_T_975)) - 1]
 
 

@@ -100,8 +100,8 @@ class Knee:
 def find_knee(points: Sequence[tuple[float, float]]) -> Knee | None:
     """From (level, throughput) pairs of one engine; None with fewer than three levels with throughput.
 
-    A step's elasticity is ln(T2/T1) / ln(L2/L1): 1 when throughput grows as the load does, 0 when it stands still. The knee is the
-    first level after which no step reaches PAYING_ELASTICITY, so a plateau with a later rise is no knee.
+    A step's elasticity is ln(T2/T1) / ln(L2/L1): 1 when throughput grows as the load does, 0 when it does not grow. The knee is the
+    first level after which no step reaches PAYING_ELASTICITY, so a plateau with a later rise is not a knee.
     """
     curve = sorted((level, rate) for level, rate in points if level > 0 and rate > 0)
     if len({level for level, _ in curve}) != len(curve) or len(curve) < LEAST_LEVELS:

@@ -64,7 +64,7 @@ def gpu_memory(samples: Samples) -> Series:
 def increase(series: Series, start_ns: int, end_ns: int) -> float | None:
     """How much a counter rose between its last reading at or before the start and its first at or after the end.
 
-    A fall means the counter began anew, and then what it shows is the rise. Where the end was never read, the last reading stands
+    A fall means that the counter was reset; its value is then the rise. Where the end was never read, the last reading is used
     for it. None where the start was never read.
     """
     borders = border_readings(series, start_ns, end_ns)

@@ -94,7 +94,7 @@ def _rate(reason: MakeReason, stage: StageResult) -> Reason | None:
 
 
 def _stamps(reason: MakeReason, stage: StageResult) -> Reason | None:
-    """Stamps that are not one token's, where it shows beside the gap between tokens (its mean: coalesced reads do not move it)."""
+    """Stamps that are not one token's, where the lag is large against the mean gap between tokens."""
     stamps, gap_ns = stage.stamps, stage.latency.itl_ns.mean or stage.latency.first_answer_ns.mean
     lag_ns = stamps.lag_p99_ns
     if gap_ns is None or lag_ns is None:

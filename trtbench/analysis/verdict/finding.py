@@ -16,8 +16,8 @@ _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
 class Finding:
     """`code` selects the text (seen, cause, remedy); `limits` says that this is what bounds throughput; `figures` are the evidence.
 
-    `rests_on`: the stages whose figures it compares, where it is not of `stage` alone. `doubts`: the reasons of the verdict against any
-    of them; with one, the finding is no more than possible.
+    `rests_on`: the stages whose figures it compares, if there are others than `stage`. `doubts`: the reasons of the verdict against any
+    of them; a finding with a doubt is only possible.
     """
 
     code: str

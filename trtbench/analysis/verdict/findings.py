@@ -198,7 +198,7 @@ def _queue(stage: StageResult) -> Finding | None:
 
 
 def _rate(stage: StageResult) -> Finding | None:
-    """An open loop asks more than is served, told by two signs: fewer done than due, and waiting that grows."""
+    """An open loop asks for more than is served. Two signs show it: fewer requests done than due, and waiting that grows."""
     rates = stage.throughput
     if (
         stage.is_closed_loop
@@ -228,7 +228,7 @@ def _slo(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _creep(result: DeploymentResult) -> Iterator[Finding]:
-    """Growth over a long stage that its second half goes on with; a warm-up flattens out and is not reported."""
+    """Growth over a long stage that continues in its second half; a warm-up flattens out and is not reported."""
     for stage in result.stages:
         for series, drift in stage.drifts.items():
             keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0

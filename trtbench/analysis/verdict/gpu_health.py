@@ -24,7 +24,7 @@ KEPT_RATIO = 0.98
 
 @dataclass(frozen=True, slots=True)
 class GpuHealth:
-    """One GPU over a deployment, the loading of the model too. None: not told."""
+    """One GPU over a deployment, with the loading of the model. None: not reported."""
 
     xids: tuple[int, ...] = ()
     ecc_uncorrected: int | None = None
@@ -34,7 +34,7 @@ class GpuHealth:
 
 @dataclass(frozen=True, slots=True)
 class HeldGpu:
-    """`settings` as they were set, units in their names; `previous` None where nobody could tell."""
+    """`settings` as they were set, units in their names; `previous` None where they are unknown."""
 
     gpu: str
     settings: Mapping[str, GpuSetting]
@@ -126,7 +126,7 @@ def _warm(deployment: str, cooled: GpuCooled) -> Reason:
 
 
 def _unwatched(events: Sequence[Event]) -> str:
-    """Why no GPU told of its errors; "" when one did, or there was none to ask."""
+    """Why no GPU reported its errors; "" if one did, or if there was no GPU."""
     telemetry = first(events, TelemetryFinished)
     watch = telemetry.sources.get("gpu_errors") if telemetry else None
     return watch.last_error if watch and not watch.readings and watch.failures else ""

@@ -27,7 +27,7 @@ _CAUSES: dict[FailureClass, str] = {
     "connection_broken": "limit_of_a_crash",
     "rejected": "limit_of_the_queue",
 }
-"""What sets a limit whose first failure is of this class. A refusal by a length rule is told apart by what theory predicts."""
+"""What sets a limit whose first failure is of this class. Refusals by a length rule are distinguished by what theory predicts."""
 _LENGTH_RULES: dict[PredictedBy, str] = {
     "positions": "limit_of_positions",
     "prompt": "limit_of_max_input",
@@ -61,7 +61,7 @@ def limit_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
 
 
 def _what_raises_it(result: DeploymentResult, limits: ContextLimits) -> Iterator[Finding]:
-    """One finding a cause, of the fewest users that met it. A search that was interrupted found no limit."""
+    """One finding for each cause, with the fewest users that it limits. A search that was interrupted found no limit."""
     said: set[str] = set()
     for limit in sorted(limits.limits, key=lambda limit: limit.users):
         if limit.failure is None or limit.failure == "cancelled":

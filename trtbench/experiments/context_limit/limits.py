@@ -27,7 +27,7 @@ _FEWEST_LENGTHS = 3
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Least squares over so many different `lengths`, from the shortest to the longest.
+    """Least squares over a number of different `lengths`, from the shortest to the longest.
 
     `law` power: y = base x length^slope; line: y = base + slope x length. `explained_ratio` is R squared, of a power law on the
     logarithms; None where y does not vary.
@@ -80,7 +80,7 @@ CONTEXT_LIMITS: Key[ContextLimits | None] = Key("context_limits")
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What `users` prompts at once may be long. `confirmed` and `refuted`: how many further tries said the same, and something else.
-    `basis`: what the class of the failure rests on.
+    `basis`: what the class of the failure is derived from.
 
     `passed_tokens` is None where even the shortest failed, `failed_tokens` where the longest asked for still passed.
     """
@@ -171,7 +171,7 @@ def context_limits(events: Sequence[Event], requests: Requests, samples: Samples
 
 def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
     """Of the passed trials. KV blocks only below all there are, where prompts begin to wait for each other; memory only where it was
-    taken anew, for a server keeps what a longer prompt made it take.
+    newly taken, for a server keeps what a longer prompt made it take.
     """
     passed = [trial for trial in trials if trial.passed]
     for users in dict.fromkeys(trial.users for trial in passed):

@@ -1,4 +1,4 @@
-"""The section on the context limit: what was found beside what theory says, every failure by its class, and how cost grows with length."""
+"""The section on the context limit: the limits found and predicted, every failure by its class, and how cost grows with length."""
 
 from __future__ import annotations
 

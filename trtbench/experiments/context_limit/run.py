@@ -203,7 +203,7 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     async def _is_healthy(self, stage: str) -> bool:
-        """Whether the server still serves: ready is not enough, it can say so and fail every request. It is given time to recover."""
+        """Whether the server still serves: a server that reports to be ready may still fail every request. It is given time to recover."""
         for number in range(_HEALTH_TRIES):
             [record] = await self._send(f"health-{stage}-{number}", 1, _HEALTH_TOKENS, 1, now_ns())
             if record.outcome is Outcome.COMPLETED or self._why:
@@ -212,7 +212,7 @@ class _Trials:
         return False
 
     async def _used_blocks(self) -> float | None:
-        """The gauge as the server has it now; a thread asks, the loop goes on."""
+        """The gauge as the server has it now; a thread asks, so that the loop is not blocked."""
         samples = await asyncio.to_thread(self._sampler.snapshot)
         return next((sample.value for sample in samples if sample.name == "kv_blocks_used"), None)
 

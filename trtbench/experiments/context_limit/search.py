@@ -55,8 +55,8 @@ class Trial:
     `unserving`: the server lives, and fails even a one-token request: every further length would fail for that alone.
 
     `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
-    those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of ours
-    for want of memory; `memory`: the bound that ran short, where that stopped it.
+    those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of the run's
+    processes because memory ran out; `memory`: the bound that ran short, where that stopped it.
     `log_says`: what ran out by `log_line`, the first that a server wrote in a trial that failed.
     """
 

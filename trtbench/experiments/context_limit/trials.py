@@ -31,7 +31,7 @@ FailureClass = Literal[
     "cancelled",
     "other",
 ]
-"""out_of_memory: nothing tells whether it was a GPU's or the host's. server_died: of a server not our own, it no longer answers."""
+"""out_of_memory: of a GPU or of the host, which is unknown. server_died: an external server no longer answers."""
 
 Basis = Literal["error", "log", "gauges", "kernel", "process", "client"]
 """error: the server's own words to the client. client: what it saw, or did, itself: its time limit, a short answer, a cancel."""
@@ -78,7 +78,7 @@ def failure_of(
 
 
 def _of_death(trial: ContextTrial, death: ServerLost) -> Failure:
-    """What was logged in the trial says more than the whole log, in which an earlier fault may stand that was survived."""
+    """What was logged in the trial says more than the whole log, which may have an earlier fault that was survived."""
     if found := _of_log(trial):
         return found
     if death.out_of_memory:
@@ -148,7 +148,7 @@ class TrialResult:
     GPU memory, all GPUs added, before is the last sample at its start, after the last before the next trial began (of the last trial, of
     all): what an attempt did not give back.
 
-    `basis`: what the class of the failure rests on; `error` is the log's line where it is the log.
+    `basis`: what the class of the failure is derived from; `error` is the log's line where it is the log.
 
     `takes_most`: no trial that passed before it had as many prompt tokens at once, so that its memory is its own.
     """

@@ -112,7 +112,7 @@ def cell_of(
 
 
 def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells, each told on which frontiers of throughput (higher) against a latency (lower) it lies, by the means."""
+    """The cells, each with the frontiers of throughput (higher) against a latency (lower) on which it lies, by the means."""
     lie_on = {latency: _frontier_of(cells, latency) for latency in LATENCIES}
     known = {cell.name for cell in cells if cell.complete and cell.rate}
 

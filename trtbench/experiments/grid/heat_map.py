@@ -17,7 +17,7 @@ from trtbench.scenario.deployment.deployment import Deployment
 class HeatMap:
     """`cells[row][column]`: by `row_axis` and `column_axis`, the one with the highest mean of `figure`; None where none was measured.
 
-    `over`: the axes, of more than one value, that it is the best over; empty for a grid of two. Values are told as in a cell's name.
+    `over`: the axes, of more than one value, that it is the best over; empty for a grid of two. Values are written as in a cell's name.
     """
 
     stage: str

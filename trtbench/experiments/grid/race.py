@@ -83,7 +83,7 @@ def _after(round_: int, alive: Mapping[str, Sequence[Score]], repeats: int) -> l
 
 
 def _ruled_out(cell: str, scores: Sequence[Score], round_: int, repeats: int) -> Drop | None:
-    """What needs no comparison: a round without a figure, for a winner needs them all; an SLO that even perfect rounds cannot mend."""
+    """What needs no comparison: a round without a figure, for a winner needs them all; an SLO that even perfect rounds cannot reach."""
     if any(score.figure is None for score in scores):
         return Drop(cell, round_, "no_figure")
     kept = [score.within_slo_ratio for score in scores if score.within_slo_ratio is not None]

@@ -69,7 +69,7 @@ class Grid(Rounds):
         return tuple(map(_told, self.axes[axis]))
 
     def values_of(self, deployment: Deployment) -> dict[str, str]:
-        """Where a cell lies on the axes, as `labels_of` tells them."""
+        """Where a cell lies on the axes, as `labels_of` writes them."""
         places = {axis: _AXES[axis][1:] for axis in self.axes}
         return {axis: _told(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
 

@@ -60,7 +60,7 @@ def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Rea
 
 
 def _has_before(one: ReloadResult) -> bool:
-    """Whether enough was undisturbed before it to be held against: the maximum of a few is small by chance."""
+    """Whether it has a baseline of enough requests to be compared with: the maximum of a few is small by chance."""
     return one.before is not None and one.before.ttft_ns.p50 is not None
 
 
@@ -83,7 +83,7 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
 
 
 def _lost(result: DeploymentResult, finished: Sequence[ReloadResult], total: int) -> Iterator[Finding]:
-    """Worst of a reload that is no unload: that one leaves a gap by its nature."""
+    """A reload without an unload counts as worse: an unload always leaves a gap."""
     hit = [one for one in finished if one.lost]
     if not hit:
         return

@@ -17,11 +17,11 @@ from trtbench.rundir import Ints
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Requests that met one of `windows` reloads, and those of the calm before them, each request and each calm once.
+    """Requests affected by one of `windows` reloads, and those of the baselines before them, each request and each baseline once.
 
     A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance.
     That of `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest
-    rank whatever the samples, of all windows but one. It says how much hangs on a single reload, as requests of one window are alike;
+    rank whatever the samples, of all windows but one. It says how much depends on a single reload, as requests of one window are alike;
     None of a single window.
     """
 
@@ -110,7 +110,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class ReloadGroup:
-    """The reloads that were asked alike; `figures` by the names of FIGURES. `recovered`: seen to recover."""
+    """The reloads that were requested in the same way; `figures` by the names of FIGURES. `recovered`: seen to recover."""
 
     example: ReloadResult
     repeats: int
@@ -121,7 +121,7 @@ class ReloadGroup:
 
 
 def groups(results: Sequence[ReloadResult], measured: Measured) -> tuple[ReloadGroup, ...]:
-    """In the order in which they were first asked for; reloads that were broken off are left out."""
+    """In the order in which they were first asked for; interrupted reloads are left out."""
     alike: dict[tuple[object, ...], list[ReloadResult]] = {}
     for one in results:
         if one.end_ns is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.experiments.hot_reload.windows import Calm
+from trtbench.experiments.hot_reload.windows import Baseline
 from trtbench.rundir.records import Outcome
 
 _NOT_LOST = (Outcome.NEVER_SENT.value, Outcome.CANCELLED.value)
@@ -14,7 +14,7 @@ _NOT_LOST = (Outcome.NEVER_SENT.value, Outcome.CANCELLED.value)
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """One reload. `repeat` counts those asked alike; `warmup`: Triton warmed up what was loaded; `control`: how the server was told.
+    """One reload. `repeat` counts equal ones; `warmup`: Triton warmed up what was loaded; `control`: explicit or poll.
 
     The window runs from its start until recovered, or to `until_ns`, the next reload or the end of the load, if it never was.
 
@@ -24,7 +24,7 @@ class ReloadResult:
     two lacks the samples for a P99; that of `ttft` is None where over 1 % of the requests were lost. `recovery_ns` counts from the start
     and is never below the reload's own duration; None: not seen. Memory has its peak up to `until_ns`: what was replaced goes late.
     `failed` counts requests of the window that did not complete, by outcome. `overlap_ns`: more than one version was live; None where
-    the version keeps its number and the index cannot tell. `first_request_penalty_ns`: TTFT of the first request completed by what was
+    the version keeps its number and the index does not show it. `first_request_penalty_ns`: TTFT of the first request completed by what was
     loaded, less the median before; it had its first token at `first_answer_ns`. `loaded_ns`: when the load call returned, or was seen
     to be done. Of blue_green, `switched_s` after the start the client turned to the new model, and `drain_s` later nothing sent to the
     old one was under way. `served_on`: versions that were ready before and still were after, None if not known.
@@ -49,8 +49,8 @@ class ReloadResult:
     drain_s: float | None
     version: str | None
     served_on: tuple[str, ...] | None
-    before: Calm | None
-    after: Calm | None
+    before: Baseline | None
+    after: Baseline | None
     ttft_ns: Distribution
     itl_ns: Distribution
     ttft_spike_ratio: float | None

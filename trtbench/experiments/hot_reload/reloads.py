@@ -14,7 +14,7 @@ from trtbench.analysis.stats.window import gpu_memory, last_before, peak
 from trtbench.experiments.hot_reload.course import Course, course
 from trtbench.experiments.hot_reload.reload_groups import ReloadGroup, groups
 from trtbench.experiments.hot_reload.reload_result import ReloadResult, lost_of
-from trtbench.experiments.hot_reload.windows import NS_PER_S, Calm, Measured, calm, disturbed, met, recovery_ns, says_little, worst
+from trtbench.experiments.hot_reload.windows import NS_PER_S, Baseline, Measured, baseline, disturbed, met, recovery_ns, says_little, worst
 from trtbench.rundir import MISSING, Requests, Samples, Series
 from trtbench.rundir.event_kinds import StageStarted
 from trtbench.rundir.events import timed, times_ns
@@ -42,7 +42,7 @@ class Rise:
 
     @property
     def is_leak(self) -> bool:
-        """It surely rises, by more than 5 % in all, over enough readings to tell a rise from a warm-up."""
+        """It surely rises, by more than 5 % in all, over enough readings to distinguish a rise from a warm-up."""
         rises = self.readings >= LEAK_READINGS and self.per_reload > self.half_width
         return rises and self.per_reload * (self.readings - 1) > _LEAK_RATIO * self.start
 
@@ -73,7 +73,7 @@ class VersionUse:
 @dataclass(frozen=True, slots=True)
 class Reloads:
     """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the
-    end, where it was calm.
+    end, where no earlier reload was felt.
 
     `failed`: requests of any window that did not complete, by outcome, each once: one that waits long meets several reloads.
     """
@@ -128,10 +128,10 @@ def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Re
     )
 
 
-def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Calm | None:
-    """From the last recovery on; where the last reload was not seen to recover, or nothing was calm since, what was before that one."""
+def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Baseline | None:
+    """From the last recovery on; where the last reload was not seen to recover, or has no baseline after it, the one before it."""
     if not results:
-        return calm(measured, opened_ns, start_ns)
+        return baseline(measured, opened_ns, start_ns)
     last = results[-1]
     return last.after or last.before
 
@@ -148,7 +148,7 @@ class _Recorded:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the index tells the old from the new: a number of its own, and no directory that went before the version did."""
+        """Whether the index distinguishes the old from the new: a number of its own, and no directory that went before the version did."""
         polled_away = self.asked.reload == "blue_green" and self.asked.control == "poll"
         return self.done.ok and bool(self.done.version) and not polled_away
 
@@ -162,7 +162,7 @@ class _Recorded:
 
 def _reload(
     recorded: _Recorded,
-    before: Calm | None,
+    before: Baseline | None,
     measured: Measured,
     events: Sequence[Event],
     memory: tuple[Series, Series],
@@ -197,7 +197,7 @@ def _reload(
         end_ns=done_ns,
         until_ns=until_ns,
         before=before,
-        after=None if recovery is None else calm(measured, end_ns, until_ns),
+        after=None if recovery is None else baseline(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
         ttft_spike_ratio=None if says_little(measured, hit) else _spike(ttft, before.ttft_ns if before else None),
@@ -237,11 +237,11 @@ def _live(states: Mapping[str, str]) -> int:
 
 
 def _first_answer(
-    measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Calm | None
+    measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Baseline | None
 ) -> tuple[int | None, float | None]:
     """(Instant of its first token, its penalty) of the first request completed by what was loaded.
 
-    Of a version that keeps its number, the first request sent after the load stands for it.
+    Of a version that keeps its number, the first request sent after the load is taken.
     """
     if done_ns is None:
         return None, None

@@ -65,7 +65,7 @@ class Reloader:
         emit(ReloadFinished(**named, **outcome, seconds=elapsed_s, versions_before=before, versions_after=after))
 
     def _keeps_number(self, reload: Reload, loaded: bool) -> bool:
-        """Whether a version was loaded anew under the number it had."""
+        """Whether a version was loaded again under its number."""
         if reload.kind == "broken":
             return not loaded and self._asked.control == "poll"
         return loaded and reload.kind in ("changed_config", "unload_load")
@@ -91,7 +91,7 @@ class Reloader:
         self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
 
     def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
-        """Polled, the server takes what goes away for a change, and loads what serves anew: that is a part of it, and waited for."""
+        """A polled server takes a removed directory for a change and loads what serves again. That is part of the reload and waited for."""
         try:
             with self._repository.broken_version(reload.breaks or "model") as change:
                 outcome["version"] = change.version

@@ -1,4 +1,4 @@
-"""Which requests a reload disturbed, which were calm before it, and when the calm came back."""
+"""Which requests a reload affected, the baseline before it, and when the load was as before."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trtbench.rundir.records import Outcome
 
 NS_PER_S = 1_000_000_000
 WITHIN = 1.1
-"""Recovered: the worst TTFT of a second is at most so many times what it was before."""
+"""Recovered: the worst TTFT of a second is at most this many times what it was before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Calm:
+class Baseline:
     """Latency of the requests completed without a reload near: due from `from_ns` on, answered first before `to_ns`.
 
     `ttft`: of an encoder, whose whole answer comes at once, its E2E latency.
@@ -84,13 +84,13 @@ class Measured:
         return gaps_ended(self._requests.select(chosen), start_ns, end_ns)
 
 
-def calm(measured: Measured, from_ns: int, to_ns: int) -> Calm | None:
+def baseline(measured: Measured, from_ns: int, to_ns: int) -> Baseline | None:
     """None when no request completed in that time."""
     done = undisturbed(measured, from_ns, to_ns)
     if not len(done):
         return None
     gaps = measured.gaps(from_ns, to_ns, done)[1]
-    return Calm(from_ns, to_ns, Distribution.of(measured.wait_ns[done]), Distribution.of(gaps))
+    return Baseline(from_ns, to_ns, Distribution.of(measured.wait_ns[done]), Distribution.of(gaps))
 
 
 def undisturbed(measured: Measured, from_ns: int, to_ns: int) -> Ints:
@@ -112,7 +112,7 @@ def disturbed(measured: Measured, start_ns: int, end_ns: int) -> Ints:
 
 
 def says_little(measured: Measured, hit: Ints) -> bool:
-    """Over 1 % of them were lost: the P99 of all has no end, and that of the rest is no measure of what they met."""
+    """Over 1 % of them were lost: the P99 of all is unbounded, and that of the rest says little."""
     sent = hit[~measured.ended(Outcome.NEVER_SENT, Outcome.CANCELLED)[hit]]
     return 100 * int((~measured.was_answered[sent]).sum()) > len(sent)
 
@@ -122,7 +122,7 @@ def worst(of: Distribution, beside: Distribution) -> float | None:
     return of.p99 if of.p99 is not None and beside.p99 is not None else of.max
 
 
-def recovery_ns(measured: Measured, before: Calm | None, start_ns: int, finished_ns: int | None, until_ns: int) -> int | None:
+def recovery_ns(measured: Measured, before: Baseline | None, start_ns: int, finished_ns: int | None, until_ns: int) -> int | None:
     """From the start to the first instant after the reload that a whole good second follows; None when none does before `until_ns`.
 
     A good second has a request due in it (else it lasts until the next that is) and the P99 of their TTFTs by nearest rank, which for

@@ -1,4 +1,4 @@
-"""What cancels do to those that stay: the requests that survive a stage, beside the same requests in a stage without cancels."""
+"""What cancels do to the other requests: those that survive a stage, compared with the same ones in a stage without cancels."""
 
 from __future__ import annotations
 

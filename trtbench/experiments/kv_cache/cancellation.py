@@ -1,4 +1,4 @@
-"""What cancelled requests leave behind: whether the engine lets go of them, and what they cost those that stay."""
+"""What cancelled requests leave behind: whether the engine releases them, and what they cost the other requests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Cancellation:
 
     @property
     def keeps_blocks(self) -> bool:
-        """Blocks beyond, though the requests were let go before, or never. Where that took longer, the reading came too early."""
+        """Blocks beyond, although the requests were released before, or never. If the release took longer, the reading came too early."""
         in_time = self.let_go_max_ns is not None and self.let_go_max_ns <= SETTLE_NS
         never = self.let_go is not None and self.let_go < self.cancelled
         return bool(self.blocks_beyond) and (in_time or never)

@@ -1,4 +1,4 @@
-"""What prefix caching gains: a deployment with it beside one without, on the same plan."""
+"""What prefix caching gains: a deployment with it compared with one without, on the same plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREFIX_REUSE: Key[tuple[PrefixReuse, ...]] = Key("prefix_reuse")
 class StageReuse:
     """TTFT medians of completed requests; `ttft_ratio` is on / off, below 1 where reuse gains.
 
-    `hit_ratio` is the engine's own, by its gauges, else by what it told of each request (`by_request`), None where it tells neither;
+    `hit_ratio` is the engine's own, by its gauges, else by its counts of each request (`by_request`), None where it has neither;
     `designed_hit_ratio` what a cache of any size finds by the workload's
     design, in the mean.
     """
@@ -78,7 +78,7 @@ def _stage_reuse(off: DeploymentResult, on: DeploymentResult, name: str, scenari
 
 def _designed_hit_ratio(name: str, planned: int, scenario: Scenario) -> float | None:
     """Of the prompts drawn: that those of a stage by time are used again in turn is not counted. None for a trace, with its own, and for
-    a stage that sends again what a cache has met."""
+    a stage that sends again what a cache has seen."""
     stage = next((stage for stage in scenario.load if stage.label == name), None)
     if stage is None or stage.trace or stage.same_as:
         return None

@@ -71,7 +71,7 @@ def outputs(requests: Requests) -> Answers:
 
 
 def _answers(requests: Requests, column: str, dtype: type[np.generic]) -> Answers:
-    """Of the first prompts of each stage: as many as tell how two engines differ, whatever the length of the run."""
+    """Of the first prompts of each stage: enough to show how two engines differ, whatever the length of the run."""
     chosen = requests.select(requests.ended(Outcome.COMPLETED) & (requests.prompt < _FIRST_PROMPTS))
     stages, prompts, asked = chosen.texts("stage"), chosen.prompt.tolist(), chosen.asked_output_tokens.tolist()
     found: Answers = {}

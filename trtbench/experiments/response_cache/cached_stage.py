@@ -1,4 +1,4 @@
-"""Triton's response cache: what it answered by Triton's counters, beside what it could have answered by the plan."""
+"""Triton's response cache: what it answered by Triton's counters, and what it could have answered by the plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CachedStage:
     """One stage of a server with a response cache. Counts are of requests.
 
     `answered` is Triton's count of requests that succeeded, `hits` and `misses` those of its cache. A miss whose answer a twin put in while
-    it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would tell too much. `hit_mean_ns` is
+    it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would be too high. `hit_mean_ns` is
     Triton's mean time to look an answer up, `miss_mean_ns` what the cache costs a request that it does not answer (the look-up, and
     putting the answer in).
     Of the requests `sent`, `repeats` ask what was asked before, and `servable` what had been answered before they were sent: no cache

@@ -1,4 +1,4 @@
-"""What a response cache gains: deployments with one beside those that differ in nothing else, on one plan."""
+"""What a response cache gains: deployments with one compared with those that differ in nothing else, on one plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StageGain:
     """One stage over the repeats whose rates hold on both sides. Rates are requests a second; `gain` is on / off, repeat by repeat.
 
     Ratios and latencies are means of the repeats': of requests that repeat an earlier one, that could be answered, and that were. A latency
-    is None where a repeat has too few requests for it. `level` and `closed` tell the load.
+    is None where a repeat has too few requests for it. `level` and `closed` are those of the load.
     """
 
     stage: str

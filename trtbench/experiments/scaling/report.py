@@ -1,4 +1,4 @@
-"""Scaling in words: every point with its intervals, where the curve bends, what says so, and how the servers shared the requests."""
+"""Scaling in words: every point with its intervals, where the curve bends and why, and how the servers shared the requests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: s
 
 
 def _row(point: ScalingPoint, first: bool, words: Words) -> tuple[str, ...]:
-    """The first point is what the others are held against: its speed-up is 1 by definition and has no interval."""
+    """The others are compared with the first point: its speed-up is 1 by definition and has no interval."""
     rates = (estimate(point.output_token_throughput, number), estimate(point.request_throughput, number))
     latencies = (estimate(point.ttft_ns, ms), estimate(point.e2e_latency_ns, ms))
     if first:

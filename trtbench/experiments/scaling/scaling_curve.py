@@ -1,4 +1,4 @@
-"""Scaling: what each point gives over its repeats, how much of linear that is, where it bends and which resource says so."""
+"""Scaling: what each point gives over its repeats, how much of linear that is, where it bends and which resource is the reason."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ScalingCurve:
 
     @property
     def largest(self) -> ScalingPoint | None:
-        """With a known efficiency, beside the smallest; None where there is none."""
+        """Of the points with a known efficiency, except the smallest; None where there is none."""
         known = [point for point in self.points[1:] if point.efficiency]
         return known[-1] if known else None
 

@@ -53,7 +53,7 @@ class Scaling(Rounds):
         return self
 
     def check_load(self, stages: tuple[Stage, ...]) -> None:
-        """ValueError for a stage whose throughput no multiple can be held against."""
+        """ValueError for a stage whose throughput cannot be compared with a multiple of it."""
         for stage in stages:
             if stage.mode in ("trace", "burst") or isinstance(stage.concurrency, Ramp) or isinstance(stage.rate, Ramp):
                 raise ValueError(
@@ -85,7 +85,7 @@ class Scaling(Rounds):
         return {units: f"{_AXES[axis]}-{units}" for units in sorted(map(_units, getattr(self, axis)))}
 
     def stage_at(self, stage: Stage, units: int) -> Stage:
-        """The load that a point of so many units gets; its name stays."""
+        """The load of a point with this number of units; its name stays."""
         if self.load == "fixed":
             return stage
         level = "concurrency" if stage.mode == "concurrency" else "rate"
@@ -93,7 +93,7 @@ class Scaling(Rounds):
         return stage.model_copy(update=grown | {"name": stage.label})
 
     def named(self, stage: Stage) -> Stage:
-        """A level that is multiplied must not stand in the name as if it were the level of every point."""
+        """A level that is multiplied must not be part of the name as if it were the level of every point."""
         if self.load == "fixed" or stage.name:
             return stage
         return stage.model_copy(update={"name": f"{stage.label}-a-unit"})
