@@ -267,6 +267,17 @@ def test_files_are_short(directory: str) -> None:
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
 
 
+def test_the_ways_through_the_program_are_short_and_name_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    ways = re.findall(r"^## The way of one (\w+)\n(.*?)(?=^## )", page, re.DOTALL | re.MULTILINE)
+    assert {"deployment", "reload"} <= {name for name, _ in ways}
+    for name, text in ways:
+        steps = re.findall(r"^(\d+)\. ", text, re.MULTILINE)
+        assert len(steps) <= 12, name
+        files = re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", text)
+        assert [file for file in files if not ((PACKAGE / file).is_file() or (ROOT / file).is_file())] == [], name
+
+
 def test_functions_are_short() -> None:
     for path in MODULES.values():
         for node in ast.walk(parsed(path)):
