@@ -321,3 +321,20 @@ def test_a_providers_name_is_compared_in_its_own_folder_only() -> None:
 def test_a_compared_name_is_found() -> None:
     source = 'a == "x"\n"x" != a\na in ("x", "y")\nf({"x": 1}[a])\nmatch a:\n  case "x":\n    pass'
     assert names_compared(ast.parse(source), {"x"}) == [1, 2, 3, 6]
+
+
+def test_no_free_dict_crosses_the_border() -> None:
+    """Public functions, classes and fields of rundir/ have typed shapes; foreign JSON is a mapping to `object`, which must be checked."""
+    found = []
+    for name in sorted(name for name in MODULES if name.startswith("rundir.")):
+        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+        bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))]
+        for node in (node for body in bodies for node in body):
+            if isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                annotations = [node.returns, *(argument.annotation for argument in arguments)]
+            else:
+                annotations = [node.annotation] if isinstance(node, ast.AnnAssign) else []
+            shapes = [ast.unparse(annotation) for annotation in annotations if annotation]
+            found += [f"{name}:{node.lineno}: {shape}" for shape in shapes if re.search(r"(dict|Dict|Mapping)\[str, Any\]", shape)]
+    assert found == []

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trtbench.rundir.losses import Losses
-from trtbench.rundir.sample_file import read_unsealed_samples
-from trtbench.rundir.samples import Samples
+from trtbench.rundir.lines import Losses
+from trtbench.rundir.samples import Samples, read_unsealed_samples
 from trtbench.telemetry.sampler import Sampler
 from trtbench.telemetry.sources import SampledServer, SamplerConfig
 

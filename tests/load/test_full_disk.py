@@ -14,7 +14,7 @@ from tests.support.fake_servers import FakeServer
 from tests.support.synthetic_run import SyntheticRun
 from trtbench.errors import in_one_line
 from trtbench.rundir import LineWriter, read_lines, write_json
-from trtbench.rundir.losses import Losses
+from trtbench.rundir.lines import Losses
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -9,13 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from trtbench.rundir.event_kinds import IF_KNOWN, BuildStep
-from trtbench.rundir.lines import read_json
-from trtbench.rundir.losses import Losses
+from trtbench.rundir.lines import Losses, read_json
 
 Tree = Mapping[str, object]
 """JSON that is shown and compared as it is."""
@@ -166,7 +165,7 @@ def read_engine(path: Path, losses: Losses) -> EngineFile:
     return _shaped(EngineFile, {**tree, "tree": tree})
 
 
-def _without_wrong(path: Path, shape: type[object], losses: Losses) -> dict[str, Any]:
+def _without_wrong(path: Path, shape: type[object], losses: Losses) -> Tree:
     """A JSON object without the keys of a wrong type; empty, and noted, if the file does not hold one; empty if there is no file."""
     try:
         value = read_json(path)

@@ -5,7 +5,7 @@
       <deployment>/  deployment.json engine.json config.pbtxt server.log plan.jsonl
                      requests-<worker>.jsonl -> requests.parquet   samples.jsonl -> samples.parquet
                      client-<worker>.log, where a worker had something to say
-      set-aside/<deployment>-<number>/   an attempt that was broken off, of a run that was resumed: kept, and read by nothing
+      set-aside/<deployment>-<number>/   an unfinished attempt of a run that was resumed: kept, and read by nothing
 
 Lines are appended and flushed as things happen; Parquet replaces them when a deployment ends. A directory whose events lack
 `run_finished` is an incomplete run; it reads like any other, a last line cut in half is dropped.
@@ -25,14 +25,12 @@ from pydantic import TypeAdapter, ValidationError
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, read_deployment, read_engine
 from trtbench.rundir.event_kinds import DeploymentStarted, as_json
 from trtbench.rundir.events import is_kind, read_events
-from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, write_json
+from trtbench.rundir.lines import LineWriter, Losses, RunDirectoryError, read_json, read_lines, write_json
 from trtbench.rundir.loading import load_requests
-from trtbench.rundir.losses import Losses
 from trtbench.rundir.records import FORMAT_VERSION, Environment, Event, RequestRecord
 from trtbench.rundir.request_file import RequestFile
 from trtbench.rundir.requests import Requests
-from trtbench.rundir.sample_file import read_samples, read_unsealed_samples
-from trtbench.rundir.samples import Samples
+from trtbench.rundir.samples import Samples, read_samples, read_unsealed_samples
 from trtbench.rundir.sealing import seal_requests, seal_samples
 from trtbench.rundir.sessions import current, is_complete
 
@@ -188,11 +186,11 @@ class RunDirectory:
         return is_complete(self.events())
 
 
-def _environment(path: Path) -> dict[str, Any]:
+def _environment(path: Path) -> dict[str, object]:
     try:
         value = read_json(path / ENVIRONMENT)
     except (OSError, ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path / ENVIRONMENT} cannot be read ({error}): nothing can be said of a run without it") from error
     if not isinstance(value, dict):
-        raise RunDirectoryError(f"{path / ENVIRONMENT} is no JSON object: nothing can be said of a run without it")
+        raise RunDirectoryError(f"{path / ENVIRONMENT} is not a JSON object: nothing can be said of a run without it")
     return value

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trtbench.rundir import event_kinds, experiment_events, gpu_events
 from trtbench.rundir.event_kinds import EventData, Whole, as_json
-from trtbench.rundir.lines import RunDirectoryError, read_lines
-from trtbench.rundir.losses import Losses
+from trtbench.rundir.lines import Losses, RunDirectoryError, read_lines
 from trtbench.rundir.records import Event
 
 KINDS: Mapping[str, type[EventData]] = {

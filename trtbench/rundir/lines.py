@@ -1,4 +1,4 @@
-"""JSON lines, appended and flushed as things happen, and whole JSON files."""
+"""JSON lines, appended and flushed as things happen, whole JSON files, and what of them could not be read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,50 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trtbench.errors import UserError, naming
-from trtbench.rundir.losses import Losses
 from trtbench.rundir.records import Sample
 
 _MOST_LINE_BYTES = 256 << 20
 _MOST_JSON_BYTES = 64 << 20
+
+
+What = Literal["missing", "unreadable", "lines", "torn", "rows", "values", "events", "columns", "foreign", "foreign_samples"]
+"""missing, unreadable: a whole file. lines: lines of a JSON-lines file that are not JSON. torn: a last line without its end, as a kill
+leaves it. rows: records that contradict themselves or lack what each must have. values: of rows that are kept, a number beyond 64 bits (the
+nearest is in its place) or another type (left empty). events: events without the data of their kind.
+columns: those that a file of requests has had since format 1. foreign, foreign_samples: requests
+that were sent, and samples that were taken, while the deployment did not run."""
+
+_WHY_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`file` is relative to the run directory; `why` is the reader's own words for the first of them."""
+
+    file: str
+    what: What
+    count: int
+    why: str
+
+
+class Losses:
+    """What of one run directory could not be read. A file that is read again gives the same count, which replaces the earlier one."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._found: dict[tuple[str, What], Loss] = {}
+
+    def __iter__(self) -> Iterator[Loss]:
+        return iter(sorted(self._found.values(), key=lambda loss: (loss.file, loss.what)))
+
+    def note(self, path: Path, what: What, count: int = 1, why: object = "") -> None:
+        file = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else path.name
+        self._found[file, what] = Loss(file, what, count, " ".join(str(why).split())[:_WHY_CHARACTERS])
 
 
 class RunDirectoryError(UserError):
@@ -50,8 +85,8 @@ class LineWriter:
 def read_lines(path: Path, losses: Losses | None = None) -> Iterator[Any]:
     """The JSON values of a JSON-lines file; none if there is no file; a torn last line is dropped.
 
-    A line that is no JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none. What follows
-    the first 256 MiB of a line is dropped like a torn one. OSError for what is no file.
+    A line that is not JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none. What follows
+    the first 256 MiB of a line is dropped like a torn one. OSError if the path is not a file.
     """
     if not path.exists():
         return
@@ -66,7 +101,7 @@ def read_lines(path: Path, losses: Losses | None = None) -> Iterator[Any]:
                 value = json.loads(line)
             except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
                 if losses is None:
-                    raise RunDirectoryError(f"{path}, line {number} is no JSON ({error}): the file is damaged") from error
+                    raise RunDirectoryError(f"{path}, line {number} is not JSON ({error}): the file is damaged") from error
                 bad, first = bad + 1, first or f"line {number}: {error}"
                 continue
             yield value
@@ -96,7 +131,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """OSError or ValueError for what is no JSON file of at most 64 MiB."""
+    """OSError or ValueError unless it is a JSON file of at most 64 MiB."""
     with regular(path).open("rb") as file:
         content = file.read(_MOST_JSON_BYTES + 1)
     if len(content) > _MOST_JSON_BYTES:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from trtbench.rundir.ragged import Mask, Ragged
 from trtbench.rundir.records import EngineCounts, Outcome
 from trtbench.rundir.request_file import RequestFile, one_chunk
-from trtbench.rundir.requests import MISSING, Requests, Texts
+from trtbench.rundir.requests import MISSING, Column, Requests, Texts
 from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA, SERVER_TIMES
 
 _NUMBERS = (
@@ -37,7 +37,7 @@ _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 def load_requests(file: RequestFile) -> Requests:
     """All that can be read; a request that lacks what each must have, or whose lists do not fit together, is left out and counted."""
-    parts: list[dict[str, Any]] = []
+    parts: list[dict[str, Column]] = []
     texts = {name: _Coder(_OUTCOMES if name == "outcome" else ()) for name in _TEXTS}
     broken = 0
     for start, table in file.groups(_NAMES):
@@ -72,10 +72,10 @@ class _Coder:
         return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, np.int32)
 
 
-def _group(table: pa.Table, texts: dict[str, _Coder]) -> tuple[dict[str, Any], Mask]:
+def _group(table: pa.Table, texts: dict[str, _Coder]) -> tuple[dict[str, Column], Mask]:
     """(The columns of a row group, which of its requests are good)."""
     arrays = {name: one_chunk(table[name]) for name in _NAMES}
-    columns: dict[str, Any] = {name: _numbers(arrays[name], MISSING) for name in _NUMBERS}
+    columns: dict[str, Column] = {name: _numbers(arrays[name], MISSING) for name in _NUMBERS}
     columns |= {name: _numbers(arrays[name], 0) for name in _ZERO_WHERE_ABSENT}
     columns |= {name: pc.fill_null(arrays[name], False).to_numpy(zero_copy_only=False) for name in _FLAGS}
     columns |= {f"{name}.code": texts[name].codes(arrays[name]) for name in _TEXTS}
@@ -89,7 +89,7 @@ def _group(table: pa.Table, texts: dict[str, _Coder]) -> tuple[dict[str, Any], M
     return columns | _token_facts(lists), good
 
 
-def _good(arrays: dict[str, Any], lists: dict[str, Ragged], outcomes: Any) -> Mask:
+def _good(arrays: dict[str, pa.Array], lists: dict[str, Ragged], outcomes: Any) -> Mask:
     good: Mask = outcomes < len(_OUTCOMES)
     for name in NEEDED:
         good &= np.asarray(pc.is_valid(arrays[name]))
@@ -103,7 +103,7 @@ def _good(arrays: dict[str, Any], lists: dict[str, Ragged], outcomes: Any) -> Ma
     return good
 
 
-def _token_facts(lists: dict[str, Ragged]) -> dict[str, Any]:
+def _token_facts(lists: dict[str, Ragged]) -> dict[str, Column]:
     arrivals, counts = lists["token_ns"], lists["token_counts"]
     responses, gaps = arrivals.lengths, arrivals.gaps()
     return {

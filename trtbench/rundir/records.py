@@ -5,6 +5,7 @@ Files are described in `rundir/directory.py`. Instants are nanoseconds of the ru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -54,7 +55,7 @@ class ServerTimes:
 
 @dataclass(slots=True)
 class EngineCounts:
-    """What the engine counted of one request, from its last response; None for what it does not tell.
+    """What the engine counted of one request, from its last response; None for what it does not report.
 
     KV blocks are those of the prompt, as TensorRT-LLM counts them: `kv_reused_blocks` were found in the cache, `kv_missed_blocks` were not;
     `kv_allocated_blocks` were taken from the free ones, of which `kv_new_blocks` held nothing before. Draft tokens are those proposed by
@@ -108,10 +109,10 @@ class RequestRecord:
     embedding: list[float] = field(default_factory=list)  # an encoder's answer, of a stage's first prompts only
     done_lag_ns: int | None = None  # of a request whose answer is one response without tokens: how much later it was read
     echoed_tokens: int = 0  # of the prompt, which came before the output and was taken off
-    finish_reason: str = ""  # in the server's words, where it tells
-    output_text: str = ""  # of a server that tells no token counts: all that came, an echoed prompt too
+    finish_reason: str = ""  # in the server's words, if it reports one
+    output_text: str = ""  # of a server that reports no token counts: all that came, an echoed prompt too
     text_tokens: int | None = None  # of the output in `output_text`, by our tokenizer: an estimate
-    engine: EngineCounts | None = None  # where the server tells
+    engine: EngineCounts | None = None  # if the server reports them
 
     @property
     def output_tokens(self) -> int:
@@ -119,7 +120,7 @@ class RequestRecord:
 
     @property
     def counts_tokens(self) -> bool:
-        """False for output of an unknown number of tokens: a text whose server does not tell; its `token_counts` are zeros."""
+        """False for output of an unknown number of tokens: a text whose server does not report it; its `token_counts` are zeros."""
         return not self.token_ns or any(self.token_counts)
 
     @property
@@ -127,22 +128,23 @@ class RequestRecord:
         """Its tokens are known by our tokenizer alone."""
         return self.text_tokens is not None and not (self.finish_reason == "length" and self.outcome is Outcome.COMPLETED)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         # Not asdict: its deep copies of the lists cost the load generator five times the rest.
         row = {name: getattr(self, name) for name in self.__slots__}
         told = {"server": asdict(self.server) if self.server else None, "engine": asdict(self.engine) if self.engine else None}
         return row | {"outcome": self.outcome.value} | told
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> RequestRecord:
-        server, engine = row.get("server"), row.get("engine")
+    def from_json(cls, row: Mapping[str, object]) -> RequestRecord:
+        values: dict[str, Any] = dict(row)
+        server, engine = values.get("server"), values.get("engine")
         told = {"server": ServerTimes(**server) if server else None, "engine": EngineCounts(**engine) if engine else None}
-        return cls(**row | {"outcome": Outcome(row["outcome"])} | told)
+        return cls(**values | {"outcome": Outcome(values["outcome"])} | told)
 
 
 @dataclass(slots=True, frozen=True)
 class Sample:
-    """One reading of one series. `label` tells series of one name apart (a batch size, a GPU index), else "".
+    """One reading of one series. `label` distinguishes series of one name (a batch size, a GPU index), else "".
 
     Names carry the unit.
     """
@@ -162,7 +164,7 @@ class Event:
     time_ns: int
     kind: str
     deployment: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         return {"time_ns": self.time_ns, "kind": self.kind, "deployment": self.deployment, "data": self.data}
@@ -176,13 +178,13 @@ class Environment:
     started_utc: str
     anchor_monotonic_ns: int
     anchor_wall_ns: int
-    hostname_sha256: str  # runs of one machine can be told from another's, the name stays private
+    hostname_sha256: str  # distinguishes runs of one machine from another's; the name stays private
     platform: str
     python: str
     cpu_model: str
     cpu_count: int
     memory_bytes: int
-    gpus: list[dict[str, Any]]
+    gpus: list[dict[str, object]]
     nvml: str  # "driver 550.54" or why there is none
     packages: dict[str, str]
     variables: dict[str, str]

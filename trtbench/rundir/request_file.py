@@ -10,8 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trtbench.rundir.lines import regular
-from trtbench.rundir.losses import Losses
+from trtbench.rundir.lines import Losses, regular
 from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA, SINCE_FORMAT_1
 from trtbench.rundir.sealing import lost_when_sealed, write_requests
 
@@ -71,7 +70,7 @@ class RequestFile:
             self._losses.note(self.path, "rows", self._unreadable, why)
 
     def note_broken(self, count: int) -> None:
-        """That so many requests contradict themselves, or lack what each must have."""
+        """That this number of requests contradict themselves, or lack what each must have."""
         self._losses.note(self.path, "rows", count + self._unreadable, "lists of tokens that do not fit together, or no outcome or instant")
 
     def _read(self, group: int, names: Sequence[str]) -> pa.Table:

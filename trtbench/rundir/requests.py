@@ -14,8 +14,9 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.rundir.request_file import RequestFile, one_chunk
 from trtbench.rundir.schema import REQUEST_SCHEMA
 
+Column = npt.NDArray[Any]
 MISSING = np.iinfo(np.int64).min
-"""Stands in a column for an instant or a number that a request does not have."""
+"""Fills a column where a request does not have that instant or number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Requests:
     in_order = _Flags()
     has_server = _Flags()
 
-    def __init__(self, columns: Mapping[str, Any], texts: Mapping[str, Texts], file: RequestFile, rows: Ints | None = None) -> None:
+    def __init__(self, columns: Mapping[str, Column], texts: Mapping[str, Texts], file: RequestFile, rows: Ints | None = None) -> None:
         """`columns` and `texts` are those of all requests, `rows` the positions of the selected ones, ascending; None: all."""
         self._columns, self._texts, self._file, self._rows = columns, texts, file, rows
 
@@ -115,7 +116,7 @@ class Requests:
         rows = np.flatnonzero(kept) if self._rows is None else self._rows[kept]
         return Requests(self._columns, self._texts, self._file, rows)
 
-    def with_columns(self, columns: Mapping[str, Any]) -> Requests:
+    def with_columns(self, columns: Mapping[str, Column]) -> Requests:
         """The same with other columns, of all requests; of those selected none."""
         assert self._rows is None
         return Requests({**self._columns, **columns}, self._texts, self._file)
@@ -139,7 +140,7 @@ class Requests:
 
     @property
     def counts_tokens(self) -> Mask:
-        """False for output of an unknown number of tokens: a text whose server does not tell; its counts are zeros."""
+        """False for output of an unknown number of tokens: a text whose server does not report it; its counts are zeros."""
         known: Mask = (self.responses == 0) | (self.output_tokens > 0)
         return known
 
@@ -173,7 +174,7 @@ class Requests:
             kept[file_rows[at] - start] = True
             yield at, Ragged.of(one_chunk(table[name])).select(kept)
 
-    def rows_of(self, *names: str) -> Iterator[tuple[Ints, list[dict[str, Any]]]]:
+    def rows_of(self, *names: str) -> Iterator[tuple[Ints, list[dict[str, object]]]]:
         """(Which of the selection, their values of some columns as Python objects), a row group at a time: for few requests."""
         file_rows = self.column("row")
         for start, end, table in self._groups(file_rows, names):
@@ -200,12 +201,12 @@ class Requests:
 
 
 def spread(tokens: int, responses: int) -> list[int]:
-    """So many tokens over so many responses, as evenly as can be: one each where there are as many."""
+    """Tokens of each response, as even as possible: one each if there are as many tokens as responses."""
     return [(i + 1) * tokens // responses - i * tokens // responses for i in range(responses)]
 
 
 def _respread(counts: Ragged, told: Ints) -> Ragged:
-    """The counts; of each request whose tokens are told otherwise (0 or more), those spread evenly over its responses."""
+    """The counts; of each request with another number in `told` (0 or more), that number spread evenly over its responses."""
     if (told < 0).all():
         return counts
     lengths, places = counts.lengths, counts.places()

@@ -1,13 +1,20 @@
-"""Every sample of a deployment, as one pair of arrays a series."""
+"""Every sample of a deployment, as one pair of arrays for each series, read a row group or a part of the lines at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from trtbench.rundir.lines import Losses, read_lines, regular
+from trtbench.rundir.request_file import DAMAGED, fitting
+from trtbench.rundir.schema import SAMPLE_SCHEMA, sample_table
+from trtbench.rundir.sealing import lost_when_sealed
 from trtbench.rundir.series import SeriesName
 
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -56,7 +63,7 @@ class Samples:
 
 
 def _split(table: pa.Table) -> Iterable[tuple[_Keys, Series]]:
-    """The readings of a table by series, in the order in which they stand."""
+    """The readings of a table by series, in the order of the table."""
     table = table.drop_null()
     if not table.num_rows:
         return
@@ -77,3 +84,52 @@ def _joined(parts: Sequence[Series]) -> Series:
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
     return times, values
+
+
+_ROWS = 100_000
+
+
+def read_samples(path: Path, losses: Losses) -> Samples:
+    """Of Parquet; none where it cannot be read."""
+    try:
+        file = pq.ParquetFile(regular(path), page_checksum_verification=True)
+        if file.schema_arrow.names != SAMPLE_SCHEMA.names:
+            raise ValueError(f"columns {', '.join(file.schema_arrow.names)}")
+    except DAMAGED as error:
+        losses.note(path, "unreadable", 1, error)
+        return Samples(())
+    lost, _ = lost_when_sealed(file.metadata)
+    if lost:
+        losses.note(path, "rows", lost, "left out when the run was sealed")
+    return Samples(_groups(file, path, losses, lost))
+
+
+def read_unsealed_samples(path: Path, losses: Losses) -> Samples:
+    """Of JSON lines."""
+    return Samples(_tables(path, losses))
+
+
+def _groups(file: pq.ParquetFile, path: Path, losses: Losses, lost: int) -> Iterator[pa.Table]:
+    why = ""
+    for group in range(file.num_row_groups):
+        try:
+            table = file.read_row_group(group)
+            columns = [fitting(table[field.name], field) for field in SAMPLE_SCHEMA]
+            if any(column.null_count for column in columns):
+                raise ValueError("samples without a value")
+        except DAMAGED as error:
+            lost, why = lost + file.metadata.row_group(group).num_rows, str(error)
+            continue
+        yield pa.table(columns, schema=SAMPLE_SCHEMA)
+    if why:
+        losses.note(path, "rows", lost, why)
+
+
+def _tables(path: Path, losses: Losses) -> Iterator[pa.Table]:
+    rows, rejected = read_lines(path, losses), 0
+    while part := list(islice(rows, _ROWS)):
+        table, left_out, _ = sample_table(part)
+        rejected += left_out
+        yield table
+    if rejected:
+        losses.note(path, "rows", rejected, "no sample")

@@ -77,16 +77,18 @@ def sample_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
         return _samples(kept), len(rows) - len(kept), 0
 
 
-def is_whole(row: Mapping[str, Any]) -> bool:
+def is_whole(row: Mapping[str, object]) -> bool:
     """Whether the lists of a request fit together and its outcome is one."""
+    values: Mapping[str, Any] = row
     try:
-        return len(row["token_ns"]) == len(row["token_counts"]) and row["outcome"] in _OUTCOMES and all(row[n] is not None for n in NEEDED)
+        fit = len(values["token_ns"]) == len(values["token_counts"])
+        return fit and values["outcome"] in _OUTCOMES and all(values[name] is not None for name in NEEDED)
     except (KeyError, TypeError):
         return False
 
 
-def fitted_request(row: Any) -> tuple[dict[str, Any], bool] | None:
-    """The row with a value in each column that the column can hold, and whether one had to be changed; None for what is no request."""
+def fitted_request(row: Any) -> tuple[dict[str, object], bool] | None:
+    """The row with a value in each column that the column can hold, and whether one had to be changed; None if it is not a request."""
     if not isinstance(row, dict):
         return None
     fitted = {field.name: _fitted(row.get(field.name), field.type) for field in REQUEST_SCHEMA}
@@ -128,7 +130,7 @@ def _fitted(value: Any, kind: Any) -> Any:
     return max(-most, min(value, most))
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _columns(rows: Sequence[Mapping[str, object]]) -> pa.Table:
     return pa.table([pa.array([row.get(field.name) for row in rows], field.type) for field in REQUEST_SCHEMA], schema=REQUEST_SCHEMA)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trtbench.errors import naming
-from trtbench.rundir.losses import Losses
+from trtbench.rundir.lines import Losses
 from trtbench.rundir.schema import REQUEST_SCHEMA, SAMPLE_SCHEMA, request_table, sample_table
 
 _ROWS_PER_BATCH = 1_000  # as Python objects at once
@@ -109,7 +109,7 @@ def _in_place(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
+def _encodings(schema: pa.Schema) -> dict[str, object]:
     """Texts repeat, so they are kept in dictionaries; instants rise, so their differences are kept."""
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "output_text"]
     rising = {"token_ns.list.element": "DELTA_BINARY_PACKED"} if "token_ns" in schema.names else {}

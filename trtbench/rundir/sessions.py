@@ -1,6 +1,6 @@
 """What the events of a run say of its course: its sessions, one a start or resume, and which attempt at a deployment counts.
 
-The monotonic clock may have begun anew between two sessions (a reboot): instants of two sessions are never subtracted. Each session
+The monotonic clock may have restarted between two sessions (a reboot): instants of two sessions are never subtracted. Each session
 has its own anchor to UTC: the first in environment.json, a later one in its `run_resumed` event.
 """
 

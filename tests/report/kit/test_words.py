@@ -52,7 +52,7 @@ from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir import Loss
 from trtbench.rundir.event_kinds import ServerLost
-from trtbench.rundir.losses import What
+from trtbench.rundir.lines import What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
 from trtbench.scenario.workload.lengths import Range
