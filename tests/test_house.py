@@ -217,6 +217,13 @@ def names_used(tree: ast.AST) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name)} | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
+def test_the_way_of_a_request_is_short_and_its_files_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (way,) = re.findall(r"## The way of one request\n(.*?)\n## ", page, re.DOTALL)
+    files = re.findall(r"^\d+\. `([\w/.]+)`:", way, re.MULTILINE)
+    assert 0 < len(files) <= 12 and [name for name in files if not (PACKAGE / name).is_file()] == []
+
+
 def test_there_is_no_cycle() -> None:
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
     for one in imports():

@@ -1,8 +1,8 @@
 """When the requests of an open loop are due: pure arithmetic on a rate, a bound and a generator of random numbers.
 
-Gaps are drawn for a rate of one request per unit of time and summed; the inverse of the integrated rate then turns units into
-seconds. That makes an exact process of any rate that changes (time change of a point process: Daley and Vere-Jones, An Introduction
-to the Theory of Point Processes, I, 7.4), with no bins and nothing thinned out.
+Gaps are drawn for a rate of one request per unit of time and summed; the inverse of the integrated rate then turns units into seconds.
+The result is an exact process for any changing rate (time change of a point process: Daley and Vere-Jones, An Introduction to the Theory
+of Point Processes, I, 7.4), without bins and without thinning.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RateProfile:
-    """Straight pieces: from `starts_s[i]` on the rate is `rates[i]` requests per second and grows by `slopes[i]` a second; shape [pieces].
+    """A rate as linear pieces: from `starts_s[i]` it is `rates[i]` requests per second and grows by `slopes[i]` a second; shape [pieces].
 
-    Pieces may jump where they meet. The first starts at 0, the last goes on without end. No piece falls below 0.
+    The rate may jump between pieces. The first piece starts at 0, the last never ends, and no piece falls below 0.
     """
 
     starts_s: Floats
@@ -35,28 +35,28 @@ class RateProfile:
 
     @classmethod
     def ramp(cls, first: float, last: float, over_s: float) -> RateProfile:
-        """In a line from `first` to `last`, held from `over_s` on."""
+        """A linear ramp from `first` to `last` over `over_s`, after which the rate stays at `last`."""
         return cls(np.array([0.0, over_s]), np.array([first, last]), np.array([(last - first) / over_s, 0.0]))
 
     @classmethod
     def staircase(cls, first: float, last: float, steps: int, over_s: float) -> RateProfile:
-        """`steps` rates from `first` to `last`, each for over_s / steps, the last held."""
+        """`steps` rates from `first` to `last`, each for over_s / steps; the last one stays."""
         return cls(np.arange(steps) * over_s / steps, np.linspace(first, last, steps, dtype=np.float64), np.zeros(steps))
 
     def expected(self, instant_s: float) -> float:
-        """Requests expected until then: the integral of the rate."""
+        """The number of requests expected until `instant_s`, which is the integral of the rate."""
         piece = int(np.searchsorted(self.starts_s, instant_s, side="right")) - 1
         into_s = instant_s - self.starts_s[piece]
         return float(self._expected_at_starts()[piece] + into_s * (self.rates[piece] + self.slopes[piece] * into_s / 2))
 
     def instants_s(self, expected: Floats) -> Floats:
-        """When so many are expected: the inverse of the integral, infinite where the rate has ended before.
+        """The instants until which these numbers of requests are expected: the inverse of the integral, infinite after the end of the rate.
 
         In a piece that starts with rate r and grows by s, the integral v is reached after t with v = r t + s t^2 / 2; solved as
         t = 2 v / (r + sqrt(r^2 + 2 s v)), which cancels nothing and holds for s = 0.
         """
         at_starts = self._expected_at_starts()
-        # A piece of rate 0 holds no request: "right" goes past all that begin with the same integral.
+        # A piece of rate 0 has no request: "right" skips all pieces that begin with the same integral.
         piece = np.searchsorted(at_starts, expected, side="right") - 1
         rate, slope, into = self.rates[piece], self.slopes[piece], expected - at_starts[piece]
         divisor = rate + np.sqrt(np.maximum(rate**2 + 2 * slope * into, 0))
@@ -72,17 +72,17 @@ class RateProfile:
 Offsets = npt.NDArray[np.int64]
 """Nanoseconds from the start of a phase, shape [requests], not decreasing."""
 
-_SPARE = 16  # gaps drawn beyond those expected, so that one draw mostly does
+_SPARE = 16  # gaps drawn beyond those expected, so that one draw is usually enough
 
 
 def due_offsets(
     rates: RateProfile, burstiness: float | None, requests: int | None, duration_s: float | None, random: np.random.Generator
 ) -> Offsets:
-    """An open loop that ends after `requests` or at `duration_s`, whichever is first.
+    """The due instants of an open loop that ends after `requests` or at `duration_s`, whichever is first.
 
-    `burstiness`: gamma gaps of coefficient of variation 1 / sqrt(burstiness), the first before the first request; 1 makes them
-    exponential, the definition of a Poisson process. None: even gaps, the first request at once.
-    Longer draws start like shorter ones: raising `requests` or `duration_s` keeps the arrivals that were there.
+    `burstiness`: gaps are gamma distributed with coefficient of variation 1 / sqrt(burstiness), the first one before the first request; 1
+    makes them exponential, which is a Poisson process. None: even gaps, and the first request at once.
+    Longer draws begin like shorter ones: raising `requests` or `duration_s` keeps the existing arrivals.
     """
     if requests is None and duration_s is None:
         raise ValueError("an open loop needs a number of requests, a duration, or both")
@@ -103,9 +103,9 @@ def burst_offsets(
     duration_s: float | None,
     random: np.random.Generator,
 ) -> Offsets:
-    """Arrivals of `rate` for `on_s`, none for `off_s`, and again; bounds and `burstiness` as in `due_offsets`.
+    """Arrivals at `rate` for `on_s`, none for `off_s`, and so on; bounds and `burstiness` as in `due_offsets`.
 
-    Drawn on a clock that stands still while off, then set apart: a gap that a pause cuts goes on after it.
+    They are drawn on a clock that stops during pauses, and pauses are inserted afterwards: an interrupted gap continues after its pause.
     """
     on_ns, off_ns = seconds_ns(on_s), seconds_ns(off_s)
     busy_s = None
@@ -117,18 +117,18 @@ def burst_offsets(
 
 
 def mean_rate(offsets: Offsets) -> float:
-    """Requests per second, over the gaps between them; 0 of fewer than two, or of all at once."""
+    """Requests per second, over the gaps between them; 0 for fewer than two requests, or if all are due at once."""
     span_ns = int(offsets[-1] - offsets[0]) if len(offsets) else 0
     return (len(offsets) - 1) * NS_PER_S / span_ns if span_ns else 0.0
 
 
 def _even_units(count: float, most: float) -> Floats:
-    """0, 1, 2, ... below `most`, no more than `count`."""
+    """0, 1, 2, ... below `most`, and at most `count` of them."""
     return np.arange(min(count, math.ceil(most) if math.isfinite(most) else math.inf), dtype=np.float64)
 
 
 def _gamma_units(burstiness: float, count: float, most: float, random: np.random.Generator) -> Floats:
-    """Sums of gamma gaps of mean 1, to `count` or just past `most`."""
+    """Sums of gamma distributed gaps of mean 1, `count` of them or until just past `most`."""
     units = np.zeros(1)
     while len(units) - 1 < count and units[-1] < most:
         size = int(min(count - len(units) + 1, most - units[-1] + _SPARE))

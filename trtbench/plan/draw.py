@@ -29,7 +29,7 @@ from trtbench.tasks.registry import TASKS
 
 
 def draw_replay(stage: Stage, warmup: bool, trace: Sequence[TracedRequest], seeds: Seeds, source: PromptSource) -> Phase:
-    """A warm-up replays the beginning of the trace with tokens of its own."""
+    """A phase that replays a trace. A warm-up replays the beginning of the trace with different tokens."""
     requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
     offsets = trace_offsets(trace, stage.speed, requests, duration_s)
     return Phase(stage, warmup, _draw_prompts(stage, warmup, trace[: len(offsets)], seeds, source), 0, offsets)
@@ -38,7 +38,7 @@ def draw_replay(stage: Stage, warmup: bool, trace: Sequence[TracedRequest], seed
 def _draw_prompts(
     stage: Stage, warmup: bool, trace: Sequence[TracedRequest], seeds: Seeds, source: PromptSource
 ) -> tuple[PlannedPrompt, ...]:
-    """One prompt a request. A block of tokens follows from its hash id, the seed, the stage and the phase alone."""
+    """One prompt for each request. The tokens of a block depend only on its hash id, the seed, the stage and the phase."""
     random = random_stream("prompts", seeds.prompts, stage, warmup)
     blocks: dict[int, TokenIds] = {}
 
@@ -61,7 +61,7 @@ def _draw_prompts(
 
 
 Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
-"""By file and block size."""
+"""Traces by file and block size."""
 
 
 def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
@@ -94,7 +94,7 @@ def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets
 
 
 def without_outputs(phase: Phase) -> Phase:
-    """The same requests of a task that generates nothing."""
+    """The same requests without output tokens, for a task that does not generate."""
     return replace(phase, prompts=tuple(replace(prompt, output_tokens=0) for prompt in phase.prompts))
 
 

@@ -1,4 +1,4 @@
-"""The schedule of a phase, from its stage and the arrivals seed: when requests are due, when users come and go, how long they think."""
+"""The schedule of a phase, from its stage and the seed of arrivals: when requests are due, when users enter and leave, think times."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trtbench.system.clock import NS_PER_S
 
 
 def user_windows(first: int, last: int, steps: int | None, over_s: float) -> Offsets:
-    """(enter, leave) of each user, nanoseconds from the start, -1: stays; shape [users, 2].
+    """(Enter, leave) of each user in nanoseconds from the start, where -1 means that the user stays; shape [users, 2].
 
-    From `first` users to `last` over `over_s`: in a line, where the k-th change comes when the line is at k - 1/2, so that the mean is
-    that of the line; or on `steps` levels held equally long. The last to enter leave first.
+    The number of users changes from `first` to `last` over `over_s`: linearly, where the k-th change is when the line is at k - 1/2, so
+    that the mean is that of the line; or in `steps` levels of equal duration. The last users to enter leave first.
     """
     changes_ns = np.rint(_changes_s(first, last, steps, over_s) * NS_PER_S).astype(np.int64)
     windows = np.full((max(first, last), 2), (0, -1), np.int64)
@@ -30,7 +30,7 @@ def user_windows(first: int, last: int, steps: int | None, over_s: float) -> Off
 
 
 def _changes_s(first: int, last: int, steps: int | None, over_s: float) -> Floats:
-    """When the number of users changes by one, not decreasing; shape [abs(last - first)]."""
+    """The instants at which the number of users changes by one, in ascending order; shape [abs(last - first)]."""
     changes = abs(last - first)
     if steps is None:
         return np.asarray((np.arange(changes) + 0.5) * (over_s / changes), np.float64)
@@ -39,7 +39,7 @@ def _changes_s(first: int, last: int, steps: int | None, over_s: float) -> Float
 
 
 def draw_offsets(stage: Stage, warmup: bool, seed: int) -> Offsets | None:
-    """When each unit of an open loop is due; None for a closed one. A warm-up goes through the same rates and ends by its count."""
+    """When each unit of an open loop is due; None for a closed loop. A warm-up has the same rates, and ends by its number of requests."""
     if stage.mode == "concurrency":
         return None
     requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
@@ -66,7 +66,8 @@ def rate_profile(stage: Stage) -> RateProfile:
 
 
 def fit_units(prompts: tuple[PlannedPrompt, ...], offsets: Offsets, counted: bool) -> tuple[tuple[PlannedPrompt, ...], Offsets]:
-    """An open loop of sessions: no more of them than are due, and where requests are `counted`, none due that has no prompts."""
+    """Fit the sessions of an open loop to its offsets: drop sessions that are never due, and, if requests are `counted`, offsets without
+    prompts."""
     starts = [at for at, prompt in enumerate(prompts) if prompt.turn == 0]
     if len(starts) > len(offsets):
         return prompts[: starts[len(offsets)]], offsets
@@ -74,7 +75,7 @@ def fit_units(prompts: tuple[PlannedPrompt, ...], offsets: Offsets, counted: boo
 
 
 def draw_users(stage: Stage) -> Offsets | None:
-    """When each user enters and leaves, where their number changes; shape [users, 2] as in Phase."""
+    """When each user enters and leaves, in the shape of Phase; None if the number of users does not change."""
     ramp = stage.concurrency
     if not isinstance(ramp, UserRamp):
         return None
@@ -84,7 +85,7 @@ def draw_users(stage: Stage) -> Offsets | None:
 
 
 def with_think_times(prompts: Sequence[PlannedPrompt], stage: Stage, warmup: bool, seed: int) -> tuple[PlannedPrompt, ...]:
-    """The stage's pauses before single requests and first turns; those inside a session are its own."""
+    """Prompts with the stage's think times before single requests and first turns. Think times inside a session are kept."""
     if stage.think_s is None:
         return tuple(prompts)
     pauses_ns = think_ns(stage.think_s, len(prompts), random_stream("think", seed, stage, warmup)).tolist()

@@ -1,4 +1,4 @@
-"""The Plan: every request of a scenario, fixed before the run, saved and hashed.
+"""The Plan: every request of a scenario, determined before the run, saved and hashed.
 
 A saved plan is JSON lines: a header with the hash, then for each stage one line with its due offsets and one line per prompt.
 `draw.py` makes plans.
@@ -26,45 +26,45 @@ from trtbench.rundir.event_kinds import PlanDrawn
 from trtbench.scenario.load.stage import Stage
 
 _SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
-"""Fields of a prompt that its line has only where they say something."""
+"""Fields of a prompt that its line has only if they differ from their defaults."""
 
 
 _LATER_KEYS = {"trace_block_tokens"}
 
 
 class PlanError(UserError):
-    """A plan file that cannot be read back to what was written."""
+    """A plan file that does not contain what was written."""
 
 
 @dataclass(frozen=True)
 class PlannedPrompt:
-    """What is asked of the model: shape [tokens] in, so many tokens out, and a seed for sampling.
+    """What a request asks of the model: `input_ids` of shape [tokens], the number of tokens to generate, and a seed for sampling.
 
-    A turn of a `session` after its first has only the user's new tokens in `input_ids`; before them the model reads all earlier turns
-    and its own answers to them.
+    In a `session`, a turn after the first has only the user's new tokens in `input_ids`; before them the model reads all earlier turns and
+    its own answers.
     """
 
     input_ids: TokenIds
     output_tokens: int
     seed: int
-    think_ns: int = 0  # the same user's pause before it, from the end of the request before
+    think_ns: int = 0  # the user's think time before it, from the end of the user's previous request
     mix: str = ""  # the component of a mixed workload
-    priority: int = 0  # Triton's level, 1 is the highest; 0: names none
-    cancel_after_tokens: int | None = None  # the client goes away when so many have arrived
-    cancel_after_ns: int | None = None  # the client goes away so long after it sent
+    priority: int = 0  # Triton's level, where 1 is the highest and 0 names none
+    cancel_after_tokens: int | None = None  # the client cancels when this number has arrived
+    cancel_after_ns: int | None = None  # the client cancels this long after sending
     session: int | None = None
     turn: int = 0
-    text: str = ""  # for a model that takes text: the same prompt; the ids are then the client's tokenizer's
+    text: str = ""  # the same prompt for a model that takes text; the ids are then those of the client's tokenizer
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One stage's warm-up or its measured part.
+    """The warm-up or the measured part of a stage.
 
-    Request i asks `prompts[i % len(prompts)]`. `first_prompt` is the place of `prompts[0]` in the stage's own numbering: measured
-    prompts from 0, the warm-up's after them. Open loops have `due_offsets_ns`, one a unit, shape [units sent]; a closed loop ends by
-    `requests`, by `duration_s`, or by the first of both, and may have `users_ns`, shape [users, 2]: when each enters and leaves, from
-    the start; leave = -1: stays.
+    Request i has `prompts[i % len(prompts)]`. `first_prompt` is the number of `prompts[0]` in the stage, where measured prompts are
+    numbered from 0 and those of the warm-up after them. An open loop has `due_offsets_ns`, one for each unit, of shape [units sent]. A
+    closed loop ends by `requests`, by `duration_s`, or by the first of both. It may have `users_ns`, of shape [users, 2]: when each user
+    enters and leaves, from the start of the phase; -1 means that a user stays.
     """
 
     stage: Stage
@@ -76,16 +76,16 @@ class Phase:
 
     @cached_property
     def units(self) -> tuple[range, ...]:
-        """What one user sends in order, as positions in `prompts`: the turns of a session, else a single request.
+        """What one user sends in sequence, as positions in `prompts`: the turns of a session, or a single request.
 
-        Unit u is `units[u % len(units)]`, its requests are numbered `u // len(units) * len(prompts)` and on.
+        Unit u is `units[u % len(units)]`; its requests are numbered from `u // len(units) * len(prompts)` on.
         """
         starts = [at for at, prompt in enumerate(self.prompts) if prompt.turn == 0]
         return tuple(map(range, starts, [*starts[1:], len(self.prompts)]))
 
     @property
     def requests(self) -> int | None:
-        """Bound on the number of requests; None for a closed loop that ends by time alone."""
+        """The bound on the number of requests; None for a closed loop that only time bounds."""
         if self.due_offsets_ns is not None:
             cycles, rest = divmod(len(self.due_offsets_ns), len(self.units) or 1)
             return cycles * len(self.prompts) + (self.units[rest].start if rest else 0)
@@ -93,12 +93,12 @@ class Phase:
 
     @property
     def duration_s(self) -> float | None:
-        """Time bound of a closed loop; that of an open loop is in its offsets."""
+        """The time bound of a closed loop. That of an open loop is contained in its offsets."""
         return None if self.warmup or self.due_offsets_ns is not None else self.stage.duration_s
 
     @property
     def planned(self) -> int | None:
-        """The number of requests where it is known before the run: all but closed loops that may end by time."""
+        """The number of requests, or None for a closed loop that may end by time, where it is not known before the run."""
         return None if self.duration_s is not None else self.requests
 
 
@@ -122,7 +122,7 @@ class Plan:
 
     @cached_property
     def sha256(self) -> str:
-        """Over every stage, offset and prompt: two plans with one hash are the same load."""
+        """The hash of every stage, offset and prompt: two plans with the same hash are the same load."""
         digest = hashlib.sha256()
         for line in self._lines():
             digest.update(line)
@@ -140,7 +140,7 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """PlanError when the file is not a plan, is torn, or is not what its hash says."""
+        """The plan in a file; PlanError if the file is not a plan, is truncated, or does not have the content of its hash."""
         rows = read_lines(path)
         try:
             sha256 = next(rows)["plan_sha256"]

@@ -1,6 +1,6 @@
-"""How large a plan will be, estimated from the scenario before anything is drawn, and refused where it goes over a bound.
+"""The size of a plan, estimated from the scenario before anything is drawn; a plan that exceeds a bound is refused.
 
-The bytes are measured ones of `Plan` (a prompt without its tokens, a token, a due instant), rounded up.
+The sizes in bytes were measured on `Plan` (a prompt without its tokens, a token, a due instant) and rounded up.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _DATASET_TOKENS = 1024  # a row's prompt, which is known only when it is drawn
 
 @dataclass(frozen=True)
 class PlanSize:
-    """Of one stage, or of several. `prompts`: those drawn, used in turn where a stage ends by time; `due`: instants of an open loop."""
+    """The size of one stage, or of several. `prompts` are those drawn, which a stage that ends by time uses repeatedly; `due` are the due
+    instants of an open loop."""
 
     requests: int = 0
     prompts: int = 0
@@ -48,7 +49,7 @@ class PlanSize:
 
 @dataclass(frozen=True)
 class StageSize:
-    """`key`: what makes the stage as large as it is, with its value."""
+    """The size of a stage, and the key that determines it, with its value."""
 
     key: str
     size: PlanSize
@@ -85,7 +86,7 @@ def check_plan_size(scenario: Scenario, load: Iterable[Stage], available_bytes: 
 
 
 def check_requests(load: Iterable[Stage]) -> None:
-    """ScenarioError for an open loop of which not even half a request is expected."""
+    """ScenarioError for an open loop with less than half an expected request."""
     for number, stage in enumerate(load):
         open_loop = stage.mode not in ("concurrency", "trace")
         if open_loop and stage.duration_s is not None and _expected(stage, stage.duration_s) < _LEAST_EXPECTED:

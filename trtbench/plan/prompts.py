@@ -30,12 +30,12 @@ _TRIES = 20  # at short lengths a source may have no further prompt that is new
 
 
 class NewPrompts:
-    """Prompts of a source, each one new to the stage, so that no prefix cache meets it twice."""
+    """Prompts of a source, each of which is new in the stage, so that no prefix cache contains it."""
 
     def __init__(self, source: PromptSource) -> None:
         self._source = source
         self._seen: set[bytes] = set()
-        self._spent: set[int] = set()  # lengths of which no new one was found: looked for no more
+        self._spent: set[int] = set()  # lengths at which no further new prompt was found
 
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         for _ in range(1 if tokens in self._spent else _TRIES):
@@ -49,7 +49,8 @@ class NewPrompts:
 
 
 class KindDraw:
-    """One kind in one phase of up to `count` requests. Every attribute has a stream of its own, so that one changes without the others."""
+    """The requests of one kind in a phase of up to `count` requests. Every attribute has its own random stream, so that changing one
+    attribute leaves the others as they are."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class KindDraw:
         prefixes: Sequence[TokenIds],
         random: RandomOf,
     ) -> None:
-        """`contents`: the users' new tokens of each unit; `prefixes`: one a group."""
+        """`contents` are the users' new tokens of each unit; `prefixes` has one for each group."""
         self._name = name
         self._is_session = kind.sessions is not None
         self._contents = contents
@@ -75,7 +76,7 @@ class KindDraw:
         )
 
     def unit(self, number: int) -> list[PlannedPrompt]:
-        """The next unit's requests, their seeds 0; fewer than its turns where `count` is reached."""
+        """The requests of the next unit, with seeds 0; fewer than its turns if `count` is reached."""
         group = next(self._groups)
         prompts = []
         for turn, (content, request) in enumerate(zip(next(self._contents), self._requests, strict=False)):
@@ -99,7 +100,7 @@ class KindDraw:
 
 
 def new_turns(kind: RequestKind, count: int, source: NewPrompts, random: RandomOf) -> Iterator[tuple[Turn, ...]]:
-    """Contents made from `source`: up to `count` turns in all."""
+    """Contents from `source`, of up to `count` turns together."""
     lengths = iter(draw_lengths(kind.input_tokens, count, random("input_tokens", "lengths")))
     turns = [1] * count
     if kind.sessions and kind.sessions.turns:
@@ -121,7 +122,7 @@ def _priorities(kind: RequestKind, count: int, random: np.random.Generator) -> I
 
 
 def _cancellations(cancel: Cancel | None, count: int, random: np.random.Generator) -> Iterator[tuple[int | None, int | None]]:
-    """(After so many tokens, after so many ns) of each request; (None, None): it is not cancelled."""
+    """(Number of tokens, nanoseconds) after which each request is cancelled; (None, None) if it is not."""
     if cancel is None:
         return repeat((None, None))
     chosen, after = random.spawn(2)
@@ -133,7 +134,7 @@ def _cancellations(cancel: Cancel | None, count: int, random: np.random.Generato
 
 
 class StagePrompts:
-    """The prompts of one stage. Its warm-up shares the prefixes of its measured part, and no prompt."""
+    """The prompts of one stage. Its warm-up has the same prefixes as its measured part, but no prompt in common with it."""
 
     def __init__(self, scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets) -> None:
         self._workload = scenario.workload
@@ -144,7 +145,7 @@ class StagePrompts:
         self._prefixes = {name: self._draw_prefixes(name, kind) for name, kind in scenario.workload.kinds.items()}
 
     def draw(self, warmup: bool, count: int) -> tuple[PlannedPrompt, ...]:
-        """`count` prompts; the last session is cut short where it would go over."""
+        """`count` prompts; the last session is shortened if it would exceed the number."""
         ratio = self._stage.cancel_ratio
         kinds = [self._draw_kind(name, kind.cancelled_at(ratio), warmup, count) for name, kind in self._workload.kinds.items()]
         order = self._random("", warmup, "mix", "lengths").choice(len(kinds), size=count, p=self._workload.kind_shares).tolist()
@@ -177,9 +178,9 @@ class StagePrompts:
 
 
 def with_duplicates(prompts: Sequence[PlannedPrompt], ratio: float, random: np.random.Generator) -> list[PlannedPrompt]:
-    """Put an earlier prompt in the place of `ratio` of them, tokens, length and seed, so that a response cache can answer.
+    """Replace the share `ratio` of the prompts by earlier ones, with their tokens, length and seed, so that a response cache can answer.
 
-    Systematic sampling: within any first n there are `ratio` * n duplicates, to less than one. The rest stays as it was.
+    This is systematic sampling: among any first n prompts the number of duplicates differs from `ratio` * n by less than one.
     """
     start = random.random() * (1 - ratio)
     kept: list[PlannedPrompt] = []

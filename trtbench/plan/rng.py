@@ -1,4 +1,4 @@
-"""Streams of random numbers, one for each dimension, stage and phase, and what is drawn from them: prefixes, think times, lengths.
+"""Streams of random numbers, one for each dimension, stage and phase; and prefixes, think times and lengths that are drawn from them.
 
 Longer draws begin like shorter ones.
 """
@@ -16,13 +16,13 @@ from trtbench.scenario.workload.request_kind import Prefix, Think
 from trtbench.system.clock import NS_PER_S
 
 MAX_SEED = 2**31
-"""Of sampling: fits every seed input in use, and JSON readers that know doubles only."""
+"""The largest seed of sampling plus one. It fits every seed input of a model, and JSON readers that have only doubles."""
 
 
 def random_stream(dimension: str, seed: int, stage: Stage, warmup: bool) -> np.random.Generator:
-    """The same name and seed give the same numbers; another dimension, stage or phase others, whatever its seed.
+    """The stream of a dimension, stage and phase. The same name and seed give the same numbers; different names give different numbers.
 
-    A stage that is the same as another has that one's.
+    A stage that is declared the same as another has the streams of that one.
     """
     name = f"{dimension}/{stage.drawn_as}/{'warmup' if warmup else 'measured'}"
     salt = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
@@ -30,20 +30,20 @@ def random_stream(dimension: str, seed: int, stage: Stage, warmup: bool) -> np.r
 
 
 def draw_groups(prefix: Prefix, count: int, random: np.random.Generator) -> list[int | None]:
-    """The group of each of `count` requests; None: no shared prefix. Longer draws begin like shorter ones."""
+    """The prefix group of each of `count` requests, or None for one without a shared prefix."""
     shared, which = random.random((count, 2)).T
     groups = np.searchsorted(np.cumsum(prefix.group_shares)[:-1], which, side="right").tolist()
     return [group if has else None for has, group in zip((shared < prefix.share_ratio).tolist(), groups, strict=True)]
 
 
 def think_ns(think: Think, count: int, random: np.random.Generator) -> Offsets:
-    """So many pauses, nanoseconds, shape [count]; more of them begin like fewer."""
+    """`count` think times in nanoseconds, of shape [count]."""
     seconds = np.full(count, think.mean) if think.distribution == "fixed" else random.exponential(think.mean, count)
     return np.rint(seconds * NS_PER_S).astype(np.int64)
 
 
 def draw_lengths(law: Range | Normal | Lognormal | Empirical, count: int, random: np.random.Generator) -> list[int]:
-    """`count` lengths, each within the law's bounds."""
+    """`count` lengths, each within the bounds of the distribution."""
     if isinstance(law, Range):
         drawn: list[int] = random.integers(law.min, law.max + 1, size=count).tolist()
         return drawn

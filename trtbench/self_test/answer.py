@@ -1,6 +1,6 @@
-"""What a replay server answers: its model's description, as a Triton with the calibration model gives it, and the responses of a request.
+"""The answers of a replay server: the description of its model, as from a Triton with the calibration model, and responses to requests.
 
-The responses are frames in which only the stamp is written anew.
+The responses to a request are frames that differ only in their stamp.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DIRECTORY = packaged_data.MODEL_REPO / MODEL
 
 
 def answers() -> dict[str, bytes]:
-    """Method path -> serialised reply, for the unary calls that a client asks before it sends load."""
+    """The serialised replies to the unary calls that a client makes before it sends load, by the path of the method."""
     config = text_format.Parse((DIRECTORY / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     index = service_pb2.RepositoryIndexResponse()
     index.models.add(name=MODEL, version="1", state="READY")
@@ -44,11 +44,13 @@ _LENGTH_BYTES = 2 + len(_LENGTH)  # as a protobuf field: tag, size, value
 
 
 class RequestError(ValueError):
-    """A request that is not the calibration model's; the text is for its client."""
+    """The request does not fit the calibration model; the client gets the message."""
 
 
 class Answer:
-    """`index` is the next response's, `due_ns` its instant. Like model_repo/calibration/1/model.py, to the same requests."""
+    """The answer to one request, the same as from model_repo/calibration/1/model.py.
+
+    `index` is the number of the next response, `due_ns` its instant."""
 
     __slots__ = ("_final", "_frame", "_frames", "_stamp_at", "count", "due_ns", "gap_ns", "index", "stream_id")
 
@@ -72,17 +74,17 @@ class Answer:
 
     @property
     def next_write(self) -> int:
-        """How many responses leave in the next write."""
+        """How many responses the next write contains."""
         rest = self.count - self.index - 1
         return min(rest, _BURST) if rest and self._frames is not None and self.index else 1
 
     @property
     def window_bytes(self) -> int:
-        """What the next write counts for in flow control."""
+        """How many flow-controlled bytes the next write contains."""
         return self.next_write * (len(self._frame) - HEADER_BYTES)
 
     def write(self, now_ns: int) -> bytearray | memoryview:
-        """The next write, stamped; valid until the one after it."""
+        """The bytes of the next write, with their stamps; they are valid until the following call."""
         responses, index = self.next_write, self.index
         self.index += responses
         if responses > 1:
@@ -98,7 +100,7 @@ class Answer:
 
 
 def _schedule(request: service_pb2.ModelInferRequest) -> tuple[int, int, int]:
-    """(first response after, each further after: us; how many)."""
+    """(Delay of the first response, delay of each further one, number of responses); delays in microseconds."""
     inputs = {tensor.name: raw for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=False)}
     try:
         delays, lengths = (array("i", inputs.get(name, b"")) for name in ("input_ids", "request_output_len"))
@@ -110,7 +112,8 @@ def _schedule(request: service_pb2.ModelInferRequest) -> tuple[int, int, int]:
 
 
 def _response(request: service_pb2.ModelInferRequest, final: bool) -> bytes:
-    """As Triton sends it. protobuf writes fields by number, so the raw tensors are last and the ids' place is known from the end."""
+    """A response as Triton sends it. Protobuf writes fields by number, so the raw tensors are last, and the ids are at a fixed distance
+    from the end."""
     message = service_pb2.ModelStreamInferResponse()
     infer = message.infer_response
     infer.model_name, infer.model_version, infer.id = request.model_name, request.model_version or "1", request.id

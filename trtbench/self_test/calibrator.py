@@ -1,6 +1,6 @@
-"""One calibration from beginning to end: its servers, its measurements one after another.
+"""One calibration: its servers, and its measurements one after another.
 
-It measures how true stamps are, how much a client can take, and how punctually it sends.
+It measures how accurate timestamps are, how many responses a client can receive, and how punctually it sends.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from trtbench.self_test.trial import closed_loop, poisson, prompt, run_trial
 from trtbench.serving.server.installation import InstallationError, find_tritonserver
 
 _US_PER_S = 1_000_000
-_MOST_RESPONSES, _LEAST_RESPONSES = 16, 4  # of a request in the mean
+_MOST_RESPONSES, _LEAST_RESPONSES = 16, 4  # bounds on the mean number of responses of a request
 _CEILING_STREAMS, _CEILING_RESPONSES = 16, 1000
 _LAG_ASK = prompt(2000, 2000, 4)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a server is asked to give: `responses_per_s` over all streams, on none of them more often than each `least_gap_us`."""
+    """The rate that a server is asked for: `responses_per_s` over all streams, and on each stream at most one every `least_gap_us`."""
 
     responses_per_s: float
     least_gap_us: int
@@ -35,14 +35,15 @@ class Pace:
         return max(self.least_gap_us, round(streams / self.responses_per_s * _US_PER_S))
 
 
-TRITON_PACE = Pace(2_000, 2_000)  # of the 8,000 a second that its Python backend gives at most
+TRITON_PACE = Pace(2_000, 2_000)  # its Python backend can send at most 8,000 a second
 REPLAY_PACE = Pace(10_000, 1_000)
 
 
 async def measure_streams(
     server: str, target: Target, settings: ClientSettings, streams: int, pace: Pace, duration_s: float
 ) -> StreamFigures:
-    """All streams in step, as an engine's running batch sends them; requests of different lengths, so that they end one by one."""
+    """Measure streams that respond at the same time, as those of an engine's running batch do. Requests have different lengths and
+    so end at different times."""
     gap_us = pace.gap_us(streams)
     mean = min(max(round(duration_s / 2 / gap_us * _US_PER_S), _LEAST_RESPONSES), _MOST_RESPONSES)
     asks = tuple(prompt(gap_us, gap_us, responses) for responses in range(mean // 2, mean + mean // 2 + 1))
@@ -60,7 +61,7 @@ async def measure_send_lag(target: Target, settings: ClientSettings, rate: float
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: seconds of each measurement, requests/s of the open loops."""
+    """How much is measured: the seconds of each measurement, and the requests per second of the open loops."""
 
     seconds: float
     rates: tuple[float, ...]
@@ -72,7 +73,7 @@ QUICK = Extent(1.0, (100, 500, 1000))
 
 @dataclass(frozen=True)
 class Calibrator:
-    """`progress` hears what is measured next."""
+    """Runs a calibration. `progress` is called with what is measured next."""
 
     settings: ClientSettings
     streams: tuple[int, ...]
@@ -80,7 +81,8 @@ class Calibrator:
     progress: Callable[[str], None]
 
     async def run(self, url: str | None) -> Calibration:
-        """Triton first: the one under `url`, else one of our own, none where there is no installation. Then the replay server.
+        """Measure a Triton first: the server at `url`, or one that is started here, or none if Triton is not installed. Then measure the
+        replay server.
 
         TargetError for a `url` without the calibration model, ServerError for a Triton that does not start.
         """

@@ -1,6 +1,6 @@
-"""What a calibration finds, from its trials: pure arithmetic.
+"""The figures of a calibration, from its trials: pure arithmetic.
 
-Accuracy is how far measured instants lie from the true ones, which a calibration server puts into the output ids of its responses.
+Accuracy is the difference between measured instants and the true ones, which a calibration server sends in the output ids of its responses.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Pair:
 
     @property
     def one_clock(self) -> bool:
-        """Both sides read the same clock: nothing left the server before it was asked for, or came before it left."""
+        """Whether both sides use the same clock: no response was sent before its request, or read before it was sent."""
         return bool((self.sent_ns >= self.asked_ns).all() and (self.user_ns >= self.sent_ns).all())
 
 
 @dataclass(frozen=True)
 class StampErrors:
-    """Measured minus true, ns. Of ITL the absolute error. `ttft_ns` is None where the two sides have no clock in common."""
+    """Measured minus true values in ns; for ITL the absolute difference. `ttft_ns` is None if the two sides have no clock in common."""
 
     ttft_ns: Distribution | None
     itl_ns: Distribution
@@ -135,14 +135,14 @@ class StreamFigures:
 
     @property
     def server_fell_behind(self) -> bool:
-        """One response in ten left the server a whole gap late or later: its rate was not the one asked for, whatever the client did."""
+        """Whether one response in ten was sent a whole gap late or later, so that the server did not reach the requested rate."""
         late_ns = self.accuracy.server_late_ns.p90 if self.accuracy else None
         return late_ns is not None and late_ns > self.gap_us * 1000
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """As many responses as server, sockets and client give; the client was the limit where its `cores` is about 1."""
+    """The most responses that server, sockets and client can process. The client is the limit if its `cores` is about 1."""
 
     streams: int
     responses_per_s: float
@@ -182,7 +182,7 @@ class SendLag:
 
 @dataclass(frozen=True)
 class Calibration:
-    """All of it; `skipped`: why there is nothing of a Triton, else ""."""
+    """The results of a calibration. `skipped` is why there are none of a Triton, and empty if there are."""
 
     streams: tuple[StreamFigures, ...]
     ceiling: Ceiling

@@ -1,7 +1,7 @@
 """The server side of one HTTP/2 connection that carries gRPC, for the replay server: bytes in, requests out; no socket.
 
-Frames and messages are read and written by the functions of trtbench/load/; what is here is the state of a server, of which
-well-behaved clients alone are asked to send (RFC 9113). Anything else ends the connection.
+Frames and messages are read and written by the functions of trtbench/client/http2/. Here is the state of a server, which accepts only what
+clients are expected to send (RFC 9113); anything else ends the connection.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from trtbench.client.http2.grpc_wire import Deframer, StreamFault
 GRPC_PREFIX_BYTES = 5
 
 _OUR_WINDOW = 1 << 30
-_TOP_UP = 1 << 20  # give a window back in steps of this: a request is small
+_TOP_UP = 1 << 20  # windows are enlarged in steps of this size, because requests are small
 _RESPONSE_HEADERS = b"\x88" + b"\x0f\x10\x10application/grpc"  # :status 200 (static table), content-type (its name too) as a literal
 
 
 class ProtocolError(Exception):
-    """The client sent what this server does not take."""
+    """The client sent something that this server does not accept."""
 
 
 class Request(NamedTuple):
@@ -40,7 +40,7 @@ class HalfClosed(NamedTuple):
 
 
 class WindowsGrew(NamedTuple):
-    """What flow control had held back may go on."""
+    """What flow control held back may be sent."""
 
 
 Event = Request | HalfClosed | WindowsGrew
@@ -48,13 +48,14 @@ Event = Request | HalfClosed | WindowsGrew
 
 def _reading() -> Deframer:
     deframer = Deframer()
-    deframer.answered = True  # that is a client's concern
+    deframer.answered = True  # only a client waits for response headers
     return deframer
 
 
 @dataclass(slots=True)
 class Stream:
-    """`answered` (its headers are out) and `requests_open` are the server's: a stream ends when half-closed and all is answered."""
+    """A stream. The server sets `answered` once it has sent headers, and counts `requests_open`; a stream ends when it is half-closed and
+    every request is answered."""
 
     path: str
     window: int
@@ -65,7 +66,7 @@ class Stream:
 
 
 class ServerConnection:
-    """`control` holds bytes of ours that must go out before anything else; whoever sends them empties it."""
+    """The server's side of a connection. `control` has bytes that must be sent before anything else; the sender empties it."""
 
     def __init__(self) -> None:
         self.control = bytearray(frames.settings({frames.INITIAL_WINDOW_SIZE: _OUR_WINDOW}))
@@ -87,7 +88,7 @@ class ServerConnection:
         return True
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """ProtocolError ends the connection."""
+        """The events in the client's next bytes; ProtocolError ends the connection."""
         received, place = self._received + data, 0
         if self._preface_missing and len(received) >= len(frames.MAGIC):
             if not received.startswith(frames.MAGIC):
@@ -147,14 +148,14 @@ class ServerConnection:
         return HalfClosed(stream_id)
 
     def _give_back(self, stream_id: int, received_bytes: int) -> int:
-        """Let the client send on; the bytes that it has not been given back yet."""
+        """Enlarge the client's window by the bytes received, if there are enough; returns the bytes not returned yet."""
         if received_bytes < _TOP_UP:
             return received_bytes
         self.control += frames.window_update(stream_id, received_bytes)
         return 0
 
     def _settings(self, payload: bytes) -> None:
-        for name, value in struct.iter_unpack(">HI", payload):  # a client may also set what is forbidden to a server
+        for name, value in struct.iter_unpack(">HI", payload):  # a client may also send settings that a server must not send
             if name == frames.INITIAL_WINDOW_SIZE:
                 for stream in self.streams.values():
                     stream.window += value - self._initial_window

@@ -1,4 +1,4 @@
-"""The servers to calibrate against: a replay server in a process of its own, a Triton of our own, or one that runs already."""
+"""The servers of a calibration: a replay server in its own process, a Triton that is started for it, or a Triton that runs already."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STOP_S = 5.0
 
 
 class ReplayProcess:
-    """A context manager; `url` is host:port. The server ends with us, however we end."""
+    """A replay server, as a context manager; `url` is host:port. The server ends when this process ends."""
 
     def __enter__(self) -> ReplayProcess:
         command = [sys.executable, "-m", "trtbench.self_test.replay"]
@@ -49,7 +49,7 @@ class ReplayProcess:
 
 @contextmanager
 def calibration_triton(installation: TritonInstallation) -> Iterator[TritonServer]:
-    """A Triton that serves the calibration model and nothing else. ServerError when it does not start."""
+    """A Triton that serves only the calibration model; ServerError if it does not start."""
     with temporary_directory() as directory:
         repository = Path(directory) / "model_repository"
         shutil.copytree(DIRECTORY, repository / MODEL, ignore=shutil.ignore_patterns("__pycache__"))
@@ -59,7 +59,7 @@ def calibration_triton(installation: TritonInstallation) -> Iterator[TritonServe
 
 
 def running_target(url: str) -> Target:
-    """The calibration model of a server that runs already; TargetError with the remedy when it has none."""
+    """The calibration model of a server that runs already; TargetError with the remedy if the server does not have it."""
     try:
         return TRITON_CLIENT.inspect(url, MODEL)
     except TargetError as error:

@@ -1,7 +1,6 @@
-"""Trial: one load against a calibration server, what it gave and what it cost.
+"""Trial: one load against a calibration server, with its results and its cost.
 
-Its plan is of prompts that carry the schedule which the server follows. The load generator as it is sends it: in worker processes,
-recording as it goes.
+The prompts of its plan contain the schedule that the server follows. It is sent by the ordinary load workers, which record as in any run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from trtbench.system.leftovers import temporary_directory
 
 @dataclass(frozen=True)
 class Trial:
-    """Of a measured phase. `cores`: the CPU that all worker processes used, recording included. `facts`: the first one's transport."""
+    """The results of a measured phase. `cores` is the CPU that all workers used, including recording; `facts` are of the first worker's
+    transport."""
 
     records: list[RequestRecord]
     duration_s: float
@@ -59,7 +59,7 @@ _WARMUP_GAP_NS = 1_000_000
 
 
 def prompt(first_us: int, gap_us: int, responses: int) -> PlannedPrompt:
-    """Ask for the first response after `first_us`, each further one `gap_us` later; a gap of 0: as fast as the socket takes them."""
+    """A prompt that requests the first response after `first_us` and each further one `gap_us` later; a gap of 0 is as fast as possible."""
     if not (0 <= first_us <= _MOST_US and 0 <= gap_us <= _MOST_US):
         raise ValueError(f"delays of {first_us} and {gap_us} us do not fit 31 bits")
     return PlannedPrompt(np.array([first_us, gap_us], np.int32), responses, seed=0)
@@ -69,17 +69,17 @@ _WARMUP = prompt(1000, 1000, 4)
 
 
 def closed_loop(streams: int, asks: tuple[PlannedPrompt, ...], duration_s: float) -> Plan:
-    """So many streams, each with its next request, of `asks` in turn, as soon as the one before is done."""
+    """A closed loop of `streams`: each sends its next request, of `asks` in turn, as soon as the one before is done."""
     return _plan(Stage(concurrency=streams, duration_s=duration_s, warmup_requests=streams), asks)
 
 
 def one_request_each(streams: int, ask: PlannedPrompt) -> Plan:
-    """So many streams at once, and no more after."""
+    """One request on each of `streams`, all at once."""
     return _plan(Stage(concurrency=streams, requests=streams, warmup_requests=streams), (ask,) * streams)
 
 
 def poisson(rate: float, ask: PlannedPrompt, duration_s: float) -> Plan:
-    """`rate` x `duration_s` requests after exponential gaps; before them as many as one second has, up to 100, to warm up."""
+    """An open loop of `rate` x `duration_s` requests with exponential gaps, after a warm-up of one second, of up to 100 requests."""
     requests = max(round(rate * duration_s), 1)
     gaps_ns = np.random.default_rng(1).exponential(NS_PER_S / rate, requests)
     stage = Stage(mode="poisson", rate=rate, requests=requests, warmup_requests=min(round(rate) or 1, 100))
@@ -96,7 +96,8 @@ _TIMEOUT_S = 60.0
 
 
 async def run_trial(target: Target, settings: ClientSettings, plan: Plan) -> Trial:
-    """The one stage of `plan`, warm-up first, by `settings.workers` processes or one. ConnectError when the server is not reached."""
+    """Run the single stage of `plan`, its warm-up first, with `settings.workers` processes or one. ConnectError if the server is not
+    reached."""
     (stage,) = plan.stages
     with temporary_directory() as name:
         directory = Path(name)

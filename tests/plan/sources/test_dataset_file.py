@@ -126,7 +126,7 @@ def test_formats_of_other_tools(written: Any, row: Any, turns: list[tuple[Any, A
         ('{"conversations": [{"from": "human", "value": null}]}', "a message of conversations is null, not a text"),
         ('{"conversations": [{"from": "human", "value": "\\udfff"}]}', "a message of conversations has half of a surrogate pair"),
         ('{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}', "a message of messages is a list, not a"),
-        ('{"messages": [5]}', "messages holds a number, not messages"),
+        ('{"messages": [5]}', "messages contains a number, not messages"),
     ],
 )
 def test_a_row_without_a_prompt_is_left_out_counted_and_named(written: Any, row: str, reason: str) -> None:
@@ -138,7 +138,7 @@ def test_a_row_without_a_prompt_is_left_out_counted_and_named(written: Any, row:
     assert reason in one["reason"] and one["rows"] == 2
     assert [place.rpartition("/")[2] for place in one["first"]] == ["data:3", "data:4"]
     assert "data:3" in found.left_out.text
-    with pytest.raises(WorkloadError, match="data holds no prompt: 1: ") as caught:
+    with pytest.raises(WorkloadError, match="data contains no prompt: 1: ") as caught:
         read_dataset(written(row))
     assert reason in str(caught.value)
 
@@ -146,9 +146,9 @@ def test_a_row_without_a_prompt_is_left_out_counted_and_named(written: Any, row:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "holds no prompt"),
-        ("[]", "holds no prompt"),
-        ('[{"conversations": []}]', "holds no prompt: 1: conversations has no message of a user"),
+        ("", "contains no prompt"),
+        ("[]", "contains no prompt"),
+        ('[{"conversations": []}]', "contains no prompt: 1: conversations has no message of a user"),
         ('{"prompt": "a"}\n{"prompt"', r"data:2: not JSON \(.*\); write one object a line"),
         ('[{"prompt": "a"},\n{"prompt"]', r"data:2: not JSON"),
         ('[{"prompt": "a"}\n{"prompt": "b"}]', r"data:2: not JSON \(, is missing\)"),

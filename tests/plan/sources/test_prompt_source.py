@@ -83,7 +83,7 @@ def test_a_tokenizer_that_cannot_spell_the_corpus_is_refused(tmp_path: Path) -> 
     tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "the": 1}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(WorkloadError, match="cannot spell"):
+    with pytest.raises(WorkloadError, match="cannot encode the prompts"):
         CorpusPrompts.of_engine(tmp_path, ["en"])
 
 

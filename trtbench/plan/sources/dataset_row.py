@@ -19,11 +19,11 @@ _MOST_KEYS = 6  # named in a reason
 
 
 class RowError(Exception):
-    """A row that is left out; the message is the reason, alike for rows that are alike."""
+    """A row that is left out. The message is the reason, which is the same text for all rows with the same reason."""
 
 
 class RawTurn(NamedTuple):
-    """As the file has it: text or token ids, and the answer's text or length; None: it does not say."""
+    """A turn as in the file: text or token ids, and the text or length of the answer, or None if the file has neither."""
 
     prompt: str | list[int]
     answer: str | int | None = None
@@ -34,7 +34,7 @@ RawConversation = tuple[RawTurn, ...]
 
 
 def unwrapped(row: Any) -> Iterator[Any]:
-    """The requests that a row holds: itself, or those inside of it."""
+    """The requests of a row: the row itself, or those that it contains."""
     inner = next((row[key] for key in _WRAPPER_KEYS if isinstance(row, dict) and isinstance(row.get(key), (dict, list))), None)
     if inner is None and not isinstance(row, list):
         yield row
@@ -43,7 +43,7 @@ def unwrapped(row: Any) -> Iterator[Any]:
 
 
 def conversation_of(row: Any) -> RawConversation:
-    """RowError when it has no prompt that can be sent."""
+    """The conversation in a row; RowError if it has no prompt that can be sent."""
     if isinstance(row, str):
         return (RawTurn(_text(row, "the row")),)
     if not isinstance(row, dict):
@@ -85,7 +85,7 @@ def _text(value: Any, key: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise RowError(f"{key} has half of a surrogate pair, which is no character") from None
+        raise RowError(f"{key} has half of a surrogate pair, which is not a character") from None
     return value
 
 
@@ -106,9 +106,9 @@ def _output_tokens(row: dict[str, Any]) -> int | None:
 
 
 def _turns(messages: Any, key: str, asked: int | None) -> RawConversation:
-    """A user's message and the answer right after it make a turn; what else is said between (system, tools) is left out.
+    """The turns of a list of messages: a user's message and the answer right after it. Other messages (system, tools) are left out.
 
-    `asked`: output tokens where no answer follows.
+    `asked` is the number of output tokens of a turn without an answer.
     """
     if not isinstance(messages, list):
         raise RowError(f"{key} is {_type(messages)}, not a list of messages")
@@ -121,11 +121,11 @@ def _turns(messages: Any, key: str, asked: int | None) -> RawConversation:
 
 
 def _message(message: Any, key: str) -> tuple[str, str] | None:
-    """(Speaker, text); None for a speaker that is neither the user nor the model. A message without a speaker is a user's."""
+    """(Speaker, text), or None for a speaker that is neither the user nor the model. A message without a speaker is from the user."""
     if isinstance(message, str):
         return _USER[0], _text(message, f"a message of {key}")
     if not isinstance(message, dict):
-        raise RowError(f"{key} holds {_type(message)}, not messages")
+        raise RowError(f"{key} contains {_type(message)}, not messages")
     speaker = next((message[name] for name in _SPEAKER_KEYS if name in message), _USER[0])
     value = next((message[name] for name in _SAID_KEYS if name in message), None)
     if speaker not in _USER + _MODEL:
@@ -136,7 +136,7 @@ def _message(message: Any, key: str) -> tuple[str, str] | None:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """OpenAI's content parts, where all of them are text."""
+    """The text of OpenAI's content parts, or the parts themselves if not all of them are text."""
     texts = [part["text"] for part in parts if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)]
     return "\n".join(texts) if texts and len(texts) == len(parts) else parts
 

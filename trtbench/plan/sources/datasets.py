@@ -1,4 +1,4 @@
-"""Datasets: every row that can be sent, what was left out with the reason, and the rows in the model's tokens, in a drawn order."""
+"""Datasets: the rows of a file that can be sent, those that are left out with the reason, and the rows as tokens in a drawn order."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from trtbench.system.input_file import InputFileError, read_rows
 
 @dataclass(frozen=True)
 class RawDataset:
-    """`rows` in file order, none of them empty."""
+    """The rows of a file in its order, without those that are left out."""
 
     rows: tuple[RawConversation, ...]
     left_out: LeftOut
 
     def longest(self, whole: bool) -> tuple[int, int]:
-        """Upper bounds of the tokens of a prompt and of an answer, known without a tokenizer: of a text, its bytes in UTF-8.
+        """Upper bounds of the tokens of a prompt and of an answer, without a tokenizer: a text has at most one token a byte of UTF-8.
 
-        `whole`: of conversations with all their turns, else of first turns alone.
+        `whole`: conversations are used with all their turns, and otherwise only their first turns.
         """
         rows = self.rows if whole else [row[:1] for row in self.rows]
         prompts = [
@@ -38,7 +38,7 @@ class RawDataset:
 
 
 def read_dataset(path: Path) -> RawDataset:
-    """WorkloadError, with file, line or row, and remedy, when it is not JSON, or no row of it holds a prompt."""
+    """The dataset in a file; WorkloadError, with the line or row and the remedy, if it is not JSON or no row contains a prompt."""
     left_out = LeftOut(str(path))
     rows = []
     try:
@@ -53,7 +53,7 @@ def read_dataset(path: Path) -> RawDataset:
         raise WorkloadError(f"workload.dataset: {error}") from error
     if not rows:
         why = f": {left_out.text.partition('left out: ')[2]}" if left_out.count else ": give at least one row with a prompt"
-        raise WorkloadError(f"workload.dataset {path} holds no prompt{why}")
+        raise WorkloadError(f"workload.dataset {path} contains no prompt{why}")
     return RawDataset(tuple(rows), left_out)
 
 
@@ -64,19 +64,20 @@ def _most_tokens(part: str | list[int] | int | None) -> int:
 
 
 class Turn(NamedTuple):
-    """A user's new tokens, shape [tokens], and the length of the answer; None: as the workload says."""
+    """A user's new tokens, of shape [tokens], and the length of the answer, or None for that of the workload."""
 
     input_ids: TokenIds
     output_tokens: int | None
 
 
 class DatasetRows:
-    """Rows are tokenised when they are first drawn: of a file with a million, a short run pays for its own."""
+    """The rows of a dataset as tokens. A row is tokenised when it is first drawn, so that a short run does not tokenise a large file."""
 
     def __init__(self, spec: Dataset, source: PromptSource, whole: bool, output_tokens: int = 0) -> None:
-        """`whole`: conversations with all their turns, else the first turn alone. `output_tokens`: the longest where a row does not say.
+        """`whole`: conversations are used with all their turns, and otherwise only their first turns. `output_tokens` is the longest answer
+        of a row that does not have one.
 
-        WorkloadError for a file that is no dataset.
+        WorkloadError if the file is not a dataset.
         """
         self._spec = spec
         self._source = source
@@ -87,8 +88,8 @@ class DatasetRows:
         self._rows: dict[int, tuple[Turn, ...]] = {}
 
     def draw(self, random: np.random.Generator, backwards: bool) -> Iterator[tuple[Turn, ...]]:
-        """Without replacement, then all again in another order, without end. `backwards`: each order from its end, so that a
-        warm-up meets the measured part's rows last. WorkloadError when no row is within the bounds.
+        """Rows without replacement, then all again in another order, without end. `backwards`: each order is read from its end, so that a
+        warm-up reads the rows of the measured part last. WorkloadError if no row is within the bounds.
         """
         while True:
             order = random.permutation(len(self._raw))
@@ -103,7 +104,7 @@ class DatasetRows:
 
     @property
     def left_out(self) -> LeftOut:
-        """Rows that cannot be sent, of all; those out of bounds, of the rows drawn, which are all that were tokenised."""
+        """All rows that cannot be sent, and those out of bounds, whose number is extrapolated from the rows drawn so far."""
         found = LeftOut(self._unread.path, self._unread.rows, dict(self._unread.reasons), dict(self._unread.counts))
         dropped = sum(not row for row in self._rows.values())
         if dropped:
@@ -126,7 +127,7 @@ class DatasetRows:
         return self._rows[number]
 
     def _within_bounds(self, row: tuple[RawTurn, ...]) -> Iterator[Turn]:
-        """The turns before the first that is out of bounds."""
+        """The turns of a row before the first one that is out of bounds."""
         spec, prompt_tokens = self._spec, 0
         for raw in row:
             turn = self._turn(raw)
@@ -159,7 +160,7 @@ def _within(bounds: Range | None, tokens: int) -> bool:
 
 
 DatasetKey = tuple[Dataset, bool, int]
-"""What is asked of the file, whether conversations are taken whole, and the longest output where a row does not say."""
+"""The dataset of a scenario, whether conversations are used whole, and the longest output of rows that have no length."""
 
 Datasets = Mapping[DatasetKey, DatasetRows]
 
@@ -169,6 +170,6 @@ def dataset_key(kind: RequestKind, dataset: Dataset) -> DatasetKey:
 
 
 def open_datasets(workload: Workload, source: PromptSource) -> Datasets:
-    """Those that the workload's kinds name. WorkloadError for a file that is no dataset."""
+    """The datasets that the workload names; WorkloadError for a file that is not a dataset."""
     asked = {dataset_key(kind, kind.dataset) for kind in workload.kinds.values() if kind.dataset}
     return {key: DatasetRows(key[0], source, *key[1:]) for key in asked}

@@ -1,4 +1,4 @@
-"""Rows of an input file that are not sent: how many, why, and where the first of them are."""
+"""LeftOut: the rows of an input file that are not sent, with their number, the reasons and the places of the first ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from trtbench.rundir.event_kinds import InputFile, LeftOutRows
 
 MOST_PLACES = 5
-"""Named for each reason."""
+"""The number of places that are kept for each reason."""
 
 
 @dataclass
 class LeftOut:
-    """`rows`: those looked at, the ones left out among them."""
+    """`rows` is the number of all rows of the file, including those that are left out."""
 
     path: str
     rows: int = 0
@@ -26,7 +26,7 @@ class LeftOut:
             places.append(where)
 
     def add_many(self, reason: str, rows: int) -> None:
-        """Rows whose places are not kept."""
+        """Add rows whose places are not kept."""
         self.counts[reason] = self.counts.get(reason, 0) + rows
 
     @property
@@ -40,7 +40,7 @@ class LeftOut:
 
     @property
     def text(self) -> str:
-        """One line, "" where every row was used."""
+        """A line about the rows that are left out; empty if every row is used."""
         if not self.count:
             return ""
         reasons = "; ".join(f"{count}: {reason}{self._first(reason)}" for reason, count in self.counts.items())

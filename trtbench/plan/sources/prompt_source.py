@@ -1,4 +1,4 @@
-"""Where prompts come from: the bundled corpus in an engine's own tokens, or plain random ids where there is no tokenizer."""
+"""Sources of prompts: the bundled corpus in an engine's own tokens, or random token ids if there is no tokenizer."""
 
 from __future__ import annotations
 
@@ -21,35 +21,37 @@ TokenIds = npt.NDArray[np.int32]
 
 TOKENIZER_JSON = "tokenizer.json"
 _NOTHING: TokenIds = np.zeros(0, np.int32)
-_MOST_UNKNOWN_RATIO = 0.05  # above it a prompt is not text any more
+_MOST_UNKNOWN_RATIO = 0.05  # a prompt with more unknown tokens is not text any more
 
 
 class WorkloadError(UserError):
-    """Prompts that cannot be made; the message names the file and the remedy."""
+    """Prompts cannot be made; the message names the file and the remedy."""
 
 
 class PromptSource(Protocol):
     @property
     def vocabulary_tokens(self) -> int:
-        """Every token id is below it."""
+        """The size of the vocabulary; every token id is below it."""
 
     def draw(self, tokens: int, random: np.random.Generator) -> TokenIds:
         """A prompt of exactly `tokens` token ids."""
 
     def encode(self, text: str) -> TokenIds:
-        """A text in the model's tokens; of special ones only an encoder's frame. WorkloadError where there is no tokenizer."""
+        """A text in the model's tokens, without special tokens except those around the input of an encoder.
+
+        WorkloadError without a tokenizer."""
 
     def decode(self, ids: TokenIds) -> str:
-        """The text of token ids, special ones left out; WorkloadError where there is no tokenizer."""
+        """The text of token ids without special ones; WorkloadError without a tokenizer."""
 
 
 class CorpusPrompts:
-    """Prompts of varied topics: paragraphs of the corpus in a drawn order, the first entered at a drawn token, cut to length by ids."""
+    """Prompts on various topics: paragraphs of the corpus in a random order, the first from a random token on, cut to length."""
 
     def __init__(self, paragraphs: Sequence[TokenIds], tokenizer: Tokenizer, framed: bool = False) -> None:
-        """`paragraphs`: the corpus in the tokenizer's ids, each of shape [tokens of the paragraph].
+        """`paragraphs` are the corpus in the tokenizer's ids, each of shape [tokens of the paragraph].
 
-        `framed`: prompts begin and end with the tokens that the tokenizer adds ([CLS], [SEP]), which count among theirs.
+        `framed`: prompts begin and end with the tokens that the tokenizer adds ([CLS], [SEP]), which count as tokens of the prompt.
         """
         self._paragraphs = list(paragraphs)
         self._tokenizer = tokenizer
@@ -57,11 +59,11 @@ class CorpusPrompts:
 
     @classmethod
     def of_engine(cls, directory: Path, languages: Sequence[str], task: TaskName = GENERATE.name) -> CorpusPrompts:
-        """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError when it is missing or cannot spell the corpus."""
+        """The corpus in the tokens of an engine directory's tokenizer.json; WorkloadError if it is missing or cannot encode the corpus."""
         path = directory / TOKENIZER_JSON
         if not path.is_file():
             raise WorkloadError(
-                f"{path}: no such file; give a directory that holds {TOKENIZER_JSON}, of an engine or a downloaded checkpoint "
+                f"{path}: no such file; give a directory with a {TOKENIZER_JSON}, of an engine or a downloaded checkpoint "
                 "(names such as gpt2 are not looked up), or leave the tokenizer out to draw random ids"
             )
         try:
@@ -70,7 +72,7 @@ class CorpusPrompts:
             raise WorkloadError(
                 f"{path} is not a tokenizer of the `tokenizers` library ({error}); give the directory of one, as a checkpoint has it"
             ) from error
-        tokenizer.no_truncation()  # a checkpoint may have saved both, and would cut or fill every text
+        tokenizer.no_truncation()  # a checkpoint may have saved truncation and padding, which would change every text
         tokenizer.no_padding()
         texts = [paragraph + "\n" for paragraph in read_corpus(languages)]
         ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
@@ -109,7 +111,7 @@ class CorpusPrompts:
 
 
 class UniformPrompts:
-    """Ids drawn uniformly from a vocabulary: for a server whose tokenizer is not at hand."""
+    """Ids drawn uniformly from a vocabulary, for a server whose tokenizer is not available."""
 
     def __init__(self, vocabulary_tokens: int) -> None:
         self.vocabulary_tokens = vocabulary_tokens
@@ -134,7 +136,7 @@ def read_corpus(languages: Sequence[str]) -> list[str]:
 
 
 def _frame(tokenizer: Tokenizer) -> tuple[TokenIds, TokenIds]:
-    """The special tokens that the tokenizer puts before and after a text."""
+    """The special tokens that the tokenizer adds before and after a text."""
     encoded = tokenizer.encode("a", add_special_tokens=True)
     ids, special = np.array(encoded.ids, np.int32), np.array(encoded.special_tokens_mask, bool)
     text = np.flatnonzero(~special)
@@ -142,13 +144,14 @@ def _frame(tokenizer: Tokenizer) -> tuple[TokenIds, TokenIds]:
 
 
 def _check_spelling(tokenizer: Tokenizer, paragraphs: Sequence[Sequence[int]], path: Path) -> None:
-    """A tokenizer converted wrongly turns spaces or whole languages into its unknown token; the model would then read noise."""
+    """WorkloadError if the tokenizer turns too much of the corpus into its unknown token, as a wrongly converted one does with spaces or
+    whole languages; the model would then read noise."""
     unknown_token = getattr(tokenizer.model, "unk_token", None)
     unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
     total = sum(len(ids) for ids in paragraphs)
     unknown = sum(list(ids).count(unknown_id) for ids in paragraphs) if unknown_id is not None else 0
     if not total or unknown / total > _MOST_UNKNOWN_RATIO:
         raise WorkloadError(
-            f"{path} cannot spell the prompts: {unknown} of {total} tokens are its unknown token {unknown_token!r}; "
+            f"{path} cannot encode the prompts: {unknown} of {total} tokens are its unknown token {unknown_token!r}; "
             "convert the checkpoint's tokenizer again, or choose workload.languages that it knows"
         )

@@ -1,9 +1,9 @@
-"""A trace of real traffic: JSON lines that say when each request came and how long it was.
+"""A trace of real traffic: JSON lines with the arrival time and the length of each request.
 
 The fields of Mooncake's public traces are read as they are: `timestamp` (milliseconds), `input_length`, `output_length` (tokens) and
-`hash_ids`, one for each block of prompt tokens, the last block partial or left out; equal ids are equal tokens. Blocks are of 512 tokens
-there and of 16 in Alibaba's Bailian traces, whose timestamps are seconds: how large they are follows from the lengths. Other files may
-give `timestamp_s` (seconds), and `input_ids`, the prompt itself, in place of its length.
+`hash_ids`, one for each block of prompt tokens, where the last block may be partial or omitted; equal ids are equal tokens. Blocks have
+512 tokens there and 16 in Alibaba's Bailian traces, whose timestamps are seconds; the size of a block is found from the lengths. Other
+files may have `timestamp_s` (seconds), and `input_ids`, the prompt itself, in place of its length.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trtbench.system.clock import NS_PER_S
 from trtbench.system.input_file import InputFileError, read_rows, shown
 
 BLOCK_TOKENS = 512
-"""Prompt tokens that a hash id stands for, where the lengths leave it open (Qin et al., Mooncake, FAST 2025)."""
+"""The prompt tokens of a hash id, if the lengths do not determine them (Qin et al., Mooncake, FAST 2025)."""
 _BLOCK_SIZES = (BLOCK_TOKENS, *(2**power for power in (4, 5, 6, 7, 8, 10, 3, 11, 12, 2, 1, 0)))
-_LEAST_FITTING_RATIO = 0.9  # of the rows with hash ids, for a block size that is found rather than given
+_LEAST_FITTING_RATIO = 0.9  # the share of rows with hash ids that a block size must fit if it is not given
 
 _NS_PER_MS = 1_000_000
 _MOST_NS = 2**62  # their differences fit 64 bits
-_BAILIAN = "parent_chat_id"  # a key of Alibaba's traces alone
+_BAILIAN = "parent_chat_id"  # a key that only Alibaba's traces have
 
 
 class TraceError(UserError):
@@ -39,9 +39,9 @@ class TraceError(UserError):
 
 @dataclass(frozen=True)
 class TracedRequest:
-    """`time_ns` on the trace's own clock. `hash_ids` is empty where the line has none, `input_ids` None likewise.
+    """A request of a trace. `time_ns` is on the trace's own clock. `hash_ids` is empty and `input_ids` is None if the line has none.
 
-    A hash id stands for `block_tokens`; tokens after the last id are the request's own.
+    A hash id represents `block_tokens`; tokens after the last id belong to this request only.
     """
 
     time_ns: int
@@ -53,14 +53,14 @@ class TracedRequest:
 
 
 def read_trace(path: Path, block_tokens: int | None = None) -> tuple[TracedRequest, ...]:
-    """Every request, in order of time, of equal times in that of the file; TraceError when it is no trace."""
+    """Every request in the order of time, and at equal times in the order of the file; TraceError if the file is not a trace."""
     return load_trace(path, block_tokens)[0]
 
 
 def load_trace(path: Path, block_tokens: int | None = None) -> tuple[tuple[TracedRequest, ...], LeftOut]:
-    """The requests, and what was left out: rows of no tokens, and rows whose hash ids do not fit the block size.
+    """The requests, and the rows that are left out: those without tokens, and those whose hash ids do not fit the block size.
 
-    `block_tokens`: of a hash id; None: what fits the lengths.
+    `block_tokens` is the size of a block; None finds the size that fits the lengths.
     """
     left_out, requests, places = LeftOut(str(path)), [], []
     try:
@@ -87,7 +87,8 @@ def load_trace(path: Path, block_tokens: int | None = None) -> tuple[tuple[Trace
 
 
 def trace_offsets(trace: Sequence[TracedRequest], speed: float, requests: int | None, duration_s: float | None) -> Offsets:
-    """When each is due, the first at once; cut to `requests`, and to `duration_s` of the replay. TraceError where it takes too long."""
+    """When each request is due; the first is due at once. Bounded by `requests` and by `duration_s` of the replay; TraceError if it would
+    take too long."""
     times_ns = np.array([request.time_ns for request in trace[:requests]], np.int64)
     offsets = np.rint((times_ns - trace[0].time_ns) / speed)
     if duration_s is not None:
@@ -112,7 +113,7 @@ def _request(row: Any, where: str) -> TracedRequest:
 
 
 def _block_tokens(requests: Iterable[TracedRequest], where: str) -> int:
-    """The block size that the lengths and the numbers of hash ids agree on; TraceError where there is none."""
+    """The block size that fits the lengths and the numbers of hash ids; TraceError if none does."""
     hashed = [request for request in requests if request.hash_ids]
     fitting = {size: sum(_fits(request, size) for request in hashed) for size in _BLOCK_SIZES}
     best = max(fitting, key=lambda size: fitting[size])
@@ -120,13 +121,13 @@ def _block_tokens(requests: Iterable[TracedRequest], where: str) -> int:
         one = next(request for request in hashed if not _fits(request, best))
         raise TraceError(
             f"{where}: hash_ids fit no block size: a request of input_length {one.input_tokens} has {len(one.hash_ids)} ids, {best} tokens "
-            f"a block fit {fitting[best]} of {len(hashed)} requests: say how many with the stage's trace_block_tokens, or remove hash_ids"
+            f"a block fit {fitting[best]} of {len(hashed)} requests: set the stage's trace_block_tokens, or remove hash_ids"
         )
     return best
 
 
 def _fits(request: TracedRequest, block_tokens: int) -> bool:
-    """Whether there is an id for each block, the last partial one with or without one."""
+    """Whether a request has an id for each block; a partial last block may have one or not."""
     return len(request.hash_ids) in (request.input_tokens // block_tokens, -(-request.input_tokens // block_tokens))
 
 
