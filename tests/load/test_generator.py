@@ -134,14 +134,20 @@ def test_a_closed_loop_keeps_its_users_busy_and_no_more(tmp_path: Path) -> None:
 
 
 def test_an_open_loop_with_a_bound_on_what_is_in_flight(tmp_path: Path) -> None:
-    """A request that finds no free place is due when one becomes free; no lag of the client's is hidden or made up by that."""
+    """A request that finds no free place is due when one becomes free; no lag of the client's is hidden or made up by that.
+
+    A machine that stops for longer than a request takes frees places before the next request is looked at, which is then due as planned.
+    """
     load = Load(tmp_path, {"mode": "constant", "rate": 1000, "requests": 40, "max_in_flight": 4})
-    assert load.run().completed == 40
+    result = load.run()
+    assert result.completed == 40
     assert load.client.most_in_flight == 4
     assert load.client.prepared == [4]
-    dues = sorted(record.due_ns for record in load.records)
-    dones = sorted(record.done_ns or 0 for record in load.records)
-    assert all(due >= done for due, done in zip(dues[4:], dones, strict=False))
+    postponed = [record for record in load.records if record.due_ns != result.start_ns + record.index * 1_000_000]
+    assert postponed
+    for record in postponed:
+        assert record.due_ns > result.start_ns + record.index * 1_000_000
+        assert sum((other.done_ns or 0) <= record.due_ns for other in load.records) >= record.index - 3
     assert all((record.sent_ns or 0) >= record.due_ns for record in load.records)
 
 

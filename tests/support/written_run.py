@@ -46,13 +46,15 @@ class Served:
     plan: Sequence[dict[str, Any]] = ()
 
 
-def write_run(path: Path, scenario: Scenario, *served: Served) -> RunDirectory:
+def write_run(path: Path, scenario: Scenario, *served: Served, then: Callable[[RunDirectory], None] = lambda run: None) -> RunDirectory:
+    """`then`: what the run does when all were served, before it is finished."""
     run = RunDirectory.create(path)
     (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
     run.write_environment(environment())
     run.append_event(Event(0, "run_started", "", {"command": ["trtbench"]}))
     for one in served:
         _write(run, scenario, one)
+    then(run)
     run.append_event(Event(10**15, "run_finished"))
     return run
 

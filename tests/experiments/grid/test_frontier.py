@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure as Canvas
 
-from tests.support.synthetic_run import MS, S, environment, request_of
+from tests.support.synthetic_run import MS, S, request_of
+from tests.support.written_run import Served, window, write_run
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.verdict import Reason
@@ -26,9 +27,7 @@ from trtbench.report.kit.grouping import groups_of, shown
 from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.sections import document
 from trtbench.run.log import RunLog
-from trtbench.rundir import LineWriter, RunDirectory
-from trtbench.rundir.event_kinds import StageFinished
-from trtbench.rundir.records import Event
+from trtbench.rundir import RunDirectory
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.reading import parse_scenario
 
@@ -58,39 +57,27 @@ def grid_run(
     }
     scenario = parse_scenario(tree, "grid").expanded()
     assert scenario.grid is not None
-    run = RunDirectory.create(path)
-    (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    run.append_event(Event(S, "run_started", "", {"scenario": "grid", "command": ["trtbench"]}))
-    time_ns = 10 * S
+    grid, served, time_ns = scenario.grid, [], 10 * S
     for name in scenario.deployments:
-        every = steps["s" + scenario.grid.cell_of(name).rpartition("s")[2]]
-        if len(every) >= scenario.grid.round_of(name):
-            time_ns = write_deployment(run, name, every[scenario.grid.round_of(name) - 1] * MS, time_ns)
-    if search:
-        Search(scenario, scenario.grid, RunLog(run, lambda event: None)).decide(repeats)
-    run.append_event(Event(time_ns, "run_finished"))
-    return summarise(run)
+        every = steps["s" + grid.cell_of(name).rpartition("s")[2]]
+        if len(every) >= grid.round_of(name):
+            served.append(deployment(name, every[grid.round_of(name) - 1] * MS, time_ns))
+            time_ns = served[-1].windows[-1].end_ns + S
+
+    def decide(run: RunDirectory) -> None:
+        if search:
+            Search(scenario, grid, RunLog(run, lambda event: None)).decide(repeats)
+
+    return summarise(write_run(path, scenario, *served, then=decide))
 
 
-def write_deployment(run: RunDirectory, name: str, step_ns: int, start_ns: int) -> int:
-    directory = run.deployment(f"{name}-fp16")
-    run.append_event(Event(start_ns, "deployment_started", directory.name, {"dtype": "fp16"}))
-    directory.write_json("deployment.json", {"name": directory.name, "deployment": name, "dtype": "fp16", "plan_sha256": "a" * 64})
-    end_ns = start_ns
-    run.append_event(
-        Event(start_ns, "stage_started", directory.name, {"name": "c1", "mode": "concurrency", "asked": 1, "planned": REQUESTS})
-    )
-    writer = LineWriter(directory.requests_jsonl())
+def deployment(name: str, step_ns: int, start_ns: int) -> Served:
+    records, end_ns = [], start_ns
     for i in range(REQUESTS):
         tokens = [end_ns + step_ns * (k + 1) for k in range(TOKENS)]
-        writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i)))
+        records.append(request_of(end_ns, tokens, index=i, prompt=i))
         end_ns = tokens[-1]
-    writer.close()
-    window = StageFinished("c1", "concurrency", 1, start_ns, end_ns, REQUESTS, "done")
-    run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
-    run.append_event(Event(end_ns, "deployment_finished", directory.name, {"ended": "done"}))
-    return end_ns + S
+    return Served(records, [window("c1", start_ns, end_ns, REQUESTS)], deployment=name, dtype="fp16")
 
 
 def test_a_planted_winner_is_found_with_its_interval(tmp_path: Path) -> None:

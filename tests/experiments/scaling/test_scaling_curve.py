@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.synthetic_run import MS, S, environment, request_of
+from tests.support.synthetic_run import MS, S, request_of
+from tests.support.written_run import Series, Served, summary_of, window
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.scaling.report import scaling_blocks
@@ -16,9 +17,7 @@ from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Language, Words
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
-from trtbench.rundir.event_kinds import StageFinished
-from trtbench.rundir.records import Event, Sample
+from trtbench.rundir import RunDirectory
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
@@ -52,54 +51,38 @@ def scaling_run(path: Path, points: dict[int, Planted], axis: str = "servers", r
     }
     scenario = parse_scenario(tree, "scaling").expanded()
     assert scenario.scaling is not None
-    run = RunDirectory.create(path)
-    (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    run.append_event(Event(S, "run_started", "", {"scenario": "scaling", "command": ["trtbench"]}))
-    time_ns = 10 * S
+    served, time_ns = [], 10 * S
     for name in scenario.deployments:
         _, units = scenario.scaling.point_of(name)
         if len(points[units].steps_ms) >= scenario.scaling.round_of(name):
-            time_ns = write_point(run, scenario, name, points[units], time_ns)
-    run.append_event(Event(time_ns, "run_finished"))
-    return summarise(run)
+            served.append(point(scenario, name, points[units], time_ns))
+            time_ns = served[-1].windows[-1].end_ns + S
+    return summary_of(path, scenario, *served)
 
 
-def write_point(run: RunDirectory, scenario: Scenario, name: str, planted: Planted, start_ns: int) -> int:
+def point(scenario: Scenario, name: str, planted: Planted, start_ns: int) -> Served:
     assert scenario.scaling is not None
-    directory, (stage,) = run.deployment(f"{name}-fp16"), scenario.load_of(name)
+    (stage,) = scenario.load_of(name)
     step_ns = round(planted.steps_ms[scenario.scaling.round_of(name) - 1] * MS)
-    run.append_event(Event(start_ns, "deployment_started", directory.name, {"dtype": "fp16"}))
-    deployment = scenario.deployments[name]
-    facts = {"name": directory.name, "deployment": name, "dtype": "fp16", "provider": "openvino", "plan_sha256": "a" * 64}
-    directory.write_json("deployment.json", facts | {"config": deployment.model_dump(mode="json"), "servers": deployment.replicas.count})
-    started = {"name": stage.label, "mode": "concurrency", "asked": stage.level, "planned": REQUESTS}
-    run.append_event(Event(start_ns, "stage_started", directory.name, started))
-    writer, end_ns = LineWriter(directory.requests_jsonl()), start_ns
+    records, end_ns = [], start_ns
     for i in range(REQUESTS):
         done_ns = end_ns + step_ns * TOKENS
         tokens = [] if scenario.task == "embed" else [end_ns + step_ns * (k + 1) for k in range(TOKENS)]
-        writer.write(asdict(request_of(end_ns, tokens, index=i, prompt=i, stage=stage.label, done_ns=done_ns)))
+        records.append(request_of(end_ns, tokens, index=i, prompt=i, stage=stage.label, done_ns=done_ns))
         end_ns = done_ns
-    writer.close()
-    write_samples(directory, planted, start_ns, end_ns)
-    window = StageFinished(stage.label, "concurrency", stage.level, start_ns, end_ns, REQUESTS, "done")
-    run.append_event(Event(end_ns, "stage_finished", directory.name, asdict(window)))
-    run.append_event(Event(end_ns, "deployment_finished", directory.name, {"ended": "done"}))
-    return end_ns + S
+    windows = [window(stage.label, start_ns, end_ns, REQUESTS, stage.level)]
+    facts = {"servers": scenario.deployments[name].replicas.count}
+    return Served(records, windows, series_of(planted, start_ns, end_ns), facts=facts, deployment=name, dtype="fp16")
 
 
-def write_samples(directory: DeploymentDirectory, planted: Planted, start_ns: int, end_ns: int) -> None:
-    writer = LineWriter(directory.samples_jsonl)
-    middle_ns = (start_ns + end_ns) // 2
+def series_of(planted: Planted, start_ns: int, end_ns: int) -> Series:
+    middle_ns, series = (start_ns + end_ns) // 2, Series()
     for name, value in planted.series.items():
-        for time_ns in (middle_ns, middle_ns + MS):
-            series, _, label = name.partition(":")
-            writer.write(sample_row(Sample(time_ns, series, label, value)))
+        kind, _, label = name.partition(":")
+        series[kind, label] = [(middle_ns, value), (middle_ns + MS, value)]
     for server, count in enumerate(planted.shares):
-        for time_ns, value in ((start_ns, 7), (end_ns, 7 + count)):
-            writer.write(sample_row(Sample(time_ns, "replica_success_count", str(server), value)))
-    writer.close()
+        series["replica_success_count", str(server)] = [(start_ns, 7), (end_ns, 7 + count)]
+    return series
 
 
 def the_curve(summary: Summary) -> ScalingCurve:
