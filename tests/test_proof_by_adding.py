@@ -58,7 +58,7 @@ class Variant:
 
 VARIANTS = (
     Variant("summarise", ("summarise.py",), ("tasks/registry.py",)),
-    Variant("paper", ("paper_provider.py",), ("engine/build.py", "engine/provider_names.py", "serving/repository/renderers.py")),
+    Variant("paper", ("paper_provider.py",), ("engine/build.py", "scenario/parts/choices.py", "serving/repository/renderers.py")),
     Variant(
         "longest_wait",
         ("longest_wait/waits.py", "longest_wait/analysis.py", "longest_wait/report.py"),
