@@ -87,7 +87,8 @@ def test_no_key_stands_twice(language: Language) -> None:
 
 
 def test_chinese_is_chinese() -> None:
-    same = {key for key, text in texts_of("en").items() if texts_of("zh")[key] == text and len(PLACE.sub("", text)) > 12}
+    texts = {key: text for key, text in texts_of("en").items() if not key.startswith("value_of.")}  # which names other keys
+    same = {key for key, text in texts.items() if texts_of("zh")[key] == text and len(PLACE.sub("", text)) > 12}
     assert not same
 
 

@@ -17,9 +17,6 @@ from trtbench.tasks.registry import TASKS
 from trtbench.tasks.task import TaskName
 
 _MOST_PLACES = 3
-_KINDS = ("errors", "scaling")
-_NAMED = {"kind": "hot_reload.", "axis": "scaling.axis_", "failure": "failure."}
-"""Figures of findings whose values are keys of a scenario or classes of failure, and where their words are."""
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
@@ -61,16 +58,21 @@ class Words:
         return self._texts[key].format_map(figures(values))
 
     def finding(self, code: str, part: str, values: Mapping[str, float | str]) -> str:
-        """`part` is title, seen, cause or remedy. All error classes share title and seen, and so do all bends of a scaling.
+        """`part` is title, seen, cause or remedy. Codes with a common first word, as all classes of errors have, may share a text.
 
-        A finding with a `unit` may have a text of its own for it, as in seen_requests.
+        A finding with a `unit` may have a text of its own for it, as in seen_requests. `value_of` in the texts says where the words are
+        for figures whose values are keys.
         """
-        shared = part in ("title", "seen")
-        subject = next((kind for kind in _KINDS if shared and code.startswith(f"{kind}_")), code)
-        named = {name: self._texts.get(f"{prefix}{values[name]}", values[name]) for name, prefix in _NAMED.items() if name in values}
-        key = f"finding.{subject}.{part}"
-        of_unit = f"{key}_{values.get('unit', '')}"
-        return self(of_unit if of_unit in self._texts else key, **{"class": code.removeprefix("errors_"), **values, **named})
+        own = f"finding.{code}.{part}"
+        of_unit = f"{own}_{values.get('unit', '')}"
+        shared = f"finding.{code.split('_')[0]}.{part}"
+        key = next((known for known in (of_unit, own) if known in self._texts), shared)
+        named = {name: self._value(name, value) for name, value in values.items()}
+        return self(key, **{"class": code.removeprefix("errors_"), **named})
+
+    def _value(self, name: str, value: float | str) -> float | str:
+        prefix = self._texts.get(f"value_of.{name}")
+        return value if prefix is None else self._texts.get(f"{prefix}{value}", value)
 
     def doubted(self, title: str, doubts: Sequence[Doubt]) -> str:
         """`title`; if the verdict doubts stages that it is based on, with the first of them and every reason."""
