@@ -174,7 +174,7 @@ def test_no_experiment_imports_another() -> None:
 
 def test_only_the_registry_and_a_clients_own_folder_know_which_clients_there_are() -> None:
     """Load and run use the protocol, so that a client is added in its own folder and in the registry."""
-    common = {"client.protocol", "client.outcomes", "client.registry"}
+    common = {"client.protocol", "client.request_outcome", "client.registry"}
     users = [one for one in imports() if one.ours and one.name.startswith("client.") and one.importer.split(".")[0] in ("load", "run")]
     assert users and [str(one) for one in users if one.name not in common] == []
 

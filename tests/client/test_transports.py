@@ -25,8 +25,8 @@ from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.wire_client import WireClient
-from trtbench.client.outcomes import classify, end, end_with_final, end_with_status
 from trtbench.client.protocol import NO_END_ID, Limits
+from trtbench.client.request_outcome import classify, end, end_with_final, end_with_status
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings, Tls

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.kserve import Serving, ask
-from trtbench.client.outcomes import classify
+from trtbench.client.request_outcome import classify
 from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from trtbench.client.outcomes import ANSWERED
 from trtbench.client.protocol import Client, Limits
+from trtbench.client.request_outcome import ANSWERED
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns, seconds_ns

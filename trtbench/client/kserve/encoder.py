@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from trtbench.client.kserve.response_tensors import MOST_DIMENSIONS
-from trtbench.client.outcomes import classify, end
+from trtbench.client.request_outcome import classify, end
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.foreign_text import names, shown

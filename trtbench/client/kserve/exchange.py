@@ -15,8 +15,8 @@ from trtbench.client.kserve.messages import Response
 from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.client.kserve.responses import read_response, whole_text
-from trtbench.client.outcomes import classify, end, end_with_final, end_with_status
 from trtbench.client.protocol import Limits
+from trtbench.client.request_outcome import classify, end, end_with_final, end_with_status
 from trtbench.client.transport.connection import Connection
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import NS_PER_S

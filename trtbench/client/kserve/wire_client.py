@@ -17,8 +17,8 @@ from trtbench.client.kserve.encoder import MODEL_INFER
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.messages import STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.target import KserveTarget
-from trtbench.client.outcomes import ANSWERED, end
 from trtbench.client.protocol import NO_END_ID, TOO_LATE, Client, ConnectError, Limits
+from trtbench.client.request_outcome import ANSWERED, end
 from trtbench.client.transport.connection import TransportError
 from trtbench.client.transport.connector import Connector
 from trtbench.client.transport.greeting import unreachable

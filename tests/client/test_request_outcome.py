@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trtbench.client.outcomes import classify, end, end_with_status
+from trtbench.client.request_outcome import classify, end, end_with_status
 from trtbench.rundir.records import Outcome, RequestRecord
 
 TEXTS = [
