@@ -18,6 +18,7 @@ import pytest
 
 from trtbench.engine.build import PROVIDERS
 from trtbench.experiments.registry import EXPERIMENTS
+from trtbench.rundir.events import KINDS
 from trtbench.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -345,3 +346,11 @@ def test_no_free_dict_crosses_the_border() -> None:
             shapes = [ast.unparse(annotation) for annotation in annotations if annotation]
             found += [f"{name}:{node.lineno}: {shape}" for shape in shapes if re.search(r"(dict|Dict|Mapping)\[str, Any\]", shape)]
     assert found == []
+
+
+def test_a_kind_of_event_is_compared_in_rundir_only() -> None:
+    """Elsewhere an event is read as the object of its kind: by `first`, `every`, `timed` or `content`."""
+    kinds = set(KINDS) - {"interrupted", "server_lost"}  # which are also names of how a stage ends
+    others = {name: path for name, path in MODULES.items() if not name.startswith("rundir.")}
+    compared = {name: names_compared(ast.parse(path.read_text(encoding="utf-8")), kinds) for name, path in others.items()}
+    assert {name: lines for name, lines in compared.items() if lines} == {}

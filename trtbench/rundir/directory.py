@@ -35,7 +35,6 @@ from trtbench.rundir.sealing import seal_requests, seal_samples
 from trtbench.rundir.sessions import current, is_complete
 
 ENVIRONMENT, DEPLOYMENT_JSON, ENGINE_JSON = "environment.json", "deployment.json", "engine.json"
-_ENVIRONMENT = TypeAdapter(Environment)
 
 
 class DeploymentDirectory:
@@ -156,7 +155,7 @@ class RunDirectory:
     def environment(self) -> Environment:
         """RunDirectoryError where the file does not hold one."""
         try:
-            return _ENVIRONMENT.validate_python(_environment(self.path))
+            return TypeAdapter(Environment).validate_python(_environment(self.path))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))

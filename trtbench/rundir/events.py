@@ -110,7 +110,7 @@ def read_events(path: Path, losses: Losses) -> list[Event]:
 class _Row(BaseModel):
     """`deployment` names a directory."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True, extra="allow", defer_build=True)
     time_ns: Whole
     kind: str
     deployment: Annotated[str, Field(pattern=r"^[^/\x00]{0,200}$")] = ""
