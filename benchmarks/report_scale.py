@@ -27,7 +27,8 @@ import pyarrow as pa
 
 from trtbench.run.environment import capture
 from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory
-from trtbench.rundir.records import Event, StageWindow
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.records import Event
 from trtbench.rundir.schema import REQUEST_SCHEMA, SAMPLE_SCHEMA
 from trtbench.rundir.sealing import GroupWriter
 from trtbench.scenario.reading import parse_scenario
@@ -121,7 +122,7 @@ def write_run(path: Path, count: int, tokens: int) -> int:
 
 
 def _events(run: RunDirectory, deployment: str, count: int, end_ns: int) -> None:
-    window = StageWindow("c64", "concurrency", _USERS, _START_NS, end_ns, count, "done")
+    window = StageFinished("c64", "concurrency", _USERS, _START_NS, end_ns, count, "done")
     run.append_event(Event(0, "run_started", "", {"command": ["trtbench"]}))
     happened: list[tuple[int, str, dict[str, Any]]] = [
         (0, "deployment_started", {}),
