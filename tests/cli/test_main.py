@@ -213,10 +213,10 @@ def test_a_checkpoint_that_is_not_one(tmp_path: Path) -> None:
         (("serve-and-bench", "nosuchname"), "`trtbench scenarios` lists those that ship"),
         (("report", "."), "is not a run directory: it has no environment.json"),
         (("report", "nowhere"), "nowhere is not a run directory"),
-        (("report", ".", "--format", "pdf"), "--format pdf: pdf is none of md, html, json"),
+        (("report", ".", "--format", "pdf"), "--format pdf: unknown format pdf; give any of md, html, json"),
         (("build", "none.yaml"), "engine spec none.yaml cannot be read"),
         (("build", "no-model"), "'no-model' is neither a demo"),
-        (("bench", "--url", "x:1", "--model", "m", "--goodput", "speed:1"), "speed is none of"),
+        (("bench", "--url", "x:1", "--model", "m", "--goodput", "speed:1"), "unknown latency speed; give one of"),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(

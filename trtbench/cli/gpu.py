@@ -117,7 +117,7 @@ def lock_command(command: tuple[str, ...], **flags: Any) -> int:
     """The command's exit code; 128 + the signal that ended the wait; 1 instead of 0 when a GPU could not be restored."""
     asked = _asked(**flags)
     if command and shutil.which(command[0]) is None:
-        raise UserError(f"{command[0]}: there is no such program")
+        raise UserError(f"COMMAND {command[0]}: there is no such program; give a program on PATH, or its path")
     check_gpus(asked)
     failed: list[str] = []
     code = _held(asked, command, failed)

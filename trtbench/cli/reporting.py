@@ -31,7 +31,7 @@ def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> S
     chosen = [name.strip() for name in formats.split(",")]
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
-        raise UserError(f"--format {formats}: {', '.join(unknown)} is none of {', '.join(FORMATS)}")
+        raise UserError(f"--format {formats}: unknown format {', '.join(unknown)}; give any of {', '.join(FORMATS)}")
     run = RunDirectory.open(run_dir)
     summary = summarise(run)
     written = write_reports(run, summary, cast(Language, language), cast(list[Format], chosen))

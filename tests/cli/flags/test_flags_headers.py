@@ -46,7 +46,7 @@ def test_what_cannot_be_sent_is_refused_without_its_value(text: str) -> None:
 
 
 def test_a_header_given_twice() -> None:
-    with pytest.raises(UserError, match="a is given twice"):
+    with pytest.raises(UserError, match="duplicate name a; give each name once"):
         headers_of(["a:1", "A:2"], [])
     with pytest.raises(ValueError, match="'a' is given twice"):
         ClientSettings(headers={"a": "1", "A": "2"})

@@ -44,7 +44,7 @@ def goodput_limits(given: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, key, limit_ms in (_limit(word) for text in given for word in _words(text)):
         if key in found:
-            raise UserError(f"--goodput: {name} has two limits, {found[key]:g} and {limit_ms:g} ms; give one")
+            raise UserError(f"--goodput: duplicate limit on {name}, {found[key]:g} and {limit_ms:g} ms; give one")
         found[key] = limit_ms
     return found
 
@@ -62,7 +62,7 @@ def _limit(word: str) -> tuple[str, str, float]:
     key = _KEYS.get(name.lower().replace("-", "_").removesuffix("_ms"))
     if key is None:
         why = "; throughput is not a latency: a limit of N tokens/s is tpot:1000/N" if "throughput" in name else ""
-        raise UserError(f"--goodput {word[:_SHOWN]}: {name[:_SHOWN]} is none of {', '.join(_KEYS)}{why}")
+        raise UserError(f"--goodput {word[:_SHOWN]}: unknown latency {name[:_SHOWN]}; give one of {', '.join(_KEYS)}{why}")
     found = _LIMIT.fullmatch(word)
     if found is None:
         raise UserError(f"--goodput {word[:_SHOWN]}: {_FORM}")

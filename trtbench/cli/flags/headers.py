@@ -58,7 +58,7 @@ def _split(text: str, flag: str, form: str) -> tuple[str, str]:
 
 def _check(name: str, value: str, headers: dict[str, Any]) -> None:
     if name in headers:
-        raise UserError(f"--header: {shown(name)} is given twice")
+        raise UserError(f"--header: duplicate name {shown(name)}; give each name once")
     try:
         check_headers({name: value})
     except ValueError as error:

@@ -25,7 +25,7 @@ def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     if flags["fixed_schedule"]:
         for other, value in ((flag, rates), ("--concurrency", users)):
             if value is not None:
-                raise UserError(f"--fixed-schedule and {other} are two kinds of load: give one")
+                raise UserError(f"--fixed-schedule: conflicts with {other}; give one of them")
         return [_trace(flags)]
     if rates is None:
         return [_users(flags, level) for level in _numbers_of_users(users or "1")]
