@@ -16,7 +16,7 @@ from rich.text import Text
 
 from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
-from trtbench.cli.dry_run import about, dry_bench
+from trtbench.cli.dry_run import about, dry_bench, preview_in_place_of_load
 from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.cli.flags.headers import without_values
@@ -153,7 +153,7 @@ def scenarios_command() -> None:
         duration = about(sum(stage.duration_s for stage in plan.stages), any(stage.estimated for stage in plan.stages))
         by_time = any(stage.requests is None for stage in plan.stages)
         requests = "until time is up" if by_time else str(plan.requests)
-        if scenario.context_limit:
+        if preview_in_place_of_load(scenario):
             duration, requests = "a search", "as many as it takes"
         table.add_row(scenario.name, Text(scenario.purpose), duration, requests)
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
+from trtbench.experiments.registry import roles
 from trtbench.plan.sources.datasets import read_dataset
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.resolve.deployment_checks import doubts
 from trtbench.run.resolve.preview import MemoryNeed, Preview, StagePreview, build_needs, preview
 from trtbench.run.resolve.resolved import resolve
@@ -24,16 +26,17 @@ def dry_run(scenario: Scenario) -> None:
     """Prints it; UserError for what a run would refuse before it builds."""
     resolved = resolve(scenario)
     scenario, provider, plan = resolved.scenario, resolved.provider, resolved.preview
+    experiments = tuple(roles(ExperimentRun))
     print(harmless(f"{scenario.name}: {scenario.purpose}"))
     print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
-    for line in (*_grid(scenario), *_scaling(scenario), *_engines(resolved.distinct_specs), *_servers(scenario), *_gpus(scenario)):
+    made = (line for experiment in experiments for line in experiment.preview_deployments(scenario))
+    for line in (*made, *_engines(resolved.distinct_specs), *_servers(scenario), *_gpus(scenario)):
         print(line)
     out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
     _memory(resolved.memory, out)
     _refused(resolved.distinct_specs, provider)
-    if scenario.context_limit:
-        users = ", ".join(map(str, scenario.context_limit.concurrency))
-        print(f"context_limit: bisects the prompt length at {users} prompts at once, then ends")
+    if in_place := preview_in_place_of_load(scenario):
+        print(in_place)
         out.print(_kv(plan))
         return
     out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
@@ -50,15 +53,18 @@ def dry_run(scenario: Scenario) -> None:
             print(f"{name}: {doubt}")
     for label, ratio in plan.prefix_hit_ratios.items():
         print(f"{label}: an ideal prefix cache finds {ratio:.1%} of the input tokens")
-    if asked := scenario.hot_reload:
-        kinds = ", ".join(f"{reload.kind} to {reload.to}" if reload.to else reload.kind for reload in asked.reloads)
-        warm = {True: ", each with model_warmup", "both": ", alternately without and with model_warmup"}.get(asked.model_warmup, "")
-        print(f"{len(asked.planned)} reloads ({kinds}){warm}, one every {asked.every_s:g} s from {asked.before_s:g} s on, {asked.control}")
+    for line in filter(None, (experiment.preview_companion(scenario) for experiment in experiments)):
+        print(line)
     print(f"{about(plan.duration_s, any(stage.estimated for stage in plan.stages))} of load in all, builds and server starts not counted")
     if any(stage.estimated for stage in plan.stages):
         work = scenario.workload
         assumed = TASKS[scenario.task].assumed_rate(work.expected_input_tokens, work.expected_output_tokens)
         print(f"~ assumes {assumed} in all, the demo on one CPU core")
+
+
+def preview_in_place_of_load(scenario: Scenario) -> str | None:
+    """The line on what an experiment sends instead of the plan's load, or None where the load is the plan's."""
+    return next(filter(None, (experiment.preview_in_place_of_load(scenario) for experiment in roles(ExperimentRun))), None)
 
 
 def dry_bench(scenario: Scenario, address: str) -> None:
@@ -103,22 +109,6 @@ def _refused(specs: Sequence[EngineSpec], provider: EngineProvider) -> None:
 
 def _gib(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 2**30:.1f}"
-
-
-def _grid(scenario: Scenario) -> Iterator[str]:
-    """Its size, and the cells that it leaves out with the reason."""
-    grid, found = scenario.grid, scenario.cells
-    if grid is None or found is None:
-        return
-    cells, engines = len(found.cells), len(scenario.engines)
-    most = ", at most: the search drops cells that cannot win" if grid.search else ""
-    yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
-    yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
-
-
-def _scaling(scenario: Scenario) -> Iterator[str]:
-    if scenario.scaling:
-        yield from (f"left out: {name}: {why}" for name, why in scenario.scaling.left_out.items())
 
 
 def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import ENGINE_JSON, Engine
+from trtbench.experiments.registry import roles
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests
 from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.run.execute import RunOutcome
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, start_run
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
@@ -70,8 +72,8 @@ def bench(
 
 def _check(scenario: Scenario, target: Target, runs: Path) -> None:
     """ScenarioError for what cannot be asked of an existing server, or of this machine."""
-    if scenario.hot_reload:
-        raise ScenarioError("hot_reload: an existing server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+    for experiment in roles(ExperimentRun):
+        experiment.check_existing_server(scenario)
     if scenario.gpu:
         raise ScenarioError(
             "gpu: an existing server may run on GPUs of another machine; leave it out, and use `trtbench gpu lock` on the server's machine"

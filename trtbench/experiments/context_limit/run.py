@@ -41,6 +41,12 @@ _HEALTH_TRIES = 3
 
 
 class ContextLimitRun(ExperimentRun):
+    def preview_in_place_of_load(self, scenario: Scenario) -> str | None:
+        if scenario.context_limit is None:
+            return None
+        users = ", ".join(map(str, scenario.context_limit.concurrency))
+        return f"context_limit: bisects the prompt length at {users} prompts at once, then ends"
+
     def in_place_of_load(
         self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
     ) -> tuple[str, int | None] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from trtbench.analysis.deployments import deployment_result
 from trtbench.analysis.loader import RecordedDeployment
@@ -78,6 +78,16 @@ def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[
 
 
 class GridRun(ExperimentRun):
+    def preview_deployments(self, scenario: Scenario) -> Iterator[str]:
+        """The size of the grid, and the cells that it leaves out with the reason."""
+        grid, found = scenario.grid, scenario.cells
+        if grid is None or found is None:
+            return
+        cells, engines = len(found.cells), len(scenario.engines)
+        most = ", at most: the search drops cells that cannot win" if grid.search else ""
+        yield f"grid: {cells} cells x {grid.repeats} rounds x {engines} engine(s) = {cells * grid.repeats * engines} runs{most}"
+        yield from (f"left out: {name}: {why}" for name, why in found.left_out.items())
+
     def selection(self, scenario: Scenario, log: RunLog) -> Search | None:
         return Search(scenario, scenario.grid, log) if scenario.grid and scenario.grid.search else None
 

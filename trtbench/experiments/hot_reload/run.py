@@ -15,6 +15,8 @@ from trtbench.run.load_run import EmitEvent
 from trtbench.run.prepare import PreparedRun
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.live_repository import Change, LiveRepository
 from trtbench.serving.repository.model_control import CONTROLS, Control, ControlError
 from trtbench.serving.server.server import TritonServer
@@ -196,6 +198,19 @@ async def _stopped_before(stop: asyncio.Event, due_ns: int) -> bool:
 
 
 class HotReloadRun(ExperimentRun):
+    def check_existing_server(self, scenario: Scenario) -> None:
+        if scenario.hot_reload:
+            raise ScenarioError("hot_reload: an existing server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+
+    def preview_companion(self, scenario: Scenario) -> str | None:
+        asked = scenario.hot_reload
+        if not asked:
+            return None
+        kinds = ", ".join(f"{reload.kind} to {reload.to}" if reload.to else reload.kind for reload in asked.reloads)
+        warm = {True: ", each with model_warmup", "both": ", alternately without and with model_warmup"}.get(asked.model_warmup, "")
+        times = f"one every {asked.every_s:g} s from {asked.before_s:g} s on"
+        return f"{len(asked.planned)} reloads ({kinds}){warm}, {times}, {asked.control}"
+
     def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Reloader | None:
         asked = prepared.scenario.hot_reload
         if not asked:
