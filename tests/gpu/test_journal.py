@@ -57,7 +57,7 @@ def test_a_setting_of_another_version_is_not_guessed_at(directory: Path) -> None
 
 
 def test_a_name_that_is_no_uuid_becomes_no_path(directory: Path) -> None:
-    with pytest.raises(JournalError, match="no GPU's UUID"):
+    with pytest.raises(JournalError, match="is not the UUID of a GPU"):
         read("../../etc/passwd", directory)
 
 

@@ -134,7 +134,7 @@ def test_reports_and_console_of_a_run_with_planted_texts(run_of_texts: Path, cap
 def events() -> Iterator[Event]:
     yield from _EVENTS
     yield Event(1, "run_started", "", {"path": PLANT})
-    yield Event(1, "plan_drawn", "", {"notes": [PLANT]})
+    yield Event(1, "plan_drawn", "", {"sha256": "a" * 64, "notes": [PLANT]})
     yield Event(1, "server_ready", PLANT, {"seconds": 1.0, "grpc": PLANT})
     yield Event(1, "deployment_skipped", PLANT, {"reason": PLANT})
     reload = {"number": 1, "reload": PLANT, "ok": False, "error": PLANT, "seconds": 1.0}
