@@ -22,6 +22,7 @@ from trtbench.load.worker_handle import WorkerError
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import DeploymentDirectory, Samples
 from trtbench.rundir.event_kinds import ClientFacts, StageFinished
@@ -72,7 +73,7 @@ def run(
     found = inspect_target(url, "tensorrt_llm")
     result = Run("", plan, [], [])
     directory = DeploymentDirectory(tmp_path)
-    plan.save(directory.plan_jsonl)
+    save_plan(plan, directory.plan_jsonl)
     config = WorkerConfig(
         number=0, plan=directory.plan_jsonl, requests=directory.requests_jsonl(), samples=directory.samples_jsonl,
         target=replace(found, url=url, model=model), workload=scenario.workload, settings=scenario.client, end_id=-1,

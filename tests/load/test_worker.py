@@ -15,6 +15,7 @@ from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.draw import draw_plan
+from trtbench.plan.plan_file import save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.timeout(40)
 
 def config_of(directory: Path, target: KserveTarget, **settings: Any) -> WorkerConfig:
     scenario = parse_scenario({"name": "x", "load": [{"concurrency": 3, "requests": 30}], "client": settings}, "test")
-    draw_plan(scenario, UniformPrompts(1000)).save(directory / "plan.jsonl")
+    save_plan(draw_plan(scenario, UniformPrompts(1000)), directory / "plan.jsonl")
     return WorkerConfig(
         number=2, plan=directory / "plan.jsonl", requests=directory / "requests-2.jsonl", samples=directory / "samples.jsonl",
         target=target, workload=scenario.workload, settings=scenario.client, end_id=-1, timeout_s=30, drain_s=5, watch=True,

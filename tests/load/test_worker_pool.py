@@ -15,6 +15,7 @@ from trtbench.load.worker_handle import WorkerError, WorkerHandle
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.records import Outcome
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.timeout(60)
 def config_and_plan(directory: DeploymentDirectory, url: str) -> tuple[WorkerConfig, Plan]:
     scenario = parse_scenario({"name": "x", "load": [{"concurrency": 6, "requests": 30}], "workload": {"output_tokens": 4}}, "test")
     plan = draw_plan(scenario, UniformPrompts(1000))
-    plan.save(directory.plan_jsonl)
+    save_plan(plan, directory.plan_jsonl)
     config = WorkerConfig(
         number=0, plan=directory.plan_jsonl, requests=directory.requests_jsonl(), samples=directory.samples_jsonl,
         target=inspect_target(url, "tensorrt_llm"), workload=scenario.workload, settings=scenario.client, end_id=-1,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trtbench.plan.draw import draw_plan
-from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import load_plan, save_plan
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.scenario.parts.part import ScenarioError
@@ -91,7 +91,7 @@ def test_the_estimate_holds_for_a_plan_that_is_drawn(tmp_path: Path, load: dict[
     plan = draw_plan(asked, UniformPrompts(50_000))
     drawn_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    plan.save(tmp_path / "plan.jsonl")
+    save_plan(plan, tmp_path / "plan.jsonl")
     prompts = [prompt for stage in plan.stages for phase in (stage.measured, stage.warmup) for prompt in phase.prompts]
     assert found.prompts == len(prompts)
     assert found.prompt_tokens == pytest.approx(sum(len(prompt.input_ids) for prompt in prompts), rel=0.1)
@@ -113,9 +113,9 @@ def test_a_trace_counts_what_is_replayed(tmp_path: Path) -> None:
 def test_a_saved_plan_is_read_in_the_memory_that_it_takes(tmp_path: Path) -> None:
     """A worker once held every token id as a Python number while it read."""
     asked = scenario({"concurrency": 4, "requests": 800}, input_tokens=200)
-    draw_plan(asked, UniformPrompts(50_000)).save(tmp_path / "plan.jsonl")
+    save_plan(draw_plan(asked, UniformPrompts(50_000)), tmp_path / "plan.jsonl")
     tracemalloc.start()
-    plan = Plan.load(tmp_path / "plan.jsonl")
+    plan = load_plan(tmp_path / "plan.jsonl")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(plan.stages[0].measured.prompts) == 800

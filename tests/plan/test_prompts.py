@@ -14,6 +14,7 @@ from tests.support.events import plain
 from tests.support.word_prompts import FakeWordPrompts, words
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt
+from trtbench.plan.plan_file import load_plan, save_plan
 from trtbench.plan.prompts import with_duplicates
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.scenario.reading import parse_scenario
@@ -56,8 +57,8 @@ def test_more_requests_begin_like_fewer(few: int, more: int, seed: int) -> None:
 
 def test_a_plan_with_everything_reads_back_the_same(tmp_path: Path) -> None:
     plan = drawn(FULL, warmup=10)
-    plan.save(tmp_path / "plan.jsonl")
-    again = Plan.load(tmp_path / "plan.jsonl")
+    save_plan(plan, tmp_path / "plan.jsonl")
+    again = load_plan(tmp_path / "plan.jsonl")
     assert again.sha256 == plan.sha256
     for ours, theirs in ((plan.stages[0].measured, again.stages[0].measured), (plan.stages[0].warmup, again.stages[0].warmup)):
         assert [fields(prompt) for prompt in theirs.prompts] == [fields(prompt) for prompt in ours.prompts]

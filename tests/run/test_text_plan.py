@@ -10,7 +10,7 @@ from tests.support.word_prompts import FakeWordPrompts
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.errors import UserError
 from trtbench.plan.draw import draw_plan
-from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import load_plan, save_plan
 from trtbench.plan.sources.prompt_source import TokenIds, UniformPrompts, WorkloadError
 from trtbench.run.text_plan import check_text, counting, in_text
 from trtbench.scenario.reading import parse_scenario
@@ -36,8 +36,8 @@ def test_ids_are_the_tokenizers_of_the_text_and_the_plan_is_read_back(tmp_path: 
     plan = in_text(draw_plan(scenario(), Merging()), Merging())
     for prompt in (*plan.stages[0].measured.prompts, *plan.stages[0].warmup.prompts):
         assert prompt.text == Merging().decode(prompt.input_ids) and prompt.text
-    plan.save(tmp_path / "plan.jsonl")
-    again = Plan.load(tmp_path / "plan.jsonl")
+    save_plan(plan, tmp_path / "plan.jsonl")
+    again = load_plan(tmp_path / "plan.jsonl")
     assert again.sha256 == plan.sha256 and again.stages[0].measured.prompts[0].text == plan.stages[0].measured.prompts[0].text
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, Plan
+from trtbench.plan.plan_file import load_plan, save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
@@ -63,8 +64,8 @@ def test_a_stage_keeps_its_requests_beside_one_that_repeats_it() -> None:
 
 def test_the_plan_is_read_back(tmp_path: Any) -> None:
     made = plan(C8, CONTROL)
-    made.save(tmp_path / "plan.jsonl")
-    assert Plan.load(tmp_path / "plan.jsonl").sha256 == made.sha256
+    save_plan(made, tmp_path / "plan.jsonl")
+    assert load_plan(tmp_path / "plan.jsonl").sha256 == made.sha256
     scenario = read(C8, CONTROL)
     (tmp_path / "dumped.yaml").write_text(scenario.dump())
     assert read(*[stage.model_dump(mode="json", by_alias=True) for stage in scenario.load]).load == scenario.load

@@ -7,6 +7,7 @@ import pytest
 
 from trtbench.load.share import users
 from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import load_plan, save_plan
 from trtbench.self_test.trial import closed_loop, one_request_each, poisson, prompt
 
 
@@ -47,5 +48,5 @@ def test_poisson_arrivals_have_the_asked_rate_and_exponential_gaps() -> None:
 
 @pytest.mark.parametrize("plan", [closed_loop(3, (prompt(1, 2, 3),), 0.5), poisson(10, prompt(1, 2, 3), 1)], ids=["closed", "open"])
 def test_workers_read_the_same_plan(plan: Plan, tmp_path: Path) -> None:
-    plan.save(tmp_path / "plan.jsonl")
-    assert Plan.load(tmp_path / "plan.jsonl").sha256 == plan.sha256
+    save_plan(plan, tmp_path / "plan.jsonl")
+    assert load_plan(tmp_path / "plan.jsonl").sha256 == plan.sha256

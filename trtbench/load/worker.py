@@ -25,7 +25,8 @@ from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.share import Share
 from trtbench.load.tally import LoadProgress, Recorder
-from trtbench.plan.plan import Phase, Plan
+from trtbench.plan.plan import Phase
+from trtbench.plan.plan_file import load_plan
 from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import SeriesName
@@ -106,7 +107,7 @@ class Worker:
     """Executes orders; the name of an order is the name of a method."""
 
     def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
-        self._plan = Plan.load(config.plan)
+        self._plan = load_plan(config.plan)
         self._health = health
         self._progress = LoadProgress(finished=[] if config.watch else None)
         self._client = client

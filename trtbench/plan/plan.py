@@ -1,39 +1,24 @@
-"""The Plan: every request of a scenario, determined before the run, saved and hashed.
-
-A saved plan is JSON lines: a header with the hash, then for each stage one line with its due offsets and one line per prompt.
-`draw.py` makes plans.
-"""
+"""The Plan: every request of a scenario, determined before the run and hashed. `draw.py` makes plans, `plan_file.py` saves them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trtbench.errors import UserError, naming
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import TokenIds
-from trtbench.rundir import read_lines
 from trtbench.rundir.event_kinds import PlanDrawn
 from trtbench.scenario.load.stage import Stage
 
-_SPARSE = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
+SPARSE_FIELDS = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
 """Fields of a prompt that its line has only if they differ from their defaults."""
 
-
 _LATER_KEYS = {"trace_block_tokens"}
-
-
-class PlanError(UserError):
-    """A plan file that does not contain what was written."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +109,7 @@ class Plan:
     def sha256(self) -> str:
         """The hash of every stage, offset and prompt: two plans with the same hash are the same load."""
         digest = hashlib.sha256()
-        for line in self._lines():
+        for line in self.lines():
             digest.update(line)
         return digest.hexdigest()
 
@@ -134,26 +119,10 @@ class Plan:
         phases = [phase for part in self.stages for phase in (part.warmup, part.measured)]
         return max((len(prompt.input_ids) for phase in phases for prompt in phase.prompts), default=0)
 
-    def save(self, path: Path) -> None:
-        with naming(path), path.open("wb") as file:
-            file.writelines(chain([_line({"plan_sha256": self.sha256})], self._lines()))
-
-    @classmethod
-    def load(cls, path: Path) -> Plan:
-        """The plan in a file; PlanError if the file is not a plan, is truncated, or does not have the content of its hash."""
-        rows = read_lines(path)
-        try:
-            sha256 = next(rows)["plan_sha256"]
-            plan = cls(tuple(_read_stages(rows)))
-        except (StopIteration, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise PlanError(f"{path} is not a plan ({error!r})") from error
-        if plan.sha256 != sha256:
-            raise PlanError(f"{path} was changed: its content has hash {plan.sha256[:12]}, its header says {sha256[:12]}")
-        return plan
-
-    def _lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[bytes]:
+        """What is hashed and saved: for each stage a JSON line with its due offsets, then a line for each prompt."""
         for part in self.stages:
-            yield _line(
+            yield json_line(
                 {
                     "stage": part.stage.label,
                     "asked": _asked(part.stage),
@@ -164,7 +133,7 @@ class Plan:
             )
             for phase in (part.measured, part.warmup):
                 for number, prompt in enumerate(phase.prompts, phase.first_prompt):
-                    yield _line(_prompt_row(phase, number, prompt))
+                    yield json_line(_prompt_row(phase, number, prompt))
 
 
 def _asked(stage: Stage) -> dict[str, Any]:
@@ -175,37 +144,13 @@ def _asked(stage: Stage) -> dict[str, Any]:
 
 def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:
     row = {"stage": phase.stage.label, "prompt": number, "warmup": phase.warmup}
-    row |= {name: value for name in _SPARSE if (value := getattr(prompt, name)) != getattr(PlannedPrompt, name)}
+    row |= {name: value for name in SPARSE_FIELDS if (value := getattr(prompt, name)) != getattr(PlannedPrompt, name)}
     return row | {"output_tokens": prompt.output_tokens, "seed": prompt.seed, "input_ids": prompt.input_ids.tolist()}
 
 
-def _read_prompt(row: dict[str, Any]) -> PlannedPrompt:
-    sparse = {name: row[name] for name in _SPARSE if name in row}
-    return PlannedPrompt(np.array(row["input_ids"], np.int32), row["output_tokens"], row["seed"], **sparse)
-
-
-def _read_stages(rows: Iterator[Any]) -> Iterator[StagePlan]:
-    """A line is gone from memory once it is read: as JSON values, token ids take nine times what they take in arrays."""
-    prompts: dict[tuple[str, bool], list[PlannedPrompt]] = {}
-    asked: list[tuple[str, Stage, Offsets | None, Offsets | None, Offsets | None]] = []
-    for row in rows:
-        if "prompt" in row:
-            prompts.setdefault((row["stage"], row["warmup"]), []).append(_read_prompt(row))
-        if "asked" in row:
-            offsets = (_array(row[key]) for key in ("warmup_offsets_ns", "due_offsets_ns", "users_ns"))
-            asked.append((row["stage"], Stage.model_validate(row["asked"]), *offsets))
-    for label, stage, warmup_ns, due_ns, users_ns in asked:
-        measured, warmup = (tuple(prompts.pop((label, warm), [])) for warm in (False, True))
-        yield StagePlan(stage, Phase(stage, True, warmup, len(measured), warmup_ns), Phase(stage, False, measured, 0, due_ns, users_ns))
-
-
-def _line(row: dict[str, Any]) -> bytes:
+def json_line(row: dict[str, Any]) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
 def _listed(offsets: Offsets | None) -> list[int] | None:
     return None if offsets is None else offsets.tolist()
-
-
-def _array(offsets: Iterable[int] | None) -> Offsets | None:
-    return None if offsets is None else np.array(list(offsets), np.int64)

@@ -19,6 +19,7 @@ from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import WorkerError
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan
+from trtbench.plan.plan_file import save_plan
 from trtbench.run.log import RunLog
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.event_kinds import EventData, Interrupted, LoadClient, StageStarted, TelemetryFinished
@@ -71,7 +72,7 @@ def drive(
     SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written,
     WorkerError when a load worker ended by itself, ServerError when the server is not reached.
     """
-    plan.save(directory.plan_jsonl)
+    save_plan(plan, directory.plan_jsonl)
     try:
         with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
             ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))

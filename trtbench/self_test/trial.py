@@ -17,6 +17,7 @@ from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
+from trtbench.plan.plan_file import save_plan
 from trtbench.rundir import read_lines
 from trtbench.rundir.event_kinds import as_json
 from trtbench.rundir.records import Outcome, RequestRecord
@@ -101,7 +102,7 @@ async def run_trial(target: Target, settings: ClientSettings, plan: Plan) -> Tri
     (stage,) = plan.stages
     with temporary_directory() as name:
         directory = Path(name)
-        plan.save(directory / "plan.jsonl")
+        save_plan(plan, directory / "plan.jsonl")
         config = WorkerConfig(
             number=0,
             plan=directory / "plan.jsonl",
