@@ -137,9 +137,9 @@ def events() -> Iterator[Event]:
     yield Event(1, "plan_drawn", "", {"sha256": "a" * 64, "notes": [PLANT]})
     yield Event(1, "server_ready", PLANT, {"seconds": 1.0, "grpc": PLANT})
     yield Event(1, "deployment_skipped", PLANT, {"reason": PLANT})
-    reload = {"number": 1, "reload": PLANT, "ok": False, "error": PLANT, "seconds": 1.0}
+    reload = {"number": 1, "reload": "broken", "ok": False, "error": PLANT, "seconds": 1.0}
     yield Event(1, "reload_finished", PLANT, reload)
-    yield Event(1, "gpu_busy", "", {"gpu": PLANT, "processes": [{"pid": 1, "name": PLANT}]})
+    yield Event(1, "gpu_busy", "", {"stage": PLANT, "gpu": PLANT, "processes": [{"pid": 1, "name": PLANT}]})
 
 
 def test_lines_of_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
