@@ -16,8 +16,7 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.grid.cell import LATENCIES, Cell, with_pareto
 from trtbench.experiments.grid.figure import paint_frontier
-from trtbench.experiments.grid.frontier import FRONTIERS, Frontier, winner
-from trtbench.experiments.grid.heat_map import heat_maps
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier, heat_maps, winner
 from trtbench.experiments.grid.report import frontier_blocks, heat_table
 from trtbench.experiments.grid.run import Search
 from trtbench.experiments.grid.spec import Grid, cells_of

@@ -10,9 +10,8 @@ import numpy as np
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, padding_ratio, triton_batching
 from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
-from trtbench.analysis.stage.groups import Group, by_mix, by_turn
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
-from trtbench.analysis.stage.latency import Latency, first_answers_ns, latency
+from trtbench.analysis.stage.latency import Group, Latency, by_mix, by_turn, first_answers_ns, latency
 from trtbench.analysis.stage.outcomes import Conservation, conservation
 from trtbench.analysis.stage.resources import Resources, resources
 from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, users_reached

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.grid.cell import LATENCIES, Cell
-from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
-from trtbench.experiments.grid.heat_map import HeatMap, figure_of
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier, HeatMap, figure_of
 from trtbench.experiments.grid.report import drawing_of, heats, star
 from trtbench.report.kit.canvas import (
     COLOURS,

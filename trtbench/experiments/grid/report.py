@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.grid.cell import Cell
-from trtbench.experiments.grid.frontier import FRONTIERS, Frontier
-from trtbench.experiments.grid.heat_map import HeatMap, figure_of, heat_maps
+from trtbench.experiments.grid.frontier import FRONTIERS, Frontier, HeatMap, figure_of, heat_maps
 from trtbench.experiments.grid.race import Drop
 from trtbench.experiments.grid.spec import Cells, Grid
 from trtbench.report.kit.blocks import Block, Bullets, Code, Figure, Paragraph, Section, Table

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GROUP_METRICS, METRICS
-from trtbench.analysis.stage.groups import Group
+from trtbench.analysis.stage.latency import Group
 from trtbench.analysis.stage.outcomes import Conservation
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.stats.percentile import Distribution
