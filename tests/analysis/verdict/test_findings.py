@@ -83,10 +83,10 @@ def test_a_kv_cache_made_for_every_sequence_limits_nothing(summary: Summary) -> 
         inflight = replace(stage.inflight, running=Level(1, 1, 1), waiting=level(6))
         return replace(stage, kv_cache=replace(stage.kv_cache, used_ratio_peak=1.0), inflight=inflight)
 
-    own = {"mode": "own", "provider": "openvino", "max_sequences": 1}
-    sized, given = ({"kv_cache": {"blocks": blocks, "bytes": None}} for blocks in (None, 2))
-    assert "sequences_bound" in (by_sequences := found(summary, full, config=sized, **own)) and "kv_near_full" not in by_sequences
-    assert "kv_near_full" in (by_blocks := found(summary, full, config=given, **own)) and "sequences_bound" not in by_blocks
+    own = {"mode": "own", "provider": "openvino", "max_sequences": 1, "config": {"kv_cache": {}}}
+    by_sequences, by_blocks = (found(summary, full, kv_sized=sized, **own) for sized in (False, True))
+    assert "sequences_bound" in by_sequences and "kv_near_full" not in by_sequences
+    assert "kv_near_full" in by_blocks and "sequences_bound" not in by_blocks
 
 
 def test_never_batches_is_for_a_batcher_that_is_on_and_tells(summary: Summary) -> None:
