@@ -8,7 +8,7 @@ import pytest
 from trtbench.load.share import users
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_file import load_plan, save_plan
-from trtbench.self_test.trial import closed_loop, one_request_each, poisson, prompt
+from trtbench.self_test.trial import closed_loop, poisson, prompt
 
 
 def test_a_prompt_is_its_schedule() -> None:
@@ -26,11 +26,6 @@ def test_a_closed_loop_lasts_and_is_warmed_up_on_every_stream() -> None:
     (stage,) = closed_loop(64, (prompt(0, 0, 1),), 5).stages
     assert (stage.measured.duration_s, stage.measured.requests, stage.warmup.requests) == (5, None, 64)
     assert users(stage.measured) == users(stage.warmup) == 64
-
-
-def test_one_request_each_is_so_many_users_and_requests() -> None:
-    (stage,) = one_request_each(64, prompt(0, 0, 1)).stages
-    assert users(stage.measured) == stage.measured.planned == 64
 
 
 def test_poisson_arrivals_have_the_asked_rate_and_exponential_gaps() -> None:

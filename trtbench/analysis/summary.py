@@ -127,7 +127,7 @@ def _findings(run: MeasuredRun, found: Found) -> Iterator[Finding]:
     """Those of the core first; an experiment that explains one of them reports on it itself."""
     experiments: Sequence[ExperimentAnalysis] = tuple(roles(ExperimentAnalysis))
     for result in run.results:
-        for finding in deployment_findings(result, run.scenario, run.cpu_count):
+        for finding in deployment_findings(result, run.cpu_count):
             if not any(role.explains(result, finding) for role in experiments):
                 yield finding
         for role in experiments:

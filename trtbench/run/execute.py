@@ -66,10 +66,10 @@ def serve_and_bench(
     return _run(prepared, frozenset(), log, progress)
 
 
-def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT) -> RunOutcome:
+def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress) -> RunOutcome:
     """Continue the run at `path`: finished deployments stay, the rest is run. UserError, and the run unchanged, when it cannot continue."""
     unfinished = open_unfinished(path)
-    prepared = prepare(unfinished.scenario, path, engines, listener)
+    prepared = prepare(unfinished.scenario, path, DEFAULT_OUTPUT, listener)
     unfinished.check(prepared.engines, list(prepared.drawn))
     log = resume_run(unfinished.run, command, listener)
     unfinished.set_aside(log)

@@ -57,9 +57,6 @@ class DeploymentDirectory:
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
 
-    def read_json(self, name: str) -> Any:
-        return read_json(self.path / name)
-
     def write_deployment(self, facts: DeploymentFile) -> None:
         self.write_json(DEPLOYMENT_JSON, as_json(facts))
 

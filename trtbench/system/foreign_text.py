@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Iterable
 
 NAME_CHARACTERS = 200
-MESSAGE_CHARACTERS = 500
 WORD_CHARACTERS = 1_000
 """Longest run of characters without a blank that `harmless` leaves as it is. Sentences of Chinese, which have no blanks, are shorter."""
 LISTED_NAMES = 10

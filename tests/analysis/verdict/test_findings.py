@@ -37,7 +37,7 @@ def found(summary: Summary, change: Change, **facts: object) -> dict[str, Findin
         stages=tuple(change(stage) for stage in result.stages),
         facts=replace(result.facts, **facts),  # type: ignore[arg-type]
     )
-    return {finding.code: finding for finding in deployment_findings(changed, summary.scenario, summary.environment.cpu_count)}
+    return {finding.code: finding for finding in deployment_findings(changed, summary.environment.cpu_count)}
 
 
 def resources(**levels: object) -> Change:
@@ -147,7 +147,7 @@ def test_slo_names_the_stages_that_kept_it(summary: Summary) -> None:
 
 def test_blocks_left_and_lost_server(summary: Summary) -> None:
     result = replace(summary.deployments[0], kv_blocks_left=3, server_lost=ServerLost(exit_code=-9, cause="killed"))
-    codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
+    codes = {finding.code: finding for finding in deployment_findings(result, 2)}
     assert codes["kv_blocks_leaked"].figures["blocks"] == 3
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}
 

@@ -159,11 +159,11 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     worst = replace(worst, server_fault="GPU memory ran out")
     yield from cancel_findings(worst, summary.scenario)
     reset = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "RST_STREAM with INTERNAL_ERROR"})
-    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), summary.scenario, 2)
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), 2)
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
-        yield from deployment_findings(deployment, summary.scenario, 2)
+        yield from deployment_findings(deployment, 2)
     behind = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "HTTP status 413 of a proxy"})
-    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), summary.scenario, 2)
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), 2)
     yield from limit_findings(having(worst, {CONTEXT_LIMITS: BAD_LIMITS}), summary.scenario)
     for failure in get_args(FailureClass):
         for rule in get_args(PredictedBy):

@@ -13,6 +13,7 @@ PERMILLES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99_9": 999}
 """Quantiles as whole thousandths: 0.99 * 1000 is not 990 in binary floating point for every count."""
 
 Values = npt.NDArray[Any]
+_CURVE_POINTS = 101
 
 
 def needed_samples(permille: int) -> int:
@@ -60,13 +61,13 @@ class Distribution:
         return cls(n, round(mean) if whole else mean, ordered[0].item(), ordered[-1].item(), **percentiles)
 
 
-def quantile_curve(values: Iterable[float], points: int = 101) -> tuple[float, ...]:
-    """At most `points` of the sorted values, evenly by rank, both ends kept: enough to draw the distribution; () for none."""
-    return curve_of_sorted(np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values))), points)
+def quantile_curve(values: Iterable[float]) -> tuple[float, ...]:
+    """At most 101 of the sorted values, evenly by rank, both ends kept: enough to draw the distribution; () for none."""
+    return curve_of_sorted(np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values))))
 
 
-def curve_of_sorted(ordered: Values, points: int = 101) -> tuple[float, ...]:
+def curve_of_sorted(ordered: Values) -> tuple[float, ...]:
     if not len(ordered):
         return ()
-    ranks = np.unique(np.linspace(0, len(ordered) - 1, points).round().astype(int))
+    ranks = np.unique(np.linspace(0, len(ordered) - 1, _CURVE_POINTS).round().astype(int))
     return tuple(ordered[ranks].tolist())

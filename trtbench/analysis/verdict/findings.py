@@ -16,7 +16,6 @@ from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.rundir.series import unit_of
-from trtbench.scenario.scenario import Scenario
 
 SATURATED_RATIO = 0.9
 _OF_A_PROXY = re.compile("RST_STREAM with|of a stream that had served|HTTP status (408|413|502|503|504) ")
@@ -27,7 +26,7 @@ _SLO_KEPT_RATIO = 0.99
 _CREEP_RATIO = 0.05
 
 
-def deployment_findings(result: DeploymentResult, scenario: Scenario, cpu_count: int) -> Iterator[Finding]:
+def deployment_findings(result: DeploymentResult, cpu_count: int) -> Iterator[Finding]:
     """Every rule over one deployment. A rule over stages speaks once, of the first stage in which it holds, or of the worst."""
     yield from _server(result)
     yield from _errors(result)

@@ -28,7 +28,7 @@ def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> l
 def limit_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
     """One for each deployment and number of users."""
     found = [(result.name, limits) for result in summary.deployments if (limits := result.found[CONTEXT_LIMITS])]
-    return tuple(_sentence(name, limits, limit, words) for name, limits in found for limit in limits.limits)
+    return tuple(_sentence(name, limit, words) for name, limits in found for limit in limits.limits)
 
 
 def _deployment_blocks(result: DeploymentResult, limits: ContextLimits, words: Words) -> list[Block]:
@@ -113,7 +113,7 @@ def _growth_row(growth: Growth, words: Words) -> tuple[str, ...]:
     return (whole(growth.users), words(f"limit.{growth.figure}"), whole(growth.lengths), law, percent(growth.explained_ratio))
 
 
-def _sentence(deployment: str, limits: ContextLimits, limit: Limit, words: Words) -> str:
+def _sentence(deployment: str, limit: Limit, words: Words) -> str:
     figures: dict[str, float | str] = {"deployment": deployment, "users": limit.users, "tokens": limit.passed_tokens or 0}
     if limit.passed_tokens is None:
         return words("limit.none_passed", **figures)

@@ -155,7 +155,6 @@ Count = Annotated[int, Between(1, INT32)]
 CountOrNone = Annotated[int, Between(0, INT32)]
 Sequence = Annotated[int, Between(2, INT32)]
 """Tokens of a prompt and one more."""
-Positive = Annotated[int, Between(1, 1_000_000)]
 Repeats = Annotated[int, Between(1, 1000)]
 Instances = Annotated[int, Between(1, 1024)]
 Threads = Annotated[int, Between(1, 4096)]
@@ -168,7 +167,6 @@ Windows = Annotated[int, Between(2, 10_000)]
 PriorityLevels = Annotated[int, Between(0, 1000)]
 PriorityKey = Annotated[int, Between(1, 1000), BeforeValidator(_from_text)]
 Groups = Annotated[int, Between(1, 1_000_000)]
-Rows = Annotated[int, Between(0, INT32)]
 Seed = Annotated[int, Between(-(2**63), 2**64 - 1)]
 
 # Machine
