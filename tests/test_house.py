@@ -204,6 +204,19 @@ def test_the_core_names_no_experiment() -> None:
     assert {name: lines for name, lines in compared.items() if lines and not name.startswith("experiments.")} == {}
 
 
+KNOW_A_KEY = {"cli.commands", "run.resolve.provider_fit"}  # --search is a flag of the grid; a provider cannot vary each axis of it
+
+
+def test_the_core_reads_no_key_of_an_experiment() -> None:
+    """Every experiment is asked, and reads its own key of the scenario."""
+    found = set()
+    for name in (name for name in MODULES if name.split(".")[0] in NAME_NO_EXPERIMENT):
+        for node in ast.walk(parsed(MODULES[name])):
+            if isinstance(node, ast.Attribute) and node.attr in EXPERIMENTS and ast.unparse(node.value).split(".")[-1] == "scenario":
+                found.add(name)
+    assert found == KNOW_A_KEY
+
+
 READERS = {
     "open",
     "read_lines",

@@ -13,8 +13,8 @@ from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.experiments.registry import roles
 from trtbench.plan.sources.datasets import read_dataset
-from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.resolve.deployment_checks import doubts
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preview import MemoryNeed, Preview, StagePreview, build_needs, preview
 from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
@@ -26,7 +26,7 @@ def dry_run(scenario: Scenario) -> None:
     """Prints it; UserError for what a run would refuse before it builds."""
     resolved = resolve(scenario)
     scenario, provider, plan = resolved.scenario, resolved.provider, resolved.preview
-    experiments = tuple(roles(ExperimentRun))
+    experiments = tuple(roles(ExperimentPreparation))
     print(harmless(f"{scenario.name}: {scenario.purpose}"))
     print(harmless(f"model {scenario.model}, provider {provider.name}; runs: {', '.join(plan.runs)}"))
     made = (line for experiment in experiments for line in experiment.preview_deployments(scenario))
@@ -64,7 +64,7 @@ def dry_run(scenario: Scenario) -> None:
 
 def preview_in_place_of_load(scenario: Scenario) -> str | None:
     """The line on what an experiment sends instead of the plan's load, or None where the load is the plan's."""
-    return next(filter(None, (experiment.preview_in_place_of_load(scenario) for experiment in roles(ExperimentRun))), None)
+    return next(filter(None, (experiment.preview_in_place_of_load(scenario) for experiment in roles(ExperimentPreparation))), None)
 
 
 def dry_bench(scenario: Scenario, address: str) -> None:

@@ -16,9 +16,9 @@ from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests
 from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.run.execute import RunOutcome
-from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, drive
 from trtbench.run.log import Listener, start_run
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
 from trtbench.run.text_plan import check_text, counting, in_text
 from trtbench.rundir.deployment_facts import DeploymentFile
@@ -72,7 +72,7 @@ def bench(
 
 def _check(scenario: Scenario, target: Target, runs: Path) -> None:
     """ScenarioError for what cannot be asked of an existing server, or of this machine."""
-    for experiment in roles(ExperimentRun):
+    for experiment in roles(ExperimentPreparation):
         experiment.check_existing_server(scenario)
     if scenario.gpu:
         raise ScenarioError(

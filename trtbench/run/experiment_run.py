@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
-from trtbench.experiments.registry import Role
 from trtbench.run.load_run import Companion, ServerUnderLoad
 from trtbench.run.log import RunLog
 from trtbench.run.prepare import PreparedRun
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.rundir import DeploymentDirectory
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
@@ -25,25 +24,8 @@ class Selection(Protocol):
         """Record the last decision, after the last deployment of a run that was not interrupted."""
 
 
-class ExperimentRun(Role):
-    """The object `RUN` in an experiment's `run.py`. Each method answers None or nothing unless the scenario asks for the experiment."""
-
-    MODULE = "run"
-
-    def check_existing_server(self, scenario: Scenario) -> None:
-        """ScenarioError where the experiment needs a server that trtbench starts itself."""
-
-    def preview_deployments(self, scenario: Scenario) -> Iterable[str]:
-        """Lines of the dry run on the deployments that the experiment makes of the one in the scenario file."""
-        return ()
-
-    def preview_companion(self, scenario: Scenario) -> str | None:
-        """The line of the dry run on what runs next to the load."""
-        return None
-
-    def preview_in_place_of_load(self, scenario: Scenario) -> str | None:
-        """The line of the dry run on what is sent instead of the plan's load; its number of requests is not known before."""
-        return None
+class ExperimentRun(ExperimentPreparation):
+    """The object `RUN` in an experiment's `run.py`. Each method answers None unless the scenario asks for the experiment."""
 
     def selection(self, scenario: Scenario, log: RunLog) -> Selection | None:
         """Which deployments to serve, where not all of them."""

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from trtbench.engine.build import plan_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
+from trtbench.experiments.registry import roles
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource
 from trtbench.run.log import Listener, RunLog
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_gpu_control, check_open_files, check_plan_fits, check_writable
 from trtbench.run.resolve.resolved import ResolvedScenario, resolve
 from trtbench.run.text_plan import check_text, in_text
@@ -22,7 +24,6 @@ from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.live_repository import reloadable
 from trtbench.serving.repository.model_repository import RenderedRepository
 from trtbench.serving.repository.renderers import RENDERERS, render
 from trtbench.serving.server.balancer import find_balancer
@@ -124,8 +125,8 @@ def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dic
     found = {}
     for directory, engine in engines.items():
         repository = render(engine, scenario.deployments[names[directory]], scenario.workload)
-        if scenario.hot_reload:
-            repository = reloadable(repository, scenario.hot_reload)
+        for experiment in roles(ExperimentPreparation):
+            repository = experiment.repository(scenario, repository)
         repository.launch.check()
         found[directory] = repository
     return found

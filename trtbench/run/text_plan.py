@@ -8,8 +8,10 @@ from typing import Any
 
 from trtbench.client.protocol import Target
 from trtbench.errors import UserError
+from trtbench.experiments.registry import roles
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.scenario.scenario import Scenario
 
 
@@ -19,8 +21,8 @@ def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
     `model`: as the user knows it. `counts_tokens`: it reports how many tokens it sends.
     """
     ids = "use the tensorrt_llm model alone (family ids)"
-    if scenario.context_limit:
-        raise UserError(f"context_limit: {model} takes text, whose length in tokens is not set exactly; {ids}")
+    for experiment in roles(ExperimentPreparation):
+        experiment.check_text(scenario, model, ids)
     for name, kind in scenario.workload.kinds.items():
         where = f"workload.mix.{name}" if name else "workload"
         if kind.sessions:

@@ -13,6 +13,7 @@ import numpy as np
 
 from trtbench.client.protocol import NO_END_ID, ConnectError, Limits
 from trtbench.client.registry import client_to
+from trtbench.errors import UserError
 from trtbench.experiments.context_limit.search import Ended, Phase, Trial, find_limits
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.load.tally import Recorder
@@ -41,6 +42,10 @@ _HEALTH_TRIES = 3
 
 
 class ContextLimitRun(ExperimentRun):
+    def check_text(self, scenario: Scenario, model: str, remedy: str) -> None:
+        if scenario.context_limit:
+            raise UserError(f"context_limit: {model} takes text, whose length in tokens is not set exactly; {remedy}")
+
     def preview_in_place_of_load(self, scenario: Scenario) -> str | None:
         if scenario.context_limit is None:
             return None

@@ -15,10 +15,14 @@ from trtbench.run.load_run import EmitEvent
 from trtbench.run.prepare import PreparedRun
 from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
+from trtbench.rundir.traits import Traits
+from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.live_repository import Change, LiveRepository
+from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
 from trtbench.serving.repository.model_control import CONTROLS, Control, ControlError
+from trtbench.serving.repository.model_repository import RenderedRepository
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.server.server import TritonServer
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 
@@ -201,6 +205,27 @@ class HotReloadRun(ExperimentRun):
     def check_existing_server(self, scenario: Scenario) -> None:
         if scenario.hot_reload:
             raise ScenarioError("hot_reload: an existing server is not reloaded; leave it out, or use `trtbench serve-and-bench`")
+
+    def check_ranks(self, scenario: Scenario, ranks: int) -> None:
+        if scenario.hot_reload and ranks > 1:
+            raise ScenarioError(f"hot_reload: the engine has {ranks} ranks, and those of MPI end with their model; take one GPU")
+
+    def check_deployment(self, scenario: Scenario, deployment: Deployment, renderer: Renderer, traits: Traits) -> None:
+        if not scenario.hot_reload:
+            return
+        if why := renderer.no_reload(deployment):
+            raise ScenarioError(why)
+        if traits.kv_takes_free_memory and not deployment.bounds_kv:
+            raise ScenarioError(
+                "hot_reload loads a second engine next to the first, whose KV cache has taken its share of all that is free on the GPU: "
+                "give kv_cache.blocks, so that both fit"
+            )
+
+    def engines_at_once(self, scenario: Scenario) -> int:
+        return 2 if scenario.hot_reload else 1
+
+    def repository(self, scenario: Scenario, rendered: RenderedRepository) -> RenderedRepository:
+        return reloadable(rendered, scenario.hot_reload) if scenario.hot_reload else rendered
 
     def preview_companion(self, scenario: Scenario) -> str | None:
         asked = scenario.hot_reload

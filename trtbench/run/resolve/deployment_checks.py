@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
+from trtbench.experiments.registry import roles
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.choices import Dtype
@@ -39,8 +41,8 @@ class DeploymentChecks:
     def budgets(self) -> dict[str, KvBudget]:
         """The KV budget of each deployment, none of an encoder; ScenarioError when the provider cannot serve one on this machine."""
         self._check_paged_context()
-        if self.scenario.hot_reload and self._ranks > 1:
-            raise ScenarioError(f"hot_reload: the engine has {self._ranks} ranks, and those of MPI end with their model; take one GPU")
+        for experiment in roles(ExperimentPreparation):
+            experiment.check_ranks(self.scenario, self._ranks)
         found = {}
         has_kv_cache = TASKS[self.facts.task].has_kv_cache
         if not has_kv_cache:
@@ -81,10 +83,8 @@ class DeploymentChecks:
         scenario, traits, renderer = self.scenario, self.provider.traits, RENDERERS[self.provider.name]
         for dtype in scenario.dtypes:
             renderer.check_spec(self.specs[f"{name}-{dtype}"], self.facts, deployment, scenario.workload)
-        if scenario.hot_reload:
-            if why := renderer.no_reload(deployment):
-                raise ScenarioError(why)
-            _check_reload_memory(deployment, traits)
+        for experiment in roles(ExperimentPreparation):
+            experiment.check_deployment(scenario, deployment, renderer, traits)
         if traits.uses_gpus:
             _check_gpus_there(deployment, self.devices, self.no_gpu)
             if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
@@ -121,15 +121,6 @@ def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gp
     if missing:
         there = f"this machine has {', '.join(map(str, gpus))}" if gpus else f"this machine shows none ({no_gpu})"
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: {there}; leave GPUs out that are not there")
-
-
-def _check_reload_memory(deployment: Deployment, traits: Traits) -> None:
-    """ScenarioError where there would be no memory for a second engine during a reload."""
-    if traits.kv_takes_free_memory and not deployment.bounds_kv:
-        raise ScenarioError(
-            "hot_reload loads a second engine next to the first, whose KV cache has taken its share of all that is free on the GPU: "
-            "give kv_cache.blocks, so that both fit"
-        )
 
 
 def _check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None:

@@ -14,11 +14,13 @@ from math import ceil
 import numpy as np
 
 from trtbench.engine.spec import EngineForecast, ModelFacts
+from trtbench.experiments.registry import roles
 from trtbench.plan.arrivals import RateProfile, mean_rate
 from trtbench.plan.phases import rate_profile
 from trtbench.plan.plan_size import PlanSize, plan_size
 from trtbench.plan.sources.trace import read_trace, trace_offsets
 from trtbench.run.resolve.deployment_checks import Devices
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
 from trtbench.scenario.load.stage import Stage
@@ -208,7 +210,8 @@ def _served(
     kv_dtype = forecast.kv_dtype or ("fp16" if deployment.kv_cache.dtype == "auto" else deployment.kv_cache.dtype)
     per_token, free = rank.kv_bytes_per_token(kv_dtype), _free(deployment, tp * pp, devices)
     asked = _asked_tokens(deployment, budget, facts.kv_bytes_per_token(kv_dtype))
-    copies = (1 if deployment.replicas.gpus else deployment.replicas.count) * (2 if scenario.hot_reload else 1)
+    engines = math.prod(experiment.engines_at_once(scenario) for experiment in roles(ExperimentPreparation))
+    copies = engines * (1 if deployment.replicas.gpus else deployment.replicas.count)
     least = asked or budget.blocks_per_request * budget.block_tokens
     needed = None if weights is None else copies * (weights + least * per_token)
     if asked is None and weights is not None and free is not None:

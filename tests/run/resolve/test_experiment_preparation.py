@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from trtbench.experiments.registry import roles
-from trtbench.run.experiment_run import ExperimentRun
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.scenario.reading import load_scenario
 
-SCENARIOS = Path(__file__).parents[2] / "scenarios"
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
 
 def lines_of(name: str) -> list[str]:
     scenario = load_scenario(SCENARIOS / f"{name}.yaml").expanded()
     found: list[str | None] = []
-    for role in roles(ExperimentRun):
+    for role in roles(ExperimentPreparation):
         found += [*role.preview_deployments(scenario), role.preview_in_place_of_load(scenario), role.preview_companion(scenario)]
     return [line for line in found if line]
 
