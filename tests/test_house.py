@@ -31,6 +31,8 @@ AT_TOP = {"__init__", "__main__", "errors"}
 ROLES = {
     "spec": "spec",
     "run": "run",
+    "live_repository": "run",
+    "model_control": "run",
     "search": "run",
     "race": "steering",
     "report": "report",

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from trtbench.experiments.hot_reload.live_repository import Change, LiveRepository, reloadable
+from trtbench.experiments.hot_reload.model_control import ControlError
 from trtbench.experiments.hot_reload.run import Reloader
 from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.run.load_run import _accompanied
 from trtbench.rundir.event_kinds import EventData, StageStarted
 from trtbench.rundir.experiment_events import ReloadFinished
-from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
-from trtbench.serving.repository.model_control import ControlError
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
 
 pytestmark = pytest.mark.timeout(20)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from trtbench.experiments.hot_reload.live_repository import Change, LiveRepository, reloadable
+from trtbench.experiments.hot_reload.model_control import CONTROLS, Control, ControlError
 from trtbench.experiments.hot_reload.spec import HotReload, PlannedReload, Reload
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.run.deploy import REPOSITORY
@@ -19,8 +21,6 @@ from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
-from trtbench.serving.repository.model_control import CONTROLS, Control, ControlError
 from trtbench.serving.repository.model_repository import RenderedRepository
 from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.server.server import TritonServer

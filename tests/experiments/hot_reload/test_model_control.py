@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from trtbench.experiments.hot_reload.live_repository import Change, LiveRepository, reloadable
+from trtbench.experiments.hot_reload.model_control import ControlError, ExplicitControl, PolledControl
 from trtbench.experiments.hot_reload.spec import HotReload, Reload, VersionPolicy
-from trtbench.serving.repository.live_repository import Change, LiveRepository, reloadable
-from trtbench.serving.repository.model_control import ControlError, ExplicitControl, PolledControl
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
 
 ANSWERS: dict[str, tuple[int, Any]] = {

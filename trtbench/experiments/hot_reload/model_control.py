@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from trtbench.serving.repository.live_repository import REVISION, Change
+from trtbench.experiments.hot_reload.live_repository import REVISION, Change
 from trtbench.system.clock import now_ns, seconds_ns, sleep_s
 
 _INDEX_TIMEOUT_S = 5.0
