@@ -91,7 +91,7 @@ def _not_run(stages: Sequence[StageResult], requests: Requests, events: Sequence
 
 
 def _tokens_beyond_ours(samples: Samples, requests: Requests, scenario: Scenario) -> int | None:
-    """None where an experiment makes the server forget counts."""
+    """The output tokens that the server counts beyond those received, or None if an experiment makes the server lose its counts."""
     forgets = any(role.resets_counters(scenario) for role in roles(ExperimentAnalysis))
     return None if forgets else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS)
 
@@ -118,7 +118,7 @@ def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
 def _blocks_left(
     samples: Samples, stages: Sequence[StageResult], requests: Requests, facts: DeploymentFacts, interval_ns: int
 ) -> int | None:
-    """None also where a gauge is not updated while the engine idles (TensorRT-LLM), or may count cached blocks.
+    """The KV blocks in use after the last request, or None where the gauge is not valid at rest or may count cached blocks.
 
     Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
     in use before its first reading.

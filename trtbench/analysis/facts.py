@@ -55,7 +55,7 @@ class DeploymentFacts:
 
     @property
     def queue_delay_us(self) -> int:
-        """Of Triton's dynamic batcher."""
+        """The longest time that Triton's dynamic batcher holds a request; 0 without a dynamic batcher."""
         delay = (self.dynamic_batching or {}).get("max_queue_delay_us")
         return delay if isinstance(delay, int) else 0
 
@@ -82,7 +82,7 @@ class DeploymentFacts:
 
 
 def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) -> DeploymentFacts:
-    """Of the deployment directory `name`; either file may say nothing."""
+    """The facts of the deployment directory `name`. Fields of both files may be missing."""
     served = deployment.served
     steps, provider = engine.build_steps, deployment.provider or engine.provider
     return DeploymentFacts(

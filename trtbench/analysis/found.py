@@ -36,7 +36,7 @@ class Found:
         return Found({**self.values, **other.values})
 
     def summarised(self) -> Found:
-        """Without the results that are only used while a run is analysed."""
+        """The results that summary.json has, without those that only the analysis uses."""
         return Found({key: value for key, value in self.values.items() if key.summarised})
 
     def by_name(self) -> dict[str, Any]:

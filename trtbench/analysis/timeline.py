@@ -50,7 +50,7 @@ class Timeline:
 
 
 def timeline(samples: Samples, requests: Requests) -> Timeline:
-    """Of one deployment, warm-ups and the time between stages and after them included."""
+    """The timeline of one deployment, which includes warm-ups and the time between and after stages."""
     blocks = samples.series("kv_blocks_max")[1]
     gone = np.sort(requests.done_ns[(requests.done_ns != MISSING) & cancelled_as_planned(requests)])
     shown = gone[np.unique(np.linspace(0, len(gone) - 1, _POINTS).round().astype(int))] if len(gone) else gone

@@ -12,11 +12,12 @@ from trtbench.rundir.records import Event
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """One worker. `stamps` is kernel or user, with `why` for the latter; the counts are 0 where the transport does not keep them.
+    """The report of one worker. `stamps` is "kernel" or "user", with the reason for "user" in `why`. Counts that a transport does not
+    keep are 0.
 
-    Kernel stamps are on the wall clock, which is read against the run's about once a second: `clock_drift_ratio` is how far the two
-    moved apart in a second (as a part of one), `clock_steps` how often the wall clock was set. For `stamp_fallbacks` reads there was no
-    stamp that could be right.
+    Kernel timestamps are on the wall clock, which is compared with the run's clock about once a second: `clock_drift_ratio` is the drift
+    of the two in a second, as a ratio, and `clock_steps` counts how often the wall clock was set. `stamp_fallbacks` counts the reads
+    without a plausible kernel timestamp.
     """
 
     name: str
@@ -33,9 +34,9 @@ class Transport:
 
 
 def transports(events: Sequence[Event]) -> tuple[Transport, ...]:
-    """By worker, from the deployment's `load_client` event, without those that ended before they could report.
+    """Each worker's report, from the deployment's `load_client` event, without workers that ended before they reported.
 
-    () for a run of format 1, or one that was killed before its load was over.
+    The result is () for a run of format 1, and for one that was killed before the end of its load.
     """
     began_ns = next(iter([*times_ns(events, ServerReady), *(event.time_ns for event in events)]), 0)
     for time_ns, client in timed(events, LoadClient):

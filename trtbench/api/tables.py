@@ -68,7 +68,7 @@ def _between(requests: Requests, start: str, end: str) -> pd.arrays.IntegerArray
 
 
 def _tpot_ns(requests: Requests) -> pd.arrays.FloatingArray:
-    """As `tpot_ns` of the report: missing if all tokens came in one response, because there is no time between tokens then."""
+    """TPOT as in the report. It is missing if all tokens came in one response, because there is no time between tokens then."""
     known = (requests.responses > 1) & (requests.output_tokens > 1)
     tokens = np.where(known, requests.output_tokens - 1, 1)
     lengths = np.where(known, requests.last_token_ns, 0) - np.where(known, requests.first_token_ns, 0)

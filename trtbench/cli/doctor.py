@@ -160,7 +160,7 @@ def check_descriptors(soft: int, hard: int) -> Check:
 
 
 def check_fonts(directories: list[Path]) -> Check:
-    """Of the plots in Chinese reports."""
+    """Whether a font is installed that the plots of Chinese reports need."""
     for directory in directories:
         for file in directory.rglob("*.[to]t[fc]"):
             if any(name in file.name.lower().replace("-", "") for name in _CHINESE_FONTS):

@@ -112,7 +112,7 @@ def _gib(size_bytes: int | None) -> str:
 
 
 def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:
-    """Of TensorRT-LLM, whose engines are built for a scheduler's limits."""
+    """The engines that TensorRT-LLM would build for the scheduler's limits."""
     limits = [(spec.dtype, spec.build.max_batch_size, spec.build.max_num_tokens) for spec in specs]
     if all(batch and tokens for _, batch, tokens in limits):
         told = "; ".join(f"{dtype} for {batch} sequences, {tokens} tokens a step" for dtype, batch, tokens in limits)

@@ -158,7 +158,7 @@ def _number(text: str | None) -> int | str | None:
 
 
 def _run(command: tuple[str, ...]) -> int:
-    """Its exit code. A Ctrl-C reaches the command by itself: it is for the command to end by it."""
+    """Runs the command and returns its exit code. Ctrl-C reaches the command directly, so trtbench leaves it to the command to end."""
     with subprocess.Popen(command) as process:
         while True:
             try:

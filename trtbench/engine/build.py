@@ -61,7 +61,7 @@ class PlannedEngine:
     path: Path
 
     def engine(self, log: BuildLog) -> Built:
-        """From the cache, or newly built; EngineError when the build fails."""
+        """The engine, from the cache or newly built; EngineError if the build fails."""
         if self.path.is_dir():
             return Built(Engine.load(self.path), cached=True)
         facts = model_facts(str(self.checkpoint.path))

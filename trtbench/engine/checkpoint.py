@@ -146,7 +146,7 @@ def check_checkpoint(model: str, weights: bool = True) -> None:
 
 
 def model_facts(model: str) -> ModelFacts:
-    """Of a demo or of a checkpoint directory; EngineError when its config.json is neither a decoder's nor a BERT family encoder's."""
+    """The facts of a demo model or a checkpoint directory; EngineError if config.json describes neither a decoder nor a BERT encoder."""
     if model in DEMOS:
         return DEMOS[model].facts
     path = Path(model) / "config.json"

@@ -14,7 +14,7 @@ _NOT_PARAMETERS = ("_scale", "_scale_2", "_scale_inv", "rotary_emb.inv_freq")
 
 
 def parameter_count(checkpoint: Path) -> int | None:
-    """None when it has no safetensors files; EngineError when one is truncated or invalid."""
+    """The number of parameters, or None without safetensors files; EngineError if one of the files is truncated or invalid."""
     files = sorted(checkpoint.glob("*.safetensors"))
     return sum(_parameters(file) for file in files) if files else None
 

@@ -96,7 +96,7 @@ async def run_load(plan: Plan, limits: Stop, pool: WorkerPool, hooks: LoadHooks,
 
 
 def _workers(part: StagePlan, pool: WorkerPool, last_level: float) -> int:
-    """For a stage after one of `last_level`; 0: nothing has been measured yet."""
+    """The workers for a stage after one of `last_level`, which is 0 before the first stage."""
     stage, most = part.stage, os.cpu_count() or 1
     measured = workers_for_cores(pool.workers, pool.cores, stage.level / last_level, most) if last_level else 1
     return max(measured, workers_for_streams(int(stage.level)) if stage.mode == "concurrency" else 1)

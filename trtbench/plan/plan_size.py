@@ -56,12 +56,12 @@ class StageSize:
 
 
 def plan_size(scenario: Scenario, load: Iterable[Stage]) -> PlanSize:
-    """Of one plan; scenarios with `scaling` have one for each load."""
+    """The size of one plan. A scenario with `scaling` has a plan for each load."""
     return sum((stage.size for stage in _stages(scenario, load)), PlanSize())
 
 
 def check_plan_size(scenario: Scenario, load: Iterable[Stage], available_bytes: int | None = None) -> PlanSize:
-    """Its size; ScenarioError, with the key of the largest stage and the bound, where it is too large to be drawn or held.
+    """The size of the plan; ScenarioError, with the key of the largest stage and the bound, if it is too large for memory.
 
     `available_bytes`: by default what this machine and its container have available.
     """
@@ -152,7 +152,7 @@ def _prefix_tokens(workload: Workload) -> int:
 
 
 def _prompt_tokens(kind: RequestKind) -> float:
-    """Of one request, in the mean; of a turn of a session, the user's new tokens."""
+    """The mean prompt tokens of a request; in a session, the new tokens of a turn."""
     prefix = kind.prefix.share_ratio * kind.prefix.tokens if kind.prefix else 0.0
     return prefix + (_DATASET_TOKENS if kind.dataset else kind.input_tokens.expected)
 

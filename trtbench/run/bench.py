@@ -93,7 +93,7 @@ def _of_target(name: str, target: Target, plan: Plan) -> DeploymentFile:
 
 
 def directory_name(model: str) -> str:
-    """Of the deployment: the model's name where it can name a directory of the run, else what of it can."""
+    """The deployment's directory: the model's name, with characters replaced that a directory of the run cannot have."""
     name = "".join(character if re.fullmatch("[A-Za-z0-9._-]", character) else "_" for character in model[:_DIRECTORY_CHARACTERS])
     usable = re.fullmatch(NAME_PATTERN, name) and name not in _TAKEN
     return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]

@@ -28,7 +28,7 @@ class ExperimentRun(ExperimentPreparation):
     """The object `RUN` in an experiment's `run.py`. Each method answers None unless the scenario asks for the experiment."""
 
     def selection(self, scenario: Scenario, log: RunLog) -> Selection | None:
-        """Which deployments to serve, where not all of them."""
+        """Which deployments to serve, if not all of them."""
         return None
 
     def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Companion | None:

@@ -44,7 +44,7 @@ class Companion(Protocol):
     """What an experiment does to a server while the load runs."""
 
     async def run(self, pool: WorkerPool, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
-        """From `opened`, when the first stage begins, until `stop`; a step that has begun is completed first."""
+        """Acts from `opened`, when the first stage begins, until `stop`. A step that has begun is completed first."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
 
 
 async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], bool]) -> Border:
-    """In a thread, so that the loop still receives answers of an earlier stage. The wait for it is short after an interrupt."""
+    """Reads a border in a thread, so that the loop still receives answers of an earlier stage. After an interrupt it waits only briefly."""
     border = await within_interrupt(partial(sampler.read_border, completed), interrupted, _LAST_SNAPSHOT_S) or Border([])
     if border.samples:
         sampler.write(border.samples)

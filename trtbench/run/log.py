@@ -31,7 +31,7 @@ class RunLog:
         self._listener(event)
 
     def show(self, data: EventData, deployment: str = "") -> None:
-        """For the listener only: progress that no report needs."""
+        """Passes progress that no report needs to the listener only."""
         self._listener(event_of(now_ns(), data, deployment))
 
 

@@ -133,7 +133,7 @@ def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dic
 
 
 def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
-    """By deployment; those with the same load share one."""
+    """The plan of each deployment. Deployments with the same load share one."""
     drawn: dict[tuple[Stage, ...], Plan] = {}
     for name in scenario.deployments:
         load = scenario.load_of(name)

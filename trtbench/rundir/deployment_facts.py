@@ -84,13 +84,13 @@ Shape = TypeVar("Shape")
 
 
 def _shaped(shape: type[Shape], tree: Tree) -> Shape:
-    """By way of JSON text, from which alone a strict reader takes an object for a dataclass."""
+    """Reads a tree as a dataclass, through JSON text, where pydantic's strict mode accepts objects for dataclasses."""
     read: Shape = TypeAdapter(shape).validate_json(json.dumps(tree), strict=True)
     return read
 
 
 def _checked(shape: type[object]) -> AfterValidator:
-    """Of a tree: ValueError unless the keys that are read have their types."""
+    """A validator of a tree: ValueError unless the keys that are read have their types."""
 
     def check(tree: Tree) -> Tree:
         _shaped(shape, tree)

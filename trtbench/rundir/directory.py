@@ -61,14 +61,14 @@ class DeploymentDirectory:
         self.write_json(DEPLOYMENT_JSON, as_json(facts))
 
     def deployment(self) -> DeploymentFile:
-        """Without what is damaged, which is in `losses`; so is `engine`."""
+        """deployment.json without damaged parts, which `losses` lists. `engine` is read in the same way."""
         return read_deployment(self.path / DEPLOYMENT_JSON, self.losses)
 
     def engine(self) -> EngineFile:
         return read_engine(self.path / ENGINE_JSON, self.losses)
 
     def note_missing(self, own: bool) -> None:
-        """Of a deployment that had load: the files that are not there and should be. `own`: trtbench started the server."""
+        """Notes the files that a deployment with load should have and lacks. `own`: trtbench started the server."""
         wanted = {self.path / DEPLOYMENT_JSON: False, self.requests_parquet: bool(self._request_files())}
         wanted |= {self.samples_parquet: self.samples_jsonl.exists()} | ({self.path / ENGINE_JSON: False} if own else {})
         for path, has_other in wanted.items():
@@ -87,7 +87,7 @@ class DeploymentDirectory:
         return load_requests(RequestFile.of_rows(self._request_rows(self.losses), lines[0], self.losses))
 
     def requests(self) -> list[RequestRecord]:
-        """As records, for few requests: they take a hundred times the memory of columns."""
+        """All requests as records. They take a hundred times the memory of columns, so this is for few requests."""
         return self.columns().records()
 
     def samples(self) -> Samples:
@@ -142,7 +142,7 @@ class RunDirectory:
         return directory
 
     def deployments(self) -> list[DeploymentDirectory]:
-        """In the order in which they were run."""
+        """The deployments in the order in which they were run."""
         names = [event.deployment for event in current(self.events()) if is_kind(event, DeploymentStarted)]
         return [DeploymentDirectory(self.path / name, self.losses) for name in dict.fromkeys(names)]
 

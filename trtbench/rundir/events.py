@@ -77,7 +77,7 @@ def timed(events: Iterable[Event], data: type[Data]) -> Iterator[tuple[int, Data
 
 
 def times_ns(events: Iterable[Event], *kinds: type[EventData]) -> list[int]:
-    """When the events of these kinds happened, in order; what they say is not read."""
+    """When the events of these kinds happened, in order. Their data is not read."""
     return [event.time_ns for event in events if is_kind(event, *kinds)]
 
 
@@ -132,7 +132,7 @@ def _checked(path: Path, losses: Losses, bad: list[str]) -> Iterator[Event]:
 
 
 def _read(data: type[Data], said: Mapping[str, object]) -> Data:
-    """By way of JSON text, from which alone a strict reader takes a list for a tuple and an object for a dataclass."""
+    """Reads an event's data through JSON text, where pydantic's strict mode accepts lists for tuples and objects for dataclasses."""
     if data not in _READERS:
         _READERS[data] = TypeAdapter(data)
     read: Data = _READERS[data].validate_json(json.dumps(said), strict=True)

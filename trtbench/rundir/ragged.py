@@ -34,11 +34,11 @@ class Ragged:
         return np.diff(self.offsets)
 
     def rows(self) -> Ints:
-        """For each value, the request it belongs to."""
+        """The row of each value, which is the request that it belongs to."""
         return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
 
     def places(self) -> Ints:
-        """For each value, its position in its own list."""
+        """The position of each value in its own list."""
         return np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
 
     def select(self, kept: Mask) -> Ragged:
@@ -59,7 +59,7 @@ class Ragged:
         return self._ends(self.offsets[1:] - 1, absent)
 
     def sums(self) -> Ints:
-        """Of each list; 0 for an empty one."""
+        """The sum of each list; 0 for an empty one."""
         running = np.concatenate([[0], np.cumsum(self.values, dtype=np.int64)])
         sums: Ints = running[self.offsets[1:]] - running[self.offsets[:-1]]
         return sums
@@ -73,7 +73,7 @@ class Ragged:
         return found
 
     def inner(self) -> Mask:
-        """Of the pairs of neighbouring values [len(values) - 1], those within one list."""
+        """A mask of the pairs of neighbouring values [len(values) - 1] that are within one list."""
         kept = np.ones(max(len(self.values) - 1, 0), np.bool_)
         borders = self.offsets[1:-1]
         kept[borders[(borders > 0) & (borders < len(self.values))] - 1] = False

@@ -125,7 +125,7 @@ class RequestRecord:
 
     @property
     def tokens_estimated(self) -> bool:
-        """Its tokens are known by our tokenizer alone."""
+        """Whether the tokens are known only by trtbench's tokenizer."""
         return self.text_tokens is not None and not (self.finish_reason == "length" and self.outcome is Outcome.COMPLETED)
 
     def to_json(self) -> dict[str, object]:

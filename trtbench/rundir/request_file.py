@@ -35,7 +35,7 @@ class RequestFile:
 
     @classmethod
     def of_rows(cls, rows: Iterable[Any], path: Path, losses: Losses) -> RequestFile:
-        """Of JSON rows that are not sealed yet: they go through a temporary file, as sealing them would."""
+        """A request file of JSON rows that are not sealed yet; they are converted as in sealing, into a temporary file."""
         temporary = TemporaryFile()  # noqa: SIM115 - it lives as long as its reader, and its name is gone already
         write_requests(rows, temporary, Losses(path.parent))
         temporary.seek(0)
@@ -110,7 +110,7 @@ def _column(table: pa.Table, field: pa.Field) -> pa.Array:
 
 
 def fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    """In one chunk and in the field's type, from one that holds the same kind of values; ValueError for any other: it is not ours."""
+    """The column in one chunk and in the field's type; ValueError for another kind of values, which trtbench does not write."""
     if column.type != field.type and _kind(column.type) not in (_kind(field.type), None):
         raise ValueError(f"column {field.name} is of type {column.type}, not {field.type}")
     return one_chunk(column).cast(field.type)

@@ -102,7 +102,7 @@ class Requests:
         return len(self._columns["index"]) if self._rows is None else len(self._rows)
 
     def column(self, name: str) -> Any:
-        """By name; the server's instants are `server.arrival_ns` and so on, the engine's counts `engine.draft_tokens` and so on."""
+        """The column `name`, such as `prompt`, `server.arrival_ns` for an instant of the server, or `engine.draft_tokens`."""
         column = self._columns[name]
         return column if self._rows is None else column[self._rows]
 
@@ -182,7 +182,7 @@ class Requests:
             yield at, table.take(file_rows[at] - start).to_pylist()
 
     def records(self) -> list[RequestRecord]:
-        """As records, every column read: for few requests."""
+        """All requests as records. It reads every column, so it is for few requests."""
         told = self.column("reported_tokens")
         found = []
         for at, rows in self.rows_of(*REQUEST_SCHEMA.names):

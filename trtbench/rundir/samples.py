@@ -90,7 +90,7 @@ _ROWS = 100_000
 
 
 def read_samples(path: Path, losses: Losses) -> Samples:
-    """Of Parquet; none where it cannot be read."""
+    """The samples of a Parquet file; none if it cannot be read."""
     try:
         file = pq.ParquetFile(regular(path), page_checksum_verification=True)
         if file.schema_arrow.names != SAMPLE_SCHEMA.names:
@@ -105,7 +105,7 @@ def read_samples(path: Path, losses: Losses) -> Samples:
 
 
 def read_unsealed_samples(path: Path, losses: Losses) -> Samples:
-    """Of JSON lines."""
+    """The samples of a file of JSON lines, which sealing has not reached."""
     return Samples(_tables(path, losses))
 
 

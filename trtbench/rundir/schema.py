@@ -69,7 +69,7 @@ def request_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
 
 
 def sample_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
-    """As for requests; a sample is kept as it is or left out."""
+    """The table of sample rows, with counts as for requests. A sample is either kept unchanged or left out."""
     try:
         return _samples(rows), 0, 0
     except _CANNOT:

@@ -99,7 +99,7 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 @contextmanager
 def _in_place(path: Path) -> Iterator[Path]:
-    """Where to write what is to be whole or absent at `path`."""
+    """A temporary path for a file that must be complete or absent at `path`."""
     temporary = path.with_suffix(".tmp")
     try:
         with naming(path):

@@ -32,7 +32,7 @@ def sessions(events: Sequence[Event]) -> list[list[Event]]:
 
 
 def length_s(events: Sequence[Event]) -> float:
-    """Of all sessions together, the gaps between them left out."""
+    """The total length of all sessions, without the gaps between them."""
     return sum(session[-1].time_ns - session[0].time_ns for session in sessions(events)) / 1e9
 
 

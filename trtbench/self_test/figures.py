@@ -57,7 +57,7 @@ class StampErrors:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of all requests of one trial. `user`: the same responses by user-space stamps; None where the record's stamps are those already."""
+    """Errors over all requests of one trial. `user` has those of user-space timestamps; None if the records have no kernel timestamps."""
 
     requests: int
     responses: int

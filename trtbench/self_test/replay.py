@@ -47,7 +47,7 @@ class ClientConnection:
         self.held: list[Answer] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """As much as the socket takes now, the rest goes to `unsent`."""
+        """Writes as much as the socket accepts now; the rest goes to `unsent`."""
         if self.unsent:
             self.unsent += data
             return
@@ -103,7 +103,7 @@ class ReplayServer:
             self._drop(client)
 
     def _drop(self, client: ClientConnection) -> None:
-        """Its answers find no stream any more."""
+        """Closes a client's connection. Answers that are still due to its streams are dropped."""
         client.connection.streams.clear()
         client.held.clear()
         self._clients.pop(client.sock.fileno(), None)

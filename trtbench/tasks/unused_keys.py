@@ -31,7 +31,7 @@ class UnusedKey:
 
     @property
     def is_given(self) -> bool:
-        """At its default it says nothing."""
+        """Whether the key is set to another value than its default."""
         default = type(self.part).model_fields[self.key].get_default(call_default_factory=True)
         return bool(getattr(self.part, self.key) != default)
 

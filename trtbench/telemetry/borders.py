@@ -43,7 +43,7 @@ class _Counted:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> _Counted | None:
-        """None for samples without Triton's statistics."""
+        """The counts of these samples, or None without Triton's statistics."""
         requests = next((sample for sample in samples if sample.name == "triton_success_count"), None)
         batched = sum(int(sample.label) * sample.value for sample in samples if sample.name == "triton_batch_executions")
         cached = sum(sample.value for sample in samples if sample.name == "response_cache_hit_count")

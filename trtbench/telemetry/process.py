@@ -143,7 +143,7 @@ class ProcessTree:
 
 
 def _sum(values: Any) -> int | None:
-    """None when any is None: a sum over some of the members would look like a sum over all."""
+    """The sum, or None if any value is None: a sum over some processes would look like a sum over all."""
     known = list(values)
     return None if None in known else sum(known)
 

@@ -2,7 +2,7 @@
 
 A request's `input_ids` begin with its schedule: the first response is due so many microseconds after arrival, each further one so many
 after the one before, `request_output_len` in all. `output_ids` of a response are four numbers: its index, how many microseconds late
-it left, and its instant (CLOCK_MONOTONIC, ns) as the high and the low 31 bits. trtbench/calibration/stamp.py reads them.
+it left, and its instant (CLOCK_MONOTONIC, ns) as the high and the low 31 bits. trtbench/self_test/stamp.py reads them.
 """
 
 import heapq

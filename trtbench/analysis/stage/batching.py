@@ -55,15 +55,15 @@ class InflightBatching:
 
     @property
     def request_shares(self) -> dict[int, float]:
-        """Of all scheduled requests, the share in steps of each size: the histogram weighted by requests."""
+        """The share of scheduled requests that ran in steps of each size: the histogram weighted by requests."""
         total = sum(size * count for size, count in self.steps.items())
         return {size: size * count / total for size, count in self.steps.items()} if total else {}
 
 
 def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
-    """None where Triton's statistics were not read at the stage's start.
+    """Figures of Triton's batcher for a stage, or None if Triton's statistics were not read at the stage's start.
 
-    `unary`: the model answers within its execution. The execution of a decoupled one ends before its answers come, and says nothing.
+    `unary`: the model answers within its execution. A decoupled model's execution ends before its answers, so its time means nothing.
     """
     borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
     if borders is None:
@@ -91,7 +91,7 @@ def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size
 
 
 def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightBatching | None:
-    """None where the engine shows no in-flight metrics, or none fell into the window."""
+    """The engine's batch in the window, or None if the window has no readings of it."""
     scheduled = inside(samples.series("inflight_scheduled_requests"), start_ns, end_ns)
     running = Level.of(scheduled)
     if running is None:
@@ -116,7 +116,7 @@ def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightB
 
 
 def _counted_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int] | None:
-    """From the engine's own counters; None where it has none, or their page was not read at the stage's start."""
+    """The batch by the engine's own counters; None if it has none, or if their page was not read at the stage's start."""
     labels = sorted(samples.labels("inflight_steps"), key=int)
     borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)  # always on the counters' page
     if not labels or borders is None:
@@ -146,7 +146,7 @@ def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, in
 
 
 def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | None, at_ns: np.int64) -> int:
-    """By the iteration counter as read with the gauge, which was reset where it fell; 1 where it was not read."""
+    """The steps between two readings, by the engine's iteration counter (a fall is a reset), or 1 if the counter was not read."""
     if before_ns is None or before_ns not in counted or at_ns not in counted:
         return 1
     then, now = counted[before_ns], counted[at_ns]

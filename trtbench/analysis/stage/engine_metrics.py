@@ -105,7 +105,7 @@ class DraftsByRequest:
 
 
 def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
-    """None where no request reports reused blocks and others."""
+    """KV reuse as the requests report it, or None if no request reports both reused and other blocks."""
     reused, missed, allocated = (requests.column(f"engine.kv_{name}_blocks") for name in ("reused", "missed", "allocated"))
     with_missed, with_allocated = ((reused != MISSING) & (others != MISSING) for others in (missed, allocated))
     if with_missed.any() and with_missed.sum() >= with_allocated.sum():
@@ -114,7 +114,7 @@ def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
 
 
 def drafts_by_request(requests: Requests) -> DraftsByRequest | None:
-    """None where no request had a draft token: an engine that does not speculate reports zeros."""
+    """Draft tokens and acceptance, or None if no request had a draft token: an engine without speculative decoding reports zeros."""
     drafts, accepted = (requests.column(f"engine.{name}draft_tokens") for name in ("", "accepted_"))
     drafted = (drafts != MISSING) & (drafts != 0) & (accepted != MISSING)
     if not drafted.any():

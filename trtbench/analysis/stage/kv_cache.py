@@ -61,7 +61,7 @@ class Residency:
 
     @cached_property
     def _resident(self) -> Ints:
-        """At each reading. The responses are read once, whatever the number of stages."""
+        """The resident tokens at each reading. The responses are read once, whatever the number of stages."""
         held = self._requests.select((self._requests.responses > 0) & (self._requests.done_ns != MISSING))
         total = SumAt(self._times)
         total.add(held.first_token_ns, held.input_tokens)
@@ -89,7 +89,7 @@ class SumAt:
 def kv_cache(
     samples: Samples, start_ns: int, end_ns: int, residency: Residency, bytes_per_token: int | None, prefix_caching: bool
 ) -> KvCache | None:
-    """None where the engine shows no KV metrics, or none fell into the window.
+    """Use of the KV cache in the window, or None if the window has no readings of it.
 
     measured = used blocks x block bytes / resident tokens, each summed over the readings with no request in prefill;
     block bytes = block tokens x theory.

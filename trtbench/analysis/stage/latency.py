@@ -61,7 +61,7 @@ def as_floats(values: Ints) -> Floats:
 
 
 def later(tokens: Tokens) -> Mask:
-    """Of the arrivals, those that end a gap."""
+    """A mask of the arrivals that end a gap, which is all but the first of each request."""
     kept = np.ones(len(tokens.arrivals.values), np.bool_)
     kept[tokens.arrivals.offsets[:-1]] = False
     return kept
@@ -146,7 +146,7 @@ def e2e_latency_ns(requests: Requests) -> Ints:
 
 
 def between(requests: Requests, start: str, end: str) -> Ints:
-    """From one instant to another, of the requests that have both."""
+    """The time from one instant to another, for the requests that have both."""
     starts, ends = requests.column(start), requests.column(end)
     known = (starts != MISSING) & (ends != MISSING)
     lengths: Ints = ends[known] - starts[known]
@@ -208,7 +208,7 @@ class Group:
 
 
 def by_mix(requests: Requests) -> dict[str, Group]:
-    """By component of a mixed workload; empty where there are not two of them."""
+    """Latency by component of a mixed workload; empty for fewer than two components."""
     mix = requests.texts("mix")
     return _groups(requests, {name: mix.equal(name) for name in mix.values})
 
@@ -220,7 +220,7 @@ def by_turn(requests: Requests) -> dict[str, Group]:
 
 
 def _groups(requests: Requests, masks: Mapping[str, Mask]) -> dict[str, Group]:
-    """In the order of the names, of those that have members; empty for fewer than two of them."""
+    """The groups that have requests, in the order of their names; empty for fewer than two groups."""
     filled = {name: mask for name, mask in sorted(masks.items()) if mask.any()}
     return {name: _group(requests.select(mask)) for name, mask in filled.items()} if len(filled) > 1 else {}
 

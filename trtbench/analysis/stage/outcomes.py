@@ -28,7 +28,7 @@ class _Shape:
 
 
 def commonest(messages: Iterable[tuple[str, int]]) -> str:
-    """Of (message, how often): the one of the commonest shape, with "…" for values that differ within it; "" of none."""
+    """The most frequent message of pairs (message, count), with "…" for values in it that differ; "" without messages."""
     shapes: dict[tuple[str, ...], _Shape] = {}
     for message, count in messages:
         parts = _VALUE.split(message)

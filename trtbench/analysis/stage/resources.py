@@ -24,7 +24,7 @@ class Replica:
 
 
 def replicas(samples: Samples, start_ns: int, end_ns: int) -> tuple[Replica, ...]:
-    """In the servers' order; () where there is one."""
+    """Figures of each server, in the servers' order; () for a deployment of one server."""
     names: tuple[SeriesName, ...] = ("replica_cpu_cores", "replica_rss_bytes")
     labels = samples.labels("replica_success_count", "replica_rss_bytes")
 
@@ -83,7 +83,7 @@ class MigUse:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """None: not sampled on this machine."""
+    """Use of the machine during a stage. A field is None if this machine has no samples of it."""
 
     server_cpu_cores: Level | None
     server_rss_bytes: Level | None
@@ -142,7 +142,7 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
 
 
 def _together(levels: Sequence[Level]) -> Level | None:
-    """Of processes that are read equally often."""
+    """The sum over processes that are read equally often."""
     if not levels:
         return None
     return Level(sum(level.mean for level in levels) / len(levels), min(x.min for x in levels), max(x.max for x in levels))
@@ -163,7 +163,7 @@ def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
     def rate(counter: SeriesName, driver_rate: SeriesName | None = None) -> float | None:
-        """By the counter; where there is none, the mean of the rates that the driver gives."""
+        """The rate of the counter; without a counter, the mean of the rates that the driver gives."""
         counted = counter_rate(samples.series(counter, label), start_ns, end_ns)
         given = level(driver_rate) if driver_rate else None
         return given.mean if counted is None and given else counted

@@ -12,7 +12,7 @@ from trtbench.rundir import MISSING, Ints, Requests
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Over the requests of one stage that were sent, at their first attempt: a retry is late by design."""
+    """How punctually the requests of a stage were sent, at their first attempt: a retry is late by design."""
 
     count: int
     lag_p99_ns: float | None  # whatever the count, of under 100 the worst: a bound to judge by, not a figure to print

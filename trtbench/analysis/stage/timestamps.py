@@ -82,7 +82,7 @@ class _Reads:
 
 
 def _lags_ns(requests: Requests, answers: Requests) -> Ints:
-    """Of every token response, and of every answer without tokens; sorted."""
+    """The sorted read lags of all token responses and of all answers without tokens."""
     of_answers = answers.done_lag_ns[answers.done_lag_ns != MISSING]
     of_tokens = (tokens.lags.values for tokens in requests.select(requests.lag_count > 0).tokens(lags=True) if tokens.lags)
     lags: Ints = gathered(chain([of_answers], of_tokens), len(of_answers) + int(requests.lag_count.sum()), np.int64)

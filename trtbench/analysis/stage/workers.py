@@ -16,7 +16,7 @@ from trtbench.rundir.series import SeriesName
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process. None: not sampled."""
+    """Figures of one worker process. A field is None if it was not sampled."""
 
     cpu_cores: Level | None
     loop_lag_ns: Level | None
@@ -25,7 +25,7 @@ class Worker:
 
 
 def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
-    """By label. Where none has a series of its own CPU, each has an even share of `client_cpu_cores`."""
+    """Figures of each worker, by its label. If no worker has a CPU series, each gets an even share of `client_cpu_cores`."""
     found = samples.labels("client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores")
     labels = sorted(found, key=lambda label: (len(label), label)) or [""]
     together = inside(samples.series("client_cpu_cores"), start_ns, end_ns)

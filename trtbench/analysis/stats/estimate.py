@@ -16,7 +16,7 @@ _T_975 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
 
 
 def t_975(freedom: int) -> float:
-    """For a number of degrees of freedom of at least 1; above 30 that of 30."""
+    """Student's t for at least 1 degree of freedom; above 30 the value for 30."""
     return _T_975[min(freedom, len(_T_975)) - 1]
 
 
@@ -30,7 +30,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Estimate | None:
-        """None of no values. Above 31 the t of 31 is taken: about 4 % too wide at most."""
+        """The estimate of these values, or None without values. From more than 31 values, the interval is up to 4 % too wide."""
         known = list(values)
         if not known:
             return None
@@ -40,7 +40,7 @@ class Estimate:
 
     @classmethod
     def over(cls, items: Iterable[T], pick: Callable[[T], float | None]) -> Estimate | None:
-        """None unless every one of them has the figure: a mean over some would read as over all."""
+        """The estimate over all items, or None if one of them lacks the figure: a mean over some would read as a mean over all."""
         values = [pick(item) for item in items]
         known = [value for value in values if value is not None]
         return cls.of(known) if len(known) == len(values) else None

@@ -51,7 +51,7 @@ class Distribution:
 
     @classmethod
     def of_sorted(cls, ordered: Values) -> Distribution:
-        """Of values [n] in ascending order."""
+        """The distribution of values [n] that are in ascending order."""
         n = len(ordered)
         if not n:
             return cls(0)

@@ -26,7 +26,7 @@ class Line:
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> Line:
-    """Of three points or more, at two different x or more: two points lie on a line whatever they are."""
+    """The least-squares line of at least three points at two or more different x. (Any two points lie on a line.)"""
     xs, ys = np.array(x, float), np.array(y, float)
     slope, intercept = np.polyfit(xs, ys, 1)
     left = float(((ys - slope * xs - intercept) ** 2).sum())
@@ -43,7 +43,7 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """In the series' own unit. `growth_ratio` is slope x length / level at the start."""
+    """The trend of a series, in the unit of the series. `growth_ratio` is slope x length / level at the start."""
 
     slope_per_hour: float
     late_slope_per_hour: float  # of the second half alone: warming up creeps early, a leak creeps late too
@@ -53,7 +53,7 @@ class Drift:
 
 
 def drift(series: Series, start_ns: int, end_ns: int) -> Drift | None:
-    """None for a window under ten minutes or a hundred readings: nothing can be said on creeping from less."""
+    """The trend in a window, or None for less than ten minutes or a hundred readings, from which no slow growth can be inferred."""
     times, values = series
     within = (times >= start_ns) & (times <= end_ns)
     seconds, read = (times[within] - start_ns) / NS_PER_S, values[within]

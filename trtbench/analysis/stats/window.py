@@ -23,7 +23,7 @@ class Level:
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float64]) -> Level | None:
-        """None for a gauge that was never read."""
+        """The level of these readings, or None without readings."""
         return cls(float(values.mean()), float(values.min()), float(values.max())) if len(values) else None
 
 

@@ -167,7 +167,7 @@ def _client(stage: StageResult) -> Finding | None:
 
 
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
-    """At the highest closed-loop load. Nothing where Triton reports batches of one by design."""
+    """The finding on Triton's batcher at the highest closed-loop load; none where batches have one request by design."""
     closed, facts = [stage for stage in result.stages if stage.is_closed_loop and stage.level >= 2], result.facts
     if not closed or not facts.dynamic_batching or facts.max_batch_size == 1 or facts.traits.triton_batches_are_one:
         return

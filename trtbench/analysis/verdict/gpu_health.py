@@ -61,7 +61,7 @@ def _health(samples: Samples, label: str) -> GpuHealth:
 
 
 def held_gpus(events: Sequence[Event]) -> tuple[HeldGpu, ...]:
-    """By the run's events, in order of their numbers."""
+    """The GPUs whose settings the run changed, according to its events, in the order of their numbers."""
     ballast: Counter[str] = Counter()  # added over a GPU's MIG instances
     for one in every(events, GpuBallast):
         ballast[str(one.gpu)] += one.held_bytes

@@ -128,7 +128,7 @@ def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], he
 
 
 def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
-    """Of one deployment's server."""
+    """Reasons for doubt that follow from what one deployment's server reported, or did not report."""
     tokens = result.facts.tokens
     counting = result.counting
     if counting.unknown:

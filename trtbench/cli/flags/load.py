@@ -92,7 +92,7 @@ def _rates(flags: Mapping[str, Any]) -> Sequence[Any] | None:
 
 
 def _arrivals(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """As vLLM has it, a burstiness other than 1 makes the gaps gamma; a pattern that is named must agree."""
+    """The arrival process of the flags. As in vLLM, a burstiness other than 1 means gamma-distributed gaps; a named pattern must agree."""
     pattern, burstiness = flags["arrival_pattern"], flags["burstiness"]
     if burstiness <= 0:
         raise UserError(f"--burstiness {burstiness:g}: give a number above 0; 1 is Poisson")

@@ -84,7 +84,7 @@ def _number(flag: str, text: str, typed: str) -> float:
 
 
 def _where(part: str, typed: str | None) -> str:
-    """Which part of the value is meant, where it has several."""
+    """The faulty part of a value that has several parts, as the beginning of a message."""
     if typed is None or part == typed:
         return ""
     return f"{shown(part)} is " if part.strip() else "an empty part is "

@@ -49,7 +49,7 @@ def configure(builder: Any, plan: dict[str, Any]) -> Any:
 
 
 def kept_timings(path: Path) -> bytes:
-    """Of earlier builds; empty where there are none, or they cannot be read."""
+    """The timing cache of earlier builds; empty if there is none, or if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -57,7 +57,7 @@ def kept_timings(path: Path) -> bytes:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """For later builds. A cache that cannot be written costs them time, not this build its plan."""
+    """Writes the timing cache for later builds. If that fails, this build still succeeds and later ones take longer."""
     written = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

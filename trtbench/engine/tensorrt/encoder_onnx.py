@@ -47,7 +47,7 @@ class Embedder(torch.nn.Module):
 
 
 def load(checkpoint: Path, first_position: int) -> Embedder:
-    """In FP32."""
+    """The checkpoint's encoder in FP32."""
     model = AutoModel.from_pretrained(checkpoint, attn_implementation="eager", dtype=torch.float32)
     return Embedder(model, first_position, *sentence_modules(checkpoint)).eval()
 

@@ -45,7 +45,7 @@ _FIRST_SM = 75
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """Of the one optimisation profile: from one sequence of one token to these. TensorRT tunes for half of both."""
+    """The upper limits of the only optimisation profile, which begins at one sequence of one token. TensorRT tunes for half of both."""
 
     max_batch_size: int
     max_input_len: int
@@ -171,7 +171,7 @@ def _check_tensors(tensors: dict[str, Any], facts: ModelFacts) -> None:
 
 
 def _texts(build: BuildOptions) -> list[str]:
-    """Of our own, every few of the whole corpus, so that both languages are in."""
+    """The calibration texts. Of trtbench's own corpus they are evenly spaced, so that both languages are among them."""
     texts = read_texts(build)
     return texts if build.calibration_samples or len(texts) <= _SAMPLES else texts[:: -(-len(texts) // _SAMPLES)]
 

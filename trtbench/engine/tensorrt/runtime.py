@@ -33,20 +33,20 @@ def other_version(built_by: str) -> str | None:
 
 
 def served_version() -> str | None:
-    """As NVIDIA's containers name it in TRT_VERSION, else as the library that Triton's TensorRT backend loads says; None without either."""
+    """TensorRT's version, from TRT_VERSION of NVIDIA's containers, else from the library of Triton's TensorRT backend, else None."""
     named = os.environ.get("TRT_VERSION", "").partition("+")[0]
     return named if _numbers(named) else _library_version() if BACKEND.is_file() else None
 
 
 def read_version(library: str) -> str:
-    """As 10.16.1.11, of a libnvinfer; OSError or AttributeError where it is none. No driver is needed."""
+    """The version of a libnvinfer, such as 10.16.1.11; OSError or AttributeError for any other file. It needs no driver."""
     loaded = ctypes.CDLL(library)
     return ".".join(str(getattr(loaded, f"getInferLib{part}Version")()) for part in _PARTS)
 
 
 @cache
 def _library_version() -> str | None:
-    """By a child: the library is large, and a second TensorRT in one process ends badly."""
+    """The version of the library of Triton's backend, read in a child process: it is large, and two TensorRTs in one process can crash."""
     try:
         command = [sys.executable, "-m", __name__]
         return subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=True).stdout.strip() or None

@@ -35,7 +35,7 @@ def refuse_unknown(kind: Any, keywords: dict[str, Any]) -> None:
 
 
 def set_plugins(config: Any, plugins: dict[str, str]) -> None:
-    """By attribute: one form of PluginConfig takes no keywords, another ignores unknown ones; assignment is checked by both."""
+    """Sets plugins as attributes, which every form of PluginConfig checks; one form takes no keywords and another ignores unknown ones."""
     refuse_unknown(type(config), plugins)
     for name, word in plugins.items():
         setattr(config, name, plugin_value(word, isinstance(getattr(config, name), bool)))

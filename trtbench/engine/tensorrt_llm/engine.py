@@ -21,7 +21,9 @@ _LEAST_SIZE_RATIO = 0.5  # of the weights: an engine that is far smaller was cut
 
 @dataclass(frozen=True)
 class TrtLlmEngine:
-    """Of its config.json and the sizes of its files. `limits`: the max_* it was built with. `stripped`: its weights lie elsewhere.
+    """An engine, described by its config.json and the sizes of its files.
+
+    `limits` has the max_* values of the build; `stripped` means that the weights are in another directory.
 
     `paged_context_fmha` decides whether KV blocks can be reused and prefill chunked.
     """
@@ -125,7 +127,7 @@ def _algorithm(value: Any) -> str | None:
 
 
 def differences(engine: TrtLlmEngine, spec: EngineSpec, facts: ModelFacts, parameters: int | None, runtime: str | None) -> list[str]:
-    """In what `engine` is not whole, or not what `spec` asks of this model for the TensorRT-LLM `runtime`; empty: it is."""
+    """The reasons why `engine` is incomplete or does not match `spec`, the model or the TensorRT-LLM `runtime`; empty if it matches."""
     return [
         *of_files(engine, spec.dtype, parameters),
         *([f"built by TensorRT-LLM {engine.version}, {runtime} is installed: engines serve in their own version only"]

@@ -67,7 +67,7 @@ class BuildLogFacts:
     peak_gpu_bytes: int | None
 
     def as_options(self) -> dict[str, Any]:
-        """For engine.json; empty when the log said nothing."""
+        """The entries for engine.json; empty if the log has no such facts."""
         facts = {"log_steps": [asdict(step) for step in self.steps]} if self.steps else {}
         peaks = {"peak_host_bytes": self.peak_host_bytes, "peak_gpu_bytes": self.peak_gpu_bytes}
         return facts | {name: value for name, value in peaks.items() if value is not None}

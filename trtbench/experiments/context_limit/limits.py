@@ -49,13 +49,13 @@ class Growth:
 
 
 def power_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
-    """From (length, value above 0), each length once with the mean of its logarithms; None below three lengths."""
+    """A power law through pairs (length, value above 0), with the mean of the logarithms at each length; None below three lengths."""
     fitted = _fit((math.log(x), math.log(y), x) for x, y in points if y > 0)
     return fitted and Growth(users, figure, "power", *fitted[:3], math.exp(fitted[3]), *fitted[4:])
 
 
 def linear_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
-    """From (length, value), each length once with its mean; None below three lengths."""
+    """A line through pairs (length, value), with the mean at each length; None below three lengths."""
     fitted = _fit((float(x), y, x) for x, y in points)
     return fitted and Growth(users, figure, "line", *fitted)
 
@@ -136,7 +136,7 @@ class ContextLimits:
 
 
 def context_limits(events: Sequence[Event], requests: Requests, samples: Samples, facts: DeploymentFacts) -> ContextLimits | None:
-    """None for a deployment that no search was run on. `events` are its own."""
+    """The result of a deployment's search, or None if it had none. `events` are those of the deployment."""
     asked = first(events, ContextSearchStarted)
     if asked is None:
         return None
@@ -170,8 +170,8 @@ def context_limits(events: Sequence[Event], requests: Requests, samples: Samples
 
 
 def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
-    """Of the passed trials. KV blocks only below all there are, where prompts begin to wait for each other; memory only where it was
-    newly taken, for a server keeps what a longer prompt made it take.
+    """The growth of each cost over the trials that passed. A trial that used all KV blocks is left out for KV blocks, because prompts
+    wait for each other there. Memory counts only where it was newly taken, because a server keeps what an earlier prompt made it take.
     """
     passed = [trial for trial in trials if trial.passed]
     for users in dict.fromkeys(trial.users for trial in passed):

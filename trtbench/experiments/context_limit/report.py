@@ -86,7 +86,7 @@ def _failure_row(trial: TrialResult, with_gpu: bool, words: Words) -> tuple[str,
 
 
 def _said(trial: TrialResult, words: Words) -> str:
-    """By the server or by the one who killed it; of a search that spared the memory, which bound it was."""
+    """The error of a failed trial, or the memory bound at which the search stopped it."""
     if trial.memory is None:
         return trial.error or NONE
     bytes_of = {"available_bytes": trial.memory.available_bytes, "limit_bytes": trial.memory.limit_bytes}

@@ -238,7 +238,7 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     def _prompt(self, tokens: int, output_tokens: int, number: int, user: int) -> PlannedPrompt:
-        """Its own text for every sending and user: no prefix of one trial may be found in the cache by the next."""
+        """A prompt with its own text for every user and attempt, so that no trial finds a prefix of an earlier one in the cache."""
         seeds = self._scenario.seeds
         random = np.random.default_rng([seeds.prompts, number, user])
         return PlannedPrompt(self._prompts.draw(tokens, random), output_tokens, seeds.sampling + user)

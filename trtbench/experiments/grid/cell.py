@@ -60,7 +60,7 @@ class Cell:
 
 
 def figure_by(cells: Sequence[Cell]) -> Figure:
-    """By what cells are compared: goodput where the scenario sets an SLO (a cell then has a goodput), else `rate`."""
+    """The figure that ranks cells: goodput if the scenario sets an SLO (a cell then has a goodput), else throughput."""
     if any(cell.goodput for cell in cells):
         return "goodput"
     return "output_token_throughput" if any(cell.output_token_throughput for cell in cells) else "request_throughput"

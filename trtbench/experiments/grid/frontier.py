@@ -112,7 +112,7 @@ def _frontier(
 
 
 def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop]) -> int:
-    """Of a search: as many as it was served where the race is over for it, else as many as any cell that still races."""
+    """The rounds that a search expects of a cell: its own if the cell was dropped or is the last one left, else the most of those left."""
     left = [cell for cell in served if cell not in drops]
     over = name in drops or len(left) == 1
     return max(1, served[name] if over else max(served[cell] for cell in left))
@@ -125,7 +125,7 @@ def _drops(events: Sequence[Event], dtype: str, stage: str) -> dict[str, Drop]:
 
 
 def winner(cells: Sequence[Cell]) -> Winner | None:
-    """None where no cell may win."""
+    """The winner with its margin, or None if no cell can win."""
     figure = figure_by(cells)
     candidates = [cell for cell in cells if cell.drop is None and _may_win(cell, figure)]
     if not candidates:
@@ -160,7 +160,7 @@ def _mean(cell: Cell, figure: Figure) -> float:
 
 
 def _difference(best: Cell, other: Cell) -> Estimate | None:
-    """Over the rounds of both: what drifts from round to round is in both and cancels."""
+    """The difference of two cells, round by round, so that a drift from round to round cancels."""
     return Estimate.of(best.by_round[r] - other.by_round[r] for r in best.by_round if r in other.by_round)
 
 

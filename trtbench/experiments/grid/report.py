@@ -25,7 +25,7 @@ def drawing_of(heat: HeatMap) -> str:
 
 
 def heats(summary: Summary) -> list[tuple[Frontier, HeatMap]]:
-    """At the last stage of load of each engine; the other stages have their tables."""
+    """The heat maps of the last stage of load of each engine. The other stages have only their tables."""
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
@@ -46,7 +46,7 @@ def caption(heat: HeatMap, frontier: Frontier, words: Words) -> str:
 
 
 def note(heat: HeatMap, words: Words) -> str:
-    """Which axes the best was taken over; "" of a grid of two axes."""
+    """A sentence on the axes over which a heat map takes the best cell; "" for a grid of two axes."""
     return words("frontier.heat_over", axes=words.listed(heat.over)) if heat.over else ""
 
 
@@ -67,7 +67,7 @@ _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit",
 
 
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
-    """Nothing of a scenario without a grid. `drawings`: the figures that there are."""
+    """The section of a grid; empty for a scenario without one. `drawings` are the figures that were drawn."""
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
@@ -107,7 +107,7 @@ def _table(
 
 
 def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: Sequence[str]) -> list[Block]:
-    """Where it is drawn, the table is folded below the figure."""
+    """Each heat map as a figure, if it was drawn, and as a table, which is then folded below the figure."""
     blocks: list[Block] = []
     for heat in heat_maps(frontier, grid, found.cells):
         drawn = drawing_of(heat) in drawings

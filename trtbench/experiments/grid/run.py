@@ -71,7 +71,7 @@ class Search:
 
 
 def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[str, Score]:
-    """By stage, of the deployment directory `name`."""
+    """The score of each stage of the deployment directory `name`."""
     events = [event for event in current(run.events()) if event.deployment == name]
     result = deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
     return {stage.label: score(result.stage(stage.label), scenario) for stage in scenario.load}

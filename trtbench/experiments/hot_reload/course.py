@@ -67,7 +67,7 @@ def course(measured: Measured, samples: Samples, from_ns: int, to_ns: int) -> Co
 
 
 def _itl_p99s(measured: Measured, done: Ints, from_ns: int, bin_ns: int, bins: int) -> Iterator[float | None]:
-    """Of each bin, as many bins at a time as have room in memory with their gaps. The first and last bin have what is before and after."""
+    """The P99 of ITL in each bin, computed for as many bins at a time as fit in memory. The outer bins include all gaps beyond them."""
     parts = min(bins, 1 + int(measured.responses[done].sum()) // _GAPS_AT_ONCE)
     edges = np.linspace(0, bins, parts + 1).round().astype(int).tolist()
     for first, last in pairwise(edges):

@@ -21,7 +21,7 @@ _NS_PER_MS, _NS_PER_S, _GIB = 1e6, 1e9, 2.0**30
 
 
 def reload_figure(found: Reloads, words: Words, colours: Sequence[str], ink: str) -> Figure | None:
-    """None where nothing was completed. Colours: TTFT, ITL, failures; memory; the versions from the first on."""
+    """The figure, or None if no request completed. `colours` are for TTFT, ITL, failures, memory, then for one version after the other."""
     course = found.course
     if not course.ttft_ns:
         return None

@@ -38,10 +38,10 @@ class Pool:
 def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
     windows = [met(measured, one.start_ns, one.window_end_ns) for one in ones]
     hit = _union([disturbed(measured, one.start_ns, one.window_end_ns) for one in ones])
-    calms = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
-    before = [undisturbed(measured, *span) for span in calms]
+    baselines = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
+    before = [undisturbed(measured, *span) for span in baselines]
     before_ttft, ttft = _waits(measured, before), _waits(measured, windows)
-    before_gaps = [measured.gaps(*span, done)[1] for span, done in zip(calms, before, strict=True)]
+    before_gaps = [measured.gaps(*span, done)[1] for span, done in zip(baselines, before, strict=True)]
     gaps = [measured.gaps(one.start_ns, one.window_end_ns)[1] for one in ones]
     before_itl, itl = (Distribution.of(np.concatenate([np.empty(0, np.int64), *parts])) for parts in (before_gaps, gaps))
     return Pool(
@@ -121,7 +121,7 @@ class ReloadGroup:
 
 
 def groups(results: Sequence[ReloadResult], measured: Measured) -> tuple[ReloadGroup, ...]:
-    """In the order in which they were first asked for; interrupted reloads are left out."""
+    """Reloads with the same settings, in the order of their first reload. Interrupted reloads are left out."""
     alike: dict[tuple[object, ...], list[ReloadResult]] = {}
     for one in results:
         if one.end_ns is not None:

@@ -82,5 +82,5 @@ class ReloadResult:
 
 
 def lost_of(failed: Mapping[str, int]) -> int:
-    """Of counts by outcome."""
+    """The number of lost requests, from counts by outcome."""
     return sum(count for outcome, count in failed.items() if outcome not in _NOT_LOST)

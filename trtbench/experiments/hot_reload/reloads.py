@@ -42,13 +42,13 @@ class Rise:
 
     @property
     def is_leak(self) -> bool:
-        """It surely rises, by more than 5 % in all, over enough readings to distinguish a rise from a warm-up."""
+        """Whether the interval is above zero and the total rise over 5 %, with enough readings to distinguish it from a warm-up."""
         rises = self.readings >= LEAK_READINGS and self.per_reload > self.half_width
         return rises and self.per_reload * (self.readings - 1) > _LEAK_RATIO * self.start
 
 
 def rise(series: Series, borders_ns: Sequence[int | None]) -> Rise | None:
-    """Of the readings at or before each border that is one; None of fewer than three."""
+    """The rise per reload, from the last reading at or before each border that is not None; None for fewer than three readings."""
     known = [(i, at) for i, at in enumerate(borders_ns) if at is not None]
     found = [(i, value) for i, at in known if (value := last_before(series, at)) is not None]
     if len(found) < LEAST_READINGS:
@@ -98,7 +98,7 @@ class Reloads:
 
 
 def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Reloads | None:
-    """Of one deployment's own events and records; None when nothing was reloaded."""
+    """Reload results of one deployment, or None if it was never reloaded."""
     started = list(timed(events, ReloadStarted))
     if not started:
         return None
@@ -114,8 +114,8 @@ def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Re
         before = _before(measured, results, opened_ns, start_ns)
         recorded = _Recorded(reload, start_ns, done, done_ns, until_ns)
         results.append(_reload(recorded, before, measured, events, (rss, gpu)))
-    calm_again = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
-    borders = [at if good else None for at, good in zip([*starts, closed_ns], calm_again, strict=True)]
+    undisturbed = [True, *(one.after is not None for one in results)]  # else what is open is also that of requests that pile up
+    borders = [at if good else None for at, good in zip([*starts, closed_ns], undisturbed, strict=True)]
     series = {name: samples.series(name) for name in LEFT_BEHIND} | {"gpu_memory_used_bytes": gpu}
     return Reloads(
         opened_ns=opened_ns,
@@ -129,7 +129,7 @@ def reloads(events: Sequence[Event], requests: Requests, samples: Samples) -> Re
 
 
 def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int, start_ns: int) -> Baseline | None:
-    """From the last recovery on; where the last reload was not seen to recover, or has no baseline after it, the one before it."""
+    """The baseline since the last recovery; the previous baseline if the last reload did not recover or has no baseline after it."""
     if not results:
         return baseline(measured, opened_ns, start_ns)
     last = results[-1]
@@ -223,7 +223,7 @@ def _spike(during: Distribution, before: Distribution | None) -> float | None:
 
 
 def _overlap_ns(events: Sequence[Event], start_ns: int, until_ns: int) -> int | None:
-    """None when the index was not read in that time or before it."""
+    """The time with more than one version loaded, or None if the index showed no change in that time."""
     seen = [(time_ns, said.versions) for time_ns, said in timed(events, ModelVersions) if time_ns < until_ns]
     if not seen or seen[-1][0] < start_ns:
         return None

@@ -39,7 +39,7 @@ class Reloader:
         self._asked, self._control, self._repository, self._configs = asked, control, repository, configs
 
     async def run(self, pool: WorkerPool, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
-        """From `opened`, when the stage begins, until `stop`; a reload that has begun is brought to its end first."""
+        """Reloads from `opened`, when the stage begins, until `stop`. A reload that has begun is completed first."""
         self._pool, self._loop = pool, asyncio.get_running_loop()
         watch = asyncio.create_task(self._watch(emit))
         try:
@@ -77,7 +77,7 @@ class Reloader:
         return loaded and reload.kind in ("changed_config", "unload_load")
 
     def _do(self, planned: PlannedReload) -> dict[str, Any]:
-        """In a thread. Whether it loaded, how long each step took, and the version that is new."""
+        """Carries out a reload, in a thread. Returns whether it loaded, the time of each step, and the new version."""
         outcome: dict[str, Any] = dict.fromkeys(("load_s", "loaded_s", "restored_s", "unload_s", "switched_s", "drain_s", "version"))
         outcome |= {"ok": False, "error": ""}
         self._start_ns = now_ns()
@@ -97,7 +97,7 @@ class Reloader:
         self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
 
     def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
-        """A polled server takes a removed directory for a change and loads what serves again. That is part of the reload and waited for."""
+        """Loads a broken version. When it is removed, a polling server loads the serving version again; the reload includes that time."""
         try:
             with self._repository.broken_version(reload.breaks or "model") as change:
                 outcome["version"] = change.version
@@ -118,7 +118,7 @@ class Reloader:
         self._load(self._repository.same(), outcome)
 
     def _blue_green(self, reload: Reload, outcome: dict[str, Any]) -> None:
-        """The old model goes when nothing that was sent to it is under way."""
+        """Switches to a second model, and unloads the first one when all requests that were sent to it are done."""
         old, change = self._repository.model, self._repository.add_model(self._config(reload))
         outcome["version"] = change.version
         try:
@@ -133,7 +133,7 @@ class Reloader:
         outcome["unload_s"] = _timed(lambda: self._unload_for_good(old))
 
     def _unload_for_good(self, model: str) -> None:
-        """Polled, the server unloads what is no longer there."""
+        """Unloads a model and removes its files. A polling server unloads it because the files are gone."""
         if self._asked.control == "poll":
             self._repository.remove(model)
             self._control.unload(model)
@@ -157,7 +157,7 @@ class Reloader:
         return (now_ns() - self._start_ns) / NS_PER_S
 
     def _versions(self) -> dict[str, str] | None:
-        """None when the server does not say."""
+        """The state of each version, or None if the server does not answer."""
         try:
             return self._control.versions(self._repository.models)
         except ControlError:

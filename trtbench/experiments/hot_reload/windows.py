@@ -58,7 +58,7 @@ class Measured:
 
     @cached_property
     def wait_ns(self) -> Ints:
-        """From due to first answer, of a request that has one."""
+        """The time from due to the first answer, for requests that have one."""
         return np.where(self.was_answered, self.answered_ns - self.due_ns, 0)
 
     @cached_property
@@ -69,7 +69,7 @@ class Measured:
         return np.isin(self.outcomes.codes, [i for i, value in enumerate(self.outcomes.values) if value in outcomes])
 
     def failed(self, at: Ints) -> dict[str, int]:
-        """Of those that did not complete, how many by outcome."""
+        """The number of requests that did not complete, by outcome."""
         counts = np.bincount(self.outcomes.codes[at], minlength=len(self.outcomes.values)).tolist()
         named = zip(self.outcomes.values, counts, strict=True)
         return {value: count for value, count in sorted(named) if count and value != Outcome.COMPLETED.value}
@@ -85,7 +85,7 @@ class Measured:
 
 
 def baseline(measured: Measured, from_ns: int, to_ns: int) -> Baseline | None:
-    """None when no request completed in that time."""
+    """The baseline between two instants, or None if no undisturbed request completed in that time."""
     done = undisturbed(measured, from_ns, to_ns)
     if not len(done):
         return None

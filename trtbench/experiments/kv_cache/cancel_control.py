@@ -38,9 +38,9 @@ class Survivors:
 
 @dataclass(frozen=True, slots=True)
 class CancelControl:
-    """Of the `compared` requests that completed in both stages: how they fared `beside` cancels, and `without` any.
+    """The figures of the `compared` requests, which completed in both stages, `beside` cancellations and `without` them.
 
-    `disturbed`: other programs took enough of the machine in either stage to make the difference doubtful.
+    `disturbed`: background load in one of the stages makes the difference doubtful.
     """
 
     stage: str

@@ -80,7 +80,7 @@ def cancellation(
     duration_s: float | None,
     facts: DeploymentFacts,
 ) -> Cancellation | None:
-    """None for a stage without requests that were cancelled as planned. `residency` is that of all the deployment's requests."""
+    """The effect of a stage's planned cancellations, or None without any. `residency` is that of all requests of the deployment."""
     cancelled = of_stage.select(cancelled_as_planned(of_stage) & (of_stage.done_ns != MISSING))
     if not len(cancelled):
         return None
@@ -113,7 +113,10 @@ def cancellation(
 
 
 def _let_go_ns(cancels_ns: Ints, requests: Requests, samples: Samples, interval_ns: int) -> Ints | None:
-    """Of the cancels after which a reading shows no more active requests than are in flight, the times to it; None without the gauge."""
+    """The time from each cancellation to the first reading with no more active requests than are in flight; None without the gauge.
+
+    Cancellations that no such reading follows are left out.
+    """
     times, active = samples.series("inflight_active_requests")
     if not len(times):
         return None
@@ -123,7 +126,7 @@ def _let_go_ns(cancels_ns: Ints, requests: Requests, samples: Samples, interval_
 
 
 def _until(readings_ns: Ints, cancels_ns: Ints, interval_ns: int) -> Ints:
-    """From each cancel to the first of these readings an interval after it or later; of those that have one."""
+    """The time from each cancellation to the first of these readings at least an interval later. Cancellations without one are left out."""
     at = np.searchsorted(readings_ns, cancels_ns + interval_ns, "left")
     seen = at < len(readings_ns)
     waits: Ints = readings_ns[at[seen]] - cancels_ns[seen]
@@ -132,7 +135,7 @@ def _until(readings_ns: Ints, cancels_ns: Ints, interval_ns: int) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Of the readings [n] at which all requests' blocks are known: blocks in use, and the most that the requests in flight can hold.
+    """The blocks in use, and the most that requests in flight can hold, at the readings [n] for which both are known.
 
     A gauge is up to an interval old, so no request may have been in prefill since, and who was resident then counts.
     """
@@ -142,7 +145,7 @@ class _Account:
     most: npt.NDArray[np.int64]
 
     def beyond(self, from_ns: int, until_ns: int) -> int | None:
-        """At the first of them in that time."""
+        """The blocks beyond those of requests in flight, at the first reading in that time."""
         at = int(np.searchsorted(self.times_ns, from_ns, "left"))
         return max(0, int(self.used[at]) - int(self.most[at])) if at < len(self.times_ns) and self.times_ns[at] <= until_ns else None
 
@@ -154,7 +157,7 @@ class _Account:
 def _account(
     requests: Requests, residency: Residency, samples: Samples, span_ns: tuple[int, int], interval_ns: int, at_rest: bool
 ) -> _Account | None:
-    """In `span_ns`. `at_rest`: whether the gauge is valid without any request, too."""
+    """The blocks of the readings in `span_ns`. `at_rest` means that the gauge is also valid without any request in flight."""
     times, used = samples.series("kv_blocks_used")
     block_tokens = samples.series("kv_block_tokens")[1]
     if not len(block_tokens) or block_tokens[-1] <= 0:

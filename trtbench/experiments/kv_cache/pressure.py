@@ -86,7 +86,7 @@ def kv_pressures(records: DeploymentRecords) -> tuple[KvPressure, ...]:
 def kv_pressure(
     name: str, users: float | None, requests: Requests, samples: Samples, start_ns: int, end_ns: int, may_cache: bool
 ) -> KvPressure | None:
-    """None where the engine shows no KV blocks or the stage has no requests."""
+    """How the KV cache limited a stage, or None if the engine shows no KV blocks or the stage has no requests."""
     used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
     blocks, block_tokens = (samples.series(series)[1] for series in ("kv_blocks_max", "kv_block_tokens"))
     if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not len(requests):
@@ -115,7 +115,7 @@ def kv_pressure(
 
 
 def _held_back_ratio(waiting: npt.NDArray[np.float64], paused: npt.NDArray[np.float64], full: npt.NDArray[np.bool_]) -> float | None:
-    """None unless all gauges were read together."""
+    """The share of readings with a full cache and requests that wait or are paused, or None unless all gauges were read together."""
     if len(waiting) != len(full) or len(paused) not in (0, len(full)):
         return None
     held = waiting > 0 if not len(paused) else (waiting > 0) | (paused > 0)
@@ -123,7 +123,7 @@ def _held_back_ratio(waiting: npt.NDArray[np.float64], paused: npt.NDArray[np.fl
 
 
 def kv_capacity(stages: Sequence[KvPressure]) -> KvCapacity | None:
-    """From stages in any order; None where none is a closed loop whose pressure is known."""
+    """The capacity that stages in any order show; None without a closed loop whose pressure is known."""
     held_level = [stage for stage in stages if stage.users and stage.held_back_ratio is not None]
     known = sorted((stage.users or 0, stage.held_back_ratio or 0) for stage in held_level)
     if not known:

@@ -20,7 +20,7 @@ _SOUND_COSINE = 0.99
 
 
 def precision_findings(pair: Comparison) -> Iterator[Finding]:
-    """Nothing on speed without a sound closed-loop stage of the same plan, nothing on agreement with fewer than 20 common prompts."""
+    """Findings on speed, from valid closed-loop stages of the same plan, and on agreement, from at least 20 common prompts."""
     sound = [stage for stage in pair.stages if stage.sound]
     tokens = [stage.output_token_throughput for stage in sound if stage.output_token_throughput]
     speeds = tokens or [stage.request_throughput for stage in sound if stage.request_throughput]
@@ -65,7 +65,7 @@ def _embeddings(pair: Comparison, names: Mapping[str, float | str]) -> Iterator[
 
 
 def _of_deployment(records: DeploymentRecords) -> Found:
-    """Nothing is kept of a run with one engine: there is no other to agree with."""
+    """The answers of a deployment; none in a run with one engine, because there is no other engine to compare them with."""
     alone = len(records.scenario.engines) < 2
     found = Found().put(OUTPUTS, {} if alone else outputs(records.requests))
     return found.put(EMBEDDINGS, {} if alone else embeddings(records.requests))

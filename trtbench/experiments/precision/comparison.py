@@ -51,7 +51,7 @@ def embeddings(requests: Requests) -> Answers:
 
 
 def embedding_agreement(base: Answers, other: Answers) -> EmbeddingAgreement | None:
-    """None when the two have no prompt in common, or vectors of different lengths."""
+    """The agreement of two engines' vectors, or None without a common prompt or with vectors of different lengths."""
     pairs = [(np.asarray(base[key]), np.asarray(other[key])) for key in base if key in other]
     if not pairs or any(left.shape != right.shape for left, right in pairs):
         return None
@@ -71,7 +71,7 @@ def outputs(requests: Requests) -> Answers:
 
 
 def _answers(requests: Requests, column: str, dtype: type[np.generic]) -> Answers:
-    """Of the first prompts of each stage: enough to show how two engines differ, whatever the length of the run."""
+    """The answers to the first prompts of each stage, which are enough to compare two engines after a run of any length."""
     chosen = requests.select(requests.ended(Outcome.COMPLETED) & (requests.prompt < _FIRST_PROMPTS))
     stages, prompts, asked = chosen.texts("stage"), chosen.prompt.tolist(), chosen.asked_output_tokens.tolist()
     found: Answers = {}
@@ -84,7 +84,7 @@ def _answers(requests: Requests, column: str, dtype: type[np.generic]) -> Answer
 
 
 def agreement(base: Answers, other: Answers) -> Agreement | None:
-    """None when the two have no prompt in common."""
+    """The agreement of two engines' outputs, or None without a common prompt."""
     pairs = [(base[key], other[key]) for key in base if key in other]
     if not pairs:
         return None

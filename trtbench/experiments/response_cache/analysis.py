@@ -19,7 +19,7 @@ _LOST_RATIO = 0.01
 
 
 def cache_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
-    """Of one deployment with a cache; each rule speaks once, of its worst stage."""
+    """The findings of one deployment with a cache. Each rule gives at most one finding, of its worst stage."""
     stages = result.found[CACHED_STAGES]
     hits, answered, misses = (sum(getattr(stage, name) for stage in stages) for name in ("hits", "answered", "misses"))
     if answered >= _LEAST_ANSWERED and hits < _RARE_RATIO * answered and misses:
@@ -37,7 +37,7 @@ def cache_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
 
 
 def gain_findings(pair: CacheGain) -> Iterator[Finding]:
-    """Where the cache makes a stage slower, beyond what repeats differ by."""
+    """Findings for stages that the cache makes slower by more than repeats differ."""
     losses = [stage for stage in pair.stages if stage.clear and stage.gain.mean < 1 and stage.closed]
     if losses:
         worst = min(losses, key=lambda stage: stage.gain.mean)

@@ -63,7 +63,7 @@ class CachedStage:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Of a deployment's requests [n]: which repeat an earlier one, and which of them it had been answered for."""
+    """Which of a deployment's requests [n] repeat an earlier one, and which of these were sent after its answer had arrived."""
 
     repeated: Mask
     servable: Mask
@@ -81,7 +81,7 @@ def cached_stages(records: DeploymentRecords) -> tuple[CachedStage, ...]:
 
 
 def find_repeats(requests: Requests, prompts: PromptDigests) -> Repeats:
-    """Over all requests of one deployment that were sent; a prompt that is not known repeats nothing."""
+    """The repeats among the sent requests of one deployment. An unknown prompt counts as new."""
     inputs, kinds = _inputs(requests, prompts)
     sent, done = requests.sent_ns, requests.done_ns
     answered = np.full(kinds, _NEVER_NS)
@@ -154,7 +154,7 @@ def _counts_others(others: Requests, from_ns: int, to_ns: int) -> bool:
 
 
 def _level(samples: Samples, name: SeriesName, start_ns: int, end_ns: int) -> Level | None:
-    """From the reading at or before the start to the one at or after the end: a short stage may have none inside."""
+    """The level over the readings around the window, from the last before it to the first after it, because a short stage may have none."""
     times, values = samples.series(name)
     first = max(int(np.searchsorted(times, start_ns, "right")) - 1, 0)
     return Level.of(values[first : int(np.searchsorted(times, end_ns, "left")) + 1])

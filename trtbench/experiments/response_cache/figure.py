@@ -16,7 +16,7 @@ from trtbench.report.kit.words import Words
 
 
 def cache_figure(pairs: Sequence[CacheGain], words: Words, colours: Sequence[str]) -> Figure | None:
-    """None where no closed loop had a cache and a like without."""
+    """The figure, or None if no closed loop was measured both with and without a cache."""
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
     panels = figure.subplots(1, 2)
     paint_cache(panels, pairs, words("legend.servable"), colours)

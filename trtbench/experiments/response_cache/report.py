@@ -28,7 +28,7 @@ _DETAIL = (
 
 
 def cache_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
-    """Nothing where no server had a response cache that was asked."""
+    """The section of the response cache; empty if no server had one that received requests."""
     cached = [result for result in summary.deployments if result.found[CACHED_STAGES]]
     if not cached:
         return []

@@ -17,7 +17,7 @@ _LEAST_REQUESTS_EACH = 20  # fewer are uneven by chance alone, or by how they fa
 
 
 def scaling_findings(curve: ScalingCurve) -> Iterator[Finding]:
-    """Where the curve bends and the first resource that says why."""
+    """A finding for each curve that bends, with the first resource that explains it."""
     bend = curve.bend
     if bend is None or bend.efficiency is None:
         return

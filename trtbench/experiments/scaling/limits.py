@@ -45,7 +45,7 @@ Measured = tuple[DeploymentResult, StageResult]
 
 
 def usage(measured: Sequence[Measured], cpu_count: int) -> Usage:
-    """Of one point: a stage in each of its repeats."""
+    """The use of resources at one point, over a stage in each of its repeats."""
     every = [_one(result, stage, cpu_count) for result, stage in measured]
 
     def mean(name: str) -> float | None:

@@ -16,7 +16,7 @@ _RESOURCES = ("units", "server", "client", "balancer", "machine", "gpu", "kv", "
 
 
 def scaling_blocks(summary: Summary, words: Words) -> list[Block]:
-    """Nothing of a scenario without scaling."""
+    """The section of a scaling; empty for a scenario without one."""
     if not summary.found[SCALINGS]:
         return []
     blocks = [block for curve in summary.found[SCALINGS] for block in _curve(curve, words)]

@@ -108,7 +108,7 @@ class ScalingPoint:
 
     @property
     def rate(self) -> Estimate | None:
-        """As `main_rate`: output tokens a second; requests a second of an encoder."""
+        """The throughput that is compared, as in `main_rate`: output tokens per second, or requests per second of an encoder."""
         return self.request_throughput if self.output_token_throughput is None else self.output_token_throughput
 
 
@@ -139,7 +139,7 @@ class ScalingCurve:
 
     @property
     def largest(self) -> ScalingPoint | None:
-        """Of the points with a known efficiency, except the smallest; None where there is none."""
+        """The largest point with a known efficiency, or None if only the smallest point has one."""
         known = [point for point in self.points[1:] if point.efficiency]
         return known[-1] if known else None
 

@@ -173,7 +173,7 @@ def _timeline(result: DeploymentResult, words: Words) -> Figure | None:
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[str]) -> Figure | None:
-    """None where no line has two levels of load: a single point shows no course."""
+    """The figure with axes and legend, or None if no line has two levels of load, because a single point shows no trend."""
     if not any(len(set(np.asarray(line.get_xdata(), float).tolist())) > 1 for axes in panels for line in axes.lines):
         return None
     for axes, label in zip(panels, up, strict=True):

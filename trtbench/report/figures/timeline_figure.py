@@ -81,7 +81,7 @@ def _bands(axes: Axes, result: DeploymentResult, start_ns: int, line: str) -> No
 
 
 def _names(axes: Axes, result: DeploymentResult, start_ns: int, end_s: float) -> None:
-    """Over the bands, on two heights in turn where one would run into the next."""
+    """Writes the stages' names over their bands, alternately on two heights where neighbours would overlap."""
     for i, stage in enumerate(result.stages):
         left, right = ((at - start_ns) / _NS_PER_S for at in (stage.span.start_ns, stage.span.end_ns))
         if right - left >= _LEAST_SHARE * end_s:

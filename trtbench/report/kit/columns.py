@@ -35,7 +35,7 @@ def columns_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> dict[str
 
 
 def chosen(table: str, names: Sequence[str], metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
-    """As `columns_of`, of the named columns, whatever tables they are in."""
+    """The named columns, from whatever tables they are in, in the form of `columns_of`."""
     cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns}
     return {name: cells[name] for name in task.shown(table, names)}
 

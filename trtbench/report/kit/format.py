@@ -54,7 +54,7 @@ def size(value_bytes: float | None) -> str:
 
 
 def seconds(value_s: float | None) -> str:
-    """As a person would say it: 4.2 s, 3 min 20 s, 24 h 0 min."""
+    """A duration in the units that a reader expects: 4.2 s, 3 min 20 s, 24 h 0 min."""
     if value_s is None:
         return NONE
     if value_s < 60:

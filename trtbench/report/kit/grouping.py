@@ -35,7 +35,7 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
 
 
 def alike(reasons: Sequence[Reason], many: bool) -> list[tuple[Reason, ...]]:
-    """As groups_of, and of few deployments too where one reason holds of more than two places."""
+    """Reasons grouped as in `groups_of`. A run of few deployments groups only reasons that occur in more than two places."""
     groups = groups_of(reasons, many=True)
     if many:
         return groups

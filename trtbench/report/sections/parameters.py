@@ -117,7 +117,7 @@ def _tokens(lengths: Lengths, words: Words) -> str:
 
 
 def request_data_tables(summary: Summary, words: Words) -> list[Block]:
-    """None where the requests came from no file."""
+    """The table of files that requests came from; empty without such a file."""
     rows = [row for one in summary.request_data for row in _data_rows(one)]
     if not rows:
         return []

@@ -102,7 +102,7 @@ def _drawn_of(summary: Summary, words: Words) -> list[Block]:
 
 
 def _reasons(group: Sequence[Reason], words: Words) -> str:
-    """Of many places with one reason, the first in full."""
+    """The text of a reason that occurs in several places: the first in full, then the number and names of the others."""
     first, *more = group
     text = _reason(first, words)
     return words("verdict.more", text=text, count=len(more), where=_others(more, words)) if more else text

@@ -80,7 +80,7 @@ def _loaded(log: Mapping[str, Any], words: Words) -> str:
 
 
 def build_text(engine: Mapping[str, Any], words: Words) -> str | None:
-    """From engine.json; None when it says nothing of it."""
+    """The build options of engine.json as a text; None if the file has none."""
     options = engine.get("options") or {}
     parts = []
     if options.get("backend") == "pytorch":

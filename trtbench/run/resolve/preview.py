@@ -113,13 +113,13 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
 
 
 def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:
-    """Of the prompts drawn: that they are used again in turn is not counted. None for a trace, with its own, and for a stage sent again."""
+    """The hit ratio that the drawn prompts allow, each used once; None for a trace, which has its own prompts, and a stage sent again."""
     prompts = stage.requests or min(requests or workload.distinct_prompts, workload.distinct_prompts)
     return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
 
 def _seconds_per_request(scenario: Scenario) -> float:
-    """Of all users together."""
+    """The assumed work of one request in seconds; the requests of all users share it."""
     work = scenario.workload
     return TASKS[scenario.task].assumed_request_s(work.expected_input_tokens, work.expected_output_tokens)
 
@@ -142,12 +142,12 @@ def _stage(stage: Stage, request_s: float) -> StagePreview:
 
 
 def _rates(stage: Stage) -> RateProfile:
-    """Of an open loop; bursts at their mean."""
+    """The rates of an open loop; bursts count with their mean rate."""
     return RateProfile.steady(stage.level) if stage.mode == "burst" else rate_profile(stage)
 
 
 def _closed_s(stage: Stage, request_s: float) -> float:
-    """For the stage's requests: the work of all together, the pauses of each user."""
+    """The length of a closed loop: the work of all its requests and the pauses of one user."""
     think_s = stage.think_s.mean / stage.level if stage.think_s else 0.0
     return (stage.requests or 0) * (request_s + think_s)
 
@@ -175,7 +175,7 @@ class MemoryNeed:
 
 
 def build_needs(dtype: Dtype, forecast: EngineForecast) -> Iterator[MemoryNeed]:
-    """None of an engine that is not built on a GPU."""
+    """GPU memory that a build needs; nothing for an engine that is not built on a GPU."""
     need = forecast.build
     if need is None:
         return
@@ -190,7 +190,7 @@ def build_needs(dtype: Dtype, forecast: EngineForecast) -> Iterator[MemoryNeed]:
 def serving_needs(
     scenario: Scenario, forecasts: Mapping[Dtype, EngineForecast], facts: ModelFacts, budgets: Mapping[str, KvBudget], devices: Devices
 ) -> Iterator[MemoryNeed]:
-    """Of each deployment on each engine, served on GPUs."""
+    """GPU memory that serving needs, for each deployment on each engine."""
     for name, budget in budgets.items():
         for dtype in scenario.engines:
             yield _served(f"serve {name}-{dtype}", scenario, scenario.deployments[name], forecasts[dtype], facts, budget, devices)
@@ -220,7 +220,7 @@ def _served(
 
 
 def _asked_tokens(deployment: Deployment, budget: KvBudget, bytes_per_token: int) -> int | None:
-    """None where the server takes its share of what is free."""
+    """The tokens that the KV cache is set to hold, or None if the server takes a share of the free memory."""
     if deployment.kv_cache.bytes:
         return deployment.kv_cache.bytes // bytes_per_token
     return budget.tokens or (deployment.tensorrt_llm or TensorRtLlm()).parameters.max_tokens_in_paged_kv_cache
@@ -232,7 +232,7 @@ def _share(deployment: Deployment) -> float:
 
 
 def _free(deployment: Deployment, ranks: int, devices: Devices) -> int | None:
-    """Of the fullest GPU that the servers use; of a GPU in MIG mode CUDA reports the instance's."""
+    """Free memory of the fullest GPU that the servers use. For a GPU in MIG mode, CUDA reports the memory of the instance."""
     visible = visible_gpus()
     wanted = {devices[gpu].partition("-")[2] for gpu in deployment.replicas.gpus}
     ids = deployment.tensorrt_llm.parameters.gpu_device_ids if deployment.tensorrt_llm else ()

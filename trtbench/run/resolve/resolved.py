@@ -53,7 +53,7 @@ class ResolvedScenario:
 
     @cached_property
     def memory(self) -> tuple[MemoryNeed, ...]:
-        """Of builds, then of servers on GPUs. The KV cache of a CPU engine is all of its memory that grows: it is in the preview."""
+        """GPU memory needed by builds, then by servers. A CPU engine's growing memory is its KV cache, which the preview has."""
         builds = [need for dtype, forecast in self.forecasts.items() for need in build_needs(dtype, forecast)]
         if not self.provider.traits.uses_gpus:
             return tuple(builds)
@@ -83,7 +83,7 @@ def spec_of(scenario: Scenario, provider: EngineProvider, deployment: Deployment
 
 
 def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
-    """In-flight limits that belong to the engine: those that `build` leaves open are the scheduler's."""
+    """The build options with the scheduler's in-flight limits where `build` leaves them open, because an engine is built for them."""
     if build.engine_dir:
         return build
     scheduler = deployment.scheduler
@@ -95,6 +95,6 @@ def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
 
 
 def specs_of(scenario: Scenario, provider: EngineProvider) -> dict[str, EngineSpec]:
-    """By deployment directory, of every precision that is served or that a reload changes to."""
+    """The engine spec of each deployment directory, for every precision that is served or that a reload changes to."""
     deployments = scenario.deployments.items()
     return {f"{name}-{dtype}": spec_of(scenario, provider, one, dtype) for dtype in scenario.dtypes for name, one in deployments}

@@ -100,7 +100,7 @@ def _kv_dtype(deployment: Deployment, checkpoint: str) -> str:
 
 
 def _with_built_limits(deployment: Deployment, build: Mapping[str, Any]) -> Deployment:
-    """In-flight limits that `build` names count where the scheduler's are left out; ScenarioError when both are given and differ."""
+    """The deployment with in-flight limits of `build` where the scheduler gives none; ScenarioError if both are given and differ."""
     limits = {}
     for key, build_key in (("max_sequences", "max_batch_size"), ("max_tokens_per_step", "max_num_tokens")):
         asked, built = getattr(deployment.scheduler, key), build.get(build_key)
