@@ -39,7 +39,7 @@ TARGET = KserveTarget(
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.setattr(module, "drive", lambda *arguments: ("completed", None))
+    monkeypatch.setattr(module, "load_server", lambda *arguments: ("completed", None))
 
     def make(engine: Engine | None) -> RunDirectory:
         scenario = Scenario(name="n", model="tensorrt_llm", load=(Stage(concurrency=1, requests=1),))

@@ -23,11 +23,11 @@ from trtbench.analysis.verdict.gpu_health import HeldGpu, held_gpus
 from trtbench.analysis.verdict.validity import (
     damage_reasons,
     gpu_reasons,
+    reported_reasons,
     resume_reasons,
     run_reasons,
     sample_reasons,
     stage_reasons,
-    told_reasons,
 )
 from trtbench.analysis.verdict.verdict import Doubts, Reason, Verdict, verdict
 from trtbench.experiments.registry import roles
@@ -118,7 +118,7 @@ def _deployment_reasons(result: DeploymentResult, scenario: Scenario, cpu_count:
     yield from transport_reasons(result)
     for role in roles(ExperimentAnalysis):
         yield from role.deployment_reasons(result, scenario)
-    yield from told_reasons(result, scenario)
+    yield from reported_reasons(result, scenario)
     for stage in result.stages:
         yield from stage_reasons(result, stage, scenario, cpu_count)
 

@@ -115,8 +115,8 @@ def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:
     """The engines that TensorRT-LLM would build for the scheduler's limits."""
     limits = [(spec.dtype, spec.build.max_batch_size, spec.build.max_num_tokens) for spec in specs]
     if all(batch and tokens for _, batch, tokens in limits):
-        told = "; ".join(f"{dtype} for {batch} sequences, {tokens} tokens a step" for dtype, batch, tokens in limits)
-        yield f"engines to build, or found in the cache: {len(specs)}: {told}"
+        limits_text = "; ".join(f"{dtype} for {batch} sequences, {tokens} tokens a step" for dtype, batch, tokens in limits)
+        yield f"engines to build, or found in the cache: {len(specs)}: {limits_text}"
 
 
 def _servers(scenario: Scenario) -> Iterator[str]:

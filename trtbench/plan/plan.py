@@ -102,8 +102,8 @@ class Plan:
 
     def facts(self, *notes: str) -> PlanDrawn:
         """`notes` come after the plan's own."""
-        told = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
-        return PlanDrawn(sha256=self.sha256, notes=told, inputs=[one.facts for one in self.left_out])
+        texts = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
+        return PlanDrawn(sha256=self.sha256, notes=texts, inputs=[one.facts for one in self.left_out])
 
     @cached_property
     def sha256(self) -> str:

@@ -16,7 +16,7 @@ from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests
 from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.run.execute import RunOutcome
-from trtbench.run.load_run import ServerUnderLoad, drive
+from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import Listener, start_run
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
@@ -63,7 +63,7 @@ def bench(
     directory.write_deployment(facts)
     sampled = (SampledServer(target.url, metrics_url, None),)
     under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
-    ended, signum = drive(under_load, plan, scenario, directory, log, progress)
+    ended, signum = load_server(under_load, plan, scenario, directory, log, progress)
     log.write(DeploymentFinished(ended=ended), directory.name)
     if signum is None:
         log.write(RunFinished())

@@ -19,7 +19,7 @@ from trtbench.load.load_phases import BeforeStage
 from trtbench.load.tally import LoadProgress
 from trtbench.run.deploy import deployed
 from trtbench.run.experiment_run import ExperimentRun
-from trtbench.run.load_run import ServerUnderLoad, drive
+from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import Listener, RunLog, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
@@ -185,4 +185,4 @@ def _load(
     for experiment in roles(ExperimentRun):
         if outcome := experiment.in_place_of_load(server, prepared, directory, log):
             return outcome
-    return drive(server, prepared.plans[name], prepared.scenario, directory, log, progress)
+    return load_server(server, prepared.plans[name], prepared.scenario, directory, log, progress)

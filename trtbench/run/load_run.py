@@ -64,13 +64,13 @@ class ServerUnderLoad:
     revise: Callable[[Any], Any] = lambda row: row  # of each request's row, when the load is over
 
 
-def drive(
+def load_server(
     server: ServerUnderLoad, plan: Plan, scenario: Scenario, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
 ) -> tuple[Ended, int | None]:
-    """Put `server` under the plan's load, recording into `directory`; (how it ended, the signal that interrupted it if any).
+    """Sends the plan's load to `server` and records it in `directory`. Returns how the load ended, and the signal that interrupted it.
 
-    SIGINT drains, the second cancels; SIGTERM cancels at once. OSError when records cannot be written,
-    WorkerError when a load worker ended by itself, ServerError when the server is not reached.
+    The first SIGINT lets requests in flight end, the second cancels them, and SIGTERM cancels them immediately. Raises OSError if
+    records cannot be written, WorkerError if a worker ended unexpectedly, and ServerError if the server cannot be reached.
     """
     save_plan(plan, directory.plan_jsonl)
     try:

@@ -107,11 +107,11 @@ def _check_environment(path: Path, before: Environment) -> None:
     now = capture(WallAnchor.read())
     changed = [name for name in _SAME if getattr(now, name) != getattr(before, name)]
     if changed:
-        told = "; ".join(f"{name} was {_told(before, now, name)}" for name in changed)
-        raise RunDirectoryError(f"{path} was measured elsewhere ({told}): its figures and new ones do not compare; start a new run")
+        differences = "; ".join(f"{name} was {_difference(before, now, name)}" for name in changed)
+        raise RunDirectoryError(f"{path} was measured elsewhere ({differences}): its figures and new ones do not compare; start a new run")
 
 
-def _told(before: Environment, now: Environment, name: str) -> str:
+def _difference(before: Environment, now: Environment, name: str) -> str:
     """`a, is b`; of packages only those that changed."""
     then, since = getattr(before, name), getattr(now, name)
     if isinstance(then, dict):

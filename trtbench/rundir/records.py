@@ -131,15 +131,15 @@ class RequestRecord:
     def to_json(self) -> dict[str, object]:
         # Not asdict: its deep copies of the lists cost the load generator five times the rest.
         row = {name: getattr(self, name) for name in self.__slots__}
-        told = {"server": asdict(self.server) if self.server else None, "engine": asdict(self.engine) if self.engine else None}
-        return row | {"outcome": self.outcome.value} | told
+        reported = {"server": asdict(self.server) if self.server else None, "engine": asdict(self.engine) if self.engine else None}
+        return row | {"outcome": self.outcome.value} | reported
 
     @classmethod
     def from_json(cls, row: Mapping[str, object]) -> RequestRecord:
         values: dict[str, Any] = dict(row)
         server, engine = values.get("server"), values.get("engine")
-        told = {"server": ServerTimes(**server) if server else None, "engine": EngineCounts(**engine) if engine else None}
-        return cls(**values | {"outcome": Outcome(values["outcome"])} | told)
+        reported = {"server": ServerTimes(**server) if server else None, "engine": EngineCounts(**engine) if engine else None}
+        return cls(**values | {"outcome": Outcome(values["outcome"])} | reported)
 
 
 @dataclass(slots=True, frozen=True)

@@ -147,8 +147,8 @@ class Requests:
     @property
     def tokens_estimated(self) -> Mask:
         """Whose tokens are known by our tokenizer alone."""
-        told = self.texts("finish_reason").equal("length") & self.ended(Outcome.COMPLETED)
-        estimated: Mask = (self.text_tokens != MISSING) & ~told
+        by_length = self.texts("finish_reason").equal("length") & self.ended(Outcome.COMPLETED)
+        estimated: Mask = (self.text_tokens != MISSING) & ~by_length
         return estimated
 
     def tokens(self, lags: bool = False, coalesced: bool = False) -> Iterator[Tokens]:
@@ -183,11 +183,11 @@ class Requests:
 
     def records(self) -> list[RequestRecord]:
         """All requests as records. It reads every column, so it is for few requests."""
-        told = self.column("reported_tokens")
+        reported = self.column("reported_tokens")
         found = []
         for at, rows in self.rows_of(*REQUEST_SCHEMA.names):
             records = [RequestRecord.from_json({name: value for name, value in row.items() if value is not None}) for row in rows]
-            for record, tokens in zip(records, told[at].tolist(), strict=True):
+            for record, tokens in zip(records, reported[at].tolist(), strict=True):
                 if tokens >= 0:
                     record.token_counts = spread(tokens, len(record.token_ns))
             found += records
@@ -205,11 +205,11 @@ def spread(tokens: int, responses: int) -> list[int]:
     return [(i + 1) * tokens // responses - i * tokens // responses for i in range(responses)]
 
 
-def _respread(counts: Ragged, told: Ints) -> Ragged:
-    """The counts; of each request with another number in `told` (0 or more), that number spread evenly over its responses."""
-    if (told < 0).all():
+def _respread(counts: Ragged, reported: Ints) -> Ragged:
+    """The counts; of each request with another number in `reported` (0 or more), that number spread evenly over its responses."""
+    if (reported < 0).all():
         return counts
     lengths, places = counts.lengths, counts.places()
-    tokens, responses = np.repeat(told, lengths), np.repeat(lengths, lengths)
+    tokens, responses = np.repeat(reported, lengths), np.repeat(lengths, lengths)
     even = (places + 1) * tokens // np.maximum(responses, 1) - places * tokens // np.maximum(responses, 1)
     return counts.with_values(np.where(tokens < 0, counts.values, even))

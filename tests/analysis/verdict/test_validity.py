@@ -14,7 +14,7 @@ from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.analysis.verdict.validity import run_reasons, sample_reasons, stage_reasons, told_reasons
+from trtbench.analysis.verdict.validity import reported_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.precision.analysis import precision_findings
 from trtbench.experiments.precision.comparison import COMPARISONS
@@ -173,6 +173,6 @@ def test_other_deployments_keep_their_figures(plain: Summary, silent: Summary) -
 def test_a_page_that_was_not_read_is_no_server_without_metrics(plain: Summary, tally: dict[str, object] | None, code: str) -> None:
     fault = page_fault([Event(1, "telemetry_finished", "d", {"sources": {"triton_metrics": tally} if tally else {}})])
     result = replace(plain.deployments[0], missing_metrics=("nv_x",), page_fault=fault)
-    [reason] = [reason for reason in told_reasons(result, plain.scenario) if reason.code.startswith("metrics_")]
+    [reason] = [reason for reason in reported_reasons(result, plain.scenario) if reason.code.startswith("metrics_")]
     assert reason.code == code
     assert "\x1b" not in str(reason.figures)

@@ -31,7 +31,7 @@ from trtbench.analysis.verdict.client_validity import transport_reasons
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
-from trtbench.analysis.verdict.validity import damage_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons, told_reasons
+from trtbench.analysis.verdict.validity import damage_reasons, reported_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
 from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
@@ -249,8 +249,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     )
     tight = replace(tight, counting=TokenCounting(by_length=1, estimated=1, unknown=1, compared=1, error_ratio=0.02, uncertain_ratio=0.02))
     for reads in (False, True):
-        yield from told_reasons(replace(tight, reads_metrics=reads), summary.scenario)
-    yield from told_reasons(replace(tight, page_fault="OSError: 404"), summary.scenario)
+        yield from reported_reasons(replace(tight, reads_metrics=reads), summary.scenario)
+    yield from reported_reasons(replace(tight, page_fault="OSError: 404"), summary.scenario)
     kind = summary.scenario.workload.model_copy(update={"dataset": Dataset(path=Path("d.json")), "input_tokens": Range(min=7, max=7)})
     asked = summary.scenario.model_copy(update={"workload": kind})
     yield from input_reasons([RequestData("d.json", 100, left_out) for left_out in (5, 50)], asked)

@@ -104,9 +104,9 @@ def kv_cache(
     measured = None
     if bytes_per_token and len(block_tokens):
         resident = residency.tokens(start_ns, end_ns)
-        told = resident > 0
-        if np.count_nonzero(told) >= LEAST_READINGS and used[told].any():
-            measured = float(used[told].sum() * block_tokens[-1] * bytes_per_token / resident[told].sum())
+        known = resident > 0
+        if np.count_nonzero(known) >= LEAST_READINGS and used[known].any():
+            measured = float(used[known].sum() * block_tokens[-1] * bytes_per_token / resident[known].sum())
     return KvCache(
         blocks_max=int(blocks[-1]),
         block_tokens=int(block_tokens[-1]) if len(block_tokens) else None,

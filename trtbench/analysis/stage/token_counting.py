@@ -41,17 +41,17 @@ class TokenCounting:
 def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
     """All requests, with a count at each response wherever one can be had; those that the server counted as they were."""
     asked, text, output = requests.asked_output_tokens, requests.text_tokens, requests.output_tokens
-    untold, by_text = ~requests.counts_tokens, text != MISSING
-    by_length = untold & requests.texts("finish_reason").equal("length") & requests.ended(Outcome.COMPLETED)
+    uncounted, by_text = ~requests.counts_tokens, text != MISSING
+    by_length = uncounted & requests.texts("finish_reason").equal("length") & requests.ended(Outcome.COMPLETED)
     estimated = requests.tokens_estimated
     compared = by_length & by_text & (asked > 0)
     error = float(np.abs(text[compared] / asked[compared] - 1).max()) if compared.any() else None
     # What was sent is a token at least; no model makes more than was asked.
-    told = np.where(by_length, asked, np.where(untold & by_text, np.minimum(np.maximum(1, text), asked), -1))
-    output = np.where(told >= 0, told, output)
-    single = np.where(told >= 0, told == requests.responses, requests.each_has_one)
-    counted = requests.with_columns({"reported_tokens": told, "output_tokens": output, "each_has_one": single})
-    lengths, texts, unknown, both = (int(mask.sum()) for mask in (by_length, untold & estimated, untold, compared))
+    reported = np.where(by_length, asked, np.where(uncounted & by_text, np.minimum(np.maximum(1, text), asked), -1))
+    output = np.where(reported >= 0, reported, output)
+    single = np.where(reported >= 0, reported == requests.responses, requests.each_has_one)
+    counted = requests.with_columns({"reported_tokens": reported, "output_tokens": output, "each_has_one": single})
+    lengths, texts, unknown, both = (int(mask.sum()) for mask in (by_length, uncounted & estimated, uncounted, compared))
     return counted, TokenCounting(lengths, texts, unknown - lengths - texts, both, error, _uncertain_ratio(output, estimated, error))
 
 

@@ -55,20 +55,20 @@ def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
         return Reason(code, grade, result.name, figures=figures)
 
-    told = result.transports
-    user = [transport for transport in told if transport.stamps != "kernel"]
+    workers = result.transports
+    user = [transport for transport in workers if transport.stamps != "kernel"]
     if user:
-        yield reason("user_stamps", "note", why=user[0].why or user[0].name, count=len(user), workers=len(told))
-    steps = sum(transport.clock_steps for transport in told)
+        yield reason("user_stamps", "note", why=user[0].why or user[0].name, count=len(user), workers=len(workers))
+    steps = sum(transport.clock_steps for transport in workers)
     if steps:
         yield reason("clock_step", "suspect", steps=steps)
-    drift_ratio = max((transport.clock_drift_ratio for transport in told), default=0.0)
+    drift_ratio = max((transport.clock_drift_ratio for transport in workers), default=0.0)
     if not steps and drift_ratio > CLOCK_DRIFT_NOTE_RATIO:
         yield reason("clock_drift", "note", drift_ns=drift_ratio * NS_PER_S)
-    fallbacks, stamped = (sum(getattr(t, name) for t in told) for name in ("stamp_fallbacks", "stamped_reads"))
+    fallbacks, stamped = (sum(getattr(t, name) for t in workers) for name in ("stamp_fallbacks", "stamped_reads"))
     if fallbacks and fallbacks / (fallbacks + stamped) > FALLBACK_NOTE_RATIO:
         yield reason("stamp_fallbacks", "note", share_ratio=fallbacks / (fallbacks + stamped))
-    if resent := sum(transport.resent for transport in told):
+    if resent := sum(transport.resent for transport in workers):
         yield reason("requests_resent", "note", count=resent)
 
 

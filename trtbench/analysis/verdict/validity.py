@@ -127,7 +127,7 @@ def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], he
     yield from held_reasons(held)
 
 
-def told_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
+def reported_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
     """Reasons for doubt that follow from what one deployment's server reported, or did not report."""
     tokens = result.facts.tokens
     counting = result.counting

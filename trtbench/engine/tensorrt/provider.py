@@ -138,9 +138,9 @@ class TensorRtProvider:
 def _run(module: str, plan: dict[str, Any], output: Path) -> dict[str, Any]:
     """Run a build step in a process of its own, with its plan in a file and its output in build.log; returns the facts that it writes."""
     with scratch_beside(output) as scratch:
-        told, facts = scratch / "plan.json", scratch / "facts.json"
-        write_json(told, plan | {"facts": str(facts)})
-        run_logged([sys.executable, "-m", f"{__package__}.{module}", str(told)], output / BUILD_LOG, scratch)
+        plan_file, facts = scratch / "plan.json", scratch / "facts.json"
+        write_json(plan_file, plan | {"facts": str(facts)})
+        run_logged([sys.executable, "-m", f"{__package__}.{module}", str(plan_file)], output / BUILD_LOG, scratch)
         found: dict[str, Any] = read_json(facts) if facts.is_file() else {}
         return found
 

@@ -161,8 +161,8 @@ class _Trials:
             healthy = await self._is_healthy(stage)
             left = await self._blocks_left(before)
             stop = self._why or (None if healthy else "unserving")
-        killed, told = (None, None) if passed else (oom_kills().since(kills), mark.shortage_since())
-        logged = (told.says, told.line) if told else ()
+        killed, shortage = (None, None) if passed else (oom_kills().since(kills), mark.shortage_since())
+        logged = (shortage.says, shortage.line) if shortage else ()
         return Trial(users, tokens, phase, stage, passed, start_ns, end_ns, stop, healthy, left, killed, self._memory, *logged)
 
     def _is_short_of_memory(self) -> bool:

@@ -94,10 +94,10 @@ def _of_error(error: str) -> Failure | None:
 
 
 def _of_log(trial: ContextTrial) -> Failure | None:
-    told = trial.log_says
-    if not told:
+    logged = trial.log_says
+    if not logged:
         return None
-    return Failure("kv_exhausted" if told == "kv_cache" else _OUT_OF_MEMORY[told], "log")
+    return Failure("kv_exhausted" if logged == "kv_cache" else _OUT_OF_MEMORY[logged], "log")
 
 
 def _of_outcome(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples, may_cache_blocks: bool) -> Failure:

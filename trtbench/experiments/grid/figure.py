@@ -40,15 +40,15 @@ def paint_frontier(axes: Axes, frontier: Frontier, latency: str, colours: Sequen
     Of more cells than colours, those that lie on no frontier are grey.
     """
     on_line: list[tuple[float, float]] = []
-    told_apart = [cell.name for cell in frontier.cells if cell.pareto or len(frontier.cells) <= len(colours)]
+    coloured = [cell.name for cell in frontier.cells if cell.pareto or len(frontier.cells) <= len(colours)]
     for cell in frontier.cells:
         tokens: Estimate | None = cell.rate
         low: Estimate | None = getattr(cell, latency)
         if tokens is None or low is None:
             continue
         at, wide = (low.mean / _NS_PER_MS, tokens.mean), (low.half_width or 0.0) / _NS_PER_MS
-        named = cell.name in told_apart
-        colour, label = (colours[told_apart.index(cell.name) % len(colours)], _label(cell)) if named else (_GREY, None)
+        named = cell.name in coloured
+        colour, label = (colours[coloured.index(cell.name) % len(colours)], _label(cell)) if named else (_GREY, None)
         axes.errorbar(*at, tokens.half_width or 0.0, wide, "o", color=colour, label=label, markersize=5, elinewidth=0.8)
         on_line += [at] if cell.pareto and latency in cell.pareto else []
     if len(on_line) > 1:

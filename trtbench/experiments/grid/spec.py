@@ -58,20 +58,20 @@ class Grid(Rounds):
         if runs > MOST_DEPLOYMENTS and not is_of_a_run(info):
             raise ValueError(f"makes {runs:,} deployments, the upper bound is {MOST_DEPLOYMENTS:,}: drop values, or lower repeats")
         for axis, values in self.axes.items():
-            told = self.labels_of(axis)
-            twice = [str(value) for value, label in zip(values, told, strict=True) if told.count(label) > 1]
+            labels = self.labels_of(axis)
+            twice = [str(value) for value, label in zip(values, labels, strict=True) if labels.count(label) > 1]
             if twice:
                 raise ValueError(f"{axis}: {', '.join(dict.fromkeys(twice))} is listed twice; give each value once")
         return self
 
     def labels_of(self, axis: str) -> tuple[str, ...]:
         """The axis's values as text, in order."""
-        return tuple(map(_told, self.axes[axis]))
+        return tuple(map(_label_of, self.axes[axis]))
 
     def values_of(self, deployment: Deployment) -> dict[str, str]:
         """Where a cell lies on the axes, as `labels_of` writes them."""
         places = {axis: _AXES[axis][1:] for axis in self.axes}
-        return {axis: _told(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
+        return {axis: _label_of(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dic
 
 
 def _label(axis: str, value: Any) -> str:
-    return _AXES[axis][0] + _told(value)
+    return _AXES[axis][0] + _label_of(value)
 
 
-def _told(value: Any) -> str:
+def _label_of(value: Any) -> str:
     if value is None or isinstance(value, (LocalCache, RedisCache)):
         return value.label if value else "0"
     return "_".join(map(str, value)) or "0" if isinstance(value, tuple) else str(value)

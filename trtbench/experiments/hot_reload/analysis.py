@@ -84,14 +84,14 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
 
 def _lost(result: DeploymentResult, finished: Sequence[ReloadResult], total: int) -> Iterator[Finding]:
     """A reload without an unload counts as worse: an unload always leaves a gap."""
-    hit = [one for one in finished if one.lost]
-    if not hit:
+    losing = [one for one in finished if one.lost]
+    if not losing:
         return
-    worst = max(hit, key=lambda one: (one.kind != "unload_load", one.lost))
+    worst = max(losing, key=lambda one: (one.kind != "unload_load", one.lost))
     share = worst.lost / worst.requests
     figures: dict[str, float | str] = {
         "total": total,
-        "count": len(hit),
+        "count": len(losing),
         "number": worst.number,
         "kind": worst.kind,
         "lost": worst.lost,

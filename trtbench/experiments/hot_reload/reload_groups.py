@@ -11,7 +11,7 @@ import numpy as np
 
 from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
-from trtbench.experiments.hot_reload.windows import Measured, disturbed, met, says_little, undisturbed
+from trtbench.experiments.hot_reload.windows import Measured, affected, disturbed, says_little, undisturbed
 from trtbench.rundir import Ints
 
 
@@ -36,8 +36,8 @@ class Pool:
 
 
 def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
-    windows = [met(measured, one.start_ns, one.window_end_ns) for one in ones]
-    hit = _union([disturbed(measured, one.start_ns, one.window_end_ns) for one in ones])
+    windows = [affected(measured, one.start_ns, one.window_end_ns) for one in ones]
+    in_window = _union([disturbed(measured, one.start_ns, one.window_end_ns) for one in ones])
     baselines = {(one.before.from_ns, one.before.to_ns) for one in ones if one.before}
     before = [undisturbed(measured, *span) for span in baselines]
     before_ttft, ttft = _waits(measured, before), _waits(measured, windows)
@@ -50,7 +50,7 @@ def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
         ttft_ns=ttft,
         before_itl_ns=before_itl,
         itl_ns=itl,
-        ttft_spike_ratio=None if says_little(measured, hit) else _ratio(ttft, before_ttft),
+        ttft_spike_ratio=None if says_little(measured, in_window) else _ratio(ttft, before_ttft),
         itl_spike_ratio=_ratio(itl, before_itl),
         ttft_p99_without_one_ns=_without_one(measured, windows),
     )

@@ -14,7 +14,17 @@ from trtbench.analysis.stats.window import gpu_memory, last_before, peak
 from trtbench.experiments.hot_reload.course import Course, course
 from trtbench.experiments.hot_reload.reload_groups import ReloadGroup, groups
 from trtbench.experiments.hot_reload.reload_result import ReloadResult, lost_of
-from trtbench.experiments.hot_reload.windows import NS_PER_S, Baseline, Measured, baseline, disturbed, met, recovery_ns, says_little, worst
+from trtbench.experiments.hot_reload.windows import (
+    NS_PER_S,
+    Baseline,
+    Measured,
+    affected,
+    baseline,
+    disturbed,
+    recovery_ns,
+    says_little,
+    worst,
+)
 from trtbench.rundir import MISSING, Requests, Samples, Series
 from trtbench.rundir.event_kinds import StageStarted
 from trtbench.rundir.events import timed, times_ns
@@ -171,8 +181,8 @@ def _reload(
     asked, done, start_ns, done_ns, until_ns = recorded.asked, recorded.done, recorded.start_ns, recorded.done_ns, recorded.until_ns
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
-    hit = disturbed(measured, start_ns, end_ns)
-    ttft = Distribution.of(measured.wait_ns[met(measured, start_ns, end_ns)])
+    in_window = disturbed(measured, start_ns, end_ns)
+    ttft = Distribution.of(measured.wait_ns[affected(measured, start_ns, end_ns)])
     itl = Distribution.of(measured.gaps(start_ns, end_ns)[1])
     answer_ns, penalty_ns = _first_answer(measured, done.version, done_ns, until_ns, before) if done.ok else (None, None)
     rss, gpu = memory
@@ -200,11 +210,11 @@ def _reload(
         after=None if recovery is None else baseline(measured, end_ns, until_ns),
         ttft_ns=ttft,
         itl_ns=itl,
-        ttft_spike_ratio=None if says_little(measured, hit) else _spike(ttft, before.ttft_ns if before else None),
+        ttft_spike_ratio=None if says_little(measured, in_window) else _spike(ttft, before.ttft_ns if before else None),
         itl_spike_ratio=_spike(itl, before.itl_ns if before else None),
         recovery_ns=recovery,
-        requests=len(hit),
-        failed=measured.failed(hit),
+        requests=len(in_window),
+        failed=measured.failed(in_window),
         overlap_ns=_overlap_ns(events, start_ns, until_ns) if recorded.is_seen else None,
         first_request_penalty_ns=penalty_ns,
         first_answer_ns=answer_ns,

@@ -94,26 +94,26 @@ def baseline(measured: Measured, from_ns: int, to_ns: int) -> Baseline | None:
 
 
 def undisturbed(measured: Measured, from_ns: int, to_ns: int) -> Ints:
-    """Those due and first answered in that time."""
+    """The requests that were due and first answered in that time."""
     first, end = np.searchsorted(measured.due_ns, [from_ns, to_ns], "left")
     at = np.arange(first, end)
     return at[measured.was_answered[at] & (measured.answered_ns[at] < to_ns)]
 
 
-def met(measured: Measured, start_ns: int, end_ns: int) -> Ints:
-    """The completed ones due in that time, or waiting for their first answer when it began."""
+def affected(measured: Measured, start_ns: int, end_ns: int) -> Ints:
+    """The completed requests that were due in that time, or waited for their first answer when it began."""
     at = disturbed(measured, start_ns, end_ns)
     return at[measured.was_answered[at] & (measured.answered_ns[at] >= start_ns)]
 
 
 def disturbed(measured: Measured, start_ns: int, end_ns: int) -> Ints:
-    """Due before the end, and not over when the reload began."""
+    """The requests due before the end that were not done when the reload began."""
     return np.flatnonzero((measured.due_ns < end_ns) & (measured.over_ns >= start_ns))
 
 
-def says_little(measured: Measured, hit: Ints) -> bool:
-    """Over 1 % of them were lost: the P99 of all is unbounded, and that of the rest says little."""
-    sent = hit[~measured.ended(Outcome.NEVER_SENT, Outcome.CANCELLED)[hit]]
+def says_little(measured: Measured, window: Ints) -> bool:
+    """Whether over 1 % of them were lost. The P99 of all is then unbounded, and that of the others does not describe the reload."""
+    sent = window[~measured.ended(Outcome.NEVER_SENT, Outcome.CANCELLED)[window]]
     return 100 * int((~measured.was_answered[sent]).sum()) > len(sent)
 
 

@@ -180,11 +180,11 @@ def check_devices(deployment: Deployment, ranks: int, devices: Devices) -> None:
 
 def _check_inside(names: Sequence[str], variable: str, visible: Sequence[CudaGpu]) -> None:
     """CUDA knows best what the variable shows, but of several MIG instances in it shows the first alone."""
-    told = [one for word in variable.split(",") if (one := word.strip())]
+    listed = [one for word in variable.split(",") if (one := word.strip())]
     shown = {gpu.uuid for gpu in visible}
     for name in names:
-        by_uuid = any(one.startswith(("GPU-", "MIG-")) and name.startswith(one) for one in told)  # CUDA takes a UUID's beginning too
-        if not by_uuid and name not in told and name.partition("-")[2] not in shown:
+        by_uuid = any(one.startswith(("GPU-", "MIG-")) and name.startswith(one) for one in listed)  # CUDA takes a UUID's beginning too
+        if not by_uuid and name not in listed and name.partition("-")[2] not in shown:
             raise ScenarioError(
                 f"replicas.gpus: {name} is not among those that {_VARIABLE}={variable} leaves to this process: name others, or change it"
             )
