@@ -25,7 +25,7 @@ def test_built_served_and_reported_in_both_precisions(tmp_path: Path) -> None:
         command.end()
     (path,) = (tmp_path / "runs").iterdir()
     for deployment in RunDirectory.open(path).deployments():
-        assert deployment.read_json("deployment.json")["padded_to_tokens"]
+        assert read_json(deployment.path / "deployment.json")["padded_to_tokens"]
         assert all(record.outcome.value == "completed" for record in deployment.requests())
     summary = read_json(path / "summary.json")
     assert all(stage["padding_ratio"] > 0 for found in summary["deployments"] for stage in found["stages"])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.on_gpu.nodes import KV_BLOCKS, Node
 from trtbench.analysis.summary import summarise
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 
 pytestmark = pytest.mark.timeout(120)
@@ -40,4 +41,4 @@ def test_a_checkpoint_by_the_llm_api(node: Node) -> None:
     (deployment,) = run.deployments()
     records = deployment.requests()
     assert Counter((record.warmup, record.outcome) for record in records) == ALL
-    assert deployment.read_json("deployment.json")["tokens"]
+    assert read_json(deployment.path / "deployment.json")["tokens"]

@@ -15,6 +15,7 @@ from trtbench.experiments.hot_reload.reloads import RELOADS
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS
 from trtbench.experiments.scaling.scaling_curve import SCALINGS
 from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 
 pytestmark = pytest.mark.timeout(120)
@@ -62,7 +63,7 @@ def test_a_load_on_fp16_and_int8(backend: Node) -> None:
 def test_the_log_of_a_load_is_read(backend: Node) -> None:
     load = [{"concurrency": 1, "requests": 2}]
     run = backend.run({"name": "log", "engines": ["fp16"], "deployments": {"a": SERVED}, "workload": WORKLOAD, "load": load})
-    facts = the_deployment(run).read_json("deployment.json")
+    facts = read_json(the_deployment(run).path / "deployment.json")
     log = facts["log"]
     found = {name: log.get(name) for name in ("max_batch_size", "max_step_tokens", "max_sequence_tokens", "max_beam_width")}
     assert found == {"max_batch_size": 16, "max_step_tokens": 512, "max_sequence_tokens": 1024, "max_beam_width": 1}
@@ -170,10 +171,10 @@ def test_a_grid_over_the_engines_limits_builds_one_engine_for_each(backend: Node
     run = backend.run(scenario)
     served = {deployment.name: deployment for deployment in run.deployments()}
     assert sorted(served) == ["s2-r1-fp16", "s2-r2-fp16", "s4-r1-fp16", "s4-r2-fp16"]
-    hashes = {name: deployment.read_json("engine.json")["sha256"] for name, deployment in served.items()}
+    hashes = {name: read_json(deployment.path / "engine.json")["sha256"] for name, deployment in served.items()}
     assert hashes["s2-r1-fp16"] == hashes["s2-r2-fp16"] != hashes["s4-r1-fp16"] == hashes["s4-r2-fp16"]
     for name, deployment in served.items():
-        facts = deployment.read_json("deployment.json")
+        facts = read_json(deployment.path / "deployment.json")
         assert (facts["log"]["max_batch_size"], facts["log"]["max_step_tokens"]) == (int(name[1]), 512)  # what the backend says of it
         assert facts["config"]["scheduler"]["max_sequences"] == int(name[1])
         assert {record.outcome for record in deployment.requests()} == {Outcome.COMPLETED}

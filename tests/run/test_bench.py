@@ -48,11 +48,11 @@ def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_pa
     run = the_run(tmp_path / "runs")
     assert run.is_complete()
     (deployment,) = run.deployments()
-    facts = deployment.read_json("deployment.json")
+    facts = read_json(deployment.path / "deployment.json")
     assert (facts["mode"], facts["url"], facts["max_batch_size"]) == ("external", int8_server.url, 8)
     assert facts["triton_version"]
     assert (facts["dtype"], facts["provider"]) == ("int8", "openvino")
-    assert deployment.read_json("engine.json")["options"]["claimed_from"] == str(int8_server.engine.path)
+    assert read_json(deployment.path / "engine.json")["options"]["claimed_from"] == str(int8_server.engine.path)
     records = deployment.requests()
     assert Counter((record.stage, record.warmup) for record in records) == {
         (s, w): 1 if w else 5 for s in ("c1", "c3") for w in (False, True)

@@ -22,6 +22,7 @@ from trtbench.report.sections.target import target as target_section
 from trtbench.run import bench as module
 from trtbench.run.bench import bench
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
@@ -53,7 +54,7 @@ def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> 
     directory = write_engine(tmp_path / "e", algorithm="W8A16", kv_algorithm="INT8", kv_block_tokens=64, paged_context_fmha=False)
     made = run(describe(directory))
     (deployment,) = made.deployments()
-    facts = deployment.read_json("deployment.json")
+    facts = read_json(deployment.path / "deployment.json")
     # 2 x layers x kv_heads x head_dim x 1 byte
     assert (facts["kv_dtype"], facts["kv_block_tokens"], facts["kv_bytes_per_token"]) == ("int8", 64, 2 * 2 * 2 * 16)
     assert facts["traits"] == PROVIDERS["tensorrt_llm"].traits.as_json()

@@ -16,6 +16,7 @@ from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
@@ -54,7 +55,7 @@ def test_a_whole_run(fake_server: Any, tmp_path: Path, model: str) -> None:
     assert all(record.done_lag_ns is not None for record in records)
     longest = max(record.input_tokens for record in records)
     pads = model == "encoder_padded"
-    assert deployment.read_json("deployment.json")["padded_to_tokens"] == (longest if pads else None)
+    assert read_json(deployment.path / "deployment.json")["padded_to_tokens"] == (longest if pads else None)
     notes = next(event.data["notes"] for event in run.events() if event.kind == "plan_drawn")
     assert notes == ([f"every input is padded to {longest} tokens: {model} batches equal shapes only"] if pads else [])
     assert (f"padded to {longest} tokens" in (path / "report.md").read_text()) == pads

@@ -11,6 +11,7 @@ from tests.support.command import ROOT, Command, ran
 from tests.support.runs import MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 from trtbench.plan.plan_file import load_plan
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.reading import load_scenario
 
@@ -55,7 +56,7 @@ def test_events_in_their_order(finished: Command) -> None:
 def test_the_plan_that_was_run_is_the_plan_on_file(finished: Command) -> None:
     deployment = the_deployment(run_of(finished))
     plan = load_plan(deployment.plan_jsonl)
-    assert deployment.read_json("deployment.json")["plan_sha256"] == plan.sha256
+    assert read_json(deployment.path / "deployment.json")["plan_sha256"] == plan.sha256
     prompts = {part.stage.label: part.measured.prompts + part.warmup.prompts for part in plan.stages}
     for record in deployment.requests():
         assert record.input_tokens == len(prompts[record.stage][record.prompt].input_ids)

@@ -14,6 +14,7 @@ from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import TargetError
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import DIRECTORY, MODEL
 from trtbench.serving.server.installation import TritonInstallation
@@ -60,7 +61,7 @@ def test_the_run_goes_on_with_what_the_server_answers(restricted: TritonServer, 
         assert f"The server did not answer {call} (UNAVAILABLE: This protocol is restricted, expecting header '{KEY}')" in output
     (path,) = (tmp_path / "runs").iterdir()
     (deployment,) = RunDirectory.open(path).deployments()
-    facts = deployment.read_json("deployment.json")
+    facts = read_json(deployment.path / "deployment.json")
     assert (set(facts["unanswered_calls"]), facts["max_batch_size"]) == ({"ModelConfig", "ModelStatistics"}, None)
     assert "Calls without an answer" in (path / "report.md").read_text()
 
@@ -74,7 +75,7 @@ def test_headers_open_what_is_restricted_and_stay_out_of_every_file(
     assert "did not answer" not in output
     (path,) = (tmp_path / "runs").iterdir()
     (deployment,) = RunDirectory.open(path).deployments()
-    assert deployment.read_json("deployment.json")["unanswered_calls"] == {}
+    assert read_json(deployment.path / "deployment.json")["unanswered_calls"] == {}
     assert "triton_inference_count" in deployment.samples().names()
     assert all(b"s3cret" not in file.read_bytes() for file in path.rglob("*") if file.is_file())
     assert KEY in (path / "scenario.yaml").read_text()

@@ -74,6 +74,11 @@ def closed_loop(streams: int, asks: tuple[PlannedPrompt, ...], duration_s: float
     return _plan(Stage(concurrency=streams, duration_s=duration_s, warmup_requests=streams), asks)
 
 
+def one_request_each(streams: int, ask: PlannedPrompt) -> Plan:
+    """One request on each of `streams`, all at the same time, for benchmarks/scale.py."""
+    return _plan(Stage(concurrency=streams, requests=streams, warmup_requests=streams), (ask,) * streams)
+
+
 def poisson(rate: float, ask: PlannedPrompt, duration_s: float) -> Plan:
     """An open loop of `rate` x `duration_s` requests with exponential gaps, after a warm-up of one second, of up to 100 requests."""
     requests = max(round(rate * duration_s), 1)
