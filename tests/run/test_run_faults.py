@@ -73,7 +73,7 @@ def test_one_ctrl_c_drains(start_run: StartRun) -> None:
     assert not run.is_complete()
     assert (run.path / "report.md").is_file()
     assert read_json(run.path / "summary.json")["verdict"]["status"] != "VALID"
-    assert "waiting for what is in flight" in command.err
+    assert "waiting for requests in flight" in command.err
     assert "Traceback" not in command.err
     command.assert_nothing_left()
 
@@ -81,7 +81,7 @@ def test_one_ctrl_c_drains(start_run: StartRun) -> None:
 def test_a_second_ctrl_c_stops_now(start_run: StartRun) -> None:
     command = start_long(start_run)
     command.interrupt()
-    command.wait_for(lambda: "waiting for what is in flight" in command.err)
+    command.wait_for(lambda: "waiting for requests in flight" in command.err)
     command.interrupt()
     assert command.wait() == 130
     run = run_of(command)

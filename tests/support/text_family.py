@@ -54,7 +54,7 @@ def _models(engine: Engine, deployment: Deployment, directory: Path) -> list[Ren
 
 
 def _llmapi(engine: Engine) -> RenderedModel:
-    interface = (packaged_data.MODEL_REPO / "llmapi" / "1.x" / "tensorrt_llm.pbtxt").read_text()
+    interface = (packaged_data.MODEL_REPO / "llmapi" / "tensorrt_llm.pbtxt").read_text()
     config = interface.replace('name: "tensorrt_llm"', 'name: "llmapi"') + "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
     for key, value in {"tokenizer_dir": engine.path, "end_id": engine.model_facts.eos_token_id}.items():
         config += f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
