@@ -1,4 +1,4 @@
-"""Every NVML call that trtbench makes on GPU 0, by itself: its value or its error, and what it costs. Writes $OUT/inventory.json.
+"""Every NVML call that trtbench makes on GPU 0, by itself: its value or its error, and what it costs. Writes $OUT/nvml.json.
 
 Ends with 1 where an assumption of docs/gpu-status.md does not hold: that nvmlEventSetWait with a wait of 0 ms returns at once.
 """
@@ -88,7 +88,7 @@ def main() -> int:
         found |= {"CUDA": inventory.cuda_version(), "visible": repr(inventory.cuda_devices())}
         took, found["Xid wait of 0 ms"] = wait_of_zero()
         found |= {f"us {name}": microseconds(call) for name, call in sampling.items()}
-    Path(os.environ["OUT"], "inventory.json").write_text(json.dumps(found, indent=1, default=str), encoding="utf-8")
+    Path(os.environ["OUT"], "nvml.json").write_text(json.dumps(found, indent=1, default=str), encoding="utf-8")
     for name, value in found.items():
         print(name, "=", value)
     absent = [name for name, value in found.items() if str(value).startswith("error")]
