@@ -28,7 +28,7 @@ docs: setup ## write the reference pages of docs/ from the code: command line, s
 test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
 	$(PYTEST) -m "not gpu"
 
-test-unit: setup ## of those the tests that start no process and open no socket: under a minute
+test-unit: setup ## of those the tests that start no process and open no socket (2.5 minutes on 2 cores)
 	$(PYTEST) -m unit
 
 test-process: setup ## those that start processes and servers, but not Triton

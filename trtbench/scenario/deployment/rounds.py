@@ -1,8 +1,9 @@
-"""Rounds: cells served several times over, in an order that drift cannot fake."""
+"""Rounds: each cell is served several times, in an order that keeps a drift of the machine from favouring one cell."""
 
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Literal, TypeVar
@@ -29,9 +30,9 @@ class Rounds(Part):
     )
 
     @property
+    @abstractmethod
     def axes(self) -> Mapping[Any, tuple[Any, ...]]:
         """The axes given, each with its values."""
-        raise NotImplementedError
 
     def cell_of(self, deployment: str) -> str:
         """The cell that a deployment repeats."""
