@@ -93,7 +93,7 @@ install_wheels() {
 }
 
 # For tests alone: a NumPy beside the pinned one, for the Python stub of Triton 24.10, which holds no string tensors under NumPy 2
-# (tests/support/numpy1.py). Python 3.13 has no wheel of it. Without it those tests are skipped, nothing else.
+# (tests/support/triton/numpy1.py). Python 3.13 has no wheel of it. Without it those tests are skipped, nothing else.
 add_numpy1() {
     local python=$1 wheels temporary
     "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || return 0

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import settings
 
 from tests.support.command import Command
-from tests.support.fake_gpu import FakeGpus, compile_fakes
-from tests.support.kserve import Serving
-from tests.support.runs import StartRun
-from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.fakes.fake_gpu import FakeGpus, compile_fakes
+from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from tests.support.tiers import UnitGuard, mark_tier
+from tests.support.triton.kserve import Serving
+from tests.support.triton.started_run import StartRun
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
@@ -29,7 +29,7 @@ from trtbench.serving.server.installation import InstallationError, TritonInstal
 from trtbench.serving.server.server import TritonServer
 from trtbench.system import cuda
 
-pytest_plugins = ["tests.support.fake_servers", "tests.support.fake_engines"]
+pytest_plugins = ["tests.support.fakes.fake_servers", "tests.support.engines.fake_engines"]
 
 settings.register_profile("trtbench", deadline=None, max_examples=40)  # a busy machine is no fault of the code
 settings.register_profile("thorough", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=thorough

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ran
-from tests.support.kserve import Serving
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
+from tests.support.triton.kserve import Serving
 from trtbench.gpu.inventory import describe
 
 ROOT = Path(__file__).parent.parent

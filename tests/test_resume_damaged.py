@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.rundir.test_damaged_runs import VALUES, cut, ends_of_kinds, flipped, garbage, holed
-from tests.support.synthetic_run import engine, environment, write_synthetic_run
+from tests.support.runs.synthetic_run import engine, environment, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
 from trtbench.errors import UserError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
+from tests.support.records import columns
 from trtbench.analysis.stage.latency import latency
 from trtbench.analysis.stage.outcomes import conservation
 from trtbench.analysis.stage.sending import sending, users_reached

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.columns import columns
-from tests.support.encoder_run import (
+from tests.support.records import MS, columns, request_of, samples_of
+from tests.support.runs.encoder_run import (
     BASE_MS,
     DELAYS_MS,
     EACH_MS,
@@ -20,7 +20,6 @@ from tests.support.encoder_run import (
     batch_ms,
     write_encoder_run,
 )
-from tests.support.synthetic_run import MS, request_of, samples_of
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.batching import padding_ratio
 from trtbench.analysis.stage.stage import StageResult
@@ -109,8 +108,8 @@ def test_the_verdict_speaks_of_no_tokens(encoder: Summary) -> None:
 
 
 def test_a_late_client_is_doubted(encoder: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.encoder_run.LAG_NS", 30 * MS)
-    monkeypatch.setattr("tests.support.encoder_run.ROUNDS", {1: 40})
+    monkeypatch.setattr("tests.support.runs.encoder_run.LAG_NS", 30 * MS)
+    monkeypatch.setattr("tests.support.runs.encoder_run.ROUNDS", {1: 40})
     summary = summarise(write_encoder_run(tmp_path / "run"))
     late = [reason for reason in summary.verdict.reasons if reason.code == "stamp_lag"]
     assert late and {reason.figures["lag_p99_ns"] for reason in late} == {30 * MS}

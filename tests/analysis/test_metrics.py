@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GPU_METRICS, GROUP_METRICS, KEY_FIGURES, METRICS
 from trtbench.analysis.stage.stage import StageResult

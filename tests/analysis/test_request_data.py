@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.request_data import LeftOutRows, RequestData, input_reasons, request_data
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.words import Words

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import (
+from tests.support.records import request_of
+from tests.support.runs.synthetic_run import (
     BATCHES,
     CANCELLED_EVERY,
     COALESCED,
@@ -21,7 +22,6 @@ from tests.support.synthetic_run import (
     RSS_BYTES,
     SyntheticRun,
     environment,
-    request_of,
     write_synthetic_run,
 )
 from trtbench.analysis.stage.stage import StageResult

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, S, request_of, samples_of
+from tests.support.records import MS, S, columns, request_of, samples_of
 from trtbench.analysis.timeline import Curve, timeline
 from trtbench.rundir.records import Outcome, RequestRecord
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import trtbench
-from tests.support.runs import LONG, MINI, assert_conserved
+from tests.support.triton.started_run import LONG, MINI, assert_conserved
 from trtbench.engine.build import PROVIDERS
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.command import Command, ran
-from tests.support.fake_servers import FakeServer
+from tests.support.fakes.fake_servers import FakeServer
 
 pytestmark = pytest.mark.timeout(150)
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.support.asking import LATER_NS, ask_all, new_record, target_of, with_client
-from tests.support.fake_servers import FakeServer, start
+from tests.support.fakes.fake_servers import FakeServer, start
 from trtbench.client.protocol import Limits
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt

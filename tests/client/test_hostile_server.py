@@ -15,7 +15,7 @@ import pytest
 from hpack import Encoder
 
 from tests.support.asking import BARE, LATER_NS, new_record, send, with_client
-from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
+from tests.support.fakes.fake_http2 import Peer, final_message, framed, serving, token_message
 from trtbench.client.http2 import frames, wire_connection
 from trtbench.client.http2.frames import frame
 from trtbench.client.kserve import response_tensors

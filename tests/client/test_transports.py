@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.conftest import SMALL
 from tests.support.asking import LATER_NS, on_loop, target_of
-from tests.support.kserve import Serving
+from tests.support.triton.kserve import Serving
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
 from trtbench.client.kserve.target import KserveTarget

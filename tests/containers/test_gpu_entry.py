@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers.shown import ROOT
-from tests.support.fake_gpu import FakeGpus, compile_fakes
+from tests.support.fakes.fake_gpu import FakeGpus, compile_fakes
 
 pytestmark = pytest.mark.process
 

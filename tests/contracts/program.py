@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.contracts.contract import flags
 from tests.contracts.stub_runtime import write_timing_cache
-from tests.support.engine_directory import of_checkpoint, write_engine
+from tests.support.engines.engine_directory import of_checkpoint, write_engine
 
 LOGS = Path(__file__).parents[1] / "engine" / "logs"
 

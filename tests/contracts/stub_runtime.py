@@ -15,7 +15,7 @@ import pydantic
 
 from tests.contracts.contract import all_llm_fields, fields, llm_keywords, pytorch_keywords
 from tests.contracts.contract import enum as algorithms
-from tests.support.engine_directory import of_checkpoint, write_engine
+from tests.support.engines.engine_directory import of_checkpoint, write_engine
 
 
 def type_of(text: str) -> Any:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_provider import FakeProvider
+from tests.support.engines.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import build_engine
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineSpec

@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine import child_builds
 from tests.engine.child_builds import SPAWN, FakeHanging, FakeTogether
-from tests.support.fake_provider import FakeProvider
+from tests.support.engines.fake_provider import FakeProvider
 from trtbench.engine import build
 from trtbench.engine.build import PROVIDERS, build_engine, choose_provider, load_spec, provider_of
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, Engine, EngineError, EngineSpec

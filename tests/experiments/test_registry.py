@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_experiment.analysis import COUNTED, TOTAL
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.fakes.fake_experiment.analysis import COUNTED, TOTAL
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.registry import EXPERIMENTS, Experiment
@@ -39,7 +39,7 @@ def test_a_further_experiment_is_analysed_and_reported_by_a_core_that_does_not_k
 ) -> None:
     write_synthetic_run(tmp_path / "run")
     before = summarise(RunDirectory.open(tmp_path / "run"))
-    monkeypatch.setitem(EXPERIMENTS, "counting", Experiment("tests.support.fake_experiment"))
+    monkeypatch.setitem(EXPERIMENTS, "counting", Experiment("tests.support.fakes.fake_experiment"))
     summary = summarise(RunDirectory.open(tmp_path / "run"))
     counts = [result.found[COUNTED] for result in summary.deployments]
     plain = summary.to_json()

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.fake_gpu import UUIDS, FakeGpus, wait_until
+from tests.support.fakes.fake_gpu import UUIDS, FakeGpus, wait_until
 
 MIB = 1 << 20
 UNSEEN_PID = 2**22 - 1  # the highest that Linux gives

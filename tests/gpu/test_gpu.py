@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gpu import wait_until
+from tests.support.fakes.fake_gpu import wait_until
 from trtbench.gpu import inventory
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(180)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_gpu import UUIDS, FakeGpus
+from tests.support.fakes.fake_gpu import UUIDS, FakeGpus
 
 GIB = 1 << 30
 NVML = "from trtbench.gpu import inventory\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gpu import UUIDS, FakeGpus, wait_until
+from tests.support.fakes.fake_gpu import UUIDS, FakeGpus, wait_until
 
 LOCK = ("gpu", "lock", "--device", "0", "--sm-clock", "1410", "--memory-clock", "2619", "--power-limit", "500", "--persistence")
 LOCK += ("--compute-mode", "exclusive_process")

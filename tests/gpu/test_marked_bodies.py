@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_gpu import ROOT, FakeGpus
+from tests.support.fakes.fake_gpu import ROOT, FakeGpus
 
 TESTS = ROOT / "tests"
 OVER_DRIVERS = ("gpu/test_gpu.py", "telemetry/test_nvml_gpu.py")

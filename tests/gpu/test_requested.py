@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
+from tests.support.fakes.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
 
 RESOLVE = """
 from trtbench.gpu.inventory import GpuError, session

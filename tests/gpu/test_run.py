@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.support.command import ROOT
-from tests.support.fake_gpu import FakeGpus, wait_until
-from tests.support.runs import LONG, MINI
+from tests.support.fakes.fake_gpu import FakeGpus, wait_until
+from tests.support.triton.started_run import LONG, MINI
 from trtbench.engine.spec import Engine
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.scenario.parts.choices import Dtype

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus, wait_until
+from tests.support.fakes.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus, wait_until
 
 GIB = 1 << 30
 

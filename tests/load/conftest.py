@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.fake_servers import FAKE, ROOT
+from tests.support.fakes.fake_servers import FAKE, ROOT
 
 
 @pytest.fixture

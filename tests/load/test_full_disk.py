@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_servers import FakeServer
-from tests.support.synthetic_run import SyntheticRun
+from tests.support.fakes.fake_servers import FakeServer
+from tests.support.runs.synthetic_run import SyntheticRun
 from trtbench.errors import in_one_line
 from trtbench.rundir import LineWriter, read_lines, write_json
 from trtbench.rundir.lines import Losses

@@ -1,7 +1,7 @@
 """Stands in for `tritonserver` with TensorRT-LLM's backends: serves the repository that trtbench wrote, as far as can be without a GPU.
 
 It loads what tests/on_gpu/fake_models.py takes, prints the log lines that the backend prints with the engine's own numbers, answers gRPC
-streams (tests/support/fake_triton.py), loads and unloads, and has the backend's metrics page. FAKE_RECORD: directory of notes.
+streams (tests/support/fakes/fake_triton.py), loads and unloads, and has the backend's metrics page. FAKE_RECORD: directory of notes.
 FAKE_MEMORY_MIB: less than the engine needs ends it as CUDA's want of memory does.
 """
 
@@ -25,8 +25,8 @@ from tritonclient.grpc import service_pb2
 from tests.on_gpu.fake_models import LoadError, Served, load
 from tests.on_gpu.fake_pages import loading_log, metrics_page
 from tests.on_gpu.fake_requests import ask_for, lengths, tokens_of, too_long
-from tests.support import fake_text
-from tests.support.fake_triton import FakeTriton, _handlers
+from tests.support.fakes import fake_text
+from tests.support.fakes.fake_triton import FakeTriton, _handlers
 
 TTFT_S, ITL_S = 0.02, 0.002
 

@@ -16,8 +16,8 @@ import yaml
 from tests.contracts.stub import UNWRITABLE, environment, write_stub
 from tests.on_gpu.tiny import write_checkpoint
 from tests.support.command import ran
-from tests.support.fake_gpu import ROOT, FakeGpus, compile_fakes
-from tests.support.trtllm_engines import write_templates
+from tests.support.engines.trtllm_engines import write_templates
+from tests.support.fakes.fake_gpu import ROOT, FakeGpus, compile_fakes
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm.provider import nvidia_stack_missing
@@ -118,7 +118,7 @@ def fake_node(root: Path) -> Node:
     libraries = root / "driver"
     libraries.mkdir()
     gpus = FakeGpus(compile_fakes(libraries), root)
-    server = f"import sys\n\nsys.path.append({str(TESTS / 'support')!r})\nfrom tests.on_gpu.fake_server import main\n\nmain()\n"
+    server = f"import sys\n\nsys.path.append({str(ROOT)!r})\nfrom tests.on_gpu.fake_server import main\n\nmain()\n"
     _program(root / "triton" / "bin" / "tritonserver", server)
     for program in ("mpirun", "llmapi_launch"):
         name = {"llmapi_launch": "trtllm-llmapi-launch"}.get(program, program)

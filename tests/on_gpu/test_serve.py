@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.on_gpu.nodes import BUILD, KV_BLOCKS, Node
-from tests.support.runs import assert_conserved
+from tests.support.triton.started_run import assert_conserved
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
 from trtbench.experiments.grid.frontier import FRONTIERS

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from tests.on_gpu.nodes import Node
-from tests.support.fake_gpu import ROOT
+from tests.support.fakes.fake_gpu import ROOT
 from trtbench.system import packaged_data
 
 pytestmark = pytest.mark.timeout(120)

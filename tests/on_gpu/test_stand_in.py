@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2
 from tests.contracts.contract import required_parameters
 from tests.on_gpu.fake_models import LoadError, load
 from tests.on_gpu.fake_requirements import LINE
-from tests.support.trtllm_engines import write_engine, write_templates
+from tests.support.engines.trtllm_engines import write_engine, write_templates
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
 from trtbench.scenario.workload.workload import Workload

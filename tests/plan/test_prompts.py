@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.events import plain
-from tests.support.word_prompts import FakeWordPrompts, words
+from tests.support.fakes.word_prompts import FakeWordPrompts, words
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt
 from trtbench.plan.plan_file import load_plan, save_plan

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.report.document import write_reports
 from trtbench.report.kit.words import Language

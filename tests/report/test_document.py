@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import figures
-from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.document import escape_markdown, write_reports
 from trtbench.report.kit.words import Language

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.report.kit.test_words import PLACE, every_finding, every_reason
-from tests.support.encoder_run import write_encoder_run
+from tests.support.runs.encoder_run import write_encoder_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.report.document import write_reports

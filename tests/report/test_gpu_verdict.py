@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.stage.resources import THROTTLES
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.blocks import Table

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cache_run import write_cache_run
-from tests.support.encoder_run import write_encoder_run
 from tests.support.having import having
+from tests.support.runs.cache_run import write_cache_run
+from tests.support.runs.encoder_run import write_encoder_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.kit import grouping

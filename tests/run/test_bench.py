@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.command import ROOT, ran
-from tests.support.kserve import Serving
+from tests.support.triton.kserve import Serving
 from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget

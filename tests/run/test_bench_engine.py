@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine_directory import write_engine
+from tests.support.engines.engine_directory import write_engine
 from trtbench.analysis.summary import summarise
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import KserveTarget

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ROOT, Command, ran
-from tests.support.runs import MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
+from tests.support.triton.started_run import MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 from trtbench.plan.plan_file import load_plan
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.lines import read_json

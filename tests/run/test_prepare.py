@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_provider import FakeProvider
+from tests.support.engines.fake_provider import FakeProvider
 from trtbench.cli import dry_run as dry_run_module
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine, EngineError

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.support.synthetic_run import MS, S, engine, environment, write_synthetic_run
+from tests.support.records import MS, S
+from tests.support.runs.synthetic_run import engine, environment, write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main
 from trtbench.report.document import write_reports

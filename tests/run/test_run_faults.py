@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.support.command import ROOT, Command
-from tests.support.runs import LONG, LONG_PLANNED, MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
+from tests.support.triton.started_run import LONG, LONG_PLANNED, MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
 from trtbench.rundir import RunDirectory, read_json

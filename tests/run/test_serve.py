@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.command import Command
-from tests.support.kserve import ask
+from tests.support.triton.kserve import ask
 from trtbench.engine.spec import Engine
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.word_prompts import FakeWordPrompts
+from tests.support.fakes.word_prompts import FakeWordPrompts
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.errors import UserError
 from trtbench.plan.draw import draw_plan

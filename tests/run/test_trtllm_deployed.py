@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.trtllm_engines import FACTS, engine_of, write_engine, write_templates
+from tests.support.engines.trtllm_engines import FACTS, engine_of, write_engine, write_templates
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.summary import Summary
 from trtbench.engine.build import PROVIDERS

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.synthetic_run import MS, S, request_of
-from tests.support.written_run import Served, window, write_run
+from tests.support.records import MS, S, request_of
+from tests.support.runs.written_run import Served, window, write_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
 from trtbench.report.kit.words import Words

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rundir.test_records import request_records
-from tests.support.synthetic_run import request_of
+from tests.support.records import request_of
 from trtbench.rundir import (
     DeploymentDirectory,
     LineWriter,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from tests.support.kserve import request
+from tests.support.triton.kserve import request
 from trtbench.client.http2.frames import HEADER_BYTES
 from trtbench.self_test.answer import Answer, RequestError
 from trtbench.self_test.stamp import Stamps

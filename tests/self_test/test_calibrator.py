@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.kserve import Serving
+from tests.support.triton.kserve import Serving
 from trtbench.client.protocol import TargetError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test import calibrator

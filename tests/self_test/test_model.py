@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
-from tests.support.kserve import Answer, ask, ask_all, request
+from tests.support.triton.kserve import Answer, ask, ask_all, request
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import calibration_triton

@@ -16,7 +16,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.support.kserve import Answer, Stream, ask, ask_all, request
+from tests.support.triton.kserve import Answer, Stream, ask, ask_all, request
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.self_test.answer import MODEL, STREAM_INFER
 from trtbench.self_test.servers import ReplayProcess

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
-from tests.support.kserve import Serving
+from tests.support.triton.kserve import Serving
 
 TEXTS = (
     "The capital of France is Paris, and the capital of Japan is",

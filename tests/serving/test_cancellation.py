@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kserve import Serving, Stream, ask, ask_all, gauges, request
+from tests.support.triton.kserve import Serving, Stream, ask, ask_all, gauges, request
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(90, func_only=True)]
 

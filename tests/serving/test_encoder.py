@@ -16,8 +16,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.conftest import ROOT
 from tests.support.command import ran
-from tests.support.kserve import batch_counts
-from tests.support.runs import StartRun, assert_conserved, run_of, the_deployment
+from tests.support.triton.kserve import batch_counts
+from tests.support.triton.started_run import StartRun, assert_conserved, run_of, the_deployment
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.checkpoint import resolve_checkpoint
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.kserve import Serving, ask, ask_all, gauges, page
+from tests.support.triton.kserve import Serving, ask, ask_all, gauges, page
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 

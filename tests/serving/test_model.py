@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tests.support.kserve import Answer, Serving, ask
+from tests.support.triton.kserve import Answer, Serving, ask
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(60, func_only=True)]
 
@@ -34,7 +34,7 @@ def greedy(int8_server: Serving, prompts: list[list[int]]) -> list[Answer]:
 
 def test_greedy_ids_are_those_of_the_engine_without_a_server(int8_server: Serving, prompts: list[list[int]], greedy: list[Answer]) -> None:
     asked = json.dumps([[ids, OUTPUT_TOKENS] for ids in prompts])
-    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "reference.py"), str(int8_server.engine.path)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "triton" / "reference.py"), str(int8_server.engine.path)]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     expected = json.loads(done.stdout)

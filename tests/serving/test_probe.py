@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.asking import with_client
-from tests.support.numpy1 import UNPACKED
-from tests.support.probe import serve_probes
+from tests.support.triton.numpy1 import UNPACKED
+from tests.support.triton.probe import serve_probes
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kserve import Serving, ask
+from tests.support.triton.kserve import Serving, ask
 from trtbench.client.request_outcome import classify
 from trtbench.rundir.records import Outcome
 

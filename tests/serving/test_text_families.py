@@ -17,11 +17,11 @@ from tokenizers import Tokenizer
 
 from tests.conftest import SMALL
 from tests.support.asking import LATER_NS, with_client
-from tests.support.columns import columns
 from tests.support.command import ran
-from tests.support.kserve import page
-from tests.support.numpy1 import UNPACKED
-from tests.support.text_family import serve_families
+from tests.support.records import columns
+from tests.support.triton.kserve import page
+from tests.support.triton.numpy1 import UNPACKED
+from tests.support.triton.text_family import serve_families
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
 from trtbench.analysis.summary import summarise

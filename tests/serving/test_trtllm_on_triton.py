@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from tests.conftest import SMALL
 from tests.support.command import ran
-from tests.support.trtllm_engines import engine_of, write_engine, write_templates
+from tests.support.engines.trtllm_engines import engine_of, write_engine, write_templates
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main
 from trtbench.engine.spec import Engine

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kserve import Serving, Stream, ask, ask_all, batch_counts, gauges, request
+from tests.support.triton.kserve import Serving, Stream, ask, ask_all, batch_counts, gauges, request
 from trtbench.client.request_outcome import classify
 from trtbench.engine.spec import Engine
 from trtbench.rundir.records import Outcome

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import SyntheticRun
+from tests.support.runs.synthetic_run import SyntheticRun
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 

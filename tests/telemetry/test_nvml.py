@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_gpu import MIG_UUIDS, FakeGpus
+from tests.support.fakes.fake_gpu import MIG_UUIDS, FakeGpus
 
 GIB = 1 << 30
 READ = """
@@ -122,7 +122,7 @@ def test_memory_of_the_server_and_other_processes(fake_gpus: FakeGpus, other: st
         PROCESSES
         + f"""
 import mmap, struct
-from tests.support.fake_gpu import SLOTS
+from tests.support.fakes.fake_gpu import SLOTS
 with open(os.environ["FAKE_NVML_STATE"], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
     struct.pack_into("=q", memory, SLOTS["g0_pid_a"][0] * 8, server.pid)
     struct.pack_into("=q", memory, SLOTS["g0_pid_b"][0] * 8, {other})

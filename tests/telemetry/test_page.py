@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import telemetry_answers as answers
-from tests.support.first_answers import answering
+from tests.support.fakes import telemetry_answers as answers
+from tests.support.fakes.first_answers import answering
 from trtbench.errors import UserError
 from trtbench.telemetry.page import MOST_BYTES, Page, check_page
 from trtbench.telemetry.triton import MetricsPage

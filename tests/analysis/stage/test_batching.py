@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.synthetic_run import samples_of
+from tests.support.records import samples_of
 from trtbench.analysis.stage.batching import InflightBatching, inflight_batching, triton_batching
 from trtbench.analysis.stats.window import Level
 from trtbench.report.sections.batching import by_requests

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of, samples_of
+from tests.support.records import columns, request_of, samples_of
 from trtbench.analysis.stage.engine_metrics import (
     DraftsByRequest,
     ReuseByRequest,

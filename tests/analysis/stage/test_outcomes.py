@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of
+from tests.support.records import columns, request_of
 from trtbench.analysis.stage.outcomes import commonest, conservation
 from trtbench.rundir.records import Outcome
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.synthetic_run import S, samples_of
+from tests.support.records import S, samples_of
 from trtbench.analysis.stage.resources import GpuUse, energy_j, gained, resources
 from trtbench.analysis.stats.window import Level
 

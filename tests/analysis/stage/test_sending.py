@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import S, request_of
+from tests.support.records import S, columns, request_of
 from trtbench.analysis.stage.sending import sending, users_reached
 from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome

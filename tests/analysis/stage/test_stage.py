@@ -5,8 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of, samples_of
+from tests.support.records import columns, request_of, samples_of
 from trtbench.analysis.deployment_result import throughput_curve
 from trtbench.analysis.stage.resources import resources
 from trtbench.analysis.stage.stage import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans, without_late_counts

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, S, request_of
+from tests.support.records import MS, S, columns, request_of
 from trtbench.analysis.stage.throughput import Throughput, Window, keeps, measured_window, throughput
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.scenario import Slo

@@ -5,8 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of
+from tests.support.records import columns, request_of
 from trtbench.analysis.stage.timestamps import stamps
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir.records import Outcome

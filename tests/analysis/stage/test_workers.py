@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.synthetic_run import samples_of
+from tests.support.records import samples_of
 from trtbench.analysis.stage.resources import resources
 from trtbench.analysis.stage.workers import busiest, workers
 from trtbench.analysis.stats.window import Level

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support.synthetic_run import S
+from tests.support.records import S
 from trtbench.analysis.stats.trends import drift, find_knee, fit_line, theil_sen
 from trtbench.rundir import Series
 

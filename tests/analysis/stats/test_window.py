@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.synthetic_run import samples_of
+from tests.support.records import samples_of
 from trtbench.analysis.stats.window import Level, border_readings, gpu_memory, increase, inside, rise
 from trtbench.rundir import Series
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.synthetic_run import S, samples_of, write_synthetic_run
+from tests.support.records import S, samples_of
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.having import measured
-from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage import StageResult

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding, with_doubts
 from trtbench.analysis.verdict.verdict import Doubt, Doubts, Grade, Reason, verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.support.http2_servers import H2Server
+from tests.support.fakes.http2_servers import H2Server
 from trtbench.cli.flags.headers import headers_of, without_values
 from trtbench.cli.main import main
 from trtbench.client.http2.wire_connection import WireConnection

@@ -7,7 +7,7 @@ import h2.settings
 import pytest
 from hpack import Encoder
 
-from tests.support.http2_servers import OK, PATH, RESPONSE, H2Server, RawServer, prefixed
+from tests.support.fakes.http2_servers import OK, PATH, RESPONSE, H2Server, RawServer, prefixed
 from trtbench.client.http2 import frames, wire_connection
 from trtbench.client.http2.frames import ErrorCode, frame
 from trtbench.client.http2.grpc_wire import STATUS_NAMES

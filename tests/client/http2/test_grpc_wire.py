@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.http2_servers import RawServer, prefixed
+from tests.support.fakes.http2_servers import RawServer, prefixed
 from trtbench.client.http2 import frames
 from trtbench.client.http2.frames import frame
 

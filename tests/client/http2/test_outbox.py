@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.http2_servers import OK, PATH, H2Server, RawServer, prefixed
+from tests.support.fakes.http2_servers import OK, PATH, H2Server, RawServer, prefixed
 from trtbench.client.http2 import frames
 from trtbench.client.http2.wire_connection import StreamEnded, WireError
 

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.client.kserve.test_exchange import FakeConnection
 from tests.support.asking import LATER_NS
-from tests.support.fake_http2 import final_message
+from tests.support.fakes.fake_http2 import final_message
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.family import TIME_OUTPUTS
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, most_text_bytes

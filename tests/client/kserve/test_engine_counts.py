@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.contracts.contract import contract
 from tests.support.asking import BARE, LATER_NS, with_client
-from tests.support.fake_text import COUNTS
+from tests.support.fakes.fake_text import COUNTS
 from trtbench.client.kserve.family import COUNT_OUTPUTS, TIME_OUTPUTS
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import decode_response, request_body

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.asking import LATER_NS, new_record
-from tests.support.fake_http2 import final_message, token_message
+from tests.support.fakes.fake_http2 import final_message, token_message
 from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.protocol import Limits

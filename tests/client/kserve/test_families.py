@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from tests.support.asking import LATER_NS, with_client
-from tests.support.fake_text import COUNTS
+from tests.support.fakes.fake_text import COUNTS
 from trtbench.client.kserve.family import TIME_OUTPUTS
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import Response, decode_response, request_body

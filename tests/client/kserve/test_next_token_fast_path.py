@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record
-from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
+from tests.support.fakes.fake_http2 import Peer, final_message, framed, serving, token_message
 from trtbench.client.http2 import wire_connection as wire_module
 from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.kserve.exchange import Exchange

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.support.fake_http2 import Peer, serving
+from tests.support.fakes.fake_http2 import Peer, serving
 from trtbench.client.http2 import frames
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.questions import Questions, notes

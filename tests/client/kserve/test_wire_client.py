@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, send, with_client
-from tests.support.fake_http2 import Peer, serving
+from tests.support.fakes.fake_http2 import Peer, serving
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import Limits

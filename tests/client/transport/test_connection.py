@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record, with_client
-from tests.support.fake_http2 import Peer, final_message, framed, serving, token_message
+from tests.support.fakes.fake_http2 import Peer, final_message, framed, serving, token_message
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support import first_answers as first
+from tests.support.fakes import first_answers as first
 from trtbench.client.transport.address import AddressError
 from trtbench.client.transport.greeting import check_address, explain
 from trtbench.scenario.load.client_settings import ClientSettings, Tls

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record, send, with_client
-from tests.support.fake_http2 import FakeHttp2, Peer, serving
+from tests.support.fakes.fake_http2 import FakeHttp2, Peer, serving
 from trtbench.client.protocol import Limits
 from trtbench.client.transport import pool
 from trtbench.rundir.records import Outcome

@@ -12,7 +12,7 @@ import pytest
 
 from tests.client.transport.test_pool import Seen
 from tests.support.asking import BARE, LATER_NS, new_record, with_client
-from tests.support.fake_http2 import FakeHttp2, Peer, serving
+from tests.support.fakes.fake_http2 import FakeHttp2, Peer, serving
 from trtbench.client.protocol import Limits
 from trtbench.client.transport import stream as stream_module
 from trtbench.client.transport.stream import MOST_BYTES, Wear

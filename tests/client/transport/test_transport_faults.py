@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from tests.support.asking import BARE, EVERY_LOOP, ask_all, new_record, send, target_of, with_client
-from tests.support.fake_http2 import Peer, framed, serving, token_message
+from tests.support.fakes.fake_http2 import Peer, framed, serving, token_message
 from trtbench.client.protocol import ConnectError, Limits
 from trtbench.errors import UserError
 from trtbench.rundir.records import Outcome, RequestRecord

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.encoders import write_encoder
+from tests.support.engines.encoders import write_encoder
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.contracts.stub import UNWRITABLE, environment
-from tests.support.encoders import write_encoder
+from tests.support.engines.encoders import write_encoder
 
 onnx = pytest.importorskip("onnx")
 for package in ("onnxruntime", "torch", "transformers"):

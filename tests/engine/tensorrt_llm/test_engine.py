@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.engine_directory import LIMITS, write_engine
+from tests.support.engines.engine_directory import LIMITS, write_engine
 from trtbench.engine.build import build_engine
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import BuildLog, EngineError, EngineSpec

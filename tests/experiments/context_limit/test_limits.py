@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, S, request_of, samples_of
+from tests.support.records import MS, S, columns, request_of, samples_of
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.found import Found

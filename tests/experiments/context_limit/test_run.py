@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import Command, ran
-from tests.support.runs import StartRun, report, run_of, the_deployment
+from tests.support.triton.started_run import StartRun, report, run_of, the_deployment
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
 from trtbench.rundir import RunDirectory

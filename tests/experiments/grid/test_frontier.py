@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure as Canvas
 
-from tests.support.synthetic_run import MS, S, request_of
-from tests.support.written_run import Served, window, write_run
+from tests.support.records import MS, S, request_of
+from tests.support.runs.written_run import Served, window, write_run
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.verdict import Reason

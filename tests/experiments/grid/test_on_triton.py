@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import Command, ran
-from tests.support.runs import MINI, StartRun, run_of
+from tests.support.triton.started_run import MINI, StartRun, run_of
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.grid.frontier import FRONTIERS
 from trtbench.experiments.grid.report import stanza

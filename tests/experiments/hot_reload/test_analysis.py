@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
 from tests.support.having import having
-from tests.support.synthetic_reloads import NO_SAMPLES, S, events, planned_reloads, requests
-from tests.support.synthetic_run import samples_of
+from tests.support.records import columns, samples_of
+from tests.support.runs.synthetic_reloads import NO_SAMPLES, S, events, planned_reloads, requests
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise, reloads, rise

@@ -13,7 +13,7 @@ import pytest
 
 from tests.experiments.hot_reload.test_on_triton import found_in
 from tests.support.command import Command, ran
-from tests.support.runs import MINI, StartRun, outcomes, run_of, the_deployment
+from tests.support.triton.started_run import MINI, StartRun, outcomes, run_of, the_deployment
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.columns import columns
 from tests.support.command import ran
-from tests.support.runs import MINI, StartRun, assert_conserved, report, run_of, the_deployment
+from tests.support.records import columns
+from tests.support.triton.started_run import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 from trtbench.experiments.hot_reload.reloads import Reloads, reloads
 from trtbench.rundir import RunDirectory
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.columns import columns
-from tests.support.synthetic_reloads import NO_SAMPLES, START, TTFT, event, reload_events
-from tests.support.synthetic_run import MS, S, request_of
+from tests.support.records import MS, S, columns, request_of
+from tests.support.runs.synthetic_reloads import NO_SAMPLES, START, TTFT, event, reload_events
 from trtbench.experiments.hot_reload.reload_groups import Pool
 from trtbench.experiments.hot_reload.reloads import reloads
 from trtbench.rundir.records import Event, Outcome, RequestRecord

@@ -6,9 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.columns import columns
-from tests.support.synthetic_reloads import END, FIRST, LOADED, NO_SAMPLES, RECOVERED, SECOND, START, THIRD, TTFT, event, events, requests
-from tests.support.synthetic_run import MS, S, request_of, samples_of
+from tests.support.records import MS, S, columns, request_of, samples_of
+from tests.support.runs.synthetic_reloads import (
+    END,
+    FIRST,
+    LOADED,
+    NO_SAMPLES,
+    RECOVERED,
+    SECOND,
+    START,
+    THIRD,
+    TTFT,
+    event,
+    events,
+    requests,
+)
 from trtbench.experiments.hot_reload.reloads import Reloads, reloads
 from trtbench.rundir.records import Event, Outcome, RequestRecord
 

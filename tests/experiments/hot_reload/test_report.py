@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.report.test_encoder import FOREIGN
-from tests.support.columns import columns
 from tests.support.having import having
-from tests.support.synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
-from tests.support.synthetic_run import samples_of
+from tests.support.records import columns, samples_of
+from tests.support.runs.synthetic_reloads import FIRST, NO_SAMPLES, S, events, requests
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
 from trtbench.experiments.hot_reload.report import reload_blocks

@@ -8,8 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, request_of
+from tests.support.records import MS, columns, request_of
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.stage.stage import StageResult
 from trtbench.experiments.kv_cache.cancel_control import CancelControl, cancel_controls

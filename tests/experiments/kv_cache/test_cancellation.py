@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, S, request_of, samples_of
+from tests.support.records import MS, S, columns, request_of, samples_of
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.stage.kv_cache import Residency
 from trtbench.experiments.kv_cache.cancellation import Cancellation, cancellation

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.rundir import RunDirectory
 

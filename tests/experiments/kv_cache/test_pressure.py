@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of, samples_of
+from tests.support.records import columns, request_of, samples_of
 from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure, kv_capacity, kv_pressure
 from trtbench.rundir import Samples
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.columns import columns
-from tests.support.synthetic_run import request_of
+from tests.support.records import columns, request_of
 from trtbench.experiments.precision.comparison import agreement, cosine, embedding_agreement, embeddings, outputs, prefix_ratio
 from trtbench.rundir.records import Outcome
 

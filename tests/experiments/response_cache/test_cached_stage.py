@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
-from tests.support.columns import columns
-from tests.support.synthetic_run import MS, request_of, samples_of
+from tests.support.records import MS, columns, request_of, samples_of
+from tests.support.runs.cache_run import COMPUTED_MS, HITS, LOOKUP_NS, MISS_NS, MISSES, QUEUE_NS, REQUESTS, STAGE, write_cache_run
 from trtbench.analysis.loader import read_prompts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.grid.report import stanza

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import ran
-from tests.support.runs import MINI, StartRun, assert_conserved, outcomes, run_of
+from tests.support.triton.started_run import MINI, StartRun, assert_conserved, outcomes, run_of
 from trtbench.analysis.summary import summarise
 from trtbench.errors import UserError
 from trtbench.experiments.scaling.scaling_curve import SCALINGS

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from tests.support.synthetic_run import MS, S, request_of
-from tests.support.written_run import Series, Served, summary_of, window
+from tests.support.records import MS, S, request_of
+from tests.support.runs.written_run import Series, Served, summary_of, window
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.scaling.report import scaling_blocks

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.word_prompts import FakeWordPrompts, words
+from tests.support.fakes.word_prompts import FakeWordPrompts, words
 from trtbench.plan.sources.datasets import DatasetRows, Turn
 from trtbench.plan.sources.prompt_source import UniformPrompts, WorkloadError
 from trtbench.scenario.workload.request_kind import Dataset

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import trtbench.report
-from tests.support.columns import columns
 from tests.support.having import having, measured
-from tests.support.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
+from tests.support.records import columns
+from tests.support.runs.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 from trtbench.analysis.deployment_result import NotRun
 from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import write_synthetic_run
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
+from tests.support.fakes.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
 from trtbench.engine.build import PROVIDERS
 from trtbench.run.resolve import deployment_checks as devices
 from trtbench.run.resolve.deployment_checks import check_capacity, check_devices, doubts

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine_directory import write_engine
+from tests.support.engines.engine_directory import write_engine
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineError
 from trtbench.errors import UserError

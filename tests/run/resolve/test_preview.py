@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.engine_directory import write_engine
-from tests.support.fake_gpu import UUIDS
+from tests.support.engines.engine_directory import write_engine
+from tests.support.fakes.fake_gpu import UUIDS
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm import build_plan

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.support.synthetic_run import MS, S, request_of
-from tests.support.written_run import Served, window, write_run
+from tests.support.records import MS, S, request_of
+from tests.support.runs.written_run import Served, window, write_run
 from trtbench.cli.main import main
 from trtbench.run.resume import open_unfinished
 from trtbench.rundir.records import Event

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from tests.contracts.stub import environment, write_stub
-from tests.support.trtllm_engines import FACTS, engine_of, write_templates
+from tests.support.engines.trtllm_engines import FACTS, engine_of, write_templates
 from trtbench.engine.tensorrt_llm.versions import installed_llm_names
 from trtbench.scenario.deployment.deployment import Deployment, KvCache, Scheduler
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm

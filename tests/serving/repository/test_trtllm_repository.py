@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
 from tests.contracts.contract import CONTAINERS, required_parameters
-from tests.support.trtllm_engines import FACTS, write_engine, write_templates
+from tests.support.engines.trtllm_engines import FACTS, write_engine, write_templates
 from trtbench.engine.spec import EngineError
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy, Scheduler
 from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, TensorRtLlm

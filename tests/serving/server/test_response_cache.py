@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ran
-from tests.support.runs import StartRun, assert_conserved, run_of
+from tests.support.triton.started_run import StartRun, assert_conserved, run_of
 from trtbench.rundir import read_json
 from trtbench.scenario.deployment.deployment import LocalCache, RedisCache
 from trtbench.scenario.parts.part import ScenarioError

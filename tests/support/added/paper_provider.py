@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.fake_provider import FakeProvider
+from tests.support.engines.fake_provider import FakeProvider
 from trtbench.rundir.traits import Traits
 from trtbench.serving.repository import model_repository
 from trtbench.serving.repository.renderer import Renderer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from tests.support.fake_experiment.analysis import TOTAL
+from tests.support.fakes.fake_experiment.analysis import TOTAL
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.canvas import ExperimentFigure, new_panels
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.encoder_run import engine
-from tests.support.synthetic_run import MS, S
-from tests.support.written_run import Series, Served, window, write_run
+from tests.support.records import MS, S
+from tests.support.runs.encoder_run import engine
+from tests.support.runs.written_run import Series, Served, window, write_run
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_provider import FakeProvider
+from tests.support.engines.fake_provider import FakeProvider
 from trtbench.engine import build
 
 CONFIG = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.synthetic_run import MS, S, request_of, samples_of
+from tests.support.records import MS, S, request_of, samples_of
 from trtbench.rundir.records import Event, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario

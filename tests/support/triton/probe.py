@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.numpy1 import variables
+from tests.support.triton.numpy1 import variables
 from trtbench.serving.repository.model_repository import RenderedModel
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 
-_SOURCE = Path(__file__).parents[1] / "fixtures" / "probe_model"
+_SOURCE = Path(__file__).parents[2] / "fixtures" / "probe_model"
 _IDS = """
 input [
   { name: "input_ids" data_type: TYPE_INT32 dims: [ -1 ] },

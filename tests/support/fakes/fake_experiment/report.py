@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.fake_experiment.analysis import TOTAL
+from tests.support.fakes.fake_experiment.analysis import TOTAL
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Paragraph, Section
 from trtbench.report.kit.experiment_report import ExperimentReport

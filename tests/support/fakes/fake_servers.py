@@ -10,8 +10,8 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-ROOT = Path(__file__).parents[2]
-FAKE = ("-m", "tests.support.fake_triton")
+ROOT = Path(__file__).parents[3]
+FAKE = ("-m", "tests.support.fakes.fake_triton")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""HTTP servers that answer GET in one way, right or wrong: for `load.first_answers.answering`."""
+"""HTTP servers that answer GET in one way, right or wrong: for `first_answers.answering`."""
 
 from __future__ import annotations
 

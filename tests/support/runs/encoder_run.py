@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.synthetic_run import MS, S
-from tests.support.written_run import Series, Served, window, write_run
+from tests.support.records import MS, S
+from tests.support.runs.written_run import Series, Served, window, write_run
 from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.event_kinds import BuildStep, StageFinished

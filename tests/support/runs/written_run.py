@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.synthetic_run import CLIENT_FACTS, engine, environment
+from tests.support.runs.synthetic_run import CLIENT_FACTS, engine, environment
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.spec import Engine

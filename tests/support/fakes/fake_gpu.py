@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-ROOT = Path(__file__).parents[2]
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+ROOT = Path(__file__).parents[3]
 _SLOT = re.compile(r"^SLOT\((\w+), (-?\d+)\)", re.MULTILINE)
 SLOTS = {name: (number, int(value)) for number, (name, value) in enumerate(_SLOT.findall((FIXTURES / "fake_nvml/slots.h").read_text()))}
 UUIDS = tuple(f"GPU-{index:08d}-0000-0000-0000-000000000000" for index in range(2))

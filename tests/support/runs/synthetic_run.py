@@ -17,18 +17,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from tests.support.records import MS, S
 from trtbench.engine.spec import Engine, ModelFacts
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, Samples, sample_row
+from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory, sample_row
 from trtbench.rundir.event_kinds import BuildStep, StageFinished
 from trtbench.rundir.records import EngineCounts, Environment, Event, Outcome, RequestRecord, Sample, ServerTimes
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
-MS = 1_000_000
-S = 1000 * MS
 Counts = Callable[[str, int], EngineCounts | None]
 """What the engine told of a completed request, by its stage and index."""
 INPUT_TOKENS, OUTPUT_TOKENS = 128, 16
@@ -84,30 +81,6 @@ class SyntheticRun:
 
     def completed(self, deployment: str, stage: str) -> list[RequestRecord]:
         return [r for r in self.measured(deployment, stage) if r.outcome is Outcome.COMPLETED]
-
-
-def samples_of(series: dict[tuple[str, str], list[tuple[int, float]]]) -> Samples:
-    """Samples from {(name, label): [(time_ns, value)]}."""
-    columns = [(time_ns, name, label, float(value)) for (name, label), points in series.items() for time_ns, value in points]
-    names = ("time_ns", "name", "label", "value")
-    types = (pa.int64(), pa.string(), pa.string(), pa.float64())
-    return Samples(pa.table({n: pa.array([row[i] for row in columns], t) for i, (n, t) in enumerate(zip(names, types, strict=True))}))
-
-
-def request_of(due_ns: int, token_ns: list[int], outcome: Outcome = Outcome.COMPLETED, **more: Any) -> RequestRecord:
-    """A request sent when due, with one token a response and done with the last."""
-    facts: dict[str, Any] = {
-        "index": 0,
-        "stage": "c1",
-        "warmup": False,
-        "prompt": 0,
-        "input_tokens": 10,
-        "asked_output_tokens": len(token_ns),
-        "sent_ns": due_ns,
-        "done_ns": token_ns[-1] if token_ns else due_ns,
-        "token_counts": [1] * len(token_ns),
-    }
-    return RequestRecord(due_ns=due_ns, token_ns=token_ns, outcome=outcome, **facts | more)
 
 
 def scenario_of(model: str = "smollm2-135m", mixed: bool = False, requests: Mapping[str, int] = COUNTS) -> Scenario:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.numpy1 import variables
-from tests.support.trtllm_engines import write_engine
+from tests.support.engines.trtllm_engines import write_engine
+from tests.support.triton.numpy1 import variables
 from trtbench.engine.spec import Engine
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.tensorrt_llm import TensorRtLlm
@@ -20,7 +20,7 @@ from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 from trtbench.system import packaged_data
 
-_MODELS = Path(__file__).parents[1] / "fixtures" / "text_models"
+_MODELS = Path(__file__).parents[2] / "fixtures" / "text_models"
 BLS_INSTANCES = 2
 """Each holds one request, as NVIDIA's does."""
 

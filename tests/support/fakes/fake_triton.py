@@ -1,4 +1,4 @@
-"""A fake Triton server of known latency, to be run as a process: `python -m tests.support.fake_triton --ttft-ms 20 --itl-ms 5`.
+"""A fake Triton server of known latency, to be run as a process: `python -m tests.support.fakes.fake_triton --ttft-ms 20 --itl-ms 5`.
 
 It prints its port. The name of the model that is asked decides how it behaves; see MODELS. Its tokens are 100, 101, 102, ...
 """
@@ -19,7 +19,7 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from tests.support import fake_text
+from tests.support.fakes import fake_text
 
 MODELS = {
     "tensorrt_llm": "answers",
