@@ -17,7 +17,6 @@ import select
 import socket
 import sys
 
-from trtbench.load.deadline_timer import AbsoluteTimer
 from trtbench.self_test.answer import STREAM_INFER, Answer, RequestError, answers, error_response
 from trtbench.self_test.http2 import (
     GRPC_PREFIX_BYTES,
@@ -30,6 +29,7 @@ from trtbench.self_test.http2 import (
     response_headers,
     trailers,
 )
+from trtbench.system.absolute_timer import AbsoluteTimer
 from trtbench.system.clock import now_ns
 
 _READ_BYTES = 1 << 18
