@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cache
+from fnmatch import fnmatch
+from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -72,6 +73,16 @@ ROLES = {
 }
 """File of an experiment: its role, which is its layer. A file that is not listed has the role `analysis`."""
 
+SHARED_NAMES = {
+    "__main__": ("", "*"),
+    "registry": ("*",),
+    **dict.fromkeys(("analysis", "figure", "report", "run"), ("experiments/*",)),
+    "spec": ("engine", "experiments/*"),
+    **dict.fromkeys(("build", "provider"), ("engine", "engine/*")),
+    **dict.fromkeys(("exchange", "probe", "target"), ("client/*",)),
+}
+"""Names that several files have because they are roles, with the folders whose files have that role; `*` stands for any folder."""
+
 HEAVY_HOMES = {
     "engine.tensorrt.encoder_int8": {"onnx", "onnxruntime"},
     "engine.tensorrt.encoder_onnx": {"torch", "transformers"},
@@ -92,7 +103,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 
 LATE = {
     "__main__": {"cli.main", "system.output"},
-    "cli.main": {"cli.build", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
     "cli.flags.translation": {"system.leftovers"},
     "cli.doctor": {"gpu.inventory"},
     "run.environment": {"gpu.inventory"},
@@ -363,6 +374,20 @@ def test_folders_are_small_and_the_top_is_nearly_empty() -> None:
             folders[path.parent] = folders.get(path.parent, 0) + 1
     assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
     assert {path.stem for path in PACKAGE.glob("*.py")} == AT_TOP
+
+
+def test_two_files_of_one_name_have_one_role() -> None:
+    """One noun, one file: what `grep` or a file finder is asked for has one answer, or the same one in each variant's folder."""
+    folders: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        if path.name != "__init__.py":
+            folder, _, stem = name.rpartition(".")
+            folders.setdefault(stem, []).append(folder.replace(".", "/"))
+    doubles = {stem: found for stem, found in folders.items() if len(found) > 1}
+    odd = {
+        stem: [one for one in found if not any(map(partial(fnmatch, one), SHARED_NAMES.get(stem, ())))] for stem, found in doubles.items()
+    }
+    assert {stem: found for stem, found in odd.items() if found} == {}
 
 
 def names_compared(tree: ast.AST, names: set[str]) -> list[int]:

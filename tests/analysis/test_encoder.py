@@ -22,7 +22,7 @@ from tests.support.runs.encoder_run import (
 )
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.batching import padding_ratio
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.grid.frontier import FRONTIERS
 

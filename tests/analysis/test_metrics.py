@@ -10,7 +10,7 @@ import pytest
 from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GPU_METRICS, GROUP_METRICS, KEY_FIGURES, METRICS
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.columns import FORMATS, chosen, columns_of

@@ -24,7 +24,7 @@ from tests.support.runs.synthetic_run import (
     environment,
     write_synthetic_run,
 )
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.rundir import RunDirectory, read_json

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.experiments.context_limit.test_limits import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
+
 from tests.experiments.kv_cache.test_cancel_control import BESIDE, COUNT, TOKENS, WITHOUT, Loop
 from tests.experiments.kv_cache.test_cancel_control import scenario as control_scenario
 from tests.support.records import MS, S, request_of
 from tests.support.runs.synthetic_reloads import END, FIRST, RECOVERED, START, TTFT, events, planned_reloads, requests
 from tests.support.runs.written_run import Series, Served, codes, summary_of, the_only, window
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits
 from trtbench.experiments.hot_reload.reloads import RELOADS
 from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS

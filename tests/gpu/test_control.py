@@ -17,7 +17,7 @@ HELD = """
 import asyncio
 from trtbench.gpu.control import held
 from trtbench.rundir.events import event_of
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 events = []
 def hold(stopped=lambda: False, **asked):
     def tell(data):

@@ -77,7 +77,7 @@ def test_put_back_when_the_block_raises(fake_gpus: FakeGpus) -> None:
     code = """
 from trtbench.gpu.control import held
 from trtbench.rundir.events import event_of
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 events = []
 try:
     with held(GpuControl(sm_clock_mhz="base", power_limit_w=400, devices=[0]), lambda data: events.append(event_of(0, data).kind)):

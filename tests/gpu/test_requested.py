@@ -11,7 +11,7 @@ from tests.support.fakes.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
 RESOLVE = """
 from trtbench.gpu.inventory import GpuError, session
 from trtbench.gpu.requested import check, resolve
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 def resolved(asked):
     with session() as gpus:
         try:

@@ -9,7 +9,7 @@ import pytest
 from tests.on_gpu.nodes import BUILD, KV_BLOCKS, Node
 from tests.support.triton.started_run import assert_conserved
 from trtbench.analysis.summary import summarise
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS
 from trtbench.experiments.grid.frontier import FRONTIERS
 from trtbench.experiments.hot_reload.reloads import RELOADS
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS

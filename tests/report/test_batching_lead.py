@@ -10,7 +10,7 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Paragraph
 from trtbench.report.kit.words import LANGUAGES, Language, Words
-from trtbench.report.sections.batching import batching_tables
+from trtbench.report.sections.batching_tables import batching_tables
 from trtbench.rundir.traits import Traits
 
 KEYS = ("together", "one_by_design", "one_each")

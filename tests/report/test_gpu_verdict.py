@@ -15,7 +15,7 @@ from trtbench.analysis.stage.resources import THROTTLES
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.resources import gpu_blocks
+from trtbench.report.sections.resource_tables import gpu_blocks
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
 

@@ -18,7 +18,7 @@ from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.target import target as target_section
+from trtbench.report.sections.deployment_tables import target as target_section
 from trtbench.run import bench as module
 from trtbench.run.bench import bench
 from trtbench.rundir import RunDirectory

@@ -16,7 +16,7 @@ from trtbench.analysis.summary import Summary
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.report.kit.words import LANGUAGES, Words
-from trtbench.report.sections.target import target
+from trtbench.report.sections.deployment_tables import target
 from trtbench.run.deploy import deployed
 from trtbench.run.log import start_run
 from trtbench.run.prepare import render_all

@@ -9,7 +9,7 @@ from typing import Literal
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Found
 from trtbench.analysis.stage.outcomes import Conservation
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stage.token_counting import TokenCounting
 from trtbench.analysis.stats.trends import Knee

@@ -11,7 +11,7 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Found
 from trtbench.analysis.loader import PromptDigests
 from trtbench.analysis.stage.kv_cache import Residency
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.registry import Role

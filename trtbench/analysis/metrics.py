@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.stage.latency import Group
 from trtbench.analysis.stage.resources import GpuUse
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import busiest, longest_pause_ns
 from trtbench.analysis.stats.window import Level
 

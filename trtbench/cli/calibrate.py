@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.cli.flags.bench import bench_address
+from trtbench.cli.flags.bench_scenario import bench_address
 from trtbench.cli.flags.explained import flag_error
 from trtbench.cli.flags.values import check_can_write, whole_numbers
 from trtbench.client.protocol import ConnectError

@@ -17,9 +17,9 @@ from rich.text import Text
 from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
 from trtbench.cli.dry_run import about, dry_bench, preview_in_place_of_load
-from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.flags.bench_scenario import bench_address, bench_scenario, check_positions, metrics_address, model_version
 from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
-from trtbench.cli.flags.headers import without_values
+from trtbench.cli.flags.header_flags import without_values
 from trtbench.cli.flags.values import check_files
 from trtbench.cli.reporting import report_run
 from trtbench.client.registry import TRITON_CLIENT

@@ -22,7 +22,7 @@ from trtbench.gpu.lock import Tell
 from trtbench.gpu.status import status
 from trtbench.rundir.event_kinds import EventData
 from trtbench.rundir.gpu_events import GpuNotRestored
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.reading import parse_part
 from trtbench.system.interrupts import Terminated, signals_end_in_their_codes
 

@@ -75,7 +75,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 
     The options from --kv-dtype to --engine-dir are keys of `build:` in a spec and in a scenario.
     """
-    from trtbench.cli.build import build_command
+    from trtbench.cli.building import build_command
 
     sys.exit(build_command(spec, dtype, provider, output, dry_run, quiet, flags))
 

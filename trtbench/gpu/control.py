@@ -22,7 +22,7 @@ from trtbench.gpu.lock import Tell, locked, restore_left_behind
 from trtbench.gpu.requested import GIB, RequestedDevice, check, resolve
 from trtbench.gpu.status import busy, check_idle, cool
 from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuProcess
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 
 _PACKAGE_PARENT = Path(__file__).parents[2]  # the child's working directory: it imports this trtbench, and no module of the user's
 _START_TIMEOUT_S = 60.0  # a CUDA context on a machine with many GPUs takes seconds

@@ -17,7 +17,7 @@ from trtbench.gpu.settings import (
     supported_memory_clocks_mhz,
     supported_sm_clocks_mhz,
 )
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 
 GIB = 1 << 30
 MAX_CLOCK = "max"

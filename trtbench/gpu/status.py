@@ -26,7 +26,7 @@ from trtbench.gpu.inventory import (
 )
 from trtbench.gpu.journal import Journal, is_claimed, journals
 from trtbench.gpu.requested import GIB, RequestedDevice
-from trtbench.scenario.deployment.gpu import CoolDown
+from trtbench.scenario.deployment.gpu_settings import CoolDown
 from trtbench.system.clock import NS_PER_S, now_ns
 
 _LOOK_S = 1.0

@@ -16,7 +16,7 @@ from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage, check_repeats

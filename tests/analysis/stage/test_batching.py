@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.records import samples_of
 from trtbench.analysis.stage.batching import InflightBatching, inflight_batching, triton_batching
 from trtbench.analysis.stats.window import Level
-from trtbench.report.sections.batching import by_requests
+from trtbench.report.sections.batching_tables import by_requests
 
 
 def test_triton_batches_are_deltas_between_the_readings_at_the_borders() -> None:

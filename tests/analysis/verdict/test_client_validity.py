@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.window import Level

@@ -11,7 +11,7 @@ import pytest
 from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.resources import GpuUse
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.trends import Drift
 from trtbench.analysis.stats.window import Level

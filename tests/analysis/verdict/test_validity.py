@@ -12,7 +12,7 @@ from tests.support.having import measured
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.deployments import page_fault
 from trtbench.analysis.stage.resources import GpuUse
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.validity import reported_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Reason

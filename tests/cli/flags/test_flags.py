@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from trtbench.cli import commands, main
 from trtbench.cli.commands import check_plan
-from trtbench.cli.flags.bench import bench_address, bench_scenario, check_positions, goodput_limits, metrics_address, model_version
+from trtbench.cli.flags.bench_scenario import bench_address, bench_scenario, check_positions, goodput_limits, metrics_address, model_version
 from trtbench.cli.flags.values import check_can_write, check_files
 from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings, Tls

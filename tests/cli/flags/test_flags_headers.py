@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.fakes.http2_servers import H2Server
-from trtbench.cli.flags.headers import headers_of, without_values
+from trtbench.cli.flags.header_flags import headers_of, without_values
 from trtbench.cli.main import main
 from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.errors import UserError

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from trtbench.cli import build, commands
+from trtbench.cli import building, commands
 from trtbench.cli.flags.foreign import BENCH, BUILD, OF_COMMAND, Foreign
 from trtbench.cli.flags.translation import TranslatedCommand
 from trtbench.cli.flags.values import duration, levels
@@ -74,7 +74,7 @@ def handed_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     def parse(command: str, *arguments: str) -> dict[str, Any]:
         seen: list[Any] = []
         monkeypatch.setattr(commands, "bench_command", lambda **flags: seen.append(flags) or 0)
-        monkeypatch.setattr(build, "build_command", lambda *given: seen.append({"given": given}) or 0)
+        monkeypatch.setattr(building, "build_command", lambda *given: seen.append({"given": given}) or 0)
         needed = ("--url", "127.0.0.1:8001", "--model", "tensorrt_llm") if command == "bench" else ("smollm2-135m",)
         result = invoke(command, *needed, *arguments)
         assert result.exit_code == 0, result.output

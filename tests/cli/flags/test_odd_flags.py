@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trtbench.cli import build, calibrate, commands, main
+from trtbench.cli import building, calibrate, commands, main
 from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import PROVIDERS
 from trtbench.run import prepare, serve
@@ -82,7 +82,7 @@ def begin(*_: Any, **__: Any) -> None:
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(commands, "TRITON_CLIENT", replace(TRITON_CLIENT, inspect=begin))
-    monkeypatch.setattr(build, "build_engine", begin)
+    monkeypatch.setattr(building, "build_engine", begin)
     monkeypatch.setattr(prepare, "build_engines", begin)
     monkeypatch.setattr(serve, "build_engines", begin)
     monkeypatch.setattr(calibrate.Calibrator, "run", begin)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from tests.support.having import having
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, Growth, Limit
 from trtbench.experiments.context_limit.figure import paint_limit
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Growth, Limit
 from trtbench.experiments.context_limit.report import limit_blocks
 from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.experiments.precision.comparison import COMPARISONS

@@ -9,7 +9,7 @@ import pytest
 from tests.support.command import Command, ran
 from tests.support.triton.started_run import StartRun, report, run_of, the_deployment
 from trtbench.analysis.summary import summarise
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.records import MS, columns, request_of
 from trtbench.analysis.facts import deployment_facts
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.experiments.kv_cache.cancel_control import CancelControl, cancel_controls
 from trtbench.rundir import Requests
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile

@@ -18,7 +18,7 @@ from tests.support.runs.synthetic_reloads import NO_SAMPLES, events, planned_rel
 from trtbench.analysis.deployment_result import NotRun
 from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.token_counting import TokenCounting
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.estimate import Estimate
@@ -34,7 +34,7 @@ from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reaso
 from trtbench.analysis.verdict.validity import damage_reasons, reported_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
 from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort, TrialResult
 from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise, reloads
@@ -46,7 +46,7 @@ from trtbench.experiments.response_cache.analysis import cache_findings, gain_fi
 from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.experiments.response_cache.gain import CacheGain, StageGain
 from trtbench.experiments.scaling.analysis import replica_findings, scaling_findings
-from trtbench.experiments.scaling.limits import Limiter, Usage
+from trtbench.experiments.scaling.limiter import Limiter, Usage
 from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoint
 from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of
 from trtbench.report.sections.sections import document

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.latency import NS_PER_S
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.verdict import Grade, Reason
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from trtbench.analysis.deployment_result import DeploymentResult, curve_stages
 from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 from trtbench.analysis.verdict.finding import Finding

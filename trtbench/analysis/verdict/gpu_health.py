@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.experiments.registry import EXPERIMENTS
 from trtbench.rundir import Samples

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
 from trtbench.analysis.found import Found
-from trtbench.analysis.stage.stage import StageResult, is_disturbed
+from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.verdict.client_validity import client_reasons
 from trtbench.analysis.verdict.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons

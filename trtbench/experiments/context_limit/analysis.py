@@ -9,7 +9,7 @@ from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentA
 from trtbench.analysis.found import Found
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy, context_limits
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy, context_limits
 from trtbench.experiments.context_limit.trials import FailureClass
 from trtbench.scenario.scenario import Scenario
 

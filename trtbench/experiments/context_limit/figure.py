@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, CostFigure, Growth
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, CostFigure, Growth
 from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.canvas import COLOURS, INK, ExperimentFigure, Painter
 from trtbench.report.kit.format import number

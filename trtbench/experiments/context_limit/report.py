@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.context_limit.limits import CONTEXT_LIMITS, ContextLimits, Growth, Limit
+from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, Growth, Limit
 from trtbench.experiments.context_limit.trials import TrialResult
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trtbench.analysis.stage.latency import Percentile
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.experiments.grid.race import Drop
 

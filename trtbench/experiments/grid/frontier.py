@@ -10,7 +10,7 @@ from statistics import fmean
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.found import Key
 from trtbench.analysis.stage.latency import Percentile, percentile_of
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.verdict.verdict import Doubt, Place
 from trtbench.experiments.grid.cell import LATENCIES, Cell, Figure, cell_of, figure_by, with_pareto

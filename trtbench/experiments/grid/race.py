@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from statistics import fmean
 from typing import Literal
 
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.rundir.experiment_events import CellDropped, Difference

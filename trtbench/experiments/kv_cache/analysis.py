@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import DeploymentRecords, ExperimentAnalysis, MeasuredRun
 from trtbench.analysis.found import Found
-from trtbench.analysis.stage.stage import by_stage
+from trtbench.analysis.stage.stage_result import by_stage
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS, cancel_controls
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, cancellations

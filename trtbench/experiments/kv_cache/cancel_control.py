@@ -11,7 +11,7 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Key
 from trtbench.analysis.stage.latency import e2e_latency_ns, tpot_ns, ttft_ns
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
-from trtbench.analysis.stage.stage import StageResult, is_disturbed
+from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stage.throughput import keeps, measured_window, tokens_inside
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import Ints, Requests

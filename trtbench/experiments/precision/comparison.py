@@ -11,7 +11,7 @@ import numpy.typing as npt
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import MeasuredRun
 from trtbench.analysis.found import Key
-from trtbench.analysis.stage.stage import StageResult, is_disturbed
+from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbench.analysis.deployment_result import DeploymentResult
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.precision.comparison import COMPARISONS, Comparison, StageRatios
 from trtbench.report.kit.blocks import Block, Paragraph, Section, Table

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.found import Key
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.verdict.verdict import Place

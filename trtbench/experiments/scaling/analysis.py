@@ -9,7 +9,7 @@ from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRu
 from trtbench.analysis.found import Found
 from trtbench.analysis.stage.resources import imbalance
 from trtbench.analysis.verdict.finding import Finding
-from trtbench.experiments.scaling.limits import UNEVEN_FACTOR
+from trtbench.experiments.scaling.limiter import UNEVEN_FACTOR
 from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, scaling_curves
 from trtbench.scenario.scenario import Scenario
 

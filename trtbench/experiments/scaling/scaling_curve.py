@@ -13,11 +13,11 @@ import numpy.typing as npt
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.found import Key
 from trtbench.analysis.stage.latency import Percentile, percentile_of
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.verdict.verdict import Place
-from trtbench.experiments.scaling.limits import Limiter, Measured, Usage, is_filled, limiters, usage
+from trtbench.experiments.scaling.limiter import Limiter, Measured, Usage, is_filled, limiters, usage
 from trtbench.experiments.scaling.spec import Axis, Scaling
 from trtbench.scenario.scenario import Scenario
 

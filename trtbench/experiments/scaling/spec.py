@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.deployment.gpu import GpuName
+from trtbench.scenario.deployment.gpu_settings import GpuName
 from trtbench.scenario.deployment.rounds import Rounds
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.parts.bounds import OF_A_RUN, Instances, RatioInside, Servers, Threads

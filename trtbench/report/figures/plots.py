@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from trtbench.analysis.deployment_result import DeploymentResult
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.registry import roles
 from trtbench.report.figures.timeline_figure import paint_timeline

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from trtbench.analysis.metric import Column, Metric, Unit
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.format import NONE, about, ms, number, percent, size, whole
 from trtbench.report.kit.words import Words

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import METRICS
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Bullets, Code, Paragraph, Table, pairs
 from trtbench.report.kit.format import NONE, size, utc

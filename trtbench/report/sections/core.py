@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult, NotRun
 from trtbench.analysis.metrics import KEY_FIGURES, METRICS
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.registry import roles

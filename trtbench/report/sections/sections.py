@@ -14,10 +14,11 @@ from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.appendix import environment, formulas, settings
-from trtbench.report.sections.batching import batching_tables
+from trtbench.report.sections.batching_tables import batching_tables
 from trtbench.report.sections.core import core_blocks
+from trtbench.report.sections.deployment_tables import all_deployments, target
 from trtbench.report.sections.parameters import parameters, request_data_tables
-from trtbench.report.sections.resources import gpu_blocks, resource_tables
+from trtbench.report.sections.resource_tables import gpu_blocks, resource_tables
 from trtbench.report.sections.stage_tables import (
     client_tables,
     draft_acceptance,
@@ -28,7 +29,6 @@ from trtbench.report.sections.stage_tables import (
     reuse_by_request,
     throughput_tables,
 )
-from trtbench.report.sections.target import all_deployments, target
 
 _PLACES = 5  # named of those that one sentence is about
 

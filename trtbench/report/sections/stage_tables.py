@@ -9,7 +9,7 @@ from trtbench.analysis.metric import Metric
 from trtbench.analysis.metrics import GROUP_METRICS, METRICS
 from trtbench.analysis.stage.latency import Group
 from trtbench.analysis.stage.outcomes import Conservation
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table

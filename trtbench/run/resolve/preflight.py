@@ -14,7 +14,7 @@ from trtbench.load.share import workers_for_streams
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
-from trtbench.scenario.deployment.gpu import GpuControl
+from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.load.headers import metadata_of
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.parts.part import ScenarioError

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trtbench.scenario.deployment.gpu import GpuName
+from trtbench.scenario.deployment.gpu_settings import GpuName
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
 from trtbench.scenario.parts.bounds import (
     Bytes,

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
-from trtbench.cli.flags.headers import headers_of
+from trtbench.cli.flags.header_flags import headers_of
 from trtbench.cli.flags.load import stages
 from trtbench.cli.flags.values import whole_number
 from trtbench.client.transport.address import host_and_port

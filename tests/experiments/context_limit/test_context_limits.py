@@ -16,7 +16,7 @@ from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.found import Found
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
-from trtbench.experiments.context_limit.limits import (
+from trtbench.experiments.context_limit.context_limits import (
     CONTEXT_LIMITS,
     ContextLimits,
     Limit,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.metrics import METRICS
-from trtbench.analysis.stage.stage import StageResult
+from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, columns_of

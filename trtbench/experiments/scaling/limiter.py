@@ -9,7 +9,7 @@ from typing import Literal
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.kv_cache import NEAR_FULL_RATIO
 from trtbench.analysis.stage.resources import imbalance
-from trtbench.analysis.stage.stage import StageResult, is_disturbed
+from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stage.workers import busiest
 from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trtbench.report.kit.words import Words
-from trtbench.report.sections.target import build_text
+from trtbench.report.sections.deployment_tables import build_text
 
 LIMITS = {"max_batch_size": 2048, "max_input_len": 1024, "max_seq_len": None, "max_num_tokens": 8192}
 
