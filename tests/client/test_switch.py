@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 from tests.client.transport.test_pool import Seen, run
 from tests.support.asking import EVERY_LOOP, new_record, send, target_of, with_client
 from tests.support.fakes.fake_http2 import FakeHttp2, Peer, serving
-from trtbench.client.kserve.wire_client import ModelSwitch
+from trtbench.client.kserve.model_switch import ModelSwitch
 from trtbench.client.transport.stream import ServedVersion
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.client_settings import ClientSettings

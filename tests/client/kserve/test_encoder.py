@@ -17,13 +17,13 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tests.client.kserve.test_exchange import FakeConnection
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
-from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, end_with_answer, read_embedding, read_tensors
 from trtbench.client.kserve.exchange import UnaryExchange
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import Limits, TargetError
+from trtbench.client.wire import StreamEnded
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.asking import LATER_NS, new_record
 from tests.support.fakes.fake_http2 import final_message, token_message
-from trtbench.client.http2.wire_connection import StreamEnded
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.protocol import Limits
+from trtbench.client.wire import StreamEnded
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
 

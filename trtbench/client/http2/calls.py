@@ -12,33 +12,24 @@ from trtbench.client.http2 import frames
 from trtbench.client.http2.frames import ErrorCode, WireError, error_name
 from trtbench.client.http2.grpc_wire import Deframer, StreamFault, header_status, is_grpc, reset_status
 from trtbench.client.http2.outbox import Outbox
+from trtbench.client.wire import PeerLeaving, PeerReady, StreamEnded
 
 
 @dataclass(frozen=True, slots=True)
-class StreamEnded:
-    """The last event of a stream. `status` is the name of the gRPC code. `retry_safe`: the server certainly never processed the call.
-
-    `unsent`: part of the client's message was still held back by the peer's flow-control windows.
-    """
-
-    stream_id: int
-    status: str
-    message: str
-    retry_safe: bool = False
-    unsent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GoAway:
+class GoAway(PeerLeaving):
     """The peer accepts no further stream. Streams above `last_stream_id` end with the next events; the others may continue."""
 
     last_stream_id: int
     code: int  # of HTTP/2
     debug: str
 
+    @property
+    def reason(self) -> str:
+        return f"GOAWAY {error_name(self.code)} {self.debug}".rstrip()
+
 
 @dataclass(frozen=True, slots=True)
-class SettingsReceived:
+class SettingsReceived(PeerReady):
     max_concurrent_streams: int | None  # None: no limit
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
+from trtbench.client.wire import WireFault
+
 MAGIC = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # the first bytes of a client (section 3.4)
 HEADER = struct.Struct(">IBI")
 """A frame's header: length (24 bits) and kind (8 bits) in one word, flags, stream id."""
@@ -50,16 +52,17 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 13
 
 
-class WireError(Exception):
-    """The connection has failed, or cannot do what was requested. `code` is the HTTP/2 error code.
-
-    `events` are the events before the failure in the bytes given to `receive`, which could not return them.
-    """
+class WireError(WireFault):
+    """The connection has failed, or cannot do what was requested. `code` is the HTTP/2 error code."""
 
     def __init__(self, code: int, text: str, events: Sequence[Any] = ()) -> None:
         super().__init__(text)
         self.code = code
         self.events = events
+
+    @property
+    def cause(self) -> str:
+        return f"HTTP/2 broken: {error_name(self.code)}: {self}"
 
 
 def error_name(code: int) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import struct
 
 from trtbench.client.http2 import frames
-from trtbench.client.http2.calls import LAST_STREAM_ID, Calls, Event, GoAway, Metadata, Pong, SettingsReceived, StreamEnded
+from trtbench.client.http2.calls import LAST_STREAM_ID, Calls, Event, GoAway, Metadata, Pong, SettingsReceived
 from trtbench.client.http2.frames import ErrorCode, WireError
 from trtbench.client.http2.grpc_wire import StreamFault
 from trtbench.client.http2.outbox import Outbox
+from trtbench.client.wire import StreamEnded
 
 __all__ = ["Event", "GoAway", "Pong", "SettingsReceived", "StreamEnded", "WireConnection", "WireError"]
 
@@ -19,6 +20,7 @@ MAX_MESSAGE_BYTES = 1 << 26
 """The longest message, which is an encoder's answer. A response of a stream has a lower limit, see wire_client.py."""
 TOP_UP_BYTES = 1 << 29  # how much is read before the receive windows of 2 GiB are opened again
 _MOST_UNREAD_BYTES = 1 << 20  # replies that the peer may leave unread: those to 60,000 PINGs
+_PING = b"trtbench"
 _PREFIX_BYTES = 5  # of a message: compressed flag, length
 _WHOLE_MESSAGE = struct.Struct(">IBIBI")
 """A frame header (see frames.HEADER) and a message's prefix."""
@@ -47,11 +49,11 @@ class WireConnection:
         "_untopped_bytes",
     )
 
-    def __init__(self, authority: str, scheme: str = "http", max_message_bytes: int = MAX_MESSAGE_BYTES, metadata: Metadata = ()) -> None:
-        """`authority` is host:port of the server. A message longer than `max_message_bytes` ends its stream.
+    is_over = False  # the peer says that it is leaving, or closes the connection
 
-        `metadata` are further headers of every call, with names in lower case.
-        """
+    def __init__(self, authority: str, scheme: str = "http", max_message_bytes: int = MAX_MESSAGE_BYTES, metadata: Metadata = ()) -> None:
+        """`authority` is host:port of the server. A message longer than `max_message_bytes` ends its stream. `metadata` are further
+        headers of every call, with names in lower case."""
         self._authority, self._scheme, self._metadata = authority, scheme, metadata
         self._outbox = Outbox()
         self._outbox.write(frames.OPENING)
@@ -110,12 +112,10 @@ class WireConnection:
         if stream_id in self._calls.open and self._error is None:
             self._calls.forget(stream_id, ErrorCode.CANCEL)
 
-    def ping(self, payload: bytes) -> None:
-        """Send a PING with 8 bytes, which the peer returns as a Pong."""
+    def ping(self) -> None:
+        """Send a PING, which the peer returns as a Pong."""
         self._check()
-        if len(payload) != 8:
-            raise ValueError(f"a PING carries 8 bytes, not {len(payload)}")
-        self._outbox.write(frames.frame(frames.PING, 0, payload))
+        self._outbox.write(frames.frame(frames.PING, 0, _PING))
 
     def take_output(self) -> bytes:
         """Everything that may be sent now."""
@@ -140,6 +140,9 @@ class WireConnection:
             raise
         self._count(len(data))
         return events
+
+    def receive_end(self, in_order: bool) -> tuple[()]:
+        return ()  # a stream is complete only if the peer ended it before the connection
 
     def between_messages(self, stream_id: int) -> bool:
         """Whether the next byte of the peer begins a frame, and the next byte of this stream a message."""
@@ -209,10 +212,7 @@ class WireConnection:
             raise WireError(ErrorCode.PROTOCOL_ERROR, f"the peer does not speak HTTP/2: it began with {data[pos : pos + 9]!r}")
         if length > frames.MAX_FRAME_BYTES:
             raise WireError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes, over the {frames.MAX_FRAME_BYTES} allowed")
-        if kind == frames.HEADERS:
-            payload, end = frames.header_block(data, pos)
-        else:
-            payload = data[pos + frames.HEADER_BYTES : end]
+        payload, end = frames.header_block(data, pos) if kind == frames.HEADERS else (data[pos + frames.HEADER_BYTES : end], end)
         if end > len(data):
             return end
         try:
@@ -236,9 +236,8 @@ class WireConnection:
                 raise WireError(ErrorCode.PROTOCOL_ERROR, f"a frame of kind {kind} on stream {stream_id}")
             _OF_CONNECTION[kind](self, flags, payload, events)
         elif kind in (frames.PUSH_PROMISE, frames.CONTINUATION):
-            raise WireError(
-                ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE" if kind == frames.PUSH_PROMISE else "CONTINUATION without HEADERS before it"
-            )
+            text = "PUSH_PROMISE" if kind == frames.PUSH_PROMISE else "CONTINUATION without HEADERS before it"
+            raise WireError(ErrorCode.PROTOCOL_ERROR, text)
 
     def _take_settings(self, flags: int, payload: bytes, events: list[Event]) -> None:
         values = frames.read_settings(payload)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tritonclient.grpc import service_pb2
-
-from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES
+from trtbench.client.http2.calls import Metadata
+from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES, WireConnection
 from trtbench.client.kserve.encoder import MODEL_INFER
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.messages import STREAM_INFER, request_body, with_request_id
+from trtbench.client.kserve.model_switch import ModelSwitch
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import NO_END_ID, TOO_LATE, Client, ConnectError, Limits
 from trtbench.client.request_outcome import ANSWERED, end
@@ -25,61 +24,14 @@ from trtbench.client.transport.greeting import unreachable
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
 from trtbench.client.transport.pool import Pool, TooManyFilesError
 from trtbench.client.transport.stream import Stream
+from trtbench.client.wire import WireKind
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.headers import metadata_of
 from trtbench.scenario.workload.workload import Workload
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.event_loop import loop_name
-
-
-class ModelSwitch:
-    """Changes the model of requests that are already serialised.
-
-    If a field occurs twice in a protobuf message, the last value counts; so another model's name is appended to the request.
-    """
-
-    def __init__(self) -> None:
-        self._to_model = b""  # nothing is appended while requests go to the target's own model
-        self._in_flight = _InFlight()
-
-    @contextmanager
-    def in_flight(self) -> Iterator[bytes]:
-        """Surrounds one request from before its sending to its end; yields what is appended to it."""
-        group = self._in_flight
-        group.enter()
-        try:
-            yield self._to_model
-        finally:
-            group.leave()
-
-    async def switch_model(self, model: str) -> None:
-        """Send requests that begin from now on to `model`; returns when those that began before are over."""
-        before, self._in_flight = self._in_flight, _InFlight()
-        self._to_model = service_pb2.ModelInferRequest(model_name=model).SerializeToString()
-        await before.over()
-
-
-class _InFlight:
-    """Counts the requests in flight that began before the next switch."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def enter(self) -> None:
-        self._count += 1
-        self._none.clear()
-
-    def leave(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._none.set()
-
-    async def over(self) -> None:
-        await self._none.wait()
-
 
 _DEFAULTS = ClientSettings()
 _CHECK_S = 1.0
@@ -96,13 +48,13 @@ class WireClient:
     def __init__(self, target: KserveTarget, workload: Workload, settings: ClientSettings = _DEFAULTS, end_id: int = NO_END_ID) -> None:
         """`end_id`: the token that ends an output early, or NO_END_ID for outputs of the requested length. It needs a running event loop.
 
-        UserError if a file of `settings.tls` cannot be used.
+        UserError if a file of `settings.tls` or a header cannot be used.
         """
         self._target, self._workload, self._settings, self._end_id = target, workload, settings, end_id
         self._stamps, self._why_user = _stamps(settings)
         path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
         self._pool = Pool(
-            Connector(target.url, settings, self._stamps, longest_bytes),
+            Connector(target.url, settings, self._stamps, grpc_wires(longest_bytes, metadata_of(settings.headers))),
             path,
             settings.streams_per_connection,
             settings.requests_per_stream,
@@ -211,6 +163,17 @@ def _stamps(settings: ClientSettings) -> tuple[KernelStamps | None, str]:
         return KernelStamps.open(), ""
     except StampsUnavailable as error:
         return None, str(error)
+
+
+def grpc_wires(max_message_bytes: int, metadata: Metadata = ()) -> WireKind:
+    """gRPC over HTTP/2, for a Connector; see WireConnection for the parameters."""
+    return WireKind(
+        name="HTTP/2",
+        alpn="h2",
+        alpn_required=True,
+        wrong_port_hint="is this its gRPC port?",
+        open=lambda authority, scheme: WireConnection(authority, scheme, max_message_bytes, metadata),
+    )
 
 
 _ADDED = (

@@ -8,19 +8,15 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trtbench.client.http2.frames import error_name
-from trtbench.client.http2.wire_connection import GoAway, SettingsReceived, StreamEnded, WireConnection, WireError
-from trtbench.client.kserve.next_token_fast_path import NextTokenRead
 from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Receiver, WriteBuffer
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
 from trtbench.client.transport.tls import TlsSession
+from trtbench.client.wire import DirectRead, PeerLeaving, PeerReady, StreamEnded, Wire, WireFault
 from trtbench.system.clock import NS_PER_S, now_ns
 
 _BUFFER = bytearray(1 << 16)
-"""All connections of the process read into this buffer; a WireConnection keeps what a read leaves unparsed."""
+"""All connections of the process read into this buffer; a wire keeps what a read leaves unparsed."""
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
-
-_PING = b"trtbench"
 
 
 class TransportError(Exception):
@@ -28,15 +24,14 @@ class TransportError(Exception):
 
 
 class Connection:
-    """A connection. `cause` is why it was lost, and empty until then. `on_free` is called when a stream ends or the connection is lost.
-
-    `ready` is done when the server has sent its settings; it raises TransportError if the connection was lost before.
+    """A connection. `cause` is why it was lost, and empty until then; `failed`: it was needed. `on_free` is called when a stream ends or
+    it is lost. `ready` is done when the server accepts requests; it raises TransportError if the connection was lost before.
     """
 
     __slots__ = (
         "_closing",
-        "_goaway",
         "_keepalive",
+        "_leaving",
         "_loop",
         "_next_token_read",
         "_on_free",
@@ -50,13 +45,14 @@ class Connection:
         "_wire",
         "_write_buffer",
         "cause",
+        "failed",
         "ready",
     )
 
     def __init__(
         self,
         connected: socket.socket,
-        wire: WireConnection,
+        wire: Wire,
         stamps: KernelStamps | None,
         tls: TlsSession | None,
         silence_ns: int,
@@ -73,22 +69,21 @@ class Connection:
         self._retiring: set[int] = set()  # streams in use that are closed when their request is over
         self._closing: set[int] = set()  # streams that the client has closed and the server has not ended yet
         self._write_buffer = WriteBuffer(self._loop, connected, self._write_failed)
-        self._next_token_read: NextTokenRead | None = None
-        self._goaway = ""
+        self._next_token_read: DirectRead | None = None
         self._keepalive = Keepalive(silence_ns, now_ns())
-        self.cause = ""
+        self._leaving, self.cause, self.failed = "", "", False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(connected, self._on_readable)
         self._parse(b"", self._keepalive.received_ns, None)  # TLS may have decrypted the first frames with the end of the handshake
-
-    def room(self, most_streams: int) -> bool:
-        """Whether another stream can be opened, with at most `most_streams` of this client on the connection."""
-        return not self.cause and self.streams < most_streams and self._wire.can_open
 
     @property
     def streams(self) -> int:
         """The number of streams that carry requests or may carry one."""
         return len(self._streams) - len(self._closing)
+
+    def room(self, most_streams: int) -> bool:
+        """Whether another stream can be opened, with at most `most_streams` of this client on the connection."""
+        return not self.cause and self.streams < most_streams and self._wire.can_open
 
     def open_stream(self, path: str) -> int:
         """An idle stream to a method, which the next `flush` opens on the server. Only if there is room."""
@@ -101,9 +96,7 @@ class Connection:
         return stream_id in self._streams and self._streams[stream_id] is None
 
     def send_on_stream(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
-        """Send on an idle stream; returns the instant just before the socket was given the bytes.
-
-        `end_stream`: this is the client's last message on the stream."""
+        """Send on an idle stream, with `end_stream` the last message; returns the instant just before the socket was given the bytes."""
         self._streams[stream_id] = receiver
         self._wire.send_message(stream_id, message, end_stream)
         sent_ns = now_ns()
@@ -114,7 +107,7 @@ class Connection:
         """The request of a stream is over. The stream is idle again, or closed if it is retiring or the server is going away."""
         if stream_id in self._streams:
             self._streams[stream_id] = None
-            if self._goaway:
+            if self._leaving:
                 self.reset(stream_id)
             elif stream_id in self._retiring:
                 self.close_stream(stream_id)
@@ -142,7 +135,7 @@ class Connection:
         self._settle()
         step = self._keepalive.check(instant_ns, any(self._streams.values()))
         if step == "ping":
-            self._wire.ping(_PING)
+            self._wire.ping()
             self.flush()
         elif step == "lost":
             self.lose(f"keepalive: half-open, no answer to a PING for {self._keepalive.silence_ns / NS_PER_S:g} s")
@@ -155,13 +148,13 @@ class Connection:
         if output and not self.cause:
             self._write_buffer.write(output)
             if not self._wire.replied(self._write_buffer.is_clear):
-                self._loop.call_soon(self.lose, "HTTP/2 broken: the server sends PING or SETTINGS without end and reads no reply")
+                self._loop.call_soon(self.lose, "connection broken: the server asks for replies without end and reads none")
 
-    def lose(self, cause: str) -> None:
+    def lose(self, cause: str, failed: bool = True) -> None:
         """Close the connection, which ends every request on it."""
         if self.cause:
             return
-        self.cause = f"{cause} (after {self._goaway})" if self._goaway else cause
+        self.failed, self.cause = failed, f"{cause} (after {self._leaving})" if self._leaving else cause
         self._loop.remove_reader(self._socket)
         self._write_buffer.close()
         self._socket.close()
@@ -188,10 +181,10 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self.lose(f"connection broken: {error.strerror or error}")
+            self._peer_gone(f"connection broken: {error.strerror or error}", now_ns(), in_order=False)
             return
         if not size:
-            self.lose("connection closed by the server")
+            self._peer_gone("connection closed by the server", read_ns, in_order=True)
             return
         self._keepalive.received_ns = read_ns
         if self._next_token_read is not None:
@@ -201,14 +194,19 @@ class Connection:
         self._parse(_VIEW[:size], arrived_ns, lag_ns)
 
     def _parse(self, data: bytes | memoryview, arrived_ns: int, lag_ns: int | None) -> None:
-        fault = ""
-        events: Sequence[Any]
+        fault, events = "", ()  # type: str, Sequence[Any]
         try:
             events = self._wire.receive(self._tls.decrypt(data) if self._tls else data)
-        except WireError as error:
-            events, fault = error.events, f"HTTP/2 broken: {error_name(error.code)}: {error}"
+        except WireFault as error:
+            events, fault = error.events, error.cause
         except ssl.SSLError as error:
-            events, fault = (), f"TLS broken: {error.reason or error}"
+            fault = f"TLS broken: {error.reason or error}"
+        self._take_events(events, arrived_ns, lag_ns)
+        self.flush()
+        if fault:
+            self.lose(fault)
+
+    def _take_events(self, events: Sequence[Any], arrived_ns: int, lag_ns: int | None) -> None:
         alone = len(events) == 1
         for event in events:
             if type(event) is not tuple:
@@ -222,32 +220,35 @@ class Connection:
                     self._next_token_read = receiver.next_token_read()
             else:  # no request waits for it, and the next request on this stream must not get it
                 self.reset(stream_id)
-        self.flush()
-        if fault:
-            self.lose(fault)
+
+    def _peer_gone(self, cause: str, instant_ns: int, in_order: bool) -> None:
+        """Lose the connection, after its last events: the end of the connection may be the end of an answer."""
+        self._settle()
+        self._take_events(self._wire.receive_end(in_order), instant_ns, 0 if self._stamps else None)
+        self.lose(cause, failed=bool(self._streams) or not self._wire.is_over)
 
     def _settle(self) -> None:
-        """Count in HTTP/2's flow control what the fast path has read, and parse the next read."""
+        """Count in flow control what the fast path has read, and parse the next read."""
         next_token_read, self._next_token_read = self._next_token_read, None
         if next_token_read:
             self._wire.count_bypassed(next_token_read.stream_id, next_token_read.flow_bytes)
 
-    def _handle(self, event: StreamEnded | GoAway | SettingsReceived | object) -> None:
+    def _handle(self, event: StreamEnded | PeerLeaving | PeerReady | object) -> None:
         if isinstance(event, StreamEnded):
             receiver = self._streams.pop(event.stream_id, None)
             self._forget(event.stream_id)
             if receiver is not None:
                 receiver.stream_ended(event)
             self._stream_gone()
-        elif isinstance(event, GoAway):
-            self._goaway = f"GOAWAY {error_name(event.code)} {event.debug}".rstrip()
+        elif isinstance(event, PeerLeaving):
+            self._leaving = event.reason
             for stream_id in [stream_id for stream_id in self._streams if self.is_idle(stream_id)]:
                 self.reset(stream_id)
             self._stream_gone()
-        elif isinstance(event, SettingsReceived):
+        elif isinstance(event, PeerReady):
             if not self.ready.done():
                 self.ready.set_result(None)
-        else:  # a Pong
+        else:  # the answer to a ping
             self._keepalive.ponged()
 
     def close_stream(self, stream_id: int) -> None:
@@ -260,6 +261,8 @@ class Connection:
         self._streams[stream_id] = NOBODY
         self._wire.end(stream_id)
         self.flush()
+        if self._wire.is_over:
+            self.lose("connection closed by the client", failed=False)
         self._on_free(self)
 
     def _forget(self, stream_id: int) -> None:
@@ -267,8 +270,8 @@ class Connection:
         self._closing.discard(stream_id)
 
     def _stream_gone(self) -> None:
-        if self._goaway and not self._streams:
-            self.lose("connection closed")
+        if not self._streams and (self._leaving or self._wire.is_over):
+            self.lose("connection closed", failed=bool(self._leaving))
         self._on_free(self)
 
     def _write_failed(self, error: OSError) -> None:

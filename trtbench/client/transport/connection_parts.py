@@ -1,4 +1,4 @@
-"""The parts of a connection that are not HTTP/2: its keepalive, the receivers of its streams, and bytes that the socket cannot take yet."""
+"""Parts of a connection of any protocol: its keepalive, the receivers of its streams, and bytes that the socket cannot take yet."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from trtbench.client.http2.wire_connection import StreamEnded
-from trtbench.client.kserve.next_token_fast_path import NextTokenRead
+from trtbench.client.wire import DirectRead, StreamEnded
 from trtbench.system.clock import NS_PER_S
 
 _AFTER_PONG_NS = 300 * NS_PER_S
@@ -50,7 +49,7 @@ class Receiver(Protocol):
 
         If it is not `alone`, it was read together with others, and its timestamp may be that of another."""
 
-    def next_token_read(self) -> NextTokenRead | None:
+    def next_token_read(self) -> DirectRead | None:
         """The fast path that handles reads with exactly the next message, in place of `take_message`; None if there is none."""
 
     def stream_ended(self, end: StreamEnded) -> None: ...

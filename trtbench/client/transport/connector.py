@@ -1,4 +1,4 @@
-"""Connector: opens connections to the server, through name resolution, TCP, TLS and the exchange of HTTP/2 settings."""
+"""Connector: opens connections to the server, through name resolution, TCP, TLS and the opening of the protocol."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.transport import kernel_timestamps
 from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.kernel_timestamps import KernelStamps
 from trtbench.client.transport.tls import TlsSession, client_context
+from trtbench.client.wire import WireKind
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.scenario.load.headers import metadata_of
 from trtbench.system.clock import seconds_ns
 
 _STEP_S = 5.0  # the longest wait in each step
@@ -26,42 +25,40 @@ _T = TypeVar("_T")
 class Connector:
     """Opens connections to `url`, which is host:port with an IPv6 host in brackets.
 
-    UserError if a file of `settings.tls` or a header cannot be used.
+    UserError if a file of `settings.tls` cannot be used.
     """
 
-    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, max_message_bytes: int) -> None:
-        """`max_message_bytes` is the longest message that the server may send."""
+    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, wires: WireKind) -> None:
         self.url = url
-        self._max_message_bytes = max_message_bytes
+        self._wires = wires
         host, _, self._port = url.rpartition(":")
         self._host = host.strip("[]")
         self._stamps = kernel_stamps
         self._silence_ns = seconds_ns(settings.keepalive_s)
-        self._metadata = metadata_of(settings.headers)
-        self._context = client_context(settings.tls) if settings.tls else None
+        self._context = client_context(settings.tls, wires.alpn) if settings.tls else None
         self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
         self._addresses: list[tuple[int, Any]] = []
-        self._hint = "is this its gRPC port?"
+        self._hint = wires.wrong_port_hint
         if settings.tls is None:
             self._hint = f"does it want TLS (client.tls), or {self._hint}"
         elif settings.tls.certificate is None:
             self._hint = f"does it want a client's certificate (client.tls.certificate), or {self._hint}"
 
     async def connect(self, on_free: Callable[[Connection], None]) -> Connection:
-        """A connection whose server has sent its settings. TransportError names the step that failed, and the reason."""
+        """A connection whose server accepts requests. TransportError names the step that failed, and the reason."""
         connected = await self._connect()
         try:
             tls = await _in_time(self._shake_hands(connected, self._context), "TLS handshake") if self._context else None
         except BaseException:
             connected.close()
             raise
-        wire = WireConnection(self._name or self.url, "https" if tls else "http", self._max_message_bytes, self._metadata)
+        wire = self._wires.open(self._name or self.url, "https" if tls else "http")
         connection = Connection(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
-            await _in_time(connection.ready, "HTTP/2 settings")
+            await _in_time(connection.ready, f"{self._wires.name} settings")
         except TransportError as error:
             connection.lose("given up before it was ready")
-            raise TransportError(f"no HTTP/2 with {self.url}: {error}; {self._hint}") from error
+            raise TransportError(f"no {self._wires.name} with {self.url}: {error}; {self._hint}") from error
         except BaseException:
             connection.lose("given up before it was ready")
             raise
@@ -116,9 +113,9 @@ class Connector:
             raise TransportError(f"TLS: {_explain(error)}") from error
         except OSError as error:
             raise TransportError(f"TLS: the connection broke in the handshake ({error.strerror or error})") from error
-        if session.protocol != "h2":
+        if session.protocol != self._wires.alpn and (session.protocol or self._wires.alpn_required):
             chosen = session.protocol or "nothing"
-            raise TransportError(f"TLS: the server does not offer HTTP/2 (ALPN chose {chosen}): is this its gRPC port?")
+            raise TransportError(f"TLS: the server does not offer {self._wires.name} (ALPN chose {chosen}): {self._wires.wrong_port_hint}")
         return session
 
 

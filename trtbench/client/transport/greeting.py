@@ -45,7 +45,7 @@ def check_address(url: str, settings: ClientSettings, timeout_s: float = 5.0) ->
 
     UserError if a file of `settings.tls` cannot be used. It blocks up to about `timeout_s` + 1 s; most mistakes are found at once.
     """
-    context = client_context(settings.tls) if settings.tls else None
+    context = client_context(settings.tls, "h2") if settings.tls else None
     limit = TimeLimit(timeout_s)
     with closing(connect(url, limit)) as connected:
         if context is None or settings.tls is None:

@@ -204,7 +204,7 @@ class Pool:
         elif connection in self._connections:
             self._connections.discard(connection)
             self._roomy.pop(connection, None)
-            if not self._closed:
+            if connection.failed and not self._closed:
                 self._lost += 1
                 self._last_loss = connection.cause
 

@@ -22,8 +22,8 @@ def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(_pem(ca, "ca"), _pem(tls.key, "key"), _pem(tls.certificate, "certificate"))
 
 
-def client_context(tls: Tls) -> ssl.SSLContext:
-    """A context that requests HTTP/2; UserError if a file cannot be read or has the wrong content."""
+def client_context(tls: Tls, alpn: str) -> ssl.SSLContext:
+    """A context that requests the protocol `alpn`; UserError if a file cannot be read or has the wrong content."""
     for path, key in ((tls.ca, "ca"), (tls.key, "key"), (tls.certificate, "certificate")):
         _pem(path, key)
     try:
@@ -38,7 +38,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
                 f"client.tls.certificate, client.tls.key: {tls.certificate} and {tls.key} are not a PEM pair ({error.reason}): "
                 "give the client's certificate and the private key it was made for"
             ) from error
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([alpn])
     return context
 
 
