@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.experiments.context_limit.test_limits import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
 
+from tests.experiments.context_limit.test_context_limits import BLOCKS, LIMIT, NO_ROOM, Search, whole_search
 from tests.experiments.kv_cache.test_cancel_control import BESIDE, COUNT, TOKENS, WITHOUT, Loop
 from tests.experiments.kv_cache.test_cancel_control import scenario as control_scenario
 from tests.support.records import MS, S, request_of

@@ -9,7 +9,6 @@ from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.system.clock import now_ns
 from trtbench.system.event_loop import new_loop
 
-
 pytestmark = pytest.mark.timeout(30)
 
 
