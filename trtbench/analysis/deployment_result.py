@@ -1,4 +1,4 @@
-"""One engine on one deployment, all stages together."""
+"""One engine on one deployment, with all its stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trtbench.rundir.event_kinds import ServerLost
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A stage whose measured phase was never opened; `why` is interrupted, error_bound, server_lost, or "" if unknown."""
+    """A stage whose measured phase never began; `why` is interrupted, error_bound, server_lost, or "" if unknown."""
 
     name: str
     why: str
@@ -30,9 +30,9 @@ class NotRun:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentResult:
-    """`server_fault`: what struck a server that stayed up.
+    """The result of one deployment. `server_fault`: a fault of a server that kept running.
 
-    `kv_blocks_left`: KV blocks in use after the drain beyond those before the load.
+    `kv_blocks_left`: KV blocks in use after the load minus those in use before it.
     """
 
     name: str
@@ -68,11 +68,11 @@ class DeploymentResult:
 
 
 def curve_stages(stages: Sequence[StageResult]) -> list[StageResult]:
-    """The stages that are points of throughput against users."""
+    """The stages that are points of the curve of throughput over users."""
     return [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
 
 
 def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
-    """(users, `main_rate`) of the closed-loop stages that held one level and whose rates hold."""
+    """(Users, `main_rate`) of the closed-loop stages that kept one level and whose rates are supported."""
     ran = curve_stages(stages)
     return [(s.level, rate) for s in ran if (rate := main_rate(s.throughput))]

@@ -35,7 +35,7 @@ _NS_PER_MS = 1_000_000
 
 
 def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], scenario: Scenario, cpu_count: int) -> DeploymentResult:
-    """`events` are this deployment's own."""
+    """The result of one deployment. `events` are those of this deployment."""
     requests, counting = with_counts(recorded.requests)
     facts = recorded.facts
     samples = read = without_late_counts(recorded.samples, events)
@@ -91,7 +91,7 @@ def _not_run(stages: Sequence[StageResult], requests: Requests, events: Sequence
 
 
 def _tokens_beyond_ours(samples: Samples, requests: Requests, scenario: Scenario) -> int | None:
-    """The output tokens that the server counts beyond those received, or None if an experiment makes the server lose its counts."""
+    """The output tokens that the server counts minus those received, or None if an experiment makes the server lose its counts."""
     forgets = any(role.resets_counters(scenario) for role in roles(ExperimentAnalysis))
     return None if forgets else tokens_beyond_ours(samples, requests, 2 * scenario.telemetry.interval_ms * _NS_PER_MS)
 
@@ -103,7 +103,7 @@ def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "br
 
 
 def page_fault(events: Sequence[Event]) -> str:
-    """Why most readings of the metrics page failed; "" where they did not, or nobody asked for the page."""
+    """Why most readings of the metrics page failed; "" if they succeeded, or if the page was not requested."""
     telemetry = first(events, TelemetryFinished)
     tally = telemetry.sources.get("triton_metrics") if telemetry else None
     return shown(tally.last_error or "no answer") if tally and tally.failures >= max(tally.readings, 1) else ""
@@ -118,10 +118,10 @@ def _not_told(events: Sequence[Event]) -> tuple[str, ...]:
 def _blocks_left(
     samples: Samples, stages: Sequence[StageResult], requests: Requests, facts: DeploymentFacts, interval_ns: int
 ) -> int | None:
-    """The KV blocks in use after the last request, or None where the gauge is not valid at rest or may count cached blocks.
+    """The KV blocks in use after the last request, or None if the gauge is not valid at rest or may count cached blocks.
 
-    Gauges lag behind the last answer, so the reading must be two sampling intervals younger. A server of the run's own had no blocks
-    in use before its first reading.
+    Gauges lag behind the last answer, so the reading must be at least two sampling intervals later. A server that the run started had no
+    blocks in use before its first reading.
     """
     ends = requests.done_ns[requests.done_ns != MISSING]
     if (

@@ -22,9 +22,9 @@ from trtbench.scenario.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecords:
-    """What was recorded of one deployment. The next deployment is read after these records are dropped: a day's run has millions.
+    """The records of one deployment. They are dropped before the next deployment is read, because a run of a day has millions.
 
-    `events`: its own. `prompts`: reads the digests of the saved plan.
+    `events`: those of this deployment. `prompts`: reads the digests of the saved plan.
     """
 
     events: Sequence[Event]
@@ -40,7 +40,7 @@ class DeploymentRecords:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """All deployments of a run, each with what its records gave. `events`: of all attempts."""
+    """All deployments of a run with their results. `events`: those of all attempts."""
 
     results: Sequence[DeploymentResult]
     scenario: Scenario
@@ -63,7 +63,7 @@ def _no(*_: Any) -> bool:
 
 @dataclass(frozen=True)
 class ExperimentAnalysis(Role):
-    """The object `ANALYSIS` in `analysis.py` of an experiment. An experiment gives those of these functions for which it has an answer.
+    """The object `ANALYSIS` in `analysis.py` of an experiment. An experiment provides those of these functions for which it has an answer.
 
     `of_deployment` and `of_run` put a value under each key of the experiment, whether the run has that experiment or not.
     `deployment_findings` and `run_findings` make findings of these values, `deployment_reasons` and `run_reasons` reasons for doubt.
@@ -71,7 +71,7 @@ class ExperimentAnalysis(Role):
     - `with_doubts`: the results of the run, each with the doubts about the stages that it is based on.
     - `has_answer`: whether a deployment has a result although no request of a stage completed.
     - `explains`: whether the experiment is the cause of a finding of the core and reports on it itself; the core then drops its own.
-    - `resets_counters`: whether the scenario makes the server forget counts, so that they cannot be compared with the client's.
+    - `resets_counters`: whether the scenario makes the server lose its counts, so that they cannot be compared with the client's.
     """
 
     MODULE: ClassVar[str] = "analysis"

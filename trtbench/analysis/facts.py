@@ -1,4 +1,4 @@
-"""What is known of a deployment apart from its measurements: deployment.json and engine.json, None where a run has no such fact."""
+"""Facts of a deployment other than measurements: deployment.json and engine.json. A fact that a run does not have is None."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ NO_FIGURE = {"figure": False}
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """`deployment` and `dtype` name the variant; the rest is None if an external server does not report it."""
+    """Facts of one deployment. `deployment` and `dtype` name the variant; every other field is None if an external server does not report
+    it.
+    """
 
     deployment: str
     dtype: str | None
@@ -61,23 +63,25 @@ class DeploymentFacts:
 
     @property
     def engines(self) -> int:
-        """Engines at once, each with its own threads and running batch."""
+        """The number of engines that run at once, each with its own threads and running batch."""
         return self.instances * self.servers
 
     @property
     def kv_holds_all_sequences(self) -> bool:
-        """The KV cache was sized for the longest request in every place of the running batch: full, it is that batch that is full."""
+        """Whether the KV cache was sized for a full running batch of the longest requests. If it is full, the running batch is what is
+        full.
+        """
         sized = self.config.get("kv_cache") is not None and not self.kv_sized
         return self.mode == "own" and self.traits.sizes_kv_for_all_sequences and sized
 
     @property
     def may_cache_prefixes(self) -> bool:
-        """Whether blocks in use may be cached ones: with prefix caching, or if an external server does not report it."""
+        """Whether used blocks may be cached ones: with prefix caching, or if an external server does not report it."""
         return self.prefix_caching or self.mode != "own"
 
     @property
     def counts_cached_blocks(self) -> bool:
-        """Whether the gauge of used blocks may hold cached ones that the engine would give up."""
+        """Whether the gauge of used blocks may include cached blocks, which the engine would free when needed."""
         return self.may_cache_prefixes and not (self.mode == "own" and self.traits.kv_gauge_omits_cached)
 
 

@@ -1,4 +1,4 @@
-"""Results of experiments, each under a key that knows its type."""
+"""Results of experiments, each under a key that carries its type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
-    """`name`: the key in summary.json. A result that is not `summarised` is dropped when the whole run has been analysed."""
+    """The key of one result. `name`: its key in summary.json. A result that is not `summarised` is dropped when the whole run has been
+    analysed.
+    """
 
     name: str
     summarised: bool = True
@@ -19,8 +21,9 @@ class Key(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the experiments found in a deployment, or in a run. An experiment that was not asked for has its keys here too, with the
-    value for that case."""
+    """The results of all experiments for a deployment or for a run. An experiment that was not requested has its keys too, with the value
+    for that case.
+    """
 
     values: Mapping[Key[Any], Any] = field(default_factory=dict)
 
@@ -29,14 +32,14 @@ class Found:
         return value
 
     def put(self, key: Key[T], value: T) -> Found:
-        """A copy with this result added, or replaced."""
+        """A copy with this result added or replaced."""
         return Found({**self.values, key: value})
 
     def __or__(self, other: Found) -> Found:
         return Found({**self.values, **other.values})
 
     def summarised(self) -> Found:
-        """The results that summary.json has, without those that only the analysis uses."""
+        """The results that summary.json contains, without those that only the analysis uses."""
         return Found({key: value for key, value in self.values.items() if key.summarised})
 
     def by_name(self) -> dict[str, Any]:

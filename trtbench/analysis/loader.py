@@ -1,4 +1,4 @@
-"""Reads a run directory for the analysis, which reads no file anywhere else. What cannot be read is in the losses of the directory."""
+"""Reads a run directory for the analysis, which reads no other file. The directory's losses list what cannot be read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trtbench.scenario.reading import load_run_scenario
 from trtbench.scenario.scenario import Scenario
 
 PromptDigests = Mapping[tuple[str, str], bytes]
-"""(Stage, number of the prompt): a digest of the input that it sends. Equal inputs have equal digests."""
+"""(Stage, number of the prompt): a digest of the input. Equal inputs have equal digests."""
 
 
 class RecordedDeployment:
-    """The files of one deployment. `samples` and `facts` are read at once, requests as far as their columns need no list."""
+    """The files of one deployment. `samples` and `facts` are read at once, requests only as far as their columns contain no lists."""
 
     def __init__(self, directory: DeploymentDirectory) -> None:
         self._directory = directory
@@ -30,11 +30,11 @@ class RecordedDeployment:
         return read_prompts(self._directory.plan_jsonl, self._directory.losses)
 
     def note_missing(self) -> None:
-        """The files that a deployment with load should have, and has not."""
+        """Record which files a deployment with load lacks."""
         self._directory.note_missing(own=self.facts.mode == "own")
 
     def note_foreign(self, requests: int, samples: int) -> None:
-        """How many requests and samples are of another time than the deployment."""
+        """Record how many requests and samples are from another time than the deployment."""
         if requests:
             self._directory.losses.note(self._directory.requests_parquet, "foreign", requests)
         if samples:
@@ -53,17 +53,17 @@ class RecordedRun:
         self.came_to_its_end: bool = run.is_complete()
 
     def deployments(self) -> Iterator[RecordedDeployment]:
-        """One after another, so that the records of only one need room in memory."""
+        """The deployments one after another, so that the records of only one are in memory."""
         return map(RecordedDeployment, self._run.deployments())
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What could not be read so far."""
+        """The losses so far: what could not be read."""
         return tuple(self._run.losses)
 
 
 def read_prompts(plan_jsonl: Path, losses: Losses | None = None) -> PromptDigests:
-    """The prompts of a saved plan; none where there is no plan."""
+    """The prompts of a saved plan; none if there is no plan."""
     rows = (row for row in read_lines(plan_jsonl, losses) if isinstance(row, dict) and row.keys() >= {"input_ids", "stage", "prompt"})
     return {(str(row["stage"]), str(row["prompt"])): _digest(row["input_ids"]) for row in rows}
 

@@ -1,4 +1,4 @@
-"""A figure of a report as it is declared: its name, unit, formula, and the tables that have it."""
+"""The declaration of a figure of the report: its name, unit, formula, and the tables that contain it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Unit = Literal["", "count", "ratio", "ms", "requests/s", "tokens/s", "bytes", "b
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `tables`. `name`: its key under `col` in the texts. `parts`: attributes of the metric's value, of which each is
-    printed; none if the value is a number or several numbers. `unit`: None if it is the metric's.
+    """A column of `tables`. `name`: its key under `col` in the texts. `parts`: attributes of the metric's value, each of which is printed;
+    empty if the value is a number or several numbers. `unit`: None if it is the metric's unit.
     """
 
     name: str
@@ -27,11 +27,14 @@ class Column:
 class Metric(Generic[S]):
     """A figure of one S: a stage, a GPU in a stage, or a group of requests.
 
-    `name`: as it is printed in rows, in the appendix of formulas and in docs/metrics.md.
-    `value`: a number, some numbers, an object whose attributes `columns` name, or None if it was not measured; None for a metric that
-    no table of stages has.
-    `formula`: key of its formula under `formula` in the texts, which metrics may share; "" if its column names all that it is.
-    Texts under `elsewhere` of the same key say who means something else by it.
+    `name`: as printed in rows, in the appendix of formulas and in docs/metrics.md.
+
+    `value`: a number, several numbers, an object whose attributes `columns` name, or None if it was not measured. The function is None for
+    a metric that no table of stages contains.
+
+    `formula`: key of its formula under `formula` in the texts, which metrics may share; "" if its column's label defines it completely.
+    Texts under `elsewhere` with the same key say which tools use the name with another meaning.
+
     `row`: the tables that have a row of it, with its distribution. `is_estimate`: whether its value is an estimate.
     """
 

@@ -18,7 +18,7 @@ KEY_FIGURES = (
     *("qps", "p99", "gpu", "errors", "p50", "p99_from_sent", "ttft", "tokens", "input_tokens"),
     *("batch_hit", "mean_batch", "queue", "compute", "padding", "kv_peak", "cpu"),
 )
-"""Columns of the table `core`, which begins the report, in an order of its own."""
+"""The columns of the table `core`, which begins the report, in an order of its own."""
 
 LATENCY: tuple[Stage, ...] = (
     Stage("ttft", "ms", lambda s: s.latency.ttft_ns, "ttft", row=("latency",)).column("ttft", of="p50"),
@@ -138,7 +138,7 @@ OF_SEVERAL_STAGES: tuple[Stage, ...] = (
     *(Stage("speed-up", formula="scaling"), Stage("efficiency", formula="scaling"), Stage("imbalance", formula="imbalance")),
     Stage("agreement", formula="agreement"),
 )
-"""Defined in the appendix of formulas; their tables are those of experiments."""
+"""Metrics that the appendix of formulas defines and whose tables belong to experiments."""
 
 METRICS = (*LATENCY, *THROUGHPUT, *BATCHING, *KV_CACHE, *RESOURCES, *CLIENT, *ENGINE_COUNTS, *OF_SEVERAL_STAGES)
 

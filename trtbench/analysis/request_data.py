@@ -1,4 +1,4 @@
-"""What the files of requests held (datasets, traces, measured lengths), and what of them was not sent."""
+"""The content of request files (datasets, traces, measured lengths), and how much of it was not sent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Empirical
 
 MUCH_RATIO = 0.1
-"""Above this share the load differs from the file's, which is a reason of the verdict."""
+"""The share of unused rows above which the load differs from the file's, which is a reason of the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestData:
-    """One file. `rows`: all that it has; `left_out`: those that were not used, for rows that are drawn estimated from the drawn ones."""
+    """One file. `rows`: the number of rows in it. `left_out`: the rows that were not used, estimated from the drawn ones if rows are
+    drawn.
+    """
 
     path: str
     rows: int
@@ -32,7 +34,7 @@ class RequestData:
 
 
 def request_data(events: Iterable[Event], scenario: Scenario) -> tuple[RequestData, ...]:
-    """Each file once: of several plans, the one that left out most."""
+    """Each file once; if several plans used it, the numbers of the plan that left out most."""
     found: dict[str, RequestData] = {}
     for file in (file for plan in every(events, PlanDrawn) for file in plan.inputs):
         one = RequestData(file.path, file.rows, file.left_out, tuple(file.reasons))
@@ -41,7 +43,7 @@ def request_data(events: Iterable[Event], scenario: Scenario) -> tuple[RequestDa
 
 
 def input_reasons(found: Sequence[RequestData], scenario: Scenario) -> Iterator[Reason]:
-    """Files of which much was left out, and lengths that a dataset makes useless."""
+    """Reasons about files of which much was left out, and about lengths that make a dataset useless."""
     for one in found:
         if one.left_out:
             figures: dict[str, float | str] = {
@@ -60,7 +62,7 @@ def input_reasons(found: Sequence[RequestData], scenario: Scenario) -> Iterator[
 
 
 def _lengths(scenario: Scenario) -> Iterator[RequestData]:
-    """Files of lengths: the effective scenario holds their values, and how many rows had a length of 0."""
+    """Files of lengths. The effective scenario contains their values, and the number of rows with a length of 0."""
     for name, kind in scenario.workload.kinds.items():
         for key in ("input_tokens", "output_tokens"):
             law = getattr(kind, key)

@@ -1,4 +1,4 @@
-"""Summary: everything that can be said of a run, from its directory alone."""
+"""The summary: everything that can be derived from a run directory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ SUMMARY_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`complete`: the run ended by itself, neither interrupted nor killed. `found`: what the experiments found in the run."""
+    """The summary of a run. `complete`: the run ended by itself, without an interruption or a kill. `found`: the experiments' results for
+    the run.
+    """
 
     run: str
     complete: bool
@@ -61,7 +63,7 @@ class Summary:
     request_data: tuple[RequestData, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: instants and lengths of time in integer ns, ratios, bytes; units in the names."""
+        """The summary as plain JSON: instants and durations in integer ns, ratios, bytes; units in the names."""
         facts = {"scenario": self.scenario.model_dump(mode="json"), "environment": asdict(self.environment)}
         named = {name: getattr(self, name) for name in self.__slots__ if name not in (*facts, "found")}
         plain: dict[str, Any] = _plain(named | self.found.by_name())
@@ -69,7 +71,7 @@ class Summary:
 
 
 def summarise(run: RunDirectory) -> Summary:
-    """Read a run, finished or not. ScenarioError or RunDirectoryError when the directory holds no readable run."""
+    """Read a run, finished or not. ScenarioError or RunDirectoryError if the directory holds no readable run."""
     recorded = RecordedRun(run)
     scenario, events, cpu_count = recorded.scenario, recorded.events, recorded.environment.cpu_count
     results = _measure(recorded)
@@ -105,7 +107,7 @@ def summarise(run: RunDirectory) -> Summary:
 
 
 def _measure(recorded: RecordedRun) -> list[DeploymentResult]:
-    """One deployment after another, each dropped before the next is read."""
+    """Measure one deployment after another, dropping the records of each before the next is read."""
     of_attempts = current(recorded.events)
     results = []
     for one in recorded.deployments():
@@ -124,7 +126,7 @@ def _deployment_reasons(result: DeploymentResult, scenario: Scenario, cpu_count:
 
 
 def _findings(run: MeasuredRun, found: Found) -> Iterator[Finding]:
-    """Those of the core first; an experiment that explains one of them reports on it itself."""
+    """The findings of the core, then those of the experiments. A finding of the core that an experiment explains is left out."""
     experiments: Sequence[ExperimentAnalysis] = tuple(roles(ExperimentAnalysis))
     for result in run.results:
         for finding in deployment_findings(result, run.cpu_count):
@@ -137,8 +139,9 @@ def _findings(run: MeasuredRun, found: Found) -> Iterator[Finding]:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses to dicts with string keys, without the fields of NO_FIGURE, and tuples to lists, all the way down. Results of
-    experiments become keys of the object that they were found in."""
+    """Convert dataclasses to dicts with string keys, without the fields marked NO_FIGURE, and tuples to lists, recursively. Results of
+    experiments become keys of the object in which they were found.
+    """
     if hasattr(value, "__dataclass_fields__"):
         fields = {name: getattr(value, name) for name, one in value.__dataclass_fields__.items() if one.metadata != NO_FIGURE}
         experiments = fields.pop("found").by_name() if isinstance(fields.get("found"), Found) else {}

@@ -1,4 +1,4 @@
-"""The course of a deployment over time, thinned for drawing without hiding a peak or a trough."""
+"""The course of a deployment over time, reduced for drawing in a way that keeps every peak and trough."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A sampled series in bins of consecutive readings, each with the instant of its first, its largest value and its smallest.
+    """A sampled series in bins of consecutive readings, each with the instant of its first reading, its largest value and its smallest.
 
-    Every bin is one reading where there are few enough. Empty for a series that was never read.
+    If there are few readings, each bin has one. Empty for a series that was never read.
     """
 
     time_ns: tuple[int, ...]
@@ -35,10 +35,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What is drawn with the curves of used blocks, running and waiting requests. `reused_blocks` counts up from the engine's start.
+    """What is drawn together with the curves of used blocks, running and waiting requests. `reused_blocks` is cumulative from the engine's
+    start.
 
-    `kv_blocks_max` is None where the engine shows none. `cancels_ns`: when clients gave up as planned, at most as many instants as
-    a curve has bins, evenly by rank, the first and the last kept. `end_ns` is the last reading.
+    `kv_blocks_max` is None if the engine does not report it. `cancels_ns`: the instants of planned cancellations, at most as many as a
+    curve has bins, evenly spaced by rank with the first and the last included. `end_ns` is the last reading.
     """
 
     kv_blocks_max: int | None
@@ -50,7 +51,7 @@ class Timeline:
 
 
 def timeline(samples: Samples, requests: Requests) -> Timeline:
-    """The timeline of one deployment, which includes warm-ups and the time between and after stages."""
+    """The timeline of one deployment, including warm-ups and the time between and after stages."""
     blocks = samples.series("kv_blocks_max")[1]
     gone = np.sort(requests.done_ns[(requests.done_ns != MISSING) & cancelled_as_planned(requests)])
     shown = gone[np.unique(np.linspace(0, len(gone) - 1, _POINTS).round().astype(int))] if len(gone) else gone

@@ -12,11 +12,11 @@ from trtbench.rundir.records import Event
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The report of one worker. `stamps` is "kernel" or "user", with the reason for "user" in `why`. Counts that a transport does not
-    keep are 0.
+    """The report of one worker. `stamps` is "kernel" or "user", with the reason for "user" in `why`. Counts that a transport does not keep
+    are 0.
 
     Kernel timestamps are on the wall clock, which is compared with the run's clock about once a second: `clock_drift_ratio` is the drift
-    of the two in a second, as a ratio, and `clock_steps` counts how often the wall clock was set. `stamp_fallbacks` counts the reads
+    between the two per second, as a ratio, and `clock_steps` counts how often the wall clock was set. `stamp_fallbacks` counts the reads
     without a plausible kernel timestamp.
     """
 
@@ -36,7 +36,7 @@ class Transport:
 def transports(events: Sequence[Event]) -> tuple[Transport, ...]:
     """Each worker's report, from the deployment's `load_client` event, without workers that ended before they reported.
 
-    The result is () for a run of format 1, and for one that was killed before the end of its load.
+    The result is () for a run of format 1, and for a run that was killed before the end of its load.
     """
     began_ns = next(iter([*times_ns(events, ServerReady), *(event.time_ns for event in events)]), 0)
     for time_ns, client in timed(events, LoadClient):

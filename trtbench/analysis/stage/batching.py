@@ -1,4 +1,4 @@
-"""Two batchers: Triton's (how requests entered the model) and the engine's in-flight batch (what really ran together)."""
+"""The two batchers of a stage: Triton's, by which requests enter the model, and the engine's in-flight batch, which executes together."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _COMPUTE: tuple[SeriesName, ...] = ("triton_compute_input_ns", "triton_compute_i
 
 @dataclass(frozen=True, slots=True)
 class TritonBatching:
-    """From deltas of Triton's statistics over a stage; `histogram` maps batch size to executions.
+    """Triton's batcher during a stage, from the increase of Triton's statistics. `histogram` maps batch size to executions.
 
-    The tensorrtllm C++ backend reports every request as a batch of one: there only `inflight` below says anything.
+    TensorRT-LLM's C++ backend reports every request as a batch of one. With that backend only `inflight` describes the batching.
     """
 
     histogram: dict[int, int]
@@ -34,12 +34,12 @@ class TritonBatching:
 
 @dataclass(frozen=True, slots=True)
 class InflightBatching:
-    """The engine's running batch, per step. `steps` maps the requests scheduled in a step to the number of such steps.
+    """The engine's running batch, counted per step. `steps` maps the number of requests scheduled in a step to the number of such steps.
 
-    `exact`: the engine counted every step and token (the CPU engine). Else the steps are those that the sampled gauge was seen at, each
-    reading standing for the steps since the one before where the engine counts its iterations (TensorRT-LLM), and
-    `in_company_ratio` goes by scheduled requests in place of tokens. `histogram` (size to readings), `batched_ratio` (readings with two or
-    more), `running` and `waiting` are always sampled.
+    `exact`: the engine counted every step and token, as the CPU engine does. Otherwise the steps are those at which the gauge was sampled,
+    and each reading represents the steps since the previous reading if the engine counts its iterations (TensorRT-LLM); `in_company_ratio`
+    is then a ratio of scheduled requests instead of tokens. `histogram` (size to readings), `batched_ratio` (readings with two or more
+    requests), `running` and `waiting` are always sampled.
     """
 
     histogram: dict[int, int]
@@ -55,15 +55,16 @@ class InflightBatching:
 
     @property
     def request_shares(self) -> dict[int, float]:
-        """The share of scheduled requests that ran in steps of each size: the histogram weighted by requests."""
+        """The share of scheduled requests that ran in steps of each size: the histogram of steps weighted by requests."""
         total = sum(size * count for size, count in self.steps.items())
         return {size: size * count / total for size, count in self.steps.items()} if total else {}
 
 
 def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
-    """Figures of Triton's batcher for a stage, or None if Triton's statistics were not read at the stage's start.
+    """Figures of Triton's batcher for a stage, or None if Triton's statistics were not read at the start of the stage.
 
-    `unary`: the model answers within its execution. A decoupled model's execution ends before its answers, so its time means nothing.
+    `unary`: the model answers within its execution. The execution of a decoupled model ends before its answers, so its duration has no
+    meaning.
     """
     borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
     if borders is None:
@@ -116,7 +117,7 @@ def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightB
 
 
 def _counted_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int] | None:
-    """The batch by the engine's own counters; None if it has none, or if their page was not read at the stage's start."""
+    """The batch from the engine's own counters, or None if it has none or if its page was not read at the start of the stage."""
     labels = sorted(samples.labels("inflight_steps"), key=int)
     borders = border_readings(samples.series("inflight_scheduled_requests"), start_ns, end_ns)  # always on the counters' page
     if not labels or borders is None:
@@ -134,7 +135,9 @@ def _in_company(samples: Samples, start_ns: int, end_ns: int) -> float | None:
 
 
 def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, int]:
-    """The weight of a reading is the number of steps since the one before. An idle engine, whose gauges may be old, has the weight 0."""
+    """The batch from sampled gauges. The weight of a reading is the number of steps since the previous one. A reading of an idle engine,
+    whose gauges may be out of date, has the weight 0.
+    """
     times, scheduled = samples.series("inflight_scheduled_requests")
     counted = dict(zip(*samples.series("engine_iterations"), strict=True))
     steps: Counter[int] = Counter()
@@ -146,7 +149,9 @@ def _sampled_steps(samples: Samples, start_ns: int, end_ns: int) -> dict[int, in
 
 
 def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | None, at_ns: np.int64) -> int:
-    """The steps between two readings, by the engine's iteration counter (a fall is a reset), or 1 if the counter was not read."""
+    """The number of steps between two readings by the engine's iteration counter, where a decrease is a reset; 1 if the counter was not
+    read.
+    """
     if before_ns is None or before_ns not in counted or at_ns not in counted:
         return 1
     then, now = counted[before_ns], counted[at_ns]
@@ -154,7 +159,9 @@ def _steps_since(counted: Mapping[np.int64, np.float64], before_ns: np.int64 | N
 
 
 def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: SeriesName) -> int | None:
-    """Summed durations / successful requests that went through the model: what a response cache answers has neither queue nor compute."""
+    """Mean of summed durations over the successful requests that reached the model. Requests answered by the response cache have neither
+    queue nor compute time.
+    """
     spent = [increase(samples.series(name), start_ns, end_ns) for name in names]
     known = [ns for ns in spent if ns is not None]
     borders = border_readings(samples.series("triton_success_count"), start_ns, end_ns)
@@ -165,7 +172,7 @@ def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: SeriesName) -
 
 
 def padding_ratio(samples: Samples, start_ns: int, end_ns: int, requests: Requests, padded_to_tokens: int | None) -> float | None:
-    """Padding / all tokens that were computed: as the model counts them, or as the client padded. None where neither is known."""
+    """Padding tokens / all computed tokens, from the model's counts or from the client's padding; None if neither is known."""
     done = requests.completed.input_tokens
     if padded_to_tokens and len(done):
         return 1 - int(done.sum()) / (len(done) * padded_to_tokens)

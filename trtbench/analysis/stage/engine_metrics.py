@@ -1,4 +1,4 @@
-"""What the engine itself reports: gauges on the metrics page, and counts with each response."""
+"""Figures that the engine reports itself: gauges on the metrics page, and counts in each response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAMILIES: Mapping[SeriesName, str] = {
     "inflight_scheduled_requests": "nv_trt_llm_request_metrics",
     "kv_blocks_used": "nv_trt_llm_kv_cache_block_metrics",
 }
-"""Series that figures of the engine need: the family that the C++ backend has them in."""
+"""Names of the series from which figures of the engine are computed, as the C++ backend has them."""
 
 
 def missing_families(samples: Samples) -> tuple[str, ...]:
@@ -38,10 +38,11 @@ def missing_families(samples: Samples) -> tuple[str, ...]:
 
 
 def tokens_beyond_ours(samples: Samples, requests: Requests, margin_ns: int) -> int | None:
-    """Output tokens that the server counted over the whole run, less those that arrived: 0 where both counted the same.
+    """Output tokens that the server counted over the whole run minus the tokens that arrived; 0 if both counts are equal.
 
-    The C++ backend counts an echoed prompt as output. None without its counter, without readings on both sides of the load (the last
-    `margin_ns` after the last answer), or unless every request that was sent completed: what is counted of others is not known.
+    The C++ backend counts an echoed prompt as output. The result is None without the server's counter, without readings before and after
+    the load (within `margin_ns` after the last answer), or if a request that was sent did not complete, because the server's count of such
+    a request is unknown.
     """
     sent = requests.select(requests.sent_ns != MISSING)
     known = sent.ended(Outcome.COMPLETED) & sent.counts_tokens & (sent.attempts <= 1)
@@ -56,11 +57,11 @@ def tokens_beyond_ours(samples: Samples, requests: Requests, margin_ns: int) -> 
 
 
 def without_stale(samples: Samples, requests: Requests) -> tuple[Samples, int]:
-    """The samples less the engine's gauges of every page that was stale, and how many pages were.
+    """The samples without the engine's gauges of stale pages, and the number of stale pages.
 
-    Stale: the iteration counter is equal to that of the page before, and none of our requests was in flight from that page to this one.
-    A step that takes longer than the interval leaves the counter standing too; its request is in flight. Without a counter none is
-    known to be stale.
+    A page is stale if its iteration counter equals that of the previous page and no request was in flight between the two. The counter also
+    stays equal during a step that takes longer than the interval, but then a request is in flight. Without a counter no page is known to be
+    stale.
     """
     times, counter = samples.series("engine_iterations")
     if len(times) < 2:
@@ -72,7 +73,7 @@ def without_stale(samples: Samples, requests: Requests) -> tuple[Samples, int]:
 
 
 def sent_and_done_ns(requests: Requests) -> tuple[Ints, Ints]:
-    """When requests were sent, and when those that were sent were done; each sorted."""
+    """(Sending times, end times) of the requests that were sent, each array sorted."""
     sent, done = requests.sent_ns, requests.done_ns
     was_sent = sent != MISSING
     return np.sort(sent[was_sent]), np.sort(done[was_sent & (done != MISSING)])
@@ -80,11 +81,12 @@ def sent_and_done_ns(requests: Requests) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True)
 class ReuseByRequest:
-    """`requests`: those whose blocks are reported. `hit_ratio` is reused / (reused + other), None where the engine counted no block at all.
+    """KV block reuse of `requests` requests, those whose blocks are reported. `hit_ratio` is reused / (reused + other), or None if the
+    engine counted no block.
 
-    `other_blocks` are prompt blocks not found: the missed ones where every request reports them, else the allocated ones (`basis`). A block
-    found in part and copied, or brought back from host memory, is among the allocated too, so that ratio is never above the one by missed
-    blocks (docs/metrics.md).
+    `other_blocks` are prompt blocks that were not found in the cache: the missed ones if every request reports them, otherwise the
+    allocated ones (`basis`). A block that was found in part and copied, or that was brought back from host memory, also counts as
+    allocated, so the ratio by allocated blocks is never above the ratio by missed blocks (docs/metrics.md).
     """
 
     requests: int
@@ -96,7 +98,7 @@ class ReuseByRequest:
 
 @dataclass(frozen=True, slots=True)
 class DraftsByRequest:
-    """Speculative decoding: `requests` had draft tokens; `acceptance_ratio` is accepted / proposed, over all of them."""
+    """Speculative decoding: `requests` requests had draft tokens, and `acceptance_ratio` is accepted / proposed over all of them."""
 
     requests: int
     draft_tokens: int
@@ -105,7 +107,7 @@ class DraftsByRequest:
 
 
 def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
-    """KV reuse as the requests report it, or None if no request reports both reused and other blocks."""
+    """KV block reuse as the requests report it, or None if no request reports both reused and other blocks."""
     reused, missed, allocated = (requests.column(f"engine.kv_{name}_blocks") for name in ("reused", "missed", "allocated"))
     with_missed, with_allocated = ((reused != MISSING) & (others != MISSING) for others in (missed, allocated))
     if with_missed.any() and with_missed.sum() >= with_allocated.sum():
@@ -114,7 +116,7 @@ def reuse_by_request(requests: Requests) -> ReuseByRequest | None:
 
 
 def drafts_by_request(requests: Requests) -> DraftsByRequest | None:
-    """Draft tokens and acceptance, or None if no request had a draft token: an engine without speculative decoding reports zeros."""
+    """Draft tokens and their acceptance, or None if no request had a draft token: an engine without speculative decoding reports zeros."""
     drafts, accepted = (requests.column(f"engine.{name}draft_tokens") for name in ("", "accepted_"))
     drafted = (drafts != MISSING) & (drafts != 0) & (accepted != MISSING)
     if not drafted.any():

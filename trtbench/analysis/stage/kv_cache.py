@@ -1,4 +1,4 @@
-"""Use of the paged KV cache, and what a token costs in it, by theory and as measured (metrics.md)."""
+"""Use of the paged KV cache, and the bytes that a token takes in it, theoretical and measured (metrics.md)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from trtbench.rundir import MISSING, Ints, Mask, Requests, Samples
 
 NEAR_FULL_RATIO = 0.9
 LEAST_READINGS = 5
-"""With resident requests and none in prefill."""
+"""The least number of readings with resident requests and no request in prefill."""
 
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
-    """One stage. Bytes per token are None without the model's facts, or with fewer than LEAST_READINGS to measure by."""
+    """The KV cache during one stage. Bytes per token are None without the facts of the model, or with fewer than LEAST_READINGS readings
+    to measure by.
+    """
 
     blocks_max: int
     block_tokens: int | None
@@ -32,15 +34,15 @@ class KvCache:
 
 
 class Residency:
-    """Tokens whose keys and values the engine holds, at any instant, from the requests' own instants.
+    """The number of tokens whose keys and values the engine holds at an instant, computed from the instants of the requests.
 
-    A request is resident with its prompt from its first token until it is done, and grows by each token that arrives. Before its
-    first token it is in prefill (from its first scheduling by the server's stamp, else from when it was sent), and how much of its
-    prompt the engine's gauges show already is not known. One whose tokens nobody counts is as little known until it is done.
+    From its first token until it is done, a request is resident with its prompt and every token that has arrived. Before its first token it
+    is in prefill: from its first scheduling by the server's timestamp, or from its sending if there is none. How much of its prompt the
+    engine's gauges already include in prefill is unknown. A request whose tokens are not counted is unknown until it is done.
     """
 
     def __init__(self, requests: Requests, times: Ints) -> None:
-        """`times`, ascending: the readings that it is asked of."""
+        """`times`: the readings at which residency is asked, in ascending order."""
         self._requests, self._times = requests, times
         stamped, known = requests.column("server.first_scheduled_ns"), requests.counts_tokens & (requests.responses > 0)
         starts = np.where(requests.has_server, stamped, requests.sent_ns)
@@ -49,7 +51,7 @@ class Residency:
         self._starts, self._ends = np.sort(starts[waited]), np.sort(ends[waited])
 
     def tokens(self, start_ns: int, end_ns: int) -> Ints:
-        """Resident tokens at the readings at start <= time <= end; 0 where a request is in prefill, for there the sum is not known."""
+        """Resident tokens at the readings with start <= time <= end; 0 where a request is in prefill, because the sum is unknown there."""
         chosen = (self._times >= start_ns) & (self._times <= end_ns)
         return np.where(self.in_prefill(self._times[chosen], 0), 0, self._resident[chosen])
 
@@ -72,7 +74,7 @@ class Residency:
 
 
 class SumAt:
-    """A sum of changes, each from its instant on, at given times [n] in ascending order."""
+    """A sum of changes, each effective from its instant, evaluated at given times [n] in ascending order."""
 
     def __init__(self, times: Ints) -> None:
         self._times = times
@@ -91,8 +93,8 @@ def kv_cache(
 ) -> KvCache | None:
     """Use of the KV cache in the window, or None if the window has no readings of it.
 
-    measured = used blocks x block bytes / resident tokens, each summed over the readings with no request in prefill;
-    block bytes = block tokens x theory.
+    measured = used blocks x block bytes / resident tokens, each summed over the readings with no request in prefill; block bytes = block
+    tokens x theoretical bytes per token.
     """
     times, used_all = samples.series("kv_blocks_used")
     used = inside((times, used_all), start_ns, end_ns)
@@ -120,9 +122,10 @@ def kv_cache(
 
 
 def blocks_left(samples: Samples, after_ns: int, before_ns: int, before: int | None) -> int | None:
-    """Blocks in use at the last reading, taken at or after `after_ns` (everything drained), beyond those in use before the load.
+    """Blocks in use after the load minus those in use before it. After is the last reading, taken at or after `after_ns`, when all
+    requests had drained.
 
-    Before is the last reading at or before `before_ns`, where there is none `before`. None if either is not known.
+    Before is the last reading at or before `before_ns`, or `before` if there is none. The result is None if either is unknown.
     """
     times, used = samples.series("kv_blocks_used")
     first = int(np.searchsorted(times, before_ns, "right"))

@@ -1,4 +1,4 @@
-"""Latencies of completed requests, from their raw instants (metrics.md)."""
+"""Latencies of completed requests, computed from the instants in their records (metrics.md)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PART = 1 << 20
 
 
 def gaps_ns(requests: Requests) -> Ints:
-    """Between consecutive token responses of each request: one fewer than there were responses."""
+    """Gaps between consecutive token responses of each request: one fewer than the request has responses."""
     parts = (tokens.arrivals.gaps().values for tokens in requests.tokens())
     gaps: Ints = gathered(parts, gap_count(requests), np.int64)
     return gaps
 
 
 def gaps_per_token_ns(requests: Requests) -> Floats:
-    """Each gap / the tokens that came at its end, of the gaps with any."""
+    """Each gap divided by the number of tokens that arrived at its end, for the gaps that ended with tokens."""
     parts = (_per_token(tokens) for tokens in requests.tokens())
     per_token: Floats = gathered(parts, gap_count(requests), np.float64)
     return per_token
@@ -44,7 +44,7 @@ def gap_count(requests: Requests) -> int:
 
 
 def gathered(parts: Iterable[Any], most: int, dtype: Any) -> Any:
-    """The parts in one array of at most this many values."""
+    """All parts in one array, which has at most this many values."""
     values, filled = np.empty(most, dtype), 0
     for part in parts:
         values[filled : filled + len(part)] = part
@@ -53,7 +53,7 @@ def gathered(parts: Iterable[Any], most: int, dtype: Any) -> Any:
 
 
 def as_floats(values: Ints) -> Floats:
-    """The same numbers in the same memory, which holds no integers from then on."""
+    """The same numbers as floats in the same memory, whose integers are overwritten."""
     floats = values.view(np.float64)
     for start in range(0, len(values), _PART):
         floats[start : start + _PART] = values[start : start + _PART].astype(np.float64)
@@ -61,7 +61,7 @@ def as_floats(values: Ints) -> Floats:
 
 
 def later(tokens: Tokens) -> Mask:
-    """A mask of the arrivals that end a gap, which is all but the first of each request."""
+    """A mask of the arrivals that end a gap: all except the first of each request."""
     kept = np.ones(len(tokens.arrivals.values), np.bool_)
     kept[tokens.arrivals.offsets[:-1]] = False
     return kept
@@ -85,11 +85,12 @@ Percentile = Literal["p50", "p99"]
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Every figure over the completed requests of one stage; `send_lag_ns` over all that were sent once.
+    """Every latency of the completed requests of one stage. `send_lag_ns` includes all requests that were sent once.
 
-    The `server_` three are the server's own: queue = first scheduled - arrival, prefill = first token - first scheduled,
-    decode = last token - first token. `outside_engine_ns`: what a first answer took beyond the engine's own time for it, which is the
-    network, the client, and the models around the engine; two durations of a clock each, so the clocks need not agree.
+    The three `server_` figures use the server's own timestamps: queue = first scheduled - arrival, prefill = first token - first scheduled,
+    decode = last token - first token. `outside_engine_ns` is the part of the first answer's time that was not spent in the engine: the
+    network, the client, and the models around the engine. It is the difference of two durations, each by one clock, so the clocks need not
+    agree.
     """
 
     ttft_ns: Distribution
@@ -111,42 +112,42 @@ class Latency:
 
     @property
     def first_answer_ns(self) -> Distribution:
-        """TTFT; end to end latency where no request has a first token."""
+        """TTFT, or end-to-end latency if no request has a first token."""
         return self.ttft_ns if self.ttft_ns.count or not self.e2e_curve_ns else self.e2e_latency_ns
 
 
 def percentile_of(latencies: Sequence[Latency], name: str) -> Percentile:
-    """P99 only where every one of them has it, so that no two are compared at different percentiles."""
+    """P99 of each if every one of them has a P99; otherwise a lower percentile that all have, so that equal percentiles are compared."""
     return "p99" if latencies and all(getattr(latency, name).p99 is not None for latency in latencies) else "p50"
 
 
 def ttft_ns(requests: Requests) -> Ints:
-    """First response with at least one token - due, of those that have one."""
+    """Arrival of the first response with at least one token - due time, for the requests that have such a response."""
     first = requests.select(requests.responses > 0)
     return first.first_token_ns - first.due_ns
 
 
 def first_answers_ns(requests: Requests) -> Ints:
-    """[n] TTFT; of a request whose answer is one response without tokens, its end to end latency. MISSING where there is neither."""
+    """[n] TTFT, or end-to-end latency for a request whose answer is one response without tokens; MISSING if there is neither."""
     due, done = requests.due_ns, requests.done_ns
     whole = (requests.asked_output_tokens == 0) & (done != MISSING)
     return np.where(requests.responses > 0, requests.first_token_ns - due, np.where(whole, done - due, MISSING))
 
 
 def tpot_ns(requests: Requests) -> Floats:
-    """(last token - first token) / (output tokens - 1), of those whose tokens did not all come at once: there nothing was seen to pass."""
+    """(Last token - first token) / (output tokens - 1), for the requests whose tokens did not all arrive in one response."""
     seen = requests.select((requests.responses > 1) & (requests.output_tokens > 1))
     tpot: Floats = (seen.last_token_ns - seen.first_token_ns) / (seen.output_tokens - 1)
     return tpot
 
 
 def e2e_latency_ns(requests: Requests) -> Ints:
-    """Done - due, of those that are done."""
+    """End - due time, for the requests that ended."""
     return between(requests, "due_ns", "done_ns")
 
 
 def between(requests: Requests, start: str, end: str) -> Ints:
-    """The time from one instant to another, for the requests that have both."""
+    """The time between two instants, for the requests that have both."""
     starts, ends = requests.column(start), requests.column(end)
     known = (starts != MISSING) & (ends != MISSING)
     lengths: Ints = ends[known] - starts[known]
@@ -154,7 +155,7 @@ def between(requests: Requests, start: str, end: str) -> Ints:
 
 
 def latency(requests: Requests) -> Latency:
-    """The figures of one stage's measured requests."""
+    """The latencies of one stage's measured requests."""
     done = requests.completed
     ttft, tpot = ttft_ns(done), tpot_ns(done)
     gaps = gaps_ns(done)
@@ -185,7 +186,9 @@ def latency(requests: Requests) -> Latency:
 
 
 def _outside_engine_ns(done: Requests) -> Ints:
-    """First token - sent, less the engine's own time for what came first: a token, or of a request that does not stream all of them."""
+    """First token - sent, minus the engine's own time until then. For a request that does not stream, the engine's time includes all
+    tokens.
+    """
     served = done.select((done.responses > 0) & done.has_server & (done.sent_ns != MISSING))
     ready = np.where(served.responses > 1, served.column("server.first_token_ns"), served.column("server.last_token_ns"))
     arrival = served.column("server.arrival_ns")
@@ -196,7 +199,7 @@ def _outside_engine_ns(done: Requests) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some requests of one stage. `requests` counts all, the rest is of the completed."""
+    """Some requests of one stage. `requests` counts all of them; the latencies are of the completed ones."""
 
     requests: int
     completed: int
@@ -214,7 +217,9 @@ def by_mix(requests: Requests) -> dict[str, Group]:
 
 
 def by_turn(requests: Requests) -> dict[str, Group]:
-    """`first` and `later` turns of sessions: a later one's prompt holds all that was said before. Empty without later turns."""
+    """Latency of the `first` and the `later` turns of sessions; the prompt of a later turn contains the conversation before it. Empty
+    without later turns.
+    """
     of_sessions = requests.select(requests.session != MISSING)
     return _groups(of_sessions, {"first": of_sessions.turn == 0, "later": of_sessions.turn != 0})
 

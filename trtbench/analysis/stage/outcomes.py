@@ -1,4 +1,4 @@
-"""What became of every planned request: planned = completed + failed + cancelled + timed out + never sent."""
+"""The outcome of every planned request: planned = completed + failed + cancelled + timed out + never sent."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from trtbench.rundir.records import Outcome
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _WORD = r"(?<![0-9a-z])(?!0x)(?=[a-z]*\d)[0-9a-z]{8,}"
 _VALUE = re.compile(rf"({_UUID}|{_WORD}|(?=[a-f]*\d)[0-9a-f]{{6,}}|\d+)", re.IGNORECASE)
-"""A UUID, a long word or a hexadecimal id with a digit in it, a number."""
+"""Matches what differs between equal errors: a UUID, a long word or a hexadecimal id with a digit in it, a number."""
 _DIFFERS = "…"
 
 
 @dataclass(slots=True)
 class _Shape:
-    """Messages that are equal but for their values: how many, the first one's values, the places at which another one differs."""
+    """Messages that are equal except for their values: their number, the values of the first, and the positions at which another one
+    differs.
+    """
 
     count: int
     values: list[str]
@@ -48,11 +50,11 @@ _MESSAGE_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Conservation:
-    """The equation of one stage. `unrecorded` requests were planned and left no record: the run was killed over them.
+    """The conservation of requests in one stage. `unrecorded` requests were planned and left no record, because the run was killed.
 
-    Some of the `cancelled` were so as planned: their user goes away, and they are no errors. `retries` are sendings beyond each
-    request's first, `completed_by_retry` the requests that would have failed without. `failed_by_class` adds up to `failed`;
-    `messages` holds the commonest error text of each class, with "…" for ids and numbers that differ.
+    `cancelled` includes requests that the plan cancels, which are no errors. `retries` are attempts after the first one of each request,
+    and `completed_by_retry` counts the requests that would have failed without retries. The values of `failed_by_class` add up to `failed`;
+    `messages` has the most frequent error text of each class, with "…" for ids and numbers that differ.
     """
 
     planned: int
@@ -70,17 +72,17 @@ class Conservation:
 
     @property
     def holds(self) -> bool:
-        """True when every planned request left exactly one record."""
+        """Whether every planned request left exactly one record."""
         return self.unrecorded == 0
 
     @property
     def error_ratio(self) -> float | None:
-        """1 - (completed + cancelled as planned) / planned."""
+        """1 - (completed + cancelled by the plan) / planned."""
         return 1 - (self.completed + self.cancelled_as_planned) / self.planned if self.planned else None
 
 
 def conservation(requests: Requests, planned: int) -> Conservation:
-    """Count one stage's measured requests against what was planned."""
+    """Compare one stage's measured requests with the planned number."""
     outcomes = requests.texts("outcome")
     numbers = np.bincount(outcomes.codes, minlength=len(outcomes.values)).tolist()
     counts = {Outcome(value): number for value, number in zip(outcomes.values, numbers, strict=True) if number}
@@ -103,12 +105,14 @@ def conservation(requests: Requests, planned: int) -> Conservation:
 
 
 def cancelled_as_planned(requests: Requests) -> Mask:
-    """[n] A stop that came before the plan's own cancellation is counted as the plan's: the user was to go away in any case."""
+    """[n] Whether the plan cancelled the request. A stop that came before the planned cancellation counts as planned, because the user
+    would have left anyway.
+    """
     return requests.planned_cancel & requests.ended(Outcome.CANCELLED)
 
 
 def _messages(requests: Requests) -> dict[str, str]:
-    """The commonest by outcome; of errors whose beginnings are alike as one, in the order in which they came."""
+    """The most frequent message of each outcome; errors with similar beginnings are merged, in order of appearance."""
     outcomes, errors = requests.texts("outcome"), requests.texts("error")
     shown = [text[:_MESSAGE_CHARACTERS] for text in errors.values]
     number = {text: i for i, text in enumerate(dict.fromkeys(shown))}

@@ -1,4 +1,4 @@
-"""CPU, memory and GPU over a stage, as sampled."""
+"""CPU, memory and GPU use during a stage, from samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from trtbench.rundir.series import SeriesName
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One of several servers over a stage; None: not read. `requests` are those that its own statistics count as successes."""
+    """One of several servers during a stage; a field is None if it was not read. `requests` counts the successes in the server's own
+    statistics.
+    """
 
     requests: int | None
     cpu_cores: Level | None
@@ -24,7 +26,7 @@ class Replica:
 
 
 def replicas(samples: Samples, start_ns: int, end_ns: int) -> tuple[Replica, ...]:
-    """Figures of each server, in the servers' order; () for a deployment of one server."""
+    """Figures of each server, in the order of the servers; () for a deployment of one server."""
     names: tuple[SeriesName, ...] = ("replica_cpu_cores", "replica_rss_bytes")
     labels = samples.labels("replica_success_count", "replica_rss_bytes")
 
@@ -37,7 +39,9 @@ def replicas(samples: Samples, start_ns: int, end_ns: int) -> tuple[Replica, ...
 
 
 def imbalance(found: Sequence[Replica]) -> float | None:
-    """Requests of the busiest server over an even share: 1 is even, n is all on one of n. None where a server's are not known."""
+    """Requests of the busiest of n servers divided by an equal share: 1 means balanced, n means all requests on one server. None if a
+    server's requests are unknown.
+    """
     counts = [replica.requests for replica in found if replica.requests is not None]
     if len(counts) < max(2, len(found)) or not sum(counts):
         return None
@@ -47,15 +51,16 @@ def imbalance(found: Sequence[Replica]) -> float | None:
 NS_PER_S = 1_000_000_000
 
 THROTTLES = {"power_cap": 0x4, "hw_slowdown": 0x8, "sw_thermal": 0x20, "hw_thermal": 0x40, "power_brake": 0x80}
-"""Bits of NVML's clocks-event reasons (nvml.h) that say a clock was lowered against what was asked."""
+"""Bits of NVML's clocks-event reasons (nvml.h) that mean a clock was lowered below the requested one."""
 _EXPLAINED = 0x40 | 0x80  # a hardware slowdown with one of these says no more than they do
 
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """One GPU. `throttle_ratios`: share of readings with each reason of THROTTLES for a lower clock; those that never came are left out.
+    """One GPU during a stage. `throttle_ratios` is the share of readings with each reason of THROTTLES for a lower clock; reasons that
+    never occurred are left out.
 
-    `energy_j` is the GPU's own counter where it has one, else the integral of its power.
+    `energy_j` comes from the GPU's own counter if it has one, otherwise it is the integral of the sampled power.
     """
 
     utilization_ratio: Level | None
@@ -75,7 +80,7 @@ class GpuUse:
 
 @dataclass(frozen=True, slots=True)
 class MigUse:
-    """One MIG instance, whose `memory_bytes` bound what runs on it; all other figures are of the whole GPU."""
+    """One MIG instance, whose `memory_bytes` limit what runs on it. All other figures of the GPU are of the whole GPU."""
 
     memory_used_bytes: Level
     memory_bytes: float | None
@@ -106,13 +111,13 @@ class Resources:
 
     @property
     def memory_available_min_bytes(self) -> float | None:
-        """The least that either left."""
+        """The lowest available memory of the machine or of the container, whichever is less."""
         known = [level.min for level in (self.machine_memory_available_bytes, self.container_memory_available_bytes) if level]
         return min(known, default=None)
 
 
 def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
-    """What was sampled inside the window."""
+    """Resource use from the samples inside the window."""
 
     def level(name: SeriesName, label: str = "") -> Level | None:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
@@ -163,7 +168,7 @@ def _gpu(samples: Samples, label: str, start_ns: int, end_ns: int) -> GpuUse:
         return Level.of(inside(samples.series(name, label), start_ns, end_ns))
 
     def rate(counter: SeriesName, driver_rate: SeriesName | None = None) -> float | None:
-        """The rate of the counter; without a counter, the mean of the rates that the driver gives."""
+        """The rate of the counter; without a counter, the mean of the rates that the driver reports."""
         counted = counter_rate(samples.series(counter, label), start_ns, end_ns)
         given = level(driver_rate) if driver_rate else None
         return given.mean if counted is None and given else counted
@@ -196,9 +201,9 @@ def _throttle_ratios(reasons: npt.NDArray[np.int64]) -> dict[str, float]:
 
 
 def gained(counter: Series, start_ns: int, end_ns: int) -> float | None:
-    """What a counter gained over the window, read off between the readings around its borders.
+    """The increase of a counter over the window, interpolated between the readings around its borders.
 
-    None when its readings do not reach over the window, or it was reset.
+    None if the readings do not cover the window, or if the counter was reset.
     """
     times, values = counter
     if len(times) < 2 or times[0] > start_ns or times[-1] < end_ns:
@@ -212,7 +217,9 @@ def gained(counter: Series, start_ns: int, end_ns: int) -> float | None:
 
 
 def counter_rate(counter: Series, start_ns: int, end_ns: int) -> float | None:
-    """Per second, between the first and the last reading inside the window; None with fewer than two, or if it was reset."""
+    """The rate per second between the first and the last reading inside the window; None with fewer than two readings, or if the counter
+    was reset.
+    """
     times, values = counter
     within = (times >= start_ns) & (times <= end_ns)
     if within.sum() < 2 or (np.diff(values[within]) < 0).any():
@@ -222,7 +229,7 @@ def counter_rate(counter: Series, start_ns: int, end_ns: int) -> float | None:
 
 
 def energy_j(power_w: Series, start_ns: int, end_ns: int) -> float | None:
-    """Integral of power over the window (trapezoids between readings); None with fewer than two readings in it."""
+    """Integral of power over the window (trapezoids between readings); None with fewer than two readings in the window."""
     times, values = power_w
     within = (times >= start_ns) & (times <= end_ns)
     if within.sum() < 2:

@@ -12,7 +12,7 @@ from trtbench.rundir import MISSING, Ints, Requests
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How punctually the requests of a stage were sent, at their first attempt: a retry is late by design."""
+    """How punctually the requests of a stage were sent, counting first attempts only, because a retry is late by design."""
 
     count: int
     lag_p99_ns: float | None  # whatever the count, of under 100 the worst: a bound to judge by, not a figure to print
@@ -20,7 +20,7 @@ class Sending:
 
 
 def sending(requests: Requests, open_loop: bool) -> Sending:
-    """The sending of one stage's measured requests."""
+    """The punctuality of one stage's measured requests."""
     lags = np.sort(send_lags_ns(requests))
     return Sending(
         count=len(lags),
@@ -30,13 +30,13 @@ def sending(requests: Requests, open_loop: bool) -> Sending:
 
 
 def send_lags_ns(requests: Requests) -> Ints:
-    """sent - due of every request that was sent once, whatever became of it."""
+    """Sent - due time of every request that was sent once, whatever its outcome."""
     once = _sent_once(requests)
     return once.sent_ns - once.due_ns
 
 
 def _rate_ratio(requests: Requests) -> float | None:
-    """Both rates are (n - 1) / (last - first) over the same requests, so their ratio is that of the two spans."""
+    """Actual rate / planned rate. Both are (n - 1) / (last - first) of the same requests, so the ratio is that of the two spans."""
     once = _sent_once(requests)
     if len(once) < 2 or not np.ptp(once.sent_ns):
         return None
@@ -48,16 +48,18 @@ def _sent_once(requests: Requests) -> Requests:
 
 
 LEVEL_KEPT_RATIO = 0.8
-"""Users in flight over users asked. Below this the figures are those of a smaller load. The client's own time between an answer and its
-next request is in it too, which is a few per cent of answers that take milliseconds."""
+"""The least ratio of users in flight to requested users. Below it, the figures belong to a smaller load. The client's own time between an
+answer and its next request lowers the ratio too, by a few per cent where answers take milliseconds.
+"""
 
 
 def users_reached(requests: Requests, asked: int) -> float | None:
-    """Mean number of requests in flight once every user could have sent its first request, until the last request is sent.
+    """Mean number of requests in flight in a stage, from the instant at which every user could have sent its first request until the last
+    sending.
 
-    Of all requests of a stage that were sent. A closed loop of `asked` users that do not
-    think has exactly `asked` requests in flight in that time; ramp-up and drain are left out. With no more requests than users that
-    time does not exist, and it is the most that were in flight at once. None without requests.
+    A closed loop of `asked` users without think time has exactly `asked` requests in flight during that time; ramp-up and drain are
+    excluded. If there are no more requests than users, that time does not exist, and the result is the highest number in flight at once.
+    None without requests.
     """
     were_sent = requests.select(requests.sent_ns != MISSING)
     if not len(were_sent):

@@ -38,13 +38,14 @@ _STATISTICS: tuple[SeriesName, ...] = (
     "replica_success_count",
 )
 FOREIGN_CPU_RATIO = 0.15
-"""Share of the machine's cores that others may use before they are likely to slow what is measured."""
+"""The share of the machine's cores that other processes may use before they are likely to slow what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpan:
-    """When a stage was measured. `ended` is a StageFinished's, or broken_off: the run was killed in it, and `planned` is the least
-    that can have been planned."""
+    """The time in which a stage was measured. `ended` is that of StageFinished, or broken_off if the run was killed in the stage;
+    `planned` is then the least number that can have been planned.
+    """
 
     name: str
     mode: str
@@ -57,14 +58,16 @@ class StageSpan:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """`wrong_length` counts completed requests with other than the asked output tokens, `over_length` those of them with more;
-    `estimated_off` those whose text holds another number by our tokenizer, by more than it may be wrong. `backlog_grew`: the last
-    quarter's median TTFT (of an encoder: latency) is over twice the first quarter's; None with fewer than 20 in a quarter.
-    `foreign_cpu_cores` were in use on this machine by neither the servers, a balancer nor the client, on average. `ramp_from` is where
-    a ramp began; it ended at the level asked. `same_as` is the stage whose requests it sent again.
-    `level_reached`: users of a closed loop in flight (`level.users_reached`), or the rate that became due under max_in_flight; None for
-    the others, and where users think or come and go.
-    `padding_ratio`: of an encoder, the share of what it computed that no request asked for. `duplicate_ratio`: as the stage alone has it.
+    """The figures of one stage.
+
+    `wrong_length` counts completed requests whose output length differs from the requested one, `over_length` those of them with more
+    tokens, and `estimated_off` those whose text, by trtbench's tokenizer, differs by more than the tokenizer's error. `backlog_grew`: the
+    median TTFT (of an encoder: latency) of the last quarter is over twice that of the first quarter; None with fewer than 20 requests in a
+    quarter. `foreign_cpu_cores` is the mean number of cores used by processes other than the servers, a balancer and the client.
+    `ramp_from` is the level at which a ramp began; it ended at the requested level. `same_as` is the stage whose requests this one repeats.
+    `level_reached`: the users of a closed loop in flight (`level.users_reached`), or the rate that became due under max_in_flight; None for
+    other loads, and where users think or come and go. `padding_ratio`: the share of an encoder's computed tokens that are padding.
+    `duplicate_ratio`: the ratio that the stage sets for itself.
     """
 
     span: StageSpan
@@ -98,12 +101,12 @@ class StageResult:
 
     @property
     def reaches_level(self) -> bool:
-        """Whether the users asked, or nearly, had a request in flight; True where that is not known, and of open loops."""
+        """Whether about the requested number of users had a request in flight; True if that is unknown, and for open loops."""
         return self.level_reached is None or self.level_reached >= LEVEL_KEPT_RATIO * self.span.asked
 
     @property
     def level(self) -> float:
-        """Users, or requests a second, that its figures belong to: those asked, or the users that were reached where they are fewer."""
+        """The users, or requests per second, to which the figures belong: the requested ones, or the users in flight if they are fewer."""
         return self.span.asked if self.reaches_level or self.level_reached is None else self.level_reached
 
     @property
@@ -112,19 +115,20 @@ class StageResult:
 
     @property
     def held_level(self) -> bool:
-        """Whether its figures belong to the level asked, and may be points of a curve: no ramp, burst, trace, stage sent again, nor one
-        with duplicates of its own."""
+        """Whether the figures belong to the requested level and can be points of a curve: not those of a ramp, a burst, a trace, a
+        repeated stage, or a stage with a duplicate ratio of its own.
+        """
         alike = self.ramp_from is None and self.same_as is None and self.duplicate_ratio is None
         return alike and self.span.mode not in ("burst", "trace")
 
     @property
     def supports_rates(self) -> bool:
-        """Whether its throughput may be built upon: it ran to its end, on enough requests to give a median."""
+        """Whether conclusions may use its throughput: the stage ran to its end, with enough requests for a median."""
         return self.span.ended in ("done", "steady") and self.latency.e2e_latency_ns.p50 is not None
 
 
 def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
-    """The stages of one deployment whose measured phase was opened, in order of time."""
+    """The stages of one deployment whose measured phase began, in order of time."""
     spans = {stage.name: _unfinished(time_ns, stage, requests.stage(stage.name)) for time_ns, stage in timed(events, StageStarted)}
     for window in every(events, StageFinished):
         spans[window.name] = StageSpan(**{field.name: getattr(window, field.name) for field in fields(StageSpan)})
@@ -132,10 +136,11 @@ def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
 
 
 def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
-    """The samples less the sampler's readings of Triton's statistics between a stage's first or last request and the nearest border.
+    """The samples without the readings of Triton's statistics that were taken between a stage's first or last request and the nearest
+    border.
 
-    Triton counts a batch after its answers have left, and a reading that was long under way is older than its stamp: only the borders'
-    readings are known to hold what had completed.
+    Triton counts a batch after its answers have left, and a slow reading is older than its timestamp. Only the readings at the borders are
+    known to include everything that had completed.
     """
     times, _ = samples.series("triton_success_count")
     late = np.zeros(len(times), np.bool_)
@@ -148,13 +153,13 @@ def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
 
 
 def by_stage(requests: Requests) -> dict[str, Requests]:
-    """The measured requests (no warm-up) of each stage that has any."""
+    """The measured requests (without warm-up) of each stage that has any."""
     stages = {name: requests.stage(name) for name in requests.texts("stage").values}
     return {name: chosen for name, chosen in stages.items() if len(chosen)}
 
 
 def _unfinished(start_ns: int, stage: StageStarted, requests: Requests) -> StageSpan:
-    """What a stage is until its window says more. A stage that ends by time plans as it goes, so `planned` may be too low."""
+    """A stage before its window is known to be complete. A stage that ends by time plans while it runs, so `planned` may be too low."""
     instants = [start_ns]  # MISSING is before them all
     for column in (requests.due_ns, requests.sent_ns, requests.done_ns, requests.last_token_ns):
         instants += [int(column.max())] if len(column) else []
@@ -234,14 +239,14 @@ def _waits_in_order_ns(done: Requests) -> Ints:
 
 
 def backlog_grew(waits_in_order_ns: Ints) -> bool | None:
-    """Whether waiting kept growing, from the waits for a first answer in the order they fell due."""
+    """Whether waiting kept growing, from the times to the first answer in the order of due times."""
     quarter = len(waits_in_order_ns) // 4
     first, last = Distribution.of(waits_in_order_ns[:quarter]).p50, Distribution.of(waits_in_order_ns[-quarter:] if quarter else ()).p50
     return None if first is None or last is None else last > _BACKLOG_FACTOR * first
 
 
 def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
-    """Integral of power / output tokens, all GPUs added; None with MIG instances: the power is that of the whole GPU."""
+    """Integral of power / output tokens, summed over all GPUs; None with MIG instances, because the power is that of the whole GPU."""
     if use.mig_instances:
         return None
     joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
@@ -249,14 +254,14 @@ def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
 
 
 def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
-    """Machine - server - client - balancer; None unless the first three were read."""
+    """CPU of the machine - server - client - balancer; None if one of the first three was not read."""
     machine, server, client = use.machine_cpu_ratio, use.server_cpu_cores, use.client_cpu_cores
     balancer = use.balancer_cpu_cores.mean if use.balancer_cpu_cores else 0.0
     return max(0.0, machine.mean * cpu_count - server.mean - client.mean - balancer) if machine and server and client else None
 
 
 def is_disturbed(stage: StageResult, cpu_count: int) -> bool:
-    """Whether other processes took enough of this machine to make its figures doubtful."""
+    """Whether other processes used enough of this machine to make the figures doubtful."""
     return stage.foreign_cpu_cores is not None and stage.foreign_cpu_cores > FOREIGN_CPU_RATIO * cpu_count
 
 

@@ -17,7 +17,7 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """First due to last done of the measured phase."""
+    """The window from the first due time to the last end of the measured phase."""
 
     start_ns: int
     end_ns: int
@@ -27,15 +27,15 @@ class Window:
         return (self.end_ns - self.start_ns) / NS_PER_S
 
     def holds(self, instants_ns: Ints) -> Mask:
-        """MISSING is before every window."""
+        """Whether each instant is inside the window; MISSING is before every window."""
         return (self.start_ns <= instants_ns) & (instants_ns <= self.end_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rates a second over the window; None when the window is empty, goodput also when the scenario sets no SLO.
+    """Rates per second over the window; None if the window is empty. Goodput is also None if the scenario sets no SLO.
 
-    Tokens are 0 and their rate None where the server does not report how many it sent.
+    Tokens are 0 and their rate is None if the server does not report how many it sent.
     """
 
     window_s: float
@@ -51,14 +51,14 @@ class Throughput:
 
 
 def main_rate(rates: Throughput) -> float | None:
-    """What throughput is judged by: output tokens a second, requests a second of an encoder."""
+    """The rate by which throughput is judged: output tokens per second, or requests per second for an encoder."""
     return rates.request_throughput if rates.output_token_throughput is None else rates.output_token_throughput
 
 
 def measured_window(requests: Requests, duration_s: float | None) -> Window | None:
-    """First due to last done; None when nothing was done.
+    """The window from the first due time to the last end; None if no request ended.
 
-    Of a stage that ends by time, what is done after its time is drain and left out, unless nothing at all was done before.
+    In a stage that ends by time, requests that end after that time belong to the drain and are excluded, unless no request ended before.
     """
     done = requests.done_ns[requests.done_ns != MISSING]
     if not len(done):
@@ -71,9 +71,10 @@ def measured_window(requests: Requests, duration_s: float | None) -> Window | No
 
 
 def keeps(requests: Requests, slo: Slo) -> Mask:
-    """[n] Whether a request completed and kept every limit of `slo` that is set.
+    """[n] Whether a request completed and kept every limit that `slo` sets.
 
-    A figure that does not exist breaks no limit, but for the TTFT of a request that was asked for output: it never had a first token.
+    A figure that does not exist meets its limit, except the TTFT of a request that asked for output: such a request never had a first
+    token.
     """
     due, done, responses = requests.due_ns, requests.done_ns, requests.responses
     kept: Mask = requests.ended(Outcome.COMPLETED) & (done != MISSING)
@@ -92,7 +93,7 @@ def keeps(requests: Requests, slo: Slo) -> Mask:
 
 
 def tokens_inside(requests: Requests, window: Window) -> int:
-    """Output tokens that arrived inside the window. Only of requests that reach over its border are the responses read."""
+    """Output tokens that arrived inside the window. Responses are read only for requests that extend over a border of the window."""
     whole = window.holds(requests.first_token_ns) & window.holds(requests.last_token_ns) & requests.in_order
     apart = (requests.last_token_ns < window.start_ns) | (requests.first_token_ns > window.end_ns)
     partly = requests.select(~whole & ~(apart & requests.in_order))

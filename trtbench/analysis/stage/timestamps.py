@@ -1,4 +1,4 @@
-"""How exactly the arrivals of one stage are known, and how late this process came to read them."""
+"""The accuracy of the arrival timestamps of one stage, and how late this process read the arrivals."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trtbench.rundir.records import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Over every token response (of an encoder, every answer) of the stage's measured requests.
+    """Timestamps of every token response (of an encoder: every answer) of the stage's measured requests.
 
-    `kernel_ratio` of them were stamped by the kernel, `lag_ns` is how much later those were read. `coalesced_ratio` of them were read
-    together with others and bear the newest one's stamp. The `_from_read` figures, of completed requests, count from the read instead of
-    the stamp: what a client without the kernel's stamps would have reported. `itl_exact_ns` are the gaps with no coalesced end.
-    Each of the last four is empty where it would not differ from the figure in `Latency`.
+    `kernel_ratio` is the share with kernel timestamps, and `lag_ns` is how much later those were read. `coalesced_ratio` is the share that
+    was read together with others and has the timestamp of the newest. The `_from_read` figures of completed requests are computed from the
+    read instead of the timestamp, as a client without kernel timestamps would report them. `itl_exact_ns` are the gaps whose two ends are
+    not coalesced. Each of the last four is empty if it equals the figure in `Latency`.
     """
 
     responses: int
@@ -36,7 +36,7 @@ class Stamps:
 
 
 def stamps(requests: Requests) -> Stamps:
-    """The stamps of one stage's measured requests."""
+    """The timestamps of one stage's measured requests."""
     answers = requests.select((requests.asked_output_tokens == 0) & requests.ended(Outcome.COMPLETED))
     responses = int(requests.responses.sum()) + len(answers)
     coalesced = int(requests.coalesced_count.sum())
@@ -61,7 +61,9 @@ def stamps(requests: Requests) -> Stamps:
 
 
 class _Reads:
-    """Figures by when this process read each token response, of requests whose arrivals the kernel stamped all: the stamp and its lag."""
+    """Figures by the instant at which this process read each token response (timestamp + lag), of requests whose arrivals all have kernel
+    timestamps.
+    """
 
     def __init__(self, requests: Requests) -> None:
         first, last = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
@@ -91,7 +93,7 @@ def _lags_ns(requests: Requests, answers: Requests) -> Ints:
 
 
 def _exact_gaps_ns(requests: Requests) -> Ints:
-    """Gaps between consecutive token responses of which neither was read together with others."""
+    """Gaps between consecutive token responses, both of which were read alone."""
     exact: Ints = gathered(map(_exact, requests.tokens(coalesced=True)), gap_count(requests), np.int64)
     return exact
 

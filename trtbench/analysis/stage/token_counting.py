@@ -1,4 +1,4 @@
-"""Output whose tokens the server does not count: what is known of them, and with what certainty (docs/families.md)."""
+"""Output whose tokens the server does not count: what is known of their number, and with what certainty (docs/families.md)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trtbench.rundir.records import Outcome
 _ENOUGH_COMPARED = 10
 _SURE_RATIO = 0.01
 _ESTIMATE_RATIO = 0.1
-"""An estimate by the tokenizer within this share of what was asked, and one token, is taken for as many as were asked."""
+"""An estimate within this share of the requested number, plus one token, counts as the requested number."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounting:
-    """Requests with output whose server reported no counts, by how their tokens are known.
+    """Requests with output whose server reported no counts, by the way in which their tokens are known.
 
-    `by_length`: it said that they ended by their length, so they have the tokens that were asked. `estimated`: by our tokenizer, of
-    their text. Of requests of which both are known, `compared` of them, `error_ratio` is the largest |tokenizer / reported - 1|.
-    `uncertain_ratio`: the tokens that the estimates may be off, at that error and one for an end token that no text shows, of all
-    tokens; None where it is not known.
+    `by_length`: the server reported that the length ended them, so they have the requested number of tokens. `estimated`: trtbench's
+    tokenizer counted their text. Both are known of `compared` requests, and `error_ratio` is the largest |tokenizer / reported - 1| of
+    these. `uncertain_ratio`: the error of all estimates, with one token each for an end token that no text shows, divided by all tokens;
+    None if it is unknown.
     """
 
     by_length: int = 0
@@ -34,12 +34,12 @@ class TokenCounting:
 
     @property
     def is_sure(self) -> bool:
-        """Whether what is estimated moves the figures by less than anybody reads off them."""
+        """Whether the uncertainty of the estimates is too small to change a conclusion."""
         return self.compared >= _ENOUGH_COMPARED and self.uncertain_ratio is not None and self.uncertain_ratio < _SURE_RATIO
 
 
 def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
-    """All requests, with a count at each response wherever one can be had; those that the server counted as they were."""
+    """All requests, with a token count for each response where one can be determined. Counts by the server are unchanged."""
     asked, text, output = requests.asked_output_tokens, requests.text_tokens, requests.output_tokens
     uncounted, by_text = ~requests.counts_tokens, text != MISSING
     by_length = uncounted & requests.texts("finish_reason").equal("length") & requests.ended(Outcome.COMPLETED)
@@ -56,12 +56,12 @@ def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
 
 
 def is_exact(requests: Requests) -> Mask:
-    """[n] Whether output tokens are counted, not estimated."""
+    """[n] Whether the output tokens were counted rather than estimated."""
     return requests.counts_tokens & ~requests.tokens_estimated
 
 
 def estimated_off(requests: Requests) -> Mask:
-    """[n] Whether the text of a request holds another number of tokens than asked, by more than our tokenizer may be wrong."""
+    """[n] Whether the text has another number of tokens than requested, by more than the error of the tokenizer."""
     asked = requests.asked_output_tokens
     off: Mask = requests.tokens_estimated & (np.abs(requests.text_tokens - asked) > 1 + _ESTIMATE_RATIO * asked)
     return off

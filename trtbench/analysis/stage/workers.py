@@ -1,4 +1,6 @@
-"""The load generator's own processes over a stage, as sampled. Series are labelled by worker; before there were workers, not at all."""
+"""The worker processes of the load generator during a stage, as sampled. Series are labelled by worker; older runs with one process have
+no label.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ class Worker:
 
 
 def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
-    """Figures of each worker, by its label. If no worker has a CPU series, each gets an even share of `client_cpu_cores`."""
+    """Figures of each worker, by its label. If no worker has a CPU series, each gets an equal share of `client_cpu_cores`."""
     found = samples.labels("client_loop_lag_ns", "client_gc_pause_ns", "client_worker_cpu_cores")
     labels = sorted(found, key=lambda label: (len(label), label)) or [""]
     together = inside(samples.series("client_cpu_cores"), start_ns, end_ns)
@@ -35,7 +37,9 @@ def workers(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Worker]:
 
 def _worker(samples: Samples, label: str, start_ns: int, end_ns: int, cpu_share: Level | None) -> Worker:
     def read(name: SeriesName) -> npt.NDArray[np.float64]:
-        """A worker's reading covers the interval before it. Its first reading in the stage begins before the stage, and is left out."""
+        """The readings of one worker inside the stage. A reading covers the interval before it, so the first one, which began before the
+        stage, is left out.
+        """
         return inside(samples.series(name, label), start_ns, end_ns)[1 if label else 0 :]
 
     lag = np.sort(read("client_loop_lag_ns"))
@@ -48,11 +52,11 @@ def _worker(samples: Samples, label: str, start_ns: int, end_ns: int, cpu_share:
 
 
 def busiest(found: Mapping[str, Worker]) -> tuple[str, float] | None:
-    """(label, mean CPU in cores) of the worker that used most; None where none was sampled."""
+    """(Label, mean CPU in cores) of the worker that used most CPU; None if none was sampled."""
     used = {label: worker.cpu_cores.mean for label, worker in found.items() if worker.cpu_cores}
     return max(used.items(), key=lambda pair: pair[1]) if used else None
 
 
 def longest_pause_ns(found: Mapping[str, Worker]) -> float | None:
-    """The longest garbage collection of any worker; None where none was sampled."""
+    """The longest garbage collection of any worker; None if none was sampled."""
     return max((worker.gc_pause_ns.max for worker in found.values() if worker.gc_pause_ns), default=None)

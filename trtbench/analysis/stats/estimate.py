@@ -1,4 +1,4 @@
-"""A figure over repeats: its mean, and how far the true mean may lie from it."""
+"""A figure over repeats: its mean with a confidence interval."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _T_975 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
 
 
 def t_975(freedom: int) -> float:
-    """Student's t for at least 1 degree of freedom; above 30 the value for 30."""
+    """The 97.5 % quantile of Student's t for at least 1 degree of freedom; above 30 the value for 30."""
     return _T_975[min(freedom, len(_T_975)) - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`half_width`: of the 95 % confidence interval around `mean`, in its unit; None with one repeat."""
+    """A mean over repeats. `half_width`: of the 95 % confidence interval around `mean`, in the unit of `mean`; None with one repeat."""
 
     mean: float
     half_width: float | None
@@ -40,7 +40,9 @@ class Estimate:
 
     @classmethod
     def over(cls, items: Iterable[T], pick: Callable[[T], float | None]) -> Estimate | None:
-        """The estimate over all items, or None if one of them lacks the figure: a mean over some would read as a mean over all."""
+        """The estimate over all items, or None if one of them lacks the figure, because a mean over some of them would look like a mean
+        over all.
+        """
         values = [pick(item) for item in items]
         known = [value for value in values if value is not None]
         return cls.of(known) if len(known) == len(values) else None

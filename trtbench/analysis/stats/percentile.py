@@ -1,4 +1,4 @@
-"""Percentiles by nearest rank on raw values, and the rule on when one may be shown (metrics.md)."""
+"""Percentiles by nearest rank on raw values, and the number of samples that each percentile needs (metrics.md)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 PERMILLES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99_9": 999}
-"""Quantiles as whole thousandths: 0.99 * 1000 is not 990 in binary floating point for every count."""
+"""Quantiles in whole thousandths, because 0.99 * n is inexact in binary floating point for some n."""
 
 Values = npt.NDArray[Any]
 _CURVE_POINTS = 101
 
 
 def needed_samples(permille: int) -> int:
-    """10 / (1 - q): enough that about ten samples lie beyond the percentile."""
+    """10 / (1 - q): about ten samples lie beyond the percentile."""
     return -(-10_000 // (1000 - permille))
 
 
 def nearest_rank(ordered: Values, permille: int) -> float:
-    """The ceil(q n)-th smallest of `ordered` [n], n >= 1, ascending; always one of the values, never between two."""
+    """The ceil(q n)-th smallest of `ordered` [n], n >= 1, ascending. The result is always one of the values, never an interpolation."""
     rank = -(-permille * len(ordered) // 1000)
     value: float = ordered[max(rank, 1) - 1].item()
     return value
@@ -30,9 +30,10 @@ def nearest_rank(ordered: Values, permille: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A set of raw values in figures; the unit is in the name of the field that holds it.
+    """The distribution of a set of raw values; the unit is in the name of the field that holds it.
 
-    A percentile without `needed_samples` is None, as is everything of an empty set. Integers stay integers, the mean of integers too.
+    A percentile with fewer than `needed_samples` samples is None, and so is everything of an empty set. Integers stay integers, and their
+    mean is an integer too.
     """
 
     count: int
@@ -51,7 +52,7 @@ class Distribution:
 
     @classmethod
     def of_sorted(cls, ordered: Values) -> Distribution:
-        """The distribution of values [n] that are in ascending order."""
+        """The distribution of values [n] in ascending order."""
         n = len(ordered)
         if not n:
             return cls(0)
@@ -62,7 +63,9 @@ class Distribution:
 
 
 def quantile_curve(values: Iterable[float]) -> tuple[float, ...]:
-    """At most 101 of the sorted values, evenly by rank, both ends kept: enough to draw the distribution; () for none."""
+    """At most 101 of the sorted values, evenly spaced by rank with both ends included, which is enough to draw the distribution; ()
+    without values.
+    """
     return curve_of_sorted(np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values))))
 
 

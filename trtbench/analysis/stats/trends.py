@@ -16,8 +16,9 @@ from trtbench.rundir import Series
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """y = intercept + slope x. `half_width`: of the 95 % interval around the slope. `explained_ratio`: R squared, None where y does
-    not vary."""
+    """y = intercept + slope x. `half_width`: of the 95 % interval around the slope. `explained_ratio`: R squared, or None if all y are
+    equal.
+    """
 
     intercept: float
     slope: float
@@ -26,7 +27,7 @@ class Line:
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> Line:
-    """The least-squares line of at least three points at two or more different x. (Any two points lie on a line.)"""
+    """The least-squares line of at least three points with at least two different x. (Any two points lie on a line.)"""
     xs, ys = np.array(x, float), np.array(y, float)
     slope, intercept = np.polyfit(xs, ys, 1)
     left = float(((ys - slope * xs - intercept) ** 2).sum())
@@ -53,7 +54,7 @@ class Drift:
 
 
 def drift(series: Series, start_ns: int, end_ns: int) -> Drift | None:
-    """The trend in a window, or None for less than ten minutes or a hundred readings, from which no slow growth can be inferred."""
+    """The trend in a window, or None for less than ten minutes or a hundred readings, which cannot show slow growth."""
     times, values = series
     within = (times >= start_ns) & (times <= end_ns)
     seconds, read = (times[within] - start_ns) / NS_PER_S, values[within]
@@ -68,13 +69,13 @@ def drift(series: Series, start_ns: int, end_ns: int) -> Drift | None:
 
 
 def theil_sen(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
-    """Median of the slopes of all pairs (Sen 1968): unmoved while under 29 % of the points are outliers. x [n] distinct, n >= 2."""
+    """Median of the slopes of all pairs (Sen 1968), which is robust while under 29 % of the points are outliers. x [n] distinct, n >= 2."""
     i, j = np.triu_indices(len(x), 1)
     return float(np.median((y[j] - y[i]) / (x[j] - x[i])))
 
 
 def _bin_medians(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """At most _BINS points, so that all pairs stay few however long the run."""
+    """Medians of at most _BINS bins, which bounds the number of pairs for a run of any length."""
     edges = np.linspace(x[0], x[-1], _BINS + 1)[1:-1]
     groups = np.searchsorted(edges, x, "right")
     kept = np.unique(groups)
@@ -83,12 +84,14 @@ def _bin_medians(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tupl
 
 LEAST_LEVELS = 3
 PAYING_ELASTICITY = 0.1
-"""Below this, doubling the users brings less than 2**0.1 - 1 = 7 % more throughput."""
+"""The least elasticity that pays: below it, doubling the users brings less than 2**0.1 - 1 = 7 % more throughput."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """`level` is None when every step still paid. `elasticities[i]` belongs to the step from levels[i] to levels[i + 1]."""
+    """The knee of a throughput curve. `level` is None if every step still paid. `elasticities[i]` belongs to the step from levels[i] to
+    levels[i + 1].
+    """
 
     levels: tuple[float, ...]
     throughputs: tuple[float, ...]
@@ -98,10 +101,10 @@ class Knee:
 
 
 def find_knee(points: Sequence[tuple[float, float]]) -> Knee | None:
-    """From (level, throughput) pairs of one engine; None with fewer than three levels with throughput.
+    """The knee of (level, throughput) pairs of one engine; None with fewer than three levels with throughput.
 
-    A step's elasticity is ln(T2/T1) / ln(L2/L1): 1 when throughput grows as the load does, 0 when it does not grow. The knee is the
-    first level after which no step reaches PAYING_ELASTICITY, so a plateau with a later rise is not a knee.
+    A step's elasticity is ln(T2/T1) / ln(L2/L1): 1 if throughput grows as the load does, 0 if it does not grow. The knee is the first level
+    after which no step reaches PAYING_ELASTICITY, so a plateau with a later rise is not a knee.
     """
     curve = sorted((level, rate) for level, rate in points if level > 0 and rate > 0)
     if len({level for level, _ in curve}) != len(curve) or len(curve) < LEAST_LEVELS:

@@ -1,6 +1,6 @@
 """Reading sampled series over a window of time.
 
-A series is (time_ns [n], value [n]) in time order. Counters are cumulative and may start again from zero when a model is reloaded.
+A series is (time_ns [n], value [n]) in time order. Counters are cumulative and may restart from zero when a model is reloaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trtbench.rundir import Samples, Series
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A gauge over a window, each reading counting alike; the unit is in the name of the field that holds it."""
+    """A gauge over a window with equal weight for each reading; the unit is in the name of the field that holds it."""
 
     mean: float
     min: float
@@ -46,9 +46,10 @@ def last_before(series: Series, at_ns: int) -> float | None:
 
 
 def gpu_memory(samples: Samples) -> Series:
-    """Used bytes of all GPUs added, at the readings of the first from when all were read, each other's last reading standing for it.
+    """Used bytes summed over all GPUs, at the readings of the first GPU from the time on when all were read. Each other GPU counts with
+    its last reading before.
 
-    Empty without one.
+    The result is empty without a GPU.
     """
     first, *others = [samples.series("gpu_memory_used_bytes", label) for label in samples.labels("gpu_memory_used_bytes")] or [
         samples.series("gpu_memory_used_bytes")
@@ -62,10 +63,10 @@ def gpu_memory(samples: Samples) -> Series:
 
 
 def increase(series: Series, start_ns: int, end_ns: int) -> float | None:
-    """How much a counter rose between its last reading at or before the start and its first at or after the end.
+    """The increase of a counter between its last reading at or before the start and its first at or after the end.
 
-    A fall means that the counter was reset; its value is then the rise. Where the end was never read, the last reading is used
-    for it. None where the start was never read.
+    A decrease means that the counter was reset, and its value then counts as the increase. If there is no reading after the end, the last
+    one is used. None if there is no reading before the start.
     """
     borders = border_readings(series, start_ns, end_ns)
     return None if borders is None else rise(series, *borders)
@@ -82,7 +83,7 @@ def border_readings(series: Series, start_ns: int, end_ns: int) -> tuple[int, in
 
 
 def rise(series: Series, from_ns: int, to_ns: int) -> float:
-    """Rise between the readings at or before two instants. A counter that appears only with its first count was 0 before."""
+    """The increase between the readings at or before two instants. A counter that appears only with its first count was 0 before."""
     times, values = series
     first, last = (int(np.searchsorted(times, instant, "right")) for instant in (from_ns, to_ns))
     read = np.concatenate([values[first - 1 : first] if first else [0.0], values[first:last]])

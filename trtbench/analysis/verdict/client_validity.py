@@ -1,4 +1,4 @@
-"""Whether the load generator coloured what it measured: its reasons for doubt, each with the bound past which it speaks."""
+"""Reasons to doubt a result because of the load generator, each with the limit above which it applies."""
 
 from __future__ import annotations
 
@@ -13,36 +13,45 @@ from trtbench.analysis.verdict.verdict import Grade, Reason
 
 SEND_LAG_SUSPECT_NS, SEND_LAG_SUSPECT_RATIO = 5_000_000, 0.05
 SEND_LAG_INVALID_NS, SEND_LAG_INVALID_RATIO = 50_000_000, 0.5
-"""Bounds on the p99 of send lag: the larger of an absolute lag and a share of the median TTFT that it would distort."""
+"""Limits of the p99 of send lag: an absolute lag, or a share of the median TTFT that the lag would distort, whichever is larger."""
 RATE_NOTE_RATIO, RATE_SUSPECT_RATIO = 0.005, 0.02
-"""How far the rate of sending may be from that of the plan. 0.5 % is what an idle machine keeps with room; 2 % is a step of load that a
-reader would take for the server's."""
+"""The allowed deviation of the sending rate from the planned rate. An idle machine with spare capacity stays within 0.5 %; a reader would
+attribute 2 % to the server.
+"""
 COALESCED_SUSPECT_RATIO, COALESCED_INVALID_RATIO = 0.01, 0.5
-"""Share of inexact stamps: more than lie beyond a p99; most of them, so that the median is inexact too."""
+"""Allowed shares of inexact timestamps: more of them than lie beyond a P99, and enough that the median is inexact too."""
 LAG_SUSPECT_RATIO, LAG_INVALID_RATIO = 0.05, 0.5
-"""Of the mean token gap: inexact stamps are off by about the lag of the reads, and below this share of the gap it shows in no figure."""
+"""The allowed lag as a share of the mean token gap. Inexact timestamps are off by about the lag of the reads, and a smaller lag changes no
+figure visibly.
+"""
 LAG_ABOVE_GAP_RATIO = 1.0
-"""Read later than the next token comes, kernel stamps are no longer one token's."""
+"""The share of the gap above which a read comes after the next token, so that a kernel timestamp no longer belongs to one token."""
 CLIENT_CORES_SUSPECT = 0.85
-"""A worker is one thread: near one core it sends and reads late."""
+"""The CPU in cores above which a worker sends and reads late: it is one thread."""
 LOOP_LAG_SUSPECT_NS = 10_000_000
-"""Of half of all sampling intervals: a loop that is late once in a while is not doubted, one that usually is sends late."""
+"""The loop lag that may be exceeded in half of all sampling intervals. An event loop that is sometimes late is not doubted; one that
+usually is sends late.
+"""
 GC_PAUSE_NOTE_NS, GC_PAUSE_SUSPECT_NS = 5_000_000, 50_000_000
-"""The collector is frozen in a stage. The same absolute bounds as send lag's: a pause delays what falls due in it by as much."""
+"""The longest allowed garbage collection, which is frozen in a stage. The limits are those of send lag, because a pause delays what is due
+during it by as much.
+"""
 FALLBACK_NOTE_RATIO = 0.01
-"""Of reads: those go by the instant of the read, and more of them would show in a p99."""
+"""The allowed share of reads without a kernel timestamp, which use the instant of the read. More of them would affect a P99."""
 CLOCK_DRIFT_NOTE_RATIO = 1e-4
-"""Of the wall clock against the run's: kernel stamps are then off by up to 0.1 ms until the clocks are compared again, a second later."""
+"""The allowed drift of the wall clock against the run's clock. Above it, kernel timestamps are off by up to 0.1 ms until the clocks are
+compared again, a second later.
+"""
 
 
 class MakeReason(Protocol):
-    """A Reason of one stage."""
+    """A function that makes a Reason about one stage."""
 
     def __call__(self, code: str, grade: Grade, **figures: float | str) -> Reason: ...
 
 
 def client_reasons(reason: MakeReason, stage: StageResult) -> Iterator[Reason]:
-    """What holds of the load generator in one stage."""
+    """The reasons to doubt one stage because of the load generator."""
     for rule in (_send_lag, _rate, _stamps, _cpu, _loop_lag, _gc_pause):
         found = rule(reason, stage)
         if found:
@@ -50,7 +59,9 @@ def client_reasons(reason: MakeReason, stage: StageResult) -> Iterator[Reason]:
 
 
 def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
-    """What holds of the arrival stamps and streams of a deployment, as its workers said; each at most once, of the worst worker."""
+    """Reasons about the arrival timestamps and streams of a deployment, as its workers reported them: one per kind, about the worst
+    worker.
+    """
 
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
         return Reason(code, grade, result.name, figures=figures)
@@ -94,7 +105,7 @@ def _rate(reason: MakeReason, stage: StageResult) -> Reason | None:
 
 
 def _stamps(reason: MakeReason, stage: StageResult) -> Reason | None:
-    """Stamps that are not one token's, where the lag is large against the mean gap between tokens."""
+    """Timestamps that belong to several tokens, if the lag is large compared with the mean gap between tokens."""
     stamps, gap_ns = stage.stamps, stage.latency.itl_ns.mean or stage.latency.first_answer_ns.mean
     lag_ns = stamps.lag_p99_ns
     if gap_ns is None or lag_ns is None:

@@ -1,4 +1,4 @@
-"""A finding: what was seen, with its figures, as data; report/ puts it into words."""
+"""A finding: an observation with its figures, as data. report/ puts it into words."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`code` selects the text (seen, cause, remedy); `limits` says that this is what bounds throughput; `figures` are the evidence.
+    """A finding. `code` selects the text (observation, cause, remedy); `limits`: whether it is what bounds throughput; `figures` are the
+    evidence.
 
-    `rests_on`: the stages whose figures it compares, if there are others than `stage`. `doubts`: the reasons of the verdict against any
-    of them; a finding with a doubt is only possible.
+    `rests_on`: the stages whose figures it compares, if there are others than `stage`. `doubts`: the reasons of the verdict against any of
+    these stages; a finding with a doubt is reported as possible.
     """
 
     code: str

@@ -1,6 +1,6 @@
-"""The rules that make findings of one deployment's figures.
+"""The rules that derive findings from one deployment's figures.
 
-A rule yields a finding only from figures that exist and are supported; without them it yields nothing.
+A rule yields a finding only from figures that exist and are supported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _CREEP_RATIO = 0.05
 
 
 def deployment_findings(result: DeploymentResult, cpu_count: int) -> Iterator[Finding]:
-    """Every rule over one deployment. A rule over stages speaks once, of the first stage in which it holds, or of the worst."""
+    """The findings of all rules about one deployment. A rule about stages yields one finding: of the first stage in which it holds, or of
+    the worst.
+    """
     yield from _server(result)
     yield from _errors(result)
     yield from _knee(result)
@@ -69,7 +71,7 @@ def _server(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _errors(result: DeploymentResult) -> Iterator[Finding]:
-    """One finding a class, of the stage where it struck hardest."""
+    """A finding for each class of errors, of the stage with the most of them."""
     worst: dict[str, tuple[float, StageResult, int]] = {}
     for stage in result.stages:
         equation = stage.conservation
@@ -108,7 +110,7 @@ def _knee(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _cpu(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Finding | None:
-    """The engine's threads, not the machine, are what a CPU engine can fill: by default all cores but one."""
+    """CPU engines are bounded by their threads rather than by the machine. By default they have all cores but one."""
     cores = stage.resources.server_cpu_cores
     if not result.facts.traits.takes_cpu_threads or result.facts.mode != "own" or cores is None:
         return None
@@ -147,7 +149,7 @@ def _kv_full(result: DeploymentResult, stage: StageResult) -> Finding | None:
 
 
 def _sequences(result: DeploymentResult, stage: StageResult) -> Finding | None:
-    """Requests wait although the KV cache has room: the running batch is at its own limit."""
+    """Requests wait although the KV cache has room: the running batch has reached its own limit."""
     batch, cache = stage.inflight, stage.kv_cache
     limit = result.facts.max_sequences * result.facts.engines if result.facts.max_sequences else batch.limit if batch else None
     if batch is None or batch.waiting is None or not limit or batch.waiting.mean < 1 or batch.running.max < limit:
@@ -167,7 +169,7 @@ def _client(stage: StageResult) -> Finding | None:
 
 
 def _batcher(result: DeploymentResult) -> Iterator[Finding]:
-    """The finding on Triton's batcher at the highest closed-loop load; none where batches have one request by design."""
+    """The finding on Triton's batcher at the highest closed-loop load; none if the model has batches of one request by design."""
     closed, facts = [stage for stage in result.stages if stage.is_closed_loop and stage.level >= 2], result.facts
     if not closed or not facts.dynamic_batching or facts.max_batch_size == 1 or facts.traits.triton_batches_are_one:
         return
@@ -186,7 +188,7 @@ def _batcher(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _queue(stage: StageResult) -> Finding | None:
-    """Requests of an encoder spend longer in Triton's queue than in the model."""
+    """Requests of an encoder spend more time in Triton's queue than in the model."""
     batch = stage.triton_batching
     if batch is None or batch.compute_mean_ns is None or batch.queue_mean_ns is None or batch.executions < _LEAST_EXECUTIONS:
         return None
@@ -197,7 +199,7 @@ def _queue(stage: StageResult) -> Finding | None:
 
 
 def _rate(stage: StageResult) -> Finding | None:
-    """An open loop asks for more than is served. Two signs show it: fewer requests done than due, and waiting that grows."""
+    """An open loop requests more than the server completes: fewer requests are done than became due, and waiting grows."""
     rates = stage.throughput
     if (
         stage.is_closed_loop
@@ -214,7 +216,7 @@ def _rate(stage: StageResult) -> Finding | None:
 
 
 def _slo(result: DeploymentResult) -> Iterator[Finding]:
-    """The highest closed-loop load that still kept the SLO, or that none did; judged on all planned requests."""
+    """The highest closed-loop load that kept the SLO, or that none did, judged on all planned requests."""
     judged = [(stage, ratio) for stage in result.stages if (ratio := stage.throughput.goodput_ratio) is not None]
     missed = [(stage, ratio) for stage, ratio in judged if ratio < _SLO_KEPT_RATIO]
     if not missed:
@@ -227,7 +229,7 @@ def _slo(result: DeploymentResult) -> Iterator[Finding]:
 
 
 def _creep(result: DeploymentResult) -> Iterator[Finding]:
-    """Growth over a long stage that continues in its second half; a warm-up flattens out and is not reported."""
+    """Growth during a long stage that continues in its second half. A warm-up flattens out and is not reported."""
     for stage in result.stages:
         for series, drift in stage.drifts.items():
             keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0

@@ -1,4 +1,4 @@
-"""What was held of the GPUs, and what went wrong with them: errors, other users, clocks that were not kept."""
+"""Settings that a run held on its GPUs, and faults of the GPUs: errors, other users, clocks that were not kept."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuLocked
 from trtbench.rundir.records import Event
 
 FATAL_XIDS = frozenset({48, 64, 74, 79, 92, 94, 95, 119, 120, 140})
-"""Errors of the hardware, its links or firmware (NVIDIA's list of XIDs); others may be a program's own fault."""
+"""XIDs of the hardware, its links or firmware (NVIDIA's list of XIDs). Other XIDs may be caused by a program."""
 
 KEPT_RATIO = 0.98
-"""Mean clock of a stage over the clock that was asked for: below this it was not kept."""
+"""The mean clock of a stage divided by the requested clock, below which the clock was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuHealth:
-    """One GPU over a deployment, with the loading of the model. None: not reported."""
+    """One GPU over a deployment, including the loading of the model. None: not reported."""
 
     xids: tuple[int, ...] = ()
     ecc_uncorrected: int | None = None
@@ -34,7 +34,9 @@ class GpuHealth:
 
 @dataclass(frozen=True, slots=True)
 class HeldGpu:
-    """`settings` as they were set, units in their names; `previous` None where they are unknown."""
+    """A GPU with the settings that the run set. `settings` have units in their names; `previous` is None if the earlier settings are
+    unknown.
+    """
 
     gpu: str
     settings: Mapping[str, GpuSetting]
@@ -87,7 +89,7 @@ def held_reasons(held: Sequence[HeldGpu]) -> Iterator[Reason]:
 
 
 def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Sequence[Event]) -> Iterator[Reason]:
-    """`events` are the deployment's."""
+    """Reasons for doubt about the GPUs of one deployment, from its `events`."""
 
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
         return Reason(code, grade, deployment, figures=figures)
@@ -114,7 +116,7 @@ def health_reasons(deployment: str, health: Mapping[str, GpuHealth], events: Seq
 
 
 def mig_reasons(deployment: str, stages: Sequence[StageResult]) -> Iterator[Reason]:
-    """What a reader must know of a run on a part of a GPU."""
+    """Reasons that say that a run used only a part of a GPU."""
     instances = {uuid for stage in stages for uuid in stage.resources.mig_instances}
     if instances:
         yield Reason("gpu_mig", "note", deployment, figures={"count": len(instances)})
@@ -133,7 +135,7 @@ def _unwatched(events: Sequence[Event]) -> str:
 
 
 def clock_reasons(deployment: str, stage: StageResult, held: Sequence[HeldGpu]) -> Iterator[Reason]:
-    """Clocks that were locked and not kept in a stage. `base` names no clock to hold it to."""
+    """A reason for each locked clock that was not kept in a stage. `base` is not a clock frequency and is not checked."""
     for one in held:
         asked, use = one.settings.get("sm_clock_mhz"), stage.resources.gpus.get(one.gpu)
         if isinstance(asked, int) and use and use.sm_clock_mhz and use.sm_clock_mhz.mean < KEPT_RATIO * asked:

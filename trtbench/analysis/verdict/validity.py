@@ -1,4 +1,4 @@
-"""Reasons for doubt in a run: what is missing, what does not add up, what disturbed it."""
+"""Reasons to doubt a run: missing data, sums that do not add up, disturbances."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 
 THROTTLED_RATIO = 0.01
-"""Share of readings with a lowered clock."""
+"""The allowed share of readings with a lowered clock."""
 
 
 def run_reasons(complete: bool, run: MeasuredRun, found: Found) -> Iterator[Reason]:
-    """What holds of the run as a whole and of its deployments. `found`: what the experiments found in the run."""
+    """Reasons about the run as a whole and about each deployment. `found`: the experiments' results for the run."""
     if run.interrupted:
         yield Reason("interrupted", "suspect")
     elif not complete:
@@ -51,13 +51,15 @@ def _has_answer(result: DeploymentResult, experiments: Sequence[ExperimentAnalys
 
 
 def resume_reasons(resumed: Sequence[Resumption]) -> Iterator[Reason]:
-    """An interrupted run that was resumed is valid; a reader who compares deployments across the gap has to know it."""
+    """A note that the run was interrupted and resumed. Its result is valid, but a comparison of deployments across the interruption needs
+    to know of it.
+    """
     for one in resumed:
         yield Reason("resumed", "note", figures={"gap_s": one.gap_s, "count": len(one.again), "again": ", ".join(one.again) or "-"})
 
 
 def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenario, cpu_count: int) -> Iterator[Reason]:
-    """What holds of one stage."""
+    """Reasons about one stage."""
 
     def reason(code: str, grade: Grade, **figures: float | str) -> Reason:
         return Reason(code, grade, result.name, stage.span.name, figures)
@@ -87,7 +89,7 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
 
 
 def _output_reasons(reason: Callable[..., Reason], stage: StageResult, ignore_eos: bool) -> Iterator[Reason]:
-    """The outputs compared with those that were requested."""
+    """Reasons from comparing the outputs with the requested ones."""
     equation = stage.conservation
     if empty := equation.failed_by_class.get(Outcome.EMPTY.value):
         yield reason("output_empty", "suspect", count=empty, planned=equation.planned, share_ratio=empty / equation.planned)
@@ -102,7 +104,7 @@ def _output_reasons(reason: Callable[..., Reason], stage: StageResult, ignore_eo
 
 
 def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:
-    """Percentiles that are withheld: P99 is a note, a median that cannot be shown is a doubt."""
+    """Reasons about percentiles that are not shown: a note for a missing P99, a doubt for a missing median."""
     stages = [stage for result in results for stage in result.stages]
     few = [stage for stage in stages if stage.latency.e2e_latency_ns.p99 is None]
     if few:
@@ -118,7 +120,7 @@ def sample_reasons(results: Sequence[DeploymentResult]) -> Iterator[Reason]:
 
 
 def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], held: Sequence[HeldGpu]) -> Iterator[Reason]:
-    """`events`: those of the attempts that count."""
+    """Reasons about the GPUs. `events`: those of the attempts whose results count."""
     for result in results:
         yield from health_reasons(result.name, result.gpu_health, [event for event in events if event.deployment == result.name])
         yield from mig_reasons(result.name, result.stages)
@@ -128,7 +130,7 @@ def gpu_reasons(results: Sequence[DeploymentResult], events: Sequence[Event], he
 
 
 def reported_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
-    """Reasons for doubt that follow from what one deployment's server reported, or did not report."""
+    """Reasons about one deployment that follow from what its server reported, or did not report."""
     tokens = result.facts.tokens
     counting = result.counting
     if counting.unknown:
@@ -172,11 +174,11 @@ _GRADES: dict[str, Grade] = {
     "foreign_samples": "suspect",
 }
 _NEEDED = ("events.jsonl", "requests", "deployment.json")
-"""Figures are based on these; without another file, fewer figures are shown."""
+"""The files on which figures are based. Without another file, the report only has fewer figures."""
 
 
 def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
-    """One for each file and kind of loss. A last line that is cut off is what a kill leaves: there the run is reported as incomplete."""
+    """A reason for each file and kind of loss. An incomplete last line is normal after a kill, which the report states already."""
     for loss in losses:
         directory, _, name = loss.file.rpartition("/")
         grade = _GRADES[loss.what]
@@ -188,8 +190,10 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
 
 
 def foreign_records(requests: Requests, samples: Samples, events: Sequence[Event]) -> tuple[int, int]:
-    """How many requests and samples are from before the deployment began or after it ended, by `events`, its own: they belong to another
-    deployment. None of an unfinished one."""
+    """How many requests and samples are from before the deployment began or after it ended, and so belong to another deployment.
+
+    `events` are those of this deployment. An unfinished deployment has none.
+    """
     started, finished = times_ns(events, DeploymentStarted), times_ns(events, DeploymentFinished)
     if not started or not finished:
         return 0, 0

@@ -1,6 +1,6 @@
-"""The verdict: how far a run may be trusted, with the reasons and their figures, and which conclusions are based on doubtful stages.
+"""The verdict: how far a run can be trusted, the reasons with their figures, and the conclusions that are based on doubtful stages.
 
-A reason of level `note` leaves a run VALID: something is not shown, but nothing shown is doubtful.
+A run with reasons of level `note` only is VALID: some figures are not shown, but none that is shown is doubtful.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _STATUS: dict[Grade, Status] = {"note": "VALID", "suspect": "SUSPECT", "invalid"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`figures` are what the text in report/ may name; units are in their names. `stages`: the several that it is about."""
+    """A reason for doubt. `figures` are the values that its text in report/ may contain, with units in their names. `stages`: the stages
+    that it is about, if there are several.
+    """
 
     code: str
     grade: Grade
@@ -31,7 +33,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The worst reason's grade, worst first."""
+    """The verdict is the grade of the worst reason; reasons are listed from the worst on."""
 
     status: Status
     reasons: tuple[Reason, ...]
@@ -64,8 +66,9 @@ _OF_A_WHOLE_DEPLOYMENT = frozenset(
         "tokens_unknown",
     }
 )
-"""Reasons that name no stage and doubt the figures of every stage. Other reasons of a deployment say what is missing (a stage that did
-not run, a reload that did not happen); the figures that exist are not doubtful for that."""
+"""Reasons without a stage that doubt the figures of every stage. Other reasons of a deployment report something missing (a stage that did
+not run, a reload that did not happen), which makes no existing figure doubtful.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Doubts:
                 self._of_deployment.setdefault(reason.deployment, []).append(reason.code)
 
     def about(self, places: Iterable[Place]) -> tuple[Doubt, ...]:
-        """The doubts of all `places`, in their order, each once."""
+        """The doubts about all `places`, in their order, without duplicates."""
         found: dict[Doubt, None] = {}
         for deployment, stage in places:
             for code in (*self._of_stage.get((deployment, stage), ()), *self._of_deployment.get(deployment, ())):
