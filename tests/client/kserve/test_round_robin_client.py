@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.asking import BARE
-from trtbench.client.kserve.wire_client import RoundRobinClient, WireClient, open_client
+from trtbench.client.kserve.wire_client import WireClient, open_client
 from trtbench.client.protocol import Limits
+from trtbench.client.round_robin import RoundRobinClient
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
