@@ -25,7 +25,7 @@ FORMATS: tuple[Format, ...] = ("md", "html", "json")
 
 
 def write_reports(run: RunDirectory, summary: Summary, language: Language = "en", formats: Sequence[Format] = FORMATS) -> list[Path]:
-    """Write the asked formats into the run directory, replacing those of an earlier report; the paths written, reports first."""
+    """Write the requested formats into the run directory, replacing those of an earlier report. Returns the paths, reports first."""
     written: list[Path] = []
     if "json" in formats:
         write_json(run.path / "summary.json", summary.to_json())
@@ -56,7 +56,7 @@ def _html() -> jinja2.Environment:
 
 
 def _markdown() -> jinja2.Environment:
-    """Every expression is escaped by `finalize`, so that no place in the template can forget to."""
+    """The report as Markdown. `finalize` escapes every expression, so that no place in the template can omit it."""
     environment = jinja2.Environment(  # noqa: S701 - Markdown is escaped by finalize, HTML escapes would show in it
         loader=_loader(), finalize=escape_markdown, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -65,7 +65,7 @@ def _markdown() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Text without what is not seen, so that HTML's own escapes are all that is left to do."""
+    """Text without invisible characters, so that only HTML's own escapes remain to be applied."""
     return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -74,7 +74,7 @@ def _loader() -> jinja2.BaseLoader:
 
 
 def escape_markdown(value: Any) -> Any:
-    """Text that renders as itself in Markdown, in a table cell too: no markup, HTML, link or line break of its own comes through."""
+    """Text that Markdown shows unchanged, also in a table cell: no markup, HTML, link or line break in it takes effect."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     text = harmless(" ".join(value.split()))
@@ -97,7 +97,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _write_png(drawings: Mapping[str, Drawing], directory: Path) -> list[Path]:
-    """One file a drawing, in place of all those of an earlier report, so that none is left that this one does not name."""
+    """Write one file for each drawing and remove those of an earlier report that this report does not show."""
     directory.mkdir(exist_ok=True)
     for old in directory.glob("*.png"):
         old.unlink()

@@ -1,6 +1,6 @@
-"""Facts of a deployment: deployment.json, which a run writes, and engine.json, which the build of its engine wrote.
+"""Facts of a deployment: deployment.json, which a run writes, and engine.json, which the build of the engine wrote.
 
-Every fact is optional, since older runs and servers of other operators lack some. A fact of another type is left out and noted.
+Every fact is optional, because older runs and servers of other operators lack some. A fact of a wrong type is left out and noted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trtbench.rundir.event_kinds import IF_KNOWN, BuildStep
 from trtbench.rundir.lines import Losses, read_json
 
 Tree = Mapping[str, object]
-"""JSON that is shown and compared as it is."""
+"""JSON that is shown and compared unchanged."""
 Count = Annotated[int, Field(ge=-1, lt=2**53)]
 Seconds = Annotated[int | float, Field(ge=0, lt=1e15)]
 
@@ -41,7 +41,7 @@ class ReplicasConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedConfig:
-    """The keys of the deployment's configuration that analysis reads."""
+    """The keys of the deployment's configuration that the analysis reads."""
 
     max_batch_size: Count | None = None
     instances: Count | None = None
@@ -54,7 +54,7 @@ class ServedConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogShown:
-    """The keys of a server's statements about itself that a report shows."""
+    """The keys of a server's log facts that the report shows."""
 
     scheduler_policy: str | None = None
     engine_bytes: Count | None = None
@@ -84,7 +84,7 @@ Shape = TypeVar("Shape")
 
 
 def _shaped(shape: type[Shape], tree: Tree) -> Shape:
-    """Reads a tree as a dataclass, through JSON text, where pydantic's strict mode accepts objects for dataclasses."""
+    """Read a tree as a dataclass, through JSON text, because pydantic's strict mode then accepts objects for dataclasses."""
     read: Shape = TypeAdapter(shape).validate_json(json.dumps(tree), strict=True)
     return read
 
@@ -101,8 +101,9 @@ def _checked(shape: type[object]) -> AfterValidator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentFile:
-    """deployment.json. `config`: as it was asked for. `log`: what the server said of itself while it loaded. `tokens`: how they are
-    counted. `unanswered_calls`: calls that the server did not answer, and why. Fields are in the order in which they are written.
+    """deployment.json. `config`: the requested configuration. `log`: what the server reported while it loaded. `tokens`: how tokens are
+    counted. `unanswered_calls`: calls that the server did not answer, with the reason. Fields are in the order in which they are
+    written.
     """
 
     kv_blocks: Count | None = field(default=None, metadata=IF_KNOWN)
@@ -141,7 +142,7 @@ class DeploymentFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFile:
-    """engine.json. `tree` is all of it."""
+    """engine.json. `tree` is the whole file."""
 
     model: str | None = None
     dtype: str | None = None
@@ -166,7 +167,7 @@ def read_engine(path: Path, losses: Losses) -> EngineFile:
 
 
 def _without_wrong(path: Path, shape: type[object], losses: Losses) -> Tree:
-    """A JSON object without the keys of a wrong type; empty, and noted, if the file does not hold one; empty if there is no file."""
+    """A JSON object without the keys of a wrong type. Empty if there is no file, and empty with a note if the file holds no object."""
     try:
         value = read_json(path)
     except FileNotFoundError:

@@ -38,7 +38,7 @@ ENVIRONMENT, DEPLOYMENT_JSON, ENGINE_JSON = "environment.json", "deployment.json
 
 
 class DeploymentDirectory:
-    """One engine on one deployment: `<run>/<deployment>/`."""
+    """The directory of one engine on one deployment: `<run>/<deployment>/`."""
 
     def __init__(self, path: Path, losses: Losses | None = None) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class DeploymentDirectory:
         self.server_log = path / "server.log"
 
     def requests_jsonl(self, worker: int = 0) -> Path:
-        """Where a worker appends its records."""
+        """The file to which a worker appends its records."""
         return self.path / f"requests-{worker}.jsonl"
 
     def write_json(self, name: str, value: Any) -> None:
@@ -68,7 +68,7 @@ class DeploymentDirectory:
         return read_engine(self.path / ENGINE_JSON, self.losses)
 
     def note_missing(self, own: bool) -> None:
-        """Notes the files that a deployment with load should have and lacks. `own`: trtbench started the server."""
+        """Note which files a deployment with load should have and lacks. `own`: trtbench started the server."""
         wanted = {self.path / DEPLOYMENT_JSON: False, self.requests_parquet: bool(self._request_files())}
         wanted |= {self.samples_parquet: self.samples_jsonl.exists()} | ({self.path / ENGINE_JSON: False} if own else {})
         for path, has_other in wanted.items():
@@ -76,7 +76,7 @@ class DeploymentDirectory:
                 self.losses.note(path, "missing")
 
     def columns(self) -> Requests:
-        """All requests that can be read; what cannot is in `losses`."""
+        """All requests that can be read; `losses` has what cannot."""
         lines = self._request_files()
         if self.requests_parquet.exists():
             file = RequestFile(self.requests_parquet, self.requests_parquet, self.losses)
@@ -87,7 +87,7 @@ class DeploymentDirectory:
         return load_requests(RequestFile.of_rows(self._request_rows(self.losses), lines[0], self.losses))
 
     def requests(self) -> list[RequestRecord]:
-        """All requests as records. They take a hundred times the memory of columns, so this is for few requests."""
+        """All requests as records. Records take a hundred times the memory of columns, so this is for few requests."""
         return self.columns().records()
 
     def samples(self) -> Samples:
@@ -96,7 +96,9 @@ class DeploymentDirectory:
         return read_unsealed_samples(self.samples_jsonl, self.losses)
 
     def seal(self, revise: Callable[[Any], Any] = lambda row: row) -> None:
-        """Replace the JSON lines by Parquet, each request's revised; each file is renamed into place before its lines go."""
+        """Replace the JSON lines by Parquet, after `revise` has changed each request. Each file is renamed into place before its lines are
+        removed.
+        """
         lost = Losses(self.path)
         seal_requests(map(revise, self._request_rows(lost)), self.requests_parquet, lost)
         seal_samples(read_lines(self.samples_jsonl, lost), self.samples_parquet, lost)
@@ -104,7 +106,7 @@ class DeploymentDirectory:
             path.unlink(missing_ok=True)
 
     def _request_files(self) -> list[Path]:
-        """One a worker; format 1 had one in all."""
+        """The files of requests, one for each worker. Format 1 had a single file."""
         return sorted(self.path.glob("requests*.jsonl"))
 
     def _request_rows(self, losses: Losses) -> Iterator[Any]:
@@ -112,7 +114,7 @@ class DeploymentDirectory:
 
 
 class RunDirectory:
-    """`runs/<UTC time>-<scenario>/`, being written or read."""
+    """The directory of a run, `runs/<UTC time>-<scenario>/`, while it is written or when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -120,13 +122,13 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
-        """Make the directory; FileExistsError if it is there."""
+        """Make the directory; FileExistsError if it exists."""
         path.mkdir(parents=True)
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A finished or broken-off run; RunDirectoryError when `path` is neither or is of another format."""
+        """A finished or interrupted run; RunDirectoryError if `path` is neither, or has another format."""
         if not (path / ENVIRONMENT).is_file():
             raise RunDirectoryError(f"{path} is not a run directory: it has no {ENVIRONMENT}")
         if (asked := path / "scenario.yaml").exists() and not asked.is_file():
@@ -150,7 +152,7 @@ class RunDirectory:
         write_json(self.path / ENVIRONMENT, {"format_version": FORMAT_VERSION} | asdict(environment))
 
     def environment(self) -> Environment:
-        """RunDirectoryError where the file does not hold one."""
+        """The environment of the run; RunDirectoryError if the file holds none."""
         try:
             return TypeAdapter(Environment).validate_python(_environment(self.path))
         except ValidationError as error:
@@ -162,7 +164,7 @@ class RunDirectory:
         self._event_lines.write(event.to_json())
 
     def lock(self) -> None:
-        """Keep the run for this process as long as it lives; RunDirectoryError where another one runs it."""
+        """Lock the run for the lifetime of this process; RunDirectoryError if another process runs it."""
         try:
             self._event_lines.lock()
         except BlockingIOError as error:
@@ -175,7 +177,7 @@ class RunDirectory:
         return LineWriter(self.path / "events.jsonl")
 
     def events(self) -> list[Event]:
-        """Those that can be read; what cannot is in `losses`."""
+        """The events that can be read; `losses` has those that cannot."""
         return read_events(self.path / "events.jsonl", self.losses)
 
     def is_complete(self) -> bool:

@@ -1,7 +1,7 @@
-"""The kinds of events of every run: what each says, as it is in the `data` of a line of events.jsonl.
+"""The kinds of events that every run has, with the fields of `data` in a line of events.jsonl.
 
-A field is declared here once. The measuring half makes the object, the reporting half reads it (`rundir/events.py`). Fields come in the
-order in which they are written; a field with a default may be missing in the run directory of an older version.
+A field is declared once, here. The measuring half makes the object, the reporting half reads it (`rundir/events.py`). Fields are in the
+order in which they are written. A field with a default may be missing in the run directory of an older version.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from trtbench.system.memory import Memory
 Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Number = Annotated[int | float, Field(gt=-1e300, lt=1e300)]
-"""A whole number stays one."""
+"""A number that keeps its type: a whole number stays an integer."""
 
 IF_KNOWN = {"if_known": True}
-"""Metadata of a field that is left out of the file while it is None."""
+"""Metadata of a field that the file does not contain while it is None."""
 
 LoadMode = Literal["concurrency", "constant", "poisson", "gamma", "burst", "trace"]
 StageEnd = Literal["done", "steady", "interrupted", "error_bound", "server_lost"]
 
 
 class EventData:
-    """What an event says; its kind is its key in `KINDS` of `rundir/events.py`."""
+    """The content of an event. Its kind is its key in `KINDS` of `rundir/events.py`."""
 
     __slots__ = ()
 
 
 def as_json(value: object) -> Any:
-    """Plain JSON of an event's data and of all that is in it."""
+    """An event's data, with everything in it, as plain JSON."""
     if is_dataclass(value):
         named = ((one, getattr(value, one.name)) for one in fields(value))
         return {one.name: as_json(part) for one, part in named if part is not None or "if_known" not in one.metadata}
@@ -51,7 +51,9 @@ class RunStarted(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed(EventData):
-    """`gap_s`: by the wall clock, since the last event before. The anchor is this session's own: the monotonic clock may have restarted."""
+    """A run was resumed. `gap_s`: by the wall clock, since the last event before. The anchor is that of the new session, because the
+    monotonic clock may have restarted.
+    """
 
     command: Sequence[str] = ()
     path: str = ""
@@ -62,12 +64,12 @@ class RunResumed(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(EventData):
-    """The run reached its own end."""
+    """The run ended by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(EventData):
-    """`level` 1: what is in flight may end; 2: it is cancelled."""
+    """The user interrupted the run. `level` 1: requests in flight may end; 2: they are cancelled."""
 
     level: Count = 1
 
@@ -81,7 +83,7 @@ class AttemptSetAside(EventData):
 
 @dataclass(frozen=True, slots=True)
 class LeftOutRows:
-    """`first`: places of the first few."""
+    """Rows of an input file that were not used. `first`: the places of the first few."""
 
     reason: str
     rows: Count
@@ -90,7 +92,7 @@ class LeftOutRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """A dataset or a trace: how many rows it has, and how many were not used."""
+    """A dataset or a trace: the number of its rows, and how many were not used."""
 
     path: str
     rows: Count = 0
@@ -122,7 +124,7 @@ class DeploymentSkipped(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReady(EventData):
-    """Addresses are host:port."""
+    """A server is ready. Addresses are host:port."""
 
     seconds: Number | None = None
     grpc: str = ""
@@ -132,7 +134,9 @@ class ServerReady(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLost(EventData):
-    """`exit_code` is 128 + n if signal n ended the process, None while it still runs. `memory`: which ran out, if the log names it."""
+    """A server ended. `exit_code` is 128 + n if signal n ended the process, None while it still runs. `memory`: which memory ran out, if
+    the log names it.
+    """
 
     exit_code: int | None = None
     cause: str = ""
@@ -143,7 +147,7 @@ class ServerLost(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFault(EventData):
-    """A fault of a server that stayed up."""
+    """A fault of a server that kept running."""
 
     level: Count = 2
     cause: str = ""
@@ -160,11 +164,11 @@ class StageStarted(EventData):
 
 @dataclass(frozen=True, slots=True)
 class StageFinished(EventData):
-    """When the measured phase of a stage was open, and what was requested.
+    """The measured phase of a stage: when it began and ended, and what was requested.
 
     `asked`: users (concurrency) or requests per second; of a ramp its end, of a trace its speed. `start_ns` is before the first measured
-    request is due, `end_ns` after the last is done. Triton's counters are read at `counted_from_ns` before and `counted_to_ns` after both
-    (None: not read), when they lacked `not_counted` completed requests.
+    request is due, `end_ns` after the last has ended. Triton's counters are read at `counted_from_ns` before and `counted_to_ns` after both
+    (None: not read); at the second reading they lacked `not_counted` completed requests.
     """
 
     name: str
@@ -213,17 +217,17 @@ class ClientFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadClient(EventData):
-    """`workers`: None for one that ended before it could report, which an older version wrote as {}."""
+    """The transports of all workers. `workers`: None for a worker that ended before it could report, which an older version wrote as {}."""
 
     workers: Sequence[Annotated[ClientFacts | None, BeforeValidator(lambda facts: facts or None)]]
 
 
 @dataclass(slots=True)
 class SourceTally:
-    """Results of a source's ticks: readings + failures + skipped = ticks that passed, plus one for the reading at the end.
+    """Results of a source's ticks: readings + failures + skipped = elapsed ticks + 1 for the reading at the end.
 
-    `skipped` ticks passed while an earlier reading was still running. `last_error` is "" while none failed. `note` lists series
-    that the source does not have here.
+    `skipped` ticks elapsed while an earlier reading was still running. `last_error` is "" if none failed. `note` lists series that the
+    source does not have here.
     """
 
     readings: Count = 0

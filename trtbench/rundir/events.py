@@ -1,7 +1,7 @@
-"""Events of a run: what happened when, and of which kind.
+"""The events of a run: their time, kind and content.
 
-A line of events.jsonl holds `time_ns`, `kind`, `deployment` and `data`. The class of each kind is in `KINDS`; a kind that is not listed, of
-a newer or an older version, is read like any other, and nothing is computed from it.
+A line of events.jsonl has the keys `time_ns`, `kind`, `deployment` and `data`. The class of each kind is in `KINDS`. A kind that is not
+listed, of a newer or an older version, is read like any other, and nothing is computed from it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ KINDS: Mapping[str, type[EventData]] = {
 }
 _NAMES = {data: kind for kind, data in KINDS.items()}
 _READERS: dict[type[EventData], TypeAdapter[Any]] = {}
-"""Made when the first event of a kind is read."""
+"""Validators by kind, made when the first event of a kind is read."""
 Data = TypeVar("Data", bound=EventData)
 
 
@@ -65,19 +65,19 @@ def event_of(time_ns: int, data: EventData, deployment: str = "") -> Event:
 
 
 def content(event: Event) -> EventData | None:
-    """What the event says; None for a kind that is not listed. ValidationError if its data are not those of its kind."""
+    """The content of an event, or None for a kind that is not listed. ValidationError if its data are not those of its kind."""
     data = KINDS.get(event.kind)
     return _read(data, event.data) if data else None
 
 
 def timed(events: Iterable[Event], data: type[Data]) -> Iterator[tuple[int, Data]]:
-    """(Time in ns, what it says) of each event of a kind, in order."""
+    """(Time in ns, content) of each event of a kind, in order."""
     kind = _NAMES[data]
     return ((event.time_ns, _read(data, event.data)) for event in events if event.kind == kind)
 
 
 def times_ns(events: Iterable[Event], *kinds: type[EventData]) -> list[int]:
-    """When the events of these kinds happened, in order. Their data is not read."""
+    """The times of the events of these kinds, in order. Their data is not read."""
     return [event.time_ns for event in events if is_kind(event, *kinds)]
 
 
@@ -94,7 +94,7 @@ def is_kind(event: Event, *kinds: type[EventData]) -> bool:
 
 
 def read_events(path: Path, losses: Losses) -> list[Event]:
-    """Those that can be read, in the order of the file; an event without the data of its kind is left out and noted."""
+    """The events that can be read, in the order of the file. An event without the data of its kind is left out and noted."""
     if not path.exists():
         losses.note(path, "missing")
     bad: list[str] = []
@@ -108,7 +108,7 @@ def read_events(path: Path, losses: Losses) -> list[Event]:
 
 
 class _Row(BaseModel):
-    """`deployment` names a directory."""
+    """A line of events.jsonl. `deployment` names a directory."""
 
     model_config = ConfigDict(strict=True, extra="allow", defer_build=True)
     time_ns: Whole
@@ -132,7 +132,7 @@ def _checked(path: Path, losses: Losses, bad: list[str]) -> Iterator[Event]:
 
 
 def _read(data: type[Data], said: Mapping[str, object]) -> Data:
-    """Reads an event's data through JSON text, where pydantic's strict mode accepts lists for tuples and objects for dataclasses."""
+    """Read an event's data through JSON text, because pydantic's strict mode then accepts lists for tuples and objects for dataclasses."""
     if data not in _READERS:
         _READERS[data] = TypeAdapter(data)
     read: Data = _READERS[data].validate_json(json.dumps(said), strict=True)

@@ -23,12 +23,12 @@ class ContextSearchStarted(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextTrial(EventData):
-    """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
+    """`users` prompts of `input_tokens` were sent at once. `stage`: the label of their records. `stop` ends the search after this trial.
 
-    `healthy`: whether a one-token request was served after a failure, and `blocks_left` the KV blocks then in use beyond those before the
-    trial; None if not known. `oom_kill`: whether the kernel killed one of the run's processes because memory ran out. `memory`: the bound
-    that ran short, if that ended the trial. `log_says`: what ran out according to `log_line`, the first that a server wrote in a trial
-    that failed.
+    `healthy`: whether a one-token request was served after a failure. `blocks_left`: KV blocks then in use minus those before the trial;
+    None if unknown. `oom_kill`: whether the kernel killed one of the run's processes because memory ran out. `memory`: the limit that was
+    exceeded, if that ended the trial. `log_says`: what ran out according to `log_line`, the first such line that a server wrote in a failed
+    trial.
     """
 
     users: Count
@@ -72,7 +72,9 @@ class ReloadStarted(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadFinished(EventData):
-    """Seconds are None for steps that this kind of reload does not have. `version`: the new one, None if it keeps its number."""
+    """A reload ended. Seconds are None for steps that this kind of reload does not have. `version`: the new one, None if it keeps its
+    number.
+    """
 
     reload: ReloadKind = "new_version"
     number: Whole
@@ -104,7 +106,7 @@ class ModelVersions(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The leader's figure less the cell's, over the rounds: mean, half width of the 95 % interval, number of rounds."""
+    """The leader's figure minus the cell's, over the rounds: mean, half width of the 95 % interval, number of rounds."""
 
     mean: Number
     half_width: Number | None
@@ -113,7 +115,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellDropped:
-    """Why a cell of a grid is not run again `after_round`."""
+    """The reason why a cell of a grid is not run again `after_round`."""
 
     cell: str
     after_round: Count
@@ -125,7 +127,7 @@ class CellDropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceDecided(EventData):
-    """After a round of a search over a grid: the cells that are out, by stage, and those that continue."""
+    """The state of a search over a grid after a round: the cells that were dropped, by stage, and those that continue."""
 
     dtype: str
     round: Count = 0

@@ -1,4 +1,4 @@
-"""The kinds of events of GPUs: settings and memory that are held, and what is found before a stage."""
+"""The kinds of events of GPUs: settings and memory that are held, and the state found before a stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GpuSetting = int | float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuLocked(EventData):
-    """Units are in the names of the settings; a previous value is None if it is not known."""
+    """GPU settings were locked. Units are in their names; a previous value is None if it is unknown."""
 
     gpu: Count
     settings: Mapping[str, GpuSetting]
@@ -21,7 +21,7 @@ class GpuLocked(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuRestored(EventData):
-    """`left_by`: the process of a killed run that left the settings; None for this run's own."""
+    """GPU settings were restored. `left_by`: the process of a killed run that left the settings; None for this run's own."""
 
     gpu: Count
     settings: Mapping[str, GpuSetting] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""JSON lines, appended and flushed as things happen, whole JSON files, and what of them could not be read."""
+"""JSON lines, which are appended and flushed during a run, whole JSON files, and the losses in reading them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _MOST_JSON_BYTES = 64 << 20
 
 
 What = Literal["missing", "unreadable", "lines", "torn", "rows", "values", "events", "columns", "foreign", "foreign_samples"]
-"""missing, unreadable: a whole file. lines: lines of a JSON-lines file that are not JSON. torn: a last line without its end, as a kill
-leaves it. rows: records that contradict themselves or lack what each must have. values: of rows that are kept, a number beyond 64 bits (the
-nearest is in its place) or another type (left empty). events: events without the data of their kind.
-columns: those that a file of requests has had since format 1. foreign, foreign_samples: requests
-that were sent, and samples that were taken, while the deployment did not run."""
+"""Kinds of losses. missing, unreadable: a whole file. lines: lines of a JSON-lines file that are not JSON. torn: an incomplete last line,
+as a kill leaves it. rows: records that contradict themselves or lack a required value. values: values in rows that are kept, a number
+beyond 64 bits (replaced by the nearest) or a wrong type (left empty). events: events without the data of their kind. columns: required
+columns that a file of requests has had since format 1. foreign, foreign_samples: requests that were sent, and samples that were taken,
+while the deployment did not run.
+"""
 
 _WHY_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`file` is relative to the run directory; `why` is the reader's own words for the first of them."""
+    """One loss. `file` is relative to the run directory; `why` is the reader's message about the first occurrence."""
 
     file: str
     what: What
@@ -40,7 +41,7 @@ class Loss:
 
 
 class Losses:
-    """What of one run directory could not be read. A file that is read again gives the same count, which replaces the earlier one."""
+    """The losses of one run directory. A file that is read again replaces its earlier count."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -55,18 +56,20 @@ class Losses:
 
 
 class RunDirectoryError(UserError):
-    """Not a run directory, of a format this version cannot read, or without a file that nothing can be read without."""
+    """A directory that is not a run directory, has a format that this version cannot read, or lacks an indispensable file."""
 
 
 class LineWriter:
-    """Appends JSON lines, each in one write: processes may share a file, and a kill loses at most the line being written."""
+    """Appends JSON lines, each in one write, so that processes may share a file, and a kill loses at most the line being written."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._torn = path, False
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, *rows: Any) -> None:
-        """OSError, which names the file, when not all of it is written; a line that was cut is not continued by the next one."""
+        """Append a line. OSError, which names the file, if it is not written completely; the next line does not continue an incomplete
+        one.
+        """
         lines = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()
         left = memoryview(b"\n" + lines if self._torn else lines)
         with naming(self._path):
@@ -75,7 +78,7 @@ class LineWriter:
                 left, self._torn = left[written:], written < len(left)
 
     def lock(self) -> None:
-        """Until this process ends or closes it; BlockingIOError where another holds it."""
+        """Lock the file until this process ends or closes it; BlockingIOError if another process holds the lock."""
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
@@ -83,10 +86,10 @@ class LineWriter:
 
 
 def read_lines(path: Path, losses: Losses | None = None) -> Iterator[Any]:
-    """The JSON values of a JSON-lines file; none if there is no file; a torn last line is dropped.
+    """The JSON values of a JSON-lines file; none if there is no file. An incomplete last line is dropped.
 
-    A line that is not JSON is left out and counted in `losses`; RunDirectoryError, with its number, where there are none. What follows
-    the first 256 MiB of a line is dropped like a torn one. OSError if the path is not a file.
+    A line that is not JSON is left out and counted in `losses`; without `losses` it raises RunDirectoryError with its number. The part of a
+    line beyond 256 MiB is dropped like an incomplete line. OSError if the path is not a file.
     """
     if not path.exists():
         return
@@ -115,12 +118,12 @@ def sample_row(sample: Sample) -> list[Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write and rename, so that a reader sees the whole file or none."""
+    """Write and rename, so that a reader sees the complete file or none."""
     write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """The file appears when it is whole; an OSError names it and leaves nothing."""
+    """Write a file that appears only when it is complete; an OSError names it, and no part of it is left."""
     temporary = path.with_suffix(".tmp")
     try:
         with naming(path):
@@ -131,7 +134,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """OSError or ValueError unless it is a JSON file of at most 64 MiB."""
+    """The value of a JSON file of at most 64 MiB; OSError or ValueError for anything else."""
     with regular(path).open("rb") as file:
         content = file.read(_MOST_JSON_BYTES + 1)
     if len(content) > _MOST_JSON_BYTES:
@@ -140,7 +143,7 @@ def read_json(path: Path) -> Any:
 
 
 def regular(path: Path) -> Path:
-    """The path itself; OSError where it leads to no file: a pipe or a device may never end."""
+    """The path itself; OSError unless it leads to a regular file, because a pipe or a device may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path

@@ -1,4 +1,4 @@
-"""Reads the columns of all requests of a deployment, and counts what follows from their token responses."""
+"""Reads the columns of all requests of a deployment, and derives figures from their token responses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 def load_requests(file: RequestFile) -> Requests:
-    """All that can be read; a request that lacks what each must have, or whose lists do not fit together, is left out and counted."""
+    """All requests that can be read. A request that lacks a required value, or whose lists have different lengths, is left out and
+    counted.
+    """
     parts: list[dict[str, Column]] = []
     texts = {name: _Coder(_OUTCOMES if name == "outcome" else ()) for name in _TEXTS}
     broken = 0
@@ -56,7 +58,7 @@ def load_requests(file: RequestFile) -> Requests:
 
 
 class _Coder:
-    """Numbers texts in the order in which they are first seen."""
+    """Numbers texts in the order of their first appearance."""
 
     def __init__(self, known: tuple[str, ...]) -> None:
         self._codes = {text: code for code, text in enumerate(known)}
@@ -66,14 +68,14 @@ class _Coder:
         return tuple(self._codes)
 
     def codes(self, column: pa.Array) -> Any:
-        """[n]; a missing text is an empty one."""
+        """[n]: the numbers of the texts; a missing text counts as an empty one."""
         encoded = pc.fill_null(column, "").dictionary_encode()
         codes = np.array([self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()], np.int32)
         return codes[encoded.indices.to_numpy()] if len(codes) else np.empty(0, np.int32)
 
 
 def _group(table: pa.Table, texts: dict[str, _Coder]) -> tuple[dict[str, Column], Mask]:
-    """(The columns of a row group, which of its requests are good)."""
+    """(The columns of a row group, a mask of its valid requests)."""
     arrays = {name: one_chunk(table[name]) for name in _NAMES}
     columns: dict[str, Column] = {name: _numbers(arrays[name], MISSING) for name in _NUMBERS}
     columns |= {name: _numbers(arrays[name], 0) for name in _ZERO_WHERE_ABSENT}

@@ -1,4 +1,4 @@
-"""A list for each request, as one flat array and the positions at which each begins."""
+"""A list for each request, stored as one flat array and the position at which each list begins."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """The list of request i [n] is values[offsets[i]:offsets[i + 1]]."""
+    """Lists of requests. The list of request i [n] is values[offsets[i]:offsets[i + 1]]."""
 
     values: npt.NDArray[Any]
     offsets: Ints
 
     @classmethod
     def of(cls, column: pa.ListArray) -> Ragged:
-        """A missing list is an empty one, a missing value 0."""
+        """The lists of a column; a missing list becomes an empty one, a missing value 0."""
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         values = column.flatten()
         whole = pc.fill_null(values, 0) if values.null_count else values

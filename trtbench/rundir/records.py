@@ -1,4 +1,4 @@
-"""What crosses from measuring to reporting: the records of a run.
+"""The records of a run, which cross from measuring to reporting.
 
 Files are described in `rundir/directory.py`. Instants are nanoseconds of the run's one monotonic clock (`clock.py`).
 """
@@ -13,14 +13,15 @@ from typing import Any
 from trtbench.rundir.series import AnySeries
 
 FORMAT_VERSION = 2
-"""Of the run directory; every earlier one can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each stamp, coalesced reads,
-attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests a worker while it runs.
-Added since, within 2: fields of requests that are empty where a run has none (what came as text, the engine's own counts); `traits` of
-deployment.json, which follow from the provider's name where a run has none (`rundir/traits.py`)."""
+"""The format of the run directory; every earlier format can be read. History: 1 (2026-11): first. 2 (2026-11): lag of each timestamp,
+coalesced reads, attempts, sessions, planned cancellation, the worker, answers without tokens; one file of requests for each worker
+during the run. Added within 2: fields of requests that are empty if a run does not have them (output as text, the engine's own counts);
+`traits` of deployment.json, which are derived from the provider's name if a run does not have them (`rundir/traits.py`).
+"""
 
 
 class Outcome(str, Enum):
-    """How a planned request ended; exactly one each, so that planned = the sum over all of them."""
+    """How a planned request ended. Each request has exactly one outcome, so planned = the sum over all outcomes."""
 
     COMPLETED = "completed"
     CANCELLED = "cancelled"  # by us: a stop, or a planned cancellation
@@ -36,15 +37,15 @@ class Outcome(str, Enum):
 
     @property
     def is_failure(self) -> bool:
-        """True for the classes that the report's equation adds up as `failed`."""
+        """Whether the class counts as `failed` in the report's equation."""
         return self not in (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.NEVER_SENT)
 
 
 @dataclass(slots=True)
 class ServerTimes:
-    """The server's own instants of one request, from its last response; the server's monotonic clock, ns.
+    """The server's timestamps of one request, from its last response, in ns of the server's monotonic clock.
 
-    Comparable with the client's instants only on the same machine.
+    They are comparable with the client's instants only on the same machine.
     """
 
     arrival_ns: int
@@ -55,11 +56,11 @@ class ServerTimes:
 
 @dataclass(slots=True)
 class EngineCounts:
-    """What the engine counted of one request, from its last response; None for what it does not report.
+    """The engine's counts for one request, from its last response; None for a count that it does not report.
 
     KV blocks are those of the prompt, as TensorRT-LLM counts them: `kv_reused_blocks` were found in the cache, `kv_missed_blocks` were not;
-    `kv_allocated_blocks` were taken from the free ones, of which `kv_new_blocks` held nothing before. Draft tokens are those proposed by
-    speculative decoding, 0 without it.
+    `kv_allocated_blocks` were taken from the free ones, of which `kv_new_blocks` were empty before. Draft tokens are those that speculative
+    decoding proposed, 0 without it.
     """
 
     kv_reused_blocks: int | None = None
@@ -72,14 +73,14 @@ class EngineCounts:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One planned request and all that became of it.
+    """One planned request with its result.
 
-    `token_ns[i]` is the arrival of the i-th response that carried tokens and `token_counts[i]` how many it carried;
-    `done_ns` is the arrival of the final response, or the instant the failure was known. An instant that never came is None.
+    `token_ns[i]` is the arrival of the i-th response that carried tokens and `token_counts[i]` the number of its tokens; `done_ns` is the
+    arrival of the final response, or the instant at which the failure was known. An instant that did not occur is None.
 
-    Arrivals are stamped by the kernel where it can; then `token_lag_ns[i]` is how much later this process read that response (its own
-    lag), and `coalesced` lists the positions i that were read together with other responses: the stamp is the newest one's, theirs
-    may be older. Without the kernel's stamps `token_lag_ns` is empty and arrivals are those of the reads.
+    Arrivals have kernel timestamps where possible. Then `token_lag_ns[i]` is how much later this process read that response (its own lag),
+    and `coalesced` lists the positions i that were read together with other responses: their timestamp is that of the newest, and their
+    arrival may have been earlier. Without kernel timestamps `token_lag_ns` is empty, and arrivals are the instants of the reads.
     """
 
     index: int  # position in the phase
@@ -120,7 +121,9 @@ class RequestRecord:
 
     @property
     def counts_tokens(self) -> bool:
-        """False for output of an unknown number of tokens: a text whose server does not report it; its `token_counts` are zeros."""
+        """Whether the number of output tokens is known. It is not known for a text whose server does not report it; its `token_counts` are
+        zeros.
+        """
         return not self.token_ns or any(self.token_counts)
 
     @property
@@ -144,9 +147,9 @@ class RequestRecord:
 
 @dataclass(slots=True, frozen=True)
 class Sample:
-    """One reading of one series. `label` distinguishes series of one name (a batch size, a GPU index), else "".
+    """One reading of one series. `label` distinguishes series of one name (a batch size, a GPU index); otherwise it is "".
 
-    Names carry the unit.
+    Names contain the unit.
     """
 
     time_ns: int
@@ -157,8 +160,8 @@ class Sample:
 
 @dataclass(slots=True, frozen=True)
 class Event:
-    """Something that happened to the run. `data` is the JSON of its line, for tables and listeners; trtbench itself reads the object
-    that `rundir/events.py` makes of it.
+    """An event of the run. `data` is the JSON of its line, for tables and listeners; trtbench itself reads the object that
+    `rundir/events.py` makes of it.
     """
 
     time_ns: int
@@ -172,7 +175,9 @@ class Event:
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """What the run ran on; `environment.json`. Holds no environment variable but those on the allow list of `environment.py`."""
+    """The machine and software of the run; `environment.json`. It contains no environment variables except those on the allow list of
+    `environment.py`.
+    """
 
     trtbench_version: str
     started_utc: str

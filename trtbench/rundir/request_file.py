@@ -1,4 +1,4 @@
-"""requests.parquet, read a row group at a time and only the columns that are asked for."""
+"""Reads requests.parquet one row group at a time, and only the requested columns."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trtbench.rundir.schema import NEEDED, REQUEST_SCHEMA, SINCE_FORMAT_1
 from trtbench.rundir.sealing import lost_when_sealed, write_requests
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)
-"""What reading a damaged Parquet file raises."""
+"""The errors that reading a damaged Parquet file can raise."""
 
 
 class RequestFile:
-    """The requests of one deployment on disk. `path` names it in what is said of it; a file without rows where it cannot be read."""
+    """The requests of one deployment on disk. `path` names it in messages. A file that cannot be read has no rows."""
 
     def __init__(self, file: Path | IO[bytes], path: Path, losses: Losses, why: str = "left out when the run was sealed") -> None:
         self.path, self._losses, self._why = path, losses, why
@@ -35,7 +35,7 @@ class RequestFile:
 
     @classmethod
     def of_rows(cls, rows: Iterable[Any], path: Path, losses: Losses) -> RequestFile:
-        """A request file of JSON rows that are not sealed yet; they are converted as in sealing, into a temporary file."""
+        """A request file made of JSON rows that are not sealed yet. They are converted as in sealing, into a temporary file."""
         temporary = TemporaryFile()  # noqa: SIM115 - it lives as long as its reader, and its name is gone already
         write_requests(rows, temporary, Losses(path.parent))
         temporary.seek(0)
@@ -55,7 +55,7 @@ class RequestFile:
         return starts
 
     def groups(self, names: Sequence[str], wanted: Iterable[int] | None = None) -> Iterator[tuple[int, pa.Table]]:
-        """(The first row, the columns) of each group that can be read, or of those wanted. A column that the file lacks is null."""
+        """(The first row, the columns) of each group that can be read, or of the wanted ones. A column that the file lacks is null."""
         starts = self.starts
         lost, why = 0, ""
         for group in range(len(starts) - 1) if wanted is None else wanted:
@@ -70,11 +70,11 @@ class RequestFile:
             self._losses.note(self.path, "rows", self._unreadable, why)
 
     def note_broken(self, count: int) -> None:
-        """That this number of requests contradict themselves, or lack what each must have."""
+        """Note that this number of requests contradict themselves or lack a required value."""
         self._losses.note(self.path, "rows", count + self._unreadable, "lists of tokens that do not fit together, or no outcome or instant")
 
     def _read(self, group: int, names: Sequence[str]) -> pa.Table:
-        """The last one is kept: who asks for one part of it often asks for the next."""
+        """Columns of a row group. The last one is cached, because several parts of it are often read in turn."""
         if self._last and self._last[0] == (group, names):
             return self._last[1]
         assert self._file
@@ -110,14 +110,14 @@ def _column(table: pa.Table, field: pa.Field) -> pa.Array:
 
 
 def fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    """The column in one chunk and in the field's type; ValueError for another kind of values, which trtbench does not write."""
+    """The column in one chunk and in the field's type; ValueError for values of another kind, which trtbench does not write."""
     if column.type != field.type and _kind(column.type) not in (_kind(field.type), None):
         raise ValueError(f"column {field.name} is of type {column.type}, not {field.type}")
     return one_chunk(column).cast(field.type)
 
 
 def _kind(of: pa.DataType) -> str | None:
-    """What values of a type are; None where it has none."""
+    """The kind of a type's values; None for an unknown type."""
     if pa.types.is_dictionary(of):
         return _kind(of.value_type)
     kinds = {"number": (pa.types.is_integer, pa.types.is_floating), "text": (pa.types.is_string, pa.types.is_large_string)}

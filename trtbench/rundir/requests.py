@@ -1,4 +1,4 @@
-"""The requests of a deployment as columns: what crosses from measuring to analysis."""
+"""The requests of a deployment as columns, as the analysis reads them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trtbench.rundir.schema import REQUEST_SCHEMA
 
 Column = npt.NDArray[Any]
 MISSING = np.iinfo(np.int64).min
-"""Fills a column where a request does not have that instant or number."""
+"""The value of a column for a request that does not have that instant or number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column of texts that repeat: codes [n] into `values`."""
+    """A column of texts with repetitions: codes [n] into `values`."""
 
     codes: npt.NDArray[np.int32]
     values: tuple[str, ...]
@@ -34,7 +34,9 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The token responses of some requests. `at`: which of the selection they are, ascending; `arrivals` in ns, with a count for each."""
+    """The token responses of some requests. `at`: the index of each one's request in the selection, ascending. `arrivals` are in ns, with
+    a count for each.
+    """
 
     at: Ints
     arrivals: Ragged
@@ -44,7 +46,7 @@ class Tokens:
 
 
 class _Column:
-    """A column of int64 or bool, of the selected requests."""
+    """A column of int64 or bool for the selected requests."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -61,11 +63,13 @@ class _Flags(_Column):
 
 
 class Requests:
-    """Some requests of one deployment, as arrays [n] in the order of the file; MISSING where one has no such instant or number.
+    """Some requests of one deployment as arrays [n] in the order of the file; MISSING for an instant or number that a request does not
+    have.
 
-    Columns are those of RequestRecord. What follows from token responses is counted once: `responses` with tokens, the instants of the
-    `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token and they
-    arrived `in_order`, `lag_count` and `coalesced_count`. The responses themselves stay on disk: `tokens()` reads them in parts.
+    Columns are those of RequestRecord. Values derived from token responses are computed once: the number of `responses` with tokens, the
+    instants `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token and
+    whether they arrived `in_order`, `lag_count` and `coalesced_count`. The responses themselves stay on disk: `tokens()` reads them in
+    parts.
     """
 
     index = _Column()
@@ -95,7 +99,7 @@ class Requests:
     has_server = _Flags()
 
     def __init__(self, columns: Mapping[str, Column], texts: Mapping[str, Texts], file: RequestFile, rows: Ints | None = None) -> None:
-        """`columns` and `texts` are those of all requests, `rows` the positions of the selected ones, ascending; None: all."""
+        """`columns` and `texts` belong to all requests, `rows` are the positions of the selected ones, ascending; None: all."""
         self._columns, self._texts, self._file, self._rows = columns, texts, file, rows
 
     def __len__(self) -> int:
@@ -107,17 +111,17 @@ class Requests:
         return column if self._rows is None else column[self._rows]
 
     def texts(self, name: str) -> Texts:
-        """stage, outcome, error, model_version, mix or finish_reason."""
+        """A column of texts: stage, outcome, error, model_version, mix or finish_reason."""
         texts = self._texts[name]
         return texts if self._rows is None else Texts(texts.codes[self._rows], texts.values)
 
     def select(self, kept: Mask) -> Requests:
-        """Those of a mask [n]."""
+        """The requests of a mask [n]."""
         rows = np.flatnonzero(kept) if self._rows is None else self._rows[kept]
         return Requests(self._columns, self._texts, self._file, rows)
 
     def with_columns(self, columns: Mapping[str, Column]) -> Requests:
-        """The same with other columns, of all requests; of those selected none."""
+        """The same requests with further columns, given for all requests of the file; requests outside the selection are unchanged."""
         assert self._rows is None
         return Requests({**self._columns, **columns}, self._texts, self._file)
 
@@ -131,7 +135,7 @@ class Requests:
 
     @property
     def measured(self) -> Requests:
-        """Those that are not warm-up."""
+        """The requests that are not warm-up."""
         return self.select(~self.warmup)
 
     def stage(self, name: str) -> Requests:
@@ -140,19 +144,19 @@ class Requests:
 
     @property
     def counts_tokens(self) -> Mask:
-        """False for output of an unknown number of tokens: a text whose server does not report it; its counts are zeros."""
+        """Whether the number of output tokens is known. For a text whose server does not report it, it is not, and the counts are zeros."""
         known: Mask = (self.responses == 0) | (self.output_tokens > 0)
         return known
 
     @property
     def tokens_estimated(self) -> Mask:
-        """Whose tokens are known by our tokenizer alone."""
+        """Whether the tokens are known only by trtbench's tokenizer."""
         by_length = self.texts("finish_reason").equal("length") & self.ended(Outcome.COMPLETED)
         estimated: Mask = (self.text_tokens != MISSING) & ~by_length
         return estimated
 
     def tokens(self, lags: bool = False, coalesced: bool = False) -> Iterator[Tokens]:
-        """Token responses of the requests that have any, a row group at a time."""
+        """Token responses of the requests that have any, one row group at a time."""
         names = ("token_ns", "token_counts", *(["token_lag_ns"] if lags else []), *(["coalesced"] if coalesced else []))
         file_rows, filled = self.column("row"), self.responses > 0
         chosen = np.flatnonzero(filled)
@@ -166,7 +170,7 @@ class Requests:
             yield Tokens(at, arrivals, counts, lists.get("token_lag_ns"), lists.get("coalesced"))
 
     def lists(self, name: str) -> Iterator[tuple[Ints, Ragged]]:
-        """(Which of the selection, their lists of a column), a row group at a time."""
+        """(Indices in the selection, their lists of a column), one row group at a time."""
         file_rows = self.column("row")
         for start, end, table in self._groups(file_rows, (name,)):
             kept = np.zeros(end - start, np.bool_)
@@ -175,7 +179,7 @@ class Requests:
             yield at, Ragged.of(one_chunk(table[name])).select(kept)
 
     def rows_of(self, *names: str) -> Iterator[tuple[Ints, list[dict[str, object]]]]:
-        """(Which of the selection, their values of some columns as Python objects), a row group at a time: for few requests."""
+        """(Indices in the selection, their values of some columns as Python objects), one row group at a time: for few requests."""
         file_rows = self.column("row")
         for start, end, table in self._groups(file_rows, names):
             at = np.flatnonzero((file_rows >= start) & (file_rows < end))
@@ -194,19 +198,19 @@ class Requests:
         return found
 
     def _groups(self, file_rows: Ints, names: tuple[str, ...]) -> Iterator[tuple[int, int, Any]]:
-        """(First row, end, columns) of the row groups in which one of these rows is."""
+        """(First row, end, columns) of the row groups that contain one of these rows."""
         wanted = np.unique(np.searchsorted(self._file.starts, file_rows, "right") - 1) if len(file_rows) else ()
         for start, table in self._file.groups(names, map(int, wanted)):
             yield start, start + table.num_rows, table
 
 
 def spread(tokens: int, responses: int) -> list[int]:
-    """Tokens of each response, as even as possible: one each if there are as many tokens as responses."""
+    """Token counts of the responses, as even as possible: one each if there are as many tokens as responses."""
     return [(i + 1) * tokens // responses - i * tokens // responses for i in range(responses)]
 
 
 def _respread(counts: Ragged, reported: Ints) -> Ragged:
-    """The counts; of each request with another number in `reported` (0 or more), that number spread evenly over its responses."""
+    """The counts, with each number in `reported` (0 or more) spread evenly over its request's responses."""
     if (reported < 0).all():
         return counts
     lengths, places = counts.lengths, counts.places()

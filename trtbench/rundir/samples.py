@@ -1,4 +1,4 @@
-"""Every sample of a deployment, as one pair of arrays for each series, read a row group or a part of the lines at a time."""
+"""Every sample of a deployment, as one pair of arrays for each series, read one row group or one part of the lines at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Keys = tuple[str, str]
 
 
 class Samples:
-    """Series by name and label, each in time order. Readings come as tables of a bounded number of rows, and only arrays are kept."""
+    """Series by name and label, each in time order. Readings arrive in tables of a bounded number of rows, and only arrays are kept."""
 
     def __init__(self, tables: pa.Table | Iterable[pa.Table]) -> None:
         parts: dict[_Keys, list[Series]] = {}
@@ -40,7 +40,7 @@ class Samples:
         return sorted({label for name, label in self._by_series if name in names})
 
     def without(self, names: Sequence[SeriesName], times_ns: npt.NDArray[np.int64]) -> Samples:
-        """All but the readings of these series at these instants."""
+        """The samples except the readings of these series at these instants."""
         rest = Samples(())
         for (name, label), (times, values) in self._by_series.items():
             kept = ~np.isin(times, times_ns) if name in names and len(times_ns) else np.ones(len(times), np.bool_)
@@ -49,7 +49,7 @@ class Samples:
         return rest
 
     def outside(self, start_ns: int, end_ns: int) -> int:
-        """How many readings lie before `start_ns` or after `end_ns`."""
+        """The number of readings before `start_ns` or after `end_ns`."""
         ends = (np.searchsorted(times, (start_ns, end_ns + 1)) for times, _ in self._by_series.values())
         return sum(len(times) for times, _ in self._by_series.values()) - sum(int(end - start) for start, end in ends)
 
@@ -57,7 +57,7 @@ class Samples:
         return sorted({name for name, _ in self._by_series})
 
     def each(self) -> Iterator[tuple[str, str, Series]]:
-        """(Name, label, series) of every series by name and label, unlisted names too."""
+        """(Name, label, series) of every series by name and label, including unlisted names."""
         for name, label in sorted(self._by_series):
             yield name, label, self._by_series[name, label]
 
@@ -105,7 +105,7 @@ def read_samples(path: Path, losses: Losses) -> Samples:
 
 
 def read_unsealed_samples(path: Path, losses: Losses) -> Samples:
-    """The samples of a file of JSON lines, which sealing has not reached."""
+    """The samples of a file of JSON lines that is not sealed yet."""
     return Samples(_tables(path, losses))
 
 

@@ -1,4 +1,4 @@
-"""The columns of requests.parquet and samples.parquet, and how a row of JSON is put into them, whatever it holds."""
+"""The columns of requests.parquet and samples.parquet, and the conversion of any JSON row to them."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ REQUEST_SCHEMA = pa.schema(
 SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])
 
 NEEDED = ("index", "stage", "warmup", "prompt", "input_tokens", "asked_output_tokens", "due_ns", "outcome")
-"""Of a request: without one of these, nothing can be said of it."""
+"""Columns that a request must have."""
 SINCE_FORMAT_1 = ("sent_ns", "done_ns", "token_ns", "token_counts", "output_ids", "error", "model_version", "server")
-"""The others that every file of requests has; those not named here came later."""
+"""Further columns that every file of requests has; columns that are not named here were added later."""
 
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _CANNOT = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
 def request_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
-    """(The rows as columns, how many were left out, in how many a value was changed). `rows` are JSON values of any shape."""
+    """(The rows as columns, the number of rows left out, the number of rows with a changed value). `rows` are JSON values of any shape."""
     try:
         if all(isinstance(row, dict) and is_whole(row) for row in rows):
             return _columns(rows), 0, 0
@@ -69,7 +69,7 @@ def request_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
 
 
 def sample_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
-    """The table of sample rows, with counts as for requests. A sample is either kept unchanged or left out."""
+    """The table of sample rows, with the same counts as for requests. A sample is either kept unchanged or left out."""
     try:
         return _samples(rows), 0, 0
     except _CANNOT:
@@ -78,7 +78,7 @@ def sample_table(rows: Sequence[Any]) -> tuple[pa.Table, int, int]:
 
 
 def is_whole(row: Mapping[str, object]) -> bool:
-    """Whether the lists of a request fit together and its outcome is one."""
+    """Whether the lists of a request have matching lengths and its outcome is valid."""
     values: Mapping[str, Any] = row
     try:
         fit = len(values["token_ns"]) == len(values["token_counts"])
@@ -88,7 +88,7 @@ def is_whole(row: Mapping[str, object]) -> bool:
 
 
 def fitted_request(row: Any) -> tuple[dict[str, object], bool] | None:
-    """The row with a value in each column that the column can hold, and whether one had to be changed; None if it is not a request."""
+    """The row with a valid value in each column, and whether a value had to be changed; None if the row is not a request."""
     if not isinstance(row, dict):
         return None
     fitted = {field.name: _fitted(row.get(field.name), field.type) for field in REQUEST_SCHEMA}
@@ -99,7 +99,7 @@ def fitted_request(row: Any) -> tuple[dict[str, object], bool] | None:
 
 
 def _same(before: Any, after: Any) -> bool:
-    """Lists of 32-bit floats come back rounded, and fields that a struct lacked as None."""
+    """Whether a value is unchanged after conversion. Lists of 32-bit floats come back rounded, and missing fields of a struct as None."""
     if isinstance(before, list) and isinstance(after, list):
         return len(before) == len(after)
     if isinstance(before, dict) and isinstance(after, dict):
@@ -108,7 +108,7 @@ def _same(before: Any, after: Any) -> bool:
 
 
 def _fitted(value: Any, kind: Any) -> Any:
-    """The value, its nearest that the type can hold, or None. A list is kept whole or not at all."""
+    """The value, the nearest value of the type, or None. A list is kept completely or not at all."""
     if value is None:
         return None
     if pa.types.is_struct(kind):

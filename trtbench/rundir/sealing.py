@@ -1,4 +1,4 @@
-"""JSON lines into Parquet, a bounded part of them at a time."""
+"""Conversion of JSON lines to Parquet, a bounded part of them at a time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _ROWS_PER_BATCH = 1_000  # as Python objects at once
 _ROWS_PER_GROUP = 20_000
 _BYTES_PER_GROUP = 64 * 2**20
 LOST_KEY = b"trtbench.lost"
-"""In the file's metadata: [rows left out, rows with a changed value], where there are any."""
+"""The key of the file's metadata for [rows left out, rows with a changed value]."""
 
 Tabled = Callable[[Sequence[Any]], tuple[pa.Table, int, int]]
 
 
 def seal_requests(rows: Iterable[Any], path: Path, lost: Losses) -> None:
-    """Write the rows as Parquet; the file is renamed into place when it is whole. A row that fits no column is left out and counted, as
-    are the lines that could not be read as rows (`lost`)."""
+    """Write the rows as Parquet; the file is renamed into place when it is complete. A row that fits no column is left out and counted,
+    and so are the lines that could not be read as rows (`lost`).
+    """
     with _in_place(path) as temporary:
         write_requests(rows, temporary, lost)
 
@@ -42,7 +43,7 @@ def write_requests(rows: Iterable[Any], file: Path | IO[bytes], lost: Losses) ->
 
 
 def lost_when_sealed(metadata: pq.FileMetaData) -> tuple[int, int]:
-    """(Rows left out, rows with a changed value), as the writer of the file has noted."""
+    """(Rows left out, rows with a changed value), as the writer of the file recorded them."""
     try:
         rejected, changed = json.loads((metadata.metadata or {}).get(LOST_KEY, b"[0, 0]"))
         return int(rejected), int(changed)
@@ -51,7 +52,7 @@ def lost_when_sealed(metadata: pq.FileMetaData) -> tuple[int, int]:
 
 
 class GroupWriter:
-    """Collects tables into row groups of at most 20,000 rows and about 64 MiB, so that a reader holds no more than that at once."""
+    """Collects tables into row groups of at most 20,000 rows and about 64 MiB, so that a reader never holds more at once."""
 
     def __init__(self, file: Path | IO[bytes], schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(file, schema, write_page_checksum=True, **_encodings(schema))
@@ -66,7 +67,7 @@ class GroupWriter:
             self._flush()
 
     def close(self, rejected: int = 0, changed: int = 0) -> None:
-        """Finish the file and say in it how many rows were left out, and of how many a value was changed."""
+        """Finish the file, and record in it how many rows were left out and how many had a value changed."""
         self._flush()
         if rejected or changed:
             self._writer.add_key_value_metadata({LOST_KEY.decode(): json.dumps([rejected, changed])})
@@ -79,7 +80,7 @@ class GroupWriter:
 
 
 def _write(rows: Iterable[Any], tabled: Tabled, writer: GroupWriter, lost: Losses, files: str) -> None:
-    """`files`: how the names of the files begin that the rows are lines of."""
+    """Write the rows of JSON lines. `files`: the beginnings of the names of the files with these lines."""
     rejected = changed = 0
     try:
         for batch in _batches(rows):
@@ -110,7 +111,7 @@ def _in_place(path: Path) -> Iterator[Path]:
 
 
 def _encodings(schema: pa.Schema) -> dict[str, object]:
-    """Texts repeat, so they are kept in dictionaries; instants rise, so their differences are kept."""
+    """Encodings by column: dictionaries for texts, which repeat, and differences for instants, which increase."""
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "output_text"]
     rising = {"token_ns.list.element": "DELTA_BINARY_PACKED"} if "token_ns" in schema.names else {}
     return {"use_dictionary": texts, "column_encoding": rising}

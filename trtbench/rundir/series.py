@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NewType, TypeAlias, get_args
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """`label` says what the label of a sample is; empty for a series without labels."""
+    """The description of a series. `label` describes the label of a sample; it is empty for a series without labels."""
 
     label: str
     source: str
@@ -213,13 +213,13 @@ SeriesName: TypeAlias = (
 )
 
 Unlisted = NewType("Unlisted", str)
-"""The name of a series of a source that is not trtbench's own."""
+"""The name of a series of a source from outside trtbench."""
 
 AnySeries: TypeAlias = SeriesName | Unlisted
 
 
 def groups() -> Iterator[tuple[tuple[SeriesName, ...], About]]:
-    """(Names of series, what they are), in the order of docs/telemetry.md."""
+    """(Names of series, description), in the order of docs/telemetry.md."""
     for group in get_args(SeriesName):
         names, about = get_args(group)
         yield get_args(names), about
@@ -236,9 +236,9 @@ _UNITS = {
     "mhz": "MHz",
     "c": "°C",
 }
-"""By the end of a series' name."""
+"""Units by the end of a series' name."""
 
 
 def unit_of(name: str) -> str:
-    """The unit that the name carries; "" for a count, a number or a bit mask."""
+    """The unit in the name; "" for a count, a number or a bit mask."""
     return next((unit for end, unit in _UNITS.items() if name.endswith(f"_{end}")), "")

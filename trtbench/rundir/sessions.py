@@ -1,7 +1,7 @@
-"""What the events of a run say of its course: its sessions, one a start or resume, and which attempt at a deployment counts.
+"""The sessions of a run, one for each start or resume, and which attempt at a deployment counts, derived from events.
 
-The monotonic clock may have restarted between two sessions (a reboot): instants of two sessions are never subtracted. Each session
-has its own anchor to UTC: the first in environment.json, a later one in its `run_resumed` event.
+The monotonic clock may have restarted between two sessions (a reboot), so instants of two sessions are never subtracted. Each session has
+its own anchor to UTC: the first in environment.json, a later one in its `run_resumed` event.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from trtbench.rundir.events import first, is_kind
 from trtbench.rundir.records import Event
 
 UNFINISHED = ("interrupted", "server_lost")
-"""How a `deployment_finished` ends that resuming the run does again."""
+"""The values of `ended` in `deployment_finished` after which a resume runs the deployment again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """`gap_s`: by the wall clock, from the last event before to the resume. `again`: deployments of which an attempt was given up."""
+    """A resume. `gap_s`: by the wall clock, from the last event before to the resume. `again`: deployments of which an attempt was
+    abandoned.
+    """
 
     gap_s: float
     again: tuple[str, ...]
 
 
 def sessions(events: Sequence[Event]) -> list[list[Event]]:
-    """The events, cut before each `run_resumed`."""
+    """The events of each session, split before each `run_resumed`."""
     cuts = [i for i, event in enumerate(events) if is_kind(event, RunResumed)]
     return [list(events[start:end]) for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True) if start < end]
 
@@ -52,16 +54,16 @@ def current(events: Sequence[Event]) -> list[Event]:
 
 
 def finished(events: Sequence[Event]) -> frozenset[str]:
-    """The deployments that came to their own end; of those that resuming would do again, none."""
+    """The deployments that ended and that a resume would not run again."""
     ended = ((event.deployment, first([event], DeploymentFinished)) for event in current(events))
     return frozenset(name for name, end in ended if end and end.ended not in UNFINISHED)
 
 
 def is_complete(events: Sequence[Event]) -> bool:
-    """Whether the last session came to its own end."""
+    """Whether the last session ended by itself."""
     return any(is_kind(event, RunFinished) for session in sessions(events)[-1:] for event in session)
 
 
 def is_interrupted(events: Sequence[Event]) -> bool:
-    """Whether the last session was; an earlier interrupt is made good by the resume."""
+    """Whether the last session was interrupted. A resume makes up for an earlier interrupt."""
     return any(is_kind(event, Interrupted) for session in sessions(events)[-1:] for event in session)

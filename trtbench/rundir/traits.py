@@ -1,4 +1,4 @@
-"""Traits of an engine provider, as a run records them: analysis and report read them in place of the provider's name."""
+"""Traits of an engine provider, as a run records them. Analysis and report read them instead of the provider's name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What is true of every engine of one provider. All are False of a server of which nothing is known.
+    """Properties of every engine of one provider. All are False for an unknown server.
 
-    The first group is read by analysis and report, the second before a run; the deployment's `traits` in deployment.json holds all.
+    The first group is read by analysis and report, the second before a run; `traits` in deployment.json contains all of them.
     """
 
     gauges_valid_at_rest: bool = False  # its gauges are current while no request is in the engine, too
@@ -47,10 +47,12 @@ EARLIER = {
     "llmapi": Traits(runs_pytorch=True, uses_gpus=True, kv_takes_free_memory=True, build_limits_hold=True, workers_beside_server=True),
     "tensorrt": Traits(uses_gpus=True),
 }
-"""Traits of providers in runs written before traits were recorded. It needs no entry for a new provider: its runs record theirs."""
+"""Traits of providers in runs written before traits were recorded. A new provider needs no entry, because its runs record them."""
 
 
 def read_traits(recorded: Mapping[str, bool] | None, provider: str | None) -> Traits:
-    """`recorded`: the `traits` of a deployment.json, of any version; one that it lacks follows from the provider's name, or is False."""
+    """The traits of a run. `recorded`: the `traits` of a deployment.json of any version. A missing one is derived from the provider's
+    name, or is False.
+    """
     known = {one.name: recorded[one.name] for one in fields(Traits) if one.name in recorded} if recorded else {}
     return replace(EARLIER.get(provider or "", Traits()), **known)

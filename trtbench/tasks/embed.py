@@ -1,11 +1,13 @@
-"""Embedding a text: one vector a request, from an encoder."""
+"""Embedding a text: an encoder answers each request with one vector."""
 
 from __future__ import annotations
 
 from trtbench.tasks.task import Task
 
 _INFERENCE_S, _TOKEN_S = 0.003, 0.00035
-"""What an estimate assumes where nothing else is known: each inference of the encoder's demo on one CPU core, and each token of it."""
+"""Times that an estimate assumes if nothing else is known: for each inference of the encoder's demo on one CPU core, and for each of its
+tokens.
+"""
 
 
 def _request_s(input_tokens: float, output_tokens: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trtbench.tasks.task import Task
 
 ASSUMED_TOKENS_PER_S = 50.0
-"""Output tokens per second that an estimate assumes where nothing else is known: the demo on one CPU core."""
+"""Output tokens per second that an estimate assumes if nothing else is known: those of the demo on one CPU core."""
 
 GENERATE = Task(
     name="generate",

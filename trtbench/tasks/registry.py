@@ -1,4 +1,4 @@
-"""The tasks that there are."""
+"""The registry of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Task: all that differs by what the model does. Code outside this folder reads a property of the Task, and never compares its name."""
+"""Task: everything that depends on what the model does. Code outside this folder reads its properties and never compares its name."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ class Task:
     hidden: frozenset[str]
 
     def shown(self, table: str, columns: Iterable[str]) -> list[str]:
-        """The columns, or rows, that the report has in the table of this name."""
+        """The columns or rows that the report has in the table of this name."""
         return [column for column in columns if not self.hidden & {column, f"{table}.{column}"}]

@@ -1,4 +1,4 @@
-"""The keys of a scenario that have no meaning with its task: an error if they are given, and not written out."""
+"""The keys of a scenario that have no meaning for its task. Giving one is an error, and they are not written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trtbench.tasks.task import Task
 
 @dataclass(frozen=True)
 class UnusedKey:
-    """`key` of `part`, which is at `place` in the scenario and is called `kind` in `Task.unused_keys`."""
+    """A key without meaning. `key` belongs to `part`, which is at `place` in the scenario and is called `kind` in `Task.unused_keys`."""
 
     place: tuple[str, ...]
     part: Part
@@ -31,7 +31,7 @@ class UnusedKey:
 
     @property
     def is_given(self) -> bool:
-        """Whether the key is set to another value than its default."""
+        """Whether the key has another value than its default."""
         default = type(self.part).model_fields[self.key].get_default(call_default_factory=True)
         return bool(getattr(self.part, self.key) != default)
 
@@ -39,7 +39,7 @@ class UnusedKey:
 def unused_keys(
     task: Task, scenario: Part, build: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
 ) -> Iterator[UnusedKey]:
-    """`rounds`: the grid, or the scaling."""
+    """The keys of a scenario that its task does not use. `rounds`: the grid, or the scaling."""
     parts: list[tuple[tuple[str, ...], Part, str]] = [((), scenario, "scenario"), (("build",), build, "build"), (("slo",), slo, "slo")]
     parts += [(("workload",), workload, "workload"), (("workload",), workload, "kind")]
     parts += [(("workload", "mix", name), kind, "kind") for name, kind in workload.mix.items()]
@@ -53,7 +53,7 @@ def unused_keys(
 
 
 def check_task(task: Task, unused: Iterator[UnusedKey], kinds: Mapping[str, RequestKind]) -> None:
-    """ValueError for a key that the task has no use for, and for requests that it cannot have."""
+    """ValueError for a key that the task does not use, and for requests that it cannot have."""
     for one in unused:
         if one.is_given:
             value = getattr(one.part, one.key)
@@ -72,7 +72,7 @@ def check_task(task: Task, unused: Iterator[UnusedKey], kinds: Mapping[str, Requ
 
 
 def without_keys(tree: dict[str, Any], unused: Iterator[UnusedKey]) -> dict[str, Any]:
-    """`tree`, a scenario's dump, less those keys."""
+    """`tree`, a scenario's dump, without those keys."""
     for one in unused:
         part = tree
         for step in one.place:

@@ -1,4 +1,4 @@
-"""The figures. Files that import matplotlib are imported only when something is drawn."""
+"""The figures of a report. Files that import matplotlib are imported only when something is drawn."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _BATCH_TICKS = 16
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure under its name; `svg` has no size of its own and its ids are not shared with another drawing."""
+    """One figure with its name. `svg` has no fixed size, and its ids differ from those of other drawings."""
 
     name: str
     svg: str
@@ -55,7 +55,7 @@ class Drawing:
 
 
 def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
-    """Every figure that the run has data for. Without a CJK font the axes of a Chinese report are labelled in English."""
+    """Every figure that the run has data for. Without a CJK font, the axes of a Chinese report are labelled in English."""
     font = _cjk_font() if words.language == "zh" else None
     words = words if words.language == "en" or font else Words("en", words.task.name)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
@@ -147,7 +147,7 @@ def _distributions(summary: Summary, words: Words) -> Figure | None:
 
 
 def _batches(summary: Summary, words: Words) -> Figure | None:
-    """The engine's batch first; a batcher that was not read has no panel."""
+    """The panels of batches, the engine's first; a batcher without readings has no panel."""
     axes_of = {"axis.step_batch": True, "axis.batch": False}
     found = {
         name: [(colour, r.name, shares) for colour, r in _coloured(summary) if (shares := _shares_of(r, inflight))]
@@ -216,7 +216,7 @@ def _triton_shares(stage: StageResult) -> dict[int, float]:
 
 
 def _paint_shares(axes: Axes, shares: Sequence[tuple[str, str, Mapping[int, float]]]) -> None:
-    """A group of bars for each size. `shares`: (colour, label, {size: share})."""
+    """Paint a group of bars for each size. `shares`: (colour, label, {size: share})."""
     sizes = sorted({size for *_, share in shares for size in share})
     width = 0.8 / max(len(shares), 1)
     for i, (colour, name, share) in enumerate(shares):

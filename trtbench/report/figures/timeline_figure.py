@@ -1,4 +1,4 @@
-"""The figure of a deployment's course: KV blocks, and under them the requests in the engine and the instants of cancels."""
+"""The figure of a deployment's course: KV blocks, with the requests in the engine and the instants of cancellations below."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_SHARE = 0.05  # of the width; a stage under it has no room for its name
 
 
 def paint_timeline(figure: Figure, result: DeploymentResult, words: Words, colours: Sequence[str], line: str) -> None:
-    """Two aligned panels, a third where the engine counts the blocks it reuses; `line` is the colour of bands and marks."""
+    """Paint two aligned panels, and a third one if the engine counts reused blocks. `line` is the colour of bands and marks."""
     rows = [_blocks, _requests, *([_reused] if any(result.timeline.reused_blocks.value) else [])]
     panels: list[Axes] = list(figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0])
     start_ns = result.stages[0].span.start_ns
@@ -64,7 +64,7 @@ def _reused(axes: Axes, result: DeploymentResult, start_ns: int, words: Words, c
 
 
 def _curve(axes: Axes, curve: Curve, start_ns: int, colour: str, label: str, filled: bool = False) -> None:
-    """The largest as a line, down to the smallest in a tint; `filled` tints lighter from there to the ground."""
+    """Paint the largest values as a line, with a tint down to the smallest values; `filled` adds a lighter tint below."""
     seconds = [(at - start_ns) / _NS_PER_S for at in curve.time_ns]
     if not seconds:
         return
@@ -81,7 +81,7 @@ def _bands(axes: Axes, result: DeploymentResult, start_ns: int, line: str) -> No
 
 
 def _names(axes: Axes, result: DeploymentResult, start_ns: int, end_s: float) -> None:
-    """Writes the stages' names over their bands, alternately on two heights where neighbours would overlap."""
+    """Write the names of stages above their bands, alternately at two heights if neighbours would overlap."""
     for i, stage in enumerate(result.stages):
         left, right = ((at - start_ns) / _NS_PER_S for at in (stage.span.start_ns, stage.span.end_ns))
         if right - left >= _LEAST_SHARE * end_s:

@@ -1,4 +1,4 @@
-"""What a report is made of, before it is Markdown or HTML. All text is plain: each renderer escapes it in its own way."""
+"""The blocks of a report before they become Markdown or HTML. All text is plain; each renderer escapes it in its own way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """`numeric` sets all columns but the first `labels` to the right; a folded table shows its caption until opened (HTML)."""
+    """A table. `numeric` aligns all columns except the first `labels` to the right. A folded table shows only its caption until it is
+    opened (HTML).
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -36,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`name` is a drawing of plots.py."""
+    """A figure of the report. `name` is that of a drawing in plots.py."""
 
     name: str
     caption: str
@@ -45,7 +47,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Card:
-    """A finding in words; `where` names deployment and stage, `evidence` its figures."""
+    """A finding in words. `where` names deployment and stage, `evidence` its figures."""
 
     severity: str
     severity_label: str
@@ -62,7 +64,7 @@ class Code:
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> Table:
-    """A table of names and what they are, without a header."""
+    """A table of names and values without a header."""
     return Table(("", ""), tuple(rows), numeric=False)
 
 

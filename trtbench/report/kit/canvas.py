@@ -1,6 +1,6 @@
-"""What all figures share: colours, panels, axes, one legend; and what an experiment adds to the figures.
+"""What all figures share (colours, panels, axes, one legend), and what an experiment adds to the figures.
 
-Ink is drawn in one marked colour: PNG shows it as near-black on white, HTML replaces it by the page's own text colour.
+Ink is drawn in one marked colour: PNG shows it as near-black on white, HTML replaces it by the page's text colour.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from trtbench.report.kit.words import Words
 
 INK = "#1b1f24"
 COLOURS = ("#2f7fd6", "#e07b00", "#1a9e77", "#c2417c", "#8566c9", "#a08000", "#5f8f2f", "#b5533c")
-"""Distinguishable on white and on dark, and with the most common colour blindness in this order."""
+"""Colours that are distinguishable on white and on dark, and, in this order, with the most common colour blindness."""
 LATENCY_AXES = {"ttft_ns": "axis.ttft_ms", "itl_ns": "axis.itl_ms", "e2e_latency_ns": "axis.e2e_ms"}
 
 Painter = Callable[[], Figure | None]
-"""Paints one figure; None where there is nothing to show."""
+"""A function that paints one figure and returns None if there is nothing to show."""
 
 
 @dataclass(frozen=True)
 class ExperimentFigure(Role):
-    """The object `FIGURE` in `figure.py` of an experiment. `painters`: by the names of the drawings."""
+    """The object `FIGURE` in `figure.py` of an experiment. `painters`: functions by the names of their drawings."""
 
     MODULE: ClassVar[str] = "figure"
 
@@ -41,7 +41,7 @@ def new_panels(count: int, height_in: float = 3.0) -> tuple[Figure, Sequence[Axe
 
 
 def with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
-    """One legend under all panels; None for a figure that nothing was drawn on."""
+    """The figure with one legend under all panels; None if nothing was drawn."""
     entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if not entries:
         return None
@@ -50,5 +50,5 @@ def with_legend(figure: Figure, panels: Sequence[Axes]) -> Figure | None:
 
 
 def rate_axis(tokens: Iterable[Estimate | None]) -> str:
-    """The axis of a rate: requests where no tokens are counted."""
+    """The label of a rate's axis: requests if tokens are not counted."""
     return "axis.tokens" if any(tokens) else "axis.requests_rate"

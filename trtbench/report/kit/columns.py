@@ -1,4 +1,4 @@
-"""Columns and rows of a table from the metrics that it has: which of them the task has, and cells in the metric's unit."""
+"""Columns and rows of tables, made from declared metrics: those that the task has, with cells in the metric's unit."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
     "MHz": whole,
     "°C": whole,
 }
-"""How a value in each unit is printed; `number` prints the others."""
+"""How a value of each unit is printed; `number` prints values of other units."""
 
 
 def columns_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
-    """The cells of each column that the metrics have in this table, by the column's name, without those that the task does not have."""
+    """The cells of each column that the metrics have in this table, by the column's name, without columns that the task does not have."""
     cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns if table in column.tables}
     return {name: cells[name] for name in task.shown(table, cells)}
 
 
 def chosen(table: str, names: Sequence[str], metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
-    """The named columns, from whatever tables they are in, in the form of `columns_of`."""
+    """The named columns from any tables, in the form of `columns_of`."""
     cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns}
     return {name: cells[name] for name in task.shown(table, names)}
 
@@ -49,7 +49,7 @@ def rows_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> list[Metric
 def stage_table(
     columns: Mapping[str, Cell[StageResult]], stages: Iterable[StageResult], words: Words, caption: str, note: str = "", labels: int = 1
 ) -> Table:
-    """A row for each stage, which its name begins."""
+    """A table with a row for each stage, which begins with the stage's name."""
     rows = tuple((stage.span.name, *(cell(stage) for cell in columns.values())) for stage in stages)
     return Table(words.header("stage", *columns), rows, caption, note, labels)
 

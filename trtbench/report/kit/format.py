@@ -1,4 +1,4 @@
-"""Numbers to text: the only place where nanoseconds become milliseconds and bytes become GiB."""
+"""Numbers as text: the only place where nanoseconds become milliseconds and bytes become GiB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def number(value: float | None) -> str:
-    """Three significant digits or the whole part, thousands apart: 0.123, 1.23, 12.3, 123, 1,234."""
+    """Three significant digits, or the whole part with thousands separated: 0.123, 1.23, 12.3, 123, 1,234."""
     if value is None:
         return NONE
     size = abs(value)
@@ -20,7 +20,7 @@ def number(value: float | None) -> str:
 
 
 def about(value: float | None, estimated: bool) -> str:
-    """A number, with ≈ in front if it is an estimate."""
+    """A number, preceded by ≈ if it is an estimate."""
     return f"≈ {number(value)}" if estimated and value is not None else number(value)
 
 
@@ -34,7 +34,7 @@ def ms(value_ns: float | None) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """One decimal; what is not zero never shows as 0%, what is not all never as 100%."""
+    """A percentage with one decimal. A value above zero is never printed as 0%, and a value below one never as 100%."""
     if ratio is None:
         return NONE
     if 0 < abs(ratio) < 0.0005:
@@ -54,7 +54,7 @@ def size(value_bytes: float | None) -> str:
 
 
 def seconds(value_s: float | None) -> str:
-    """A duration in the units that a reader expects: 4.2 s, 3 min 20 s, 24 h 0 min."""
+    """A duration in suitable units: 4.2 s, 3 min 20 s, 24 h 0 min."""
     if value_s is None:
         return NONE
     if value_s < 60:
@@ -64,7 +64,7 @@ def seconds(value_s: float | None) -> str:
 
 
 def times(factor: float | None) -> str:
-    """A ratio of two figures: 1.42×."""
+    """The ratio of two figures, as 1.42×."""
     return NONE if factor is None else f"{factor:.2f}×"
 
 
@@ -79,19 +79,19 @@ class Interval(Protocol):
 
 
 def estimate(value: Interval | None, shown: Callable[[float | None], str]) -> str:
-    """1.42 ± 0.10; the mean alone where one repeat has no interval."""
+    """A mean with its interval, as 1.42 ± 0.10; the mean alone if one repeat gives no interval."""
     if value is None:
         return NONE
     return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
 
 
 def utc(iso: str) -> str:
-    """An ISO date of UTC to the second."""
+    """An ISO date of UTC with seconds."""
     return f"{iso[:19].replace('T', ' ')} UTC"
 
 
 def figure(name: str, value: float | str) -> str:
-    """A figure of a Finding or Reason by the unit in its name."""
+    """A figure of a Finding or Reason, formatted by the unit in its name."""
     if isinstance(value, str):
         return value
     if name.endswith("_ns"):

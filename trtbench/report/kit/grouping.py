@@ -1,4 +1,6 @@
-"""A report of many deployments: one table for all, details folded, what repeats itself said once, figures of the few that matter."""
+"""The layout of a report with many deployments: one table for all, details folded, repeated texts once, and figures of the most important
+ones.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def is_many(summary: Summary) -> bool:
 
 
 def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
-    """Those whose figures are drawn: all, or of many the first run of each cell, winners first, as many as a reader can distinguish."""
+    """The deployments whose figures are drawn: all of them, or of many the first run of each cell, best cells first, up to a
+    distinguishable number.
+    """
     if not is_many(summary):
         return summary.deployments
     rounds = summary.scenario.rounds
@@ -35,7 +39,7 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
 
 
 def alike(reasons: Sequence[Reason], many: bool) -> list[tuple[Reason, ...]]:
-    """Reasons grouped as in `groups_of`. A run of few deployments groups only reasons that occur in more than two places."""
+    """Reasons grouped as in `groups_of`. In a run of few deployments, only reasons that occur in more than two places are grouped."""
     groups = groups_of(reasons, many=True)
     if many:
         return groups
@@ -47,7 +51,9 @@ def _in_many_places(group: Sequence[Reason]) -> bool:
 
 
 def groups_of(found: Iterable[T], many: bool) -> list[tuple[T, ...]]:
-    """Each alone, or of many those of one code together; in the order that they came, the worst of a code first."""
+    """Each reason alone, or in a run of many deployments the reasons of one code together, in order of appearance, the worst of a code
+    first.
+    """
     groups: dict[object, list[T]] = {}
     for number, one in enumerate(found):
         groups.setdefault(one.code if many else number, []).append(one)

@@ -1,4 +1,4 @@
-"""The texts of a report, in English or Chinese, from texts/*.yaml; a task may replace some of them."""
+"""The texts of a report in English or Chinese, from texts/*.yaml. A task may replace some of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 @cache
 def texts_of(language: Language) -> dict[str, str]:
-    """Every text under its dotted key."""
+    """Every text by its dotted key."""
     return _read(f"{language}.yaml")
 
 

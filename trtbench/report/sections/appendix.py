@@ -39,7 +39,7 @@ def _memory(found: Environment, words: Words) -> str:
 
 
 def formulas(words: Words) -> list[Block]:
-    """The formula of each metric that the task has; metrics that share one are in one row."""
+    """The formula of each metric that the task has; metrics that share a formula have one row."""
     shown = set(words.task.shown("formula", [metric.name for metric in METRICS]))
     groups = metrics_by_formula([metric for metric in METRICS if metric.name in shown], words)
     rows = tuple((", ".join(metric.name for metric in group), words(f"formula.{key}")) for key, group in groups.items())
@@ -56,7 +56,7 @@ def metrics_by_formula(metrics: Iterable[Metric[StageResult]], words: Words) -> 
 
 
 def meant_elsewhere(formula: str, words: Words) -> str:
-    """Who means something else by the metrics of this formula; "" if nobody does."""
+    """The tools that use the name of a metric of this formula with another meaning; "" if there are none."""
     return words(f"elsewhere.{formula}") if formula in words.keys("elsewhere") else ""
 
 

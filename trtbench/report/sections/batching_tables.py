@@ -1,4 +1,4 @@
-"""The two batchers in tables: first what the engine ran together, then how requests entered the model."""
+"""Tables of the two batchers: first what the engine executed together, then how requests entered the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trtbench.report.kit.words import Words
 
 
 def batching_tables(summary: Summary, words: Words) -> list[Block]:
-    """A table of each kind a deployment; of many deployments one for all."""
+    """A table of each batcher per deployment, or one table per batcher if there are many deployments."""
     measured = [result for result in summary.deployments if result.stages]
     many, interval_ms = is_many(summary), summary.scenario.telemetry.interval_ms
     groups = [measured] if many else [[result] for result in measured]
@@ -26,7 +26,7 @@ def batching_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
-    """Which of the two batchers matters, and whether Triton's batcher formed batches in this run."""
+    """A sentence that says which of the two batchers matters, and whether Triton's batcher formed batches in this run."""
     batches = [stage.triton_batching for result in results for stage in result.stages if stage.triton_batching]
     inferences, executions = sum(batch.inferences for batch in batches), sum(batch.executions for batch in batches)
     together = sum(size * count for batch in batches for size, count in batch.histogram.items() if size >= 2)
@@ -68,7 +68,7 @@ def _table(
     many: bool,
     words: Words,
 ) -> Table:
-    """A table of one deployment does not show its name in each row."""
+    """A table whose rows name the deployment only if it has several."""
     skip = 0 if many else 1
     stages = [(result.name, stage) for result in results for stage in result.stages if has_row(stage)]
     rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values()))[skip:] for name, stage in stages)
@@ -80,7 +80,7 @@ def _by_requests(stage: StageResult) -> str:
 
 
 def by_requests(shares: Mapping[int, float]) -> str:
-    """The histogram weighted by requests, in bins of 1, 2, 3-4, 5-8 and on: a row has room for six, not for sixty."""
+    """The histogram weighted by requests, in the bins 1, 2, 3-4, 5-8 and so on, because a row has space for six bins."""
     binned: dict[str, float] = {}
     for size, share in shares.items():
         upper = 1 << (size - 1).bit_length()

@@ -24,15 +24,18 @@ def _columns(words: Words) -> dict[str, Cell[StageResult]]:
 
 
 def load_label(stage: StageResult, words: Words) -> str:
-    """The level of load; with its name of a stage that shares its level with others: one with its own duplicates, or another's requests."""
+    """The level of load, with the stage's name if stages share the level: one with its own duplicates, or one that repeats another's
+    requests.
+    """
     level = _level(stage, words)
     return level if stage.same_as is None and stage.duplicate_ratio is None else f"{level} ({stage.span.name})"
 
 
 def _level(stage: StageResult, words: Words) -> str:
-    """Users of a closed loop as a bare number; an open loop's rate with its unit, so that neither is taken for the other.
+    """The users of a closed loop as a number, or the rate of an open loop with its unit.
 
-    A level that was not reached is printed together with the one that was. A ramp has both ends, bursts their mean rate, a trace its speed.
+    A level that was not reached is printed together with the one that was. A ramp has both ends, bursts have their mean rate, a trace its
+    speed.
     """
     asked, mode = f"{stage.span.asked:g}", stage.span.mode
     if mode == "trace":
@@ -44,7 +47,7 @@ def _level(stage: StageResult, words: Words) -> str:
 
 
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """(header, rows) of text over all deployments, for a terminal."""
+    """(Header, rows) of text over all deployments, for a terminal."""
     words = Words(language, summary.scenario.task)
     header = (words("col.deployment"), words("col.load"), *words.header(*_columns(words)))
     rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
@@ -52,7 +55,7 @@ def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], l
 
 
 def core_blocks(summary: Summary, words: Words) -> list[Block]:
-    """A table for each deployment and kind of loop, so that users and rates never share a column."""
+    """A table for each deployment and kind of loop, so that users and rates are never in one column."""
     blocks: list[Block] = []
     experiments = tuple(roles(ExperimentReport))
     loaded = [result for result in summary.deployments if result.stages or not any(role.replaces_load(result) for role in experiments)]
@@ -70,7 +73,7 @@ def core_blocks(summary: Summary, words: Words) -> list[Block]:
 
 
 def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
-    """A row a deployment and stage, one table for users and one for rates."""
+    """A table for users and one for rates, with a row for each deployment and stage."""
     blocks: list[Block] = []
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)

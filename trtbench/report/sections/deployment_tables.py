@@ -1,4 +1,4 @@
-"""What was measured: the model, and engine, server and settings of each deployment."""
+"""What was measured: the model, and the engine, server and settings of each deployment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtbench.report.kit.words import Words
 
 
 def target(summary: Summary, words: Words) -> list[Block]:
-    """The model, then one column a deployment; many have a section of their own."""
+    """The model, then a column for each deployment. Many deployments have a section of their own instead."""
     model = pairs([(words("target.model"), summary.scenario.model)])
     names, columns = _by_deployment(summary, words)
     if is_many(summary) or not names:
@@ -25,7 +25,7 @@ def target(summary: Summary, words: Words) -> list[Block]:
 
 
 def all_deployments(summary: Summary, words: Words) -> list[Block]:
-    """A row each of many, nothing of few."""
+    """A table with a row for each deployment if there are many; empty for few."""
     names, columns = _by_deployment(summary, words)
     if not is_many(summary) or not names:
         return []
@@ -73,7 +73,7 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
 
 
 def _loaded(log: Mapping[str, Any], words: Words) -> str:
-    """What the server said while it loaded, of one rank."""
+    """What the server reported while it loaded, of one rank."""
     sizes = {key: size(log.get(key)) for key in ("engine_bytes", "execution_context_bytes", "kv_bytes", "gpu_available_bytes")}
     counts = {key: whole(log.get(key)) for key in ("kv_tokens", "max_sequences", "max_step_tokens", "max_input_tokens")}
     return words("target.loaded_value", policy=log.get("scheduler_policy", NONE), **sizes, **counts)

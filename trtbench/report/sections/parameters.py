@@ -1,4 +1,4 @@
-"""What was asked: the load, the requests and where they came from, and the SLO."""
+"""What was requested: the load, the requests with their source, and the SLO."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _kind(kind: RequestKind, words: Words) -> str:
 
 
 def _tokens(lengths: Lengths, words: Words) -> str:
-    """A number, the bounds of an even draw, or bounds and mean of another law."""
+    """A number, the bounds of a uniform distribution, or the bounds and the mean of another distribution."""
     if lengths.min == lengths.max:
         return str(lengths.min)
     bounds = f"{lengths.min}–{lengths.max}"
@@ -117,7 +117,7 @@ def _tokens(lengths: Lengths, words: Words) -> str:
 
 
 def request_data_tables(summary: Summary, words: Words) -> list[Block]:
-    """The table of files that requests came from; empty without such a file."""
+    """A table of the files that contain the requests; empty without such a file."""
     rows = [row for one in summary.request_data for row in _data_rows(one)]
     if not rows:
         return []

@@ -1,4 +1,4 @@
-"""What the run used of processes, machine and GPUs, and the GPU settings that were held."""
+"""Resource use of processes, machine and GPUs, and the GPU settings that were held."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resource_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def gpu_blocks(summary: Summary, words: Words) -> list[Block]:
-    """Held settings, then memory, energy and traffic of GPUs and MIG instances where they were measured."""
+    """GPU settings that were held, then memory, energy and traffic of GPUs and MIG instances if they were measured."""
     columns = {**columns_of("gpu_more", GPU_METRICS, words.task), "gpu_throttled": lambda gpu: _throttled(gpu, words)}
     blocks: list[Block] = []
     if summary.held_gpus:

@@ -1,4 +1,4 @@
-"""The report, section by section, from a Summary: what was tested and what follows from it, the scenario's own answer, the detail."""
+"""The report of a Summary, section by section: what was tested, conclusions, the answer to the scenario's question, details."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PLACES = 5  # named of those that one sentence is about
 
 
 def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Document:
-    """`drawings` names the figures that there are; a figure without data has no place in the report."""
+    """The whole report. `drawings` names the available figures; a figure without data is left out."""
     verdict = summary.verdict
     return Document(
         language="zh-CN" if words.language == "zh" else "en",
@@ -109,7 +109,7 @@ def _reasons(group: Sequence[Reason], words: Words) -> str:
 
 
 def _others(more: Sequence[Reason | Finding], words: Words) -> str:
-    """The first few places; the text has their number, and summary.json lists all."""
+    """The first few places. The text has their number, and summary.json lists all."""
     places = list(dict.fromkeys(f"{one.deployment} {one.stage}".strip() for one in more))
     return words.listed(places if len(places) <= _PLACES else [*places[:_PLACES], "…"])
 
@@ -122,7 +122,7 @@ def _reason(reason: Reason, words: Words) -> str:
 
 
 def _conclusion(summary: Summary, words: Words) -> list[Block]:
-    """What experiments lead with; bottlenecks and advice, both from findings alone; each remedy once."""
+    """The leading sentences of experiments, then bottlenecks and advice from findings, each remedy once."""
     limits, many = [finding for finding in summary.findings if finding.limits], is_many(summary)
     seen = [
         words("conclusion.item", where=_everywhere(finding, more, words), title=_title(finding, more, words))
@@ -170,7 +170,7 @@ def _said(finding: Finding, part: str, words: Words) -> str:
 
 
 def _title(finding: Finding, more: Sequence[Finding], words: Words) -> str:
-    """The title, with the doubts of the verdict about the stages that the findings are based on."""
+    """The title, with the doubts of the verdict about the stages on which the findings are based."""
     return words.doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts])
 
 

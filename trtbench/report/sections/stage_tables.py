@@ -1,4 +1,4 @@
-"""Tables with a row for each stage: latency, throughput, outcomes, KV cache, load generator, and what the engine reported of requests."""
+"""Tables with a row for each stage: latency, throughput, outcomes, KV cache, load generator, and the engine's reports about requests."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _retries(e: Conservation, words: Words) -> str:
 
 
 def _transport(result: DeploymentResult, words: Words) -> str:
-    """The transport that the workers share, and the sum of their connections; "" if no worker reported it."""
+    """The transport of the workers and their total number of connections; "" if no worker reported it."""
     transports = result.transports
     if not transports:
         return ""
@@ -151,7 +151,7 @@ def _transport(result: DeploymentResult, words: Words) -> str:
 
 
 def reuse_by_request(summary: Summary, words: Words) -> list[Block]:
-    """Prompt blocks that the engine found in its cache, by its report with each answer; [] if no answer had one."""
+    """Prompt blocks that the engine found in its cache, as reported with each answer; [] if no answer reported them."""
     columns = {
         **columns_of("reuse", METRICS, words.task),
         "basis": lambda stage: words(f"reuse.basis_{stage.reuse.basis}"),
@@ -161,7 +161,7 @@ def reuse_by_request(summary: Summary, words: Words) -> list[Block]:
 
 
 def draft_acceptance(summary: Summary, words: Words) -> list[Block]:
-    """Draft tokens and those accepted, by the engine's report with each answer; [] without speculative decoding."""
+    """Draft tokens and accepted ones, as the engine reported them with each answer; [] without speculative decoding."""
     columns = columns_of("drafts", METRICS, words.task)
     return _reported(summary, "drafts.caption", columns, lambda stage: stage.drafts is not None, words("drafts.note"), words)
 
@@ -174,7 +174,7 @@ def _reported(
     note: str,
     words: Words,
 ) -> list[Block]:
-    """A table for each deployment with stages that have such a report, and the note below them."""
+    """A table for each deployment with stages that have such a report, with the note below it."""
     stages_of = {result.name: [stage for stage in result.stages if has_report(stage)] for result in summary.deployments}
     tables = [stage_table(columns, found, words, words(caption, deployment=name)) for name, found in stages_of.items() if found]
     return [*tables, Paragraph(note)] if tables else []
