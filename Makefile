@@ -1,7 +1,7 @@
 # `make` alone says what there is. The first target that needs it sets up .venv (scripts/setup.sh; PYTHON=... chooses the interpreter).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report docs test test-unit test-process test-triton test-gpu contracts check release-check clean
+.PHONY: help setup bench report docs test test-unit test-process test-triton test-vllm test-gpu contracts check release-check clean
 
 SCENARIO ?= scenarios/quickstart.yaml
 SETTINGS ?= 1
@@ -25,7 +25,7 @@ report: setup ## write the report of RUN (the newest in runs/) again
 docs: setup ## write the reference pages of docs/ from the code: command line, scenario keys, metrics
 	.venv/bin/python scripts/reference_docs.py
 
-test: setup ## every test that needs no GPU: on this machine's Triton and in Chromium too
+test: setup ## every test that needs no GPU: on this machine's Triton, in Chromium, and on vLLM where .venv-vllm is there
 	$(PYTEST) -m "not gpu"
 
 test-unit: setup ## of those the tests that start no process and open no socket (2.5 minutes on 2 cores)
@@ -36,6 +36,10 @@ test-process: setup ## those that start processes and servers, but not Triton
 
 test-triton: setup ## those on the real Triton with the real engine
 	$(PYTEST) -m triton
+
+test-vllm: setup ## those on the real vLLM's CPU build, in .venv-vllm (the first time fetches it: 0.7 GB)
+	scripts/setup_vllm.sh
+	$(PYTEST) -m vllm
 
 test-gpu: ## the tests that need an NVIDIA GPU; in NVIDIA's container beside its own packages. SETTINGS=0: those that write no GPU setting
 	SETTINGS="$(SETTINGS)" scripts/test_gpu.sh

@@ -29,7 +29,7 @@ from trtbench.serving.server.installation import InstallationError, TritonInstal
 from trtbench.serving.server.server import TritonServer
 from trtbench.system import cuda
 
-pytest_plugins = ["tests.support.fakes.fake_servers", "tests.support.engines.fake_engines"]
+pytest_plugins = ["tests.support.fakes.fake_servers", "tests.support.engines.fake_engines", "tests.support.vllm_server"]
 
 settings.register_profile("trtbench", deadline=None, max_examples=40)  # a busy machine is no fault of the code
 settings.register_profile("thorough", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=thorough
@@ -91,7 +91,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _needs_server(item: pytest.Item) -> bool:
-    return item.get_closest_marker("triton") is not None
+    return any(map(item.get_closest_marker, ("triton", "vllm")))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -73,3 +73,9 @@ def test_one_that_starts_its_own_server_is_a_unit_of_its_own() -> None:
     scheduler, nodes = started(2, tests)
     assert [len(node.sent) for node in nodes] == [3, 3]  # one and the next two, not the four of a file
     assert sorted(test for _, test in finish(scheduler, nodes, tests)) == sorted(tests)
+
+
+def test_tests_of_vllm_share_a_worker() -> None:
+    tests = [f"tests/{folder}/test_v.py::{n}@vllm" for folder in ("serving", "telemetry") for n in "12"] + TESTS
+    ran = finish(*started(3, tests), tests)
+    assert len({worker for worker, test in ran if test.endswith("@vllm")}) == 1

@@ -41,7 +41,7 @@ def pip(*arguments: str) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy of the checkout that holds a built engine and a run as well."""
     source, directory = tmp_path_factory.mktemp("checkout") / "trtbench", tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".*cache", ".venv", ".hypothesis", "built", "runs"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".*cache", ".venv*", ".hypothesis", "built", "runs"))
     for leftover in ("engines/built/model/weights.bin", "engines/built/model/engine.json", "runs/one/events.jsonl"):
         (source / leftover).parent.mkdir(parents=True, exist_ok=True)
         (source / leftover).touch()

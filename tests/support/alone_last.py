@@ -7,14 +7,17 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-ALONE, BY_ITSELF = "alone", "by_itself"
+ALONE, BY_ITSELF, VLLM = "alone", "by_itself", "vllm"
 
 
 def mark_scope(item: pytest.Item) -> None:
     """Writes into the name of a test what the scheduler, in another process, has to know. A test that starts its own server shares nothing
-    with those of its file. (The marker xdist_group does it no longer: xdist 3.8 sets a `_nodeid` that pytest 9.2 does not read.)"""
+    with those of its file; all tests of vLLM share a server.
+    (The marker xdist_group does it no longer: xdist 3.8 sets a `_nodeid` that pytest 9.2 does not read.)"""
     if item.get_closest_marker("alone"):
         _add_to_name(item, ALONE)
+    elif item.get_closest_marker("vllm"):
+        _add_to_name(item, VLLM)
     elif item.get_closest_marker("triton") and "start_run" in _fixtures_of(item) and "module" not in _fixtures_of(item).values():
         _add_to_name(item, BY_ITSELF)
 
@@ -32,7 +35,7 @@ class AloneLast(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.endswith(f"@{BY_ITSELF}"):
             return nodeid
-        return ALONE if nodeid.endswith(f"@{ALONE}") else nodeid.split("::")[0]
+        return next((group for group in (ALONE, VLLM) if nodeid.endswith(f"@{group}")), nodeid.split("::")[0])
 
     def _reschedule(self, node: WorkerController) -> None:
         """When only the tests that run alone are left, all workers but the last asked end, and those tests wait until they have."""

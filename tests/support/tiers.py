@@ -1,5 +1,5 @@
 """The tiers of tests. `unit`: no process, no socket; a test of it that starts one fails. `process`: stand-ins as processes and servers.
-`triton`: the real server.
+`triton`: the real server. `vllm`: the real vLLM, whose tests get a longer time limit since one of them waits until it is ready.
 
 A test is of the tier `process` by its marker or by a fixture that starts something; what says nothing is of the tier `unit`.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-TIERS = ("unit", "process", "triton", "gpu")
+TIERS = ("unit", "process", "triton", "vllm", "gpu")
 _OF_PROCESSES = ("process", "browser", "tensorrt")
 _STARTING = frozenset(
     {
@@ -23,6 +23,7 @@ _STARTING = frozenset(
     }
 )
 """Fixtures that start a process or open a socket."""
+_VLLM_TEST_S = 600
 
 _REFUSED = frozenset(
     {
@@ -40,7 +41,10 @@ _MESSAGE = (
 
 def mark_tier(item: pytest.Item) -> None:
     """Adds the marker of its tier to a test."""
-    if any(map(item.get_closest_marker, ("triton", "gpu"))):
+    if item.get_closest_marker("vllm") or "vllm_server" in getattr(item, "fixturenames", ()):
+        item.add_marker("vllm")
+        item.add_marker(pytest.mark.timeout(_VLLM_TEST_S))
+    if any(map(item.get_closest_marker, ("triton", "vllm", "gpu"))):
         return
     starts = _STARTING.intersection(getattr(item, "fixturenames", ()))
     item.add_marker("process" if starts or any(map(item.get_closest_marker, _OF_PROCESSES)) else "unit")
