@@ -1,4 +1,4 @@
-"""The experiments. Each is a folder here, and a row in the README's table of scenarios."""
+"""The registry of experiments. Each is a folder here, and a row in the README's table of scenarios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import ClassVar, TypeVar
 
 class Role:
     """What an experiment does in one layer. The layer declares a subclass; an experiment has one object of it in its file `MODULE`,
-    under the same name in capitals."""
+    under the same name in capitals.
+    """
 
     MODULE: ClassVar[str]
 
@@ -21,8 +22,9 @@ R = TypeVar("R", bound=Role)
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """The roles of an experiment belong to different layers. Each is imported when it is asked for, so that a report imports nothing
-    that only a run needs."""
+    """An experiment, whose roles belong to different layers. Each role is imported when it is requested, so that a report imports
+    nothing that only a run needs.
+    """
 
     package: str
 
@@ -46,11 +48,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "response_cache": Experiment("trtbench.experiments.response_cache"),
     "scaling": Experiment("trtbench.experiments.scaling"),
 }
-"""By name. Findings, reasons for doubt and sections of one grade and place are in this order."""
+"""The experiments by name. Findings, reasons for doubt and sections of one grade and place are in this order."""
 
 
 def roles(kind: type[R]) -> Iterator[R]:
-    """The objects of this role of all experiments that have one."""
+    """The objects of this role, of all experiments that have one."""
     for experiment in EXPERIMENTS.values():
         role = experiment.role(kind)
         if role is not None:

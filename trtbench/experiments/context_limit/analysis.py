@@ -1,4 +1,4 @@
-"""A search for the context limit in the analysis: its findings, and what makes a limit doubtful."""
+"""The analysis of a search for the context limit: its findings, and reasons to doubt a limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _CAUSES: dict[FailureClass, str] = {
     "connection_broken": "limit_of_a_crash",
     "rejected": "limit_of_the_queue",
 }
-"""What sets a limit whose first failure is of this class. Refusals by a length rule are distinguished by what theory predicts."""
+"""The resource that sets a limit, by the class of the first failure. Refusals by a length rule are distinguished by the prediction of
+theory.
+"""
 _LENGTH_RULES: dict[PredictedBy, str] = {
     "positions": "limit_of_positions",
     "prompt": "limit_of_max_input",
@@ -36,8 +38,9 @@ _LENGTH_RULES: dict[PredictedBy, str] = {
 
 
 def limit_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
-    """What raises each limit; a server that a long prompt left unable to serve; KV blocks that it kept; a limit that theory does not
-    explain."""
+    """Findings on what would raise each limit, on a server that a long prompt left unable to serve, on KV blocks that were not
+    released, and on a limit that theory does not explain.
+    """
     limits = result.found[CONTEXT_LIMITS]
     if limits is None:
         return
@@ -61,7 +64,7 @@ def limit_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
 
 
 def _what_raises_it(result: DeploymentResult, limits: ContextLimits) -> Iterator[Finding]:
-    """One finding for each cause, with the fewest users that it limits. A search that was interrupted found no limit."""
+    """A finding for each cause, with the smallest number of users that it limits. An interrupted search found no limit."""
     said: set[str] = set()
     for limit in sorted(limits.limits, key=lambda limit: limit.users):
         if limit.failure is None or limit.failure == "cancelled":
@@ -79,7 +82,7 @@ def _what_raises_it(result: DeploymentResult, limits: ContextLimits) -> Iterator
 
 
 def _cause(limits: ContextLimits, limit: Limit, failure: FailureClass) -> str:
-    """A length rule is one that theory knows only where the limit lies where theory puts it."""
+    """The cause of a limit. A length rule that theory knows is the cause only if the limit is where theory predicts it."""
     if failure == "length_rule":
         known = limits.predicted_by is not None and limits.agrees(limit) is True
         return _LENGTH_RULES[limits.predicted_by] if known and limits.predicted_by else "limit_of_a_length_rule"
@@ -94,7 +97,7 @@ def _run_reasons(run: MeasuredRun, _: Found) -> Iterator[Reason]:
 
 
 def limit_reasons(deployment: str, limits: ContextLimits) -> Iterator[Reason]:
-    """What makes a context limit doubtful: a search cut short, further tries that said something else, a server that did not recover."""
+    """Reasons to doubt a context limit: an interrupted search, repeated trials with another result, a server that did not recover."""
     short = limits.memory_short
     if short:
         figures = {"limit_bytes": short.limit_bytes, "available_bytes": short.available_bytes}

@@ -1,4 +1,6 @@
-"""The context limit that a search found, by its trials, their requests and the samples meanwhile; and how cost grows with length."""
+"""The context limit that a search found, from its trials, their requests and the samples of that time; and the growth of cost with
+length.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,10 @@ _FEWEST_LENGTHS = 3
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Least squares over a number of different `lengths`, from the shortest to the longest.
+    """A least-squares fit over a number of different `lengths`, from the shortest to the longest.
 
     `law` power: y = base x length^slope; line: y = base + slope x length. `explained_ratio` is R squared, of a power law on the
-    logarithms; None where y does not vary.
+    logarithms; None if all y are equal.
     """
 
     users: int
@@ -44,18 +46,18 @@ class Growth:
     explained_ratio: float | None
 
     def at(self, tokens: float) -> float:
-        """What the law says of a length."""
+        """The value of the law at a length."""
         return float(self.base * tokens**self.slope) if self.law == "power" else self.base + self.slope * tokens
 
 
 def power_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
-    """A power law through pairs (length, value above 0), with the mean of the logarithms at each length; None below three lengths."""
+    """A power law through pairs (length, value above 0), using the mean of the logarithms at each length; None below three lengths."""
     fitted = _fit((math.log(x), math.log(y), x) for x, y in points if y > 0)
     return fitted and Growth(users, figure, "power", *fitted[:3], math.exp(fitted[3]), *fitted[4:])
 
 
 def linear_growth(users: int, figure: CostFigure, points: Iterable[tuple[int, float]]) -> Growth | None:
-    """A line through pairs (length, value), with the mean at each length; None below three lengths."""
+    """A line through pairs (length, value), using the mean at each length; None below three lengths."""
     fitted = _fit((float(x), y, x) for x, y in points)
     return fitted and Growth(users, figure, "line", *fitted)
 
@@ -72,17 +74,19 @@ def _fit(points: Iterable[tuple[float, float, int]]) -> tuple[int, int, int, flo
 
 
 PredictedBy = Literal["positions", "prompt", "kv_budget"]
-"""prompt: the longest that the engine takes, whatever its positions (TensorRT-LLM without chunked context: what one step holds)."""
+"""The rules that can set the longest prompt. prompt: the longest that the engine takes, whatever its positions (TensorRT-LLM without
+chunked context: what one step holds).
+"""
 
 CONTEXT_LIMITS: Key[ContextLimits | None] = Key("context_limits")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What `users` prompts at once may be long. `confirmed` and `refuted`: how many further tries said the same, and something else.
-    `basis`: what the class of the failure is derived from.
+    """The longest prompt at `users` prompts at once. `confirmed` and `refuted`: how many repeated trials had the same result, and
+    another one. `basis`: what the class of the failure is derived from.
 
-    `passed_tokens` is None where even the shortest failed, `failed_tokens` where the longest asked for still passed.
+    `passed_tokens` is None if even the shortest prompt failed, `failed_tokens` if the longest requested one still passed.
     """
 
     users: int
@@ -98,7 +102,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class ContextLimits:
-    """`predicted_tokens`: the longest prompt by theory, `predicted_by` which rule sets it.
+    """The limits of one deployment. `predicted_tokens`: the longest prompt by theory; `predicted_by`: the rule that sets it.
 
     `ttft_order`: exponent k of TTFT ~ length^k at one user, None below three lengths; `growths` has all laws that could be fitted.
     """
@@ -120,16 +124,16 @@ class ContextLimits:
 
     @property
     def leaking(self) -> tuple[TrialResult, ...]:
-        """Failures after which KV blocks were not back."""
+        """Failures after which not all KV blocks were released."""
         return tuple(trial for trial in self.trials if trial.blocks_left)
 
     @property
     def memory_short(self) -> MemoryShort | None:
-        """What ended the search to spare the host's memory."""
+        """The memory limit at which the search stopped to protect the host."""
         return next((trial.memory for trial in self.trials if trial.memory), None)
 
     def agrees(self, limit: Limit) -> bool | None:
-        """Whether the prediction lies where the search found the limit; None where either is missing."""
+        """Whether the prediction is where the search found the limit; None if either is missing."""
         if self.predicted_tokens is None or limit.passed_tokens is None or limit.failed_tokens is None:
             return None
         return limit.passed_tokens <= self.predicted_tokens < limit.failed_tokens
@@ -170,8 +174,9 @@ def context_limits(events: Sequence[Event], requests: Requests, samples: Samples
 
 
 def _growths(trials: Sequence[TrialResult], kv_blocks: int | None) -> Iterator[Growth]:
-    """The growth of each cost over the trials that passed. A trial that used all KV blocks is left out for KV blocks, because prompts
-    wait for each other there. Memory counts only where it was newly taken, because a server keeps what an earlier prompt made it take.
+    """The growth of each cost over the trials that passed. A trial that used all KV blocks is left out for KV blocks, because its
+    prompts waited for each other. Memory counts only if it was newly allocated, because a server keeps what an earlier prompt made
+    it allocate.
     """
     passed = [trial for trial in trials if trial.passed]
     for users in dict.fromkeys(trial.users for trial in passed):
@@ -214,7 +219,9 @@ def _limit(users: int, trials: Sequence[TrialResult], asked: ContextSearchStarte
 
 
 def _predicted(asked: ContextSearchStarted, facts: DeploymentFacts) -> tuple[int | None, PredictedBy | None]:
-    """Prompt and output share the positions and the KV budget, a prompt alone has the engine's own limit; the smallest decides."""
+    """(Longest prompt by theory, the rule that sets it). Prompt and output share the positions and the KV budget; a prompt also has the
+    engine's own limit. The smallest decides.
+    """
     if not facts.kv_blocks:
         return None, None
     bounds: dict[PredictedBy, int] = {"positions": asked.max_positions - asked.output_tokens}

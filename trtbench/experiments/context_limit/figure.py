@@ -1,4 +1,4 @@
-"""The figure of a search for the context limit: what a prompt costs by its length, where it ends, and how it fails beyond."""
+"""The figure of a search for the context limit: the cost of a prompt by its length, the limit, and the failures beyond it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNITS: dict[CostFigure, float] = {
     "server_rss_bytes_peak": 2**30,
     "gpu_memory_bytes_peak": 2**30,
 }
-"""Of the axes: ms, blocks, GiB."""
+"""Units of the axes: ms, blocks, GiB."""
 _MEMORY: tuple[CostFigure, ...] = ("server_rss_bytes_peak", "gpu_memory_bytes_peak")
 _MARKERS = ("x", "v", "s", "D", "P", "*", "^", "<", ">", "h", "p", "d", "X", "H", "8")  # one a class of failure
 _LOG_FROM = 8  # the longest over the shortest length
@@ -33,7 +33,7 @@ _FIT_POINTS = 40
 
 
 def paint_limit(figure: Figure, result: DeploymentResult, limits: ContextLimits, words: Words, colours: Sequence[str], line: str) -> bool:
-    """TTFT above, the other costs below it, one line a number of prompts at once; False, and nothing painted, where nothing passed."""
+    """Paint TTFT above and the other costs below, with a line for each number of users. False, with nothing painted, if no trial passed."""
     shown = [name for name in _UNITS if any(t.passed and getattr(t, name) is not None for t in limits.trials)]
     if not shown:
         return False
@@ -60,7 +60,7 @@ def paint_limit(figure: Figure, result: DeploymentResult, limits: ContextLimits,
 
 
 def _costs(axes: Axes, name: CostFigure, passed: Sequence[TrialResult], colour: str, words: Words) -> None:
-    """Every trial a dot, hollow where a larger one before it may have left its memory behind; a line through the means."""
+    """Paint a dot for each trial, hollow if an earlier, larger one may have left its memory allocated, and a line through the means."""
     by_length: dict[int, list[float]] = {}
     for trial in passed:
         value = getattr(trial, name)
@@ -77,7 +77,7 @@ def _costs(axes: Axes, name: CostFigure, passed: Sequence[TrialResult], colour: 
 
 
 def _fit(axes: Axes, growth: Growth, colour: str, words: Words, named: bool) -> None:
-    """The law over the lengths it was fitted to."""
+    """Paint the law over the lengths to which it was fitted."""
     low, high = growth.shortest_tokens, growth.longest_tokens
     across = [low * (high / low) ** (i / _FIT_POINTS) for i in range(_FIT_POINTS + 1)]
     label = words("legend.fit", users=growth.users, order=number(growth.slope)) if named and growth.law == "power" else "_fit"
@@ -86,7 +86,7 @@ def _fit(axes: Axes, growth: Growth, colour: str, words: Words, named: bool) -> 
 
 
 def _ends(axes: Axes, limits: ContextLimits, tint: dict[int, str], line: str, words: Words) -> None:
-    """Each search's limit between the last length that passed and the first that failed, and where theory puts it."""
+    """Paint each search's limit between the last length that passed and the first that failed, and the predicted limit."""
     for limit in limits.limits:
         if limit.passed_tokens is not None and limit.failed_tokens is not None:
             axes.axvspan(
@@ -98,7 +98,7 @@ def _ends(axes: Axes, limits: ContextLimits, tint: dict[int, str], line: str, wo
 
 
 def _failures(axes: Axes, limits: ContextLimits, tint: dict[int, str], words: Words) -> None:
-    """Marks at the foot, one row a number of prompts at once, one shape a class."""
+    """Paint the failures at the bottom: a row for each number of users, a shape for each class."""
     failed = [trial for trial in limits.trials if trial.failure]
     shapes = dict(zip(dict.fromkeys(trial.failure for trial in failed), _MARKERS, strict=False))
     rows = {users: 0.05 + 0.06 * row for row, users in enumerate(tint)}

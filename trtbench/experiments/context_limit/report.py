@@ -1,4 +1,6 @@
-"""The section on the context limit: the limits found and predicted, every failure by its class, and how cost grows with length."""
+"""The report's section on the context limit: the limits found and predicted, every failure with its class, and the growth of cost with
+length.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def limit_blocks(summary: Summary, words: Words, drawings: tuple[str, ...]) -> l
 
 
 def limit_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
-    """One for each deployment and number of users."""
+    """A sentence for each deployment and number of users."""
     found = [(result.name, limits) for result in summary.deployments if (limits := result.found[CONTEXT_LIMITS])]
     return tuple(_sentence(name, limit, words) for name, limits in found for limit in limits.limits)
 
@@ -86,7 +88,7 @@ def _failure_row(trial: TrialResult, with_gpu: bool, words: Words) -> tuple[str,
 
 
 def _said(trial: TrialResult, words: Words) -> str:
-    """The error of a failed trial, or the memory bound at which the search stopped it."""
+    """The error of a failed trial, or the memory limit at which the search stopped it."""
     if trial.memory is None:
         return trial.error or NONE
     bytes_of = {"available_bytes": trial.memory.available_bytes, "limit_bytes": trial.memory.limit_bytes}

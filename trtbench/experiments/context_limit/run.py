@@ -1,4 +1,4 @@
-"""Search one running deployment's context limit: sends the trials, keeps their records, watches the server and the memory."""
+"""Searches the context limit of a running deployment: sends the trials, keeps their records, watches the server and the memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ContextLimitRun(ExperimentRun):
     def in_place_of_load(
         self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
     ) -> tuple[str, int | None] | None:
-        """ServerError when the server is not reached, OSError when records cannot be written."""
+        """Run the search in place of the load. ServerError if the server cannot be reached, OSError if records cannot be written."""
         if prepared.scenario.context_limit is None:
             return None
         if server.before_stage:
@@ -173,7 +173,7 @@ class _Trials:
         return True
 
     async def _send(self, stage: str, users: int, tokens: int, output_tokens: int, due_ns: int) -> list[RequestRecord]:
-        """All at once; every record is on file when it returns, or when it is cancelled."""
+        """Send all prompts at once. Every record is on file when it returns, also when it is cancelled."""
         number = next(self._numbers)
         prompts = [self._prompt(tokens, output_tokens, number, user) for user in range(users)]
         bodies = [self._client.encode_request(prompt) for prompt in prompts]
@@ -196,7 +196,7 @@ class _Trials:
         return records
 
     async def _watch(self, sending: asyncio.Future[Any]) -> None:
-        """End what is in flight when the server dies, or the machine or the container runs out of memory."""
+        """End the requests in flight if the server dies, or if the machine or the container runs out of memory."""
         while True:
             if self._server.death and self._server.death():
                 self._why = "server_lost"
@@ -206,7 +206,7 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     async def _look_for_death(self) -> None:
-        """A broken connection is known before the end of the process behind it."""
+        """Whether the server is dead. A broken connection is known before the end of the process behind it."""
         deadline_ns = now_ns() + seconds_ns(_SETTLE_S)
         while self._server.death and self._why is None and now_ns() < deadline_ns:
             if self._server.death():
@@ -214,7 +214,9 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     async def _is_healthy(self, stage: str) -> bool:
-        """Whether the server still serves: a server that reports to be ready may still fail every request. It is given time to recover."""
+        """Whether the server still serves a request, because a server that reports to be ready may still fail every one. It is given
+        time to recover.
+        """
         for number in range(_HEALTH_TRIES):
             [record] = await self._send(f"health-{stage}-{number}", 1, _HEALTH_TOKENS, 1, now_ns())
             if record.outcome is Outcome.COMPLETED or self._why:
@@ -223,7 +225,7 @@ class _Trials:
         return False
 
     async def _used_blocks(self) -> float | None:
-        """The gauge as the server has it now; a thread asks, so that the loop is not blocked."""
+        """The current gauge of used blocks. A thread reads it, so that the loop is not blocked."""
         samples = await asyncio.to_thread(self._sampler.snapshot)
         return next((sample.value for sample in samples if sample.name == "kv_blocks_used"), None)
 
@@ -238,7 +240,7 @@ class _Trials:
             await asyncio.sleep(_WATCH_S)
 
     def _prompt(self, tokens: int, output_tokens: int, number: int, user: int) -> PlannedPrompt:
-        """A prompt with its own text for every user and attempt, so that no trial finds a prefix of an earlier one in the cache."""
+        """A prompt with a text of its own for every user and attempt, so that no trial finds a prefix of an earlier one in the cache."""
         seeds = self._scenario.seeds
         random = np.random.default_rng([seeds.prompts, number, user])
         return PlannedPrompt(self._prompts.draw(tokens, random), output_tokens, seeds.sampling + user)

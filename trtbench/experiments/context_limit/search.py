@@ -1,4 +1,4 @@
-"""The context-limit experiment: how long a prompt may be, at one user and at several, and what happens beyond."""
+"""The search for the context limit: the longest prompt that is served, for one user and for several, and the failures beyond it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from trtbench.system.memory import Memory, MemoryBound, OomKill
 
 
 class Bisection:
-    """Doubles from `shortest` until a length fails or `longest` passes, then halves what lies between until it is `resolution`.
+    """A bisection. It doubles the length from `shortest` until one fails or `longest` passes, then halves the interval until it is
+    `resolution`.
 
-    `passed` is the longest length that passed, `failed` the shortest that failed; each None until there is one. A limit is only
-    found where failure is monotonic: what fails at one length fails at every longer one.
+    `passed` is the longest length that passed, `failed` the shortest that failed; each is None until there is one. A limit is found only
+    if failure is monotonic: if every length beyond a failing one fails.
     """
 
     def __init__(self, shortest: int, longest: int, resolution: int) -> None:
@@ -25,7 +26,7 @@ class Bisection:
         self._shortest, self._longest, self._resolution = shortest, longest, resolution
 
     def next(self) -> int | None:
-        """The length to try; None when the search is over."""
+        """The length to try next; None if the search is over."""
         if self.failed is None:
             if self.passed is None:
                 return self._shortest
@@ -50,14 +51,15 @@ Ended = Literal["done", "interrupted", "server_lost", "low_memory", "unserving"]
 
 @dataclass(frozen=True)
 class Trial:
-    """`users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search after it.
+    """The result of sending `users` prompts of `input_tokens` at once. `stage`: the label of their records. `stop` ends the search
+    after this trial.
 
-    `unserving`: the server lives, and fails even a one-token request: every further length would fail for that alone.
+    `unserving`: the server runs but fails even a one-token request, so every longer prompt would fail for that reason alone.
 
-    `healthy`: whether a one-token request was served after a failure, and `blocks_left` how many KV blocks were then in use beyond
-    those before the trial; None where nothing was asked or known. `oom_kill`: after a failure, whether the kernel killed one of the run's
-    processes because memory ran out; `memory`: the bound that ran short, where that stopped it.
-    `log_says`: what ran out by `log_line`, the first that a server wrote in a trial that failed.
+    `healthy`: whether a one-token request was served after a failure; `blocks_left`: KV blocks then in use minus those before the trial;
+    None if not asked or unknown. `oom_kill`: after a failure, whether the kernel killed one of the run's processes because memory ran
+    out. `memory`: the limit that was exceeded, if that stopped the trial. `log_says`: what ran out according to `log_line`, the first
+    such line that a server wrote in a failed trial.
     """
 
     users: int
@@ -77,15 +79,15 @@ class Trial:
 
 
 Try = Callable[[int, int, Phase], Awaitable[Trial]]
-"""(users, input_tokens, phase) -> what came of it."""
+"""A function (users, input_tokens, phase) that returns the trial's result."""
 
 
 async def find_limits(
     asked: ContextLimit, longest_tokens: int, block_tokens: int, attempt: Try, record: Callable[[EventData], None]
 ) -> Ended:
-    """One search for each level of concurrency, confirmed on both sides, then the extreme lengths.
+    """Run a search for each number of users, each confirmed on both sides, then the extreme lengths.
 
-    `record` receives every trial, and the end of every search. Returns early when a trial says to stop.
+    `record` receives every trial and the end of every search. The function returns early when a trial says to stop.
     """
 
     async def tried(users: int, tokens: int, phase: Phase) -> Trial:

@@ -9,7 +9,7 @@ from trtbench.scenario.parts.part import Part
 
 
 class ContextLimit(Part):
-    """Bisects the prompt length until one KV block lies between the last that completes and the first that fails."""
+    """A bisection of the prompt length, until one KV block is between the last length that completes and the first that fails."""
 
     concurrency: tuple[UserCount, ...] = Field(
         (1, 2, 4, 8), min_length=1, description="Prompts of the same length sent at once; one search each, in this order."

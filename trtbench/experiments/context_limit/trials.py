@@ -1,4 +1,4 @@
-"""One trial of a search for the context limit: what its requests and the samples taken meanwhile say, and the class of its failure."""
+"""One trial of a search for the context limit: the evidence of its requests and samples, and the class of its failure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ FailureClass = Literal[
     "cancelled",
     "other",
 ]
-"""out_of_memory: of a GPU or of the host, which is unknown. server_died: an external server no longer answers."""
+"""Classes of failures. out_of_memory: of a GPU or of the host, which is unknown. server_died: an external server that no longer answers."""
 
 Basis = Literal["error", "log", "gauges", "kernel", "process", "client"]
-"""error: the server's own words to the client. client: what it saw, or did, itself: its time limit, a short answer, a cancel."""
+"""What a class is derived from. error: the server's message to the client. client: the client's own observation or act: its time limit,
+a short answer, a cancellation.
+"""
 
 _OUT_OF_MEMORY: dict[Memory | None, FailureClass] = {
     "device": "device_out_of_memory",
@@ -61,10 +63,11 @@ class Failure:
 def failure_of(
     trial: ContextTrial, failed: Sequence[RequestRecord], death: ServerLost, samples: Samples, may_cache_blocks: bool
 ) -> Failure:
-    """`trial`: the data of its event. `failed`: its requests that failed; the first decides, after what stopped the search.
+    """The class of a failure. `trial`: the data of its event. `failed`: its failed requests, of which the first decides, after whatever
+    stopped the search.
 
-    The kernel may kill the server, or one of its children under a server that lives on. That it may have been ours (`likely`) counts
-    only where the server is dead: else the request's own error says more.
+    The kernel may kill the server, or only a child of a server that keeps running. That the killed process may have been part of this
+    run (`likely`) counts only if the server is dead; otherwise the request's own error is more specific.
     """
     if trial.stop == "low_memory":
         return Failure("low_memory", "client")
@@ -78,7 +81,7 @@ def failure_of(
 
 
 def _of_death(trial: ContextTrial, death: ServerLost) -> Failure:
-    """What was logged in the trial says more than the whole log, which may have an earlier fault that was survived."""
+    """The class of a server's death. A line logged during the trial is preferred to the whole log, which may contain an earlier fault."""
     if found := _of_log(trial):
         return found
     if death.out_of_memory:
@@ -87,7 +90,7 @@ def _of_death(trial: ContextTrial, death: ServerLost) -> Failure:
 
 
 def _of_error(error: str) -> Failure | None:
-    """Memory first: an error that names both ran out of memory while it made room in the cache."""
+    """The class of a request's error. Memory comes first: an error that names both ran out of memory while it made room in the cache."""
     if memory := short_memory(error):
         return Failure(_OUT_OF_MEMORY[memory], "error")
     return Failure("kv_exhausted", "error") if is_kv_cache_full(error) else None
@@ -112,10 +115,10 @@ def _of_outcome(trial: ContextTrial, failed: Sequence[RequestRecord], samples: S
 
 
 def _waited_for_blocks(trial: ContextTrial, failed: Sequence[RequestRecord], samples: Samples) -> bool:
-    """Whether all that timed out were held back by the KV cache, none by a slow server.
+    """Whether all requests that timed out were held back by the KV cache rather than by a slow server.
 
-    So they were where every reading of the second half of the trial shows at least as many requests waiting, and fewer blocks free than
-    one of them needs. A request among them that ran, and was slow, leaves fewer waiting.
+    That is so if every reading in the second half of the trial shows at least as many waiting requests, and fewer free blocks than one
+    of them needs. A slow request that was running would leave fewer waiting.
     """
     blocks, block_tokens = (samples.series(name)[1] for name in ("kv_blocks_max", "kv_block_tokens"))
     if not len(blocks) or not len(block_tokens) or block_tokens[-1] <= 0:
@@ -134,7 +137,7 @@ _FOR_EVER_NS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MemoryShort:
-    """The bound on host memory under which the search stopped: of the machine, or of the control group (a container's)."""
+    """The limit of host memory at which the search stopped: that of the machine, or that of the control group (a container's)."""
 
     kind: Literal["machine", "cgroup"]
     limit_bytes: int
@@ -143,14 +146,16 @@ class MemoryShort:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """`ttft_ns` is the slowest of its users'; peaks are the largest samples while it ran, None where none fell into it.
+    """The figures of one trial. `ttft_ns` is that of its slowest user; peaks are the largest samples during the trial, None without
+    samples.
 
-    GPU memory, all GPUs added, before is the last sample at its start, after the last before the next trial began (of the last trial, of
-    all): what an attempt did not give back.
+    The GPU memory before the trial is the sum over all GPUs at the last sample before its start; the memory after it is at the last
+    sample before the next trial began (of the last trial: at the last sample). The difference is the memory that the trial did not
+    release.
 
-    `basis`: what the class of the failure is derived from; `error` is the log's line where it is the log.
+    `basis`: what the class of the failure is derived from; `error` is the line of the log if the class is derived from the log.
 
-    `takes_most`: no trial that passed before it had as many prompt tokens at once, so that its memory is its own.
+    `takes_most`: no earlier trial that passed had as many prompt tokens at once, so its memory is due to this trial.
     """
 
     users: int
@@ -182,9 +187,10 @@ def trial_result(
     may_cache_blocks: bool,
     next_start_ns: int | None = None,
 ) -> TrialResult:
-    """`most_before`: prompt tokens at once of the largest trial that passed before it. `death`: of the server, if it was lost.
+    """The figures of a trial. `most_before`: prompt tokens at once of the largest earlier trial that passed. `death`: the death of the
+    server, if it was lost.
 
-    `may_cache_blocks`: whether KV blocks in use may be cached ones that the engine would give up.
+    `may_cache_blocks`: whether used KV blocks may be cached ones that the engine would free when needed.
     """
     start, end = trial.start_ns, trial.end_ns
     failed = [r for r in requests if r.outcome is not Outcome.COMPLETED or r.output_tokens != r.asked_output_tokens]
@@ -219,6 +225,6 @@ def _said(trial: ContextTrial, failed: Sequence[RequestRecord], death: ServerLos
 
 
 def _gpu_memory(samples: Samples, after_ns: int, until_ns: int) -> float | None:
-    """All GPUs added, at the last sample in that time."""
+    """The sum over all GPUs at the last sample in that time."""
     values = inside(gpu_memory(samples), after_ns, until_ns)
     return float(values[-1]) if len(values) else None

@@ -1,4 +1,4 @@
-"""A batching grid in the analysis."""
+"""The analysis of a batching grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cell of a batching grid: its figures over the rounds, and on which frontiers it lies."""
+"""One cell of a batching grid: its figures over the rounds, and the frontiers that it is on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ LATENCIES = ("ttft_ns", "itl_ns", "e2e_latency_ns")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Means over the repeats whose rates hold; `complete`: that is all that were asked, of a search all that were served.
+    """A cell with the means over the repeats whose rates are supported. `complete`: these are all requested repeats, or in a search all
+    that were run.
 
-    `by_round` holds the figure that decides. `drop` says why a search gave the cell up.
+    `by_round` holds the deciding figure by round. `drop` is the reason why a search dropped the cell.
 
-    The engine's in-flight batch: `step_batch` (requests a step), `seen_batch` (as a scheduled request sees it), `in_company_ratio`,
-    `waiting`; Triton's batcher: `batch_hit_ratio`, `mean_batch`, `fill_ratio`, `queue_ns`, of an encoder `compute_ns`, `padding_ratio`.
-    None where that was not read in every such repeat. `exact`: the in-flight figures were counted, not sampled, in all of them.
-    `pareto`: the latencies on whose frontier it lies, no complete cell having a rate at least as high and that latency at least as low,
-    one of them better; None where it is not known. `within_slo_ratio` is the mean of the repeats' goodput ratios, None without an SLO.
+    Of the engine's in-flight batch: `step_batch` (requests per step), `seen_batch` (as a scheduled request sees it), `in_company_ratio`,
+    `waiting`. Of Triton's batcher: `batch_hit_ratio`, `mean_batch`, `fill_ratio`, `queue_ns`, of an encoder `compute_ns`,
+    `padding_ratio`. A figure is None if it is missing in one of these repeats. `exact`: the in-flight figures were counted rather than
+    sampled in all of them. `pareto`: the latencies on whose frontier the cell is, which means that no complete cell has a rate at least
+    as high and that latency at least as low, with one of them better; None if unknown. `within_slo_ratio` is the mean of the repeats'
+    goodput ratios, None without an SLO.
     """
 
     name: str
@@ -55,12 +57,12 @@ class Cell:
 
     @property
     def rate(self) -> Estimate | None:
-        """Output tokens a second; requests a second of an encoder, which gives none."""
+        """Output tokens per second, or requests per second for an encoder."""
         return self.request_throughput if self.output_token_throughput is None else self.output_token_throughput
 
 
 def figure_by(cells: Sequence[Cell]) -> Figure:
-    """The figure that ranks cells: goodput if the scenario sets an SLO (a cell then has a goodput), else throughput."""
+    """The figure that ranks cells: goodput if the scenario sets an SLO, otherwise throughput."""
     if any(cell.goodput for cell in cells):
         return "goodput"
     return "output_token_throughput" if any(cell.output_token_throughput for cell in cells) else "request_throughput"
@@ -112,7 +114,9 @@ def cell_of(
 
 
 def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells, each with the frontiers of throughput (higher) against a latency (lower) on which it lies, by the means."""
+    """The cells, each with the frontiers of throughput (higher is better) against a latency (lower is better) that it is on, by the
+    means.
+    """
     lie_on = {latency: _frontier_of(cells, latency) for latency in LATENCIES}
     known = {cell.name for cell in cells if cell.complete and cell.rate}
 
@@ -123,7 +127,7 @@ def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _frontier_of(cells: Sequence[Cell], latency: str) -> frozenset[str]:
-    """Those that no other complete cell betters in one of the two without being worse in the other."""
+    """The cells for which no other complete cell is better in one of the two figures without being worse in the other."""
     points: dict[str, tuple[float, float]] = {}
     for cell in cells:
         tokens, found = cell.rate, getattr(cell, latency)

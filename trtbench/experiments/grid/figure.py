@@ -35,9 +35,9 @@ _ON_LIGHT = "#10151a"  # not the ink that a dark page turns light: the fields st
 
 
 def paint_frontier(axes: Axes, frontier: Frontier, latency: str, colours: Sequence[str], line: str) -> None:
-    """One point a cell, with its intervals; `line` is the colour of the frontier. Draws nothing where no cell has both figures.
+    """Paint a point for each cell with its intervals, and the frontier in the colour `line`; nothing if no cell has both figures.
 
-    Of more cells than colours, those that lie on no frontier are grey.
+    If there are more cells than colours, those on no frontier are grey.
     """
     on_line: list[tuple[float, float]] = []
     coloured = [cell.name for cell in frontier.cells if cell.pareto or len(frontier.cells) <= len(colours)]
@@ -62,7 +62,7 @@ def _label(cell: Cell) -> str:
 
 
 def paint_heat(panels: Sequence[Axes], heat: HeatMap, frontier: Frontier, words: Words) -> None:
-    """Into two panels."""
+    """Paint a heat map into two panels."""
 
     def latency(cell: Cell) -> float | None:
         return cell.e2e_latency_ns.mean if cell.e2e_latency_ns else None
@@ -100,7 +100,7 @@ def _paint(
 
 
 def _frontier(summary: Summary, words: Words) -> Figure | None:
-    """A row for each engine, at the last stage of load; a panel for each latency."""
+    """Draw a row for each engine, at the last stage of load, with a panel for each latency."""
     last = list({frontier.dtype: frontier for frontier in summary.found[FRONTIERS]}.values())
     if not last:
         return None

@@ -1,4 +1,4 @@
-"""The batching grid: what each cell gives over its repeats, which cells no other betters, whether one of them wins, and its heat maps."""
+"""The result of a batching grid: figures of each cell, the cells on a frontier, the winner if there is one, and heat maps."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ FRONTIERS: Key[tuple[Frontier, ...]] = Key("frontiers")
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The highest mean of `figure`. `clear`: better than every other, each in differences by round; None with one repeat, or no other.
+    """The cell with the highest mean of `figure`. `clear`: it is better than every other by the differences in each round; None with
+    one repeat or a single cell.
 
-    `rivals` are the candidates whose difference to the winner has a 95 % interval that reaches zero. `second` is the next best, of a
-    search also among those given up as worse; `difference` is the winner's figure minus its, over the rounds of both, and
-    `margin_ratio` that over the mean of the second. None without a second.
+    `rivals` are the candidates whose difference to the winner has a 95 % interval that includes zero. `second` is the next best cell, in
+    a search also among those that were dropped as worse. `difference` is the winner's figure minus the second's, over the rounds of
+    both, and `margin_ratio` is that divided by the mean of the second. None without a second.
     """
 
     cell: str
@@ -45,7 +46,7 @@ class Winner:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """How many runs of one engine the whole grid is, and how many the search took."""
+    """The number of runs of one engine in the whole grid, and the number that the search needed."""
 
     planned: int
     spent: int
@@ -53,9 +54,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """One stage on one engine. `percentiles`: the percentile of each latency, P99 only where every repeat of every cell has it.
+    """The cells of one stage on one engine. `percentiles`: the percentile of each latency, P99 only if every repeat of every cell has
+    it.
 
-    `winner` is None where no complete cell keeps the SLO, or none is complete. `search` is None of a full grid.
+    `winner` is None if no complete cell keeps the SLO, or if none is complete. `search` is None for a full grid.
     """
 
     stage: str
@@ -69,7 +71,9 @@ class Frontier:
 
 
 def frontiers(results: Sequence[DeploymentResult], scenario: Scenario, events: Sequence[Event] = ()) -> tuple[Frontier, ...]:
-    """() of a scenario without a grid, and of a server that the run did not deploy. `events` say what a search decided."""
+    """A frontier for each stage and engine; () for a scenario without a grid, and for an external server. `events` have the decisions
+    of a search.
+    """
     grid, found = scenario.grid, scenario.cells
     served = [result for result in results if result.facts.deployment in scenario.deployments]
     if grid is None or found is None or not served:
@@ -112,14 +116,16 @@ def _frontier(
 
 
 def _rounds_asked(name: str, served: Mapping[str, int], drops: Mapping[str, Drop]) -> int:
-    """The rounds that a search expects of a cell: its own if the cell was dropped or is the last one left, else the most of those left."""
+    """The number of rounds that a search expects of a cell: its own if the cell was dropped or is the last one left, otherwise the most
+    of those left.
+    """
     left = [cell for cell in served if cell not in drops]
     over = name in drops or len(left) == 1
     return max(1, served[name] if over else max(served[cell] for cell in left))
 
 
 def _drops(events: Sequence[Event], dtype: str, stage: str) -> dict[str, Drop]:
-    """What the last decision on this engine says."""
+    """The cells that the last decision about this engine dropped."""
     decided = [decision.drops for decision in every(events, RaceDecided) if decision.dtype == dtype]
     return {row.cell: Drop.of(row) for row in decided[-1].get(stage, ())} if decided else {}
 
@@ -160,17 +166,18 @@ def _mean(cell: Cell, figure: Figure) -> float:
 
 
 def _difference(best: Cell, other: Cell) -> Estimate | None:
-    """The difference of two cells, round by round, so that a drift from round to round cancels."""
+    """The difference of two cells by round, so that a drift between rounds cancels."""
     return Estimate.of(best.by_round[r] - other.by_round[r] for r in best.by_round if r in other.by_round)
 
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A grid over two of its axes: of each pair of values the best cell, whatever the other axes are.
+    """A grid over two of its axes: for each pair of values the best cell over all other axes.
 
-    `cells[row][column]`: by `row_axis` and `column_axis`, the one with the highest mean of `figure`; None where none was measured.
+    `cells[row][column]`: by `row_axis` and `column_axis`, the cell with the highest mean of `figure`; None if none was measured.
 
-    `over`: the axes, of more than one value, that it is the best over; empty for a grid of two. Values are written as in a cell's name.
+    `over`: the other axes with more than one value, over which it is the best; empty for a grid of two axes. Values are written as in a
+    cell's name.
     """
 
     stage: str
@@ -185,7 +192,7 @@ class HeatMap:
 
 
 def heat_maps(frontier: Frontier, grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[HeatMap, ...]:
-    """One for each pair of axes with more than one value; `deployments` by cell."""
+    """A heat map for each pair of axes with more than one value. `deployments` are by cell."""
     axes = [axis for axis, values in grid.axes.items() if len(values) > 1]
     figure = figure_by(frontier.cells)
     places = {cell.name: grid.values_of(deployments[cell.name]) for cell in frontier.cells}

@@ -1,8 +1,8 @@
-"""A race of grid cells: round by round, those that the figures already rule out are dropped, so that fewer runs find the winner.
+"""A race of grid cells. After each round, the cells that can no longer win are dropped, so that fewer runs find the winner.
 
-The decision is a pure function of what was measured. A cell is dropped where the differences to the leader, round by round, have a
-95 % interval (Student's t) above zero, or where it can no longer keep the SLO whatever the rounds to come give. A round is a shuffled
-pass over the cells, so what drifts with time is in both sides of a difference and cancels.
+The decision is a pure function of the measured figures. A cell is dropped if the differences to the leader, by round, have a 95 %
+interval (Student's t) above zero, or if it can no longer keep the SLO whatever the remaining rounds give. A round is a shuffled pass
+over the cells, so a drift over time is in both sides of a difference and cancels.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from trtbench.rundir.experiment_events import CellDropped, Difference
 from trtbench.scenario.scenario import Scenario
 
 LEAST_ROUNDS = 2
-"""Before a cell may be dropped: one difference has no interval."""
+"""The rounds before a cell may be dropped, because one difference has no interval."""
 SLO_KEPT_RATIO = 0.99
-"""Share of the planned requests within every SLO, all repeats together, from which a cell keeps the SLO."""
+"""The share of planned requests within every SLO, over all repeats, from which on a cell keeps the SLO."""
 
 Why = Literal["below", "slo", "no_figure"]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One cell in one round: goodput, or output tokens a second without an SLO; higher is better. None where its rates do not hold."""
+    """One cell in one round: goodput, or output tokens per second without an SLO; higher is better. None if the rates are not supported."""
 
     figure: float | None
     within_slo_ratio: float | None = None
@@ -36,7 +36,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Why a cell is out `after_round`. `difference`: leader - cell over the rounds, of below. `within_slo_ratio`: so far, of slo."""
+    """The reason why a cell was dropped `after_round`. For `below`, `difference` is leader - cell over the rounds. For `slo`,
+    `within_slo_ratio` is the ratio so far.
+    """
 
     cell: str
     after_round: int
@@ -57,9 +59,9 @@ class Drop:
 
 
 def race(scores: Mapping[str, Sequence[Score]], repeats: int) -> tuple[Drop, ...]:
-    """Who is out, of `scores` by cell, one a round from the first on; in the order of dropping. Who is out stays out.
+    """The dropped cells, in the order of dropping, from `scores` by cell, one for each round. A dropped cell stays dropped.
 
-    `scores` of a cell end where it was no longer run. `repeats` is the most rounds that there can be.
+    The `scores` of a cell end when it was no longer run. `repeats` is the highest number of rounds.
     """
     drops: dict[str, Drop] = {}
     for round_ in range(LEAST_ROUNDS, max(map(len, scores.values()), default=0) + 1):
@@ -83,7 +85,9 @@ def _after(round_: int, alive: Mapping[str, Sequence[Score]], repeats: int) -> l
 
 
 def _ruled_out(cell: str, scores: Sequence[Score], round_: int, repeats: int) -> Drop | None:
-    """What needs no comparison: a round without a figure, for a winner needs them all; an SLO that even perfect rounds cannot reach."""
+    """Reasons that need no comparison: a round without a figure, because a winner needs all rounds, and an SLO that even perfect rounds
+    cannot reach.
+    """
     if any(score.figure is None for score in scores):
         return Drop(cell, round_, "no_figure")
     kept = [score.within_slo_ratio for score in scores if score.within_slo_ratio is not None]
@@ -98,13 +102,13 @@ def _keeps_slo(scores: Sequence[Score]) -> bool:
 
 
 def undecided(scores: Mapping[str, Sequence[Score]], drops: Sequence[Drop]) -> frozenset[str]:
-    """The cells that another round is for: none when one alone is left, and keeps the SLO."""
+    """The cells that need another round: none if a single one is left and keeps the SLO."""
     left = frozenset(scores) - {drop.cell for drop in drops}
     return left if len(left) > 1 or not all(_keeps_slo(scores[cell]) for cell in left) else frozenset()
 
 
 def score(stage: StageResult | None, scenario: Scenario) -> Score:
-    """Goodput where the scenario sets an SLO, else `main_rate`; no figure where the stage's rates do not hold."""
+    """Goodput if the scenario sets an SLO, otherwise `main_rate`; no figure if the stage's rates are not supported."""
     if stage is None or not stage.supports_rates:
         return Score(None)
     rates = stage.throughput

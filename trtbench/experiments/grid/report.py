@@ -1,4 +1,4 @@
-"""The batching grid in words: the cells with their intervals, the winner, and its stanza ready to paste."""
+"""The batching grid in the report: the cells with their intervals, the winner, and its configuration stanza to copy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def drawing_of(heat: HeatMap) -> str:
 
 
 def heats(summary: Summary) -> list[tuple[Frontier, HeatMap]]:
-    """The heat maps of the last stage of load of each engine. The other stages have only their tables."""
+    """The heat maps of the last stage of load of each engine. The other stages have tables only."""
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
@@ -34,7 +34,7 @@ def heats(summary: Summary) -> list[tuple[Frontier, HeatMap]]:
 
 
 def heat_table(heat: HeatMap, frontier: Frontier, words: Words, folded: bool) -> Table:
-    """The figure that decides, and below it the E2E latency of the same cell."""
+    """A table of the deciding figure, with the E2E latency of the same cell below it."""
     header = (f"{heat.row_axis} \\ {heat.column_axis}", *heat.columns)
     rows = tuple((label, *(_entry(cell, heat, frontier) for cell in cells)) for label, cells in zip(heat.rows, heat.cells, strict=True))
     return Table(header, rows, caption(heat, frontier, words), note(heat, words), folded=folded)
@@ -67,7 +67,7 @@ _BATCHERS = ("cell", "step_batch", "seen_batch", "in_company", "waiting", "hit",
 
 
 def frontier_blocks(summary: Summary, words: Words, drawings: Sequence[str] = ()) -> list[Block]:
-    """The section of a grid; empty for a scenario without one. `drawings` are the figures that were drawn."""
+    """The section of a grid; empty for a scenario without one. `drawings` names the figures that were drawn."""
     grid, found = summary.scenario.grid, summary.scenario.cells
     if grid is None or found is None or not summary.found[FRONTIERS]:
         return []
@@ -107,7 +107,7 @@ def _table(
 
 
 def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: Sequence[str]) -> list[Block]:
-    """Each heat map as a figure, if it was drawn, and as a table, which is then folded below the figure."""
+    """Each heat map as a figure if it was drawn, with a table, which is folded below a figure."""
     blocks: list[Block] = []
     for heat in heat_maps(frontier, grid, found.cells):
         drawn = drawing_of(heat) in drawings
@@ -117,7 +117,7 @@ def _heat(frontier: Frontier, grid: Grid, found: Cells, words: Words, drawings: 
 
 
 def _search(frontier: Frontier, words: Words) -> list[Block]:
-    """What the search spent, and why it gave cells up; nothing of a full grid."""
+    """What the search saved, and why it dropped cells; empty for a full grid."""
     if frontier.search is None:
         return []
     place = {"stage": frontier.stage, "dtype": frontier.dtype}
@@ -156,7 +156,7 @@ def _basis(frontier: Frontier, words: Words) -> str:
 
 
 def winner_sentences(summary: Summary, words: Words) -> tuple[str, ...]:
-    """One for each engine and stage of a grid."""
+    """A sentence for each engine and stage of a grid."""
     return tuple(words.doubted(_sentence(frontier, words), frontier.doubts) for frontier in summary.found[FRONTIERS])
 
 
@@ -175,7 +175,7 @@ def _sentence(frontier: Frontier, words: Words) -> str:
 
 
 def stanza(deployment: Deployment, task: Task = GENERATE) -> str:
-    """What the cell's config.pbtxt says of Triton's batcher and response cache; as a comment what belongs to the server or the engine."""
+    """The part of the cell's config.pbtxt about Triton's batcher and response cache. Settings of the server or the engine are comments."""
     scheduler = deployment.scheduler
     lines = [f"max_batch_size: {deployment.max_batch_size}"]
     batching = deployment.dynamic_batching

@@ -1,4 +1,4 @@
-"""The search for a grid's winner while it runs: after every round it decides which cells another round is for."""
+"""The search for a grid's winner during a run: after every round it decides which cells need another round."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trtbench.scenario.scenario import Scenario
 
 
 class Search:
-    """Decides from the run directory alone: a search that is resumed comes to the decisions that it would have come to."""
+    """Decides from the run directory alone, so that a resumed search makes the same decisions."""
 
     def __init__(self, scenario: Scenario, grid: Grid, log: RunLog) -> None:
         self._scenario, self._grid, self._log = scenario, grid, log
@@ -28,7 +28,7 @@ class Search:
         self._decided_round = 0
 
     def wants(self, dtype: Dtype, deployment: str) -> bool:
-        """Whether the race is still on for this cell. The first question about a round decides on those before it."""
+        """Whether this cell is still in the race. The first question about a round decides on the rounds before it."""
         self.decide(self._grid.round_of(deployment) - 1)
         return self._grid.cell_of(deployment) in self._racing[dtype]
 
@@ -36,7 +36,7 @@ class Search:
         self.decide(self._grid.repeats)
 
     def decide(self, rounds: int) -> None:
-        """Drop what the first `rounds` rule out; nothing where they have been decided on."""
+        """Drop the cells that the first `rounds` rule out; does nothing if these rounds were decided already."""
         if rounds <= self._decided_round:
             return
         self._decided_round = rounds
@@ -57,7 +57,7 @@ class Search:
         self._log.write(RaceDecided(dtype=dtype, round=rounds, drops=dropped, stopped=stopped, racing=sorted(racing)))
 
     def _scores(self, dtype: Dtype, cell: str, stage: str, rounds: int) -> list[Score]:
-        """Round by round, up to the last that the cell was served in."""
+        """The scores by round, up to the last round in which the cell was run."""
         names = {self._grid.round_of(name): f"{name}-{dtype}" for name in self._scenario.deployments if self._grid.cell_of(name) == cell}
         found: list[Score] = []
         for round_ in range(1, rounds + 1):
@@ -79,7 +79,7 @@ def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[
 
 class GridRun(ExperimentRun):
     def preview_deployments(self, scenario: Scenario) -> Iterator[str]:
-        """The size of the grid, and the cells that it leaves out with the reason."""
+        """The size of the grid, and the cells that are left out with the reason."""
         grid, found = scenario.grid, scenario.cells
         if grid is None or found is None:
             return

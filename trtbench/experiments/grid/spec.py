@@ -1,4 +1,6 @@
-"""A batching grid: one base deployment multiplied over axes, every cell served `repeats` times in an order that drift cannot fake."""
+"""A batching grid: one base deployment multiplied over axes. Every cell is run `repeats` times, in an order in which drift cannot
+favour a cell.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ class Grid(Rounds):
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
-        """The axes given, each with its values."""
+        """The axes that are given, each with its values."""
         return {axis: values for axis in _AXES if (values := getattr(self, axis))}
 
     @model_validator(mode="after")
@@ -69,21 +71,21 @@ class Grid(Rounds):
         return tuple(map(_label_of, self.axes[axis]))
 
     def values_of(self, deployment: Deployment) -> dict[str, str]:
-        """Where a cell lies on the axes, as `labels_of` writes them."""
+        """The position of a cell on the axes, as `labels_of` writes them."""
         places = {axis: _AXES[axis][1:] for axis in self.axes}
         return {axis: _label_of(getattr(getattr(deployment, part) if part else deployment, key)) for axis, (part, key) in places.items()}
 
 
 @dataclass(frozen=True)
 class Cells:
-    """`cells`: deployments by cell. `left_out`: cells that no deployment can be, and what the grid itself left out, with the reason."""
+    """`cells`: deployments by cell. `left_out`: cells that no deployment can have, and those that the grid excludes, with the reason."""
 
     cells: dict[str, Deployment]
     left_out: dict[str, str]
 
 
 def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
-    """Every combination of the axes on `base`; ValueError when the base cannot take an axis or a name grows too long."""
+    """Every combination of the axes on `base`; ValueError if the base cannot take an axis or a name grows too long."""
     cells: dict[str, Deployment] = {}
     left_out = dict(grid.left_out)
     for values in product(*grid.axes.values()):
@@ -98,7 +100,7 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
 
 
 def _check_name(cell: str, repeated: str) -> None:
-    """`repeated`: with the round, the name of a directory."""
+    """ValueError if a name cannot be that of a directory. `repeated`: the cell's name with the round."""
     if len(repeated) > MOST_NAME_CHARACTERS:
         raise ValueError(
             f"the cell {cell} has a name of over {MOST_NAME_CHARACTERS} characters: shorten preferred_batch_sizes or drop an axis"
@@ -109,9 +111,9 @@ def _check_name(cell: str, repeated: str) -> None:
 
 
 def expand(grid: Grid, deployments: Mapping[str, Deployment]) -> tuple[Grid, dict[str, Deployment]]:
-    """The grid with its base filled in, and the deployments that are run. Expanding again changes nothing.
+    """The grid with its base filled in, and the deployments that are run. A second expansion changes nothing.
 
-    ValueError when there is no single base, no cell is left, or a filled-in base does not give these deployments.
+    ValueError if there is no single base, if no cell is left, or if a filled-in base does not give these deployments.
     """
     if grid.base is None and len(deployments) > 1:
         raise ValueError(f"grid multiplies one deployment, deployments has {', '.join(deployments)}: leave one, or drop the grid")

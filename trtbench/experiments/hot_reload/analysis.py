@@ -1,4 +1,4 @@
-"""Reloads under load in the analysis: their findings, and what makes their figures doubtful."""
+"""The analysis of reloads under load: their findings, and reasons to doubt their figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _CRITICAL_RATIO = 0.05
 
 
 def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Finding]:
-    """Reloads that did not do what was asked, took the service down, lost requests, spiked, did not recover, or leak. Each speaks once."""
+    """Findings on reloads that did not do what was requested, interrupted the service, lost requests, caused a latency spike, did not
+    recover, or leak. There is at most one of each kind.
+    """
     found, asked = result.found[RELOADS], scenario.hot_reload
     if not found or not asked:
         return
@@ -44,7 +46,7 @@ def reload_findings(result: DeploymentResult, scenario: Scenario) -> Iterator[Fi
 
 
 def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Reason]:
-    """Reloads that were asked for and did not happen, or have nothing to be compared with, or no repeat to show their spread."""
+    """Reasons about reloads that were requested and did not happen, have no baseline, or have no repeat to show their spread."""
     found, asked = result.found[RELOADS], scenario.hot_reload
     if not asked:
         return
@@ -60,7 +62,7 @@ def reload_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[Rea
 
 
 def _has_before(one: ReloadResult) -> bool:
-    """Whether it has a baseline of enough requests to be compared with: the maximum of a few is small by chance."""
+    """Whether the baseline has enough requests for a comparison. The maximum of a few requests is small by chance."""
     return one.before is not None and one.before.ttft_ns.p50 is not None
 
 
@@ -83,7 +85,7 @@ def _as_meant(result: DeploymentResult, finished: Sequence[ReloadResult]) -> Ite
 
 
 def _lost(result: DeploymentResult, finished: Sequence[ReloadResult], total: int) -> Iterator[Finding]:
-    """A reload without an unload counts as worse: an unload always leaves a gap."""
+    """The finding on lost requests. A reload that loses some without an unload is worse, because an unload always leaves a gap."""
     losing = [one for one in finished if one.lost]
     if not losing:
         return
@@ -138,7 +140,7 @@ def _no_recovery(result: DeploymentResult, finished: Sequence[ReloadResult]) -> 
 
 
 def _explains(result: DeploymentResult, finding: Finding) -> bool:
-    """A reload holds requests up, and may leave the model without a version for a while."""
+    """Whether reloads explain a finding: a reload delays requests, and may leave the model without a version for a while."""
     found = result.found[RELOADS]
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""The course of a load with reloads, as much of it as a figure shows."""
+"""The course of a load with reloads, with the data of a figure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _FOR_EVER_NS = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Bin i of `bin_ns` begins at `from_ns` + i * bin_ns. Completed requests by version (its label) and by when they were sent.
+    """The course in bins. Bin i of `bin_ns` begins at `from_ns` + i * bin_ns. Completed requests are by version (its label) and by
+    sending time.
 
-    `ttft_ns`: (instant of the first token, TTFT), of an encoder (of its answer, E2E latency); of over 1,500 the largest of each stretch.
-    `itl_p99_ns`: of the gaps that ended in the bin, by nearest rank, which for under 100 is the largest; None of none. `failed_ns`: when
-    a request was known not to complete. Memory: (instant, bytes).
+    `ttft_ns`: (instant of the first token, TTFT), of an encoder (of its answer, E2E latency); of more than 1,500 the largest of each
+    stretch. `itl_p99_ns`: of the gaps that ended in the bin, by nearest rank, which is the largest for fewer than 100; None without
+    gaps. `failed_ns`: when a request was known not to complete. Memory: (instant, bytes).
     """
 
     from_ns: int
@@ -67,7 +68,9 @@ def course(measured: Measured, samples: Samples, from_ns: int, to_ns: int) -> Co
 
 
 def _itl_p99s(measured: Measured, done: Ints, from_ns: int, bin_ns: int, bins: int) -> Iterator[float | None]:
-    """The P99 of ITL in each bin, computed for as many bins at a time as fit in memory. The outer bins include all gaps beyond them."""
+    """The P99 of ITL in each bin, computed for as many bins at a time as fit in memory. The first and last bins include all gaps beyond
+    them.
+    """
     parts = min(bins, 1 + int(measured.responses[done].sum()) // _GAPS_AT_ONCE)
     edges = np.linspace(0, bins, parts + 1).round().astype(int).tolist()
     for first, last in pairwise(edges):
@@ -87,7 +90,7 @@ def _bin(instants_ns: Ints, from_ns: int, bin_ns: int, bins: int) -> Ints:
 
 
 def _largest(instants_ns: Ints, waits_ns: Ints) -> tuple[tuple[int, int], ...]:
-    """(Instant, wait), in order; the largest of each stretch of as many as leave at most _POINTS."""
+    """(Instant, wait) in order, keeping the largest of each stretch; the stretches are as long as needed to leave at most _POINTS."""
     order = np.lexsort((waits_ns, instants_ns))
     return tuple(_peaks(instants_ns[order], waits_ns[order], _POINTS))
 

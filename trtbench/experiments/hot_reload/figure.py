@@ -1,4 +1,4 @@
-"""The figure of a load with reloads: latency, who answered and memory over time, with the reloads' instants."""
+"""The figure of a load with reloads: latency, the answering versions and memory over time, with the instants of the reloads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NS_PER_MS, _NS_PER_S, _GIB = 1e6, 1e9, 2.0**30
 
 
 def reload_figure(found: Reloads, words: Words, colours: Sequence[str], ink: str) -> Figure | None:
-    """The figure, or None if no request completed. `colours` are for TTFT, ITL, failures, memory, then for one version after the other."""
+    """The figure, or None if no request completed. `colours` are for TTFT, ITL, failures, memory, then for the versions in turn."""
     course = found.course
     if not course.ttft_ns:
         return None
@@ -99,7 +99,9 @@ def _memory(axes: Axes, course: Course, words: Words, colours: Sequence[str]) ->
 
 
 def _mark(axes: Axes, one: ReloadResult, from_ns: int, ink: str, words: Words | None) -> None:
-    """Shaded from its begin to the load call's end; lines at the first answer of what was loaded, and where it had recovered."""
+    """Mark a reload: shaded from its beginning to the end of the load call, with lines at the new version's first answer and at
+    recovery.
+    """
 
     def at(instant_ns: int) -> float:
         return (instant_ns - from_ns) / _NS_PER_S

@@ -42,7 +42,9 @@ class Change:
 
 
 def reloadable(repository: RenderedRepository, asked: HotReload) -> RenderedRepository:
-    """`repository` for a server whose models change while it runs. It serves the latest versions of each, as many as `asked` requests."""
+    """`repository` for a server whose models change while it runs. It serves the latest versions of each model, as many as `asked`
+    requests.
+    """
     flags: tuple[str, ...] = ("--model-control-mode=explicit", f"--load-model={repository.model_name}")
     if asked.control == "poll":
         flags = ("--model-control-mode=poll", f"--repository-poll-secs={asked.poll_s}")
@@ -63,7 +65,7 @@ class LiveRepository:
         self._beside = root.with_name(f"{root.name}.staged")
         self.models = (repository.model_name, f"{repository.model_name}-green")
         self.model = repository.model_name
-        """The name of the model that serves."""
+        """The name of the model that is served."""
         self._version = self._highest = int(MODEL_VERSION)
         self._revision = 0
         self._delay_us: int | None = None
@@ -91,12 +93,12 @@ class LiveRepository:
         return self._write_config(self.model)
 
     def same(self) -> Change:
-        """Have the version that serves loaded again."""
+        """Have the served version loaded again."""
         return self._write_config(self.model)
 
     @contextmanager
     def broken_version(self, breaks: Literal["model", "engine"]) -> Iterator[Change]:
-        """Add a version that cannot load; on exit everything is as before, whatever happened."""
+        """Add a version that cannot load. On exit everything is as before, whatever happened."""
         served, config, version = self._version, self._config, self._next_version()
         directory, engine = self._root / self.model / version, self._beside / f"broken-engine-{version}"
         try:
@@ -189,7 +191,7 @@ def _write_warmup(directory: Path) -> None:
 
 
 def _break_model(path: Path) -> None:
-    """Make model.py raise; ValueError if the backend reads no such file."""
+    """Make model.py raise an error; ValueError if the backend reads no such file."""
     if not path.exists():
         raise ValueError("this model has no model.py that could raise: use broken: engine")
     path.write_text(_BROKEN_MODEL, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Has a server load and unload models, by its API or by its polling of the repository, and reads the state of their versions."""
+"""Loading and unloading of models, through a server's API or its polling of the repository, and the state of their versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Control(Protocol):
     """Changes the models of a server. Nothing is retried. It may be used from several threads."""
 
     def load(self, change: Change) -> None:
-        """Load what the repository has now; returns when it serves. ControlError if it does not load."""
+        """Load what the repository contains now; returns when it is served. ControlError if it does not load."""
 
     def unload(self, model: str) -> None:
         """Unload a model, after its files were changed or removed; returns when it accepts no new request. ControlError if refused."""
@@ -55,8 +55,9 @@ class ExplicitControl:
 
 
 class PolledControl:
-    """Waits for a server with --model-control-mode=poll, which finds changes itself: it reads the index and the served config.pbtxt for up
-    to `timeout_s`."""
+    """Waits for a server with --model-control-mode=poll, which finds changes itself, by reading the index and the served config.pbtxt
+    for up to `timeout_s`.
+    """
 
     def __init__(self, http_address: str, timeout_s: float = LONGEST_S) -> None:
         self._server, self._timeout_s = Http(http_address), timeout_s

@@ -1,5 +1,6 @@
-"""The repeats of one kind of reload together: median and range of each figure, and the windows pooled, which have enough requests for a
-percentile that no single window has."""
+"""The repeats of one kind of reload: median and range of each figure, and the windows pooled, because the pool has enough requests for
+a percentile that no single window has.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ from trtbench.rundir import Ints
 class Pool:
     """Requests affected by one of `windows` reloads, and those of the baselines before them, each request and each baseline once.
 
-    A spike ratio compares P99s and is None where one of the two lacks the samples: the maximum of more windows is larger by chance.
-    That of `ttft` is None also where over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by nearest
-    rank whatever the samples, of all windows but one. It says how much depends on a single reload, as requests of one window are alike;
-    None of a single window.
+    A spike ratio compares P99s and is None if one of the two has too few samples, because the maximum of more windows is larger by
+    chance. That of `ttft` is also None if over 1 % of the requests were lost. `ttft_p99_without_one_ns`: smallest and largest P99, by
+    nearest rank whatever the number of samples, of all windows except one; None for a single window. It shows how much depends on a
+    single reload, because the requests of one window are alike.
     """
 
     windows: int
@@ -57,7 +58,7 @@ def pool(ones: Sequence[ReloadResult], measured: Measured) -> Pool:
 
 
 def _union(windows: Sequence[Ints]) -> Ints:
-    """Each request once."""
+    """The union of index arrays, with each request once."""
     each: Ints = np.unique(np.concatenate([np.empty(0, np.int64), *windows]))
     return each
 
@@ -95,7 +96,7 @@ FIGURES: dict[str, Callable[[ReloadResult], float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """`count` of the repeats have the figure; those that lack it are not in it."""
+    """Median and range of a figure over the `count` repeats that have it."""
 
     median: float
     min: float
@@ -110,7 +111,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class ReloadGroup:
-    """The reloads that were requested in the same way; `figures` by the names of FIGURES. `recovered`: seen to recover."""
+    """The reloads that were requested in the same way. `figures` are by the names of FIGURES. `recovered`: how many were seen to
+    recover.
+    """
 
     example: ReloadResult
     repeats: int

@@ -1,4 +1,4 @@
-"""What is known of one reload."""
+"""The result of one reload."""
 
 from __future__ import annotations
 
@@ -72,12 +72,14 @@ class ReloadResult:
 
     @property
     def as_meant(self) -> bool:
-        """The server was asked, and refused a broken version or loaded any other and did the rest too."""
+        """Whether the reload did what was requested: the server refused a broken version, or loaded any other and completed the other
+        steps.
+        """
         return self.load_s is not None and self.loaded is (self.kind != "broken") and not (self.loaded and self.error)
 
     @property
     def lost(self) -> int:
-        """Requests that failed, the load's own end apart."""
+        """Requests that failed, except those that the end of the load cancelled."""
         return lost_of(self.failed)
 
 

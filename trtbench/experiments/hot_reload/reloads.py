@@ -1,4 +1,4 @@
-"""What reloads of the model cost the load that ran meanwhile, and what they left behind (docs/hot-reload.md)."""
+"""The cost of model reloads for the load that ran at the same time, and what the reloads left behind (docs/hot-reload.md)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LEAK_RATIO = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """Least squares over `readings` of a series, one at each border between reloads, in its own unit.
+    """The least-squares rise over `readings` of a series, one at each border between reloads, in its own unit.
 
     `half_width`: of the 95 % confidence interval around `per_reload`. `start`: the first reading.
     """
@@ -73,7 +73,7 @@ RELOADS: Key[Reloads | None] = Key("reloads")
 
 @dataclass(frozen=True, slots=True)
 class VersionUse:
-    """Completed requests that a model version answered; the first was sent and the last done at these instants."""
+    """Completed requests that a model version answered. The first was sent and the last ended at these instants."""
 
     completed: int
     first_sent_ns: int
@@ -82,10 +82,11 @@ class VersionUse:
 
 @dataclass(frozen=True, slots=True)
 class Reloads:
-    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series, of the readings just before each and at the
-    end, where no earlier reload was felt.
+    """All reloads of a deployment; the stage began at `opened_ns`. `rises` by series use the readings just before each reload, and at
+    the end if no earlier reload has an effect there.
 
-    `failed`: requests of any window that did not complete, by outcome, each once: one that waits long meets several reloads.
+    `failed`: requests of any window that did not complete, by outcome, each once, because one that waits long is in the windows of
+    several reloads.
     """
 
     opened_ns: int
@@ -98,12 +99,14 @@ class Reloads:
 
     @property
     def unavailable(self) -> int:
-        """Requests that failed as such in a window: a reload may leave the model without a version for a while."""
+        """Requests that failed in a window because the model was unavailable: a reload may leave the model without a version for a
+        while.
+        """
         return self.failed.get(Outcome.UNAVAILABLE, 0)
 
     @property
     def lost(self) -> int:
-        """Requests that failed, the load's own end apart."""
+        """Requests that failed, except those that the end of the load cancelled."""
         return lost_of(self.failed)
 
 
@@ -148,7 +151,7 @@ def _before(measured: Measured, results: Sequence[ReloadResult], opened_ns: int,
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """One reload as its events have it. Of one that did not finish, `done` says nothing and `done_ns` is None."""
+    """One reload according to its events. If it did not finish, `done` is empty and `done_ns` is None."""
 
     asked: ReloadStarted
     start_ns: int
@@ -158,7 +161,9 @@ class _Recorded:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the index distinguishes the old from the new: a number of its own, and no directory that went before the version did."""
+        """Whether the index distinguishes the old from the new version: the new one has a number of its own, and the directory of the
+        old one was not removed first.
+        """
         polled_away = self.asked.reload == "blue_green" and self.asked.control == "poll"
         return self.done.ok and bool(self.done.version) and not polled_away
 
@@ -177,7 +182,7 @@ def _reload(
     events: Sequence[Event],
     memory: tuple[Series, Series],
 ) -> ReloadResult:
-    """`memory`: of the server, and of all GPUs."""
+    """The result of one reload. `memory`: of the server, and of all GPUs."""
     asked, done, start_ns, done_ns, until_ns = recorded.asked, recorded.done, recorded.start_ns, recorded.done_ns, recorded.until_ns
     recovery = recovery_ns(measured, before, start_ns, done_ns, until_ns)
     end_ns = until_ns if recovery is None else start_ns + recovery
@@ -249,9 +254,9 @@ def _live(states: Mapping[str, str]) -> int:
 def _first_answer(
     measured: Measured, version: str | None, done_ns: int | None, until_ns: int, before: Baseline | None
 ) -> tuple[int | None, float | None]:
-    """(Instant of its first token, its penalty) of the first request completed by what was loaded.
+    """(Instant of its first token, its penalty) of the first request that the loaded version completed.
 
-    Of a version that keeps its number, the first request sent after the load is taken.
+    If a version keeps its number, the first request sent after the load is taken.
     """
     if done_ns is None:
         return None, None

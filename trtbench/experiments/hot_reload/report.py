@@ -1,4 +1,6 @@
-"""The section on hot reload: the figure, each kind over its repeats, a row a reload, who answered, what the reloads left behind."""
+"""The section on hot reload: the figure, each kind over its repeats, a row for each reload, the answering versions, what the reloads
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,7 @@ def _spread_row(group: ReloadGroup, words: Words) -> tuple[str, ...]:
 
 
 def _middle(spread: Spread | None, form: Callable[[float], str], repeats: int) -> str:
-    """Median (min to max), or the one that there is, with how many of the repeats have the figure where not all do."""
+    """The median (min to max) or the only value, with the number of repeats that have the figure if some lack it."""
     if spread is None:
         return NONE
     text = form(spread.median) if spread.count == 1 else f"{form(spread.median)} ({form(spread.min)} … {form(spread.max)})"

@@ -16,7 +16,7 @@ _SWITCHES = ("new_version", "blue_green")
 
 
 class VersionPolicy(Part):
-    """Triton's `version_policy` of the model. A reload makes new numbers, so `specific` ones would never serve what it brings."""
+    """Triton's `version_policy` of the model. A reload makes new numbers, so `specific` numbers would exclude the new version."""
 
     latest: Repeats = Field(
         1, description="Number of versions that are served, those with the highest numbers; the client uses the highest."
@@ -56,7 +56,7 @@ class Reload(Part):
 
 
 class PlannedReload(NamedTuple):
-    """`number` counts from 1 over all; `repeat` from 1 over those of its kind."""
+    """One planned reload. `number` counts all reloads from 1, `repeat` those of its kind."""
 
     number: int
     repeat: int
@@ -65,7 +65,7 @@ class PlannedReload(NamedTuple):
 
 
 class HotReload(Part):
-    """Reloads one after another, counted from the start of the one stage of load."""
+    """Reloads one after another, at instants counted from the start of the one stage of load."""
 
     before_s: SecondsOrNone = Field(10.0, description="Seconds of undisturbed load before the first reload.")
     every_s: Seconds = Field(
@@ -90,7 +90,9 @@ class HotReload(Part):
 
     @model_validator(mode="after")
     def _one_engine_of_several_versions(self) -> HotReload:
-        """config.pbtxt names the engine, and a model has one config.pbtxt for all its versions."""
+        """ValueError for a reload that changes the engine while several versions are served: config.pbtxt names the engine, and a model
+        has one config.pbtxt for all versions.
+        """
         switches = [reload.to for reload in self.reloads if reload.kind == "new_version" and reload.to]
         if self.version_policy.latest > 1 and switches:
             raise ValueError(
@@ -101,7 +103,7 @@ class HotReload(Part):
 
     @property
     def engines(self) -> tuple[Dtype, ...]:
-        """Those that a reload switches to."""
+        """The engines to which a reload switches."""
         return tuple(dict.fromkeys(reload.to for reload in self.reloads if reload.to))
 
     @property

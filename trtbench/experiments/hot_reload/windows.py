@@ -1,4 +1,4 @@
-"""Which requests a reload affected, the baseline before it, and when the load was as before."""
+"""The requests that a reload affected, the baseline before it, and the instant at which latency had recovered."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trtbench.rundir.records import Outcome
 
 NS_PER_S = 1_000_000_000
 WITHIN = 1.1
-"""Recovered: the worst TTFT of a second is at most this many times what it was before."""
+"""The load has recovered when the worst TTFT of a second is at most this many times the one before the reload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Latency of the requests completed without a reload near: due from `from_ns` on, answered first before `to_ns`.
+    """Latency of requests that were completed away from any reload: due from `from_ns` on, first answered before `to_ns`.
 
-    `ttft`: of an encoder, whose whole answer comes at once, its E2E latency.
+    `ttft`: of an encoder, whose whole answer arrives at once, its E2E latency.
     """
 
     from_ns: int
@@ -31,10 +31,10 @@ class Baseline:
 
 
 class Measured:
-    """The requests of a load with reloads [n], in the order of being due. Windows are positions in it, ascending.
+    """The requests of a load with reloads [n], in the order of due times. Windows are positions in it, ascending.
 
-    `over_ns`: when a request was done, of one that never was when it was due. `answered_ns`: when its first answer came, a token or a
-    whole embedding; MISSING of what did not complete.
+    `over_ns`: the end of a request, or its due time if it never ended. `answered_ns`: the arrival of its first answer, a token or a
+    whole embedding; MISSING for a request that did not complete.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -75,7 +75,9 @@ class Measured:
         return {value: count for value, count in sorted(named) if count and value != Outcome.COMPLETED.value}
 
     def gaps(self, start_ns: int, end_ns: int, at: Ints | None = None) -> tuple[Ints, Ints]:
-        """(Ends, lengths) of the gaps between token responses of completed requests that ended at start < time <= end; `at`: of those."""
+        """(Ends, lengths) of the gaps between token responses of completed requests that ended at start < time <= end; `at`: the
+        positions of these requests.
+        """
         chosen = self._requests.ended(Outcome.COMPLETED)
         if at is not None:
             among = np.zeros(len(self), np.bool_)
@@ -107,27 +109,28 @@ def affected(measured: Measured, start_ns: int, end_ns: int) -> Ints:
 
 
 def disturbed(measured: Measured, start_ns: int, end_ns: int) -> Ints:
-    """The requests due before the end that were not done when the reload began."""
+    """The requests due before the end that had not ended when the reload began."""
     return np.flatnonzero((measured.due_ns < end_ns) & (measured.over_ns >= start_ns))
 
 
 def says_little(measured: Measured, window: Ints) -> bool:
-    """Whether over 1 % of them were lost. The P99 of all is then unbounded, and that of the others does not describe the reload."""
+    """Whether over 1 % of the requests were lost. The P99 of all is then unbounded, and that of the others does not describe the reload."""
     sent = window[~measured.ended(Outcome.NEVER_SENT, Outcome.CANCELLED)[window]]
     return 100 * int((~measured.was_answered[sent]).sum()) > len(sent)
 
 
 def worst(of: Distribution, beside: Distribution) -> float | None:
-    """P99 where both have one, else the maximum."""
+    """P99 if both have one, otherwise the maximum."""
     return of.p99 if of.p99 is not None and beside.p99 is not None else of.max
 
 
 def recovery_ns(measured: Measured, before: Baseline | None, start_ns: int, finished_ns: int | None, until_ns: int) -> int | None:
-    """From the start to the first instant after the reload that a whole good second follows; None when none does before `until_ns`.
+    """The time from the start to the first instant after the reload that a whole good second follows; None if there is none before
+    `until_ns`.
 
-    A good second has a request due in it (else it lasts until the next that is) and the P99 of their TTFTs by nearest rank, which for
-    under 100 is the largest, is at most WITHIN times the P99 before, or the maximum where there is no P99. What did not complete
-    counts as endless.
+    A good second has a request due in it (otherwise it extends to the next one), and the P99 of their TTFTs by nearest rank, which is
+    the largest for fewer than 100, is at most WITHIN times the P99 before, or the maximum before if there is no P99. A request that did
+    not complete counts as infinite.
     """
     if before is None or finished_ns is None or before.ttft_ns.max is None:
         return None

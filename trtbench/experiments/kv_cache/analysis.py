@@ -1,4 +1,4 @@
-"""The KV cache in the analysis: what its budget carries, what cancelled requests leave in it, and what its reuse gains."""
+"""The analysis of the KV cache: the capacity of its budget, blocks that cancelled requests leave in it, and the gain of reuse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _of_run(run: MeasuredRun) -> Found:
 
 
 def cancel_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
-    """The first stage whose cancelled requests left blocks in use."""
+    """The finding on the first stage whose cancelled requests left blocks in use."""
     kept = next((audit for audit in result.found[CANCELLATIONS] if audit.keeps_blocks), None)
     if kept:
         figures = {"blocks": kept.blocks_beyond or 0, "cancelled": kept.cancelled}

@@ -1,4 +1,6 @@
-"""What cancels do to the other requests: those that survive a stage, compared with the same ones in a stage without cancels."""
+"""The effect of cancellations on the other requests: the surviving requests of a stage compared with the same requests in a stage
+without cancellations.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ Records = Mapping[str, Requests]
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Some requests of one stage; rates are over its whole measured window, `goodput` is None without an SLO.
+    """Some requests of one stage. Rates are over its whole measured window; `goodput` is None without an SLO.
 
-    `tokens_per_s` is None where nobody counts tokens, or none are asked for.
+    `tokens_per_s` is None if tokens are not counted, or if none are requested.
     """
 
     tokens_per_s: float | None
@@ -55,11 +57,12 @@ class CancelControl:
 def cancel_controls(
     stages: Sequence[StageResult], records: Records, scenario: Scenario, facts: DeploymentFacts, cpu_count: int
 ) -> tuple[CancelControl, ...]:
-    """One for each stage with cancels that has a control: the first stage of the same requests for which none was planned.
+    """A comparison for each stage with cancellations that has a control: the first stage with the same requests and no planned
+    cancellation.
 
-    A further stage without cancels is compared as well: it shows what two stages differ by with nothing changed. All ran to their end.
-    None of a closed loop that ends by time: how many requests it has is its own result. None where prefixes may be cached: a stage sent
-    again finds its own prompts in the cache.
+    A further stage without cancellations is compared too, and shows the difference of two equal stages. All of them ran to their end. A
+    closed loop that ends by time has none, because its number of requests is a result. There is also none if prefixes may be cached,
+    because a repeated stage finds its own prompts in the cache.
     """
     ran = {stage.span.name for stage in stages if stage.span.ended == "done"}
     whole = [stage for stage in scenario.load if stage.label in ran and not (stage.mode == "concurrency" and stage.duration_s)]

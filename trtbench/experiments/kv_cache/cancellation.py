@@ -1,4 +1,4 @@
-"""What cancelled requests leave behind: whether the engine releases them, and what they cost the other requests."""
+"""The consequences of cancelled requests: whether the engine releases them, and what they cost the other requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CANCELLATIONS: Key[tuple[Cancellation, ...]] = Key("cancellations")
 SETTLE_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 _LOOK_NS = 10_000_000_000
-"""How much longer a reading is waited for in which the survivors' blocks are known."""
+"""How much longer to wait for a reading at which the blocks of the surviving requests are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Cancellation:
     """One stage with planned cancellations. `wasted_tokens` are those that cancelled requests had received.
 
     `let_go`: cancelled requests after which a reading showed no more active requests than the client had in flight, with the median of
-    the times until such a reading, and the longest where every cancel has one. A reading is looked at from one sampling interval after
-    the cancel on, for an earlier one may show what was before it; so a time is an upper bound, never under that interval.
-    `blocks_beyond`: KV blocks in use 1 s after the stage's last cancel (or at the first reading within 10 s more with no request
-    in prefill) beyond what the requests in flight account for. None where no such reading is, or blocks may be cached.
-    `blocks_back`: cancels after which a reading without a request in prefill showed no block beyond, with the times until it, as
-    above upper bounds; so they are the coarser the fewer such readings there are.
+    the times until such a reading, and the longest if every cancellation has one. Readings count from one sampling interval after the
+    cancellation on, because an earlier one may show the state before it. A time is therefore an upper bound and never below that
+    interval. `blocks_beyond`: KV blocks in use 1 s after the stage's last cancellation (or at the first reading within 10 s more with no
+    request in prefill) minus those that the requests in flight can hold. None if there is no such reading, or if blocks may be cached.
+    `blocks_back`: cancellations after which a reading without a request in prefill showed no such block, with the times until it, which
+    are upper bounds too; they are coarser the fewer such readings there are.
     """
 
     stage: str
@@ -51,7 +51,9 @@ class Cancellation:
 
     @property
     def keeps_blocks(self) -> bool:
-        """Blocks beyond, although the requests were released before, or never. If the release took longer, the reading came too early."""
+        """Whether blocks remain although the requests were released before, or never. If the release took longer, the reading came too
+        early.
+        """
         in_time = self.let_go_max_ns is not None and self.let_go_max_ns <= SETTLE_NS
         never = self.let_go is not None and self.let_go < self.cancelled
         return bool(self.blocks_beyond) and (in_time or never)
@@ -115,7 +117,7 @@ def cancellation(
 def _let_go_ns(cancels_ns: Ints, requests: Requests, samples: Samples, interval_ns: int) -> Ints | None:
     """The time from each cancellation to the first reading with no more active requests than are in flight; None without the gauge.
 
-    Cancellations that no such reading follows are left out.
+    Cancellations without such a reading are left out.
     """
     times, active = samples.series("inflight_active_requests")
     if not len(times):
@@ -137,7 +139,7 @@ def _until(readings_ns: Ints, cancels_ns: Ints, interval_ns: int) -> Ints:
 class _Account:
     """The blocks in use, and the most that requests in flight can hold, at the readings [n] for which both are known.
 
-    A gauge is up to an interval old, so no request may have been in prefill since, and who was resident then counts.
+    A gauge may be up to an interval old, so no request may have been in prefill since, and the requests that were resident then count.
     """
 
     times_ns: npt.NDArray[np.int64]
@@ -150,7 +152,7 @@ class _Account:
         return max(0, int(self.used[at]) - int(self.most[at])) if at < len(self.times_ns) and self.times_ns[at] <= until_ns else None
 
     def back_ns(self, cancels_ns: Ints, interval_ns: int) -> Ints:
-        """Times from cancels until one of them showed no block beyond; of those that have one."""
+        """The times from cancellations until a reading showed no such block, for those that have one."""
         return _until(self.times_ns[self.used <= self.most], cancels_ns, interval_ns)
 
 
@@ -170,8 +172,9 @@ def _account(
 
 
 def _most_blocks(requests: Requests, times: Ints, interval_ns: int, block_tokens: int) -> Ints:
-    """The most blocks that they can hold at `times`, each request from its first token until an interval after its end: a token may be
-    made that has not arrived."""
+    """The most blocks that the requests can hold at `times`, each from its first token until an interval after its end, because a token
+    may exist that has not arrived.
+    """
     total = SumAt(times)
     held = requests.select((requests.responses > 0) & (requests.done_ns != MISSING))
     for tokens in held.tokens():

@@ -1,4 +1,4 @@
-"""What prefix caching gains: a deployment with it compared with one without, on the same plan."""
+"""The gain of prefix caching: a deployment with it compared with one without it, on the same plan."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ PREFIX_REUSE: Key[tuple[PrefixReuse, ...]] = Key("prefix_reuse")
 
 @dataclass(frozen=True, slots=True)
 class StageReuse:
-    """TTFT medians of completed requests; `ttft_ratio` is on / off, below 1 where reuse gains.
+    """TTFT medians of completed requests; `ttft_ratio` is on / off, below 1 if reuse helps.
 
-    `hit_ratio` is the engine's own, by its gauges, else by its counts of each request (`by_request`), None where it has neither;
-    `designed_hit_ratio` what a cache of any size finds by the workload's
-    design, in the mean.
+    `hit_ratio` is the engine's, from its gauges or else from its counts of each request (`by_request`); None if it has neither.
+    `designed_hit_ratio` is the mean that a cache of any size reaches by the design of the workload.
     """
 
     stage: str
@@ -34,7 +33,7 @@ class StageReuse:
 
 @dataclass(frozen=True, slots=True)
 class PrefixReuse:
-    """Deployment directories, the first without prefix caching and the second with it."""
+    """Two deployment directories, the first without prefix caching and the second with it."""
 
     off: str
     on: str
@@ -42,7 +41,9 @@ class PrefixReuse:
 
 
 def prefix_reuse(results: Sequence[DeploymentResult], scenario: Scenario) -> tuple[PrefixReuse, ...]:
-    """Each deployment with prefix caching against the first of its precision and plan without; none where prompts share nothing."""
+    """Each deployment with prefix caching compared with the first one of its precision and plan without it; empty if prompts share
+    nothing.
+    """
     found = []
     for on in results:
         off = next((off for off in results if _are_pair(off, on)), None)
@@ -77,8 +78,9 @@ def _stage_reuse(off: DeploymentResult, on: DeploymentResult, name: str, scenari
 
 
 def _designed_hit_ratio(name: str, planned: int, scenario: Scenario) -> float | None:
-    """Of the prompts drawn: that those of a stage by time are used again in turn is not counted. None for a trace, with its own, and for
-    a stage that sends again what a cache has seen."""
+    """The designed hit ratio of the drawn prompts, without the repetitions in a stage that ends by time. None for a trace, which has
+    its own, and for a stage that repeats requests that a cache has seen.
+    """
     stage = next((stage for stage in scenario.load if stage.label == name), None)
     if stage is None or stage.trace or stage.same_as:
         return None

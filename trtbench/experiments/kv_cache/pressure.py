@@ -1,4 +1,4 @@
-"""Whether the KV budget holds requests back, and how many requests it was to carry."""
+"""Whether the KV budget delays requests, and how many requests it should carry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KV_CAPACITY: Key[KvCapacity | None] = Key("kv_capacity")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A count of requests that do not run: its peak, and the share of readings above 0."""
+    """A number of requests that do not run: its peak, and the share of readings above 0."""
 
     peak: int
     ratio: float
@@ -32,12 +32,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class KvPressure:
-    """One stage. `users` is None for an open loop.
+    """The KV pressure of one stage. `users` is None for an open loop.
 
-    `fit_mean` and `fit_longest`: floor(blocks / ceil((input + output) / block tokens)) of the mean and the longest planned request,
-    no block shared. `held_back_ratio`: readings in which requests wait or are paused while fewer blocks are free than one longest
-    request needs; None where blocks in use may be cached ones that the engine would give up.
-    `reused_blocks` is the rise of the engine's own count, and `hit_ratio` that x block tokens / input tokens; None where it shows none.
+    `fit_mean` and `fit_longest`: floor(blocks / ceil((input + output) / block tokens)) for the mean and the longest planned request,
+    with no block shared. `held_back_ratio`: the share of readings in which requests wait or are paused while fewer blocks are free than
+    one longest request needs; None if used blocks may be cached ones that the engine would free. `reused_blocks` is the increase of the
+    engine's own count, and `hit_ratio` is that x block tokens / input tokens; None if the engine does not report it.
     """
 
     stage: str
@@ -56,9 +56,11 @@ class KvPressure:
 
 @dataclass(frozen=True, slots=True)
 class KvCapacity:
-    """Over the closed-loop stages of one level: the most users that the KV cache never held back, below the first that it did.
+    """The KV capacity over the closed-loop stages of one level: the highest number of users that the KV cache never delayed, below the
+    first that it did.
 
-    None for what no stage showed. Predicted are as many as fit, were all requests as long as the longest, and as the mean.
+    A value is None if no stage shows it. The predictions are the numbers that fit if all requests were as long as the longest, and as
+    the mean.
     """
 
     carried_users: float | None
@@ -68,7 +70,7 @@ class KvCapacity:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether a predicted number lies where the stages found the limit; None where none was held back."""
+        """Whether a predicted number is where the stages found the limit; None if no request was delayed."""
         if self.held_back_users is None or self.predicted_least is None or self.predicted_most is None:
             return None
         return self.predicted_least < self.held_back_users and self.predicted_most >= (self.carried_users or 0)
@@ -86,7 +88,7 @@ def kv_pressures(records: DeploymentRecords) -> tuple[KvPressure, ...]:
 def kv_pressure(
     name: str, users: float | None, requests: Requests, samples: Samples, start_ns: int, end_ns: int, may_cache: bool
 ) -> KvPressure | None:
-    """How the KV cache limited a stage, or None if the engine shows no KV blocks or the stage has no requests."""
+    """How the KV cache limited a stage, or None if the engine reports no KV blocks or the stage has no requests."""
     used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
     blocks, block_tokens = (samples.series(series)[1] for series in ("kv_blocks_max", "kv_block_tokens"))
     if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not len(requests):
@@ -123,7 +125,7 @@ def _held_back_ratio(waiting: npt.NDArray[np.float64], paused: npt.NDArray[np.fl
 
 
 def kv_capacity(stages: Sequence[KvPressure]) -> KvCapacity | None:
-    """The capacity that stages in any order show; None without a closed loop whose pressure is known."""
+    """The capacity that the stages show, in any order; None without a closed loop whose pressure is known."""
     held_level = [stage for stage in stages if stage.users and stage.held_back_ratio is not None]
     known = sorted((stage.users or 0, stage.held_back_ratio or 0) for stage in held_level)
     if not known:

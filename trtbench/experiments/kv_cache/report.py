@@ -1,4 +1,4 @@
-"""KV cache beyond its use: what the budget carries, what cancelled requests leave behind, what prefix reuse gains."""
+"""Further sections on the KV cache: the capacity of the budget, the consequences of cancelled requests, the gain of prefix reuse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIGURES: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float |
 
 
 def control_blocks(summary: Summary, words: Words) -> list[Block]:
-    """A table for each stage that has a control; where cancels were audited and none has, why that is."""
+    """A table for each stage that has a control; if cancellations were audited without a control, the reason why there is none."""
     audited = [result for result in summary.deployments if result.found[CANCELLATIONS]]
     tables = [_table(result.name, control, words) for result in audited for control in result.found[CANCEL_CONTROLS]]
     alone = [result.name for result in audited if not result.found[CANCEL_CONTROLS]]
@@ -61,9 +61,10 @@ _REUSE = ("ttft_off", "ttft_on", "ttft_ratio", "hit_ratio", "designed_hit_ratio"
 
 
 def kv_detail(summary: Summary, words: Words) -> list[Block]:
-    """Nothing where an engine shows no KV blocks, nothing was cancelled as planned, and no deployments differ in prefix caching.
+    """Empty if an engine reports no KV blocks, no request was cancelled as planned, and no deployments differ in prefix caching.
 
-    Of a model without a KV cache only how survivors of cancels fared; the equation counts what was cancelled.
+    For a model without a KV cache, only the figures of surviving requests are shown; the conservation equation counts the cancelled
+    ones.
     """
     if not words.task.has_kv_cache:
         return control_blocks(summary, words)

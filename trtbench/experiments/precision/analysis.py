@@ -1,4 +1,4 @@
-"""Two precisions of one deployment in the analysis. Findings: is the smaller one faster, and does it still say the same?"""
+"""The analysis of two precisions of one deployment. Its findings state whether the smaller one is faster and whether its answers agree."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.precision.comparison import COMPARISONS, EMBEDDINGS, OUTPUTS, Comparison, compare, embeddings, outputs
 
 CLEAR_RATIO = 1.05
-"""A throughput ratio nearer to 1 than this is within what two runs of one engine differ by."""
+"""The largest deviation of a throughput ratio from 1 that two runs of one engine can show."""
 _EARLY_PREFIX_RATIO = 0.5
 _LEAST_PROMPTS = 20
 _SOUND_COSINE = 0.99
-"""On average. Weight-only INT8 of the demo keeps 0.999; below this the order of near neighbours moves."""
+"""The least mean cosine. Weight-only INT8 of the demo keeps 0.999; below this value the order of near neighbours changes."""
 
 
 def precision_findings(pair: Comparison) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _embeddings(pair: Comparison, names: Mapping[str, float | str]) -> Iterator[
 
 
 def _of_deployment(records: DeploymentRecords) -> Found:
-    """The answers of a deployment; none in a run with one engine, because there is no other engine to compare them with."""
+    """The answers of a deployment; empty in a run with one engine, which has no other engine to compare with."""
     alone = len(records.scenario.engines) < 2
     found = Found().put(OUTPUTS, {} if alone else outputs(records.requests))
     return found.put(EMBEDDINGS, {} if alone else embeddings(records.requests))

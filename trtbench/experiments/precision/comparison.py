@@ -1,4 +1,4 @@
-"""Two precisions of one deployment: speed, size, and whether they give the same outputs."""
+"""The comparison of two precisions of one deployment: speed, size, and agreement of their outputs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome
 
 _FIRST_PROMPTS = 10_000
-"""Of each stage, by their place in the plan, so that two engines are compared on the same ones."""
+"""The prompts of each stage that are compared, by their place in the plan, so that two engines are compared on the same prompts."""
 Values = npt.NDArray[Any]
 PromptKey = tuple[str, int, int]
-"""(stage, prompt, asked output tokens): the same plan gives the same prompt under the same key."""
+"""(Stage, prompt, requested output tokens): the same plan gives the same prompt under the same key."""
 Answers = dict[PromptKey, Values]
 OUTPUTS: Key[Answers] = Key("outputs", summarised=False)
 EMBEDDINGS: Key[Answers] = Key("embeddings", summarised=False)
@@ -28,7 +28,9 @@ EMBEDDINGS: Key[Answers] = Key("embeddings", summarised=False)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Over `prompts` that both engines completed. Quantised weights do change greedy output: late divergence is normal, early is not."""
+    """Agreement over `prompts` that both engines completed. Quantised weights change greedy output: late divergence is normal, early
+    divergence is not.
+    """
 
     prompts: int
     identical_ratio: float
@@ -46,7 +48,7 @@ class EmbeddingAgreement:
 
 
 def embeddings(requests: Requests) -> Answers:
-    """Embeddings by key, where they were kept; the first completed request of each."""
+    """Embeddings by key, if they were kept, from the first completed request of each key."""
     return _answers(requests, "embedding", np.float64)
 
 
@@ -60,13 +62,13 @@ def embedding_agreement(base: Answers, other: Answers) -> EmbeddingAgreement | N
 
 
 def cosine(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
-    """0 where one of them is all zeros: it points nowhere."""
+    """The cosine of two vectors; 0 if one of them is all zeros, because it has no direction."""
     lengths = (float(np.linalg.norm(left)), float(np.linalg.norm(right)))
     return float((left / lengths[0]) @ (right / lengths[1])) if all(lengths) else 0.0
 
 
 def outputs(requests: Requests) -> Answers:
-    """Token ids by key, the first completed request of each."""
+    """Token ids by key, from the first completed request of each key."""
     return _answers(requests, "output_ids", np.int64)
 
 
@@ -110,9 +112,9 @@ COMPARISONS: Key[tuple[Comparison, ...]] = Key("comparisons")
 
 @dataclass(frozen=True, slots=True)
 class StageRatios:
-    """Other / base; throughput above 1 and latencies below 1 speak for `other`. None where either has too few samples.
+    """Ratios of one stage, other / base. Throughput above 1 and latencies below 1 favour `other`. None if either has too few samples.
 
-    `sound`: a closed loop whose rates hold on both, and on neither of which other processes took the machine's CPU.
+    `sound`: it is a closed loop whose rates are supported on both, without background load in either.
     """
 
     stage: str
@@ -126,7 +128,9 @@ class StageRatios:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`other` against `base`, both deployment directories. Without `same_plan` there are no ratios: the two had different work."""
+    """`other` compared with `base`, both deployment directories. Without `same_plan` there are no ratios, because the two had different
+    requests.
+    """
 
     deployment: str
     base: str
@@ -143,7 +147,9 @@ class Comparison:
 
 
 def compare(run: MeasuredRun) -> tuple[Comparison, ...]:
-    """Each further precision of a deployment against its first, in the order of the scenario's engines: a grid serves them shuffled."""
+    """Each further precision of a deployment compared with its first, in the order of the scenario's engines, because a grid runs them
+    shuffled.
+    """
     places: dict[str, int] = {dtype: place for place, dtype in enumerate(run.scenario.engines)}
     bases: dict[str, DeploymentResult] = {}
     found = []

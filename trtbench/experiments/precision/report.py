@@ -1,4 +1,4 @@
-"""Two precisions side by side."""
+"""The report's comparison of two precisions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LATENCIES = {"ttft": "TTFT P50 (ms)", "tpot": "TPOT P50 (ms)", "e2e": "E2E P50 
 
 
 def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Section:
-    """Speed (refused for different plans), size and memory, and agreement of what is said."""
+    """Speed (not compared for different plans), size and memory, and agreement of the answers."""
     base, other = (next(r for r in summary.deployments if r.name == name) for name in (pair.base, pair.other))
     title = words("section.comparison", base=pair.base_dtype.upper(), other=pair.other_dtype.upper())
     if len({result.facts.deployment for result in summary.deployments}) > 1:

@@ -1,4 +1,4 @@
-"""Response caches in the analysis. Findings: one that costs, that has nothing to answer, that forgets, that was not empty."""
+"""The analysis of response caches. Findings: a cache that slows requests, has nothing to answer, evicts entries, or was not empty."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trtbench.scenario.scenario import Scenario
 _LEAST_ANSWERED = 100
 _RARE_RATIO = 0.05
 _LOST_RATIO = 0.01
-"""Share of requests that a cache with room would have answered, from which its evictions matter."""
+"""The share of requests that a larger cache would have answered, above which its evictions matter."""
 
 
 def cache_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
-    """The findings of one deployment with a cache. Each rule gives at most one finding, of its worst stage."""
+    """The findings of one deployment with a cache. Each rule gives at most one finding, about its worst stage."""
     stages = result.found[CACHED_STAGES]
     hits, answered, misses = (sum(getattr(stage, name) for stage in stages) for name in ("hits", "answered", "misses"))
     if answered >= _LEAST_ANSWERED and hits < _RARE_RATIO * answered and misses:
@@ -37,7 +37,7 @@ def cache_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
 
 
 def gain_findings(pair: CacheGain) -> Iterator[Finding]:
-    """Findings for stages that the cache makes slower by more than repeats differ."""
+    """Findings for stages that the cache slows by more than repeats differ."""
     losses = [stage for stage in pair.stages if stage.clear and stage.gain.mean < 1 and stage.closed]
     if losses:
         worst = min(losses, key=lambda stage: stage.gain.mean)

@@ -1,4 +1,4 @@
-"""Triton's response cache: what it answered by Triton's counters, and what it could have answered by the plan."""
+"""Triton's response cache in one stage: the requests it answered, by Triton's counters, and those it could have answered, by the plan."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ CACHED_STAGES: Key[tuple[CachedStage, ...]] = Key("cached_stages")
 class CachedStage:
     """One stage of a server with a response cache. Counts are of requests.
 
-    `answered` is Triton's count of requests that succeeded, `hits` and `misses` those of its cache. A miss whose answer a twin put in while
-    it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would be too high. `hit_mean_ns` is
-    Triton's mean time to look an answer up, `miss_mean_ns` what the cache costs a request that it does not answer (the look-up, and
-    putting the answer in).
-    Of the requests `sent`, `repeats` ask what was asked before, and `servable` what had been answered before they were sent: no cache
-    answers more than `repeats`, and one of any size and age answers `servable` (a server has the answer a little before its client). All
-    requests of the deployment count as earlier ones, warm-up too. `servable_e2e_ns` and `other_e2e_ns` are latencies, from due, of the
-    completed requests that are servable, and of all others.
-    `evictions`, `entries`, `used_ratio` (the highest): None where the cache shows none (Redis).
+    `answered` is Triton's count of successful requests, `hits` and `misses` are those of its cache. A miss whose answer an equal request
+    inserted while it was computed counts as neither, so `hit_ratio` is hits / answered; hits / (hits + misses) would be too high.
+    `hit_mean_ns` is Triton's mean time to look an answer up, `miss_mean_ns` the mean cost of the cache for a request that it does not
+    answer (look-up and insertion).
+
+    Of the requests `sent`, `repeats` equal an earlier request, and `servable` equal one that had been answered before they were sent. No
+    cache answers more than `repeats`, and a cache of any size and age answers `servable` (a server has the answer slightly before its
+    client). All requests of the deployment count as earlier ones, including warm-up. `servable_e2e_ns` and `other_e2e_ns` are latencies,
+    from the due time, of completed requests that are servable, and of all others.
+
+    `evictions`, `entries`, `used_ratio` (the highest): None if the cache does not report them (Redis).
     """
 
     stage: str
@@ -63,14 +65,14 @@ class CachedStage:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Which of a deployment's requests [n] repeat an earlier one, and which of these were sent after its answer had arrived."""
+    """The requests [n] of a deployment that repeat an earlier one, and those of them that were sent after its answer had arrived."""
 
     repeated: Mask
     servable: Mask
 
 
 def cached_stages(records: DeploymentRecords) -> tuple[CachedStage, ...]:
-    """The plan is read only if the server has a response cache."""
+    """The stages of a deployment with a response cache. The plan is read only if the server has one."""
     requests, samples = records.requests, records.samples
     if not len(samples.series("response_cache_miss_count")[0]):
         return ()
@@ -97,7 +99,7 @@ def find_repeats(requests: Requests, prompts: PromptDigests) -> Repeats:
 
 
 def _inputs(requests: Requests, prompts: PromptDigests) -> tuple[Ints, int]:
-    """(For each request a number that those with equal inputs share, -1 where it is not known; how many numbers there are.)"""
+    """(For each request a number that equal inputs share, -1 if the input is unknown; the number of different inputs.)"""
     stages, numbers = requests.texts("stage"), {digest: i for i, digest in enumerate(dict.fromkeys(prompts.values()))}
     inputs = np.full(len(requests), -1, np.int64)
     for code, stage in enumerate(stages.values):
@@ -109,8 +111,8 @@ def _inputs(requests: Requests, prompts: PromptDigests) -> tuple[Ints, int]:
 
 
 def cached_stage(name: str, start_ns: int, end_ns: int, requests: Requests, repeats: Repeats, samples: Samples) -> CachedStage | None:
-    """`requests` are all of the deployment's. None where Triton counted no look-up in the stage, or counted others' with it: requests
-    of a warm-up that no reading parts from the stage's, or of clients that are not ours.
+    """The figures of one stage. `requests` are all of the deployment's. None if Triton counted no look-up in the stage, or counted
+    other requests with it: those of a warm-up that no reading separates from the stage, or those of other clients.
     """
     own = requests.texts("stage").equal(name) & ~requests.warmup & (requests.sent_ns != MISSING)
     start_ns = int(requests.sent_ns[own].min()) if own.any() else start_ns
@@ -148,13 +150,15 @@ def cached_stage(name: str, start_ns: int, end_ns: int, requests: Requests, repe
 
 
 def _counts_others(others: Requests, from_ns: int, to_ns: int) -> bool:
-    """Whether a request that is not the stage's may have been counted between the two readings."""
+    """Whether a request outside the stage may have been counted between the two readings."""
     sent, done = others.sent_ns, others.done_ns
     return bool(((sent != MISSING) & (sent < to_ns) & ((done == MISSING) | (done > from_ns))).any())
 
 
 def _level(samples: Samples, name: SeriesName, start_ns: int, end_ns: int) -> Level | None:
-    """The level over the readings around the window, from the last before it to the first after it, because a short stage may have none."""
+    """The level over the readings around the window, from the last before it to the first after it, because a short stage may contain
+    none.
+    """
     times, values = samples.series(name)
     first = max(int(np.searchsorted(times, start_ns, "right")) - 1, 0)
     return Level.of(values[first : int(np.searchsorted(times, end_ns, "left")) + 1])

@@ -1,4 +1,4 @@
-"""The figure of a response cache: throughput and hit ratio against the share of requests that repeat an earlier one."""
+"""The figure of a response cache: throughput and hit ratio over the share of requests that repeat an earlier one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def cache_figure(pairs: Sequence[CacheGain], words: Words, colours: Sequence[str
 
 
 def paint_cache(panels: Sequence[Axes], pairs: Sequence[CacheGain], ideal: str, colours: Sequence[str]) -> None:
-    """Left the throughput off and on, right the hit ratio with, dotted and named `ideal`, what could be answered.
+    """Paint the throughput without and with the cache on the left, and on the right the hit ratio and, dotted and named `ideal`, the
+    ratio that could be answered.
 
     A line joins closed-loop stages of one number of users.
     """

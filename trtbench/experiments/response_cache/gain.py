@@ -1,4 +1,4 @@
-"""What a response cache gains: deployments with one compared with those that differ in nothing else, on one plan."""
+"""The gain of a response cache: deployments with one compared with those that differ in nothing else, on one plan."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from trtbench.scenario.scenario import Scenario
 
 CACHE_GAINS: Key[tuple[CacheGain, ...]] = Key("cache_gains")
 Rounds = list[tuple[StageResult, StageResult, CachedStage]]
-"""Of each repeat: the stage without the cache, with it, and what the cache did."""
+"""For each repeat: the stage without the cache, the stage with it, and the cache's figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageGain:
-    """One stage over the repeats whose rates hold on both sides. Rates are requests a second; `gain` is on / off, repeat by repeat.
+    """One stage over the repeats whose rates are supported on both sides. Rates are requests per second; `gain` is on / off, by repeat.
 
-    Ratios and latencies are means of the repeats': of requests that repeat an earlier one, that could be answered, and that were. A latency
-    is None where a repeat has too few requests for it. `level` and `closed` are those of the load.
+    Ratios and latencies are means over the repeats: of requests that repeat an earlier one, that could be answered, and that were
+    answered. A latency is None if a repeat has too few requests for it. `level` and `closed` describe the load.
     """
 
     stage: str
@@ -45,13 +45,13 @@ class StageGain:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval of the gain leaves 1 out."""
+        """Whether the interval of the gain excludes 1."""
         return self.gain.half_width is not None and abs(self.gain.mean - 1) > self.gain.half_width
 
 
 @dataclass(frozen=True, slots=True)
 class CacheGain:
-    """`off` and `on`: the deployments (of a grid the cells), of one precision."""
+    """`off` and `on`: the deployments (in a grid: the cells) of one precision."""
 
     off: str
     on: str
@@ -60,7 +60,7 @@ class CacheGain:
 
 
 def cache_gains(results: Sequence[DeploymentResult], scenario: Scenario) -> tuple[CacheGain, ...]:
-    """() where nothing had a response cache, or all had."""
+    """The gains of all pairs; () if no deployment had a response cache, or if all had one."""
     pairs: dict[tuple[str, str, str], list[tuple[DeploymentResult, DeploymentResult]]] = {}
     for on in results:
         off = next((off for off in results if on.found[CACHED_STAGES] and _are_pair(off, on, scenario)), None)

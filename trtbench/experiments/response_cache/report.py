@@ -1,4 +1,4 @@
-"""The response cache in tables: what it gained against the same deployment without it, and what it answered."""
+"""The response cache in tables: its gain against the same deployment without it, and the requests that it answered."""
 
 from __future__ import annotations
 

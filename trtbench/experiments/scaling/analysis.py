@@ -1,4 +1,4 @@
-"""Scaling in the analysis: findings of a curve, and of servers that do not get even shares."""
+"""The analysis of scaling: findings on a curve, and on servers with unequal shares of the requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def scaling_findings(curve: ScalingCurve) -> Iterator[Finding]:
 
 
 def replica_findings(result: DeploymentResult, _: Scenario) -> Iterator[Finding]:
-    """The stage where one of several servers got most beyond its share."""
+    """The finding on the stage in which one of several servers had the largest excess over its share."""
     shares = [(factor, stage) for stage in result.stages if (factor := imbalance(stage.resources.replicas)) is not None]
     enough = [(factor, stage) for factor, stage in shares if stage.conservation.completed >= _LEAST_REQUESTS_EACH * result.facts.servers]
     if not enough:

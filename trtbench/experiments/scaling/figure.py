@@ -1,4 +1,4 @@
-"""The figure of a scaling: throughput against units with the linear line and the fitted law, and efficiency."""
+"""The figure of scaling: throughput over units with the linear line and the fitted law, and efficiency."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trtbench.report.kit.words import Words
 
 
 def paint_scaling(panels: Sequence[Axes], curves: Sequence[ScalingCurve], labels: Sequence[str], colours: Sequence[str], line: str) -> None:
-    """Left the throughput, right the efficiency with its bound; draws nothing of a curve without a figure."""
+    """Paint the throughput on the left, and the efficiency with its limit on the right; nothing for a curve without figures."""
     left, right = panels
     for i, curve in enumerate(curves):
         colour = colours[i % len(colours)]
@@ -48,7 +48,7 @@ def _throughput(axes: Axes, curve: ScalingCurve, label: str, colour: str) -> Non
 
 
 def _scaling(summary: Summary, words: Words) -> Figure | None:
-    """A curve for each axis and engine, at the last stage of load."""
+    """Draw a curve for each axis and engine, at the last stage of load."""
     last = list({(curve.axis, curve.dtype): curve for curve in summary.found[SCALINGS]}.values())
     figure, panels = new_panels(2, 3.4)
     paint_scaling(panels, last, [f"{words(f'scaling.axis_{curve.axis}')}, {curve.dtype}" for curve in last], COLOURS, INK)

@@ -1,4 +1,6 @@
-"""Which resource says why a larger deployment does not give its share: what is full at a point, or fuller than at the first one."""
+"""The resources that explain why a larger deployment does not scale: those that are exhausted at a point, or fuller than at the first
+point.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from trtbench.analysis.verdict.client_validity import CLIENT_CORES_SUSPECT
 
 FULL_RATIO = 0.9
 UNEVEN_FACTOR = 1.1
-"""Requests of the busiest server over an even share, past which the balance is named as a cause."""
+"""Requests of the busiest server divided by an equal share, above which the balance is named as a cause."""
 _THINNER_RATIO = 0.8
 
 Limiter = Literal["foreign", "client", "balancer", "machine_cpu", "gpu", "imbalance", "kv", "sequences", "thin", "threads", "unknown"]
@@ -23,7 +25,9 @@ Limiter = Literal["foreign", "client", "balancer", "machine_cpu", "gpu", "imbala
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Means over a point's repeats; None: not read in every one. Per engine: an instance of a server."""
+    """Resource use at one point, as means over its repeats; None if not read in each repeat. Values per engine are per instance of a
+    server.
+    """
 
     server_cpu_cores: float | None
     client_cpu_cores: float | None
@@ -83,10 +87,11 @@ def _one(result: DeploymentResult, stage: StageResult, cpu_count: int) -> Usage:
 
 
 def limiters(at: Usage, first: Usage, cpu_count: int) -> tuple[Limiter, ...]:
-    """Those that speak at a point whose efficiency is low, those shared by all units first; `first` is the smallest point.
+    """The resources that explain a low efficiency at a point, those shared by all units first. `first` is the smallest point.
 
-    What every unit has of its own (its KV cache, its running batch) explains a loss only where the smallest point did not have it.
-    Busy threads are the smallest point's too, and are named when nothing else is: each then does less than it did there.
+    A resource that each unit has for itself (its KV cache, its running batch) explains a loss only if the smallest point was not limited
+    by it. Busy threads are normal at the smallest point too, and are named only if nothing else is: each thread then does less than it
+    did there.
     """
     found: list[Limiter] = [name for name, holds in _shared(at, cpu_count).items() if holds]
     before = _own(first, first)
@@ -97,9 +102,9 @@ def limiters(at: Usage, first: Usage, cpu_count: int) -> tuple[Limiter, ...]:
 
 
 def is_filled(first: Usage) -> bool | None:
-    """Whether the smallest point's load fills it, so that there is a limit to multiply: threads or a GPU busy, or requests waiting.
+    """Whether its load saturates the smallest point, so that there is a limit to multiply: threads or a GPU are busy, or requests wait.
 
-    None where neither CPU threads nor a GPU were read, or others took cores from it.
+    None if neither CPU threads nor a GPU were read, or if other processes used its cores.
     """
     if first.at_limit and (first.waiting or 0) >= 1:
         return True

@@ -1,4 +1,4 @@
-"""Scaling in words: every point with its intervals, where the curve bends and why, and how the servers shared the requests."""
+"""Scaling in the report: every point with its intervals, where the curve bends and why, and how the servers shared the requests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: s
 
 
 def _row(point: ScalingPoint, first: bool, words: Words) -> tuple[str, ...]:
-    """The others are compared with the first point: its speed-up is 1 by definition and has no interval."""
+    """A row of the table. The first point is the reference: its speed-up is 1 by definition and has no interval."""
     rates = (estimate(point.output_token_throughput, number), estimate(point.request_throughput, number))
     latencies = (estimate(point.ttft_ns, ms), estimate(point.e2e_latency_ns, ms))
     if first:

@@ -1,4 +1,4 @@
-"""What the dry run prints of a scaling experiment. Its deployments are served and loaded like any others."""
+"""The dry run of a scaling experiment. Its deployments are served and loaded like any others."""
 
 from __future__ import annotations
 

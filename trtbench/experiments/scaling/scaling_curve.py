@@ -1,4 +1,6 @@
-"""Scaling: what each point gives over its repeats, how much of linear that is, where it bends and which resource is the reason."""
+"""The scaling curve: the figures of each point over its repeats, its share of linear scaling, where the curve bends and which resource
+explains it.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,19 @@ from trtbench.scenario.scenario import Scenario
 
 SCALINGS: Key[tuple[ScalingCurve, ...]] = Key("scalings")
 Rounds = Mapping[int, Mapping[int, Measured]]
-"""By units and repeat."""
+"""The stages of a curve by units and repeat."""
 
 LEAST_POINTS = 4
-"""Different numbers of units: one more than the law has unknowns, so that the fit can be seen to fail."""
+"""The least number of different sizes: one more than the law has unknowns, so that a bad fit is visible."""
 _NOTHING = 1e-9  # rounding, not coherency
 
 
 @dataclass(frozen=True, slots=True)
 class ScalabilityLaw:
-    """The Universal Scalability Law (Gunther, Guerrilla Capacity Planning, 2007), fitted to throughput by number of units:
-    X(n) = unit_throughput n / (1 + contention (n - 1) + coherency n (n - 1)).
+    """The Universal Scalability Law (Gunther, Guerrilla Capacity Planning, 2007), fitted to throughput by number of units: X(n) =
+    unit_throughput n / (1 + contention (n - 1) + coherency n (n - 1)).
 
-    `peak_units` = sqrt((1 - contention) / coherency), past which more units give less; None where the law has no peak.
+    `peak_units` = sqrt((1 - contention) / coherency), beyond which more units have a lower throughput; None if the law has no peak.
     `residual_ratio`: largest distance of a point from the law, relative to the point.
     """
 
@@ -50,9 +52,10 @@ class ScalabilityLaw:
 
 
 def fit_law(points: Sequence[tuple[float, float]]) -> ScalabilityLaw | None:
-    """To (units, throughput), least squares of the relative error of n / X, which is linear in the unknowns; contention, coherency >= 0.
+    """Fit the law to (units, throughput) by least squares of the relative error of n / X, which is linear in the unknowns; contention,
+    coherency >= 0.
 
-    None with fewer than LEAST_POINTS different numbers of units, or a throughput that is not positive.
+    None with fewer than LEAST_POINTS different numbers of units, or with a throughput that is not positive.
     """
     if len({units for units, _ in points}) < LEAST_POINTS or any(throughput <= 0 for _, throughput in points):
         return None
@@ -70,7 +73,7 @@ def _throughput(unit: float, contention: float, coherency: float, units: float) 
 
 
 def _least_squares(rows: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """w that minimises |rows w - 1|, the second and third of it not negative: the best of the four ways to hold them at zero."""
+    """The w that minimises |rows w - 1| with its second and third element not negative: the best of the four ways to fix them at zero."""
     best, least = (1.0, 0.0, 0.0), np.inf
     for kept in product((True, False), repeat=2):
         columns = [0, *(i + 1 for i, keep in enumerate(kept) if keep)]
@@ -84,11 +87,12 @@ def _least_squares(rows: npt.NDArray[np.float64]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class ScalingPoint:
-    """Means over the repeats whose rates hold; `complete`: that is all that were asked. `asked`: users or requests a second;
-    `reached`: the least that a repeat reached of them.
+    """Means over the repeats whose rates are supported; `complete`: these are all requested repeats. `asked`: users or requests per
+    second; `reached`: the lowest level that a repeat reached.
 
-    `speedup` is this `rate` over the smallest point's, `efficiency` the same a unit, both from pairs of one round, so that what
-    drifts between rounds falls out; None without a pair. `requests` are those of each server, all repeats added; () where there is one.
+    `speedup` is this `rate` divided by the smallest point's, and `efficiency` the same per unit, both from pairs of one round, so that a
+    drift between rounds cancels; None without a pair. `requests` are those of each server, summed over all repeats; () for a single
+    server.
     """
 
     name: str
@@ -108,17 +112,18 @@ class ScalingPoint:
 
     @property
     def rate(self) -> Estimate | None:
-        """The throughput that is compared, as in `main_rate`: output tokens per second, or requests per second of an encoder."""
+        """The compared throughput, as in `main_rate`: output tokens per second, or requests per second of an encoder."""
         return self.request_throughput if self.output_token_throughput is None else self.output_token_throughput
 
 
 @dataclass(frozen=True, slots=True)
 class ScalingCurve:
-    """One axis under one stage on one engine, by size.
+    """One axis with one stage on one engine, by size.
 
-    `bend`: the first point whose mean efficiency is below the bound, None where none is or none is known; `bend_clear`: its whole
-    interval is, None with one repeat. `limiters` say why, there. `law` is fitted to the means; `contention` and `coherency` are means of
-    fits to each round, with their intervals. `balancer` is None where no servers are balanced. `filled`: the load fills the smallest point.
+    `bend`: the first point whose mean efficiency is below the limit, None if there is none or it is unknown; `bend_clear`: its whole
+    interval is below the limit, None with one repeat. `limiters` explain the bend. `law` is fitted to the means; `contention` and
+    `coherency` are means of fits to each round, with their intervals. `balancer` is None if no servers are balanced. `filled`: the load
+    saturates the smallest point.
     """
 
     axis: str
@@ -145,7 +150,7 @@ class ScalingCurve:
 
 
 def scaling_curves(results: Sequence[DeploymentResult], scenario: Scenario, cpu_count: int) -> tuple[ScalingCurve, ...]:
-    """() of a scenario without scaling, and of a server that the run did not deploy."""
+    """The curves; () for a scenario without scaling, and for an external server."""
     scaling, served = scenario.scaling, [result for result in results if result.facts.deployment in scenario.deployments]
     if scaling is None or not served:
         return ()
@@ -158,7 +163,7 @@ def scaling_curves(results: Sequence[DeploymentResult], scenario: Scenario, cpu_
 
 
 def _rounds(axis: Axis, label: str, dtype: str, scaling: Scaling, results: Sequence[DeploymentResult]) -> Rounds:
-    """The stages whose rates hold."""
+    """The stages whose rates are supported."""
     rounds: dict[int, dict[int, Measured]] = {units: {} for units in scaling.points(axis)}
     for result in results:
         along, units = scaling.point_of(result.facts.deployment)

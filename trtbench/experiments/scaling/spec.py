@@ -1,4 +1,4 @@
-"""Scaling: one deployment made larger along an axis, under load that grows with it or stays as it is."""
+"""Scaling: one deployment enlarged along an axis, with a load that grows with it or stays constant."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trtbench.scenario.parts.bounds import OF_A_RUN, Instances, RatioInside, Ser
 Axis = Literal["instances", "inference_threads", "gpus", "servers"]
 
 _AXES: dict[Axis, str] = {"instances": "instances", "inference_threads": "threads", "gpus": "gpus", "servers": "servers"}
-"""Axis: how its points are called, as in threads-2."""
+"""For each axis, the name of its points, as in threads-2."""
 
 
 class Scaling(Rounds):
-    """Each axis is a curve of its own from its smallest point; what an axis does not vary stays as the one deployment has it."""
+    """Each axis is a curve from its smallest point on. Settings that an axis does not vary are those of the one deployment."""
 
     instances: tuple[Instances, ...] = Field((), description="Vertical: model instances in one server.")
     inference_threads: tuple[Threads, ...] = Field((), description="Vertical: CPU threads of the engine.")
@@ -37,7 +37,7 @@ class Scaling(Rounds):
 
     @property
     def axes(self) -> dict[Axis, tuple[Any, ...]]:
-        """The axes given, each with its values."""
+        """The axes that are given, each with its values."""
         return {axis: values for axis in _AXES if (values := getattr(self, axis))}
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ class Scaling(Rounds):
                 )
 
     def check_points(self, stages: tuple[Stage, ...], deployments: Iterable[str]) -> None:
-        """ValueError for a stage that goes over an upper bound when it grows with a point."""
+        """ValueError for a stage that exceeds an upper bound when it grows with a point."""
         for units in sorted({self.point_of(name)[1] for name in deployments}):
             for number, stage in enumerate(stages):
                 try:
@@ -81,11 +81,11 @@ class Scaling(Rounds):
         return next(axis for axis, short in _AXES.items() if short == name), int(units)
 
     def points(self, axis: Axis) -> dict[int, str]:
-        """Cells of an axis by their units, the smallest first."""
+        """The points of an axis by their units, the smallest first."""
         return {units: f"{_AXES[axis]}-{units}" for units in sorted(map(_units, getattr(self, axis)))}
 
     def stage_at(self, stage: Stage, units: int) -> Stage:
-        """The load of a point with this number of units; its name stays."""
+        """The load of a point with this number of units. The name of a stage stays the same."""
         if self.load == "fixed":
             return stage
         level = "concurrency" if stage.mode == "concurrency" else "rate"
@@ -93,22 +93,22 @@ class Scaling(Rounds):
         return stage.model_copy(update=grown | {"name": stage.label})
 
     def named(self, stage: Stage) -> Stage:
-        """A level that is multiplied must not be part of the name as if it were the level of every point."""
+        """The stage, renamed if its name would contain a level that is multiplied and so differs from point to point."""
         if self.load == "fixed" or stage.name:
             return stage
         return stage.model_copy(update={"name": f"{stage.label}-a-unit"})
 
 
 def points_of(scaling: Scaling, base: Deployment) -> dict[str, Deployment]:
-    """The deployment of every point by its name; ValueError (pydantic's) when the base does not go with a value."""
+    """The deployment of every point by its name; ValueError (pydantic's) if the base does not fit a value."""
     axes = scaling.axes.items()
     return {scaling.points(axis)[_units(value)]: _at(base, axis, value) for axis, values in axes for value in values}
 
 
 def expand_scaling(scaling: Scaling, deployments: Mapping[str, Deployment]) -> tuple[Scaling, dict[str, Deployment]]:
-    """The scaling with its base filled in, and the deployments that are run. Expanding again changes nothing.
+    """The scaling with its base filled in, and the deployments that are run. A second expansion changes nothing.
 
-    ValueError when there is no single base, or a filled-in base does not give these deployments.
+    ValueError if there is no single base, or if a filled-in base does not give these deployments.
     """
     if scaling.base is None and len(deployments) > 1:
         raise ValueError(f"scaling multiplies one deployment, deployments has {', '.join(deployments)}: leave one, or drop scaling")
