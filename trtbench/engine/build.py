@@ -1,4 +1,6 @@
-"""From an EngineSpec to an Engine: choose the provider, look in the cache, build next to the final place, and rename the result into it."""
+"""Makes an Engine of an EngineSpec: chooses the provider, looks in the cache, builds next to the final place, and renames the result
+into it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ PROVIDERS: dict[str, EngineProvider] = {
     "tensorrt": TensorRtProvider(),
     "openvino": OpenVinoProvider(),
 }
-"""In the order in which `auto` tries them."""
+"""The providers in the order in which `auto` tries them."""
 
 DEFAULT_OUTPUT = Path("engines/built")
 
@@ -88,7 +90,9 @@ class PlannedEngine:
 
 
 def load_spec(name: str) -> EngineSpec:
-    """An EngineSpec from a YAML file, from the name of one that ships, or for a bare model; EngineError if it is not valid."""
+    """An EngineSpec from a YAML file, from the name of one that trtbench has, or for a model without one; EngineError if it is not
+    valid.
+    """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         shipped = packaged_data.ENGINES / f"{name}.yaml"
@@ -110,7 +114,7 @@ def load_spec(name: str) -> EngineSpec:
 
 
 def choose_provider(name: ProviderName, task: TaskName = GENERATE.name) -> EngineProvider:
-    """The named provider, or for `auto` the first that can build here; EngineError with the reasons when there is none."""
+    """The named provider, or for `auto` the first that can build here; EngineError with the reasons if there is none."""
     able = {key: provider for key, provider in PROVIDERS.items() if task in provider.tasks}
     candidates = list(able.values()) if name == "auto" else [able[name]] if name in able else []
     if not candidates:
@@ -128,7 +132,9 @@ def choose_provider(name: ProviderName, task: TaskName = GENERATE.name) -> Engin
 
 
 def provider_of(spec: EngineSpec) -> EngineProvider:
-    """The provider that `spec` names, or the first that can build it here; EngineError without one, or without a whole checkpoint."""
+    """The provider that `spec` names, or the first that can build it here; EngineError if there is none, or if the checkpoint is
+    incomplete.
+    """
     check_checkpoint(spec.model, _needs_weights(spec))
     if spec.build.engine_dir:
         return AdoptedEngine(spec.build.engine_dir)
@@ -136,7 +142,7 @@ def provider_of(spec: EngineSpec) -> EngineProvider:
 
 
 def check_spec(spec: EngineSpec, provider: EngineProvider) -> None:
-    """EngineError when `provider` can never build `spec` here."""
+    """EngineError if `provider` can never build `spec` here."""
     if reason := provider.refusal(spec):
         raise _cannot(spec, provider, reason)
 
@@ -146,16 +152,16 @@ def _cannot(spec: EngineSpec, provider: EngineProvider, reason: str) -> EngineEr
 
 
 def build_engine(spec: EngineSpec, output: Path, log: BuildLog) -> Built:
-    """The engine of a spec, from `output`'s cache or newly built there; EngineError when it cannot be built."""
+    """The engine of a spec, from the cache in `output` or newly built there; EngineError if it cannot be built."""
     provider = provider_of(spec)
     check_spec(spec, provider)
     return plan_engine(spec, provider, output, log).engine(log)
 
 
 def plan_engine(spec: EngineSpec, provider: EngineProvider, output: Path, log: BuildLog) -> PlannedEngine:
-    """The place of a checked spec in the cache; EngineError when it is empty and a build lacks something.
+    """The place of a checked spec in the cache; EngineError if the place is empty and something is missing for a build.
 
-    Fetches a demo, builds nothing.
+    It fetches a demo, but builds nothing.
     """
     checkpoint = resolve_checkpoint(spec.model, log, _needs_weights(spec))
     checkpoint_sha256 = checkpoint.sha256()

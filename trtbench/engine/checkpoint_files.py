@@ -36,8 +36,9 @@ def _parameters(file: Path) -> int:
 
 
 def sentence_modules(checkpoint: Path) -> tuple[str, bool]:
-    """(`mean` or `cls`, whether the embedding is normalised), as the checkpoint's sentence-transformers modules say; without them as
-    that library does by default. ValueError for another kind of pooling."""
+    """(`mean` or `cls`, whether the embedding is normalised), according to the checkpoint's sentence-transformers modules. Without
+    modules the values are that library's defaults. ValueError for another kind of pooling.
+    """
     if not (checkpoint / "modules.json").is_file():
         return "mean", False
     modules = json.loads((checkpoint / "modules.json").read_text(encoding="utf-8"))

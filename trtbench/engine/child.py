@@ -1,7 +1,7 @@
-"""Build steps run in a child process: its memory goes when it ends, and nothing it imports stays in ours.
+"""Runs build steps in a child process, so that their memory is released at the end, and nothing they import stays in this process.
 
-A step runs in a scratch directory. TensorRT-LLM writes its timing cache into the working directory and fails where it cannot, after
-the engine was built; and Python imports from the working directory of `python -m` first, whatever lies there.
+A step runs in a scratch directory. TensorRT-LLM writes its timing cache into the working directory and, if it cannot, fails after the
+engine was built; and `python -m` imports from the working directory first, whatever it contains.
 """
 
 from __future__ import annotations
@@ -24,28 +24,31 @@ _QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_PRO
 
 @contextmanager
 def scratch_beside(output: Path) -> Iterator[Path]:
-    """A directory of one build next to its output: on the same file system, writable, and removed with it if the build is killed.
+    """A directory of one build next to its output: on the same file system, writable, and removed with the output if the build is
+    killed.
 
-    Two builds side by side have one each, so neither reads a half-written timing cache of the other.
+    Two builds at the same time have one each, so neither reads a half-written timing cache of the other.
     """
     with temporary_directory(BUILDING, output.parent) as directory:
         yield Path(directory).absolute()
 
 
 def run_module(module: str, *arguments: str, scratch: Path) -> None:
-    """Run `python -m module arguments` in `scratch`; EngineError with the last lines it printed when it fails. It ends with us."""
+    """Run `python -m module arguments` in `scratch`; EngineError with the last lines of output if it fails. The child ends with this
+    process.
+    """
     log = scratch / "printed"
     if code := _run([sys.executable, "-m", module, *arguments], log, scratch, {}):
         raise EngineError(f"{module} failed (exit code {code}):\n  {_tail(log)}")
 
 
 def run_logged(command: Sequence[str], log: Path, scratch: Path, variables: Mapping[str, str] | None = None) -> None:
-    """Run `command` in `scratch`, its output appended to `log` as it comes; EngineError with its last lines when it fails.
+    """Run `command` in `scratch` and append its output to `log` as it arrives; EngineError with the last lines if it fails.
 
     `variables`: environment variables of this child alone.
 
-    If we are interrupted or killed, all it started ends with it: a worker that stays would keep the GPU's memory, and MPI's leave
-    their parent's process group.
+    If this process is interrupted or killed, everything that it started ends with it. A worker that remained would keep the GPU's
+    memory, and workers of MPI leave their parent's process group.
     """
     if code := _run(command, log, scratch, dict(variables or {})):
         program = " ".join(Path(word).name for word in command[:3])
@@ -62,10 +65,10 @@ def _run(command: Sequence[str], log: Path, scratch: Path, variables: dict[str, 
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Environment of a child that runs in `scratch`: it imports what this process imports, and finds a place to write in.
+    """The environment of a child that runs in `scratch`: it imports what this process imports, and has places to write.
 
-    Libraries keep caches at home, and MPI its sockets in /tmp; in a container neither may be writable. The calibration texts that the
-    `datasets` library copies into its cache are of this build alone.
+    Libraries keep caches in the home directory, and MPI its sockets in /tmp; in a container neither may be writable. The cache of the
+    `datasets` library, which copies the calibration texts, belongs to this build alone.
     """
     found = dict(os.environ) | _QUIET | _ALWAYS | {"HF_DATASETS_CACHE": str(scratch / "datasets")}
     places_to_write = {"HOME": os.path.expanduser("~"), "TMPDIR": os.environ.get("TMPDIR") or "/tmp"}  # noqa: S108, PTH111 - "~" without a home

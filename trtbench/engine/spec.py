@@ -1,4 +1,4 @@
-"""EngineSpec (what to build), Engine (a built directory) and EngineProvider (who builds it)."""
+"""EngineSpec (what to build), Engine (a built directory) and EngineProvider (the builder)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from trtbench.tasks.task import TaskName
 
 ENGINE_JSON = "engine.json"
 BUILDING = ".building-"
-"""Name prefix, before the process id, of all that a build keeps next to the final place of the engine; the next build removes leftovers."""
+"""The prefix, before the process id, of everything that a build keeps next to the final place of the engine. The next build removes
+leftovers.
+"""
 
 _DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 
 
 class EngineError(UserError):
-    """An engine that cannot be built or read; the message names the cause and the remedy."""
+    """An engine cannot be built or read; the message names the cause and the remedy."""
 
 
 class EngineSpec(BaseModel):
@@ -45,7 +47,7 @@ class EngineSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What KV accounting and prompts need to know of a model, from its checkpoint's config.json. -1: no end token.
+    """Facts of a model that KV accounting and prompts need, from its checkpoint's config.json. An end id of -1 means no end token.
 
     An encoder (task embed) keeps no keys and values, so it has 0 `kv_heads`; its answer has `embedding_values` values.
     """
@@ -74,8 +76,8 @@ class ModelFacts:
 class Engine:
     """A built engine directory and the facts of its `engine.json`.
 
-    `kv_block_tokens` is the paged KV cache's block size, 0 of an encoder. `size_bytes` counts weights and network, not the tokenizer.
-    `kv_dtype` auto: the engine does not fix it, the deployment does.
+    `kv_block_tokens` is the block size of the paged KV cache, 0 for an encoder. `size_bytes` counts weights and network, not the
+    tokenizer. `kv_dtype` auto: the deployment determines it, not the engine.
     """
 
     path: Path
@@ -104,7 +106,7 @@ class Engine:
 
     @classmethod
     def load(cls, path: Path) -> Engine:
-        """Read an engine directory; EngineError when it is not one."""
+        """Read an engine directory; EngineError if it is not one."""
         try:
             facts = read_json(path / ENGINE_JSON)
             steps = tuple(BuildStep(**step) for step in facts.pop("build_steps"))
@@ -130,7 +132,7 @@ class BuildLog:
 
 @dataclass(frozen=True)
 class BuildJob:
-    """`output`: an empty directory for the engine's files. `checkpoint_sha256`: of what lies in `checkpoint`."""
+    """A build to be done. `output`: an empty directory for the engine's files. `checkpoint_sha256`: of the files in `checkpoint`."""
 
     spec: EngineSpec
     checkpoint: Path
@@ -141,7 +143,7 @@ class BuildJob:
 
 @dataclass(frozen=True)
 class BuiltFacts:
-    """What a finished engine says of itself. `size_bytes` None: that of the files in its directory."""
+    """The facts of a finished engine. `size_bytes` None: the size of the files in its directory."""
 
     weights_dtype: str
     kv_block_tokens: int
@@ -152,7 +154,8 @@ class BuiltFacts:
 
 @dataclass(frozen=True)
 class BuildMemory:
-    """What a build takes at most: `gpu_bytes` of each rank's GPU; `calibration_bytes` of all GPUs together, 0 without a calibration.
+    """The most memory that a build takes: `gpu_bytes` on each rank's GPU; `calibration_bytes` on all GPUs together, 0 without a
+    calibration.
 
     `weights_bytes`: the weights of all ranks, which is the size of the engine.
     """
@@ -165,10 +168,10 @@ class BuildMemory:
 
 @dataclass(frozen=True)
 class EngineForecast:
-    """What is known of an engine before it is built. `rank_bytes`: the weights of its largest rank; None: not known.
+    """What is known of an engine before it is built. `rank_bytes`: the weights of its largest rank; None if unknown.
 
-    `kv_dtype` None: the deployment decides it. `no_paged_context`: why the engine would neither reuse KV blocks nor chunk its prefill,
-    both without an error. `build`: None where nothing is built on a GPU, or its memory is not known.
+    `kv_dtype` None: the deployment determines it. `no_paged_context`: why the engine would neither reuse KV blocks nor chunk its
+    prefill, which would raise no error. `build`: None if nothing is built on a GPU, or if its memory is unknown.
     """
 
     tp: int = 1
@@ -181,35 +184,37 @@ class EngineForecast:
 
 
 class EngineProvider(Protocol):
-    """Builds engines of one kind. Implementations are named in `engine/build.py`; what differs in serving them is in `traits`."""
+    """Builds engines of one kind. Implementations are listed in `engine/build.py`; `traits` has their differences in serving."""
 
     name: str
     kv_block_tokens: int
     traits: Traits
     fixed_axes: Mapping[str, str]
-    """Axes of a grid or a scaling that change nothing for this provider, with the reason."""
+    """The axes of a grid or a scaling that change nothing for this provider, with the reason."""
 
     @property
     def tasks(self) -> tuple[TaskName, ...]:
-        """Those whose models it builds."""
+        """The tasks whose models it builds."""
 
     def unavailable(self) -> str | None:
-        """Why this provider cannot build here, in one sentence with the remedy; None when it can."""
+        """Why this provider cannot build here, in one sentence with the remedy; None if it can."""
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        """Why `spec` can never be built or served here, with the remedy; None when nothing is known against it."""
+        """Why `spec` can never be built or served here, with the remedy; None if no reason is known."""
 
     def shortage(self, spec: EngineSpec) -> str | None:
-        """What a build of `spec` lacks here and now, programs or memory, with the remedy. Not asked of an engine that is in the cache."""
+        """The programs or memory that a build of `spec` lacks now, with the remedy. It is not asked about an engine that is in the
+        cache.
+        """
 
     def forecast(self, spec: EngineSpec) -> EngineForecast:
         """The engine of `spec` before it is built."""
 
     def versions(self) -> dict[str, str]:
-        """Versions that decide what is built; part of the engine's hash."""
+        """The versions that determine what is built; part of the engine's hash."""
 
     def content(self, spec: EngineSpec) -> dict[str, Any]:
-        """What else of `spec` decides what is built; part of the engine's hash."""
+        """Everything else in `spec` that determines what is built; part of the engine's hash."""
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        """Write the engine's files (tokenizer.json among them) into `job.output`; EngineError if it fails."""
+        """Write the engine's files, including tokenizer.json, into `job.output`; EngineError if it fails."""

@@ -1,4 +1,4 @@
-"""`python -m trtbench.engine.openvino.export CHECKPOINT DTYPE OUT`: export a checkpoint to OpenVINO, in a process of its own."""
+"""`python -m trtbench.engine.openvino.export CHECKPOINT DTYPE OUT` exports a checkpoint to OpenVINO, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trtbench.tasks.generate import GENERATE
 
 
 def export(checkpoint: Path, dtype: str, output: Path) -> None:
-    """FP16 weights, or INT8 weight-only (NNCF: asymmetric, per channel). What an encoder computes ends with its pooled embedding."""
+    """Export FP16 weights, or INT8 weight-only (NNCF: asymmetric, per channel). The output of an encoder is its pooled embedding."""
     _EXPORTS[model_facts(str(checkpoint)).task](checkpoint, dtype == "int8", output)
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(output)
 

@@ -1,6 +1,7 @@
-"""`python -m trtbench.engine.openvino.gguf FILE OUT`: the demo's GGUF file to a Hugging Face checkpoint (FP16), in a process of its own.
+"""`python -m trtbench.engine.openvino.gguf FILE OUT` converts the demo's GGUF file to a Hugging Face checkpoint (FP16), in a process of
+its own.
 
-The weights go through transformers. The tokenizer does not: transformers takes the byte-level BPE of a Llama GGUF for
+The weights are read by transformers. The tokenizer is not, because transformers takes the byte-level BPE of a Llama GGUF for
 SentencePiece, and the result spells nearly every space as its unknown token.
 """
 
@@ -26,7 +27,7 @@ def convert(gguf: Path, output: Path) -> None:
 
 
 def read_tokenizer(reader: GGUFReader) -> PreTrainedTokenizerFast:
-    """ValueError when the file's tokenizer is not of SmolLM's kind."""
+    """The tokenizer in the file; ValueError if it is not of SmolLM's kind."""
     if (kind := _field(reader, "pre")) != _PRE_TOKENIZER:
         raise ValueError(f"tokenizer.ggml.pre is {kind!r}, only {_PRE_TOKENIZER!r} is known")
     tokens = _field(reader, "tokens")

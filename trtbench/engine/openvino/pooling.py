@@ -1,6 +1,6 @@
-"""The end of an exported encoder: the embedding of a text, pooled over the hidden states of its tokens.
+"""The last operations of an exported encoder: the embedding of a text, pooled over the hidden states of its tokens.
 
-A file of its own because it needs OpenVINO alone, while `export` imports PyTorch and Transformers, which takes seconds.
+This file is separate because it needs OpenVINO only, while `export` imports PyTorch and Transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ _LEAST_NORM = 1e-12  # as torch's normalize has it
 
 
 def pooled(model: Any, pooling: str, normalise: bool) -> Any:
-    """The ov.Model with one output `embedding`, f32 [batch, hidden], of the tokens [batch, tokens, hidden] that the mask has."""
+    """The ov.Model with one output `embedding`, f32 [batch, hidden], pooled over the tokens [batch, tokens, hidden] that the mask
+    includes.
+    """
     tokens = model.outputs[0].get_node().input_value(0)
     mask = next(found.output(0) for found in model.get_parameters() if "attention_mask" in found.output(0).get_names())
     if pooling == "cls":

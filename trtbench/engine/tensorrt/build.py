@@ -1,6 +1,6 @@
-"""`python -m trtbench.engine.tensorrt.build PLAN.json`: build a TensorRT plan from ONNX, in a process of its own.
+"""`python -m trtbench.engine.tensorrt.build PLAN.json` builds a TensorRT plan from ONNX, in a process of its own.
 
-The only file that imports tensorrt. The network is strongly typed, so that its ONNX alone says what runs in which precision: this
+Only this file imports tensorrt. The network is strongly typed, so that the ONNX alone determines the precision of each operation: this
 holds for TensorRT 10, where the flags of precision are deprecated, and for 11, which has none.
 """
 
@@ -16,11 +16,11 @@ import tensorrt as trt
 
 
 class TensorRtError(RuntimeError):
-    """TensorRT refused; the message says in which step."""
+    """TensorRT refused a step, which the message names."""
 
 
 def parse(builder: Any, onnx: str, logger: Any) -> Any:
-    """The network of a file; its parser must live as long as it does, so both are returned."""
+    """(Network of a file, its parser). The parser must live as long as the network."""
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
@@ -30,7 +30,7 @@ def parse(builder: Any, onnx: str, logger: Any) -> Any:
 
 
 def parse_error(error: Any) -> str:
-    """With its operator and node, which TensorRT's own description often leaves out."""
+    """An error of the parser with its operator and node, which TensorRT's own description often omits."""
     where = " ".join(filter(None, (error.node_operator(), error.node_name())))
     return f"{where}: {error.desc()}" if where else str(error.desc())
 
@@ -57,7 +57,7 @@ def kept_timings(path: Path) -> bytes:
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Writes the timing cache for later builds. If that fails, this build still succeeds and later ones take longer."""
+    """Write the timing cache for later builds. If that fails, this build still succeeds and later ones take longer."""
     written = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def keep_timings(config: Any, path: Path) -> None:
 
 
 def describe(serialized: Any, logger: Any, layers: Path) -> dict[str, Any]:
-    """What the plan says of itself, read back as a server would; its layers go to a file."""
+    """The properties of a plan, read back as a server would read it. Its layers are written to a file."""
     engine = trt.Runtime(logger).deserialize_cuda_engine(serialized)
     if engine is None:
         raise TensorRtError("the plan that was built cannot be read back")

@@ -1,8 +1,9 @@
-"""`python -m trtbench.engine.tensorrt.encoder_int8 PLAN.json`: put INT8 Q/DQ pairs into an encoder's FP16 ONNX, in a process of its own.
+"""`python -m trtbench.engine.tensorrt.encoder_int8 PLAN.json` inserts INT8 Q/DQ pairs into an encoder's FP16 ONNX, in a process of its
+own.
 
-TensorRT wants explicit quantisation: symmetric, weights per channel, and Q/DQ before weights too. Quantised are the linear layers.
-Attention itself stays in FP16, where TensorRT has fused kernels for it, and so do the layers that narrow, the second of each
-feed-forward: the few large values behind its activation leave the rest no steps (docs/encoder.md has what it costs).
+TensorRT requires explicit quantisation: symmetric, weights per channel, and Q/DQ before weights too. The linear layers are quantised.
+Attention stays in FP16, for which TensorRT has fused kernels. The narrowing layers, the second of each feed-forward, also stay in FP16:
+the few large values behind its activation would leave no quantisation steps for the other values (docs/encoder.md has the cost).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Samples(CalibrationDataReader):  # type: ignore[misc]
 
 
 def linear_layers(model: Any) -> list[str]:
-    """Names of the nodes to quantise: those that multiply by weights and do not narrow. ValueError where there are none."""
+    """Names of the nodes to quantise: those that multiply by weights and do not narrow. ValueError if there are none."""
     weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     multiplied = [node for node in model.graph.node if node.op_type in _LINEAR and len(weights.get(node.input[1], ())) == 2]
     found = [node.name for node in multiplied if weights[node.input[1]][0] <= weights[node.input[1]][1]]
@@ -51,7 +52,7 @@ def tokenised(tokenizer_json: Path, texts: Sequence[str], max_tokens: int) -> li
 
 
 def quantise(source: Path, output: Path, samples: Sequence[Sequence[int]]) -> int:
-    """The number of layers quantised."""
+    """Quantise the linear layers; returns how many."""
     layers = linear_layers(onnx.load(source, load_external_data=False))
     quantize_static(
         source,

@@ -1,4 +1,4 @@
-"""`python -m trtbench.engine.tensorrt.encoder_onnx PLAN.json`: export an encoder in FP16 to ONNX, in a process of its own."""
+"""`python -m trtbench.engine.tensorrt.encoder_onnx PLAN.json` exports an encoder in FP16 to ONNX, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _OWN_MASK = ("mpnet",)  # model types that take no mask of four dimensions
 
 
 class Embedder(torch.nn.Module):
-    """Token ids and mask, int32 [batch, tokens], to `embedding`, float32 [batch, hidden]: pooled and normalised in FP32.
+    """The exported network: token ids and mask, int32 [batch, tokens], to `embedding`, float32 [batch, hidden], pooled and normalised
+    in FP32.
 
     Positions count from the first token, because real tokens precede padding.
     """
@@ -39,7 +40,7 @@ class Embedder(torch.nn.Module):
         return torch.nn.functional.normalize(embedding, dim=1) if self.normalise else embedding
 
     def _bias(self, mask: torch.Tensor) -> torch.Tensor:
-        """What is added to the attention's scores; the exporter cannot trace how transformers makes it."""
+        """The term that is added to the attention's scores; the exporter cannot trace the way in which transformers makes it."""
         if self.model.config.model_type in _OWN_MASK:
             return mask
         dtype = self.model.dtype
@@ -53,7 +54,7 @@ def load(checkpoint: Path, first_position: int) -> Embedder:
 
 
 def write(embedder: Embedder, path: Path) -> None:
-    """ONNX with a dynamic batch and number of tokens, FP16 but for its ends. `embedder` is in FP16 afterwards."""
+    """Write ONNX with a dynamic batch and number of tokens, in FP16 except its ends. `embedder` is in FP16 afterwards."""
     ids = torch.ones(2, 3, dtype=torch.int32)
     names = ["input_ids", "attention_mask"]
     axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"embedding": {0: "batch"}}

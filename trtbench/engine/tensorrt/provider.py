@@ -1,4 +1,4 @@
-"""The TensorRT provider: encoders of the BERT family, by way of ONNX, to one plan on an NVIDIA GPU; FP16 or INT8 (Q/DQ)."""
+"""The TensorRT provider builds encoders of the BERT family, through ONNX, to one plan on an NVIDIA GPU, in FP16 or INT8 (Q/DQ)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from trtbench.tasks.embed import EMBED
 PLAN = "model.plan"
 BUILD_LOG = "build.log"
 MAJORS = (10, 11)
-"""Those whose Python API is on record (tests/contracts)."""
+"""The TensorRT versions whose Python API is recorded (tests/contracts)."""
 
 _TAKES = {"max_batch_size", "max_input_len", "calibration_dir", "calibration_samples"}
 _PACKAGES = ("torch", "transformers", "onnx")
@@ -45,7 +45,9 @@ _FIRST_SM = 75
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """The upper limits of the only optimisation profile, which begins at one sequence of one token. TensorRT tunes for half of both."""
+    """The upper limits of the only optimisation profile, which begins at one sequence of one token. TensorRT tunes for half of both
+    limits.
+    """
 
     max_batch_size: int
     max_input_len: int
@@ -56,7 +58,7 @@ class PlanLimits:
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """(sequences, tokens): the smallest, the one that is tuned for, the largest."""
+        """(Sequences, tokens): the smallest shape, the tuned one, the largest."""
         return (1, 1), (-(-self.max_batch_size // 2), -(-self.max_input_len // 2)), (self.max_batch_size, self.max_input_len)
 
 
@@ -102,7 +104,7 @@ class TensorRtProvider:
         return EngineForecast()
 
     def versions(self) -> dict[str, str]:
-        """A plan is bound to all of it: TensorRT's exact version, and the model of the GPU."""
+        """The versions to which a plan is bound: TensorRT's exact version, and the model of the GPU."""
         first = _gpus()[0] if _gpus() else None
         gpu = {"gpu": first.name, "gpu_architecture": f"sm{first.sm}"} if first else {}
         exported = {package: package_version(package) or "-" for package in (*_PACKAGES, *_INT8_PACKAGES)}
@@ -160,7 +162,7 @@ def _build_plan(limits: PlanLimits, onnx: Path, output: Path) -> dict[str, Any]:
 
 
 def _check_tensors(tensors: dict[str, Any], facts: ModelFacts) -> None:
-    """EngineError where the plan is not what the repository will say of it."""
+    """EngineError if the tensors of the plan differ from those that the repository will declare."""
     expected = {name: ("input", "INT32", [-1, -1]) for name in ("input_ids", "attention_mask")}
     expected["embedding"] = ("output", "FLOAT", [-1, facts.embedding_values])
     found = {name: (tensor["mode"], tensor["datatype"], tensor["dims"]) for name, tensor in tensors.items()}
@@ -171,7 +173,7 @@ def _check_tensors(tensors: dict[str, Any], facts: ModelFacts) -> None:
 
 
 def _texts(build: BuildOptions) -> list[str]:
-    """The calibration texts. Of trtbench's own corpus they are evenly spaced, so that both languages are among them."""
+    """The calibration texts. Those of trtbench's own corpus are evenly spaced, so that both languages are included."""
     texts = read_texts(build)
     return texts if build.calibration_samples or len(texts) <= _SAMPLES else texts[:: -(-len(texts) // _SAMPLES)]
 
@@ -186,7 +188,7 @@ def _too_long(spec: EngineSpec) -> str | None:
 
 
 def _too_old(gpus: tuple[CudaGpu, ...]) -> str | None:
-    """TensorRT 10.5 removed Volta, by its release notes."""
+    """Why a GPU is too old: TensorRT 10.5 removed Volta, according to its release notes."""
     found = next((gpu for gpu in gpus if gpu.sm < _FIRST_SM), None)
     if found is None:
         return None

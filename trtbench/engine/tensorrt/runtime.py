@@ -1,4 +1,5 @@
-"""The TensorRT that a Triton on this machine reads plans with, asked before a plan is built: it reads only those of its own version.
+"""The TensorRT version with which a Triton on this machine reads plans. It reads only plans of its own version, so this is checked
+before a build.
 
 `python -m trtbench.engine.tensorrt.runtime` prints the version of the library that the loader finds.
 """
@@ -14,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 BACKEND = Path("/opt/tritonserver/backends/tensorrt/libtriton_tensorrt.so")
-"""Of NVIDIA's containers; it finds libnvinfer as every program does."""
+"""The backend's library in NVIDIA's containers, which finds libnvinfer as every program does."""
 
 _MAJORS = (11, 10)
 _PARTS = ("Major", "Minor", "Patch", "Build")
@@ -22,7 +23,7 @@ _LIMIT_S = 60
 
 
 def other_version(built_by: str) -> str | None:
-    """Why this machine's Triton cannot read a plan of TensorRT `built_by`, with the remedy; None where it can, or nothing is known."""
+    """Why this machine's Triton cannot read a plan of TensorRT `built_by`, with the remedy; None if it can, or if nothing is known."""
     serves = served_version()
     if serves is None or _numbers(serves)[: len(_numbers(built_by))] == _numbers(built_by)[: len(_numbers(serves))]:
         return None
@@ -46,7 +47,9 @@ def read_version(library: str) -> str:
 
 @cache
 def _library_version() -> str | None:
-    """The version of the library of Triton's backend, read in a child process: it is large, and two TensorRTs in one process can crash."""
+    """The version of the library of Triton's backend. A child process reads it, because it is large, and two TensorRTs in one process
+    can crash.
+    """
     try:
         command = [sys.executable, "-m", __name__]
         return subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=True).stdout.strip() or None

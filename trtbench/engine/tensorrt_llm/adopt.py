@@ -69,11 +69,11 @@ class AdoptedEngine:
         return {"tensorrt_llm": self.engine.version}
 
     def content(self, spec: EngineSpec) -> dict[str, Any]:
-        """Its bytes, so that another engine in the same place is another engine."""
+        """The engine's bytes, so that another engine in the same place counts as another engine."""
         return {"files": {file.name: file_sha256(file) for file in self.engine.files}}
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        """No step is logged: how long the build took is not known."""
+        """Log no step, because the duration of the build is unknown."""
         facts = finished(self.engine, job)
         for file in self.engine.files:
             (job.output / file.name).symlink_to(file)
@@ -82,7 +82,7 @@ class AdoptedEngine:
 
 
 def describe(directory: Path) -> Engine:
-    """The engine that an external server is said to serve, by its own files; EngineError when it is not an engine or incomplete."""
+    """The engine that an external server is said to serve, from the engine's files; EngineError if it is not an engine or is incomplete."""
     claimed = {"claimed_from": str(directory.resolve())}
     if (directory / ENGINE_JSON).is_file():
         own = Engine.load(directory)
@@ -115,7 +115,7 @@ def describe(directory: Path) -> Engine:
 
 
 def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
-    """The facts of `engine`; EngineError naming all in which it is not what the job asks for."""
+    """The facts of `engine`; EngineError naming everything in which it differs from what the job requests."""
     runtime = installed()
     wrong = differences(engine, job.spec, job.facts, parameter_count(job.checkpoint), runtime.text if runtime else None)
     if wrong:
@@ -126,7 +126,7 @@ def finished(engine: TrtLlmEngine, job: BuildJob) -> BuiltFacts:
 
 
 def options_of(engine: TrtLlmEngine) -> dict[str, Any]:
-    """What it was built for, for engine.json."""
+    """The options it was built with, for engine.json."""
     return {
         "limits": engine.limits,
         "tp": engine.tp,

@@ -1,7 +1,7 @@
-"""`python -m trtbench.engine.tensorrt_llm.build PLAN.json`: build one engine through TensorRT-LLM's LLM API, in a process of its own.
+"""`python -m trtbench.engine.tensorrt_llm.build PLAN.json` builds one engine through TensorRT-LLM's LLM API, in a process of its own.
 
-It and versions.py alone import tensorrt_llm. A name that the installed class lacks is an error here: some of its classes drop
-what they do not know without a word.
+Only this file and versions.py import tensorrt_llm. A keyword that the installed class lacks is an error here, because some of its
+classes ignore unknown keywords silently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FRACTION = "free_gpu_memory_fraction"
 
 
 def construct(kind: Any, keywords: dict[str, Any]) -> Any:
-    """`kind(**keywords)`; TypeError when `kind` has no such keyword, also where it would ignore it."""
+    """`kind(**keywords)`; TypeError if `kind` lacks a keyword, including those that it would ignore."""
     refuse_unknown(kind, keywords)
     return kind(**keywords)
 
@@ -35,14 +35,14 @@ def refuse_unknown(kind: Any, keywords: dict[str, Any]) -> None:
 
 
 def set_plugins(config: Any, plugins: dict[str, str]) -> None:
-    """Sets plugins as attributes, which every form of PluginConfig checks; one form takes no keywords and another ignores unknown ones."""
+    """Set plugins as attributes, which every form of PluginConfig checks. One form takes no keywords, and another ignores unknown ones."""
     refuse_unknown(type(config), plugins)
     for name, word in plugins.items():
         setattr(config, name, plugin_value(word, isinstance(getattr(config, name), bool)))
 
 
 def plugin_value(word: str, switch: bool) -> Any:
-    """The command line's word as the attribute's value."""
+    """The value of the attribute for a word of the command line."""
     if word.isdigit():
         return int(word)
     return {"enable": True, "disable": False if switch else None}.get(word, word)
@@ -69,7 +69,7 @@ def build(plan: dict[str, Any]) -> None:
 
 
 def make(llm_class: Any, keywords: dict[str, Any], output: Path, workspace: Path) -> None:
-    """The constructor builds the engine, then starts a runtime on it that nobody asked for: if that fails, the engine is whole."""
+    """Build the engine. The constructor does so, and then starts a runtime that is not needed; if that fails, the engine is complete."""
     try:
         llm = llm_class(**keywords)
     except Exception as error:
@@ -88,7 +88,9 @@ def make(llm_class: Any, keywords: dict[str, Any], output: Path, workspace: Path
 
 
 def finished_engine(workspace: Path) -> Path | None:
-    """The engine directory below `workspace`, while the LLM that built it is still alive: with it its temporary directory goes."""
+    """The engine directory below `workspace`, while the LLM that built it still exists, because its temporary directory is removed with
+    it.
+    """
     found = (path.parent for path in sorted(workspace.rglob("config.json")))
     return next((path for path in found if (path / "rank0.engine").is_file()), None)
 

@@ -1,10 +1,10 @@
-"""What a TensorRT-LLM build does, as data, and the host and GPU memory that it needs at most. Reading it needs no GPU.
+"""The steps of a TensorRT-LLM build, as data, and the most host and GPU memory that it needs. Reading them needs no GPU.
 
 A build is the LLM API's keywords, or the command lines of trtllm-build's two steps.
 
-The constants of memory are read off eight published build logs of TensorRT-LLM 0.7 to 1.0 (0.1 to 35 billion parameters, FP16, BF16,
-W8A16 and W4A16), listed in tests/engine/tensorrt_llm/test_build_plan.py. They bound each of those builds, none of which trtbench made.
-None calibrated: that constant is assumed.
+The constants of memory come from eight published build logs of TensorRT-LLM 0.7 to 1.0 (0.1 to 35 billion parameters, FP16, BF16, W8A16
+and W4A16), listed in tests/engine/tensorrt_llm/test_build_plan.py. They bound each of those builds, none of which trtbench made. None of
+them calibrated: that constant is assumed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ _OVERHEAD = 1.2  # of activations and observers; assumed
 
 
 def engine_bytes(parameters: int, dtype: Dtype) -> int:
-    """The weights of all ranks together."""
+    """The bytes of the weights of all ranks together."""
     return parameters * _WEIGHT_BYTES[dtype]
 
 
 def estimate(parameters: int, dtype: Dtype, options: BuildOptions) -> BuildMemory:
-    """host = 2.6 x weights + 8 GiB; gpu = 1.1 x weights of a rank + 2 GiB; calibration = 1.2 x 2 bytes x parameters."""
+    """The memory of a build: host = 2.6 x weights + 8 GiB; gpu = 1.1 x weights of a rank + 2 GiB; calibration = 1.2 x 2 bytes x
+    parameters.
+    """
     weights = engine_bytes(parameters, dtype)
     calibration = _OVERHEAD * _CALIBRATION_WEIGHT_BYTES * parameters if calibrates(dtype, options) else 0
     return BuildMemory(
@@ -63,8 +65,8 @@ LIMITS = ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
 class LlmApiBuild:
     """Keywords of the LLM API's classes, as JSON values; `engine/tensorrt_llm/build.py` makes the objects in a process of its own.
 
-    Plugins keep the command line's words; enable and disable become true, and false or null, there. `workspace`: an empty directory in
-    which the LLM API builds.
+    Plugins keep the words of the command line, where enable and disable become true, and false or null. `workspace`: an empty directory
+    in which the LLM API builds.
     """
 
     llm: dict[str, Any]
@@ -80,7 +82,9 @@ class LlmApiBuild:
 
 
 def route(dtype: Dtype, options: BuildOptions, architecture: str) -> str:
-    """`llm_api`, or `trtllm_build` for more than one rank (a process for each, without an MPI session) and where the LLM API cannot."""
+    """`llm_api`, or `trtllm_build` for more than one rank (a process for each, without an MPI session) and for what the LLM API cannot
+    build.
+    """
     if options.route != "auto":
         return options.route
     return "llm_api" if options.ranks == 1 and llm_api_quantises(dtype, options, architecture) else "trtllm_build"
@@ -108,7 +112,7 @@ def plugins(spec: EngineSpec) -> dict[str, str]:
 
 
 def llm_api_build(spec: EngineSpec, checkpoint: Path, output: Path, calibration: tuple[Path, int] | None) -> LlmApiBuild:
-    """`calibration`: its directory and the number of its texts, where the build calibrates."""
+    """The build by the LLM API. `calibration`: its directory and the number of its texts, if the build calibrates."""
     options = spec.build
     quantised = {"quant_algo": algorithm(spec.dtype, options)}
     if options.kv_dtype != "auto":
@@ -131,7 +135,7 @@ def llm_api_build(spec: EngineSpec, checkpoint: Path, output: Path, calibration:
 
 
 def trtllm_build_command(spec: EngineSpec, program: str, checkpoint: Path, output: Path) -> list[str]:
-    """argv of trtllm-build on the TensorRT-LLM checkpoint in `checkpoint`."""
+    """The argv of trtllm-build for the TensorRT-LLM checkpoint in `checkpoint`."""
     options = spec.build
     source = ["--model_config", str(checkpoint / "config.json")] if options.dummy_weights else ["--checkpoint_dir", str(checkpoint)]
     limits = {name: str(value) for name, value in _limits(options).items()}

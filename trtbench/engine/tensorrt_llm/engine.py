@@ -1,4 +1,4 @@
-"""A finished TensorRT-LLM engine, read without a GPU: what it says of itself, and whether its files are all there."""
+"""A finished TensorRT-LLM engine, read without a GPU: its configuration, and whether its files are complete."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ class TrtLlmEngine:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that a runtime reads."""
+        """The files that a runtime reads."""
         names = [f"rank{rank}.engine" for rank in sorted(self.rank_bytes)]
         rest = sorted([*self.path.glob("rank*_managed_weights.safetensors"), *self.path.glob("quant_cfg.json")])
         return (self.path / "config.json", *(self.path / name for name in names), *rest)
 
 
 def read_engine(path: Path) -> TrtLlmEngine:
-    """EngineError when `path` is not an engine directory of TensorRT-LLM 0.9 or later."""
+    """Read an engine; EngineError if `path` is not an engine directory of TensorRT-LLM 0.9 or later."""
     try:
         config = read_json(path / "config.json")
         return _read(path, config["version"], config["pretrained_config"], config["build_config"])
@@ -138,7 +138,7 @@ def differences(engine: TrtLlmEngine, spec: EngineSpec, facts: ModelFacts, param
 
 
 def of_files(engine: TrtLlmEngine, dtype: Dtype, parameters: int | None) -> Iterator[str]:
-    """What is missing, too much, empty or too small."""
+    """The files that are missing, superfluous, empty or too small."""
     wanted = set(range(engine.world_size))
     if missing := sorted(wanted - set(engine.rank_bytes)):
         yield f"{', '.join(f'rank{rank}.engine' for rank in missing)} missing of {engine.world_size}"

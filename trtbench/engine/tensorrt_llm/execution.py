@@ -1,4 +1,4 @@
-"""Carries out the plan of a TensorRT-LLM build: every step is a process, every line it prints is kept.
+"""Executes the plan of a TensorRT-LLM build. Every step is a process, and every line that it prints is kept.
 
 Steps, seconds and memory of the build are read from the lines that TensorRT-LLM and TensorRT print.
 """
@@ -60,7 +60,9 @@ _GPU = (re.compile(r"Peak memory usage of TRT CPU/GPU memory allocators: CPU \d+
 
 @dataclass(frozen=True)
 class BuildLogFacts:
-    """`steps` as printed, in their order; a total contains steps before it. Peaks are of the largest rank; None: not printed."""
+    """The facts of a build's log. `steps` as printed, in order; a total includes the steps before it. Peaks are those of the largest
+    rank; None: not printed.
+    """
 
     steps: tuple[BuildStep, ...]
     peak_host_bytes: int | None
@@ -74,7 +76,7 @@ class BuildLogFacts:
 
 
 def parse_build_log(text: str) -> BuildLogFacts:
-    """Never fails: a line that is not known says nothing."""
+    """The facts in a log. Unknown lines are ignored, so it never fails."""
     found = [step for line in text.splitlines() for step in _steps(line)]
     return BuildLogFacts(tuple(found), _largest_bytes(text, _HOST), _largest_bytes(text, _GPU))
 
@@ -95,7 +97,7 @@ def _clock_seconds(text: str) -> float:
 
 
 def _largest_bytes(text: str, patterns: tuple[re.Pattern[str], ...]) -> int | None:
-    """Each rank prints its own."""
+    """The largest value, because each rank prints its own."""
     return max((round(float(match["mib"]) * _MIB) for pattern in patterns for match in pattern.finditer(text)), default=None)
 
 
@@ -113,7 +115,7 @@ class Execution:
     log: BuildLog
 
     def run(self) -> None:
-        """Fill the job's output; EngineError when a step fails: its log stays in the cache, and so do the steps before it."""
+        """Fill the job's output. EngineError if a step fails; its log and the completed steps before it stay in the cache."""
         printed = cache_folder("build-logs") / f"{self.job.output.name.lstrip('.')}.log"
         printed.unlink(missing_ok=True)  # of a build that failed under our process id, which in a container is often the same
         with scratch_beside(self.job.output) as scratch:
@@ -156,7 +158,9 @@ class Execution:
             run_logged(command, printed, scratch)
 
     def _converted(self, scratch: Path, calibration: tuple[Path, int] | None, printed: Path) -> Path:
-        """The TensorRT-LLM checkpoint, from the cache or made: hours of calibration are not lost when the build after it fails."""
+        """The TensorRT-LLM checkpoint, from the cache or newly made, so that hours of calibration are not lost if the build after it
+        fails.
+        """
         path = cache_folder("trtllm-checkpoints") / f"{self.job.spec.dtype}-{self._converted_key()}"
         if path.is_dir():
             return path

@@ -1,4 +1,4 @@
-"""The TensorRT-LLM LLM API (PyTorch backend): serves a checkpoint as it is, so there is nothing to build, only to check."""
+"""The TensorRT-LLM LLM API (PyTorch backend) serves a checkpoint unchanged, so there is nothing to build, only to check."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class LlmApiProvider:
         return {"build": spec.build.content}
 
     def build(self, job: BuildJob, log: BuildLog) -> BuiltFacts:
-        """engine.json and the tokenizer; the weights stay where they are, `options.checkpoint` says where. No step: nothing is built."""
+        """Write engine.json and the tokenizer. The weights stay where they are, and `options.checkpoint` names the place. There is no
+        step to log.
+        """
         found = read_quantisation(job.checkpoint)
         parameters = parameter_count(job.checkpoint)
         copy_tokenizer(job.checkpoint, job.output)
@@ -79,7 +81,9 @@ class LlmApiProvider:
 
 
 def _mismatch(found: HfQuantisation, spec: EngineSpec) -> str | None:
-    """The PyTorch backend quantises nothing: QuantConfig is ignored there, the checkpoint decides."""
+    """Why the checkpoint does not fit the requested dtype. The PyTorch backend quantises nothing and ignores QuantConfig, so the
+    checkpoint decides.
+    """
     if found.dtype != spec.dtype:
         is_ = f"{found.algorithm or 'not quantised'} ({found.dtype or 'no name here'}, says {found.source})"
         return (

@@ -1,4 +1,4 @@
-"""The TensorRT-LLM engine provider: FP16, BF16, INT8 (weights, or SmoothQuant) and FP8 engines on an NVIDIA GPU."""
+"""The TensorRT-LLM provider builds FP16, BF16, INT8 (weights, or SmoothQuant) and FP8 engines on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TensorRtLlmProvider:
         return replace(forecast(spec), no_paged_context=no_paged_context(spec.dtype, spec.build), build=memory)
 
     def versions(self) -> dict[str, str]:
-        """An engine is bound to all of it: TensorRT timed its kernels on that model of GPU."""
+        """The versions to which an engine is bound: TensorRT timed its kernels on that model of GPU."""
         return {
             "tensorrt_llm": _release().text,
             "tensorrt": tensorrt_version() or "-",
@@ -74,7 +74,7 @@ class TensorRtLlmProvider:
 
 
 def nvidia_stack_missing() -> str | None:
-    """The first part of NVIDIA's stack that this machine lacks, as a sentence; None when all are there."""
+    """The first part of NVIDIA's stack that this machine lacks, as a sentence; None if it is complete."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -85,7 +85,7 @@ def nvidia_stack_missing() -> str | None:
 
 
 def architecture(model: str) -> str:
-    """The first of the checkpoint's `architectures`; "-" when it names none."""
+    """The first of the checkpoint's `architectures`; "-" if it names none."""
     if model in DEMOS:
         return _DEMO_ARCHITECTURES.get(model, "-")
     return next(iter(read_json(Path(model) / "config.json").get("architectures") or ()), "-")

@@ -1,6 +1,7 @@
 """TensorRT-LLM's name of each dtype, the command that writes a TensorRT-LLM checkpoint of it, and the texts that calibrate it.
 
-`read_quantisation` reads how a Hugging Face checkpoint is quantised: ModelOpt writes it into hf_quant_config.json, others into config.json.
+`read_quantisation` reads how a Hugging Face checkpoint is quantised: ModelOpt writes it into hf_quant_config.json, other tools into
+config.json.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from trtbench.system import packaged_data
 
 SMOOTHQUANT_ALPHA = 0.5  # TensorRT-LLM's own default
 LLAMA_LIKE = {"LlamaForCausalLM", "MistralForCausalLM"}
-"""Architectures of examples/models/core/llama/convert_checkpoint.py, the one converter whose flags are on record."""
+"""Architectures of examples/models/core/llama/convert_checkpoint.py, the only converter whose flags are recorded."""
 
 _SQ_PLUGIN = "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN"
 _CONVERTER = Path("models/core/llama/convert_checkpoint.py")
@@ -29,7 +30,9 @@ _QUANTIZER = Path("quantization/quantize.py")
 
 @dataclass(frozen=True)
 class Quantisation:
-    """`compute`: type of what is not quantised. `algorithm`: a QuantAlgo. `qformat`: quantize.py's name of it."""
+    """A quantisation. `compute`: the type of everything that is not quantised. `algorithm`: a QuantAlgo. `qformat`: quantize.py's name
+    of it.
+    """
 
     compute: str
     algorithm: str | None
@@ -46,7 +49,7 @@ QUANTISATIONS: dict[Dtype, Quantisation] = {
 
 
 def algorithm(dtype: Dtype, options: BuildOptions) -> str | None:
-    """The QuantAlgo that weights and activations get."""
+    """The QuantAlgo of weights and activations."""
     return _SQ_PLUGIN if _plugin_smoothquant(dtype, options) else QUANTISATIONS[dtype].algorithm
 
 
@@ -60,21 +63,22 @@ def dtype_of(algorithm: str | None, compute: str) -> Dtype | None:
 
 
 def calibrates(dtype: Dtype, options: BuildOptions) -> bool:
-    """Whether texts are run through the model: for activations, and for any quantised KV cache."""
+    """Whether texts are run through the model, which is needed for activations and for any quantised KV cache."""
     return dtype in ("int8-sq", "fp8") or options.kv_dtype != "auto"
 
 
 def by_modelopt(dtype: Dtype, options: BuildOptions, architecture: str) -> bool:
-    """Whether ModelOpt quantises; the alternative is the llama converter, which knows neither other models nor FP8 calibration."""
+    """Whether ModelOpt quantises. The alternative is the llama converter, which supports neither other models nor FP8 calibration."""
     own = dtype in ("fp16", "bf16", "int8") or _plugin_smoothquant(dtype, options)
     return not own or architecture not in LLAMA_LIKE or options.kv_dtype == "fp8"
 
 
 def llm_api_quantises(dtype: Dtype, options: BuildOptions, architecture: str) -> bool:
-    """Whether the LLM API can make it: it hands to ModelOpt what is ModelOpt's, the rest to the llama converter or to nobody.
+    """Whether the LLM API can make it. The LLM API passes ModelOpt's algorithms to ModelOpt, and others to the llama converter or to
+    nothing.
 
-    As its `_requires_modelopt_quantization` and `quantize` say: weights left alone or W8A16 get an FP8 or an INT8 KV cache there only
-    where one of the two takes both.
+    According to its `_requires_modelopt_quantization` and `quantize`, weights that are not quantised or W8A16 get an FP8 or an INT8 KV
+    cache there only if one of the two supports both.
     """
     if QUANTISATIONS[dtype].qformat in ("int8_sq", "fp8") and not _plugin_smoothquant(dtype, options):
         return True
@@ -84,14 +88,14 @@ def llm_api_quantises(dtype: Dtype, options: BuildOptions, architecture: str) ->
 
 
 def checkpoint_script(dtype: Dtype, options: BuildOptions, architecture: str) -> Path:
-    """Below TensorRT-LLM's examples directory."""
+    """The path of the script below TensorRT-LLM's examples directory."""
     return _QUANTIZER if by_modelopt(dtype, options, architecture) else _CONVERTER
 
 
 def checkpoint_command(
     dtype: Dtype, options: BuildOptions, architecture: str, examples: Path, model: Path, output: Path, calibration: tuple[Path, int] | None
 ) -> list[str]:
-    """argv that writes a TensorRT-LLM checkpoint of the Hugging Face checkpoint `model` into `output`.
+    """The argv that writes a TensorRT-LLM checkpoint of the Hugging Face checkpoint `model` into `output`.
 
     `calibration`: its directory and the number of its texts.
     """
@@ -126,7 +130,9 @@ _METHODS = {"fp8": "FP8_BLOCK_SCALES"}  # DeepSeek's and Qwen's own FP8: quant_m
 
 @dataclass(frozen=True)
 class HfQuantisation:
-    """`algorithm`: a QuantAlgo, None for plain weights. `dtype`: what trtbench calls it, None for one it has no name for."""
+    """The quantisation of a checkpoint. `algorithm`: a QuantAlgo, None for plain weights. `dtype`: trtbench's name of it, None if it
+    has none.
+    """
 
     source: str
     dtype: Dtype | None
@@ -135,7 +141,7 @@ class HfQuantisation:
 
 
 def read_quantisation(checkpoint: Path) -> HfQuantisation:
-    """EngineError when one of the two files is there and cannot be read."""
+    """The quantisation of a checkpoint; EngineError if one of the two files exists and cannot be read."""
     config = _read(checkpoint / "config.json")
     compute = str(config.get("torch_dtype") or config.get("dtype") or "float16").removeprefix("torch.")
     if (path := checkpoint / "hf_quant_config.json").is_file():
@@ -166,8 +172,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 TEXT_CHARACTERS = 2000  # about the 512 tokens that TensorRT-LLM cuts a text to
 FOLDER = "lambada-form"
-"""ModelOpt's loader takes any directory with a train split and a text column. That of TensorRT-LLM's converters knows data sets
-by a part of their path: "lambada" is the one that means validation split, text column, no configuration."""
+"""The path of the data set. ModelOpt's loader takes any directory with a train split and a text column. TensorRT-LLM's converters
+recognise data sets by a part of their path: "lambada" is the one that means validation split, text column, no configuration.
+"""
 
 _MISREAD = ("cnn_dailymail", "scienceqa", "science_qa", "pileval")
 _DEFAULT_SAMPLES = 512
@@ -184,7 +191,7 @@ def own_texts() -> list[str]:
 
 
 def write_texts(texts: list[str], directory: Path) -> Path:
-    """The data set `directory`/lambada-form: the same texts as both splits."""
+    """Write the data set `directory`/lambada-form, with the same texts as both splits."""
     folder = directory / FOLDER
     folder.mkdir(parents=True)
     lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
@@ -194,7 +201,7 @@ def write_texts(texts: list[str], directory: Path) -> Path:
 
 
 def read_texts(options: BuildOptions) -> list[str]:
-    """The first `calibration_samples` texts of `calibration_dir` or of the bundled corpus; EngineError when there are fewer."""
+    """The first `calibration_samples` texts of `calibration_dir` or of the bundled corpus; EngineError if there are fewer."""
     texts = _read_texts(options.calibration_dir / "train.jsonl") if options.calibration_dir else own_texts()
     wanted = options.calibration_samples or min(len(texts), _DEFAULT_SAMPLES)
     if len(texts) < max(wanted, 1):
@@ -208,7 +215,7 @@ def texts_sha256(texts: list[str]) -> str:
 
 
 def misread_as(path: Path) -> str | None:
-    """The part of a path by which TensorRT-LLM takes the data set for a known one and goes to the network for it."""
+    """The part of a path by which TensorRT-LLM would take the data set for a known one and download it."""
     return next((name for name in _MISREAD if name in str(path).lower()), None)
 
 

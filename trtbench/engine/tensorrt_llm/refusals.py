@@ -1,4 +1,6 @@
-"""Why a TensorRT-LLM engine cannot be built on a machine, before anything is spent. What is known of the machine is handed in."""
+"""The reasons why a TensorRT-LLM engine cannot be built on a machine, found before anything is spent. The caller passes in what is
+known of the machine.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _FIRST_SM = 80
 
 @dataclass(frozen=True)
 class Machine:
-    """What a build finds. `scripts`: those of TensorRT-LLM's examples that are there."""
+    """The machine as a build finds it. `scripts`: the scripts of TensorRT-LLM's examples that exist."""
 
     gpus: Sequence[CudaGpu]
     host_available_bytes: int
@@ -31,7 +33,7 @@ class Machine:
 
 
 def refusals(spec: EngineSpec, architecture: str, gpus: Sequence[CudaGpu]) -> Iterator[str]:
-    """What no build on these GPUs can overcome."""
+    """The reasons that no build on these GPUs can overcome."""
     if reason := no_decoder(architecture):
         yield reason
     yield from _of_gpus(spec.dtype, spec.build, gpus)
@@ -39,7 +41,7 @@ def refusals(spec: EngineSpec, architecture: str, gpus: Sequence[CudaGpu]) -> It
 
 
 def shortages(spec: EngineSpec, architecture: str, parameters: int | None, machine: Machine) -> Iterator[str]:
-    """What the machine lacks here and now. `parameters` None: not known; then memory is not judged."""
+    """What the machine lacks now. `parameters` None: unknown, in which case memory is not judged."""
     yield from _of_tools(spec, architecture, machine)
     if parameters is not None:
         yield from _of_memory(parameters, spec, machine)
@@ -52,7 +54,7 @@ def no_decoder(architecture: str) -> str | None:
 
 
 def too_old(gpus: Sequence[CudaGpu]) -> Iterator[str]:
-    """GPUs that TensorRT-LLM gave up in 0.14, with Volta and Turing; its builder ends in SIGABRT on them, so it is asked before."""
+    """GPUs that TensorRT-LLM dropped in 0.14, with Volta and Turing. Its builder ends in SIGABRT on them, so this is checked before."""
     for gpu in gpus:
         if gpu.sm < _FIRST_SM:
             yield (
@@ -62,13 +64,15 @@ def too_old(gpus: Sequence[CudaGpu]) -> Iterator[str]:
 
 
 def unlike(what: str, gpus: Sequence[CudaGpu]) -> str | None:
-    """TensorRT times its kernels on one GPU; on another of the same architecture it warns, and the figures are of no engine of its own."""
+    """A warning about GPUs of another model. TensorRT times its kernels on one GPU; on another of the same architecture it only warns,
+    and the figures do not represent an engine built for it.
+    """
     names = sorted({gpu.name for gpu in gpus})
     return f"{what} is for one model of GPU, visible are {', '.join(names)}; choose with CUDA_VISIBLE_DEVICES" if len(names) > 1 else None
 
 
 def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
-    """Why an engine will neither reuse KV blocks nor chunk its prefill; None when it can do both."""
+    """Why an engine will neither reuse KV blocks nor chunk its prefill; None if it can do both."""
     if options.kv_dtype == "int8":
         return "build.kv_dtype int8"
     if options.kv_dtype == "fp8" and dtype != "fp8":

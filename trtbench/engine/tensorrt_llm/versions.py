@@ -1,4 +1,4 @@
-"""Which TensorRT-LLM is installed, what each release line offers, and which keywords its classes take.
+"""The installed TensorRT-LLM, the features of each release line, and the keywords that its classes take.
 
 `python -m trtbench.engine.tensorrt_llm.versions` prints, as JSON, the keywords of the PyTorch backend's LLM and the fields of its
 configurations. Only that child and build.py import tensorrt_llm, which takes half a minute and a GPU.
@@ -35,18 +35,18 @@ FIRST_LLMAPI = (1, 0)
 
 @dataclass(frozen=True)
 class TensorRtLlm:
-    """An installed or asked-for version, as 1.2.1 or 1.2.0rc2."""
+    """An installed or requested version, as 1.2.1 or 1.2.0rc2."""
 
     text: str
 
     @property
     def line(self) -> tuple[int, int]:
-        """(1, 2) of 1.2.1; (0, 0) when the text is not a version."""
+        """(1, 2) of 1.2.1; (0, 0) if the text is not a version."""
         found = re.match(r"(\d+)\.(\d+)", self.text)
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def builds_no_engines(self) -> str | None:
-        """Why trtbench cannot build TensorRT engines with it, and the remedy; None when it can."""
+        """Why trtbench cannot build TensorRT engines with it, with the remedy; None if it can."""
         known = ", ".join(f"{major}.{minor}" for major, minor in ENGINE_LINES)
         if self.line > max(ENGINE_LINES):
             return (
@@ -64,7 +64,9 @@ class TensorRtLlm:
 
 
 def release(text: str) -> tuple[str, ...]:
-    """Three numbers and a pre-release, which an engine and its runtime must share: 1.2.0rc2 is not 1.2.0, 1.0.3.2510 of 25.11 is 1.0.3."""
+    """Three numbers and a pre-release, which an engine and its runtime must share: 1.2.0rc2 differs from 1.2.0, and 1.0.3.2510 of 25.11
+    is 1.0.3.
+    """
     found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:\.?(rc|a|b)(\d+))?", text)
     return tuple(part or "" for part in found.groups()) if found else (text,)
 
@@ -90,7 +92,7 @@ _LIMIT_S = 300
 
 
 def find(name: str) -> Any:
-    """A class of TensorRT-LLM's public names: `tensorrt_llm.llmapi` has them in every release on record, the package itself in some."""
+    """A class by a public name of TensorRT-LLM: `tensorrt_llm.llmapi` has them in every recorded release, the package itself in some."""
     for module in ("tensorrt_llm.llmapi", "tensorrt_llm"):
         if found := getattr(importlib.import_module(module), name, None):
             return found
@@ -98,7 +100,7 @@ def find(name: str) -> Any:
 
 
 def names_of(kind: Any) -> set[str] | None:
-    """The keywords of `kind`; None when it does not say."""
+    """The keywords of `kind`; None if they are unknown."""
     if (fields := getattr(kind, "model_fields", None)) is not None:
         return {getattr(field, "alias", None) or name for name, field in fields.items()}
     if dataclasses.is_dataclass(kind):
@@ -113,7 +115,9 @@ def engine_arguments() -> Any:
 
 @cache
 def installed_llm_names() -> Mapping[str, list[str]]:
-    """`LLM` and each configuration to its names; empty where none is installed, or its import fails. Half a minute: a child imports it."""
+    """The keywords of `LLM` and of each configuration, by class; empty if none is installed, or if the import fails. A child imports
+    it, which takes half a minute.
+    """
     if not installed():
         return {}
     command = [sys.executable, "-m", __name__]
