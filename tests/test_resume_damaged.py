@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.rundir.test_damaged_runs import VALUES, cut, ends_of_kinds, flipped, garbage, holed
-from tests.support.runs.synthetic_run import engine, environment, write_synthetic_run
+from tests.support.runs.facts import decoder_engine, environment
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
 from trtbench.errors import UserError
@@ -49,7 +50,7 @@ def run(killed: Path, tmp_path: Path) -> Path:
 
 def resumed(path: Path) -> Summary | None:
     """Up to where the first deployment would be served; None where it is refused with the place."""
-    built = {name: engine(path.parent, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
+    built = {name: decoder_engine(path.parent, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
     try:
         unfinished = open_unfinished(path)
         unfinished.check(built, ["a" * 64])

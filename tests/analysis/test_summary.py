@@ -8,29 +8,26 @@ from pathlib import Path
 import pytest
 
 from tests.support.records import request_of
-from tests.support.runs.synthetic_run import (
+from tests.support.runs.facts import ENGINE_BYTES, KV_BLOCK_TOKENS
+from tests.support.runs.synthetic_deployment import (
     BATCHES,
     CANCELLED_EVERY,
     COALESCED,
     COUNTS,
-    ENGINE_BYTES,
-    KV_BLOCK_TOKENS,
     KV_BLOCKS,
     KV_BYTES_PER_TOKEN,
     LAG_NS,
     OUTPUT_TOKENS,
     RSS_BYTES,
-    SyntheticRun,
-    environment,
-    write_synthetic_run,
 )
+from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
+from tests.support.runs.written_run import begin_run
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Event, Outcome
 from trtbench.scenario.reading import parse_scenario
-from trtbench.scenario.scenario import Scenario
 
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "run-format-1"
 PAIRS = [(d, s) for d in ("default-fp16", "default-int8") for s in COUNTS]
@@ -194,11 +191,9 @@ def test_different_plans_are_not_compared(tmp_path: Path) -> None:
 
 
 def bare_run(path: Path, *events: Event, **workload: object) -> RunDirectory:
-    run = RunDirectory.create(path)
-    scenario: Scenario = parse_scenario({"name": "bare", "load": [{"concurrency": 1, "requests": 2}], "workload": workload}, "bare")
-    (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    for event in (Event(1, "run_started", "", {"command": ["trtbench"]}), *events):
+    scenario = parse_scenario({"name": "bare", "load": [{"concurrency": 1, "requests": 2}], "workload": workload}, "bare")
+    run = begin_run(path, scenario)
+    for event in events:
         run.append_event(event)
     return run
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.records import MS, S
-from tests.support.runs.synthetic_run import engine, environment, write_synthetic_run
+from tests.support.runs.facts import decoder_engine, environment
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main
 from trtbench.report.document import write_reports
@@ -130,7 +131,7 @@ def test_another_engine_or_plan_is_refused(tmp_path: Path) -> None:
     run.append_event(Event(S, "plan_drawn", "", {"sha256": "a" * 64, "notes": []}))
     run._event_lines.close()
     unfinished = open_unfinished(path)
-    engines = {name: engine(tmp_path, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
+    engines = {name: decoder_engine(tmp_path, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
     unfinished.check(engines, ["a" * 64])
     with pytest.raises(RunDirectoryError, match="plan drawn now has hash bbbbbbbbbbbb"):
         unfinished.check(engines, ["b" * 64])

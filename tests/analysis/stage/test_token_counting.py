@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.records import columns, request_of
-from tests.support.runs.synthetic_run import OUTPUT_TOKENS, write_synthetic_run
+from tests.support.runs.synthetic_deployment import OUTPUT_TOKENS
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.sections.core import core_table

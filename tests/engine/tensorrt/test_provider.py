@@ -20,7 +20,7 @@ from tests.contracts.stub import UNWRITABLE, environment
 from tests.contracts.tensorrt_stub import members, write_tensorrt
 from tests.engine.tensorrt_llm.test_provider import fake_cuda  # noqa: F401 - a fixture
 from tests.support.engines.encoders import write_encoder
-from tests.support.runs.encoder_run import engine as encoder_engine
+from tests.support.runs.facts import encoder_engine as encoder_engine
 from trtbench.cli import main
 from trtbench.engine.build import choose_provider
 from trtbench.engine.spec import Engine, EngineError, EngineSpec

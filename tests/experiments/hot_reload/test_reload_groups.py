@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.records import MS, S, columns, request_of
-from tests.support.runs.synthetic_reloads import NO_SAMPLES, START, TTFT, event, reload_events
+from tests.support.runs.synthetic_reloads import NO_SAMPLES, START, STARTED, TTFT, reload_events
 from trtbench.experiments.hot_reload.reload_groups import Pool
 from trtbench.experiments.hot_reload.reloads import reloads
 from trtbench.rundir.records import Event, Outcome, RequestRecord
@@ -24,7 +24,7 @@ def request(due_ns: int, step: int) -> RequestRecord:
 
 def happened(kinds: tuple[str, ...] = ("changed_config",) * 3) -> list[Event]:
     made = [e for i, at in enumerate(BEGINS) for e in reload_events(i + 1, kinds[i], at, at + S)]
-    return [event(START, "stage_started"), *made]
+    return [STARTED, *made]
 
 
 def pooled(records: list[RequestRecord], told: list[Event]) -> list[Pool]:

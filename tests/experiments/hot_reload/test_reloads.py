@@ -15,9 +15,9 @@ from tests.support.runs.synthetic_reloads import (
     RECOVERED,
     SECOND,
     START,
+    STARTED,
     THIRD,
     TTFT,
-    event,
     events,
     requests,
 )
@@ -32,7 +32,7 @@ def found(records: list[RequestRecord] | None = None, happened: list[Event] | No
 
 
 def test_nothing_is_said_where_nothing_was_reloaded() -> None:
-    assert reloads([event(START, "stage_started")], columns(requests()), NO_SAMPLES) is None
+    assert reloads([STARTED], columns(requests()), NO_SAMPLES) is None
 
 
 def test_the_spike_and_when_it_was_over() -> None:

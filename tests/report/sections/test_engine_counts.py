@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.having import having
-from tests.support.runs.synthetic_run import COUNTS, write_synthetic_run
+from tests.support.runs.synthetic_deployment import COUNTS
+from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, prefix_reuse
 from trtbench.experiments.kv_cache.pressure import KV_PRESSURES

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.records import MS, S
-from tests.support.runs.encoder_run import engine
+from tests.support.runs.facts import encoder_engine
 from tests.support.runs.written_run import Series, Served, window, write_run
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
@@ -49,7 +49,7 @@ def write_cache_run(path: Path, lost: int = 0, evictions: int = 0, warm: int = 0
         end_ns = max(record.done_ns or 0 for record in records)
         series = _series(start_ns, end_ns, HITS - lost + warm if cached else 0, MISSES + lost - warm, evictions)
         windows = [window(STAGE, start_ns, end_ns, REQUESTS)]
-        served.append(Served(records, windows, series, deployment=name, dtype="fp16", engine=engine, plan=plan))
+        served.append(Served(records, windows, series, deployment=name, dtype="fp16", engine=encoder_engine, plan=plan))
     return write_run(path, asked, *served)
 
 

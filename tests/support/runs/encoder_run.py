@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.records import MS, S
+from tests.support.runs.facts import encoder_engine
 from tests.support.runs.written_run import Series, Served, window, write_run
-from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.rundir import RunDirectory
-from trtbench.rundir.event_kinds import BuildStep, StageFinished
+from trtbench.rundir.event_kinds import StageFinished
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.reading import parse_scenario
@@ -58,7 +58,7 @@ def write_encoder_run(path: Path, slo: bool = False) -> RunDirectory:
         for stage in asked.load:
             time_ns = one.stage(stage, time_ns + S)
         time_ns += S
-        served.append(Served(one.requests, one.windows, one.series, deployment=name, dtype="fp16", engine=engine))
+        served.append(Served(one.requests, one.windows, one.series, deployment=name, dtype="fp16", engine=encoder_engine))
     return write_run(path, asked, *served)
 
 
@@ -122,12 +122,3 @@ class _Deployment:
         values = zero | self.counters | busy | {("client_loop_lag_ns", "0"): 0, ("client_worker_cpu_cores", "0"): 0.1}
         for key, value in values.items():
             self.series.setdefault(key, []).append((time_ns, value))
-
-
-def engine(path: Path) -> Engine:
-    facts = ModelFacts.of_encoder(layers=6, head_dim=32, max_positions=512, vocabulary_tokens=30522, embedding_values=384)
-    step = (BuildStep("export", 20.0),)
-    sums = {"checkpoint_sha256": "c" * 64, "sha256": "f" * 64}
-    shape = {"model_facts": facts, "kv_block_tokens": 0, "size_bytes": 45_000_000, "build_steps": step, "options": {}}
-    named = {"path": path, "model": "minilm-l6-v2", "dtype": "fp16", "provider": "openvino", "weights_dtype": "fp16"}
-    return Engine(**named, **shape, **sums, provider_versions={}, built_utc="2026-11-03T07:59:00+00:00")  # type: ignore[arg-type]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tests.support.records import MS, S, request_of, samples_of
+from trtbench.rundir.event_kinds import EventData, StageStarted
+from trtbench.rundir.events import event_of
+from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadKind, ReloadStarted
 from trtbench.rundir.records import Event, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -16,14 +22,20 @@ END = START + 40 * S
 NO_SAMPLES = samples_of({})
 
 
-def event(time_ns: int, kind: str, **data: object) -> Event:
-    return Event(time_ns, kind, "d", data)
+def event(time_ns: int, data: EventData) -> Event:
+    return event_of(time_ns, data, "d")
 
 
-def reload_events(number: int, kind: str, start_ns: int, end_ns: int, **data: object) -> list[Event]:
-    facts = {"reload": kind, "number": number, "to": None}
-    done = {"ok": True, "error": "", "load_s": 1.5, "unload_s": None, "version": None, "versions_before": None, "versions_after": None}
-    return [event(start_ns, "reload_started", **facts), event(end_ns, "reload_finished", **facts | done | data)]
+STARTED = event(START, StageStarted(name="constant-10", mode="constant", asked=10, planned=400))
+
+
+def versions(time_ns: int, states: Mapping[str, str]) -> Event:
+    return event(time_ns, ModelVersions(versions=states))
+
+
+def reload_events(number: int, kind: ReloadKind, start_ns: int, end_ns: int, **data: Any) -> list[Event]:
+    finished = ReloadFinished(reload=kind, number=number, **{"ok": True, "load_s": 1.5} | data)
+    return [event(start_ns, ReloadStarted(reload=kind, number=number)), event(end_ns, finished)]
 
 
 def request(due_ns: int) -> RequestRecord:
@@ -40,11 +52,11 @@ def events() -> list[Event]:
     ready, both = {"1": "READY"}, {"1": "UNLOADING", "2": "READY"}
     return sorted(
         [
-            event(START, "stage_started"),
-            event(START - S, "model_versions", versions=ready),
-            event(FIRST + S, "model_versions", versions={"1": "READY", "2": "LOADING"}),
-            event(LOADED, "model_versions", versions=both),
-            event(LOADED + 3 * S, "model_versions", versions={"2": "READY"}),
+            STARTED,
+            versions(START - S, ready),
+            versions(FIRST + S, {"1": "READY", "2": "LOADING"}),
+            versions(LOADED, both),
+            versions(LOADED + 3 * S, {"2": "READY"}),
             *reload_events(1, "new_version", FIRST, LOADED, version="2", versions_before=ready, versions_after=both),
             *reload_events(
                 2,

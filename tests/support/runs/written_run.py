@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.runs.synthetic_run import CLIENT_FACTS, engine, environment
+from tests.support.runs.facts import CLIENT_FACTS, decoder_engine, environment
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.spec import Engine
 from trtbench.rundir import LineWriter, RunDirectory, sample_row
-from trtbench.rundir.event_kinds import LoadMode, StageFinished
+from trtbench.rundir.event_kinds import (
+    DeploymentFinished,
+    DeploymentStarted,
+    LoadMode,
+    RunFinished,
+    RunStarted,
+    ServerReady,
+    StageFinished,
+    StageStarted,
+)
+from trtbench.rundir.events import event_of
 from trtbench.rundir.records import Event, RequestRecord, Sample
 from trtbench.scenario.scenario import Scenario
 
@@ -32,7 +42,8 @@ def window(name: str, start_ns: int, end_ns: int, planned: int, users: float = 1
 class Served:
     """One deployment. `facts` add to its deployment.json; `events` need not name it, nor the stages, which `windows` give.
 
-    `engine`: at its directory; None for a decoder's. `plan`: rows of plan.jsonl.
+    `engine`: at its directory; None for a decoder's. `plan`: rows of plan.jsonl. `span_ns`: from its start until it is finished.
+    `killed`: the run ended in its last stage, so that nothing was finished or sealed and the files end in half a line.
     """
 
     requests: Sequence[RequestRecord]
@@ -44,18 +55,41 @@ class Served:
     dtype: str = "int8"
     engine: Callable[[Path], Engine] | None = None
     plan: Sequence[dict[str, Any]] = ()
+    span_ns: tuple[int, int] = (0, 10**14)
+    load_s: float = 1.0
+    killed: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.deployment}-{self.dtype}"
 
 
-def write_run(path: Path, scenario: Scenario, *served: Served, then: Callable[[RunDirectory], None] = lambda run: None) -> RunDirectory:
-    """`then`: what the run does when all were served, before it is finished."""
+def begin_run(path: Path, scenario: Scenario, *, gpu: bool = False, started_ns: int = 0) -> RunDirectory:
+    """A run in which nothing was served yet."""
     run = RunDirectory.create(path)
     (path / "scenario.yaml").write_text(scenario.dump(), encoding="utf-8")
-    run.write_environment(environment())
-    run.append_event(Event(0, "run_started", "", {"command": ["trtbench"]}))
+    run.write_environment(environment(gpu))
+    started = RunStarted(scenario=scenario.name, command=("trtbench", "serve-and-bench", f"{scenario.name}.yaml"))
+    run.append_event(event_of(started_ns, started))
+    return run
+
+
+def write_run(
+    path: Path,
+    scenario: Scenario,
+    *served: Served,
+    gpu: bool = False,
+    span_ns: tuple[int, int] = (0, 10**15),
+    then: Callable[[RunDirectory], None] = lambda run: None,
+) -> RunDirectory:
+    """`then`: what the run does when all were served, before it is finished. A run whose last deployment was killed is not finished."""
+    started_ns, finished_ns = span_ns
+    run = begin_run(path, scenario, gpu=gpu, started_ns=started_ns)
     for one in served:
         _write(run, scenario, one)
     then(run)
-    run.append_event(Event(10**15, "run_finished"))
+    if not (served and served[-1].killed):
+        run.append_event(event_of(finished_ns, RunFinished()))
     return run
 
 
@@ -76,21 +110,13 @@ def codes(summary: Summary, prefix: str) -> set[str]:
 
 
 def _write(run: RunDirectory, scenario: Scenario, served: Served) -> None:
-    name = f"{served.deployment}-{served.dtype}"
-    directory = run.deployment(name)
-    (served.engine(directory.path) if served.engine else engine(directory.path, served.dtype, scenario.model)).save()
+    directory = run.deployment(served.name)
+    (served.engine(directory.path) if served.engine else decoder_engine(directory.path, served.dtype, scenario.model)).save()
     config = scenario.deployments[served.deployment].model_dump(mode="json")
-    facts = {"name": name, "deployment": served.deployment, "dtype": served.dtype, "provider": "openvino", "config": config}
+    facts = {"name": served.name, "deployment": served.deployment, "dtype": served.dtype, "provider": "openvino", "config": config}
     directory.write_json("deployment.json", facts | {"mode": "own", "max_batch_size": 8, "plan_sha256": "a" * 64} | served.facts)
-    own = [replace(event, deployment=name) for event in served.events]
-    opened = [Event(one.start_ns, "stage_started", name, asdict(one) | {"level": one.asked}) for one in served.windows]
-    closed = [Event(one.end_ns, "stage_finished", name, asdict(one)) for one in served.windows]
-    run.append_event(Event(0, "deployment_started", name))
-    run.append_event(Event(0, "server_ready", name, {"seconds": 1.0}))
-    for event in sorted([*own, *opened, *closed], key=lambda event: event.time_ns):
+    for event in _events(served):
         run.append_event(event)
-    run.append_event(Event(10**14, "load_client", name, {"workers": [CLIENT_FACTS]}))
-    run.append_event(Event(10**14, "deployment_finished", name))
     if served.plan:
         directory.plan_jsonl.write_text("".join(json.dumps(row) + "\n" for row in served.plan), encoding="utf-8")
     requests, samples = LineWriter(directory.requests_jsonl()), LineWriter(directory.samples_jsonl)
@@ -99,4 +125,22 @@ def _write(run: RunDirectory, scenario: Scenario, served: Served) -> None:
         samples.write(*(sample_row(Sample(time_ns, series, label, float(value))) for time_ns, value in points))
     requests.close()
     samples.close()
-    directory.seal()
+    if served.killed:
+        for path in (directory.requests_jsonl(), directory.samples_jsonl):
+            with path.open("a", encoding="utf-8") as lines:
+                lines.write('{"index": 7')
+    else:
+        directory.seal()
+
+
+def _events(served: Served) -> list[Event]:
+    start_ns, end_ns = served.span_ns
+    finished = served.windows[:-1] if served.killed else served.windows
+    opened = [
+        event_of(one.start_ns, StageStarted(name=one.name, mode=one.mode, asked=one.asked, planned=one.planned)) for one in served.windows
+    ]
+    closed = [event_of(one.end_ns, one) for one in finished]
+    own = sorted([*served.events, *opened, *closed], key=lambda event: event.time_ns)
+    before = [event_of(start_ns, DeploymentStarted()), event_of(start_ns, ServerReady(seconds=served.load_s))]
+    after = [Event(end_ns, "load_client", "", {"workers": [CLIENT_FACTS]}), event_of(end_ns, DeploymentFinished())]
+    return [replace(event, deployment=served.name) for event in [*before, *own, *([] if served.killed else after)]]
