@@ -93,8 +93,9 @@ class Wire(Protocol):
     def receive(self, data: bytes | memoryview) -> Sequence[Any]:
         """The events in the peer's next bytes, which may be cut anywhere; WireFault if they violate the protocol."""
 
-    def receive_end(self, in_order: bool) -> Sequence[Any]:
-        """The events of the end of the connection, by the peer; `in_order`: it closed it, and did not reset it."""
+    def receive_end(self, in_order: bool, crossed: bool) -> Sequence[Any]:
+        """The events of the end of the connection, by the peer. `in_order`: it closed it, and did not reset it. `crossed`: the last
+        message was sent so shortly before that the peer may have closed the connection without it."""
 
     def between_messages(self, stream_id: int) -> bool:
         """Whether the peer's next byte begins a message of this stream, so that whole reads may bypass `receive`."""
@@ -128,6 +129,8 @@ class WireKind:
     """What TLS is asked to negotiate."""
     alpn_required: bool
     """Whether a server that negotiates nothing cannot speak it."""
+    pings: bool
+    """Whether a wire can have the peer answer; otherwise the kernel probes silent connections."""
     wrong_port_hint: str
     """What to ask the user if a server speaks something else."""
     open: Callable[[str, str], Wire]

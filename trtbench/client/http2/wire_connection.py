@@ -141,7 +141,7 @@ class WireConnection:
         self._count(len(data))
         return events
 
-    def receive_end(self, in_order: bool) -> tuple[()]:
+    def receive_end(self, in_order: bool, crossed: bool) -> tuple[()]:
         return ()  # a stream is complete only if the peer ended it before the connection
 
     def between_messages(self, stream_id: int) -> bool:

@@ -69,6 +69,7 @@ def grpc_wires(max_message_bytes: int, metadata: Metadata = ()) -> WireKind:
         name="HTTP/2",
         alpn="h2",
         alpn_required=True,
+        pings=True,
         wrong_port_hint="is this its gRPC port?",
         open=lambda authority, scheme: WireConnection(authority, scheme, max_message_bytes, metadata),
     )

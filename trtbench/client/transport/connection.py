@@ -14,8 +14,7 @@ from trtbench.client.transport.tls import TlsSession
 from trtbench.client.wire import DirectRead, PeerLeaving, PeerReady, StreamEnded, Wire, WireFault
 from trtbench.system.clock import NS_PER_S, now_ns
 
-_BUFFER = bytearray(1 << 16)
-"""All connections of the process read into this buffer; a wire keeps what a read leaves unparsed."""
+_BUFFER = bytearray(1 << 16)  # of all connections of the process; a wire keeps what a read leaves unparsed
 _BUFFERS, _VIEW = [_BUFFER], memoryview(_BUFFER)
 
 
@@ -99,7 +98,7 @@ class Connection:
         """Send on an idle stream, with `end_stream` the last message; returns the instant just before the socket was given the bytes."""
         self._streams[stream_id] = receiver
         self._wire.send_message(stream_id, message, end_stream)
-        sent_ns = now_ns()
+        self._keepalive.sent_ns = sent_ns = now_ns()
         self.flush()
         return sent_ns
 
@@ -222,9 +221,10 @@ class Connection:
                 self.reset(stream_id)
 
     def _peer_gone(self, cause: str, instant_ns: int, in_order: bool) -> None:
-        """Lose the connection, after its last events: the end of the connection may be the end of an answer."""
+        """Lose the connection, after its last events: this may be the end of an answer."""
         self._settle()
-        self._take_events(self._wire.receive_end(in_order), instant_ns, 0 if self._stamps else None)
+        crossed = self._keepalive.crossed(instant_ns)
+        self._take_events(self._wire.receive_end(in_order, crossed), instant_ns, 0 if self._stamps else None)
         self.lose(cause, failed=bool(self._streams) or not self._wire.is_over)
 
     def _settle(self) -> None:

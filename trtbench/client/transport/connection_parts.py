@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from trtbench.client.wire import DirectRead, StreamEnded
 from trtbench.system.clock import NS_PER_S
 
+_CROSSING_NS = 200_000_000  # the longest time for a message to reach the peer, and for an answer to come back
 _AFTER_PONG_NS = 300 * NS_PER_S
 """A gRPC server ends a connection with too_many_pings if pings without data between them arrive more often than this (gRFC A8)."""
 
@@ -17,18 +18,22 @@ _AFTER_PONG_NS = 300 * NS_PER_S
 class Keepalive:
     """Finds out whether a silent connection is alive. A PING is due after `silence_ns` without data, and its answer `silence_ns` later.
 
-    `received_ns` is the last instant at which anything was received."""
+    `received_ns` is the last instant at which anything was received, `sent_ns` that at which the last message was sent."""
 
-    __slots__ = ("_pinged_ns", "_ponged_ns", "received_ns", "silence_ns")
+    __slots__ = ("_pinged_ns", "_ponged_ns", "received_ns", "sent_ns", "silence_ns")
 
     def __init__(self, silence_ns: int, now_ns: int) -> None:
         self.silence_ns = silence_ns
         self.received_ns = now_ns
-        self._pinged_ns = self._ponged_ns = -1
+        self._pinged_ns = self._ponged_ns = self.sent_ns = -1
 
     def ponged(self) -> None:
         """What was received last is an answer to a PING."""
         self._ponged_ns = self.received_ns
+
+    def crossed(self, closed_ns: int) -> bool:
+        """Whether the peer may have closed the connection, as seen at `closed_ns`, before the last message reached it."""
+        return closed_ns - self.sent_ns < _CROSSING_NS
 
     def check(self, now_ns: int, in_flight: bool) -> Literal["wait", "ping", "lost"]:
         """What the caller has to do: after "ping" it sends a PING, and anything received later counts as the answer."""

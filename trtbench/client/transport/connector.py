@@ -19,6 +19,8 @@ from trtbench.system.clock import seconds_ns
 
 _STEP_S = 5.0  # the longest wait in each step
 _READ_BYTES = 1 << 16
+_FOR_EVER_NS = 1 << 62
+_PROBES = 4
 _T = TypeVar("_T")
 
 
@@ -34,7 +36,8 @@ class Connector:
         host, _, self._port = url.rpartition(":")
         self._host = host.strip("[]")
         self._stamps = kernel_stamps
-        self._silence_ns = seconds_ns(settings.keepalive_s)
+        self._silence_ns = seconds_ns(settings.keepalive_s) if wires.pings else _FOR_EVER_NS
+        self._probe_s = None if wires.pings else max(1, round(settings.keepalive_s))
         self._context = client_context(settings.tls, wires.alpn) if settings.tls else None
         self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
         self._addresses: list[tuple[int, Any]] = []
@@ -79,6 +82,8 @@ class Connector:
                 connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._stamps:
                     kernel_timestamps.enable(connecting)
+                if self._probe_s:
+                    _probe_silent(connecting, self._probe_s)
                 await _in_time(asyncio.get_running_loop().sock_connect(connecting, address), "TCP connection")
                 return connecting
             except (OSError, TransportError) as error:
@@ -117,6 +122,14 @@ class Connector:
             chosen = session.protocol or "nothing"
             raise TransportError(f"TLS: the server does not offer {self._wires.name} (ALPN chose {chosen}): {self._wires.wrong_port_hint}")
         return session
+
+
+def _probe_silent(connecting: socket.socket, silence_s: int) -> None:
+    """Have the kernel probe the connection after `silence_s` without data, and break it if nothing answers as long again."""
+    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", silence_s), ("TCP_KEEPINTVL", max(1, silence_s // _PROBES)), ("TCP_KEEPCNT", _PROBES)):
+        if hasattr(socket, name):
+            connecting.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _in_time(step: Awaitable[_T], name: str) -> _T:

@@ -1,0 +1,164 @@
+"""HttpWire: the client's side of one HTTP/1.1 connection, with one request at a time. Bytes go in, events come out; no socket, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtbench.client.http1.http_answer import Answer, HttpFault
+from trtbench.client.http1.http_request import Headers, request_head
+from trtbench.client.wire import PeerReady, StreamEnded, WireKind
+
+MAX_MESSAGE_BYTES = 1 << 24
+"""The longest event, and the longest body of an answer that is not streamed."""
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+_MOST_DIGITS = 8
+_CRLF, _EVENT_CHUNK_END = b"\r\n", b"\n\n\r\n"
+_FRAME_BYTES = 4  # CRLF after the size of a chunk, and after its bytes
+
+
+class HttpWire:
+    """A Wire of HTTP/1.1. Each stream is one request, a POST, and ends with its answer; the next request has a new stream.
+
+    A connection is over after a cancelled request, and after an answer that was faulty or that the server ends by closing the connection.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_authority",
+        "_between_chunks",
+        "_head",
+        "_headers",
+        "_most_bytes",
+        "_most_requests",
+        "_open_id",
+        "_output",
+        "_ready",
+        "_served",
+        "is_over",
+    )
+
+    def __init__(
+        self, authority: str, headers: Headers = (), most_bytes: int = MAX_MESSAGE_BYTES, most_requests: int | None = None
+    ) -> None:
+        """`authority` is host:port of the server, `headers` are further ones of every request. A message longer than `most_bytes` ends its
+        answer, and `most_requests` the connection."""
+        self._authority, self._headers = authority, headers
+        self._most_bytes, self._most_requests = most_bytes, most_requests
+        self._head = self._output = b""
+        self._answer: Answer | None = None
+        self._open_id = self._served = 0
+        self._between_chunks = self._ready = self.is_over = False
+
+    @property
+    def can_open(self) -> bool:
+        return not self._open_id and not self.is_over
+
+    def open_stream(self, path: str) -> int:
+        """Begin a request to `path`, the target with its query; ValueError if that cannot be one, HttpFault if `can_open` is False."""
+        if not self.can_open:
+            raise HttpFault("the connection takes one request at a time")
+        self._head = request_head(self._authority, path, self._headers)
+        self._open_id = self._served + 1
+        return self._open_id
+
+    def send_message(self, stream_id: int, message: bytes, end_stream: bool = False) -> None:
+        """Send the request with `message` as its body. It is the only message of its stream, whatever `end_stream` is."""
+        if stream_id != self._open_id or self._answer:
+            raise HttpFault(f"stream {stream_id} takes no further message")
+        self._output += b"%s%d\r\n\r\n%s" % (self._head, len(message), message)
+        self._answer = Answer(stream_id, self._most_bytes)
+
+    def end(self, stream_id: int) -> None:
+        """Give the connection up."""
+        self.is_over = True
+
+    def reset(self, stream_id: int) -> None:
+        """Give the connection up, if its answer is still to come: HTTP/1.1 has no other way to cancel a request."""
+        if stream_id == self._open_id:
+            self.is_over, self._open_id, self._answer = True, 0, None
+
+    def ping(self) -> None:
+        """Nothing: HTTP/1.1 has no PING, so the kernel probes silent connections (see Connector)."""
+
+    def take_output(self) -> bytes:
+        output, self._output = self._output, b""
+        return output
+
+    def replied(self, all_sent: bool) -> bool:
+        return True  # the protocol requires no replies
+
+    def between_messages(self, stream_id: int) -> bool:
+        return self._between_chunks
+
+    def count_bypassed(self, stream_id: int, flow_bytes: int) -> None:
+        """Nothing: HTTP/1.1 has no flow control of its own."""
+
+    def receive(self, data: bytes | memoryview) -> list[Any]:
+        """The events in the server's next bytes, which may be cut anywhere; HttpFault if they are not HTTP/1.1 or answer no request."""
+        if type(data) is not bytes:
+            data = bytes(data)
+        answer = self._answer
+        if answer is None:
+            return self._receive_unasked(data)
+        if self._between_chunks and (body := _only_chunk(data)):
+            answer.take_events(body)
+        else:
+            try:
+                answer.feed(data)
+            except HttpFault as fault:
+                fault.events = self._take_events(answer)
+                self.is_over = True
+                raise
+            self._between_chunks = data.endswith(_EVENT_CHUNK_END) and answer.between_chunks
+        return self._take_events(answer)
+
+    def receive_end(self, in_order: bool, crossed: bool) -> list[Any]:
+        """A server that closed an idle connection, which a request `crossed` on the way, has not processed it."""
+        self.is_over = True
+        answer = self._answer
+        if answer is None:
+            return []
+        if in_order:
+            answer.finish()
+        if crossed and self._served and not answer.begun:
+            cause = "connection closed by the server, which had been idle, just as the request was sent"
+            answer.end = StreamEnded(self._open_id, "UNAVAILABLE", cause, retry_safe=True)
+        return self._take_events(answer)
+
+    def _receive_unasked(self, data: bytes) -> list[Any]:
+        if data:
+            self.is_over = True
+            raise HttpFault("the server sends bytes that answer no request")
+        ready, self._ready = self._ready, True
+        return [] if ready else [PeerReady()]
+
+    def _take_events(self, answer: Answer) -> list[Any]:
+        """The messages, and the end of the stream if its answer has ended."""
+        events: list[Any] = answer.messages
+        answer.messages = []
+        if answer.end:
+            events.append(answer.end)
+            self._answer, self._open_id, self._between_chunks = None, 0, False
+            self._served += 1
+            self.is_over = self.is_over or not answer.keeps_alive or self._served == self._most_requests
+        return events
+
+
+def _only_chunk(data: bytes) -> bytes:
+    """The bytes of a chunk, if `data` is exactly one, with a whole number of lines and an empty one at its end; else nothing."""
+    size_end = data.find(_CRLF, 1, _MOST_DIGITS + 2)
+    if size_end < 0 or not data.endswith(_EVENT_CHUNK_END) or data[:size_end].strip(_HEX_DIGITS):
+        return b""
+    return data[size_end + 2 : -2] if int(data[:size_end], 16) == len(data) - size_end - _FRAME_BYTES else b""
+
+
+def http_wires(headers: Headers = (), max_message_bytes: int = MAX_MESSAGE_BYTES, most_requests: int | None = None) -> WireKind:
+    """HTTP/1.1, for a Connector; see HttpWire for the parameters."""
+    return WireKind(
+        name="HTTP/1.1",
+        alpn="http/1.1",
+        alpn_required=False,
+        pings=False,
+        wrong_port_hint="is this its HTTP port?",
+        open=lambda authority, scheme: HttpWire(authority, headers, max_message_bytes, most_requests),
+    )
