@@ -28,7 +28,7 @@ class Run:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """RunDirectoryError when `path` is not a run directory, or has a format that this version does not read."""
+        """RunDirectoryError if `path` is not a run directory, or has a format that this version does not read."""
         self.path = Path(path)
         RunDirectory.open(self.path)
 
@@ -46,27 +46,27 @@ class Run:
 
     @cached_property
     def events(self) -> list[Event]:
-        """What happened to the run, in order: engines built, servers started, stages begun and finished, reloads, interrupts."""
+        """The events of the run in order: engines built, servers started, stages begun and finished, reloads, interrupts."""
         return RunDirectory.open(self.path).events()
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        """One row a planned request, warm-ups (`warmup`) and failed ones (`outcome`) included.
+        """One row for each planned request, including warm-ups (`warmup`) and failed ones (`outcome`).
 
-        About 300 bytes a row: a run of a million requests takes 0.3 GB. The instants of single tokens are not in it: `responses()`.
+        A row takes about 300 bytes: a run of a million requests takes 0.3 GB. The instants of single tokens are in `responses()`.
         """
         return request_table(RunDirectory.open(self.path))
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row a telemetry reading: deployment, name, label, time_ns, value; each series in time order.
+        """One row for each telemetry reading: deployment, name, label, time_ns, value; each series in time order.
 
         The unit is at the end of the series' name; docs/telemetry.md lists the series.
         """
         return sample_table(RunDirectory.open(self.path))
 
     def responses(self, deployment: str | None = None, stage: str | None = None) -> pd.DataFrame:
-        """One row a response that carried tokens: when it arrived, and how many tokens it carried.
+        """One row for each response that carried tokens, with its arrival and its number of tokens.
 
         It is read from disk at each call, and not kept. A long run has millions of rows, about 60 bytes each: choose a deployment or a
         stage. UserError for a name that the run does not have.

@@ -1,4 +1,4 @@
-"""The same load and report for an existing Triton server, which another operator runs."""
+"""Load and report for an existing server, which another operator runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def bench(
 
 
 def _check(scenario: Scenario, target: Target, runs: Path) -> None:
-    """ScenarioError for what cannot be asked of an existing server, or of this machine."""
+    """ScenarioError for anything that cannot be requested of an existing server, or of this machine."""
     for experiment in roles(ExperimentPreparation):
         experiment.check_existing_server(scenario)
     if scenario.gpu:
@@ -93,7 +93,7 @@ def _of_target(name: str, target: Target, plan: Plan) -> DeploymentFile:
 
 
 def directory_name(model: str) -> str:
-    """The deployment's directory: the model's name, with characters replaced that a directory of the run cannot have."""
+    """The name of the deployment's directory: the model's name, with characters replaced that a directory of the run cannot have."""
     name = "".join(character if re.fullmatch("[A-Za-z0-9._-]", character) else "_" for character in model[:_DIRECTORY_CHARACTERS])
     usable = re.fullmatch(NAME_PATTERN, name) and name not in _TAKEN
     return name if usable else f"model-{name}"[:_DIRECTORY_CHARACTERS]

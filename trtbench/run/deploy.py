@@ -34,7 +34,7 @@ def deployed(
 ) -> Iterator[Fleet]:
     """`engine` served as deployment `name`, with its repository, logs and facts in `directory`.
 
-    `ports` are the first server's; a port of 0 is chosen free.
+    `ports` are the first server's; 0 means any free port.
     """
     deployment, installation = resolved.scenario.deployments[name], resolved.installation
     root = repository.write(directory.path / REPOSITORY)

@@ -1,4 +1,4 @@
-"""The machine of a run: enough to distinguish two machines, and nothing that identifies their owner."""
+"""A description of the machine of a run, sufficient to distinguish two machines, without anything that identifies their owner."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PACKAGES = (
     "transformers",
     "tritonclient",
 )
-"""Those that decide what is built, served or measured."""
+"""The packages that affect what is built, served or measured."""
 
 VARIABLES = (
     "CUDA_DEVICE_MAX_CONNECTIONS",
@@ -64,11 +64,13 @@ VARIABLES = (
     "TRT_VERSION",
     "TRTLLM_ORCHESTRATOR",
 )
-"""The only environment variables that are recorded: they change speed or say a version, and none holds a path, a name or a secret."""
+"""The only environment variables that are recorded. They affect speed or contain a version, and none contains a path, a name or a
+secret.
+"""
 
 
 def capture(anchor: WallAnchor) -> Environment:
-    """This machine as it is now; `anchor` ties the run's clock to UTC and is the run's start."""
+    """The present state of this machine; `anchor` relates the run's clock to UTC and is the run's start."""
     from trtbench.gpu import inventory  # pynvml is loaded only where GPUs are asked for
 
     return Environment(
@@ -91,7 +93,7 @@ def capture(anchor: WallAnchor) -> Environment:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """The model in the text of /proc/cpuinfo; the architecture where it names none, as on ARM."""
+    """The model in the text of /proc/cpuinfo, or the architecture if it names none, as on ARM."""
     named = re.search(r"^model name\s*:\s*(.+?)\s*$", cpuinfo, re.MULTILINE)
     return named[1] if named else platform.machine()
 

@@ -1,4 +1,4 @@
-"""Wires a Scenario into a run directory: engines, deployments, servers, load. Prints nothing: it emits events."""
+"""Executes a scenario into a run directory: engines, deployments, servers, load. It prints nothing and emits events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from trtbench.telemetry.sources import SampledServer
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """`interrupted_by`: the signal that ended the run early. `lost`: deployments whose server failed."""
+    """The end of a run. `interrupted_by`: the signal that ended it early. `lost`: deployments whose server failed."""
 
     run: RunDirectory
     interrupted_by: int | None
@@ -57,8 +57,8 @@ def serve_and_bench(
 ) -> RunOutcome:
     """Run a scenario from its checkpoint to a finished run directory.
 
-    UserError before a server is started or a run directory made when it cannot be run. After that a fault ends one
-    deployment, the run continues with the next, and the directory stays readable.
+    UserError if it cannot be run, before a server is started or a run directory is made. A later fault ends one deployment, the run
+    continues with the next one, and the directory stays readable.
     """
     prepared = prepare(scenario, runs, engines, listener)
     log = start_run(runs, prepared.scenario, command, listener)
@@ -67,7 +67,9 @@ def serve_and_bench(
 
 
 def resume(path: Path, command: list[str], listener: Listener, progress: LoadProgress) -> RunOutcome:
-    """Continue the run at `path`: finished deployments stay, the rest is run. UserError, and the run unchanged, when it cannot continue."""
+    """Continue the run at `path`: finished deployments stay, the others are run. UserError, with the run unchanged, if it cannot
+    continue.
+    """
     unfinished = open_unfinished(path)
     prepared = prepare(unfinished.scenario, path, DEFAULT_OUTPUT, listener)
     unfinished.check(prepared.engines, list(prepared.drawn))
@@ -78,7 +80,7 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
 
 
 def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: LoadProgress) -> RunOutcome:
-    """Every deployment but those `done`, in the order of the scenario; those that an experiment wants, where one selects."""
+    """Run every deployment except those `done`, in the order of the scenario, or those that an experiment selects."""
     scenario = prepared.scenario
     selections = [selection for one in roles(ExperimentRun) if (selection := one.selection(scenario, log))]
     interrupted_by: int | None = None
@@ -107,7 +109,9 @@ def _run(prepared: PreparedRun, done: Collection[str], log: RunLog, progress: Lo
 
 @contextmanager
 def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], BeforeStage] | None]:
-    """What `gpu` asks for, while the block runs, and what is to be done before each stage of a deployment; nothing without `gpu`."""
+    """Hold the settings that `gpu` requests while the block runs; yields what to do before each stage of a deployment. Does nothing
+    without `gpu`.
+    """
     if scenario.gpu is None:
         yield None
         return
@@ -118,7 +122,7 @@ def held_gpus(scenario: Scenario, log: RunLog) -> Iterator[Callable[[str], Befor
 
 
 def restore_left_gpus(tell: Callable[[EventData], None]) -> list[Journal]:
-    """Restore the settings of GPUs that a killed run left at its own clocks, at which no figure may be taken.
+    """Restore the GPU settings that a killed run left, because figures must not be measured at another run's clocks.
 
     Returns the journals of runs that still hold GPUs, which are left alone.
     """
@@ -133,7 +137,7 @@ def restore_left_gpus(tell: Callable[[EventData], None]) -> list[Journal]:
 def _run_deployment(
     prepared: PreparedRun, name: str, dtype: Dtype, log: RunLog, progress: LoadProgress, before_stage: BeforeStage | None = None
 ) -> tuple[str, int | None]:
-    """(How it ended, the signal that interrupted it)."""
+    """Run one deployment; returns (how it ended, the signal that interrupted it)."""
     engine = prepared.engines[f"{name}-{dtype}"]
     directory = log.run.deployment(f"{name}-{dtype}")
     repository = prepared.repositories[directory.name]
@@ -155,7 +159,7 @@ def _run_deployment(
 def _under_load(
     prepared: PreparedRun, name: str, engine: Engine, fleet: Fleet, directory: DeploymentDirectory, before_stage: BeforeStage | None
 ) -> ServerUnderLoad:
-    """What the client found out about the running server goes into deployment.json."""
+    """Write what the client found out about the running server into deployment.json, and return the server for the load."""
     scenario, plan = prepared.scenario, prepared.plans[name]
     facts = directory.deployment()
     url, *others = fleet.addresses
@@ -181,7 +185,7 @@ def _under_load(
 def _load(
     server: ServerUnderLoad, prepared: PreparedRun, name: str, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
 ) -> tuple[str, int | None]:
-    """The plan's load, or what an experiment sends in its place."""
+    """Send the plan's load, or the requests that an experiment sends instead."""
     for experiment in roles(ExperimentRun):
         if outcome := experiment.in_place_of_load(server, prepared, directory, log):
             return outcome

@@ -1,4 +1,4 @@
-"""ExperimentRun: what an experiment does while a scenario is run. The core of run/ asks every experiment and names none."""
+"""ExperimentRun: what an experiment does during a run. The core of run/ asks every experiment and names none."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from trtbench.serving.server.server import TritonServer
 
 
 class Selection(Protocol):
-    """Decides, from what the run has recorded, which of the remaining deployments are served."""
+    """Decides, from what the run has recorded, which of the remaining deployments are run."""
 
     def wants(self, dtype: Dtype, deployment: str) -> bool:
-        """Whether this deployment is served. It is asked in the order of the run, right before."""
+        """Whether this deployment is run. The question is asked in the order of the run, immediately before the deployment."""
 
     def finish(self) -> None:
         """Record the last decision, after the last deployment of a run that was not interrupted."""
 
 
 class ExperimentRun(ExperimentPreparation):
-    """The object `RUN` in an experiment's `run.py`. Each method answers None unless the scenario asks for the experiment."""
+    """The object `RUN` in an experiment's `run.py`. Each method returns None unless the scenario requests the experiment."""
 
     def selection(self, scenario: Scenario, log: RunLog) -> Selection | None:
-        """Which deployments to serve, if not all of them."""
+        """A selection of deployments; None to run all of them."""
         return None
 
     def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Companion | None:
-        """What runs next to the load of the deployment `name`, which has one server."""
+        """A companion for the load of the deployment `name`, which has one server."""
         return None
 
     def in_place_of_load(
         self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
     ) -> tuple[str, int | None] | None:
-        """Send other requests than the plan's; (how that ended, the signal that interrupted it if any)."""
+        """Send requests in place of the plan's load; returns (how that ended, the signal that interrupted it, or None)."""
         return None

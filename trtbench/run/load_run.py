@@ -1,4 +1,4 @@
-"""Drive one running deployment: the load of the plan, its telemetry, and the ways it can end early."""
+"""Measures one running deployment: sends the plan's load, samples telemetry, and handles every way in which the load can end early."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ EmitEvent = Callable[[EventData], None]
 
 
 class Companion(Protocol):
-    """What an experiment does to a server while the load runs."""
+    """The actions of an experiment on a server while the load runs."""
 
     async def run(self, pool: WorkerPool, opened: asyncio.Event, stop: asyncio.Event, emit: EmitEvent) -> None:
-        """Acts from `opened`, when the first stage begins, until `stop`. A step that has begun is completed first."""
+        """Act from `opened`, when the first stage begins, until `stop`. A step that has begun is completed first."""
 
 
 @dataclass(frozen=True)
 class ServerUnderLoad:
-    """The server, or several behind a balancer, as the load needs it.
+    """A server, or several behind a balancer, as the load needs it.
 
-    `death()` is None while all run; it and the pids are None for an existing server.
+    `death()` is None while all of them run. For an existing server it is None, and so are the pids.
     """
 
     target: Target
@@ -67,7 +67,7 @@ class ServerUnderLoad:
 def load_server(
     server: ServerUnderLoad, plan: Plan, scenario: Scenario, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
 ) -> tuple[Ended, int | None]:
-    """Sends the plan's load to `server` and records it in `directory`. Returns how the load ended, and the signal that interrupted it.
+    """Send the plan's load to `server` and record it in `directory`. Returns how the load ended, and the signal that interrupted it.
 
     The first SIGINT lets requests in flight end, the second cancels them, and SIGTERM cancels them immediately. Raises OSError if
     records cannot be written, WorkerError if a worker ended unexpectedly, and ServerError if the server cannot be reached.
@@ -85,7 +85,7 @@ def load_server(
 
 
 def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig:
-    """What is sampled of `server` while this process works on it; the GPUs only where the server is our own."""
+    """The configuration of the sampler for `server`. GPUs are sampled only if this run started the server."""
     return SamplerConfig(
         servers=server.sampled,
         model="" if server.companion else server.target.model,  # a companion may load a model of another name
@@ -113,7 +113,7 @@ async def _load(
     signals = count(1)
 
     def interrupt(signum: int) -> None:
-        """The second interrupt of the pool does not wait for what is in flight; those after it change nothing."""
+        """Pass an interrupt to the pool. The second one does not wait for requests in flight; further ones change nothing."""
         nth = next(signals)
         pool.interrupt()
         if signum == signal.SIGTERM:
@@ -162,13 +162,13 @@ def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: Deplo
 
 
 def _settle(sampler: Sampler, scenario: Scenario) -> None:
-    """A last reading, two sampling intervals after the drain: gauges lag, and what is still in use then was not given back."""
+    """Take a last reading, two sampling intervals after the drain, because gauges lag. Anything still in use then was not released."""
     sleep_s(2 * scenario.telemetry.interval_ms / 1000)
     sampler.snapshot()
 
 
 def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
-    """`then`, once the sampler runs: it and the first load worker start side by side."""
+    """Call `then` once the sampler runs, because the sampler and the first load worker start at the same time."""
 
     async def before_stage(stage: str, stopped: Callable[[], bool]) -> None:
         await asyncio.to_thread(sampler.wait_ready)
@@ -179,7 +179,7 @@ def _when_sampled(sampler: Sampler, then: BeforeStage | None) -> BeforeStage:
 
 
 async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], bool]) -> Border:
-    """Reads a border in a thread, so that the loop still receives answers of an earlier stage. After an interrupt it waits only briefly."""
+    """Read a border in a thread, so that the loop still receives answers of an earlier stage. After an interrupt it waits only briefly."""
     border = await within_interrupt(partial(sampler.read_border, completed), interrupted, _LAST_SNAPSHOT_S) or Border([])
     if border.samples:
         sampler.write(border.samples)
@@ -188,7 +188,7 @@ async def _snapshot(sampler: Sampler, completed: int, interrupted: Callable[[], 
 
 @asynccontextmanager
 async def _accompanied(companion: Companion | None, pool: WorkerPool, emit: EmitEvent) -> AsyncIterator[EmitEvent]:
-    """The companion runs during the load, from its first stage on; yields the function that the load passes its events to.
+    """Run the companion during the load, from its first stage on; yields the function to which the load passes its events.
 
     An exception in the companion ends the load at once, and is raised.
     """
@@ -217,7 +217,7 @@ async def _accompanied(companion: Companion | None, pool: WorkerPool, emit: Emit
 
 
 async def _watch(server: ServerUnderLoad, pool: WorkerPool) -> None:
-    """Notice the server's death at once: what is in flight would otherwise wait for its time limit."""
+    """Detect the server's death at once, because requests in flight would otherwise wait for their time limit."""
     while server.death:
         if server.death():
             pool.server_lost()

@@ -1,4 +1,4 @@
-"""RunLog: each event of a run goes into its events.jsonl, and to the listener that shows it."""
+"""RunLog writes each event of a run into its events.jsonl, and passes it to the listener that shows it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class RunLog:
         self._listener(event)
 
     def show(self, data: EventData, deployment: str = "") -> None:
-        """Passes progress that no report needs to the listener only."""
+        """Pass progress that no report needs to the listener only."""
         self._listener(event_of(now_ns(), data, deployment))
 
 
 def start_run(runs: Path, scenario: Scenario, command: list[str], listener: Listener) -> RunLog:
-    """Make the run directory with its scenario and environment, and open its log; UserError where that cannot be."""
+    """Make the run directory with its scenario and environment, and open its log; UserError if that fails."""
     anchor = WallAnchor.read()
     stem = f"{anchor.utc(anchor.monotonic_ns).astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario.name}"
     run = _create(runs, stem)
@@ -53,7 +53,7 @@ def start_run(runs: Path, scenario: Scenario, command: list[str], listener: List
 
 
 def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> RunLog:
-    """Continue an interrupted run; the event has this session's own anchor, since a reboot restarts the monotonic clock."""
+    """Continue an interrupted run. The event has this session's own anchor, because a reboot restarts the monotonic clock."""
     anchor, session, first_session = WallAnchor.read(), sessions(run.events())[-1], run.environment()
     resumed = first(session[:1], RunResumed) or RunResumed(gap_s=0)
     before = WallAnchor(
@@ -68,7 +68,7 @@ def resume_run(run: RunDirectory, command: list[str], listener: Listener) -> Run
 
 
 def _create(runs: Path, stem: str) -> RunDirectory:
-    """Two runs of one scenario may start in one second."""
+    """Make the run directory under an unused name, because two runs of one scenario may start in one second."""
     for number in range(1, 100):
         try:
             return RunDirectory.create(runs / (stem if number == 1 else f"{stem}-{number}"))

@@ -1,4 +1,4 @@
-"""All that a run needs before its directory is made: the resolved scenario, its engines, their repositories, its plans."""
+"""Everything that a run needs before its directory is made: the resolved scenario, its engines, their repositories, its plans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ from trtbench.system.clock import now_ns
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """`engines` and `repositories`: by deployment directory, of every engine that is served or reloaded. `plans`: by deployment."""
+    """A run that is ready to start. `engines` and `repositories` are by deployment directory, for every engine that is served or
+    reloaded; `plans` are by deployment.
+    """
 
     resolved: ResolvedScenario
     engines: Mapping[str, Engine]
@@ -47,12 +49,12 @@ class PreparedRun:
 
     @property
     def drawn(self) -> dict[str, Plan]:
-        """Each plan once, by its hash."""
+        """Each distinct plan once, by its hash."""
         return {plan.sha256: plan for plan in self.plans.values()}
 
     @property
     def order(self) -> Iterator[tuple[Dtype, str]]:
-        """(engine, deployment) in the order served."""
+        """(Engine, deployment) in the order of the run."""
         scenario = self.scenario
         return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
@@ -62,7 +64,7 @@ class PreparedRun:
 
 
 def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -> PreparedRun:
-    """Check, build, render and draw. UserError, and no server started, for what cannot be run."""
+    """Check, build, render and draw. UserError, without a server started, for a scenario that cannot be run."""
     resolved = resolve(scenario)
     check_machine(resolved, runs, engines)
     scenario, provider = resolved.scenario, resolved.provider
@@ -79,9 +81,9 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
 
 
 def build_engines(specs: Mapping[str, EngineSpec], provider: EngineProvider, engines: Path, listener: Listener) -> dict[str, Engine]:
-    """The engine of each checked spec, from the cache or newly built, equal ones once; the listener receives each step.
+    """The engine of each checked spec, from the cache or newly built, equal specs once; the listener receives each step.
 
-    What any of them lacks is an EngineError before the first is built.
+    A missing requirement of any of them is an EngineError before the first is built.
     """
     logs = {spec.model_dump_json(): (spec, _log(spec.dtype, listener)) for spec in specs.values()}
     planned = {key: plan_engine(spec, provider, engines, log) for key, (spec, log) in logs.items()}
@@ -100,7 +102,7 @@ def _log(dtype: Dtype, listener: Listener) -> BuildLog:
 
 
 def check_machine(resolved: ResolvedScenario, *directories: Path) -> None:
-    """UserError without a Triton to serve with, a balancer, idle GPUs to hold, enough open files, or directories with room."""
+    """UserError if there is no Triton, no balancer, no idle GPU to hold, too few open files, or too little space in the directories."""
     scenario = resolved.scenario
     check_open_files(scenario)
     if scenario.gpu:
@@ -119,7 +121,9 @@ def check_machine(resolved: ResolvedScenario, *directories: Path) -> None:
 
 
 def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dict[str, RenderedRepository]:
-    """The repository of each engine, by deployment directory; UserError, before anything is served, for two that do not go together."""
+    """The repository of each engine, by deployment directory; UserError, before anything is served, for an engine and a deployment that
+    do not fit.
+    """
     scenario = resolved.scenario
     names = {f"{name}-{dtype}": name for name in scenario.deployments for dtype in scenario.dtypes}
     found = {}

@@ -1,4 +1,4 @@
-"""Resuming an interrupted run: finished deployments stay, unfinished ones are set aside, and nothing may have changed meanwhile."""
+"""Resuming an interrupted run. Finished deployments stay, unfinished ones are set aside, and nothing may have changed since."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ from trtbench.system.foreign_text import shown
 
 _ASIDE = "set-aside"
 _SAME = ("trtbench_version", "cpu_model", "cpu_count", "gpus", "nvml", "packages")
-"""Of the environment: where one of these differs, figures before and after do not compare, and one table would list both."""
+"""Keys of the environment. If one of these differs, figures before and after the resume are not comparable, yet one table would list
+both.
+"""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """`done`: the deployments that are not run again."""
+    """An unfinished run. `done`: the deployments that are not run again."""
 
     run: RunDirectory
     scenario: Scenario
     done: frozenset[str]
 
     def check(self, engines: Mapping[str, Engine], plans: Collection[str]) -> None:
-        """RunDirectoryError when the engines, by deployment directory, or the plans (hashes) are not those that the run began with."""
+        """RunDirectoryError if the engines, by deployment directory, or the plans (hashes) differ from those that the run began with."""
         for directory in self.run.deployments():
             if directory.name not in engines:
                 raise RunDirectoryError(
@@ -75,7 +77,7 @@ class Unfinished:
 
 
 def open_unfinished(path: Path) -> Unfinished:
-    """The run at `path`, locked against another resume; RunDirectoryError, with the remedy, when there is nothing to continue."""
+    """The run at `path`, locked against another resume; RunDirectoryError, with the remedy, if there is nothing to continue."""
     run = RunDirectory.open(path)
     if not (path / "scenario.yaml").is_file() or not run.events():
         raise RunDirectoryError(f"{path} was killed before its first event: start a new run")
@@ -93,7 +95,7 @@ def open_unfinished(path: Path) -> Unfinished:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """What a kill left of a line would spoil the next one that is appended."""
+    """Remove an incomplete line that a kill left, because it would damage the next line that is appended."""
     whole, newline, torn = path.read_bytes().rpartition(b"\n")
     if torn:
         os.truncate(path, len(whole) + len(newline))
@@ -112,7 +114,7 @@ def _check_environment(path: Path, before: Environment) -> None:
 
 
 def _difference(before: Environment, now: Environment, name: str) -> str:
-    """`a, is b`; of packages only those that changed."""
+    """`a, is b`; for packages, only those that changed."""
     then, since = getattr(before, name), getattr(now, name)
     if isinstance(then, dict):
         keys = sorted(key for key in then.keys() | since.keys() if then.get(key) != since.get(key))

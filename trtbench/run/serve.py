@@ -22,7 +22,9 @@ _Name = TypeVar("_Name", bound=str)
 
 
 def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: tuple[int, int, int], listener: Listener) -> None:
-    """Returns never: ends by KeyboardInterrupt, or by ServerError when the server ends by itself. A port of 0 is chosen free."""
+    """Serve until interrupted. It never returns: it ends by KeyboardInterrupt, or by ServerError if the server ends by itself. A port
+    of 0 means any free port.
+    """
     resolved = resolve(scenario)
     scenario = resolved.scenario
     engine_dtype = _choose("--engine", dtype, scenario.engines)

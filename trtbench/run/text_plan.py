@@ -1,4 +1,4 @@
-"""A plan for a model that takes text: the same prompts, decoded by trtbench's tokenizer."""
+"""The plan for a model that takes text: the same prompts, decoded by trtbench's tokenizer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trtbench.scenario.scenario import Scenario
 
 
 def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
-    """UserError for what a model that answers in text cannot be asked, before anything is drawn.
+    """UserError for anything that cannot be requested of a model that answers in text, before anything is drawn.
 
-    `model`: as the user knows it. `counts_tokens`: it reports how many tokens it sends.
+    `model`: the name known to the user. `counts_tokens`: it reports how many tokens it sends.
     """
     ids = "use the tensorrt_llm model alone (family ids)"
     for experiment in roles(ExperimentPreparation):
@@ -32,9 +32,11 @@ def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
 
 
 def in_text(plan: Plan, source: PromptSource) -> Plan:
-    """Each prompt as a text, and its ids as trtbench's tokenizer encodes that text, so that its length is counted.
+    """The plan with each prompt as a text, and with the ids that trtbench's tokenizer encodes from that text, so that its length is
+    counted.
 
-    A cut between two tokens of one character, or of one word, comes out of text as other tokens. WorkloadError without a tokenizer.
+    The decoded text of a prompt that begins or ends inside a character or a word is encoded as other tokens. WorkloadError without a
+    tokenizer.
     """
     stages = tuple(
         replace(stage, warmup=_phase_in_text(stage.warmup, source), measured=_phase_in_text(stage.measured, source))
@@ -44,7 +46,7 @@ def in_text(plan: Plan, source: PromptSource) -> Plan:
 
 
 def counting(target: Target, source: PromptSource) -> Callable[[Any], Any]:
-    """Adds to a request's row the tokens that trtbench's tokenizer counts in its text, where the server reports no count."""
+    """A function that adds to a request's row the tokens that trtbench's tokenizer counts in its text, if the server reports no count."""
 
     def counted(row: Any) -> Any:
         if not target.counts_tokens and row["output_text"]:

@@ -1,4 +1,4 @@
-"""From YAML and `--set` to a Scenario, with errors that name the key, the value and the remedy."""
+"""Reads YAML and `--set` into a Scenario, with errors that name the key, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _MOST_DIGITS = 6  # of a position in a list
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
-    """Read a scenario file and apply `key.path=value` overrides; ScenarioError on anything that does not hold."""
+    """Read a scenario file and apply `key.path=value` overrides; ScenarioError if anything is invalid."""
     return parse_scenario(_mapping(path, YamlBounds(), "`trtbench scenarios` lists those that ship"), str(path), overrides)
 
 
 def find_scenario(path: Path) -> Path:
-    """A file, or the name of a scenario that ships."""
+    """The path of a scenario: a file, or the name of one that trtbench has."""
     shipped = packaged_data.SCENARIOS / f"{path}.yaml"
     return shipped if not path.suffix and not path.is_file() and shipped.is_file() else path
 
 
 def load_run_scenario(path: Path) -> Scenario:
-    """The expanded scenario of a run directory, which an older version may have written: without the bounds that a new run has to keep."""
+    """The expanded scenario of a run directory, possibly of an older version, without the bounds that a new run must keep."""
     tree = _mapping(path, OF_A_RUN_DIRECTORY, "put the run's own in its place")
     return parse_part(Scenario, tree, str(path), OF_A_RUN).expanded()
 
 
 def _mapping(path: Path, bounds: YamlBounds, unread: str) -> dict[str, Any]:
-    """`unread`: the remedy where the file cannot be read."""
+    """The mapping in a file. `unread`: the remedy if the file cannot be read."""
     try:
         tree = read_yaml(path, bounds)
     except OSError as error:
@@ -55,14 +55,14 @@ def _mapping(path: Path, bounds: YamlBounds, unread: str) -> dict[str, Any]:
 
 
 def parse_scenario(tree: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario of a mapping as YAML gives it; the overrides change `tree` itself."""
+    """The scenario of a mapping as YAML gives it. The overrides change `tree` itself."""
     for override in overrides:
         apply_override(tree, override)
     return parse_part(Scenario, tree, where)
 
 
 def parse_part(part: type[PartType], tree: dict[str, Any], where: str, context: dict[str, bool] | None = None) -> PartType:
-    """`where` begins every line of the ScenarioError; `context`: None, or OF_A_RUN."""
+    """A part of a scenario. `where` begins every line of the ScenarioError; `context`: None, or OF_A_RUN."""
     try:
         return part.model_validate(tree, context=context)
     except ValidationError as error:
@@ -71,8 +71,8 @@ def parse_part(part: type[PartType], tree: dict[str, Any], where: str, context: 
 
 
 def _problems(error: ValidationError, tree: object, part: type[BaseModel]) -> Iterator[Problem]:
-    """One a key. pydantic calls a sequence with a bad item too short as well: said once is enough. What the branches of a union say
-    of one value is one problem.
+    """One problem for each key. pydantic also reports a sequence with an invalid item as too short, and a value of a union once for
+    each branch; each is reported once here.
     """
     found = error.errors()
     places = [problem["loc"] for problem in found]
@@ -89,7 +89,7 @@ def _problems(error: ValidationError, tree: object, part: type[BaseModel]) -> It
 
 
 def _key(place: tuple[str | int, ...], tree: object, missing: bool) -> tuple[str | int, ...]:
-    """The parts of pydantic's place that are keys of `tree`: names of a union's branches are not. A key that is missing ends it."""
+    """The parts of pydantic's place that are keys of `tree`, without names of a union's branches. A missing key ends it."""
     key: list[str | int] = []
     node: Any = tree
     for number, part in enumerate(place):
@@ -107,7 +107,9 @@ def _line(problem: Problem, where: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """As Python writes it, but YAML's null; cut: a number of thousands of digits, or a list of thousands, helps nobody."""
+    """A value as Python writes it, with YAML's null, and cut, because a number of thousands of digits or a list of thousands of items
+    is not helpful.
+    """
     if value is None:
         return "null"
     if isinstance(value, int) and value.bit_length() > _MOST_SHOWN_BITS:
@@ -117,7 +119,7 @@ def _shown(value: object) -> str:
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one key in place: `load.0.concurrency=4`; the value is read as YAML. UserError when the path or the value is not sound."""
+    """Set one key in place: `load.0.concurrency=4`; the value is read as YAML. UserError if the path or the value is invalid."""
     path, separator, text = override.partition("=")
     if not separator or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
         raise UserError(f"--set {_cut(override)}: write key.path=value, as in load.0.requests=20")

@@ -1,4 +1,4 @@
-"""A Scenario: what is asked, validated and frozen before anything is spent."""
+"""A Scenario: what is requested, validated and frozen before anything is spent."""
 
 from __future__ import annotations
 
@@ -124,14 +124,15 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _holds(self, info: ValidationInfo) -> Scenario:
-        """Every check sees the deployments that a grid or a scaling makes."""
+        """Check the scenario as expanded, with the deployments that a grid or a scaling makes."""
         self.expanded()._check(of_a_run=is_of_a_run(info))
         return self
 
     def expanded(self) -> Scenario:
         """This scenario with the deployments of its grid or scaling in place of the one that they multiply.
 
-        A scenario without either, or that is expanded already, stays as it is. ValueError for what cannot be multiplied.
+        A scenario without either, or that is expanded already, is returned unchanged. ValueError for a deployment that cannot be
+        multiplied.
         """
         if self.scaling:
             self._check_scaled_alone()
@@ -145,7 +146,9 @@ class Scenario(Part):
         return self
 
     def _check(self, of_a_run: bool) -> None:
-        """`of_a_run`: the scenario of a run directory, which later bounds do not make invalid."""
+        """ValueError for keys that do not fit each other. `of_a_run`: the scenario of a run directory, which later bounds do not make
+        invalid.
+        """
         self._check_something_to_do()
         check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
         self._check_caches()
@@ -191,7 +194,7 @@ class Scenario(Part):
                 )
 
     def _check_directories(self) -> None:
-        """A deployment's directory in the run is <name>-<engine>."""
+        """ValueError for two deployments with one directory, <name>-<engine>."""
         for name in self.deployments:
             if name in RUN_FILES or re.fullmatch(r"(requests|client)-\d+(\.\w+)?", name):
                 raise ValueError(f"deployments.{name}: the run directory has a file or directory of this name: choose another name")
@@ -243,16 +246,16 @@ class Scenario(Part):
 
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
-        """Every engine that is needed: those that are served, and those that a reload changes to."""
+        """The dtype of every engine that is needed: those that are served, and those to which a reload changes."""
         return tuple(dict.fromkeys((*self.engines, *(self.hot_reload.engines if self.hot_reload else ()))))
 
     @property
     def rounds(self) -> Rounds | None:
-        """What multiplies the deployment, if anything does."""
+        """The grid or scaling that multiplies the deployment, or None."""
         return self.grid or self.scaling
 
     def load_of(self, deployment: str) -> tuple[Stage, ...]:
-        """The stages as one deployment gets them."""
+        """The stages that one deployment receives."""
         if self.scaling is None or deployment not in self.deployments:
             return self.load
         _, units = self.scaling.point_of(deployment)
@@ -260,13 +263,13 @@ class Scenario(Part):
 
     @property
     def cells(self) -> Cells | None:
-        """The cells of an expanded grid and what it leaves out; None without a grid."""
+        """The cells of an expanded grid and those that it leaves out; None without a grid."""
         if self.grid is None or self.grid.base is None:
             return None
         return cells_of(self.grid, self.grid.base, self.grid.cell_of(next(iter(self.deployments))))
 
     def dump(self) -> str:
-        """The effective scenario, defaults filled in, as YAML that loads to the same Scenario."""
+        """The effective scenario with defaults filled in, as YAML that loads to the same Scenario."""
         tree = without_keys(self.model_dump(mode="json"), self._unused_keys())
         return str(yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 

@@ -1,4 +1,4 @@
-"""Whether the provider can serve each deployment on this machine: its engines, KV cache, memory and GPUs."""
+"""Checks whether the provider can serve each deployment on this machine: its engines, KV cache, memory and GPUs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from trtbench.system.memory import memory_bounds
 from trtbench.tasks.registry import TASKS
 
 Devices = Mapping[int | str, str]
-"""CUDA's name of each GPU and MIG instance by its index or UUID; empty where a scenario names none."""
+"""CUDA's name of each GPU and MIG instance by its index or UUID; empty if a scenario names none."""
 
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
 class DeploymentChecks:
-    """What the checks read. `specs`: by deployment directory; `no_gpu`: what NVML states where the machine shows no GPU."""
+    """The facts that the checks use. `specs`: by deployment directory; `no_gpu`: NVML's reason if the machine shows no GPU."""
 
     scenario: Scenario
     provider: EngineProvider
@@ -39,7 +39,7 @@ class DeploymentChecks:
     no_gpu: str
 
     def budgets(self) -> dict[str, KvBudget]:
-        """The KV budget of each deployment, none of an encoder; ScenarioError when the provider cannot serve one on this machine."""
+        """The KV budget of each deployment, empty for an encoder; ScenarioError if the provider cannot serve one on this machine."""
         self._check_paged_context()
         for experiment in roles(ExperimentPreparation):
             experiment.check_ranks(self.scenario, self._ranks)
@@ -61,7 +61,9 @@ class DeploymentChecks:
         return max(forecast.ranks for forecast in self.forecasts.values())
 
     def _check_paged_context(self) -> None:
-        """TensorRT-LLM would turn both off without an error, and the run would measure something else."""
+        """ScenarioError for KV reuse or chunked prefill on an engine without paged context: TensorRT-LLM would disable both silently,
+        and the run would measure something else.
+        """
         for why in filter(None, (forecast.no_paged_context for forecast in self.forecasts.values())):
             for name, deployment in self.scenario.deployments.items():
                 for key, on in (
@@ -79,7 +81,7 @@ class DeploymentChecks:
         return budget
 
     def _check_engines(self, name: str, deployment: Deployment) -> None:
-        """One deployment against the engines that will be built, and what the run does to them on its GPUs."""
+        """Check one deployment against the engines that will be built, and the actions of the run on its GPUs."""
         scenario, traits, renderer = self.scenario, self.provider.traits, RENDERERS[self.provider.name]
         for dtype in scenario.dtypes:
             renderer.check_spec(self.specs[f"{name}-{dtype}"], self.facts, deployment, scenario.workload)
@@ -95,7 +97,7 @@ class DeploymentChecks:
 def check_capacity(
     deployment: Deployment, budget: KvBudget, traits: Traits, memory_bytes: int, gpus: Collection[int | str], no_gpu: str
 ) -> None:
-    """ScenarioError, without the deployment's name, when it cannot be served here. `gpus`: all names of each."""
+    """ScenarioError, without the deployment's name, if it cannot be served here. `gpus`: all names of each GPU."""
     if deployment.replicas.gpus and not traits.uses_gpus:
         raise ScenarioError(f"replicas.gpus = {list(deployment.replicas.gpus)}: the CPU engine uses none; scale with replicas.servers")
     _check_gpus_there(deployment, gpus, no_gpu)
@@ -116,7 +118,7 @@ def check_capacity(
 
 
 def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gpu: str) -> None:
-    """ScenarioError when servers are to run on GPUs that this machine does not have. `no_gpu`: what NVML states where there are none."""
+    """ScenarioError if servers need GPUs that this machine does not have. `no_gpu`: NVML's reason if there are none."""
     missing = [gpu for gpu in deployment.replicas.gpus if gpu not in gpus]
     if missing:
         there = f"this machine has {', '.join(map(str, gpus))}" if gpus else f"this machine shows none ({no_gpu})"
@@ -124,7 +126,7 @@ def _check_gpus_there(deployment: Deployment, gpus: Collection[int | str], no_gp
 
 
 def _check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None:
-    """ScenarioError under compute mode exclusive_process where one GPU is used by several processes of a deployment."""
+    """ScenarioError in compute mode exclusive_process if several processes of a deployment use one GPU."""
     launch = deployment.tensorrt_llm.launch if deployment.tensorrt_llm else "auto"
     why = None
     if traits.workers_beside_server:
@@ -140,7 +142,7 @@ def _check_exclusive(deployment: Deployment, traits: Traits, ranks: int) -> None
 
 
 def doubts(deployment: Deployment, traits: Traits, cores: int) -> Iterator[str]:
-    """What a reader of the result should know beforehand, in a sentence each."""
+    """Warnings that a reader of the result should know beforehand, a sentence each."""
     if not traits.takes_cpu_threads:
         return
     threads = deployment.inference_threads or default_inference_threads()
@@ -154,7 +156,7 @@ def doubts(deployment: Deployment, traits: Traits, cores: int) -> Iterator[str]:
 
 
 def named_devices(scenario: Scenario) -> tuple[Devices, str]:
-    """(Those of this machine, what NVML says where there are none); asked only where a deployment names some."""
+    """(The devices of this machine, NVML's reason if there are none); read only if a deployment names devices."""
     if not any(deployment.replicas.gpus for deployment in scenario.deployments.values()):
         return {}, ""
     from trtbench.gpu import inventory  # pynvml is loaded only where GPUs are asked for
@@ -163,9 +165,9 @@ def named_devices(scenario: Scenario) -> tuple[Devices, str]:
 
 
 def check_devices(deployment: Deployment, ranks: int, devices: Devices) -> None:
-    """ScenarioError when a rank would find no GPU, or a server one that is not this process's to use.
+    """ScenarioError if a rank would find no GPU, or a server would use one that this process may not use.
 
-    Nothing is known, and nothing refused, where there is no CUDA driver to ask.
+    Without a CUDA driver nothing is known, and nothing is refused.
     """
     names = [devices[gpu] for gpu in deployment.replicas.gpus]
     if len(set(names)) < len(names):
@@ -179,7 +181,7 @@ def check_devices(deployment: Deployment, ranks: int, devices: Devices) -> None:
 
 
 def _check_inside(names: Sequence[str], variable: str, visible: Sequence[CudaGpu]) -> None:
-    """CUDA knows best what the variable shows, but of several MIG instances in it shows the first alone."""
+    """Check against the variable as CUDA interprets it. If the variable has several MIG instances, CUDA shows only the first."""
     listed = [one for word in variable.split(",") if (one := word.strip())]
     shown = {gpu.uuid for gpu in visible}
     for name in names:

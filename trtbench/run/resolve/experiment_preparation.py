@@ -1,4 +1,6 @@
-"""ExperimentPreparation: what an experiment demands of a scenario and its deployments, and adds to them, before anything is served."""
+"""ExperimentPreparation: an experiment's requirements on a scenario and its deployments, and its additions to them, before anything is
+served.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +15,40 @@ from trtbench.serving.repository.renderer import Renderer
 
 
 class ExperimentPreparation(Role):
-    """The part of an `ExperimentRun` that needs no run. Each method changes and refuses nothing unless the scenario asks for the
-    experiment."""
+    """The part of an `ExperimentRun` that needs no run. Each method changes and refuses nothing unless the scenario requests the
+    experiment.
+    """
 
     MODULE = "run"
 
     def check_existing_server(self, scenario: Scenario) -> None:
-        """ScenarioError where the experiment needs a server that trtbench starts itself."""
+        """ScenarioError if the experiment needs a server that trtbench starts itself."""
 
     def check_text(self, scenario: Scenario, model: str, remedy: str) -> None:
-        """UserError where the experiment needs token ids and `model` takes text."""
+        """UserError if the experiment needs token ids and `model` takes text."""
 
     def check_ranks(self, scenario: Scenario, ranks: int) -> None:
         """ScenarioError for an engine of more MPI ranks than the experiment can serve."""
 
     def check_deployment(self, scenario: Scenario, deployment: Deployment, renderer: Renderer, traits: Traits) -> None:
-        """ScenarioError, without the deployment's name, where the experiment cannot be done on it."""
+        """ScenarioError, without the deployment's name, if the experiment cannot be done on it."""
 
     def engines_at_once(self, scenario: Scenario) -> int:
-        """How many engines are in memory at a time where a deployment has one."""
+        """The number of engines that are in memory at once for a deployment of one engine."""
         return 1
 
     def repository(self, scenario: Scenario, rendered: RenderedRepository) -> RenderedRepository:
-        """The repository that is served, made of the one that the provider renders."""
+        """The repository that is served, made from the one that the provider renders."""
         return rendered
 
     def preview_deployments(self, scenario: Scenario) -> Iterable[str]:
-        """Lines of the dry run on the deployments that the experiment makes of the one in the scenario file."""
+        """Lines of the dry run about the deployments that the experiment makes from the one in the scenario file."""
         return ()
 
     def preview_companion(self, scenario: Scenario) -> str | None:
-        """The line of the dry run on what runs next to the load."""
+        """The line of the dry run about the actions while the load runs."""
         return None
 
     def preview_in_place_of_load(self, scenario: Scenario) -> str | None:
-        """The line of the dry run on what is sent instead of the plan's load; its number of requests is not known before."""
+        """The line of the dry run about requests that replace the plan's load; their number is not known before."""
         return None

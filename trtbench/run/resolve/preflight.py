@@ -1,4 +1,4 @@
-"""Whether a client on this machine can send the load of a scenario: known before anything is built or served."""
+"""Checks whether a client on this machine can send the load of a scenario, before anything is built or served."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
 
 
 def check_scenario(scenario: Scenario, facts: ModelFacts) -> None:
-    """ScenarioError when the load cannot be sent to this model by a client on this machine."""
+    """ScenarioError if a client on this machine cannot send the load to this model."""
     if facts.task != scenario.task:
         raise ScenarioError(
             f"task: {scenario.task}, but model {scenario.model} is {TASKS[facts.task].model}: "
@@ -58,7 +58,7 @@ def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
 
 
 def check_levels(scenario: Scenario) -> None:
-    """ScenarioError for a closed loop that has fewer requests than users: its level would never be reached."""
+    """ScenarioError for a closed loop with fewer requests than users, which would never reach its level."""
     for name in scenario.deployments:
         for stage in scenario.load_of(name):
             users = stage.level if stage.mode == "concurrency" and not isinstance(stage.concurrency, Ramp) else 0
@@ -70,7 +70,7 @@ def check_levels(scenario: Scenario) -> None:
 
 
 def check_open_files(scenario: Scenario) -> None:
-    """ScenarioError when a worker may not open as many connections as the users of a stage need."""
+    """ScenarioError if a worker may not open as many connections as the users of a stage need."""
     loads = [stage for name in scenario.deployments for stage in scenario.load_of(name)]
     users = max((int(stage.level) for stage in loads if stage.mode == "concurrency"), default=0)
     workers = scenario.client.workers or workers_for_streams(users)
@@ -85,7 +85,7 @@ def check_open_files(scenario: Scenario) -> None:
 
 
 def check_plan_fits(scenario: Scenario, runs: Path) -> None:
-    """ScenarioError when the plans that a run saves, one for each deployment on each engine, find no room in `runs`."""
+    """ScenarioError if `runs` has no space for the plans that a run saves, one for each deployment on each engine."""
     of_load = {load: plan_size(scenario, load).disk_bytes for load in {scenario.load_of(name) for name in scenario.deployments}}
     needed = len(scenario.engines) * sum(of_load[scenario.load_of(name)] for name in scenario.deployments) + MIN_FREE_BYTES
     free = shutil.disk_usage(runs).free
@@ -97,7 +97,7 @@ def check_plan_fits(scenario: Scenario, runs: Path) -> None:
 
 
 def check_writable(directory: Path) -> None:
-    """Make `directory`; ScenarioError when files cannot be written there or there is no room."""
+    """Make `directory`; ScenarioError if files cannot be written there or there is no space."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=directory):
@@ -110,7 +110,7 @@ def check_writable(directory: Path) -> None:
 
 
 def check_gpu_control(asked: GpuControl) -> None:
-    """UserError when the GPUs cannot be held as asked."""
+    """UserError if the GPUs cannot be held as requested."""
     from trtbench.gpu.control import check_gpus  # pynvml is loaded only where GPUs are asked for
 
     check_gpus(asked)

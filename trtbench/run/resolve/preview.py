@@ -1,7 +1,7 @@
-"""What a run would do and need, before anything is spent: stages, request counts, duration, KV feasibility and GPU memory.
+"""The actions and needs of a run, before anything is spent: stages, request counts, duration, KV feasibility and GPU memory.
 
 The estimate of a build's memory is an upper bound (engine/tensorrt_llm/build_plan.py), that of a server a lower bound: weights and KV
-cache. Activations and the memory of the runtime are missing from it, since only the log of the loaded server states them.
+cache without activations and the memory of the runtime, which only the log of the loaded server reports.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from trtbench.tasks.registry import TASKS
 
 @dataclass(frozen=True)
 class StagePreview:
-    """`level` as Stage's, of a trace its mean rate. `requests` is None where only time bounds them, expected where they are drawn.
+    """A stage before the run. `level` is that of Stage, for a trace its mean rate. `requests` is None if only time bounds them, and an
+    expected value if they are drawn.
 
     `estimated`: the duration is based on one of the assumed rates.
     """
@@ -52,9 +53,9 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class KvPreview:
-    """`concurrent_requests`: longest requests of the workload that fit the KV cache at once.
+    """The KV cache before the run. `concurrent_requests`: how many of the longest requests of the workload fit at once.
 
-    What is based on the number of blocks is None where that is the server's own share of what the GPU has free.
+    Figures based on the number of blocks are None if the server takes a share of the GPU's free memory.
     """
 
     deployment: str
@@ -67,10 +68,11 @@ class KvPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """Stages are run on each of `runs` (deployment-engine pairs). `loads`: those of every cell whose load is not the first one's.
+    """The preview of a run. Stages are run on each of `runs` (deployment-engine pairs). `loads`: the stages of every cell whose load
+    differs from the first one's.
 
-    `size`: that of the largest plan.
-    `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; none where that is not by design.
+    `size`: that of the largest plan. `prefix_hit_ratios`: by stage, the share of input tokens that an ideal prefix cache finds; empty if
+    the design does not determine it.
     """
 
     stages: tuple[StagePreview, ...]
@@ -83,12 +85,12 @@ class Preview:
 
     @property
     def requests(self) -> int:
-        """Known requests of one run, those of stages that only time bounds left out."""
+        """Known requests of one run, without those of stages that only time bounds."""
         return sum(stage.requests or 0 for stage in self.stages)
 
 
 def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
-    """`budgets`: the KV cache of each deployment, from the preflight; empty for a server that is not ours."""
+    """The preview of a scenario. `budgets`: the KV cache of each deployment, from the preflight; empty for an external server."""
     kv = tuple(
         KvPreview(
             name,
@@ -113,7 +115,7 @@ def preview(scenario: Scenario, budgets: Mapping[str, KvBudget]) -> Preview:
 
 
 def _hit_ratio(stage: Stage, requests: int | None, workload: Workload) -> float | None:
-    """The hit ratio that the drawn prompts allow, each used once; None for a trace, which has its own prompts, and a stage sent again."""
+    """The hit ratio that the drawn prompts allow, each used once; None for a trace, which has its own prompts, and for a repeated stage."""
     prompts = stage.requests or min(requests or workload.distinct_prompts, workload.distinct_prompts)
     return None if stage.trace or stage.same_as else expected_hit_ratio(workload, prompts)
 
@@ -147,7 +149,7 @@ def _rates(stage: Stage) -> RateProfile:
 
 
 def _closed_s(stage: Stage, request_s: float) -> float:
-    """The length of a closed loop: the work of all its requests and the pauses of one user."""
+    """The duration of a closed loop: the work of all its requests and the pauses of one user."""
     think_s = stage.think_s.mean / stage.level if stage.think_s else 0.0
     return (stage.requests or 0) * (request_s + think_s)
 
@@ -157,9 +159,10 @@ _SHARE_RATIO = 0.9  # kv_cache_free_gpu_mem_fraction and free_gpu_memory_fractio
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes of one GPU, a rank's, but where `what` says otherwise; None: not known, or not of this kind.
+    """Bytes on one GPU, for one rank, unless `what` states otherwise; None: unknown, or not applicable.
 
-    `kv_tokens`: what is asked, of a share of the free memory how many it comes to at most. `needed_bytes` counts, of a share, one request.
+    `kv_tokens`: the requested number, or for a share of the free memory the largest possible number. `needed_bytes` includes, for a
+    share, the KV cache of one request.
     """
 
     what: str
@@ -175,7 +178,7 @@ class MemoryNeed:
 
 
 def build_needs(dtype: Dtype, forecast: EngineForecast) -> Iterator[MemoryNeed]:
-    """GPU memory that a build needs; nothing for an engine that is not built on a GPU."""
+    """GPU memory that a build needs; empty for an engine that is not built on a GPU."""
     need = forecast.build
     if need is None:
         return

@@ -1,4 +1,4 @@
-"""A scenario as its provider and its model can run it: axes and keys of other providers are settled, datasets get bounds."""
+"""Adapts a scenario to its provider and its model: axes and keys of other providers are removed, datasets get bounds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trtbench.scenario.workload.request_kind import Dataset, RequestKind
 from trtbench.tasks.registry import TASKS
 
 _BUILT_IN = {"max_sequences": "max_batch_size", "max_tokens_per_step": "max_num_tokens"}
-"""Axes of a grid, and the build options that set the same limit."""
+"""Axes of a grid, with the build options that set the same limit."""
 _ADDED_TOKENS = 8  # that a tokenizer may put around a text
 
 
 def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
-    """The scenario that `provider` runs, its grid or scaling expanded. Fitting again changes nothing.
+    """The scenario that `provider` runs, with its grid or scaling expanded. A second call changes nothing.
 
-    UserError where none of its axes means anything to the provider, or where `build` fixes one.
+    UserError if none of its axes has a meaning for the provider, or if `build` fixes one.
     """
     asked = scenario
     if scenario.rounds:
@@ -39,7 +39,7 @@ def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
 
 
 def _left_out(scenario: Scenario, rounds: Rounds, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
-    """((axis, value), reason); the value None is the whole axis."""
+    """((Axis, value), reason) for everything that is left out; the value None is the whole axis."""
     for axis in rounds.axes:
         if why := provider.fixed_axes.get(axis):
             yield (axis, None), f"provider {provider.name} cannot vary it: {why}"
@@ -53,7 +53,7 @@ def _left_out(scenario: Scenario, rounds: Rounds, provider: EngineProvider) -> I
 
 
 def _check_build(scenario: Scenario, axes: Mapping[str, Any]) -> None:
-    """ScenarioError for an axis that `build` holds fast: every cell would be served alike."""
+    """ScenarioError for an axis that `build` fixes, because every cell would be served in the same way."""
     for axis, key in _BUILT_IN.items():
         holder = "engine_dir" if scenario.build.engine_dir else key
         if axis in axes and getattr(scenario.build, holder) is not None:
@@ -64,7 +64,7 @@ def _check_build(scenario: Scenario, axes: Mapping[str, Any]) -> None:
 
 
 def _shortened(scenario: Scenario, rounds: Rounds, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
-    """The scenario before expansion, its grid or scaling less what is left out."""
+    """The scenario before expansion, with its grid or scaling without what is left out."""
     key = "grid" if scenario.grid else "scaling"
     axes: dict[str, tuple[Any, ...]] = {
         axis: () if (axis, None) in left_out else tuple(value for value in values if (axis, value) not in left_out)
@@ -81,7 +81,7 @@ def _shortened(scenario: Scenario, rounds: Rounds, provider: EngineProvider, lef
 
 
 def _settled(deployment: Deployment, traits: Traits) -> Deployment:
-    """`cpu` means the deployment's own keys to a provider that computes on the CPU, and nothing to another."""
+    """The deployment with the settings of `cpu` as its own for a provider that computes on the CPU, and without them for another."""
     if deployment.cpu is None:
         return deployment
     threads = deployment.inference_threads
@@ -91,9 +91,9 @@ def _settled(deployment: Deployment, traits: Traits) -> Deployment:
 
 
 def bounded(scenario: Scenario) -> Scenario:
-    """The same scenario, with what positions and KV cache are checked against filled in where a dataset leaves it out.
+    """The same scenario, with the bounds of a dataset filled in that the checks of positions and KV cache need.
 
-    Rows that go over the positions cannot be served: they are left out, counted and reported. UserError for a file that is not a dataset.
+    Rows that exceed the positions cannot be served: they are left out, counted and reported. UserError for a file that is not a dataset.
     """
     kinds = scenario.workload.kinds
     if all(kind.dataset is None or kind.dataset.is_settled for kind in kinds.values()):

@@ -1,4 +1,4 @@
-"""ResolvedScenario: a scenario that this machine can run, and what the checks found out about it. Each check is asked once."""
+"""ResolvedScenario: a scenario that this machine can run, with the results of the checks. Each check is done once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from trtbench.serving.server.installation import TritonInstallation, find_triton
 
 @dataclass(frozen=True)
 class ResolvedScenario:
-    """`scenario`: with what the provider decides filled in. `specs`: by deployment directory, of every engine that is served or reloaded.
+    """A scenario with the results of the checks. `scenario`: with the provider's decisions filled in. `specs`: by deployment directory,
+    for every engine that is served or reloaded.
 
-    `budgets`: the KV cache of each deployment by name; none of an encoder. What only some callers need is found out on first use.
+    `budgets`: the KV cache of each deployment by name; none for an encoder. Properties that only some callers need are computed on first
+    use.
     """
 
     scenario: Scenario
@@ -38,12 +40,12 @@ class ResolvedScenario:
 
     @cached_property
     def installation(self) -> TritonInstallation:
-        """The Triton to serve with; InstallationError without one."""
+        """The Triton to serve with; InstallationError if there is none."""
         return find_tritonserver()
 
     @cached_property
     def distinct_specs(self) -> tuple[EngineSpec, ...]:
-        """Each engine once, in order."""
+        """Each engine spec once, in order."""
         return tuple({spec.model_dump_json(): spec for spec in self.specs.values()}.values())
 
     @cached_property
@@ -53,7 +55,9 @@ class ResolvedScenario:
 
     @cached_property
     def memory(self) -> tuple[MemoryNeed, ...]:
-        """GPU memory needed by builds, then by servers. A CPU engine's growing memory is its KV cache, which the preview has."""
+        """GPU memory needed by builds, then by servers. The preview has the KV cache of a CPU engine, which is the memory of it that
+        grows.
+        """
         builds = [need for dtype, forecast in self.forecasts.items() for need in build_needs(dtype, forecast)]
         if not self.provider.traits.uses_gpus:
             return tuple(builds)
@@ -61,7 +65,7 @@ class ResolvedScenario:
 
 
 def resolve(scenario: Scenario) -> ResolvedScenario:
-    """The scenario against its model and this machine's providers; UserError when it cannot be run."""
+    """Check the scenario against its model and this machine's providers; UserError if it cannot be run."""
     specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in scenario.dtypes]
     provider = provider_of(specs[0])
     for spec in specs:
@@ -77,13 +81,13 @@ def resolve(scenario: Scenario) -> ResolvedScenario:
 
 
 def spec_of(scenario: Scenario, provider: EngineProvider, deployment: Deployment, dtype: Dtype) -> EngineSpec:
-    """What `deployment` is served by. `provider`: the one that was found, which `scenario` may leave open."""
+    """The engine spec of a deployment. `provider`: the one that was chosen, which `scenario` may leave open."""
     build = _built_for(scenario.build, deployment) if provider.traits.builds_per_scheduler_limits else scenario.build
     return EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=build)
 
 
 def _built_for(build: BuildOptions, deployment: Deployment) -> BuildOptions:
-    """The build options with the scheduler's in-flight limits where `build` leaves them open, because an engine is built for them."""
+    """The build options with the scheduler's in-flight limits if `build` leaves them open, because an engine is built for them."""
     if build.engine_dir:
         return build
     scheduler = deployment.scheduler

@@ -1,4 +1,4 @@
-"""How an engine is built. What is left out is the provider's own default; only TensorRT-LLM has most of it."""
+"""The options of an engine's build. An option that is left out has the provider's default; most options exist only for TensorRT-LLM."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     "use_fused_mlp": _SWITCH,
     "pp_reduce_scatter": _SWITCH,
 }
-"""trtllm-build's plugin flags that may be set, with their values: those of every TensorRT-LLM that trtbench builds with."""
+"""The plugin flags of trtllm-build that may be set, with their values: those of every TensorRT-LLM with which trtbench builds."""
 
 _IN_FLIGHT = ("gpt_attention_plugin", "remove_input_padding")  # neither can be off for in-flight batching
 _SWIGLU = ("gemm_swiglu_plugin", "low_latency_gemm_swiglu_plugin")
@@ -70,7 +70,7 @@ class BuildOptions(Part):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON values."""
+        """The values that differ from the defaults, as JSON."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
@@ -104,7 +104,7 @@ class BuildOptions(Part):
 
     @model_validator(mode="after")
     def _plugins_together(self) -> BuildOptions:
-        """As tensorrt_llm/builder.py and the executor have it; the one raises in mid-build, the other when the engine is loaded."""
+        """Checks the combinations that tensorrt_llm/builder.py refuses during a build and the executor when it loads an engine."""
         for name in _IN_FLIGHT:
             if self.plugins.get(name) == "disable":
                 raise ValueError(f"plugins.{name} = disable: such an engine has no in-flight batching and does not load: leave it out")

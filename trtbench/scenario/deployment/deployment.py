@@ -1,4 +1,4 @@
-"""How an engine is served: one named variant, its servers and its response cache."""
+"""A deployment: one named variant of serving an engine, with its servers and its response cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trtbench.scenario.parts.part import Part
 
 _BYTES_PER_MB = 1_000_000
 DECOUPLED_REASON = "Response Cache does not currently support model ... with 'decoupled' transaction policy"
-"""Triton's own words when such a model asks for it."""
+"""Triton's message if such a model requests it."""
 
 
 class LocalCache(Part):
@@ -97,7 +97,7 @@ class Replicas(Part):
 
     @property
     def count(self) -> int:
-        """Servers, given by either key."""
+        """The number of servers, given by either key."""
         return len(self.gpus) or self.servers
 
 
@@ -199,11 +199,11 @@ class Deployment(Part):
 
     @property
     def bounds_kv(self) -> bool:
-        """Whether the KV cache has a size of its own, and is not a share of the GPU memory that happens to be free."""
+        """Whether the KV cache has a size of its own, rather than a share of the GPU memory that happens to be free."""
         tokens = self.tensorrt_llm.parameters.max_tokens_in_paged_kv_cache if self.tensorrt_llm else None
         return bool(self.kv_cache.blocks or self.kv_cache.bytes or tokens)
 
     @property
     def engines(self) -> int:
-        """Engines in memory at once, each with its own KV cache: instances of all servers."""
+        """The number of engines in memory at once, each with its own KV cache: instances of all servers."""
         return self.instances * self.replicas.count

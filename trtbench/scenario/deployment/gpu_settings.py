@@ -1,4 +1,4 @@
-"""What is held of the GPUs while a run uses them: clocks, power, modes, free memory; and the state they must be in before a stage."""
+"""GPU settings that are held during a run: clocks, power, modes, free memory; and the required state of the GPUs before a stage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trtbench.scenario.parts.choices import ComputeMode
 from trtbench.scenario.parts.part import Part
 
 GpuUuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[0-9A-Fa-f-]{4,64}$")]
-"""As `nvidia-smi -L` shows them."""
+"""UUIDs as `nvidia-smi -L` shows them."""
 
 GpuName = GpuIndex | GpuUuid
-"""An index is nvidia-smi's."""
+"""A GPU by its index in nvidia-smi or by its UUID."""
 
 
 class CoolDown(Part):

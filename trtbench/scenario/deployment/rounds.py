@@ -1,4 +1,4 @@
-"""Rounds: each cell is served several times, in an order that keeps a drift of the machine from favouring one cell."""
+"""Rounds: each cell is run several times, in an order in which a drift of the machine favours no cell."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Rounds(Part):
     @property
     @abstractmethod
     def axes(self) -> Mapping[Any, tuple[Any, ...]]:
-        """The axes given, each with its values."""
+        """The axes that are given, each with its values."""
 
     def cell_of(self, deployment: str) -> str:
         """The cell that a deployment repeats."""
@@ -48,7 +48,7 @@ class Rounds(Part):
 
 
 def run_order(rounds: Rounds | None, deployments: Sequence[str], engines: Sequence[T], seed: int) -> Iterator[tuple[T, str]]:
-    """(engine, deployment) in the order served. Cells go round by round, so that what drifts meets every one alike."""
+    """(Engine, deployment) in the order of the run. Cells go round by round, so that a drift affects all of them alike."""
     pairs = [(engine, name) for name in deployments for engine in engines]
     if rounds is None:
         yield from pairs

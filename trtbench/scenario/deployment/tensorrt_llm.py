@@ -1,4 +1,4 @@
-"""What a deployment may set of TensorRT-LLM's own Triton models; the other providers refuse these parts."""
+"""Settings of TensorRT-LLM's own Triton models. Other providers refuse these parts."""
 
 from __future__ import annotations
 

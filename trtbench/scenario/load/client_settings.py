@@ -1,4 +1,4 @@
-"""How the load generator speaks to the server."""
+"""Settings of the load generator's connections and processes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ClientSettings(Part):
     @field_validator(*_OF_OLDER_RUNS)
     @classmethod
     def _only_wire(cls, value: object, info: ValidationInfo) -> object:
-        """Runs that were recorded over grpc.aio are still read."""
+        """Refuse other values than the default in a new scenario. Runs that were recorded over grpc.aio are still read."""
         if value != cls.model_fields[str(info.field_name)].default and not is_of_a_run(info):
             raise ValueError(_OF_OLDER_RUNS[str(info.field_name)])
         return value

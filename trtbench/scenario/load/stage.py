@@ -1,4 +1,4 @@
-"""When requests are sent: a level of load, or a ramp of levels."""
+"""A stage of load: when requests are sent, at a constant level or along a ramp of levels."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class Stage(Part):
 
     @property
     def level(self) -> float:
-        """Users, or requests per second: of a ramp those at its end, of bursts the mean. Of a trace, its speed."""
+        """Users, or requests per second: for a ramp those at its end, for bursts the mean, for a trace its speed."""
         if self.mode == "trace":
             return self.speed
         level = self.concurrency if self.mode == "concurrency" else self.rate
@@ -214,7 +214,7 @@ class Stage(Part):
 
     @property
     def drawn_as(self) -> str:
-        """The name that its random streams go by: stages of one such name send the same requests."""
+        """The name from which its random streams are derived. Stages with equal names send the same requests."""
         return self.same_as or self.label
 
     @property
@@ -230,7 +230,7 @@ _MAY_DIFFER = {"name", "cancel_ratio", "same_as", "warmup_requests"}
 
 
 def check_repeats(load: Sequence[Stage], has_cancel: bool) -> None:
-    """ValueError where a stage repeats one that is not there before it, or that it is not like, or cancels what has no `cancel`."""
+    """ValueError for a stage that repeats one that is not before it, or that is unlike it, and for a `cancel_ratio` without a `cancel`."""
     earlier: dict[str, Stage] = {}
     for number, stage in enumerate(load):
         if stage.cancel_ratio and not has_cancel:

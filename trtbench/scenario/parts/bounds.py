@@ -1,10 +1,10 @@
-"""Lower and upper bounds of every number in a scenario: named types, each with one pair of bounds, both inclusive.
+"""Lower and upper bounds of every number in a scenario: named types, each with one pair of inclusive bounds.
 
-A bound is where a value stops being a load, not where a machine ends: memory, disk and open files are checked by the preflight. The
+A bound is a value beyond which a load has no meaning, not a limit of a machine: the preflight checks memory, disk and open files. The
 same bounds are `minimum` and `maximum` in `trtbench schema`, and a table in docs/scenarios.md.
 
 The scenario of a run directory was checked when the run began, by the rules of that version. It is read again with the validation
-context `OF_A_RUN`, under which an upper bound that came later does not keep an older run from being reported.
+context `OF_A_RUN`, under which an upper bound that was introduced later does not prevent a report of an older run.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ INT32 = 2**31 - 1
 MOST_REQUESTS = 100_000_000
 MOST_USERS = 100_000
 MOST_TOKENS = 10_000_000
-"""Of one prompt or one output: the longest context that a published model has."""
+"""The most tokens of one prompt or one output: the longest context of a published model."""
 MOST_DAYS = 30
 MOST_SECONDS = MOST_DAYS * 86_400.0
 MOST_DEPLOYMENTS = 1_000
-"""Of one scenario, those of a grid or a scaling counted with their repeats."""
+"""The most deployments of one scenario, including those of a grid or a scaling with their repeats."""
 _MOST_BYTES = 2**50
 _MOST_KEY_DIGITS = 20
 OF_A_RUN = {"of_a_run": True}
@@ -89,7 +89,7 @@ class Between:
 
     @property
     def widened(self) -> Between:
-        """For the scenario of a run: what is above 0 stays so, a ratio stays one, and no number is too large."""
+        """Wider bounds for the scenario of a run: positive numbers stay positive, a ratio stays one, and no number is too large."""
         least = -sys.float_info.max if self.least < 0 else math.floor(self.least) or (sys.float_info.min if self.least else 0)
         return Between(least, self.most if self.most <= 1 else sys.float_info.max)
 
@@ -99,14 +99,14 @@ class Between:
 
 
 def _shown(bound: float) -> str:
-    """With separators of thousands; what has a round power of ten is written out."""
+    """A number with thousands separated; a power of ten is written out."""
     if isinstance(bound, int):
         return f"{bound:,}"
     return f"{bound:,.0f}" if bound.is_integer() else f"{bound:.12f}".rstrip("0")
 
 
 def _from_text(key: object) -> object:
-    """JSON and YAML dumps write the keys of a mapping as text."""
+    """The key of a mapping, because JSON and YAML dumps write it as text."""
     return int(key) if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) <= _MOST_KEY_DIGITS else key
 
 

@@ -1,6 +1,6 @@
-"""Choices that are both values of a scenario's keys and of the command line's options.
+"""Values that both a scenario's keys and options of the command line can have.
 
-Only `typing` is imported, because every command imports this file before it parses its options.
+This file imports only `typing`, because every command imports it before it parses its options.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ Dtype = Literal["fp16", "bf16", "int8", "int8-sq", "fp8"]
 """int8: weights only (W8A16). int8-sq: weights and activations (SmoothQuant, W8A8)."""
 
 ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
-"""`PROVIDERS` of engine/build.py has a provider for each but `auto`, which is the first of them that can build here."""
+"""`PROVIDERS` of engine/build.py has a provider for each except `auto`, which is the first of them that can build here."""
 
 BuiltKvDtype = Literal["auto", "int8", "fp8"]
-"""Type of the KV cache that an engine is built for; auto: 16 bit."""
+"""The type of the KV cache that an engine is built for; auto: 16 bit."""
 
 BuildRoute = Literal["auto", "llm_api", "trtllm_build"]
 """auto: the LLM API for one GPU, trtllm-build for more."""

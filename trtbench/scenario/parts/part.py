@@ -1,4 +1,4 @@
-"""What every part of a scenario is made of, and the wording of its validation errors."""
+"""The base of every part of a scenario, and the wording of its validation errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trtbench.errors import UserError
 MOST_NAME_CHARACTERS = 64
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""Names become directory and model names, so only letters, digits, '.', '_' and '-'."""
+"""Names become names of directories and models, so they have only letters, digits, '.', '_' and '-'."""
 
 
 _OF_RUN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots", "set-aside")
 _OF_DEPLOYMENT = ("deployment.json", "engine.json", "config.pbtxt", "server.log", "plan.jsonl", "model_repository")
 _OF_RECORDS = ("requests.parquet", "requests.jsonl", "samples.parquet", "samples.jsonl")
 RUN_FILES = frozenset((*_OF_RUN, *_OF_DEPLOYMENT, *_OF_RECORDS))
-"""What a run directory, and a deployment's in it, names its own: no name of a deployment."""
+"""Names that a run directory, or a deployment's in it, uses itself and that a deployment cannot have."""
 
 
 class Problem(NamedTuple):
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 class ScenarioError(UserError):
     """A scenario that cannot be run; the message names the key, the value and the remedy.
 
-    `problems`: the same one by one, for a caller whose user wrote flags instead of keys; empty where it is not about single keys.
+    `problems`: each fault separately, for a caller whose user wrote flags instead of keys; empty if it is not about single keys.
     """
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
@@ -50,7 +50,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def __deepcopy__(self: _AnyPart, memo: dict[int, Any] | None = None) -> _AnyPart:
-        """The part itself, which is frozen: pydantic copies a default that it cannot hash, once for each model that is read."""
+        """The part itself, which is frozen. pydantic would copy a default that it cannot hash, once for each model that is read."""
         return self
 
 
@@ -82,12 +82,12 @@ _WORDS = {
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "needs the key {discriminator}",
 }
-"""By pydantic's type of error; {...} are its context's."""
+"""Texts by pydantic's type of error; {...} are values of its context."""
 _NAME = "must be 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or a digit"
 
 
 def worded(problem: ErrorDetails, part: type[BaseModel]) -> str:
-    """One fault of a value of `part`: what must hold, and for an unknown key which keys are known."""
+    """One fault of a value of `part`: the rule, and for an unknown key the known keys."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(str(problem["loc"][-1]), sorted(set(_known(part, problem["loc"][:-1]))))
@@ -108,7 +108,7 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 
 def _known(part: type[BaseModel], place: Sequence[str | int]) -> Iterator[str]:
-    """Keys of the models at `place`. A part of it that is not a field (a position, a name, a branch of a union) changes nothing."""
+    """Keys of the models at `place`. A part of the place that is not a field (a position, a name, a branch of a union) changes nothing."""
     models = {part}
     for step in place:
         fields = [field for model in models for name, field in model.model_fields.items() if step in (name, field.alias)]

@@ -1,7 +1,7 @@
-"""YAML as a scenario is written: one document of mappings, lists and plain values, bounded, where every value means what it looks like.
+"""The YAML of a scenario: one document of mappings, lists and plain values, bounded, without surprising conversions.
 
 PyYAML's safe loader keeps the last of duplicate keys, reads `1:30` as 90 and `010` as 8, and expands aliases without end. Here each of
-them is an error with its line and key. Aliases and merge keys (`<<`) work, up to an upper bound on what they expand to.
+them is an error with its line and key. Aliases and merge keys (`<<`) work, up to an upper bound on their expansion.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from trtbench.errors import UserError
 
 MOST_BYTES = 8 << 20
 MOST_CHARACTERS = 10_000
-"""Of one text."""
+"""The most bytes of one text."""
 MOST_DEPTH = 50
 MOST_VALUES = 500_000
 MOST_EXPANDED = 100_000
-"""Values that the aliases of a document expand to."""
+"""The most values to which the aliases of a document may expand."""
 MOST_DIGITS = 100
 
 
@@ -39,7 +39,7 @@ class YamlBounds:
 
 
 OF_A_RUN_DIRECTORY = YamlBounds(64 * MOST_BYTES, 64 * MOST_BYTES, 64 * MOST_VALUES, 40 * MOST_DIGITS, unprintable=True)
-"""What trtbench dumped itself before these bounds were set."""
+"""The bounds of documents that trtbench wrote itself before bounds existed."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = {"", "~", "null", "Null", "NULL"}
@@ -53,11 +53,11 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e
 
 
 class YamlError(UserError):
-    """Text that is not read as YAML; the message names the place, the line, the key and the remedy."""
+    """A text that is refused as YAML; the message names the place, the line, the key and the remedy."""
 
 
 def read_yaml(path: Path, bounds: YamlBounds = YamlBounds()) -> Any:
-    """The one document of a file. OSError when it cannot be read, YamlError when its content is refused."""
+    """The one document of a file. OSError if it cannot be read, YamlError if its content is refused."""
     with path.open("rb") as file:
         data = file.read(bounds.bytes + 1)
     if len(data) > bounds.bytes:
@@ -73,7 +73,7 @@ def read_yaml(path: Path, bounds: YamlBounds = YamlBounds()) -> Any:
 
 
 def parse_yaml(text: str, where: str, numbered: bool = True, bounds: YamlBounds = YamlBounds()) -> Any:
-    """The one document of `text`; None for an empty one. `where` begins the YamlError, then comes the line if lines are `numbered`."""
+    """The one document of `text`; None for an empty one. `where` begins the YamlError, followed by the line if lines are `numbered`."""
     try:
         return _Builder(yaml.parse(text, Loader=_Loader), where, numbered, bounds).document()
     except yaml.MarkedYAMLError as error:
@@ -92,7 +92,7 @@ class _Anchor:
 
 
 class _Builder:
-    """Events to values. Recursive, to `MOST_DEPTH`."""
+    """Makes values of events, recursively up to `MOST_DEPTH`."""
 
     def __init__(self, events: Iterator[Any], where: str, numbered: bool, bounds: YamlBounds) -> None:
         self._bounds = bounds
@@ -207,7 +207,7 @@ class _Builder:
         return self._number(event, text)
 
     def _number(self, event: Any, text: str) -> Any:
-        """`text` itself where it is not a number."""
+        """The number, or `text` itself if it is not a number."""
         if _ODD_NUMBER.fullmatch(text):
             self._refuse(event, f"{text[:60]} is octal, hexadecimal, binary or sexagesimal in YAML: write a decimal number, or quote it")
         if _SPECIAL_FLOAT.fullmatch(text):

@@ -1,4 +1,6 @@
-"""Numbers of tokens (or turns): fixed, or drawn from a law. Every law has its bounds `min` and `max` and its mean `expected`."""
+"""Numbers of tokens (or turns): fixed, or drawn from a distribution. Every distribution has the bounds `min` and `max` and the mean
+`expected`.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ class Range(Part):
 
 
 class _Truncated(Part):
-    """A law of a normal variable, conditional on min..max and rounded: what falls outside is drawn again, not moved to the bound."""
+    """A distribution of a normal variable, conditional on min..max and rounded: values outside are drawn again, not moved to the bound."""
 
     min: Tokens = Field(1, description="Smallest length; shorter draws are repeated.")
     max: Tokens = Field(description="Largest length; longer draws are repeated. It must fit the model's positions and the KV cache.")
@@ -54,22 +56,22 @@ class _Truncated(Part):
     @property
     @abstractmethod
     def normal(self) -> NormalDist:
-        """The variable under the law, before truncation."""
+        """The normal variable before truncation."""
 
     @property
     def quantiles(self) -> tuple[float, float]:
-        """Shares of the untruncated law below the bounds; lengths are rounded, so that the bounds lie half a token further out."""
+        """Shares of the untruncated distribution below the bounds. Lengths are rounded, so the bounds are half a token further out."""
         return self.normal.cdf(self.of_length(self.min - 0.5)), self.normal.cdf(self.of_length(self.max + 0.5))
 
     def lengths_at(self, shares: Iterable[float]) -> list[int]:
-        """The lengths that such shares of the truncated law are below, 0 to 1: its inverse distribution function."""
+        """The inverse distribution function of the truncated distribution: the lengths at these shares, 0 to 1."""
         low, high = self.quantiles
         within = (min(max(low + share * (high - low), sys.float_info.min), 1 - sys.float_info.epsilon / 2) for share in shares)
         return [min(max(round(self.to_length(value)), self.min), self.max) for value in map(self.normal.inv_cdf, within)]
 
     @staticmethod
     def of_length(length: float) -> float:
-        """From a length to the normal variable."""
+        """The value of the normal variable at a length."""
         return length
 
     @staticmethod
@@ -89,7 +91,7 @@ class Normal(_Truncated):
 
     @property
     def expected(self) -> float:
-        """Of the truncated law; Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, section 10.1."""
+        """The mean of the truncated distribution; Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions 1, section 10.1."""
         low, high = self.quantiles
         edges = self.normal.pdf(self.min - 0.5) - self.normal.pdf(self.max + 0.5)
         return self.mean + self.stddev**2 * edges / (high - low)
@@ -115,7 +117,9 @@ class Lognormal(_Truncated):
 
     @property
     def expected(self) -> float:
-        """Of the truncated law: its mean is the untruncated one's, taken over a normal law that is moved by sigma squared."""
+        """The mean of the truncated distribution: the untruncated mean, weighted by a normal distribution that is shifted by sigma
+        squared.
+        """
         low, high = self.quantiles
         moved = NormalDist(self.normal.mean + self.sigma**2, self.sigma)
         within = moved.cdf(math.log(self.max + 0.5)) - moved.cdf(math.log(self.min - 0.5))
@@ -170,14 +174,16 @@ _TAGS: dict[type, str] = {Range: "<uniform>", Normal: "<normal>", Lognormal: "<l
 
 
 def _kind(lengths: object) -> str | None:
-    """The law that a mapping means, by its keys. Tags in <> are no keys: error messages leave them out."""
+    """The distribution that a mapping means, by its keys. Tags in <> are not keys, and error messages leave them out."""
     if isinstance(lengths, dict):
         return next((_KINDS[key] for key in lengths if key in _KINDS), "<uniform>")
     return _TAGS.get(type(lengths))
 
 
 def _as_law(lengths: object) -> Any:
-    """A number is a range of one; a file becomes its values, so that the effective scenario needs the file no more."""
+    """The distribution of a value. A number is a range of one; a file is replaced by its values, so that the effective scenario does
+    not need the file.
+    """
     if (isinstance(lengths, int) and not isinstance(lengths, bool)) or (isinstance(lengths, float) and lengths.is_integer()):
         lengths = _ONE_LENGTH.whole(lengths)
         return {"min": lengths, "max": lengths}
@@ -196,4 +202,4 @@ Lengths = Annotated[
     Discriminator(_kind, custom_error_type="lengths", custom_error_message=_WRITTEN),
     BeforeValidator(_as_law, json_schema_input_type=Tokens | Range | Normal | Lognormal | Empirical | LengthsFile),
 ]
-"""A number, or a law: uniform, normal, lognormal or empirical; always a law once read."""
+"""A number, or a distribution: uniform, normal, lognormal or empirical. Always a distribution once read."""

@@ -23,7 +23,7 @@ class LengthsFile(Part):
 
 
 def count_lengths(spec: LengthsFile) -> dict[str, Any]:
-    """{values, weights, left_out} of a file. ValueError, with file and line, where a line holds no length; zeros are left out."""
+    """{values, weights, left_out} of a file. ValueError, with file and line, if a line has no length; zeros are left out."""
     try:
         rows = read_rows(spec.file) if spec.file.suffix == ".jsonl" else _csv_rows(spec.file)
         counts = Counter(_length(row, spec.key, where) for where, row in rows)
@@ -36,7 +36,7 @@ def count_lengths(spec: LengthsFile) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    """Cells by the header's names; of a file without one, by their position."""
+    """Cells by the names in the header; without a header, by their position."""
     lines = [0]
     names: list[str] | None = None
     try:
@@ -53,7 +53,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 
 def _counted(path: Path, last: list[int]) -> Iterator[str]:
-    """The lines of a file; `last` has the number of the one that was read last."""
+    """The lines of a file; `last` has the number of the line that was read last."""
     for number, text in read_lines_of(path):
         last[0] = number
         yield text

@@ -1,4 +1,4 @@
-"""What the requests of one kind are like: lengths, shared prefixes, sessions, cancellation, priorities."""
+"""The properties of one kind of requests: lengths, shared prefixes, sessions, cancellation, priorities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _as_think(seconds: object) -> object:
 
 
 ThinkTime = Annotated[Think, BeforeValidator(_as_think, json_schema_input_type=Think | SecondsOrNone)]
-"""Seconds, always the same, or {mean, distribution}; always a Think once read."""
+"""Seconds, constant or {mean, distribution}; always a Think once read."""
 
 
 class Prefix(Part):
@@ -56,7 +56,7 @@ class Dataset(Part):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it says how long its longest request is: what positions and KV cache are checked against."""
+        """Whether the length of its longest request is known, against which positions and KV cache are checked."""
         return None not in (self.input_tokens, self.output_tokens)
 
 
@@ -121,19 +121,19 @@ class RequestKind(Part):
         return self
 
     def cancelled_at(self, ratio: float | None) -> RequestKind:
-        """The same kind with so large a share cancelled, where it is cancelled at all; None changes nothing."""
+        """The same kind with this share cancelled, if it cancels any requests; None changes nothing."""
         if ratio is None or self.cancel is None:
             return self
         return self.model_copy(update={"cancel": self.cancel.model_copy(update={"ratio": ratio}) if ratio else None})
 
     @property
     def ignores_input_tokens(self) -> bool:
-        """Whether lengths are asked for that a dataset's prompts do not have."""
+        """Whether lengths are given that do not apply to a dataset's prompts."""
         return self.dataset is not None and self.input_tokens != type(self).model_fields["input_tokens"].default
 
     @property
     def longest_prompt_tokens(self) -> int:
-        """Everything the model may have to read for one request: prefix, earlier turns with their answers, the new tokens."""
+        """The most that the model has to read for one request: prefix, earlier turns with their answers, the new tokens."""
         prefix = self.prefix.tokens if self.prefix else 0
         if self.dataset:
             return prefix + (self.dataset.input_tokens.max if self.dataset.input_tokens else 0)

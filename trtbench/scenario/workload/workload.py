@@ -55,7 +55,7 @@ class Workload(RequestKind):
 
     @property
     def kinds(self) -> Mapping[str, RequestKind]:
-        """The components of the mix by name; without a mix the workload itself, under no name."""
+        """The components of the mix by name; without a mix the workload itself, under an empty name."""
         return self.mix or {"": self}
 
     @property
@@ -66,31 +66,31 @@ class Workload(RequestKind):
 
     @property
     def longest_request_tokens(self) -> int:
-        """Prompt and output of the longest request that can be drawn: what the positions and the KV cache must hold."""
+        """Prompt and output of the longest request that can be drawn, which the positions and the KV cache must hold."""
         return max(kind.longest_tokens for kind in self.kinds.values())
 
     @property
     def expected_output_tokens(self) -> float:
-        """Mean of the law, a dataset's own answers not known."""
+        """Mean of the distribution; the answers of a dataset are not known."""
         return math.fsum(s * kind.output_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
 
     @property
     def expected_input_tokens(self) -> float:
-        """Mean of the law; without prefixes, earlier turns and a dataset's own prompts, whose lengths are not known."""
+        """Mean of the distribution, without prefixes, earlier turns and a dataset's own prompts, whose lengths are not known."""
         return math.fsum(s * kind.input_tokens.expected for s, kind in zip(self.kind_shares, self.kinds.values(), strict=True))
 
     @property
     def lowest_priority_level(self) -> int:
-        """Largest number of a level that a request names; 0: none does."""
+        """The largest number of a level that a request names; 0 if none does."""
         return max((level for kind in self.kinds.values() for level in kind.priorities), default=0)
 
 
 def expected_hit_ratio(workload: Workload, requests: int) -> float | None:
     """The mean share of input tokens that a prefix cache of any size finds in a stage of `requests` requests, if it is empty at first.
 
-    The own tokens of every request that is not a duplicate are new, and so is the first use of each prefix: a prefix that a request has
-    with probability p is used in n requests with probability 1 - (1 - p)^n. None where prompts have nothing in common by design, or where
-    the dataset or the sessions decide it.
+    New tokens are the own tokens of every request that is not a duplicate, and the first use of each prefix: a prefix that a request has
+    with probability p is used in n requests with probability 1 - (1 - p)^n. None if prompts have nothing in common by design, or if the
+    dataset or the sessions determine it.
     """
     kinds = list(zip(workload.kind_shares, workload.kinds.values(), strict=True))
     shares_tokens = workload.duplicate_ratio or any(kind.prefix for _, kind in kinds)
@@ -104,5 +104,5 @@ def expected_hit_ratio(workload: Workload, requests: int) -> float | None:
 
 
 def _groups_used(prefix: Prefix, share: float, requests: float) -> float:
-    """Groups that are used at least once, in the mean, when `share` of the requests are of the prefix's kind."""
+    """The mean number of groups that are used at least once, if `share` of the requests are of the prefix's kind."""
     return math.fsum(1 - (1 - share * prefix.share_ratio * group) ** requests for group in prefix.group_shares)
