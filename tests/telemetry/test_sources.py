@@ -28,6 +28,12 @@ def test_a_server_without_a_metrics_page_has_no_metrics() -> None:
     assert list(border_sources(config, 1.0)) == ["triton_statistics"]
 
 
+def test_a_server_that_is_no_triton_has_its_pages_and_no_statistics_of_triton() -> None:
+    config = SamplerConfig((SampledServer(None, "http://a:2/metrics", None, "http://a:2/perf_metrics"),), "m", 1, 1, False)
+    assert list(applicable(config)) == ["triton_metrics", "request_metrics", "processes", "machine"]
+    assert list(border_sources(config, 1.0)) == ["triton_metrics"], "what a reading takes off a page has one reader"
+
+
 @pytest.mark.parametrize(("found", "names"), [(True, ["gpu", "gpu_users", "gpu_errors"]), (False, ["gpu"])])
 def test_a_machine_without_gpus_reports_it_in_one_source(monkeypatch: pytest.MonkeyPatch, found: bool, names: list[str]) -> None:
     monkeypatch.setattr(sources, "_machine_has_gpus", lambda: found)

@@ -11,7 +11,8 @@ from google.protobuf.json_format import Parse
 from tritonclient.grpc import service_pb2
 
 from trtbench.system.clock import now_ns
-from trtbench.telemetry.triton import MetricsPage, Statistics, statistics_samples
+from trtbench.telemetry.metrics_page import MetricsPage
+from trtbench.telemetry.triton import Statistics, statistics_samples
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

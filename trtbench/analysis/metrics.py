@@ -133,6 +133,18 @@ ENGINE_COUNTS: tuple[Stage, ...] = (
     .column("acceptance_ratio", "drafts", of="acceptance_ratio", unit="ratio"),
 )
 
+ENGINE_TIMES: tuple[Stage, ...] = (
+    Stage("finished by the engine", "count", lambda s: s.engine_times).column("finished", "engine_times", of="requests"),
+    Stage("engine_times", "ms", lambda s: s.engine_times, "engine_times")
+    .column("front_end_in", "engine_times", of="front_end_in_mean_ns")
+    .column("engine_queue", "engine_times", of="queue_mean_ns")
+    .column("engine_prefill", "engine_times", of="prefill_mean_ns")
+    .column("engine_decode", "engine_times", of="decode_mean_ns")
+    .column("front_end_out", "engine_times", of="front_end_out_mean_ns"),
+    Stage("prefix hit ratio", "ratio", lambda s: s.engine_times).column("prefix_hit", "engine_times", of="prefix_hit_ratio"),
+    Stage("preemptions", "count", lambda s: s.engine_times).column("preemptions", "engine_times", of="preemptions"),
+)
+
 OF_SEVERAL_STAGES: tuple[Stage, ...] = (
     *(Stage("percentiles", formula="percentiles"), Stage("knee", formula="knee")),
     *(Stage("speed-up", formula="scaling"), Stage("efficiency", formula="scaling"), Stage("imbalance", formula="imbalance")),
@@ -140,7 +152,7 @@ OF_SEVERAL_STAGES: tuple[Stage, ...] = (
 )
 """Metrics that the appendix of formulas defines and whose tables belong to experiments."""
 
-METRICS = (*LATENCY, *THROUGHPUT, *BATCHING, *KV_CACHE, *RESOURCES, *CLIENT, *ENGINE_COUNTS, *OF_SEVERAL_STAGES)
+METRICS = (*LATENCY, *THROUGHPUT, *BATCHING, *KV_CACHE, *RESOURCES, *CLIENT, *ENGINE_COUNTS, *ENGINE_TIMES, *OF_SEVERAL_STAGES)
 
 GROUP_METRICS: tuple[Metric[Group], ...] = (
     Metric("requests", "count", lambda g: g.requests).column("requests", "groups"),

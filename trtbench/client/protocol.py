@@ -79,6 +79,14 @@ class Target(Protocol):
     def metrics_model(self) -> str | None:
         """The model whose engine metrics belong to this one, where that is another model; an empty text means any model."""
 
+    @property
+    def statistics_address(self) -> str | None:
+        """HOST:PORT of the gRPC service that has Triton's statistics of the model, or None where the client knows of none."""
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the server has its page of metrics, if it has one; None where that is unknown. A page that the user names comes first."""
+
     def server_facts(self) -> DeploymentFile:
         """What a run records of a server that trtbench did not start."""
 

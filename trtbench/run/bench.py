@@ -25,9 +25,12 @@ from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
+from trtbench.telemetry.page import page_fault
+from trtbench.telemetry.request_metrics import page_beside
 from trtbench.telemetry.sources import SampledServer
 
 _DIRECTORY_CHARACTERS = 64
+_PAGE_S = 5.0
 _TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots")
 
 
@@ -52,8 +55,9 @@ def bench(
     if target.takes_text:
         plan = in_text(plan, prompts)
     target, note = target.padded(plan.longest_input_tokens)
+    sampled, pages = _sampled(target, metrics_url)
     log = start_run(runs, scenario, command, listener)
-    log.write(plan.facts(*([note] if note else []), *target.notes()))
+    log.write(plan.facts(*([note] if note else []), *target.notes(), *pages))
     directory = log.run.deployment(directory_name(target.model))
     log.write(DeploymentStarted(), directory.name)
     facts = _of_target(directory.name, target, plan)
@@ -61,8 +65,7 @@ def bench(
         facts = _with_engine(facts, engine)
         directory.write_json(ENGINE_JSON, engine.as_json())
     directory.write_deployment(facts)
-    sampled = (SampledServer(target.url, metrics_url, None),)
-    under_load = ServerUnderLoad(target, sampled, end_id, revise=counting(target, prompts))
+    under_load = ServerUnderLoad(target, (sampled,), end_id, revise=counting(target, prompts))
     ended, signum = load_server(under_load, plan, scenario, directory, log, progress)
     log.write(DeploymentFinished(ended=ended), directory.name)
     if signum is None:
@@ -90,6 +93,17 @@ def _of_target(name: str, target: Target, plan: Plan) -> DeploymentFile:
     """Facts of a server that trtbench did not start."""
     of_load = replace(target.server_facts(), plan_sha256=plan.sha256, padded_to_tokens=target.padded_to_tokens)
     return replace(of_load, name=name, mode="external", tokens=target.token_facts())
+
+
+def _sampled(target: Target, metrics_url: str | None) -> tuple[SampledServer, list[str]]:
+    """What is read of the server, and a note if its page of metrics cannot be read. `metrics_url`: the page that the user named."""
+    url, notes = metrics_url, []
+    if url is None and target.metrics_url:
+        fault = page_fault(target.metrics_url)
+        url = None if fault else target.metrics_url
+        notes = [f"the server's metrics are not read ({target.metrics_url}: {fault})"] if fault else []
+    requests_url = page_beside(url, _PAGE_S) if url else None
+    return SampledServer(target.statistics_address, url, None, requests_url), notes
 
 
 def directory_name(model: str) -> str:

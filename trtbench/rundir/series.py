@@ -68,6 +68,33 @@ SeriesName: TypeAlias = (
         ),
     ]
     | Annotated[
+        Literal["engine_requests", "engine_queue_ns", "engine_prefill_ns", "engine_decode_ns"],
+        About(
+            "",
+            "vLLM's `request_*_time_seconds`, trtllm-serve's `/perf_metrics`",
+            "finished requests, and their summed times in the engine's queue, until and after the first token, counters",
+        ),
+    ]
+    | Annotated[
+        Literal["front_end_in_ns", "front_end_out_ns"],
+        About(
+            "",
+            "trtllm-serve's `/perf_metrics`",
+            "summed times of finished requests from the HTTP front end to the engine, and of first tokens back, counters",
+        ),
+    ]
+    | Annotated[
+        Literal["engine_preemptions"], About("", "`vllm:num_preemptions`", "requests that lost their KV blocks and began again, counter")
+    ]
+    | Annotated[
+        Literal["prefix_cache_queries", "prefix_cache_hits"],
+        About(
+            "",
+            "`vllm:prefix_cache_*`, trtllm-serve's `/perf_metrics`",
+            "prompt tokens (vLLM) or blocks (trtllm-serve) that were looked up in the prefix cache, and found there, counters",
+        ),
+    ]
+    | Annotated[
         Literal["inflight_context_tokens", "inflight_generation_requests", "inflight_paused_requests"],
         About("", "`nv_trt_llm_inflight_batcher_metrics`", "of the last engine step"),
     ]

@@ -1,7 +1,8 @@
-"""Readings of Triton's counters at the borders of stages, in the process of the run.
+"""Readings of a server's counters at the borders of stages, in the process of the run.
 
-Triton sends the answers of a batch first, then counts its requests, and counts its execution last. A reading right after the last
-answer may therefore lack the last batch. It is repeated until all requests that completed since the previous border are counted.
+A server counts a request after its answer has left: Triton sends the answers of a batch first, then counts its requests, and counts its
+execution last. A reading right after the last answer may therefore lack the last batch. It is repeated until all requests that completed
+since the previous border are counted.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ class _Counted:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> _Counted | None:
-        """The counts of these samples, or None without Triton's statistics."""
-        requests = next((sample for sample in samples if sample.name == "triton_success_count"), None)
+        """The counts of Triton's statistics, or the finished requests of another server's metrics page; None without either."""
+        requests = next((sample for sample in samples if sample.name in ("triton_success_count", "engine_requests")), None)
+        if requests and requests.name == "engine_requests":
+            return cls(requests.time_ns, requests.value, requests.value)
         batched = sum(int(sample.label) * sample.value for sample in samples if sample.name == "triton_batch_executions")
         cached = sum(sample.value for sample in samples if sample.name == "response_cache_hit_count")
         return _Counted(requests.time_ns, requests.value, batched + cached) if requests else None

@@ -166,30 +166,34 @@ def _unpacked(body: bytes) -> bytes:
 
 
 _LOOKED_AT = 8 << 20
-_OURS = ("nv_", "trtllm_", "trtbench_")
+_OURS = ("nv_", "trtllm_", "trtbench_", "vllm:")
 _SERIES = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^\n]*\})? +\S+", re.MULTILINE)
 _LEAVE_OUT = "correct --metrics-url (Triton's page is http://HOST:8002/metrics), or leave it out: engine gauges are then missing"
 
 
 def check_page(url: str, timeout_s: float = 5.0) -> None:
-    """UserError when the page at `url` cannot be read, or is not a page of Triton or trtllm-serve; it states what was found."""
+    """UserError when the page at `url` cannot be read, or has no metrics of a server that trtbench knows; it states what was found."""
+    if fault := page_fault(url, timeout_s):
+        raise UserError(f"--metrics-url {shown(url)}: {fault}; {_LEAVE_OUT}")
+
+
+def page_fault(url: str, timeout_s: float = 5.0) -> str:
+    """What is wrong with the page at `url`; "" for a page that trtbench can read."""
     try:
         with closing(Page(url, timeout_s)) as page:
-            fault = _fault(page.read())
+            return _fault(page.read())
     except ConnectionRefusedError:
-        fault = "connection refused, no program listens on this port"
+        return "connection refused, no program listens on this port"
     except PageError as error:
-        fault = str(error)
+        return str(error)
     except http.client.HTTPException as error:
-        fault = _of_http(error)
+        return _of_http(error)
     except TimeoutError:
-        fault = f"no answer within {timeout_s:g} s"
+        return f"no answer within {timeout_s:g} s"
     except OSError as error:
-        fault = error.strerror or str(error) or type(error).__name__
+        return error.strerror or str(error) or type(error).__name__
     except ValueError as error:
-        fault = shown(str(error))
-    if fault:
-        raise UserError(f"--metrics-url {shown(url)}: {fault}; {_LEAVE_OUT}")
+        return shown(str(error))
 
 
 def _of_http(error: http.client.HTTPException) -> str:
@@ -219,6 +223,6 @@ def _fault(text: str) -> str:
     if any(name.startswith(_OURS) for name in found):
         return ""
     if found:
-        return f"a page of metrics that has none of Triton or TensorRT-LLM (its first is {shown(found[0], 80)})"
+        return f"a page of metrics that has none of Triton, TensorRT-LLM or vLLM (its first is {shown(found[0], 80)})"
     start = shown(text[:80], 80)
     return f"what answers there is no page of metrics (it begins with {start})" if start else "the page is empty"

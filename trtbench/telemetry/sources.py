@@ -12,23 +12,29 @@ from pydantic import TypeAdapter
 from trtbench.scenario.load.client_settings import Tls
 from trtbench.scenario.load.headers import Headers, metadata_of
 from trtbench.system.clock import NS_PER_S
+from trtbench.telemetry.metrics_page import MetricsPage
 from trtbench.telemetry.process import Machine, Processes
+from trtbench.telemetry.request_metrics import RequestMetrics
 from trtbench.telemetry.ticker import Source, together
-from trtbench.telemetry.triton import MetricsPage, Statistics
+from trtbench.telemetry.triton import Statistics
 
 
 @dataclass(frozen=True)
 class SampledServer:
-    """One Triton. `metrics_url` and `pid` are None where an external server shows neither."""
+    """What is read of one server; each is None where it has none, or does not show it.
 
-    grpc_address: str
+    `statistics_address`: HOST:PORT of a Triton's gRPC service. `requests_url`: a page of finished requests (request_metrics.py).
+    """
+
+    statistics_address: str | None
     metrics_url: str | None
     pid: int | None
+    requests_url: str | None = None
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """What is sampled. Either all of several servers have a metrics page or none has; `balancer_pid` is None without a balancer."""
+    """What is sampled. All of several servers are of one kind and show the same; `balancer_pid` is None without a balancer."""
 
     servers: tuple[SampledServer, ...]
     model: str
@@ -44,6 +50,14 @@ class SamplerConfig:
     def server_pids(self) -> list[int]:
         """Processes of the servers that this run started."""
         return [server.pid for server in self.servers if server.pid is not None]
+
+    @property
+    def statistics_addresses(self) -> list[str]:
+        return [server.statistics_address for server in self.servers if server.statistics_address is not None]
+
+    @property
+    def requests_urls(self) -> list[str]:
+        return [server.requests_url for server in self.servers if server.requests_url is not None]
 
     @property
     def metrics_urls(self) -> list[str]:
@@ -72,11 +86,15 @@ class SourceEntry:
 
 def _statistics(config: SamplerConfig, timeout_s: float) -> Source:
     model, metadata = config.engine_model or config.model, metadata_of(config.headers)
-    return together([Statistics(server.grpc_address, model, timeout_s, config.tls, metadata) for server in config.servers])
+    return together([Statistics(address, model, timeout_s, config.tls, metadata) for address in config.statistics_addresses])
 
 
 def _metrics(config: SamplerConfig, timeout_s: float) -> Source:
     return together([MetricsPage(url, config.model, timeout_s, config.engine_model) for url in config.metrics_urls])
+
+
+def _requests(config: SamplerConfig, timeout_s: float) -> Source:
+    return together([RequestMetrics(url, timeout_s) for url in config.requests_urls])
 
 
 def _gpus(config: SamplerConfig, timeout_s: float) -> Source:
@@ -109,8 +127,9 @@ def _has_gpus(config: SamplerConfig) -> bool:
 
 
 SOURCES: dict[str, SourceEntry] = {
-    "triton_statistics": SourceEntry(_statistics, at_borders=True),
+    "triton_statistics": SourceEntry(_statistics, lambda config: bool(config.statistics_addresses), at_borders=True),
     "triton_metrics": SourceEntry(_metrics, lambda config: bool(config.metrics_urls), at_borders=True),
+    "request_metrics": SourceEntry(_requests, lambda config: bool(config.requests_urls)),
     "processes": SourceEntry(lambda config, _: Processes(config.server_pids, config.client_pid, os.getpid(), config.balancer_pid)),
     "machine": SourceEntry(lambda config, _: Machine()),
     "gpu": SourceEntry(_gpus, lambda config: config.gpu),  # without a GPU it says why there is none

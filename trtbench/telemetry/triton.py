@@ -1,4 +1,4 @@
-"""Readings of a running Triton: its statistics over gRPC and its Prometheus page over HTTP (docs/telemetry.md).
+"""Readings of a running Triton's statistics over gRPC (docs/telemetry.md).
 
 A reading is stamped with the middle between question and answer, so it is at most half a round trip off.
 """
@@ -12,12 +12,8 @@ from trtbench.rundir.records import Sample
 from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.client_settings import Tls
 from trtbench.system.clock import now_ns
-from trtbench.telemetry.exposition import engine_readings
-from trtbench.telemetry.page import Page, PageError
-from trtbench.telemetry.serve_stats import is_iterations, iteration_samples, serve_readings
 
 _STATISTICS_METHOD = "/inference.GRPCInferenceService/ModelStatistics"
-_MOST_SAMPLES = 20_000  # of one reading. An iteration has a dozen, a page of trtllm-serve up to a thousand iterations.
 _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 16 << 20),
@@ -89,31 +85,3 @@ def _version_totals(version: Any) -> dict[tuple[SeriesName, str], int]:
             ("response_cache_miss_ns", ""): summed.cache_miss.ns,
         }
     return totals | {("triton_batch_executions", str(batch.batch_size)): batch.compute_infer.count for batch in version.batch_stats}
-
-
-class MetricsPage:
-    """A server's page of metrics, the connection kept open: Triton's, or one of trtllm-serve's two."""
-
-    def __init__(self, url: str, model: str, timeout_s: float, engine_model: str | None = None) -> None:
-        """ValueError for an invalid `url`. `timeout_s`: longest time of one reading."""
-        self._page = Page(url, timeout_s)
-        self._model, self._engine_model = model, engine_model
-
-    def read(self) -> list[Sample]:
-        """One reading; OSError or http.client.HTTPException when the page cannot be read (the next reading connects again)."""
-        asked_ns = now_ns()
-        page = self._page.read()
-        time_ns = (asked_ns + now_ns()) // 2
-        samples = self._samples(page, time_ns)
-        if len(samples) > _MOST_SAMPLES:
-            raise PageError(f"the page has {len(samples)} series, the upper bound is {_MOST_SAMPLES}")
-        return samples
-
-    def close(self) -> None:
-        self._page.close()
-
-    def _samples(self, page: str, time_ns: int) -> list[Sample]:
-        if is_iterations(page):
-            return iteration_samples(page, time_ns)
-        readings = engine_readings(page, self._model, self._engine_model) or serve_readings(page)
-        return [Sample(time_ns, *reading) for reading in readings]

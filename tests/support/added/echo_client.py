@@ -23,6 +23,8 @@ class EchoTarget:
     counts_tokens: bool = True
     padded_to_tokens: int | None = None
     metrics_model: str | None = None
+    statistics_address: str | None = None
+    metrics_url: str | None = None
 
     def server_facts(self) -> Mapping[str, Any]:
         return {}

@@ -10,6 +10,7 @@ import numpy as np
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, padding_ratio, triton_batching
 from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
+from trtbench.analysis.stage.engine_times import ENGINE_COUNTERS, EngineTimes, engine_times
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
 from trtbench.analysis.stage.latency import Group, Latency, by_mix, by_turn, first_answers_ns, latency
 from trtbench.analysis.stage.outcomes import Conservation, conservation
@@ -97,6 +98,7 @@ class StageResult:
     duplicate_ratio: float | None = None
     reuse: ReuseByRequest | None = None  # as the engine reported with each answer
     drafts: DraftsByRequest | None = None
+    engine_times: EngineTimes | None = None
     level_reached: float | None = None
 
     @property
@@ -135,21 +137,26 @@ def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
     return sorted(spans.values(), key=lambda span: span.start_ns)
 
 
-def without_late_counts(samples: Samples, events: Iterable[Event]) -> Samples:
-    """The samples without the readings of Triton's statistics that were taken between a stage's first or last request and the nearest
+def without_late_counts(samples: Samples, events: Sequence[Event]) -> Samples:
+    """The samples without the readings of the server's counters that were taken between a stage's first or last request and the nearest
     border.
 
     Triton counts a batch after its answers have left, and a slow reading is older than its timestamp. Only the readings at the borders are
     known to include everything that had completed.
     """
-    times, _ = samples.series("triton_success_count")
+    samples = _without_late(samples, events, "triton_success_count", _STATISTICS)
+    return _without_late(samples, events, "engine_requests", ENGINE_COUNTERS)
+
+
+def _without_late(samples: Samples, events: Iterable[Event], counter: SeriesName, names: tuple[SeriesName, ...]) -> Samples:
+    times, _ = samples.series(counter)
     late = np.zeros(len(times), np.bool_)
     for stage in every(events, StageFinished):
         if stage.counted_from_ns is not None:
             late |= (times > stage.counted_from_ns) & (times <= stage.start_ns)
         if stage.counted_to_ns is not None:
             late |= (times >= stage.end_ns) & (times < stage.counted_to_ns)
-    return samples.without(_STATISTICS, times[late]) if late.any() else samples
+    return samples.without(names, times[late]) if late.any() else samples
 
 
 def by_stage(requests: Requests) -> dict[str, Requests]:
@@ -211,6 +218,7 @@ def measure(
         duplicate_ratio=stage.duplicate_ratio if stage else None,
         reuse=reuse_by_request(requests),
         drafts=drafts_by_request(requests),
+        engine_times=engine_times(samples, start, end),
         level_reached=_level_reached(span, stage, requests, rates.offered_rate, scenario),
     )
 

@@ -102,6 +102,14 @@ class KserveTarget:
     def metrics_model(self) -> str | None:
         return self.engine_model if self.family.name == "text" else None
 
+    @property
+    def statistics_address(self) -> str:
+        return self.url
+
+    @property
+    def metrics_url(self) -> None:
+        """Triton has its page on a port of its own, which no answer names."""
+
     @cached_property
     def requested_outputs(self) -> tuple[str, ...]:
         """The outputs that every request names."""

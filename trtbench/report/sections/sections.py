@@ -22,6 +22,7 @@ from trtbench.report.sections.resource_tables import gpu_blocks, resource_tables
 from trtbench.report.sections.stage_tables import (
     client_tables,
     draft_acceptance,
+    engine_time_tables,
     group_tables,
     kv_tables,
     latency_tables,
@@ -80,7 +81,13 @@ def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list
         *of_experiments("findings"),
         section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
         *of_experiments("metrics"),
-        detail("latency", *drawn("distributions"), *latency_tables(summary, words), *group_tables(summary, words)),
+        detail(
+            "latency",
+            *drawn("distributions"),
+            *latency_tables(summary, words),
+            *engine_time_tables(summary, words),
+            *group_tables(summary, words),
+        ),
         detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
         detail("outcomes", *outcome_tables(summary, words)),
         detail("batching", *drawn("batches"), *batching_tables(summary, words)),

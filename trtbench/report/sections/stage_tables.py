@@ -160,6 +160,13 @@ def reuse_by_request(summary: Summary, words: Words) -> list[Block]:
     return _reported(summary, "reuse.by_request", columns, lambda stage: stage.reuse is not None, words("reuse.by_request_note"), words)
 
 
+def engine_time_tables(summary: Summary, words: Words) -> list[Block]:
+    """Where requests spent their time in the server, by its own sums; [] for a server that has none."""
+    columns = columns_of("engine_times", METRICS, words.task)
+    note = words("engine_times.note")
+    return _reported(summary, "engine_times.caption", columns, lambda stage: stage.engine_times is not None, note, words)
+
+
 def draft_acceptance(summary: Summary, words: Words) -> list[Block]:
     """Draft tokens and accepted ones, as the engine reported them with each answer; [] without speculative decoding."""
     columns = columns_of("drafts", METRICS, words.task)
