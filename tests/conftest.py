@@ -14,7 +14,7 @@ from hypothesis import settings
 from tests.support.command import Command
 from tests.support.fakes.fake_gpu import FakeGpus, compile_fakes
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
-from tests.support.tiers import UnitGuard, mark_tier
+from tests.support.tiers import UnitGuard, holds_no_test_of, mark_tier
 from tests.support.triton.kserve import Serving
 from tests.support.triton.started_run import StartRun
 from trtbench.analysis.summary import Summary, summarise
@@ -55,6 +55,12 @@ def no_gpus_left_over() -> Iterator[None]:
     yield
     if cuda.visible_gpus.cache_info().currsize and cuda.visible_gpus():
         cuda.visible_gpus.cache_clear()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m TIER`, modules that have no test of the tier; their imports are half of the collection's time."""
+    leave_out = collection_path.name.startswith("test_") and collection_path.is_file() and holds_no_test_of(config.option.markexpr, collection_path)
+    return True if leave_out else None
 
 
 @pytest.hookimpl(tryfirst=True)

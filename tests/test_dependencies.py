@@ -69,20 +69,22 @@ def names(tree: ast.AST) -> Iterator[str]:
             yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
 
 
-SOURCE = imported("trtbench", "model_repo")
+@pytest.fixture(scope="module")
+def source() -> dict[str, str]:
+    return imported("trtbench", "model_repo")
 
 
-def test_every_imported_package_is_declared() -> None:
-    assert {name: path for name, path in SOURCE.items() if name not in RUNTIME | PROVIDERS} == {}
+def test_every_imported_package_is_declared(source: dict[str, str]) -> None:
+    assert {name: path for name, path in source.items() if name not in RUNTIME | PROVIDERS} == {}
 
 
-def test_every_declared_package_is_imported() -> None:
-    assert sorted((RUNTIME | PROVIDERS) - SOURCE.keys()) == sorted(NOT_IMPORTED)
+def test_every_declared_package_is_imported(source: dict[str, str]) -> None:
+    assert sorted((RUNTIME | PROVIDERS) - source.keys()) == sorted(NOT_IMPORTED)
 
 
-def test_what_the_report_and_the_client_import_needs_no_extra() -> None:
+def test_what_the_report_and_the_client_import_needs_no_extra(source: dict[str, str]) -> None:
     """Packages of an extra are imported by the engines alone."""
-    outside = {name: path for name, path in SOURCE.items() if name in PROVIDERS - RUNTIME}
+    outside = {name: path for name, path in source.items() if name in PROVIDERS - RUNTIME}
     assert {path.split("/")[1] for path in outside.values() if path.startswith("trtbench/")} == {"engine"}
 
 

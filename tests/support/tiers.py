@@ -6,6 +6,7 @@ A test is of the tier `process` by its marker or by a fixture that starts someth
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import pytest
 
 TIERS = ("unit", "process", "triton", "vllm", "gpu")
 _OF_PROCESSES = ("process", "browser", "tensorrt")
+_OTHERS = {"unit": {*_OF_PROCESSES, "triton", "gpu"}, "process": {"triton", "gpu"}}
+"""Markers of a module that leave no test in it for the tier."""
 _STARTING = frozenset(
     {
         *("fake_driver", "fake_gpus", "fake_server", "start_fake_server", "start_fake_triton", "fake_triton"),
@@ -48,6 +51,12 @@ def mark_tier(item: pytest.Item) -> None:
         return
     starts = _STARTING.intersection(getattr(item, "fixturenames", ()))
     item.add_marker("process" if starts or any(map(item.get_closest_marker, _OF_PROCESSES)) else "unit")
+
+
+def holds_no_test_of(tier: str, module: Path) -> bool:
+    """Whether a module's own marker, the first of its `pytestmark`, puts all its tests into other tiers: it need not be imported then."""
+    found = re.search(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", module.read_text(encoding="utf-8"), re.MULTILINE)
+    return found is not None and found[1] in _OTHERS.get(tier, ())
 
 
 class UnitGuard:

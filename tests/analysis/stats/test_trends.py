@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from tests.support.records import S
 from trtbench.analysis.stats.trends import drift, find_knee, fit_line, theil_sen
@@ -19,6 +18,8 @@ points = st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)),
 
 @given(points)
 def test_the_line_is_that_of_linear_regression(pairs: list[tuple[int, int]]) -> None:
+    from scipy import stats  # a second, which only the process that runs this spends
+
     x, y = zip(*pairs, strict=True)
     line, expected = fit_line(x, y), stats.linregress(x, y)
     assert line.slope == pytest.approx(expected.slope, rel=1e-6, abs=1e-6)
@@ -66,6 +67,8 @@ def test_theil_sen_is_exact_on_a_line(slope: float, offset: float, count: int) -
 
 @given(st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-(10**6), 10**6)), min_size=2, max_size=40, unique_by=lambda pair: pair[0]))
 def test_theil_sen_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    from scipy import stats
+
     x, y = np.array(pairs, np.float64).T
     assert theil_sen(x, y) == pytest.approx(float(stats.theilslopes(y, x).slope), rel=1e-9, abs=1e-9)
 

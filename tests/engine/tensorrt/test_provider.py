@@ -37,8 +37,6 @@ from trtbench.serving.repository.renderers import RENDERERS, render
 from trtbench.system import cuda
 
 pytestmark = pytest.mark.timeout(240)
-for package in ("onnx", "onnxruntime", "torch", "transformers"):
-    pytest.importorskip(package)
 
 
 @dataclass
@@ -68,6 +66,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def node(tmp_path: Path, fake_cuda: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:  # noqa: F811
+    for package in ("onnx", "onnxruntime", "torch", "transformers"):
+        pytest.importorskip(package)
     checkpoint = write_encoder(tmp_path / "checkpoint")
     write_tensorrt(tmp_path / "stub", version)
     monkeypatch.syspath_prepend(str(tmp_path / "stub"))

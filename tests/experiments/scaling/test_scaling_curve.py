@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import nnls
 
 from tests.support.records import MS, S, request_of
 from tests.support.runs.written_run import Series, Served, summary_of, window
@@ -297,6 +296,8 @@ def test_planted_coefficients_are_found(unit: float, contention: float, coherenc
 
 @given(st.lists(st.floats(0.5, 2), min_size=len(SIZES), max_size=len(SIZES)))
 def test_the_fit_is_that_of_non_negative_least_squares(ratios: list[float]) -> None:
+    from scipy.optimize import nnls  # a second, which only the process that runs this spends
+
     points = [(n, n * ratio) for n, ratio in zip(SIZES, ratios, strict=True)]
     n, x = np.array(points, float).T
     share = x / n
