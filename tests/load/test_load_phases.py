@@ -204,18 +204,21 @@ def test_windows_hold_the_measured_phase_and_counters_are_read_at_their_borders(
         assert max(dones) <= window.end_ns <= after_ns
 
 
-@pytest.mark.alone
 def test_measured_latencies_are_those_the_server_was_built_with(tmp_path: Path, start_fake_triton: Any) -> None:
-    """The stub waits 40 ms for the first token and 10 ms for each after it; medians, since other work shares the machine."""
+    """The server sends the first token 40 ms after a request's arrival and one each 10 ms after it; a token's id says when, in us.
+
+    A busy machine delays the request and the server, which shows in the server's own instants. What is left is the measurement.
+    """
     url, _ = start_fake_triton(40, 10)
-    result = run(tmp_path, url, [{"name": "one", "concurrency": 2, "requests": 16}])
-    records = result.of("one")
-    ttft_ms = statistics.median((record.token_ns[0] - record.due_ns) / 1e6 for record in records)
-    itl_ms = statistics.median((later - earlier) / 1e6 for r in records for earlier, later in zip(r.token_ns, r.token_ns[1:], strict=False))
-    assert 40 <= ttft_ms < 55
-    assert itl_ms == pytest.approx(10, abs=3)
-    for record in records:  # no stamp can be before the server sent
-        assert record.server and record.token_ns[0] > record.server.first_token_ns and record.token_ns[-1] > record.server.last_token_ns
+    records = run(tmp_path, url, [{"name": "one", "concurrency": 2, "requests": 16}], model="clocked").of("one")
+    late_ns: list[int] = []
+    for record in records:
+        assert record.server and record.due_ns < record.server.arrival_ns and len(record.token_ns) == 8
+        for number, (token_ns, sent_us) in enumerate(zip(record.token_ns, record.output_ids, strict=True)):
+            assert sent_us >= (40 + 10 * number) * 1000
+            late_ns.append(token_ns - record.server.arrival_ns - sent_us * 1000)
+    assert min(late_ns) > 0  # no stamp can be before the server sent
+    assert statistics.median(late_ns) < 3_000_000
 
 
 def test_errors_are_counted_by_class_and_the_rest_goes_on(tmp_path: Path, start_fake_triton: Any) -> None:

@@ -29,6 +29,7 @@ MODELS = {
     "foreign": "has other tensors",
     "unready": "is not ready",
     "stuck": "one token, then nothing",
+    "clocked": "answers; the id of a token is when it was sent, in microseconds since the request arrived",
     "flaky": "every third request fails after two tokens",
     "full": "rejects at once",
     "short": "half of the tokens, then final",
@@ -185,7 +186,8 @@ class FakeTriton:
                 yield service_pb2.ModelStreamInferResponse(error_message="CUDA error: out of memory")
                 return
             sent_ns.append(time.monotonic_ns())
-            yield _response(request, [100 + index], [arrival_ns, arrival_ns, sent_ns[0], sent_ns[-1]] if index == tokens - 1 else None)
+            token = (sent_ns[-1] - arrival_ns) // 1000 if model == "clocked" else 100 + index
+            yield _response(request, [token], [arrival_ns, arrival_ns, sent_ns[0], sent_ns[-1]] if index == tokens - 1 else None)
         if model == "stuck":
             await asyncio.Event().wait()
         if model != "early_close":
