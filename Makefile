@@ -28,10 +28,10 @@ docs: setup ## write the reference pages of docs/ from the code: command line, s
 test: setup ## every test that needs no GPU: on this machine's Triton, in Chromium, and on vLLM where .venv-vllm is there
 	$(PYTEST) -m "not gpu"
 
-test-unit: setup ## of those the tests that start no process and open no socket (2.5 minutes on 2 cores)
+test-unit: setup ## of those the tests that start no process, open no socket and no run directory (under a minute on 2 quiet cores)
 	$(PYTEST) -m unit
 
-test-process: setup ## those that start processes and servers, but not Triton
+test-process: setup ## those that start processes and servers but not Triton, and those of whole run directories
 	$(PYTEST) -m process
 
 test-triton: setup ## those on the real Triton with the real engine

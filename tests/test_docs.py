@@ -88,6 +88,7 @@ def python_blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PYTHON_PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.whole_run
 def test_the_python_page_says_what_its_examples_print(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     blocks = python_blocks("pycon")

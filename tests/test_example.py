@@ -8,11 +8,14 @@ import shutil
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from click.testing import CliRunner
 
 from tests.keep_recorded_run import machine_words
 from tests.recorded_run import differences, figures
 from trtbench.cli.main import main
+
+pytestmark = pytest.mark.whole_run
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "precision"
 AGAIN = "where that is meant, write it again: .venv/bin/trtbench report examples/precision"

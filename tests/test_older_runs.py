@@ -22,6 +22,8 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
 
+pytestmark = pytest.mark.whole_run
+
 HUGE = 10**12
 """Over the upper bound of every number that is not a ratio, and under 2^63."""
 BASE: dict[str, Any] = {"name": "x", "engines": ["int8"], "load": [{"concurrency": 1, "requests": 40}]}

@@ -96,6 +96,7 @@ def run(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_recorded_run_of_all_of_them_is_analysed_and_reported(run: Path, language: str) -> None:
     done = CliRunner().invoke(main, ["report", str(run), "--lang", language, "--format", "md,json"], catch_exceptions=False)
@@ -107,6 +108,7 @@ def test_a_recorded_run_of_all_of_them_is_analysed_and_reported(run: Path, langu
     assert result["facts"]["provider"] == "paper" and "paper" in text
 
 
+@pytest.mark.whole_run
 def test_the_public_interface_has_the_result_and_the_series(run: Path) -> None:
     (result,) = summarise(RunDirectory.open(run)).deployments
     assert result.found[LONGEST_WAIT_NS] > 0

@@ -12,6 +12,8 @@ import pytest
 
 from tests.recorded_run import KINDS, RECORDED, differences, expected, figures, report
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_figures_are_those_of_the_recording_version(kind: str, tmp_path: Path) -> None:

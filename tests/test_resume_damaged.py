@@ -24,7 +24,7 @@ from trtbench.run.resume import open_unfinished
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.parts.choices import Dtype
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.whole_run, pytest.mark.timeout(120)]
 ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}
 FILES = ("events.jsonl", "scenario.yaml", "environment.json", *(f"default-fp16/{name}" for name in ("deployment.json", "engine.json")))
 RECORDS = ("default-fp16/requests.parquet", "default-fp16/samples.parquet", "default-int8/requests-0.jsonl", "default-int8/samples.jsonl")

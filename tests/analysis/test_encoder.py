@@ -26,6 +26,8 @@ from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.grid.frontier import FRONTIERS
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Summary:

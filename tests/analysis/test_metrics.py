@@ -57,6 +57,7 @@ def test_a_column_prints_each_part_in_its_unit_and_an_estimate_as_one() -> None:
     assert "tokens/s" not in FORMATS
 
 
+@pytest.mark.whole_run
 def test_one_more_metric_is_a_column_and_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_synthetic_run(tmp_path / "run")
     summary = summarise(RunDirectory.open(tmp_path / "run"))

@@ -48,6 +48,7 @@ def test_lengths_of_a_file_and_lengths_that_are_not_used() -> None:
     assert [reason.code for reason in input_reasons((one,), asked)] == ["input_left_out_much", "input_tokens_unused"]
 
 
+@pytest.mark.whole_run
 def test_the_report_has_the_rows_that_were_left_out(tmp_path: Path) -> None:
     run = RunDirectory.open(write_synthetic_run(tmp_path / "run").run.path)
     assert summarise(run).request_data == ()

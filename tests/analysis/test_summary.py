@@ -29,6 +29,8 @@ from trtbench.rundir import RunDirectory, read_json
 from trtbench.rundir.records import Event, Outcome
 from trtbench.scenario.reading import parse_scenario
 
+pytestmark = pytest.mark.whole_run
+
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "run-format-1"
 PAIRS = [(d, s) for d in ("default-fp16", "default-int8") for s in COUNTS]
 

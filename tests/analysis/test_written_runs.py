@@ -25,6 +25,8 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
+pytestmark = pytest.mark.whole_run
+
 
 def scenario(**more: Any) -> Scenario:
     tree = {"name": "x", "engines": ["int8"], "load": [{"concurrency": 1, "requests": 2}], "telemetry": {"interval_ms": 100}}

@@ -14,6 +14,8 @@ from tests.recorded_run import RECORDED
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import RunDirectory
 
+pytestmark = pytest.mark.whole_run
+
 ROOT = Path(__file__).parents[2]
 LATENCIES = ("ttft_ns", "ttft_from_sent_ns", "tpot_ns", "e2e_latency_ns", "e2e_latency_from_sent_ns")
 KINDS = ("load", "mixed", "stress", "streaming", "encoder", "bench", "killed", "resumed", "hot-reload")

@@ -84,6 +84,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, outcome: RunOutcome | Exception, 
     monkeypatch.setattr(execute, "serve_and_bench", ended)
 
 
+@pytest.mark.whole_run
 def test_a_failed_run_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     path = RECORDED / "killed"
     for failed, says in (

@@ -34,6 +34,7 @@ def test_an_object_of_another_type_is_no_role() -> None:
         EXPERIMENTS["hot_reload"].role(Other)
 
 
+@pytest.mark.whole_run
 def test_a_further_experiment_is_analysed_and_reported_by_a_core_that_does_not_know_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

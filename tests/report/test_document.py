@@ -20,6 +20,8 @@ from trtbench.report.kit.words import Language
 from trtbench.rundir import RunDirectory
 from trtbench.system.foreign_text import harmless
 
+pytestmark = pytest.mark.whole_run
+
 SECTIONS: dict[Language, list[str]] = {
     "en": [
         "Target model",

@@ -19,6 +19,8 @@ from trtbench.report.sections.resource_tables import gpu_blocks
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
 
+pytestmark = pytest.mark.whole_run
+
 DEPLOYMENT = "default-fp16"
 CAUSES: dict[str, tuple[str, float, str, str, str]] = {
     "heat, driver": ("gpu_throttle_reasons", 0x20, "SUSPECT", "because of its temperature (by the driver)", "因过热由驱动降频"),

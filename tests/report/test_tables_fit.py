@@ -19,6 +19,8 @@ from trtbench.report.kit.words import LANGUAGES, Language, Words
 from trtbench.report.sections.core import core_blocks
 from trtbench.report.sections.sections import document
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:

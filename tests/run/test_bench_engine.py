@@ -27,6 +27,8 @@ from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 
+pytestmark = pytest.mark.whole_run
+
 TARGET = KserveTarget(
     url="127.0.0.1:1",
     model="tensorrt_llm",

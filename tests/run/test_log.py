@@ -4,12 +4,16 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from trtbench.run.log import start_run
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
+
+pytestmark = pytest.mark.whole_run
 
 SCENARIO: Scenario = parse_scenario({"name": "mini", "load": [{"concurrency": 1, "requests": 1}]}, "mini")
 

@@ -24,6 +24,8 @@ from trtbench.rundir.records import Environment, Event
 from trtbench.rundir.sessions import current, finished, is_complete, is_interrupted, length_s, sessions
 from trtbench.scenario.parts.choices import Dtype
 
+pytestmark = pytest.mark.whole_run
+
 ENGINES: dict[str, Dtype] = {"default-fp16": "fp16", "default-int8": "int8"}
 
 

@@ -24,6 +24,8 @@ from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Event, Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 
+pytestmark = pytest.mark.whole_run
+
 SAMPLED = ("kv_blocks_used", "kv_blocks_max", "kv_block_tokens", "server_rss_bytes", "inflight_scheduled_requests", "triton_success_count")
 RELOAD = {"number": 1, "reload": "changed_config", "to": None, "ok": True, "version": "1", "load_s": 0.5, "loaded_s": 0.5}
 EVENTS = (

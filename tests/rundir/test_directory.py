@@ -154,6 +154,7 @@ def test_several_processes_may_append_to_one_file(tmp_path: Path) -> None:
         assert [row["line"] for row in rows if row["writer"] == number] == list(range(500))
 
 
+@pytest.mark.whole_run
 def test_a_run_is_complete_when_it_says_so(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run")
     run.write_environment(ENVIRONMENT)
@@ -170,6 +171,7 @@ def test_a_run_is_complete_when_it_says_so(tmp_path: Path) -> None:
     assert [directory.name for directory in read.deployments()] == ["b", "a"]
 
 
+@pytest.mark.whole_run
 def test_a_run_cut_off_while_it_wrote_is_readable(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run")
     run.write_environment(ENVIRONMENT)

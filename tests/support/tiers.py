@@ -1,7 +1,9 @@
-"""The tiers of tests. `unit`: no process, no socket; a test of it that starts one fails. `process`: stand-ins as processes and servers.
-`triton`: the real server. `vllm`: the real vLLM, whose tests get a longer time limit since one of them waits until it is ready.
+"""The tiers of tests. `unit`: no process, no socket, no whole run, no drawing; a test of it that does one of these fails. `process`:
+stand-ins as processes and servers, and whole run directories that are written, read, analysed or drawn. `triton`: the real server.
+`vllm`: the real vLLM, whose tests get a longer time limit since one of them waits until it is ready.
 
-A test is of the tier `process` by its marker or by a fixture that starts something; what says nothing is of the tier `unit`.
+A test is of the tier `process` by its marker, or by a fixture that starts something or makes a whole run; what says nothing is of the
+tier `unit`.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 TIERS = ("unit", "process", "triton", "vllm", "gpu")
-_OF_PROCESSES = ("process", "browser", "tensorrt")
-_OTHERS = {"unit": {*_OF_PROCESSES, "triton", "gpu"}, "process": {"triton", "gpu"}}
+_OF_PROCESSES = ("process", "browser", "tensorrt", "whole_run")
+_OTHERS = {"unit": {*_OF_PROCESSES, "triton", "vllm", "gpu"}, "process": {"triton", "vllm", "gpu"}}
 """Markers of a module that leave no test in it for the tier."""
 _STARTING = frozenset(
     {
@@ -26,6 +28,8 @@ _STARTING = frozenset(
     }
 )
 """Fixtures that start a process or open a socket."""
+_OF_WHOLE_RUNS = frozenset({"synthetic", "summary", "figures_on_demand", "sketched_figures"})
+"""Fixtures that make or analyse a whole run directory, and those for reports of one."""
 _VLLM_TEST_S = 600
 
 _REFUSED = frozenset(
@@ -36,10 +40,10 @@ _REFUSED = frozenset(
 )
 _ALLOWED_PROGRAMS = frozenset({"fc-list"})
 """Matplotlib looks for fonts with it once a machine."""
-_MESSAGE = (
-    "a test of the tier `unit` raises the audit event {event} ({detail}): it starts no process and opens no socket; "
-    "mark it `pytest.mark.process`, or give the code a stand-in"
-)
+_RUN_FILE = "/events.jsonl"
+"""Each run directory has it, and nothing else has."""
+_NO_PROCESS = "it starts no process and opens no socket; mark it `pytest.mark.process`, or give the code a stand-in"
+_NO_WHOLE_RUN = "it opens no run directory and draws nothing; mark it `pytest.mark.whole_run`, or test the function on its own numbers"
 
 
 def mark_tier(item: pytest.Item) -> None:
@@ -49,8 +53,8 @@ def mark_tier(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.timeout(_VLLM_TEST_S))
     if any(map(item.get_closest_marker, ("triton", "vllm", "gpu"))):
         return
-    starts = _STARTING.intersection(getattr(item, "fixturenames", ()))
-    item.add_marker("process" if starts or any(map(item.get_closest_marker, _OF_PROCESSES)) else "unit")
+    needs = (_STARTING | _OF_WHOLE_RUNS).intersection(getattr(item, "fixturenames", ()))
+    item.add_marker("process" if needs or any(map(item.get_closest_marker, _OF_PROCESSES)) else "unit")
 
 
 def holds_no_test_of(tier: str, module: Path) -> bool:
@@ -64,19 +68,43 @@ class UnitGuard:
 
     def __init__(self) -> None:
         self.watching = False
-        sys.addaudithook(self._hear)
+        self._guards_figures = False
+        sys.addaudithook(self._on_event)
 
     @contextmanager
     def over(self, item: pytest.Item) -> Iterator[None]:
+        if not self._guards_figures and "matplotlib.figure" in sys.modules:
+            self._guard_figures()
         self.watching = item.get_closest_marker("unit") is not None
         try:
             yield
         finally:
             self.watching = False
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.watching and event in _REFUSED and not (event == "subprocess.Popen" and _program(arguments) in _ALLOWED_PROGRAMS):
-            pytest.fail(_MESSAGE.format(event=event, detail=str(arguments[:2])[:200]))
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.watching:
+            return
+        if event == "open" and str(arguments[0]).endswith(_RUN_FILE):
+            _refuse(f"opens {arguments[0]}", _NO_WHOLE_RUN)
+        if event in _REFUSED and not (event == "subprocess.Popen" and _program(arguments) in _ALLOWED_PROGRAMS):
+            _refuse(f"raises the audit event {event} ({str(arguments[:2])[:200]})", _NO_PROCESS)
+
+    def _guard_figures(self) -> None:
+        from matplotlib.figure import Figure  # is imported already
+
+        save = Figure.savefig
+
+        def guarded(figure: Figure, *arguments: Any, **more: Any) -> None:
+            if self.watching:
+                _refuse("draws a figure", _NO_WHOLE_RUN)
+            save(figure, *arguments, **more)
+
+        Figure.savefig = guarded  # type: ignore[method-assign]
+        self._guards_figures = True
+
+
+def _refuse(what: str, rule: str) -> NoReturn:
+    pytest.fail(f"a test of the tier `unit` {what}: {rule}")
 
 
 def _program(arguments: tuple[Any, ...]) -> str:

@@ -54,6 +54,7 @@ def test_what_a_task_names_exists(task: Task) -> None:
         assert texts_of_task(language, task.name).keys() <= texts_of(language).keys()
 
 
+@pytest.mark.whole_run
 def test_a_new_task_is_reported_without_a_word_of_it_elsewhere(classify: Task, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(RECORDED / "encoder", run, ignore=shutil.ignore_patterns("expected_*"))

@@ -95,6 +95,7 @@ def _codes(summary: Summary) -> dict[str, Any]:
     return {reason.code: reason for reason in summary.verdict.reasons}
 
 
+@pytest.mark.whole_run
 def test_outputs_that_ended_by_their_length_give_the_figures_of_counted_ones(planted: Any) -> None:
     plain, silent = planted("length", lambda tokens: tokens - 4)
     for name in STAGES:
@@ -108,6 +109,7 @@ def test_outputs_that_ended_by_their_length_give_the_figures_of_counted_ones(pla
     assert found["tokens_by_length"].figures["error_ratio"] == pytest.approx(4 / OUTPUT_TOKENS)
 
 
+@pytest.mark.whole_run
 def test_outputs_known_by_the_tokenizer_alone_are_an_estimate_and_say_so(planted: Any) -> None:
     plain, silent = planted("stop", lambda tokens: tokens // 2)
     (before, after) = (summary.deployments[0].stage("c4") for summary in (plain, silent))
@@ -125,6 +127,7 @@ def test_outputs_known_by_the_tokenizer_alone_are_an_estimate_and_say_so(planted
     assert any(marked) and not all(marked), "only the deployment whose tokens are estimated"
 
 
+@pytest.mark.whole_run
 def test_without_a_tokenizer_nothing_is_estimated(planted: Any) -> None:
     _, silent = planted("stop", lambda tokens: None)
     assert _codes(silent)["tokens_unknown"].grade == "invalid"

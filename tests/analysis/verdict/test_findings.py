@@ -152,6 +152,7 @@ def test_blocks_left_and_lost_server(summary: Summary) -> None:
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}
 
 
+@pytest.mark.whole_run
 def test_a_fault_of_a_server_that_stayed_up(tmp_path: Path) -> None:
     """Planted on one of two deployments, found there alone."""
     run = write_synthetic_run(tmp_path / "run").run

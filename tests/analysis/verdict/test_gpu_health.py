@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.records import S, samples_of
 from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.stage.resources import GpuUse
@@ -100,6 +102,7 @@ def test_a_locked_clock_that_was_not_kept(summary: Summary) -> None:
     assert reasons(900, "base") == []  # nobody says how many MHz that is
 
 
+@pytest.mark.whole_run
 def test_a_run_directory_with_a_planted_error(tmp_path: Path) -> None:
     whole = summarise(write_synthetic_run(tmp_path / "whole", gpu=True).run)
     assert (whole.verdict.status, whole.held_gpus) == ("VALID", ())

@@ -23,6 +23,8 @@ from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Event
 
+pytestmark = pytest.mark.whole_run
+
 
 def reasons(summary: Summary, **changed: object) -> dict[str, Reason]:
     result = summary.deployments[0]

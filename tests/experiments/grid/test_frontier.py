@@ -30,6 +30,8 @@ from trtbench.rundir import RunDirectory
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.reading import parse_scenario
 
+pytestmark = pytest.mark.whole_run
+
 REQUESTS, TOKENS = 40, 10
 Steps = dict[str, list[int]]
 """By cell and repeat, milliseconds from a request's due to its first token, and from one token to the next."""

@@ -13,6 +13,8 @@ from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.rundir import RunDirectory
 
+pytestmark = pytest.mark.whole_run
+
 LEAKY = "default-fp16"
 INTERVAL_NS = 250_000_000
 

@@ -21,6 +21,8 @@ from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.tasks.embed import EMBED
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> Summary:

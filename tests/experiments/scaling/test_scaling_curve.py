@@ -25,6 +25,8 @@ from trtbench.rundir import RunDirectory
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 
+pytestmark = pytest.mark.whole_run
+
 REQUESTS, TOKENS = 40, 10
 
 

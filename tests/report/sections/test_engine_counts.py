@@ -22,6 +22,8 @@ from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import EngineCounts
 from trtbench.scenario.workload.workload import Workload
 
+pytestmark = pytest.mark.whole_run
+
 
 def planted(stage: str, index: int) -> EngineCounts | None:
     """c1 tells 3 of 4 blocks reused, c4 allocated blocks only and drafts, c8 every second request; poisson-2 tells nothing."""

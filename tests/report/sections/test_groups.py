@@ -11,6 +11,8 @@ from trtbench.report.kit.words import Words
 from trtbench.report.sections.stage_tables import group_tables
 from trtbench.rundir import RunDirectory
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Summary:

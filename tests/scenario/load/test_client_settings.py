@@ -67,6 +67,7 @@ def test_a_run_over_grpc_is_reported(run_over_grpc: Path) -> None:
     assert "transport grpc reads its sockets itself" in report
 
 
+@pytest.mark.whole_run
 def test_a_run_over_grpc_is_not_gone_on_with(run_over_grpc: Path) -> None:
     with pytest.raises(ScenarioError, match=r"client\.transport = 'grpc': wire is the only transport"):
         open_unfinished(run_over_grpc)
