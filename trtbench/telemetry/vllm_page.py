@@ -68,7 +68,7 @@ def _kv_cache(used: Mapping[str, float], configs: Mapping[str, Mapping[str, str]
         yield Reading("kv_block_tokens", "", float(block_tokens[:_DIGITS]))
 
 
-_DIGITS = 15  # a float holds every whole number of so many
+_DIGITS = 15  # a float holds every whole number of 15 digits
 
 
 def _blocks(number: str | None) -> int:
