@@ -274,7 +274,7 @@ READERS = {
     "getenv",
     "monotonic_ns",
 }
-MAY_READ = {"analysis.loader", "plan.plan_file", "plan.sources.datasets", "plan.sources.prompt_source", "plan.sources.trace"}
+MAY_READ = {"analysis.loader", "plan.plan_file", "plan.sources.datasets", "plan.sources.prompt_source", "plan.sources.readers"}
 
 
 def test_the_analysis_and_the_plan_read_files_in_their_readers_only() -> None:

@@ -210,7 +210,8 @@ def test_a_datasets_conversations_are_sessions(tmp_path: Path) -> None:
 def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n{"prompt": ""}\n')
     plan = drawn({"dataset": str(tmp_path / "d.jsonl")}, source=FakeWordPrompts())
-    (told,) = plain(plan.facts())[1]["notes"]
+    read, told = plain(plan.facts())[1]["notes"]
+    assert read == f"{tmp_path / 'd.jsonl'}: format prompts"
     assert "1 of 2 rows were left out: 1: prompt is empty" in told
     assert plain(plan.facts())[1]["inputs"] == [
         {
@@ -218,6 +219,7 @@ def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
             "rows": 2,
             "left_out": 1,
             "reasons": [{"reason": "prompt is empty", "rows": 1, "first": [f"{tmp_path / 'd.jsonl'}:2"]}],
+            "formats": ["prompts"],
         }
     ]
     assert (drawn({}).notes, drawn({}).facts().inputs) == ((), [])

@@ -54,7 +54,7 @@ def check_plan(scenario: Scenario) -> None:
     """UserError, by the names of the flags, for a plan that is too large and for an --input-file that cannot be read."""
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
-            read_dataset(kind.dataset.path)
+            read_dataset(kind.dataset.path, kind.dataset.format)
     try:
         check_plan_size(scenario, scenario.load)
         check_open_files(scenario)

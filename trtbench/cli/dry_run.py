@@ -13,6 +13,7 @@ from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.experiments.registry import roles
 from trtbench.plan.sources.datasets import read_dataset
+from trtbench.plan.sources.trace import load_trace
 from trtbench.run.resolve.deployment_checks import doubts
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preview import MemoryNeed, Preview, StagePreview, build_needs, preview
@@ -42,9 +43,8 @@ def dry_run(scenario: Scenario) -> None:
     out.print(_stages(plan.stages, "Load of the first point" if plan.loads else "Load, on each of the runs"))
     for cell, stages in plan.loads.items():
         out.print(_stages(stages, f"Load of {cell}"))
-    for path in dict.fromkeys(kind.dataset.path for kind in scenario.workload.kinds.values() if kind.dataset):
-        if left_out := read_dataset(path).left_out.text:
-            print(left_out)
+    for line in input_lines(scenario):
+        print(harmless(line))
     print(_size(plan))
     if plan.kv:
         out.print(_kv(plan))
@@ -133,6 +133,15 @@ def _gpus(scenario: Scenario) -> Iterator[str]:
         held = scenario.gpu.model_dump(mode="json", exclude_defaults=True)
         settings = ", ".join(f"{key}: {value}" for key, value in held.items()) or "no settings; they must be idle"
         yield f"gpu, held during the run and restored: {settings}"
+
+
+def input_lines(scenario: Scenario) -> Iterator[str]:
+    """How the datasets and traces are read, and which of their rows are left out. UserError for a file that cannot be read."""
+    datasets = dict.fromkeys(kind.dataset for kind in scenario.workload.kinds.values() if kind.dataset)
+    files = [read_dataset(one.path, one.format).left_out for one in datasets]
+    traces = dict.fromkeys((one.trace, one.trace_block_tokens, one.trace_format) for one in scenario.load if one.trace)
+    files += [load_trace(*one)[1] for one in traces]
+    yield from (line for file in files for line in (file.reading, file.text) if line)
 
 
 def _stages(stages: Sequence[StagePreview], title: str) -> Table:

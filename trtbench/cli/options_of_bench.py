@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
-from trtbench.scenario.parts.choices import PromptLanguage
+from trtbench.cli.options_of_requests import REQUEST_OPTIONS
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 
@@ -110,7 +110,7 @@ _BENCH_OPTIONS = (
     click.option(
         "--fixed-schedule",
         is_flag=True,
-        help="Replay --input-file as a trace, with its timestamps and lengths (Mooncake's JSON lines).",
+        help="Replay --input-file as a trace, with its timestamps and lengths (Mooncake, Bailian, Azure or BurstGPT).",
     ),
     click.option(
         "--speedup-ratio",
@@ -119,59 +119,7 @@ _BENCH_OPTIONS = (
         show_default=True,
         help="Divide the gaps of --fixed-schedule by this number: 2 replays the trace in half the time.",
     ),
-    click.option(
-        "--prompt-language",
-        type=click.Choice(get_args(PromptLanguage)),
-        multiple=True,
-        help="Take the text for --tokenizer in this language. The default is both languages.",
-    ),
-    click.option(
-        *("--isl", "--synthetic-input-tokens-mean"),
-        default="128",
-        show_default=True,
-        type=Text(),
-        help="Make prompts of this number of tokens, as 128, or 64:256 for a uniform distribution.",
-    ),
-    click.option(
-        *("--isl-stddev", "--synthetic-input-tokens-stddev"),
-        type=Real(0, INT32_MAX),
-        default=0.0,
-        show_default=True,
-        help="Draw prompt lengths from a normal distribution with this standard deviation and the mean --isl.",
-    ),
-    click.option(
-        *("--osl", "--output-tokens-mean"),
-        default="32",
-        show_default=True,
-        type=Text(),
-        help="Request this number of output tokens, as 32, or 16:64 for a uniform distribution.",
-    ),
-    click.option(
-        *("--osl-stddev", "--output-tokens-stddev"),
-        type=Real(0, INT32_MAX),
-        default=0.0,
-        show_default=True,
-        help="Draw output lengths from a normal distribution with this standard deviation and the mean --osl.",
-    ),
-    click.option(
-        "--num-prefix-prompts",
-        type=Whole(),
-        default=0,
-        show_default=True,
-        help="Draw this number of shared prefixes and begin each prompt with one of them.",
-    ),
-    click.option(
-        "--prefix-prompt-length",
-        type=Whole(),
-        default=0,
-        show_default=True,
-        help="Make each shared prefix of this number of tokens, in addition to --isl.",
-    ),
-    click.option(
-        "--input-file",
-        type=Place(),
-        help="Take prompts from this file in place of --isl: ShareGPT JSON, or JSON lines with prompts or input_ids.",
-    ),
+    *REQUEST_OPTIONS,
     click.option(
         "--streaming/--no-streaming",
         default=True,

@@ -22,7 +22,8 @@ from trtbench.plan.rng import MAX_SEED, random_stream
 from trtbench.plan.sources.datasets import Datasets, open_datasets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import PromptSource, TokenIds
-from trtbench.plan.sources.trace import TracedRequest, load_trace, trace_offsets
+from trtbench.plan.sources.reader import TracedRequest
+from trtbench.plan.sources.trace import load_trace, trace_offsets
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario, Seeds
 from trtbench.tasks.registry import TASKS
@@ -60,8 +61,8 @@ def _draw_prompts(
     return tuple(PlannedPrompt(ids(request), request.output_tokens, seed) for request, seed in zip(trace, sampling, strict=True))
 
 
-Traces = dict[tuple[Path, int | None], tuple[tuple[TracedRequest, ...], LeftOut]]
-"""Traces by file and block size."""
+Traces = dict[tuple[Path, int | None, str | None], tuple[tuple[TracedRequest, ...], LeftOut]]
+"""Traces by file, block size and format."""
 
 
 def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
@@ -82,7 +83,7 @@ def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
 
 def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, traces: Traces) -> StagePlan:
     if stage.trace is not None:
-        key = (stage.trace, stage.trace_block_tokens)
+        key = (stage.trace, stage.trace_block_tokens, stage.trace_format)
         trace, _ = traces.setdefault(key, traces.get(key) or load_trace(*key))
         measured, warmup = (draw_replay(stage, warm, trace, scenario.seeds, source) for warm in (False, True))
     else:

@@ -102,7 +102,8 @@ class Plan:
 
     def facts(self, *notes: str) -> PlanDrawn:
         """`notes` come after the plan's own."""
-        texts = [*(one.text for one in self.left_out if one.count), *self.notes, *notes]
+        files = (text for one in self.left_out for text in (one.reading, one.text) if text)
+        texts = [*files, *self.notes, *notes]
         return PlanDrawn(sha256=self.sha256, notes=texts, inputs=[one.facts for one in self.left_out])
 
     @cached_property

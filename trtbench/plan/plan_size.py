@@ -159,7 +159,7 @@ def _prompt_tokens(kind: RequestKind) -> float:
 
 def _replayed(number: int, stage: Stage) -> StageSize:
     assert stage.trace is not None
-    trace = read_trace(stage.trace, stage.trace_block_tokens)
+    trace = read_trace(stage.trace, stage.trace_block_tokens, stage.trace_format)
     due = len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))
     warmup = min(stage.warmup_requests, len(trace))
     tokens = sum(request.input_tokens for request in (*trace[:due], *trace[:warmup]))

@@ -92,12 +92,13 @@ class LeftOutRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """A dataset or a trace: the number of its rows, and how many were not used."""
+    """A dataset or a trace: the number of its rows, how many were not used, and the formats in which they were read."""
 
     path: str
     rows: Count = 0
     left_out: Count = 0
     reasons: Sequence[LeftOutRows] = ()
+    formats: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.plan.sources.dataset_row import RawTurn
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.prompt_source import WorkloadError
+from trtbench.plan.sources.reader import RawTurn
 from trtbench.rundir.event_kinds import as_json
 from trtbench.system.input_file import MOST_ROW_BYTES
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.plan.sources.trace import TracedRequest, TraceError, load_trace, read_trace, trace_offsets
+from trtbench.plan.sources.reader import TracedRequest
+from trtbench.plan.sources.trace import TraceError, load_trace, read_trace, trace_offsets
 from trtbench.rundir.event_kinds import as_json
 
 MOONCAKE = [
@@ -51,35 +52,40 @@ def test_a_replay_keeps_the_gaps_over_its_speed(times_ns: list[int], speed: floa
     assert cut.tolist() == [offset for offset in offsets.tolist() if offset < 10 * 10**9]
 
 
+@pytest.mark.parametrize("row", ["{", "[" * 100_000, '{"timestamp": 1, "input_length": ' + "9" * 5000 + "}"])
+def test_a_line_that_is_not_json_is_named(tmp_path: Path, row: str) -> None:
+    with pytest.raises(TraceError, match=r"t\.jsonl:2: not JSON"):
+        read_trace(write(tmp_path / "t.jsonl", MOONCAKE[0], row))
+
+
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "reason"),
     [
-        ("{", "t.jsonl:2: not JSON"),
-        ("[" * 100_000, "t.jsonl:2: not JSON"),
-        ("5", "t.jsonl:2: 5 is not an object"),
-        ({"timestamp": 10**20, "input_length": 1, "output_length": 1}, "timestamp = 100000000000000000000"),
-        ({"timestamp": 1, "input_length": 2**31, "output_length": 1}, "input_length = 2147483648"),
-        ({"input_length": 1, "output_length": 1}, "t.jsonl:2: timestamp = null: give milliseconds"),
-        ({"timestamp": "now", "input_length": 1, "output_length": 1}, 'timestamp = "now"'),
-        ({"timestamp_s": float("nan"), "input_length": 1, "output_length": 1}, "timestamp_s = NaN"),
-        ({"timestamp": True, "input_length": 1, "output_length": 1}, "timestamp = true"),
-        ({"timestamp": 1, "input_length": -1, "output_length": 1}, "input_length = -1: give a whole number of tokens from 1 to 10,000,000"),
-        ({"timestamp": 1, "input_length": 1}, "output_length = null"),
-        ({"timestamp": 1, "input_length": 1.5, "output_length": 1}, "input_length = 1.5"),
-        ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": ["a"]}, 'hash_ids = ["a"]'),
-        ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": 7}, "hash_ids = 7"),
-        ({"timestamp": 1, "output_length": 1, "input_ids": []}, "input_ids = []: give a list of token ids"),
-        ({"timestamp": 1, "output_length": 1, "input_ids": [-1]}, "input_ids = [-1]"),
-        ({"timestamp": 1, "output_length": 1, "input_ids": [1] * 99 + [2**31]}, "1,...: give a list"),
-        ('{"timestamp": 1, "input_length": ' + "9" * 5000 + "}", "not JSON (a number of thousands of digits)"),
+        ("5", "the row is a number, not an object with timestamp, input_length and output_length"),
+        ({"timestamp": 10**20, "input_length": 1, "output_length": 1}, "timestamp is not a time: give milliseconds"),
+        ({"timestamp": 1, "input_length": 2**31, "output_length": 1}, "input_length is not a whole number of tokens"),
+        ({"input_length": 1, "output_length": 1}, "timestamp is not a time: give milliseconds as timestamp, or seconds as timestamp_s"),
+        ({"timestamp": "now", "input_length": 1, "output_length": 1}, "timestamp is not a time"),
+        ({"timestamp_s": float("nan"), "input_length": 1, "output_length": 1}, "timestamp_s is not a time"),
+        ({"timestamp": True, "input_length": 1, "output_length": 1}, "timestamp is not a time"),
+        ({"timestamp": 1, "input_length": -1, "output_length": 1}, "input_length is not a whole number of tokens from 1 to 10,000,000"),
+        ({"timestamp": 1, "input_length": 1}, "output_length is not a whole number"),
+        ({"timestamp": 1, "input_length": 1.5, "output_length": 1}, "input_length is not a whole number"),
+        ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": ["a"]}, "hash_ids is not a list of whole numbers"),
+        ({"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": 7}, "hash_ids is not a list of whole numbers"),
+        ({"timestamp": 1, "output_length": 1, "input_ids": []}, "input_ids is not a list of token ids"),
+        ({"timestamp": 1, "output_length": 1, "input_ids": [-1]}, "input_ids is not a list of token ids"),
+        ({"timestamp": 1, "output_length": 1, "input_ids": [1] * 99 + [2**31]}, "input_ids is not a list of token ids"),
     ],
 )
-def test_a_line_that_cannot_be_replayed_is_named(tmp_path: Path, row: Any, says: str) -> None:
+def test_a_line_that_cannot_be_replayed_is_left_out_counted_and_named(tmp_path: Path, row: Any, reason: str) -> None:
     path = write(tmp_path / "t.jsonl", MOONCAKE[0], row)
-    with pytest.raises(TraceError) as caught:
-        read_trace(path)
-    assert f"{path}:2: " in str(caught.value)
-    assert says in str(caught.value)
+    found, left_out = load_trace(path)
+    assert len(found) == 1
+    (only,) = as_json(left_out.facts)["reasons"]
+    assert reason in only["reason"] and only["first"] == [f"{path}:2"]
+    with pytest.raises(TraceError, match=r"has no lines that can be replayed: .*1 of 1 rows were left out"):
+        read_trace(write(tmp_path / "t.jsonl", row))
 
 
 def test_files_that_are_no_trace(tmp_path: Path) -> None:

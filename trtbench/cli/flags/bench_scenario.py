@@ -14,7 +14,7 @@ from trtbench.cli.flags.load import stages
 from trtbench.cli.flags.values import whole_number
 from trtbench.client.transport.address import host_and_port
 from trtbench.errors import UserError
-from trtbench.scenario.parts.choices import PromptLanguage
+from trtbench.scenario.parts.choices import DatasetFormat, PromptLanguage, TraceFormat
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario, Seeds
@@ -106,11 +106,22 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
         "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
         "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
-        "dataset": None if flags["fixed_schedule"] else flags["input_file"],
+        "dataset": _dataset(flags),
         "ignore_eos": flags["eos_id"] < 0,
         "streaming": flags["streaming"],
         "languages": flags["prompt_language"] or get_args(PromptLanguage),
     }
+
+
+def _dataset(flags: Mapping[str, Any]) -> dict[str, Any] | None:
+    path, name = flags["input_file"], flags["dataset_format"]
+    if name is not None and path is None:
+        raise UserError(f"--dataset-format {name}: there is no file; give --input-file FILE, or leave the format out")
+    kind = TraceFormat if flags["fixed_schedule"] else DatasetFormat
+    if name is not None and name not in get_args(kind):
+        what = "a trace, one of" if flags["fixed_schedule"] else "a dataset (a trace is replayed by --fixed-schedule), one of"
+        raise UserError(f"--dataset-format {name}: give the format of {what} {', '.join(get_args(kind))}")
+    return None if path is None or flags["fixed_schedule"] else {"path": path, "format": name}
 
 
 def _client(flags: Mapping[str, Any]) -> dict[str, Any]:

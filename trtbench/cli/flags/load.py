@@ -114,7 +114,7 @@ def _users(flags: Mapping[str, Any], users: int) -> dict[str, Any]:
 def _trace(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags["input_file"] is None:
         raise UserError("--fixed-schedule replays the timestamps of a trace: give it as --input-file TRACE.jsonl")
-    return {"mode": "trace", "trace": str(flags["input_file"]), "speed": flags["speedup_ratio"]}
+    return {"mode": "trace", "trace": str(flags["input_file"]), "trace_format": flags["dataset_format"], "speed": flags["speedup_ratio"]}
 
 
 def _check_ramp(flags: Mapping[str, Any], flag: str, over_s: float | None) -> None:

@@ -1,16 +1,17 @@
-"""One row of a dataset, in any of the formats of docs/workloads.md, as a conversation: pure functions of JSON values."""
+"""A row with a prompt, or with the messages of a conversation, as a conversation: pure functions of JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+from trtbench.plan.sources.reader import RawConversation, RawTurn, RowError
 from trtbench.scenario.parts.bounds import INT32, MOST_TOKENS
 
 _PROMPT_KEYS = ("prompt", "text", "text_input")
-_LENGTH_KEYS = ("output_tokens", "output_length", "max_tokens", "max_completion_tokens", "request_output_len")
+_IDS_KEYS = ("input_ids", "logits")  # logits: trtllm-bench's older name
+_LENGTH_KEYS = ("output_tokens", "output_length", "output_len", "max_tokens", "max_completion_tokens", "request_output_len")
 _CONVERSATION_KEYS = ("conversations", "conversation", "messages", "turns")
-_WRAPPER_KEYS = ("body", "payload", "payloads")  # a request of the OpenAI batch API, of genai-perf and of aiperf
 _SPEAKER_KEYS, _SAID_KEYS = ("from", "role"), ("value", "content", "text")
 _USER = ("human", "user")
 _MODEL = ("gpt", "assistant", "chatgpt", "model", "bot")
@@ -18,45 +19,22 @@ _TYPES = {type(None): "null", bool: "a boolean", int: "a number", float: "a numb
 _MOST_KEYS = 6  # named in a reason
 
 
-class RowError(Exception):
-    """A row that is left out. The message is the reason, which is the same text for all rows with the same reason."""
-
-
-class RawTurn(NamedTuple):
-    """A turn as in the file: text or token ids, and the text or length of the answer, or None if the file has neither."""
-
-    prompt: str | list[int]
-    answer: str | int | None = None
-
-
-RawConversation = tuple[RawTurn, ...]
-"""A single prompt is a conversation of one turn."""
-
-
-def unwrapped(row: Any) -> Iterator[Any]:
-    """The requests of a row: the row itself, or those that it contains."""
-    inner = next((row[key] for key in _WRAPPER_KEYS if isinstance(row, dict) and isinstance(row.get(key), (dict, list))), None)
-    if inner is None and not isinstance(row, list):
-        yield row
-        return
-    yield from row if inner is None else inner if isinstance(inner, list) else [inner]
-
-
 def conversation_of(row: Any) -> RawConversation:
     """The conversation in a row; RowError if it has no prompt that can be sent."""
     if isinstance(row, str):
-        return (RawTurn(_text(row, "the row")),)
+        return (RawTurn(text_of(row, "the row")),)
     if not isinstance(row, dict):
-        raise RowError(f"the row is {_type(row)}, not an object")
+        raise RowError(f"the row is {type_of(row)}, not an object")
     for key in _CONVERSATION_KEYS:
         if key in row:
-            return _turns(row[key], key, _output_tokens(row))
-    if "input_ids" in row:
-        return (RawTurn(_ids(_single(row["input_ids"])), _output_tokens(row)),)
+            return _turns(row[key], key, output_tokens_of(row))
+    for key in _IDS_KEYS:
+        if row.get(key) is not None:
+            return (RawTurn(_ids(_single(row[key]), key), output_tokens_of(row)),)
     prompt = next((key for key in _PROMPT_KEYS if key in row), None)
     if prompt is None:
         raise RowError(_no_prompt(row))
-    return (RawTurn(_text(_first(_single(row[prompt])), prompt), _output_tokens(row)),)
+    return (RawTurn(text_of(_first(_single(row[prompt])), prompt), output_tokens_of(row)),)
 
 
 def _no_prompt(row: dict[str, Any]) -> str:
@@ -77,9 +55,9 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _text(value: Any, key: str) -> str:
+def text_of(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise RowError(f"{key} is {_type(value)}, not a text")
+        raise RowError(f"{key} is {type_of(value)}, not a text")
     if not value:
         raise RowError(f"{key} is empty")
     try:
@@ -89,13 +67,13 @@ def _text(value: Any, key: str) -> str:
     return value
 
 
-def _ids(value: Any) -> list[int]:
+def _ids(value: Any, key: str) -> list[int]:
     if not isinstance(value, list) or not value or not all(type(token) is int and 0 <= token <= INT32 for token in value):
-        raise RowError("input_ids is not a list of token ids, whole numbers from 0 up")
+        raise RowError(f"{key} is not a list of token ids, whole numbers from 0 up")
     return value
 
 
-def _output_tokens(row: dict[str, Any]) -> int | None:
+def output_tokens_of(row: dict[str, Any]) -> int | None:
     key = next((key for key in _LENGTH_KEYS if row.get(key) is not None), None)
     if key is None:
         return None
@@ -111,7 +89,7 @@ def _turns(messages: Any, key: str, asked: int | None) -> RawConversation:
     `asked` is the number of output tokens of a turn without an answer.
     """
     if not isinstance(messages, list):
-        raise RowError(f"{key} is {_type(messages)}, not a list of messages")
+        raise RowError(f"{key} is {type_of(messages)}, not a list of messages")
     said = [one for one in (_message(message, key) for message in messages) if one]
     pairs = zip(said, [*said[1:], ("", "")], strict=False)  # each message and the next
     turns = tuple(RawTurn(text, answer if who in _MODEL else asked) for (speaker, text), (who, answer) in pairs if speaker in _USER)
@@ -123,16 +101,16 @@ def _turns(messages: Any, key: str, asked: int | None) -> RawConversation:
 def _message(message: Any, key: str) -> tuple[str, str] | None:
     """(Speaker, text), or None for a speaker that is neither the user nor the model. A message without a speaker is from the user."""
     if isinstance(message, str):
-        return _USER[0], _text(message, f"a message of {key}")
+        return _USER[0], text_of(message, f"a message of {key}")
     if not isinstance(message, dict):
-        raise RowError(f"{key} contains {_type(message)}, not messages")
+        raise RowError(f"{key} contains {type_of(message)}, not messages")
     speaker = next((message[name] for name in _SPEAKER_KEYS if name in message), _USER[0])
     value = next((message[name] for name in _SAID_KEYS if name in message), None)
     if speaker not in _USER + _MODEL:
         return None
     if isinstance(value, list):
         value = _joined(value)
-    return str(speaker), _text(value, f"a message of {key}")
+    return str(speaker), text_of(value, f"a message of {key}")
 
 
 def _joined(parts: Sequence[Any]) -> Any:
@@ -141,5 +119,5 @@ def _joined(parts: Sequence[Any]) -> Any:
     return "\n".join(texts) if texts and len(texts) == len(parts) else parts
 
 
-def _type(value: Any) -> str:
+def type_of(value: Any) -> str:
     return _TYPES.get(type(value), "of another type")

@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trtbench.plan.sources.dataset_row import RawConversation, RawTurn, RowError, conversation_of, unwrapped
 from trtbench.plan.sources.left_out import LeftOut
+from trtbench.plan.sources.prompt_formats import PROMPT_FORMATS
 from trtbench.plan.sources.prompt_source import PromptSource, TokenIds, WorkloadError
+from trtbench.plan.sources.reader import RawConversation, RawTurn
+from trtbench.plan.sources.readers import check_use, read_requests, used
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.request_kind import Dataset, RequestKind
 from trtbench.scenario.workload.workload import Workload
-from trtbench.system.input_file import InputFileError, read_rows
+from trtbench.system.input_file import InputFileError
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,18 @@ class RawDataset:
         return max(prompts), max(_most_tokens(turn.answer) for row in rows for turn in row)
 
 
-def read_dataset(path: Path) -> RawDataset:
-    """The dataset in a file; WorkloadError, with the line or row and the remedy, if it is not JSON or no row contains a prompt."""
+def read_dataset(path: Path, name: str | None = None) -> RawDataset:
+    """The dataset in a file of the format `name`, or of those that its rows show.
+
+    WorkloadError, with the line or row and the remedy, if it cannot be read or no row contains a prompt.
+    """
     left_out = LeftOut(str(path))
     rows = []
     try:
-        for where, row in read_rows(path):
-            for one in unwrapped(row):
-                left_out.rows += 1
-                try:
-                    rows.append(conversation_of(one))
-                except RowError as error:
-                    left_out.add(str(error), where)
+        check_use(name, PROMPT_FORMATS, "dataset")
+        for row in read_requests(path, name, PROMPT_FORMATS, left_out):
+            if conversation := used(row, row.reader.conversation, left_out):
+                rows.append(conversation)
     except InputFileError as error:
         raise WorkloadError(f"workload.dataset: {error}") from error
     if not rows:
@@ -82,7 +84,7 @@ class DatasetRows:
         self._spec = spec
         self._source = source
         self._output_tokens = output_tokens
-        file = read_dataset(spec.path)
+        file = read_dataset(spec.path, spec.format)
         self._raw = [row if whole else row[:1] for row in file.rows]
         self._unread = file.left_out
         self._rows: dict[int, tuple[Turn, ...]] = {}
@@ -105,7 +107,8 @@ class DatasetRows:
     @property
     def left_out(self) -> LeftOut:
         """All rows that cannot be sent, and those out of bounds, whose number is extrapolated from the rows drawn so far."""
-        found = LeftOut(self._unread.path, self._unread.rows, dict(self._unread.reasons), dict(self._unread.counts))
+        unread = self._unread
+        found = LeftOut(unread.path, unread.rows, dict(unread.reasons), dict(unread.counts), unread.formats)
         dropped = sum(not row for row in self._rows.values())
         if dropped:
             drawn = len(self._rows)

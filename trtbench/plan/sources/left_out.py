@@ -1,4 +1,4 @@
-"""LeftOut: the rows of an input file that are not sent, with their number, the reasons and the places of the first ones."""
+"""LeftOut: how an input file was read, and its rows that are not sent, with their number, the reasons and the places of the first ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ MOST_PLACES = 5
 
 @dataclass
 class LeftOut:
-    """`rows` is the number of all rows of the file, including those that are left out."""
+    """`rows` is the number of all rows of the file, including those that are left out; `formats` are those that they were read in."""
 
     path: str
     rows: int = 0
     reasons: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def read_as(self, name: str, notes: tuple[str, ...]) -> None:
+        """Note the format of a row, and what has to be known of that format."""
+        self.formats.setdefault(name, notes)
 
     def add(self, reason: str, where: str) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1
@@ -36,7 +41,13 @@ class LeftOut:
     @property
     def facts(self) -> InputFile:
         reasons = [LeftOutRows(reason, count, tuple(self.reasons.get(reason, ()))) for reason, count in self.counts.items()]
-        return InputFile(path=self.path, rows=self.rows, left_out=self.count, reasons=reasons)
+        return InputFile(path=self.path, rows=self.rows, left_out=self.count, reasons=reasons, formats=tuple(self.formats))
+
+    @property
+    def reading(self) -> str:
+        """A line about the format, its units and what it lacks; empty for a file without rows."""
+        parts = [f"format {name}{''.join(f'; {note}' for note in notes)}" for name, notes in self.formats.items()]
+        return f"{self.path}: {'; '.join(parts)}" if parts else ""
 
     @property
     def text(self) -> str:

@@ -40,14 +40,14 @@ def check_scenario(scenario: Scenario, facts: ModelFacts) -> None:
         check_requests(load)
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
-            read_dataset(kind.dataset.path)
+            read_dataset(kind.dataset.path, kind.dataset.format)
     for stage in scenario.load:
         if stage.trace:
             _check_trace(stage, stage.trace, facts)
 
 
 def _check_trace(stage: Stage, path: Path, facts: ModelFacts) -> None:
-    trace = read_trace(path, stage.trace_block_tokens)
+    trace = read_trace(path, stage.trace_block_tokens, stage.trace_format)
     replayed = trace[: len(trace_offsets(trace, stage.speed, stage.requests, stage.duration_s))]
     longest = max(request.input_tokens + (request.output_tokens if TASKS[facts.task].draws_output_tokens else 0) for request in replayed)
     if longest > facts.max_positions:

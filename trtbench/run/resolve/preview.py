@@ -128,7 +128,9 @@ def _seconds_per_request(scenario: Scenario) -> float:
 
 def _stage(stage: Stage, request_s: float) -> StagePreview:
     if stage.trace is not None:
-        offsets = trace_offsets(read_trace(stage.trace, stage.trace_block_tokens), stage.speed, stage.requests, stage.duration_s)
+        offsets = trace_offsets(
+            read_trace(stage.trace, stage.trace_block_tokens, stage.trace_format), stage.speed, stage.requests, stage.duration_s
+        )
         lasts_s = int(offsets[-1]) / NS_PER_S
         return StagePreview(stage.label, stage.mode, mean_rate(offsets), stage.warmup_requests, len(offsets), lasts_s, False)
     closed = stage.mode == "concurrency"

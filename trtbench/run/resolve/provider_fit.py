@@ -114,7 +114,8 @@ def _bounded_kind(kind: RequestKind, scenario: Scenario, positions: int) -> Requ
 
 
 def _bounded_dataset(kind: RequestKind, dataset: Dataset, scenario: Scenario, positions: int) -> Dataset:
-    prompt, answer = (found + _ADDED_TOKENS for found in read_dataset(dataset.path).longest(whole=kind.sessions is not None))
+    longest = read_dataset(dataset.path, dataset.format).longest(whole=kind.sessions is not None)
+    prompt, answer = (found + _ADDED_TOKENS for found in longest)
     room = max(2, positions - (kind.prefix.tokens if kind.prefix else 0))
     if not TASKS[scenario.task].draws_output_tokens:
         return dataset.model_copy(update={"input_tokens": dataset.input_tokens or Range(min=1, max=min(prompt, room))})

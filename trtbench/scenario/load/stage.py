@@ -27,6 +27,7 @@ from trtbench.scenario.parts.bounds import (
     UserCountOrNone,
     is_of_a_run,
 )
+from trtbench.scenario.parts.choices import TraceFormat
 from trtbench.scenario.parts.part import Name, Part
 from trtbench.scenario.workload.request_kind import ThinkTime
 
@@ -91,7 +92,7 @@ _MAY_HAVE: dict[LoadMode, tuple[str, ...]] = {
     "poisson": ("max_in_flight",),
     "gamma": ("max_in_flight",),
     "burst": ("gaps", "max_in_flight"),
-    "trace": ("speed", "max_in_flight"),
+    "trace": ("speed", "trace_format", "trace_block_tokens", "max_in_flight"),
 }
 
 
@@ -124,8 +125,11 @@ class Stage(Part):
     off_s: Seconds | None = Field(None, description="Seconds without arrivals between bursts.")
     gaps: Literal["poisson", "constant"] = Field("poisson", description="Arrivals inside bursts; drawn as if there were no pauses.")
     trace: Path | None = Field(
-        None, description="JSON lines with timestamps and lengths, as Mooncake's: when requests are due and how long they are."
+        None,
+        description="File of Mooncake, Bailian, Azure or BurstGPT, or like one, with timestamps and lengths: when requests are due and how "
+        "long they are.",
     )
+    trace_format: TraceFormat | None = Field(None, description="Format of the trace; null: its rows or columns show it.")
     trace_block_tokens: TraceBlockTokens | None = Field(
         None, description="Prompt tokens of each hash_id of the trace; null: the size that fits its lengths, 512 if several fit."
     )

@@ -28,5 +28,20 @@ ComputeMode = Literal["default", "exclusive_process"]
 PromptLanguage = Literal["en", "zh"]
 """Languages of the bundled corpus."""
 
+DatasetFormat = Literal[
+    "trtllm-bench",
+    "sharegpt",
+    "openai-batch",
+    "genai-perf",
+    "openai-chat",
+    "aiperf-multi-turn",
+    "aiperf-single-turn",
+    "prompts",
+]
+"""Formats of files with prompts; `READERS` of plan/sources/readers.py has a reader for each, and for each TraceFormat."""
+
+TraceFormat = Literal["azure", "burstgpt", "bailian", "mooncake"]
+"""Formats of files with arrival times and lengths."""
+
 Language = Literal["en", "zh"]
 """Languages of reports."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from pydantic import Field
 
 from trtbench.scenario.parts.bounds import MOST_TOKENS
 from trtbench.scenario.parts.part import Part
-from trtbench.system.input_file import InputFileError, Row, read_lines_of, read_rows, shown
+from trtbench.system.input_file import InputFileError, Row, read_rows, shown
+from trtbench.system.table_file import read_cells
 
 
 class LengthsFile(Part):
@@ -37,26 +37,14 @@ def count_lengths(spec: LengthsFile) -> dict[str, Any]:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     """Cells by the names in the header; without a header, by their position."""
-    lines = [0]
     names: list[str] | None = None
-    try:
-        for row in csv.reader(_counted(path, lines)):
-            if names is None:
-                names = [name.strip() for name in row]
-                if not any(name.isdigit() for name in names):
-                    continue
-                names = [str(position) for position in range(len(row))]
-            if row:
-                yield Row(f"{path}:{lines[-1]}", dict(zip(names, row, strict=False)))
-    except csv.Error as error:
-        raise ValueError(f"{path}: not CSV ({error}): give one length a line") from error
-
-
-def _counted(path: Path, last: list[int]) -> Iterator[str]:
-    """The lines of a file; `last` has the number of the line that was read last."""
-    for number, text in read_lines_of(path):
-        last[0] = number
-        yield text
+    for where, row in read_cells(path):
+        if names is None:
+            names = [name.strip() for name in row]
+            if not any(name.isdigit() for name in names):
+                continue
+            names = [str(position) for position in range(len(row))]
+        yield Row(where, dict(zip(names, row, strict=False)))
 
 
 def _length(row: Any, key: str | None, where: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from trtbench.scenario.parts.bounds import Groups, PriorityKey, RatioAboveZero, SecondsOrNone, Tokens, Weight, Zipf
+from trtbench.scenario.parts.choices import DatasetFormat
 from trtbench.scenario.parts.part import Part
 from trtbench.scenario.workload.lengths import Lengths, Range
 
@@ -44,6 +45,7 @@ class Dataset(Part):
     """Prompts from a file, as docs/workloads.md has the formats. Rows that are left out are counted and named in the report."""
 
     path: Path = Field(description="File; docs/workloads.md has the formats.")
+    format: DatasetFormat | None = Field(None, description="Format of every row; null: each row shows its own.")
     input_tokens: Range | None = Field(
         None,
         description="Use rows whose prompt has this length (with all turns before it); null: every length that the model accepts.",
