@@ -63,7 +63,7 @@ REQUEST_OPTIONS = (
     click.option(
         "--input-file",
         type=Place(),
-        help="Take prompts from this file in place of --isl (docs/workloads.md has the formats).",
+        help="Take prompts from this file in place of --isl (docs/datasets.md has the formats).",
     ),
     click.option(
         "--dataset-format",

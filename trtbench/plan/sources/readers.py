@@ -17,7 +17,7 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in (*PROMPT_FORMATS
 
 
 class ReadRow(NamedTuple):
-    """One request of a file, where it stands, and the reader of its format."""
+    """One request of a file, its place, and the reader of its format."""
 
     where: str
     value: Any

@@ -44,7 +44,7 @@ class Prefix(Part):
 class Dataset(Part):
     """Prompts from a file, as docs/workloads.md has the formats. Rows that are left out are counted and named in the report."""
 
-    path: Path = Field(description="File; docs/workloads.md has the formats.")
+    path: Path = Field(description="File; docs/datasets.md has the formats.")
     format: DatasetFormat | None = Field(None, description="Format of every row; null: each row shows its own.")
     input_tokens: Range | None = Field(
         None,
