@@ -1,8 +1,8 @@
 """The formats of traces: the columns or keys of each, and the units of its times.
 
 Azure's and BurstGPT's traces are tables (CSV). Mooncake's (`timestamp` in milliseconds, `hash_ids` of blocks of 512 tokens) and Alibaba's
-Bailian traces (seconds, 16 tokens) are JSON lines. Other JSON lines may have `timestamp_s` (seconds), and `input_ids`, the prompt itself, in
-place of `input_length`.
+Bailian traces (seconds, 16 tokens) are JSON lines. Other JSON lines may have `timestamp_s` (seconds), and `input_ids`, the prompt
+itself, in place of `input_length`.
 """
 
 from __future__ import annotations
