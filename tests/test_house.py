@@ -44,6 +44,7 @@ LONG_FUNCTIONS = {
 SHORT_FILES = {
     "__main__": "a few lines start the command",
     "errors": "the bases of all errors, which everything imports",
+    "client.kserve.grpc_wires": "has two importers",
     "engine.openvino.export": "runs as a child process",
     "engine.openvino.pooling": "the only importer of a heavy package",
     "experiments.grid.analysis": "a role",

@@ -10,6 +10,7 @@ from trtbench.client.protocol import TOO_LATE, ConnectError, Limits
 from trtbench.client.request_outcome import ANSWERED, end
 from trtbench.client.transport.connection import TransportError
 from trtbench.client.transport.connector import Connector
+from trtbench.client.transport.greeting import unreachable
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
 from trtbench.client.transport.pool import Pool, TooManyFilesError
 from trtbench.client.transport.stream import Stream
@@ -31,7 +32,7 @@ class PooledClient:
 
         UserError if a file of `settings.tls` cannot be used.
         """
-        self._url, self._settings = url, settings
+        self._url, self._settings, self._spoken = url, settings, wires.spoken
         self._stamps, self._why_user = _stamps(settings)
         self._pool = Pool(Connector(url, settings, self._stamps, wires), path, streams_per_connection, settings.requests_per_stream)
         self._resent = 0
@@ -90,8 +91,8 @@ class PooledClient:
         self._checks = self._loop.call_later(self._check_s, self._check)
 
     async def _unreachable(self, fault: str) -> ConnectError:
-        """The error of a server to which no connection can be opened."""
-        return ConnectError(f"{self._url}: {fault}")
+        """The error of a server to which no connection can be opened, by what answers there now."""
+        return await unreachable(self._url, self._spoken, self._settings, fault)
 
     async def _exchange(self, record: RequestRecord, message: bytes, limits: Limits, exchange: InFlight) -> None:
         """Send a request on an idle stream and return when it is over. It is sent again if the server certainly did not process it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +120,34 @@ class DirectRead(Protocol):
 
 
 @dataclass(frozen=True)
-class WireKind:
-    """A protocol, as the connector opens it."""
+class Spoken:
+    """What a server has to speak, and the words of messages about one that does not."""
 
-    name: str
-    """For messages."""
+    protocol: Literal["http2", "http1"]
+    version: str
+    """The protocol for messages, as "HTTP/2"."""
+    service: str
+    """What users know it by, as "gRPC"."""
     alpn: str
     """What TLS is asked to negotiate."""
     alpn_required: bool
     """Whether a server that negotiates nothing cannot speak it."""
+    port: str
+    """What to do if something else answers, as "give the gRPC port in --url"."""
+    default_port: str
+    """What to do if nothing answers."""
+    with_tls: str
+    """How to ask for TLS."""
+    without_tls: str
+    """How not to ask for TLS."""
+
+
+@dataclass(frozen=True)
+class WireKind:
+    """A protocol, as the connector opens it."""
+
+    spoken: Spoken
     pings: bool
     """Whether a wire can have the peer answer; otherwise the kernel probes silent connections."""
-    wrong_port_hint: str
-    """What to ask the user if a server speaks something else."""
     open: Callable[[str, str], Wire]
     """Makes a wire of the server's authority (host:port) and the scheme, "http" or "https"."""

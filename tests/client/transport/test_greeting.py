@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from tests.support.fakes import first_answers as first
+from trtbench.client.kserve.grpc_wires import GRPC
 from trtbench.client.transport.address import AddressError
 from trtbench.client.transport.greeting import check_address, explain
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
@@ -47,7 +48,7 @@ def server_context(certificate: trustme.LeafCert, protocols: list[str] | None = 
 def refused(answer: first.Answer, settings: ClientSettings, timeout_s: float = 5.0) -> str:
     """What is wrong with the server, after its address."""
     with first.answering(answer) as url:
-        said = explain(url, settings, timeout_s)
+        said = explain(url, GRPC, settings, timeout_s)
         assert said.startswith(f"{url}: ")
         assert "\n" not in said
         return said.removeprefix(f"{url}: ")
@@ -55,21 +56,22 @@ def refused(answer: first.Answer, settings: ClientSettings, timeout_s: float = 5
 
 def test_a_server_that_speaks_http2_plain_and_encrypted(authority: trustme.CA, ca: Path) -> None:
     with first.answering(first.http2) as url:
-        check_address(url, PLAIN)
+        check_address(url, GRPC, PLAIN)
     with first.answering(first.encrypted(server_context(authority.issue_cert("127.0.0.1")))) as url:
-        check_address(url, trusting(ca))
+        check_address(url, GRPC, trusting(ca))
 
 
 def test_a_closed_port() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        said = explain(f"127.0.0.1:{bound.getsockname()[1]}", PLAIN)
+        said = explain(f"127.0.0.1:{bound.getsockname()[1]}", GRPC, PLAIN)
     assert "connection refused, no program listens on this port: start the server, or correct --url" in said
 
 
 def test_a_host_without_an_address() -> None:
     assert re.search(
-        "^no-such-host.invalid:8001: the host has no address .*correct the host in --url$", explain("no-such-host.invalid:8001", PLAIN)
+        "^no-such-host.invalid:8001: the host has no address .*correct the host in --url$",
+        explain("no-such-host.invalid:8001", GRPC, PLAIN),
     )
 
 
@@ -86,7 +88,7 @@ def test_a_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, fault: O
         raise fault
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    assert re.search(says, explain("127.0.0.1:8001", PLAIN))
+    assert re.search(says, explain("127.0.0.1:8001", GRPC, PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_a_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, fault: O
 )
 def test_what_is_no_host_and_port(url: str) -> None:
     with pytest.raises(AddressError, match=r"--url .*(write HOST:PORT|is out of range)") as raised:
-        check_address(url, PLAIN)
+        check_address(url, GRPC, PLAIN)
     assert len(str(raised.value)) < 400
 
 
@@ -157,8 +159,8 @@ def test_certificates_that_are_not_trusted(authority: trustme.CA, ca: Path) -> N
     assert re.search(r"not trusted .*: it is for another name than 127.0.0.1; .*--tls-server-name", refused(elsewhere, trusting(ca)))
     assert re.search(r"not trusted .*: it has expired", refused(expired, trusting(ca)))
     with first.answering(elsewhere) as url:
-        check_address(url, trusting(ca, server_name="elsewhere.test"))
-        assert "cannot be a certificate's name" in explain(url, trusting(ca, server_name="." + "x" * 300))
+        check_address(url, GRPC, trusting(ca, server_name="elsewhere.test"))
+        assert "cannot be a certificate's name" in explain(url, GRPC, trusting(ca, server_name="." + "x" * 300))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -171,7 +173,7 @@ def test_clients_certificates(authority: trustme.CA, ca: Path, pairs: dict[str, 
     assert re.search("the server requires a client certificate|it requires a client certificate", refused(answer, trusting(ca)))
     assert "does not accept the client certificate" in refused(answer, trusting(ca, **pairs["foreign"]))
     with first.answering(answer) as url:
-        check_address(url, trusting(ca, **pairs["trusted"]))
+        check_address(url, GRPC, trusting(ca, **pairs["trusted"]))
 
 
 @pytest.fixture(scope="module")
@@ -181,5 +183,5 @@ def web(authority: trustme.CA) -> Iterator[str]:
 
 
 def test_a_web_server(web: str, ca: Path) -> None:
-    assert "the server speaks TLS but" in explain(web, trusting(ca))
-    assert "the server speaks TLS and the connection is not encrypted" in explain(web, PLAIN)
+    assert "the server speaks TLS but" in explain(web, GRPC, trusting(ca))
+    assert "the server speaks TLS and the connection is not encrypted" in explain(web, GRPC, PLAIN)

@@ -6,7 +6,7 @@ from typing import Any
 
 from trtbench.client.http1.http_answer import Answer, HttpFault
 from trtbench.client.http1.http_request import Headers, request_head
-from trtbench.client.wire import PeerReady, StreamEnded, WireKind
+from trtbench.client.wire import PeerReady, Spoken, StreamEnded, WireKind
 
 MAX_MESSAGE_BYTES = 1 << 24
 """The longest event, and the longest body of an answer that is not streamed."""
@@ -152,13 +152,19 @@ def _only_chunk(data: bytes) -> bytes:
     return data[size_end + 2 : -2] if int(data[:size_end], 16) == len(data) - size_end - _FRAME_BYTES else b""
 
 
+HTTP = Spoken(
+    protocol="http1",
+    version="HTTP/1.1",
+    service="HTTP",
+    alpn="http/1.1",
+    alpn_required=False,
+    port="give the HTTP port in --url (8000 by default for vLLM, trtllm-serve and Triton; Triton's 8001 is gRPC, 8002 metrics)",
+    default_port="correct --url (vLLM, trtllm-serve and Triton listen on port 8000 by default)",
+    with_tls="write https:// in --url (client.tls), with --tls-ca for certificates of a private authority",
+    without_tls="write http:// in --url (leave out client.tls)",
+)
+
+
 def http_wires(headers: Headers = (), max_message_bytes: int = MAX_MESSAGE_BYTES, most_requests: int | None = None) -> WireKind:
     """HTTP/1.1, for a Connector; see HttpWire for the parameters."""
-    return WireKind(
-        name="HTTP/1.1",
-        alpn="http/1.1",
-        alpn_required=False,
-        pings=False,
-        wrong_port_hint="is this its HTTP port?",
-        open=lambda authority, scheme: HttpWire(authority, headers, max_message_bytes, most_requests),
-    )
+    return WireKind(HTTP, pings=False, open=lambda authority, scheme: HttpWire(authority, headers, max_message_bytes, most_requests))

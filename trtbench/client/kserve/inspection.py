@@ -8,6 +8,7 @@ from typing import Any
 
 from trtbench.client.kserve.encoder import ENCODER_INPUTS, datatype_of, read_tensors
 from trtbench.client.kserve.family import family_of
+from trtbench.client.kserve.grpc_wires import GRPC
 from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, open_channel, remedy
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import TargetError
@@ -43,7 +44,7 @@ def inspect_target(
             "by default the latest"
         )
     metadata = metadata_of(settings.headers)
-    check_address(url, settings, timeout_s)
+    check_address(url, GRPC, settings, timeout_s)
     with open_channel(url, settings, MOST_ANSWER_BYTES) as channel:
         questions = Questions(channel, metadata, timeout_s)
         _check_ready(questions, url, model, version)

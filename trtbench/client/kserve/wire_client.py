@@ -6,18 +6,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trtbench.client.http2.calls import Metadata
-from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES, WireConnection
+from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES
 from trtbench.client.kserve.encoder import MODEL_INFER
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
+from trtbench.client.kserve.grpc_wires import grpc_wires
 from trtbench.client.kserve.messages import STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.model_switch import ModelSwitch
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.pooled_client import PooledClient
-from trtbench.client.protocol import NO_END_ID, Client, ConnectError, Limits
+from trtbench.client.protocol import NO_END_ID, Client, Limits
 from trtbench.client.round_robin import RoundRobinClient
-from trtbench.client.transport.greeting import unreachable
-from trtbench.client.wire import WireKind
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -55,24 +53,9 @@ class WireClient(PooledClient):
     async def switch_model(self, model: str) -> None:
         await self._model_switch.switch_model(model)
 
-    async def _unreachable(self, fault: str) -> ConnectError:
-        return await unreachable(self._url, self._settings, fault)
-
 
 def _request_id(run_id: str, record: RequestRecord) -> str:
     return f"{run_id}-{record.stage}-{'w' if record.warmup else 'm'}{record.index}"
-
-
-def grpc_wires(max_message_bytes: int, metadata: Metadata = ()) -> WireKind:
-    """gRPC over HTTP/2, for a Connector; see WireConnection for the parameters."""
-    return WireKind(
-        name="HTTP/2",
-        alpn="h2",
-        alpn_required=True,
-        pings=True,
-        wrong_port_hint="is this its gRPC port?",
-        open=lambda authority, scheme: WireConnection(authority, scheme, max_message_bytes, metadata),
-    )
 
 
 def open_client(target: KserveTarget, workload: Workload, settings: ClientSettings, end_id: int) -> Client:

@@ -13,11 +13,10 @@ from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.system.foreign_text import shown
 
 _HIGHEST_PORT = 65_535
-_PORT_HINT = "correct --url (Triton's gRPC port is 8001 by default)"
 
 
 class AddressError(UserError):
-    """No gRPC server can be reached at an address in the requested way; the message says what answers there and what to change."""
+    """No server can be reached at an address in the requested way; the message says what answers there and what to change."""
 
 
 class TimeLimit:
@@ -44,8 +43,8 @@ def host_and_port(url: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def connect(url: str, limit: TimeLimit) -> socket.socket:
-    """A TCP connection to the first address of the host that accepts one; AddressError if none does."""
+def connect(url: str, limit: TimeLimit, remedy: str = "correct --url") -> socket.socket:
+    """A TCP connection to the first address of the host that accepts one; AddressError with the `remedy` if none does."""
     host, port = host_and_port(url)
     addresses = _resolve(url, host, port, limit)
     fault: OSError = TimeoutError()
@@ -62,17 +61,17 @@ def connect(url: str, limit: TimeLimit) -> socket.socket:
             raise
         else:
             return connecting
-    raise AddressError(f"{url}: {_why_not_connected(fault, limit)}") from fault
+    raise AddressError(f"{url}: {_why_not_connected(fault, limit, remedy)}") from fault
 
 
-def _why_not_connected(fault: OSError, limit: TimeLimit) -> str:
+def _why_not_connected(fault: OSError, limit: TimeLimit, remedy: str) -> str:
     if isinstance(fault, TimeoutError) and fault.errno is None:
-        return f"no answer to a TCP connection within {limit.limit_s:g} s: the host is down or a firewall drops the packets; {_PORT_HINT}"
+        return f"no answer to a TCP connection within {limit.limit_s:g} s: the host is down or a firewall drops the packets; {remedy}"
     if fault.errno == errno.ECONNREFUSED:
-        return f"connection refused, no program listens on this port: start the server, or {_PORT_HINT}"
+        return f"connection refused, no program listens on this port: start the server, or {remedy}"
     if fault.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.ETIMEDOUT):
         return f"the host cannot be reached ({fault.strerror}): correct the host in --url, or the network route to it"
-    return f"failed to connect ({fault.strerror or fault}): {_PORT_HINT}"
+    return f"failed to connect ({fault.strerror or fault}): {remedy}"
 
 
 def _resolve(url: str, host: str, port: int, limit: TimeLimit) -> list[tuple[int, Any]]:

@@ -38,10 +38,10 @@ class Connector:
         self._stamps = kernel_stamps
         self._silence_ns = seconds_ns(settings.keepalive_s) if wires.pings else _FOR_EVER_NS
         self._probe_s = None if wires.pings else max(1, round(settings.keepalive_s))
-        self._context = client_context(settings.tls, wires.alpn) if settings.tls else None
+        self._context = client_context(settings.tls, wires.spoken.alpn) if settings.tls else None
         self._name = settings.tls.server_name if settings.tls and settings.tls.server_name else None
         self._addresses: list[tuple[int, Any]] = []
-        self._hint = wires.wrong_port_hint
+        self._hint = f"is this its {wires.spoken.service} port?"
         if settings.tls is None:
             self._hint = f"does it want TLS (client.tls), or {self._hint}"
         elif settings.tls.certificate is None:
@@ -58,10 +58,10 @@ class Connector:
         wire = self._wires.open(self._name or self.url, "https" if tls else "http")
         connection = Connection(connected, wire, self._stamps, tls, self._silence_ns, on_free)
         try:
-            await _in_time(connection.ready, f"{self._wires.name} settings")
+            await _in_time(connection.ready, f"{self._wires.spoken.version} settings")
         except TransportError as error:
             connection.lose("given up before it was ready")
-            raise TransportError(f"no {self._wires.name} with {self.url}: {error}; {self._hint}") from error
+            raise TransportError(f"no {self._wires.spoken.version} with {self.url}: {error}; {self._hint}") from error
         except BaseException:
             connection.lose("given up before it was ready")
             raise
@@ -118,9 +118,12 @@ class Connector:
             raise TransportError(f"TLS: {_explain(error)}") from error
         except OSError as error:
             raise TransportError(f"TLS: the connection broke in the handshake ({error.strerror or error})") from error
-        if session.protocol != self._wires.alpn and (session.protocol or self._wires.alpn_required):
+        spoken = self._wires.spoken
+        if session.protocol != spoken.alpn and (session.protocol or spoken.alpn_required):
             chosen = session.protocol or "nothing"
-            raise TransportError(f"TLS: the server does not offer {self._wires.name} (ALPN chose {chosen}): {self._wires.wrong_port_hint}")
+            raise TransportError(
+                f"TLS: the server does not offer {spoken.version} (ALPN chose {chosen}): is this its {spoken.service} port?"
+            )
         return session
 
 
