@@ -25,7 +25,7 @@ from trtbench.tasks.task import Task
 CLASSIFY = replace(
     EMBED,
     name="classify",
-    texts_file=None,
+    texts_files=(),
     least_input_tokens=1,
     hidden=EMBED.hidden | {"padding", "core.p50"},
 )
@@ -79,5 +79,5 @@ def test_a_new_task_is_asked_for_and_planned(classify: Task) -> None:
 
 
 def test_a_task_that_is_not_registered_is_refused() -> None:
-    with pytest.raises(ScenarioError, match=r"task = .classify.: must be 'generate' or 'embed'"):
+    with pytest.raises(ScenarioError, match=r"task = .classify.: must be .generate. or .embed. or .infer."):
         parse_scenario({"name": "n", "task": "classify", "load": [{"concurrency": 2, "requests": 5}]}, "x")

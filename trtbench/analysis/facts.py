@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, Tree
 from trtbench.rundir.traits import Traits, read_traits
+from trtbench.tasks.task import Task
 
 NO_FIGURE = {"figure": False}
 """Metadata of a field that summary.json leaves out."""
@@ -53,7 +54,12 @@ class DeploymentFacts:
     tokens: Tree = field(default_factory=dict)  # how they are counted; empty in runs that did not ask, all by ids
     kv_sized: bool = field(default=False, metadata=NO_FIGURE)  # whether the configuration sets the size of the KV cache
     traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
+    decoupled: bool | None = field(default=None, metadata=NO_FIGURE)  # whether a request gets several responses; None: the task says it
     unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that an existing server did not answer, and why
+
+    def streams(self, task: Task) -> bool:
+        """Whether a request gets several responses, by the model or else by its task."""
+        return task.streams_tokens if self.decoupled is None else self.decoupled
 
     @property
     def queue_delay_us(self) -> int:
@@ -126,4 +132,5 @@ def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) 
         kv_sized=bool(served.kv_cache and (served.kv_cache.blocks or served.kv_cache.bytes)),
         traits=read_traits(deployment.traits, provider),
         unanswered=deployment.unanswered_calls or {},
+        decoupled=deployment.decoupled,
     )

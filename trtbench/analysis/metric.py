@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 S = TypeVar("S")
-Unit = Literal["", "count", "ratio", "ms", "requests/s", "tokens/s", "bytes", "bytes/token", "cores", "J", "J/token", "W", "MHz", "°C"]
+Unit = Literal[
+    "", "count", "ratio", "ms", "requests/s", "inferences/s", "tokens/s", "bytes", "bytes/token", "cores", "J", "J/token", "W", "MHz", "°C"
+]
 """How a figure is printed. Times are held in nanoseconds and printed in milliseconds; "" is a number without a unit."""
 
 

@@ -23,6 +23,9 @@ KEY_FIGURES = (
 LATENCY: tuple[Stage, ...] = (
     Stage("ttft", "ms", lambda s: s.latency.ttft_ns, "ttft", row=("latency",)).column("ttft", of="p50"),
     Stage("itl", "ms", lambda s: s.latency.itl_ns, "itl", row=("latency",)),
+    Stage("first_response", "ms", lambda s: s.latency.ttft_ns, "first_response", row=("latency",)),
+    Stage("response_gap", "ms", lambda s: s.latency.itl_ns, "response_gap", row=("latency",)),
+    Stage("responses", "", lambda s: s.output_tokens, "responses", row=("latency",)),
     Stage("tpot", "ms", lambda s: s.latency.tpot_ns, "tpot", row=("latency",)),
     Stage("e2e_latency", "ms", lambda s: s.latency.e2e_latency_ns, "e2e_latency", row=("latency",))
     .column("p50", of="p50")
@@ -48,6 +51,9 @@ THROUGHPUT: tuple[Stage, ...] = (
     Stage("completed", "count", lambda s: s.throughput.completed).column("completed", "throughput"),
     Stage("offered_rate", "requests/s", lambda s: s.throughput.offered_rate, "offered_rate").column("offered", "throughput"),
     Stage("request_throughput", "requests/s", lambda s: s.throughput.request_throughput, "request_throughput").column("qps", "throughput"),
+    Stage("inference_throughput", "inferences/s", lambda s: s.throughput.inference_throughput, "inference_throughput").column(
+        "inferences_per_s", "throughput"
+    ),
     Stage(
         *("output_token_throughput", "tokens/s", lambda s: s.throughput.output_token_throughput, "output_token_throughput"),
         is_estimate=lambda s: s.throughput.tokens_estimated,

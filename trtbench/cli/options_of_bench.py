@@ -11,6 +11,7 @@ import click
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
 from trtbench.cli.options_of_requests import REQUEST_OPTIONS
+from trtbench.cli.options_of_tensors import TENSOR_OPTIONS
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 
@@ -39,14 +40,14 @@ _BENCH_OPTIONS = (
         "--model",
         required=True,
         type=Text(),
-        help="Send requests to this model. It streams (decoupled) and has TensorRT-LLM's tensor names, or is an encoder.",
+        help="Send requests to this model. It streams (decoupled) and has TensorRT-LLM's tensor names, or has another --task.",
     ),
     click.option(
         "--task",
         type=click.Choice(list(TASKS)),
         default=GENERATE.name,
         show_default=True,
-        help="Measure a model that generates text, or an encoder (embed, docs/encoder.md).",
+        help="Measure a model that generates text, an encoder (embed, docs/encoder.md), or any model (infer, docs/any-model.md).",
     ),
     click.option("--model-version", type=Text(), help="Use this version of the model. By default the server chooses the version."),
     click.option(
@@ -120,6 +121,7 @@ _BENCH_OPTIONS = (
         help="Divide the gaps of --fixed-schedule by this number: 2 replays the trace in half the time.",
     ),
     *REQUEST_OPTIONS,
+    *TENSOR_OPTIONS,
     click.option(
         "--streaming/--no-streaming",
         default=True,
@@ -169,11 +171,7 @@ _BENCH_OPTIONS = (
         show_default=True,
         help="Send a request that failed before its first token again, up to this number of times.",
     ),
-    click.option(
-        "--tls",
-        is_flag=True,
-        help="Encrypt the connections. A grpcs:// URL and each of the next four options do so too.",
-    ),
+    click.option("--tls", is_flag=True, help="Encrypt the connections. A grpcs:// URL and each of the next four options do so too."),
     click.option(
         "--tls-ca", type=Place(), help="Trust the certificates in this PEM file. By default trtbench trusts the system's certificates."
     ),

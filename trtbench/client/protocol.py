@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
+from trtbench.plan.sources.tensors.tensor import ModelTensors
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -70,6 +71,10 @@ class Target(Protocol):
     @property
     def counts_tokens(self) -> bool:
         """Whether the number of tokens in each response is known, from their ids or because the server reports it."""
+
+    @property
+    def tensors(self) -> ModelTensors | None:
+        """What the model takes and returns, if requests carry the workload's tensors; None if they carry prompts."""
 
     @property
     def padded_to_tokens(self) -> int | None:

@@ -10,7 +10,7 @@ import re
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
 
-ANSWERED = (Outcome.COMPLETED, Outcome.EMPTY)
+ANSWERED = (Outcome.COMPLETED, Outcome.EMPTY, Outcome.WRONG_OUTPUT)
 """The server answered to the end. The stream can carry the next request, and sending the request again would bring the same answer."""
 _LONGEST_ERROR = 500  # characters; the message of a server may contain a stack trace
 

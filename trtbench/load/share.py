@@ -67,10 +67,14 @@ class Share:
         return count(self.worker, self.workers) if known is None else iter(self.of_range(known))
 
     def prompts(self, phase: Phase) -> set[int]:
-        """The positions of the first prompts of all units that this share may send."""
+        """The positions of the first prompts of all units that this share may send, and of all prompts that carry tensors.
+
+        A later turn with tokens is serialised when the answers before it are known.
+        """
         known = planned_units(phase)
         reach = len(phase.units) * self.workers if known is None else known
-        return {phase.units[unit % len(phase.units)].start for unit in self.of_range(reach)}
+        units = [phase.units[unit % len(phase.units)] for unit in self.of_range(reach)]
+        return {at for unit in units for at in unit if at == unit.start or phase.prompts[at].tensors}
 
 
 def users(phase: Phase) -> int:

@@ -186,4 +186,5 @@ class Tally:
             session=prompt.session,
             turn=prompt.turn,
             worker=self._worker,
+            row=prompt.tensors.number if prompt.tensors else None,
         )

@@ -23,6 +23,7 @@ from trtbench.plan.sources.datasets import Datasets, open_datasets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import PromptSource, TokenIds
 from trtbench.plan.sources.reader import TracedRequest
+from trtbench.plan.sources.tensors.rows import TensorRows
 from trtbench.plan.sources.trace import load_trace, trace_offsets
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario, Seeds
@@ -65,29 +66,34 @@ Traces = dict[tuple[Path, int | None, str | None], tuple[tuple[TracedRequest, ..
 """Traces by file, block size and format."""
 
 
-def draw_plan(scenario: Scenario, source: PromptSource) -> Plan:
+def draw_plan(scenario: Scenario, source: PromptSource, inputs: TensorRows | None = None) -> Plan:
     """Draw every stage of `scenario` with prompts from `source`, or from the workload's datasets in the tokens of `source`.
+
+    With `inputs`, requests carry their rows in turn, and no prompts.
 
     UserError when a dataset or a trace cannot be read, or has a text that `source` cannot encode, and when the plan would be too large.
     """
     check_plan_size(scenario, scenario.load)
     datasets = open_datasets(scenario.workload, source)
     traces: Traces = {}
-    stages = tuple(_draw_stage(scenario, stage, source, datasets, traces) for stage in scenario.load)
+    stages = tuple(_draw_stage(scenario, stage, source, datasets, traces, inputs) for stage in scenario.load)
     return Plan(
         stages,
+        inputs=inputs.rows if inputs else (),
         notes=tuple(_notes(scenario)),
         left_out=(*(rows.left_out for rows in datasets.values()), *(trace[1] for trace in traces.values())),
     )
 
 
-def _draw_stage(scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, traces: Traces) -> StagePlan:
+def _draw_stage(
+    scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, traces: Traces, inputs: TensorRows | None
+) -> StagePlan:
     if stage.trace is not None:
         key = (stage.trace, stage.trace_block_tokens, stage.trace_format)
         trace, _ = traces.setdefault(key, traces.get(key) or load_trace(*key))
         measured, warmup = (draw_replay(stage, warm, trace, scenario.seeds, source) for warm in (False, True))
     else:
-        prompts = StagePrompts(scenario, stage, source, datasets)
+        prompts = StagePrompts(scenario, stage, source, datasets, inputs)
         measured, warmup = (_draw_phase(scenario, stage, warm, prompts) for warm in (False, True))
     if not TASKS[scenario.task].draws_output_tokens:
         measured, warmup = (without_outputs(phase) for phase in (measured, warmup))

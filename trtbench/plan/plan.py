@@ -12,10 +12,11 @@ from typing import Any
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.sources.left_out import LeftOut
 from trtbench.plan.sources.prompt_source import TokenIds
+from trtbench.plan.sources.tensors.tensor import InputRow, digest_of
 from trtbench.rundir.event_kinds import PlanDrawn
 from trtbench.scenario.load.stage import Stage
 
-SPARSE_FIELDS = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text")
+SPARSE_FIELDS = ("think_ns", "mix", "priority", "cancel_after_tokens", "cancel_after_ns", "session", "turn", "text", "ends_session")
 """Fields of a prompt that its line has only if they differ from their defaults."""
 
 _LATER_KEYS = {"trace_block_tokens"}
@@ -40,6 +41,8 @@ class PlannedPrompt:
     session: int | None = None
     turn: int = 0
     text: str = ""  # the same prompt for a model that takes text; the ids are then those of the client's tokenizer
+    tensors: InputRow | None = None  # what the request carries in place of tokens; its line in the file has the row's number
+    ends_session: bool = False  # the last request of a sequence, which frees the state that the server keeps
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class StagePlan:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[StagePlan, ...]
+    inputs: tuple[InputRow, ...] = ()  # of requests that carry tensors: each different one
     notes: tuple[str, ...] = field(default=(), compare=False)  # neither these nor what follows are in the file, or in the hash
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # one an input file
 
@@ -121,7 +125,12 @@ class Plan:
         return max((len(prompt.input_ids) for phase in phases for prompt in phase.prompts), default=0)
 
     def lines(self) -> Iterator[bytes]:
-        """What is hashed and saved: for each stage a JSON line with its due offsets, then a line for each prompt."""
+        """What is hashed and saved: for each stage a JSON line with its due offsets, then a line for each prompt.
+
+        A plan whose requests carry tensors begins with a line that has the hash of these.
+        """
+        if self.inputs:
+            yield json_line({"inputs_sha256": digest_of(self.inputs), "rows": len(self.inputs)})
         for part in self.stages:
             yield json_line(
                 {
@@ -146,6 +155,7 @@ def _asked(stage: Stage) -> dict[str, Any]:
 def _prompt_row(phase: Phase, number: int, prompt: PlannedPrompt) -> dict[str, Any]:
     row = {"stage": phase.stage.label, "prompt": number, "warmup": phase.warmup}
     row |= {name: value for name in SPARSE_FIELDS if (value := getattr(prompt, name)) != getattr(PlannedPrompt, name)}
+    row |= {"row": prompt.tensors.number} if prompt.tensors else {}
     return row | {"output_tokens": prompt.output_tokens, "seed": prompt.seed, "input_ids": prompt.input_ids.tolist()}
 
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import cycle, islice, repeat
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.rng import MAX_SEED, draw_groups, draw_lengths, random_stream, think_ns
 from trtbench.plan.sources.datasets import Datasets, Turn, dataset_key
 from trtbench.plan.sources.prompt_source import PromptSource, TokenIds
+from trtbench.plan.sources.tensors.rows import TensorRows
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.request_kind import Cancel, RequestKind
@@ -26,6 +27,7 @@ SeedName = Literal["arrivals", "lengths", "prompts", "sampling"]
 RandomOf = Callable[[str, SeedName], np.random.Generator]
 """(What is drawn, by which seed) -> its own stream of random numbers, of one kind in one phase."""
 
+NO_TOKENS: TokenIds = np.zeros(0, np.int32)
 _TRIES = 20  # at short lengths a source may have no further prompt that is new
 
 
@@ -94,20 +96,36 @@ class KindDraw:
                     cancel_after_ns=after_ns,
                     session=number if self._is_session else None,
                     turn=turn,
+                    tensors=content.tensors,
                 )
             )
+        if self._is_session and prompts and prompts[-1].tensors:
+            prompts[-1] = replace(prompts[-1], ends_session=True)
         return prompts
 
 
 def new_turns(kind: RequestKind, count: int, source: NewPrompts, random: RandomOf) -> Iterator[tuple[Turn, ...]]:
     """Contents from `source`, of up to `count` turns together."""
     lengths = iter(draw_lengths(kind.input_tokens, count, random("input_tokens", "lengths")))
-    turns = [1] * count
-    if kind.sessions and kind.sessions.turns:
-        turns = draw_lengths(kind.sessions.turns, count, random("turns", "lengths"))
     prompts = random("prompts", "prompts")
-    for of_this in turns:
-        yield tuple(Turn(source.draw(tokens, prompts), None) for tokens in islice(lengths, of_this))
+    for turns in _numbers_of_turns(kind, count, random):
+        yield tuple(Turn(source.draw(tokens, prompts), None) for tokens in islice(lengths, turns))
+
+
+def tensor_turns(kind: RequestKind, count: int, inputs: TensorRows, random: RandomOf) -> Iterator[tuple[Turn, ...]]:
+    """Rows of tensors in turn: of sessions, as many as each has turns, or those of the data's own sequences."""
+    if kind.sessions and inputs.sequences:
+        for sequence in cycle(inputs.sequences):
+            yield tuple(Turn(NO_TOKENS, None, inputs.rows[number]) for number in sequence)
+    rows = inputs.in_turn()
+    for turns in _numbers_of_turns(kind, count, random):
+        yield tuple(Turn(NO_TOKENS, None, row) for row in islice(rows, turns))
+
+
+def _numbers_of_turns(kind: RequestKind, count: int, random: RandomOf) -> list[int]:
+    if kind.sessions and kind.sessions.turns:
+        return draw_lengths(kind.sessions.turns, count, random("turns", "lengths"))
+    return [1] * count
 
 
 def _think_times_ns(kind: RequestKind, count: int, random: np.random.Generator) -> Iterator[int]:
@@ -136,12 +154,15 @@ def _cancellations(cancel: Cancel | None, count: int, random: np.random.Generato
 class StagePrompts:
     """The prompts of one stage. Its warm-up has the same prefixes as its measured part, but no prompt in common with it."""
 
-    def __init__(self, scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets) -> None:
+    def __init__(
+        self, scenario: Scenario, stage: Stage, source: PromptSource, datasets: Datasets, inputs: TensorRows | None = None
+    ) -> None:
         self._workload = scenario.workload
         self._seeds = scenario.seeds
         self._stage = stage
         self._source = NewPrompts(source)
         self._datasets = datasets
+        self._inputs = inputs
         self._prefixes = {name: self._draw_prefixes(name, kind) for name, kind in scenario.workload.kinds.items()}
 
     def draw(self, warmup: bool, count: int) -> tuple[PlannedPrompt, ...]:
@@ -160,7 +181,9 @@ class StagePrompts:
 
     def _draw_kind(self, name: str, kind: RequestKind, warmup: bool, count: int) -> KindDraw:
         random = partial(self._random, name, warmup)
-        if kind.dataset:
+        if self._inputs:
+            contents = tensor_turns(kind, count, self._inputs, random)
+        elif kind.dataset:
             order = self._random(name, False, "dataset", "prompts")
             contents = self._datasets[dataset_key(kind, kind.dataset)].draw(order, backwards=warmup)
         else:
@@ -188,7 +211,7 @@ def with_duplicates(prompts: Sequence[PlannedPrompt], ratio: float, random: np.r
     for number, (prompt, pick) in enumerate(zip(prompts, random.random(len(prompts)).tolist(), strict=True)):
         if int((number + 1) * ratio + start) > int(number * ratio + start):
             earlier = kept[int(pick * len(kept))]
-            asked = {name: getattr(earlier, name) for name in ("input_ids", "output_tokens", "seed", "mix")}
+            asked = {name: getattr(earlier, name) for name in ("input_ids", "output_tokens", "seed", "mix", "tensors")}
             made.append(replace(prompt, **asked))
         else:
             kept.append(prompt)

@@ -15,6 +15,7 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_size import check_requests
 from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
 from trtbench.run.execute import RunOutcome
 from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import Listener, start_run
@@ -25,6 +26,7 @@ from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
+from trtbench.system.foreign_text import shown
 from trtbench.telemetry.page import page_fault
 from trtbench.telemetry.request_metrics import page_beside
 from trtbench.telemetry.sources import SampledServer
@@ -51,7 +53,7 @@ def bench(
     `engine`: what the server is said to serve; nothing here can check that.
     """
     _check(scenario, target, runs)
-    plan = draw_plan(scenario, prompts)
+    plan = draw_plan(scenario, prompts, _inputs(scenario, target))
     if target.takes_text:
         plan = in_text(plan, prompts)
     target, note = target.padded(plan.longest_input_tokens)
@@ -71,6 +73,19 @@ def bench(
     if signum is None:
         log.write(RunFinished())
     return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+
+
+def _inputs(scenario: Scenario, target: Target) -> TensorRows | None:
+    """The rows of tensors that requests carry, or None if they carry prompts. ScenarioError for data that the model cannot take."""
+    if target.tensors is None:
+        return None
+    turns = scenario.workload.sessions is not None
+    if target.tensors.keeps_state != turns:
+        name = f"model {shown(target.model)!r}"
+        if turns:
+            raise ScenarioError(f"{name} keeps no state of sequences: leave out --sequence-length (workload.sessions)")
+        raise ScenarioError(f"{name} keeps the state of sequences: give --sequence-length, the requests of one (workload.sessions.turns)")
+    return open_rows(scenario.workload.tensors, target.tensors, scenario.seeds.prompts)
 
 
 def _check(scenario: Scenario, target: Target, runs: Path) -> None:

@@ -102,8 +102,8 @@ def _checked(shape: type[object]) -> AfterValidator:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentFile:
     """deployment.json. `config`: the requested configuration. `log`: what the server reported while it loaded. `tokens`: how tokens are
-    counted. `unanswered_calls`: calls that the server did not answer, with the reason. Fields are in the order in which they are
-    written.
+    counted. `unanswered_calls`: calls that the server did not answer, with the reason. `decoupled`: whether a request gets several
+    responses, where its task does not say it. Fields are in the order in which they are written.
     """
 
     kv_blocks: Count | None = field(default=None, metadata=IF_KNOWN)
@@ -131,6 +131,7 @@ class DeploymentFile:
     balancer_version: str | None = field(default=None, metadata=IF_KNOWN)
     unanswered_calls: Mapping[str, str] | None = field(default=None, metadata=IF_KNOWN)
     traits: Mapping[str, bool] | None = field(default=None, metadata=IF_KNOWN)
+    decoupled: bool | None = field(default=None, metadata=IF_KNOWN)
     plan_sha256: str | None = None
     tokens: Tree | None = None
     padded_to_tokens: Count | None = None

@@ -32,6 +32,7 @@ class Outcome(str, Enum):
     UNAVAILABLE = "unavailable"  # model unknown, not ready, or unloading
     OUT_OF_MEMORY = "out_of_memory"
     CONNECTION = "connection"  # the transport broke: server gone, reset
+    WRONG_OUTPUT = "wrong_output"  # answered, but not with the values that the data expects
     EMPTY = "empty"  # answered to the end without a token or a text, although output was asked for
     OTHER = "other"
 
@@ -114,6 +115,7 @@ class RequestRecord:
     output_text: str = ""  # of a server that reports no token counts: all that came, an echoed prompt too
     text_tokens: int | None = None  # of the output in `output_text`, by our tokenizer: an estimate
     engine: EngineCounts | None = None  # if the server reports them
+    row: int | None = None  # of a request that carries tensors: which of the plan's rows (inputs.parquet)
 
     @property
     def output_tokens(self) -> int:

@@ -43,6 +43,7 @@ REQUEST_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("finish_reason", "output_text")),
         ("text_tokens", pa.int32()),
         ("engine", pa.struct([(name, pa.int64()) for name in EngineCounts.__slots__])),
+        ("row", pa.int64()),
     ]
 )
 SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

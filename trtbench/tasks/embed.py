@@ -21,6 +21,7 @@ EMBED = Task(
     draws_output_tokens=False,
     frames_prompts=True,
     least_input_tokens=3,  # a beginning, one token of text, an end
+    sends_tensors=False,
     unused_keys={
         "scenario": ("context_limit",),
         "build": (
@@ -30,7 +31,7 @@ EMBED = Task(
         "deployment": ("kv_cache", "scheduler", "tensorrt_llm", "llmapi"),
         "grid": ("max_sequences", "max_tokens_per_step"),
         "kind": ("output_tokens", "sessions", "prefix"),
-        "workload": ("ignore_eos", "streaming", "sampling"),
+        "workload": ("ignore_eos", "streaming", "sampling", "tensors"),
         "slo": ("ttft_ms", "itl_ms", "tpot_ms"),
     },
     streams_tokens=False,
@@ -38,7 +39,7 @@ EMBED = Task(
     batches_in_flight=False,
     assumed_request_s=_request_s,
     assumed_rate=lambda input_tokens, output_tokens: f"{1 / _request_s(input_tokens, output_tokens):.0f} embeddings/s",
-    texts_file="embed",
+    texts_files=("embed",),
     headline_latency="e2e",
     latencies=("e2e_latency_ns",),
     curves=("e2e",),
@@ -51,6 +52,7 @@ EMBED = Task(
             *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),
             *("output_token_throughput", "tokens", "output_mean", "energy_per_token", "energy", "agreement"),
             *("inflight_batch", "step_batch", "seen_batch", "in_company", "waiting", "running"),
+            *("first_response", "response_gap", "responses", "inference_throughput", "inferences_per_s"),  # of tensors
             *("kv_used_ratio", "kv_bytes_per_token", "kv", "kv_peak"),
         }
     ),

@@ -14,13 +14,14 @@ GENERATE = Task(
     draws_output_tokens=True,
     frames_prompts=False,
     least_input_tokens=1,
-    unused_keys={},
+    sends_tensors=False,
+    unused_keys={"workload": ("tensors",)},
     streams_tokens=True,
     has_kv_cache=True,
     batches_in_flight=True,
     assumed_request_s=lambda input_tokens, output_tokens: output_tokens / ASSUMED_TOKENS_PER_S,
     assumed_rate=lambda input_tokens, output_tokens: f"{ASSUMED_TOKENS_PER_S:g} output tokens/s",
-    texts_file=None,
+    texts_files=(),
     headline_latency="ttft",
     latencies=("ttft_ns", "e2e_latency_ns"),
     curves=("ttft", "itl"),
@@ -28,6 +29,7 @@ GENERATE = Task(
     hidden=frozenset(
         {
             *("compute", "padding"),  # the execution of a decoupled model ends before its answers
+            *("first_response", "response_gap", "responses", "inference_throughput", "inferences_per_s"),  # of tensors
             *("input_token_throughput", "input_tokens", "p99_from_sent"),
             *("core.mean_batch", "core.queue", "latency.e2e_latency_from_sent"),
             *("comparison.qps", "survivors.p50", "survivors.p99"),

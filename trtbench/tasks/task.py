@@ -17,6 +17,7 @@ class Task:
 
     **What is asked.** `draws_output_tokens`: a plan says how many tokens each request generates. `frames_prompts`: prompts begin and end
     with the tokens that the tokenizer adds, which count among theirs, so that `least_input_tokens` make the shortest prompt.
+    `sends_tensors`: requests carry the workload's tensors in place of prompts.
     `unused_keys`: part of a scenario (see unused_keys.py): its keys that have no meaning.
 
     **How it is served.** `streams_tokens`: the model is decoupled and answers token by token; else in one response, within its execution.
@@ -26,7 +27,7 @@ class Task:
     **Before anything is known of it.** `assumed_request_s`: seconds a request that an estimate assumes, all users together, from its mean
     input and output tokens. `assumed_rate`: the same in words.
 
-    **In a report.** `texts_file`: NAME of texts/NAME.en.yaml and .zh.yaml, which replace common texts, or None.
+    **In a report.** `texts_files`: each NAME of texts/NAME.en.yaml and .zh.yaml, which replace common texts, and those of the names before.
     `headline_latency`: the latency that is listed first, as ttft or e2e. `latencies`: distributions that are drawn over the load.
     `curves`: latencies whose cumulative curves are drawn. `headline_rate`: the figure of throughput that is drawn.
     `hidden`: metrics and columns that the report does not have, by name everywhere, or as `table.name` in one table.
@@ -38,13 +39,14 @@ class Task:
     draws_output_tokens: bool
     frames_prompts: bool
     least_input_tokens: int
+    sends_tensors: bool
     unused_keys: Mapping[str, tuple[str, ...]]
     streams_tokens: bool
     has_kv_cache: bool
     batches_in_flight: bool
     assumed_request_s: Callable[[float, float], float]
     assumed_rate: Callable[[float, float], str]
-    texts_file: str | None
+    texts_files: tuple[str, ...]
     headline_latency: str
     latencies: tuple[str, ...]
     curves: tuple[str, ...]

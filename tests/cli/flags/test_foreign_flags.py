@@ -20,6 +20,7 @@ from trtbench.cli.main import main
 PAGE = Path(__file__).parents[3] / "docs" / "coming-from.md"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 VALUES = {
+    "--batch-size": "2",
     "--isl": "64",
     "--osl": "64",
     "--isl-stddev": "3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tests.client.kserve.test_exchange import FakeConnection
 from tests.client.test_transports import send_all
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, new_record, with_client
-from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, end_with_answer, read_embedding, read_tensors
+from trtbench.client.kserve.encoder import KEPT_PROMPTS, EncoderTensors, end_with_embedding, read_embedding, read_tensors
 from trtbench.client.kserve.exchange import UnaryExchange
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
@@ -114,7 +115,7 @@ def test_values_of_bf16_are_looked_at_too(wrong: float) -> None:
     halves = replace(TENSORS, output_datatype="BF16")
     assert "not finite numbers" in read_embedding(answer([1, 2, 3, wrong], datatype="BF16"), halves)[1]
     kept = new_record(0, 0)
-    end_with_answer(kept, answer([1, -2, 0.5, 3.0e38], datatype="BF16"), halves, 5)
+    end_with_embedding(kept, answer([1, -2, 0.5, 3.0e38], datatype="BF16"), 5, halves)
     assert (kept.outcome, kept.embedding[:3]) == (Outcome.COMPLETED, [1, -2, 0.5])
 
 
@@ -122,8 +123,8 @@ def test_answers_of_the_first_prompts_are_kept() -> None:
     first, last, warm, none = (new_record(0, index) for index in range(4))
     last.prompt, warm.warmup = KEPT_PROMPTS, True
     for record in (first, last, warm):
-        end_with_answer(record, answer([1, 2, 3, 4]), TENSORS, 5)
-    end_with_answer(none, answer(np.ones((5, 4)), [1, 5, 4]), replace(TENSORS, values=None), 5)
+        end_with_embedding(record, answer([1, 2, 3, 4]), 5, TENSORS)
+    end_with_embedding(none, answer(np.ones((5, 4)), [1, 5, 4]), 5, replace(TENSORS, values=None))
     assert (first.embedding, first.done_ns, first.model_version) == ([1, 2, 3, 4], 5, "7")
     assert not last.embedding and not warm.embedding and not none.embedding
     assert {record.outcome for record in (first, last, warm, none)} == {Outcome.COMPLETED}
@@ -239,7 +240,7 @@ def test_only_an_answer_that_counts_has_a_lag(end: str) -> None:
     record = new_record()
 
     async def ended() -> None:
-        exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), TENSORS)
+        exchange = UnaryExchange(record, Limits(now_ns() + LATER_NS), partial(end_with_embedding, tensors=TENSORS))
         exchange.start_on((FakeConnection(), 1), b"")  # type: ignore[arg-type]
         exchange.take_message(answer([1, 2, 3, 4]), 7, 5, True)
         if end == "lost":

@@ -25,7 +25,7 @@ class TritonBatching:
     histogram: dict[int, int]
     inferences: int
     executions: int
-    batch_hit_ratio: float | None  # inferences in a batch of 2 or more / all
+    batch_hit_ratio: float | None  # inferences in a batch of several requests / all
     mean_batch: float | None  # inferences / executions
     fill_ratio: float | None  # mean batch / max_batch_size
     queue_mean_ns: int | None  # in Triton's own queue, per successful request that the response cache did not answer
@@ -60,11 +60,13 @@ class InflightBatching:
         return {size: size * count / total for size, count in self.steps.items()} if total else {}
 
 
-def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False) -> TritonBatching | None:
+def triton_batching(
+    samples: Samples, start_ns: int, end_ns: int, max_batch_size: int | None, unary: bool = False, items: int = 1
+) -> TritonBatching | None:
     """Figures of Triton's batcher for a stage, or None if Triton's statistics were not read at the start of the stage.
 
     `unary`: the model answers within its execution. The execution of a decoupled model ends before its answers, so its duration has no
-    meaning.
+    meaning. `items`: the inferences of one request, so that a larger batch is one of several requests.
     """
     borders = border_readings(samples.series("triton_inference_count"), start_ns, end_ns)
     if borders is None:
@@ -77,7 +79,7 @@ def triton_batching(samples: Samples, start_ns: int, end_ns: int, max_batch_size
     }
     histogram = {size: count for size, count in sizes.items() if count}
     counted = sum(size * count for size, count in histogram.items())
-    batched = sum(size * count for size, count in histogram.items() if size >= 2)
+    batched = sum(size * count for size, count in histogram.items() if size > items)
     mean = inferences / executions if executions else None
     return TritonBatching(
         histogram=histogram,

@@ -187,9 +187,11 @@ def measure(
     start, end = span.start_ns, span.end_ns
     stage = next((stage for stage in scenario.load if stage.label == span.name), None)
     done = requests.completed
-    exact = is_exact(done)
-    rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None)
     use = resources(samples, start, end)
+    task = TASKS[scenario.task]
+    exact = is_exact(done) & task.draws_output_tokens
+    streams, items = facts.streams(task), scenario.workload.tensors.batch_size
+    rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None, items)
     return StageResult(
         span=span,
         conservation=conservation(requests, span.planned),
@@ -200,12 +202,12 @@ def measure(
         mixes=by_mix(requests),
         turns=by_turn(requests),
         input_tokens=Distribution.of(done.input_tokens),
-        output_tokens=Distribution.of(done.output_tokens[done.counts_tokens]),
+        output_tokens=Distribution.of(done.output_tokens[done.counts_tokens & (streams or not task.sends_tensors)]),
         wrong_length=int((exact & (done.output_tokens != done.asked_output_tokens)).sum()),
         over_length=int((exact & (done.output_tokens > done.asked_output_tokens)).sum()),
         estimated_off=int(estimated_off(done).sum()),
         backlog_grew=backlog_grew(_waits_in_order_ns(done)),
-        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, unary=not TASKS[scenario.task].streams_tokens),
+        triton_batching=triton_batching(samples, start, end, facts.max_batch_size, unary=not streams, items=items),
         inflight=inflight_batching(samples, start, end),
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
         resources=use,

@@ -47,6 +47,7 @@ class Throughput:
     goodput: float | None
     goodput_ratio: float | None  # of all planned but those cancelled as planned, whenever done
     input_token_throughput: float | None = None  # prompts of what was completed inside the window
+    inference_throughput: float | None = None  # requests a second times the items of each
     tokens_estimated: bool = False  # some of the output tokens are our tokenizer's, of texts whose server counts none
 
 
@@ -101,8 +102,8 @@ def tokens_inside(requests: Requests, window: Window) -> int:
     return int(requests.output_tokens[whole].sum()) + inside
 
 
-def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | None) -> Throughput:
-    """The rates of one stage's measured requests."""
+def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | None, items: int = 1) -> Throughput:
+    """The rates of one stage's measured requests, each of which carries `items` inferences."""
     window = measured_window(requests, duration_s)
     if window is None or window.seconds <= 0:
         return Throughput(0.0, 0, 0, None, None, None, None, None)
@@ -123,6 +124,7 @@ def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | N
         goodput=None if good is None else int((good & in_time).sum()) / window.seconds,
         goodput_ratio=None if good is None or not judged else int(good.sum()) / judged,
         input_token_throughput=int(requests.input_tokens[done].sum()) / window.seconds,
+        inference_throughput=items * completed / window.seconds,
         tokens_estimated=bool(requests.tokens_estimated.any()),
     )
 

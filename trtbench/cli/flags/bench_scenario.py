@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
 from trtbench.cli.flags.header_flags import headers_of
 from trtbench.cli.flags.load import stages
+from trtbench.cli.flags.tensor_flags import tensors_of, with_input_file
 from trtbench.cli.flags.values import whole_number
 from trtbench.client.transport.address import host_and_port
 from trtbench.errors import UserError
@@ -78,6 +79,7 @@ _DEFAULT_ISL = "128"
 
 def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
     """UserError, naming the flag, when the flags do not make a load."""
+    flags = with_input_file(flags)
     seed = flags["random_seed"]
     tree = {
         "name": "bench",
@@ -110,6 +112,7 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
         "ignore_eos": flags["eos_id"] < 0,
         "streaming": flags["streaming"],
         "languages": flags["prompt_language"] or get_args(PromptLanguage),
+        **tensors_of(flags),
     }
 
 

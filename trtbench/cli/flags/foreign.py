@@ -147,15 +147,9 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--dataset", _T, "--input-file={}"),
     Foreign("--public-dataset", _A, says="download the file and give it as --input-file: ShareGPT JSON, or JSON lines"),
     Foreign("--custom-dataset-type", _A, says="leave it out: the format is found by the file; a trace is replayed by --fixed-schedule"),
-    Foreign("--input-data", _P, "--input-file={}", reads="unless", words=("random",)),
     Foreign("--data-directory", _P, says="give one file as --input-file: ShareGPT JSON, or JSON lines of prompts or token ids"),
     Foreign("--string-data", _P, says="give the texts as --input-file: JSON lines of prompts"),
-    Foreign("--string-length", _P, says="give --isl, the tokens of a prompt"),
-    Foreign("--shape", _P, says="leave it out: the tensors are known; --isl is the length of the prompt"),
-    Foreign("-b", _PGA, says="a request carries one prompt; --concurrency says how many are in flight", reads="only", words=("1",)),
-    Foreign(
-        "--batch-size", _GA, says="a request carries one prompt; --concurrency says how many are in flight", reads="only", words=("1",)
-    ),
+    Foreign("-b", _PGA, "--batch-size={}"),
     Foreign("--max-batch-size", _T, says="the server has its own; --concurrency says how many requests are in flight"),
     Foreign("--sharegpt-output-len", _V, says="give the file as --input-file: its rows have their own lengths, --osl is for rows without"),
     Foreign("--hf-split", _V, says="download the data set and give one file as --input-file: ShareGPT JSON, or JSON lines"),

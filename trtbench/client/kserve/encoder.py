@@ -111,7 +111,7 @@ def embedding_request(request: service_pb2.ModelInferRequest, tensors: EncoderTe
     return body
 
 
-def end_with_answer(record: RequestRecord, message: bytes, tensors: EncoderTensors, done_ns: int) -> None:
+def end_with_embedding(record: RequestRecord, message: bytes, done_ns: int, tensors: EncoderTensors) -> None:
     """End a request with its one answer, as completed or with what is wrong with the answer."""
     record.model_version, fault = read_embedding(message, tensors)
     end(record, classify("", fault) if fault else Outcome.COMPLETED, fault, done_ns)

@@ -6,9 +6,9 @@ The answer to an Exchange is a sequence of responses, that to a UnaryExchange on
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
 from trtbench.client.in_flight import InFlight
-from trtbench.client.kserve.encoder import EncoderTensors, end_with_answer
 from trtbench.client.kserve.messages import Response
 from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
@@ -123,17 +123,21 @@ class Exchange(InFlight):
         super()._finish()
 
 
+EndWithAnswer = Callable[[RequestRecord, bytes, int], None]
+"""Ends the record of a request with its one answer, which arrived at an instant: as completed, or with what is wrong with the answer."""
+
+
 class UnaryExchange(InFlight):
     """A request that is answered by one message. It is done when the answer arrives; whether it completed is known with the status, which
     arrives with the answer or right after."""
 
-    __slots__ = ("_arrived_ns", "_lag_ns", "_message", "_tensors")
+    __slots__ = ("_arrived_ns", "_end_with_answer", "_lag_ns", "_message")
 
     ends_stream = True
 
-    def __init__(self, record: RequestRecord, limits: Limits, tensors: EncoderTensors) -> None:
+    def __init__(self, record: RequestRecord, limits: Limits, end_with_answer: EndWithAnswer) -> None:
         super().__init__(record, limits)
-        self._tensors = tensors
+        self._end_with_answer = end_with_answer
         self._message: bytes | None = None
         self._arrived_ns = 0
         self._lag_ns: int | None = None
@@ -144,7 +148,7 @@ class UnaryExchange(InFlight):
     def stream_ended(self, stream_end: StreamEnded) -> None:
         if stream_end.status == "OK" and self._message is not None:
             self._record.done_lag_ns = self._lag_ns
-            end_with_answer(self._record, self._message, self._tensors, self._arrived_ns)
+            self._end_with_answer(self._record, self._message, self._arrived_ns)
         else:
             self._end_unanswered(stream_end, self._message is not None)
         self._finish()

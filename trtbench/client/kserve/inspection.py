@@ -9,6 +9,7 @@ from typing import Any
 from trtbench.client.kserve.encoder import ENCODER_INPUTS, datatype_of, read_tensors
 from trtbench.client.kserve.family import family_of
 from trtbench.client.kserve.grpc_wires import GRPC
+from trtbench.client.kserve.model_tensors import model_tensors
 from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, open_channel, remedy
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import TargetError
@@ -18,9 +19,11 @@ from trtbench.scenario.load.headers import metadata_of
 from trtbench.system.foreign_text import names, shown
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.infer import INFER
 from trtbench.tasks.task import TaskName
 
 _DEFAULTS = ClientSettings()
+_MOST_STEPS = 32  # models inside an ensemble that are asked about
 _VERSION_DIGITS = 19  # a version is a 64-bit number
 _VERSION_CHARACTERS = 100  # how much of the server's name and version is kept
 _FAMILY_WORDS = {
@@ -53,6 +56,7 @@ def inspect_target(
             raise TargetError(f"{url}: {_no_config(questions, model)}")
         server = questions.ask("ServerMetadata")
         questions.ask("ModelStatistics", name=model, version=version)
+        config.model_transaction_policy.decoupled |= _has_decoupled_step(questions, config)
     target = KserveTarget(
         url=url,
         model=model,
@@ -109,6 +113,22 @@ def _embedding(target: KserveTarget, config: Any) -> KserveTarget:
         raise TargetError(f"{target.url}: model {shown(target.model)!r} {error}") from error
 
 
+def _has_decoupled_step(questions: Questions, config: Any) -> bool:
+    """Whether a model inside an ensemble is decoupled. The ensemble then streams, which its own configuration need not say."""
+    steps = {step.model_name for step in config.ensemble_scheduling.step}
+    inside = (questions.config(name, "") for name in sorted(steps)[:_MOST_STEPS])
+    return any(one is not None and one.model_transaction_policy.decoupled for one in inside)
+
+
+def _taking_tensors(target: KserveTarget, config: Any) -> KserveTarget:
+    if "ModelConfig" in target.unanswered:
+        config.model_transaction_policy.decoupled = False
+    try:
+        return replace(target, tensors=model_tensors(config))
+    except ValueError as error:
+        raise TargetError(f"{target.url}: model {shown(target.model)!r} {error}") from error
+
+
 def _generating(target: KserveTarget, config: Any) -> KserveTarget:
     name = f"{target.url}: model {shown(target.model)!r}"
     if target.inputs and set(target.inputs) <= ENCODER_INPUTS and not config.model_transaction_policy.decoupled:
@@ -133,7 +153,11 @@ def _generating(target: KserveTarget, config: Any) -> KserveTarget:
     return target
 
 
-_CHECKED: dict[TaskName, Callable[[KserveTarget, Any], KserveTarget]] = {GENERATE.name: _generating, EMBED.name: _embedding}
+_CHECKED: dict[TaskName, Callable[[KserveTarget, Any], KserveTarget]] = {
+    GENERATE.name: _generating,
+    EMBED.name: _embedding,
+    INFER.name: _taking_tensors,
+}
 """For each task, the function that completes a target for it; TargetError if the model does not fit the task."""
 
 

@@ -13,6 +13,7 @@ from trtbench.client.kserve.encoder import embedding_request
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
 from trtbench.client.kserve.response_tensors import MOST_INSTANT_NS, MOST_TENSORS, Tensor, integer, output_text, token_ids, word_of
 from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.kserve.tensor_messages import tensor_request
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import EngineCounts, ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
@@ -72,6 +73,8 @@ def request_body(target: KserveTarget, prompt: PlannedPrompt, workload: Workload
         request.parameters["priority"].int64_param = prompt.priority  # the only type that every release of Triton accepts
     if target.encoder:
         return embedding_request(request, target.encoder, target.batched, prompt)
+    if target.tensors:
+        return tensor_request(request, prompt, target.tensors.decoupled)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     for role, values in _inputs(target, prompt, context, workload, end_id):
         if name := target.input_name(role):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.client.kserve.questions import notes
+from trtbench.plan.sources.tensors.tensor import ModelTensors
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.scenario.parts.part import ScenarioError
 
@@ -20,9 +21,10 @@ class KserveTarget:
 
     `url` is host:port of the gRPC endpoint, `others` those of further servers of the same model. An empty `version` leaves the choice to
     the server. `max_batch_size` is Triton's; 0 means that the model does not batch, and that tensors have no batch dimension. `inputs` and
-    `outputs` are the names of the model's tensors, which differ between releases. `encoder` describes a model that embeds. `engine_model`
-    is the model that runs the engine, if this one is a wrapper around it and names it. With `accumulates`, each response carries all the
-    text so far. `unanswered` are the calls that the server did not answer, and why (see Questions).
+    `outputs` are the names of the model's tensors, which differ between releases. `encoder` describes a model that embeds, `tensors` one
+    to which the workload's own tensors are sent. `engine_model` is the model that runs the engine, if this one is a wrapper around it and
+    names it. With `accumulates`, each response carries all the text so far. `unanswered` are the calls that the server did not answer, and
+    why (see Questions).
     """
 
     client: ClassVar[str] = "kserve"
@@ -36,6 +38,7 @@ class KserveTarget:
     outputs: frozenset[str]
     others: tuple[str, ...] = ()
     encoder: EncoderTensors | None = None
+    tensors: ModelTensors | None = None
     engine_model: str = ""
     accumulates: bool = False
     server_name: str = ""
@@ -52,13 +55,18 @@ class KserveTarget:
         assert family, "inspect_target accepts no model without a family"
         return family
 
+    @property
+    def is_unary(self) -> bool:
+        """Whether a request is a unary call with one answer. Otherwise it is sent on a stream, which brings its responses."""
+        return self.encoder is not None or (self.tensors is not None and not self.tensors.decoupled)
+
     def input_name(self, role: Role) -> str | None:
         """The name of the input with this role, or None if the model has no such input."""
         return self.family.input_name(role, self.inputs)
 
     @property
     def takes_text(self) -> bool:
-        return self.family.name != "ids"
+        return self.tensors is None and self.family.name != "ids"
 
     @cached_property
     def reports_times(self) -> bool:
@@ -100,7 +108,7 @@ class KserveTarget:
 
     @property
     def metrics_model(self) -> str | None:
-        return self.engine_model if self.family.name == "text" else None
+        return self.engine_model if self.tensors is None and self.family.name == "text" else None
 
     @property
     def statistics_address(self) -> str:
@@ -126,11 +134,12 @@ class KserveTarget:
             triton_version=self.triton_version or None,
             server_name=self.server_name or None,
             unanswered_calls=self.unanswered,
+            decoupled=self.tensors.decoupled if self.tensors else None,
         )
 
     def token_facts(self) -> dict[str, Any]:
-        """Empty for a model that embeds, which generates no tokens."""
-        if self.encoder:
+        """Empty for a model that generates no tokens."""
+        if self.encoder or self.tensors:
             return {}
         return {
             "family": self.family.name,

@@ -5,14 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from trtbench.client.http2.wire_connection import MAX_MESSAGE_BYTES
-from trtbench.client.kserve.encoder import MODEL_INFER
+from trtbench.client.in_flight import InFlight
+from trtbench.client.kserve.encoder import MODEL_INFER, end_with_embedding
 from trtbench.client.kserve.exchange import Exchange, UnaryExchange
 from trtbench.client.kserve.grpc_wires import grpc_wires
 from trtbench.client.kserve.messages import STREAM_INFER, request_body, with_request_id
 from trtbench.client.kserve.model_switch import ModelSwitch
 from trtbench.client.kserve.target import KserveTarget
+from trtbench.client.kserve.tensor_exchange import TensorExchange
+from trtbench.client.kserve.tensor_messages import AnswerCheck, sequence_parameter
 from trtbench.client.pooled_client import PooledClient
 from trtbench.client.protocol import NO_END_ID, Client, Limits
 from trtbench.client.round_robin import RoundRobinClient
@@ -34,21 +39,46 @@ class WireClient(PooledClient):
 
         UserError if a file of `settings.tls` or a header cannot be used.
         """
-        path, longest_bytes = (MODEL_INFER, MAX_MESSAGE_BYTES) if target.encoder else (STREAM_INFER, _MAX_RESPONSE_BYTES)
+        path = MODEL_INFER if target.is_unary else STREAM_INFER
+        longest_bytes = MAX_MESSAGE_BYTES if target.encoder or target.tensors else _MAX_RESPONSE_BYTES
         wires = grpc_wires(longest_bytes, metadata_of(settings.headers))
         super().__init__(target.url, path, wires, settings, settings.streams_per_connection)
         self._target, self._workload, self._end_id = target, workload, end_id
+        self._check_of_answers = AnswerCheck(target.tensors, workload.tensors.tolerance_ratio) if target.tensors else None
+        self._bodies: dict[tuple[Any, ...], bytes] = {}  # of tensors: prompts with the same row share one
         self._run_id = secrets.token_hex(4)  # TensorRT-LLM finds requests by id: no two requests on one server may have the same
         self._model_switch = ModelSwitch()
 
     def encode_request(self, prompt: PlannedPrompt, context: Sequence[int] = ()) -> bytes:
-        return request_body(self._target, prompt, self._workload, self._end_id, context)
+        encode = partial(request_body, self._target, prompt, self._workload, self._end_id, context)
+        if self._check_of_answers is None or prompt.tensors is None:
+            return encode()
+        self._check_of_answers.expect(prompt.tensors)
+        key = (prompt.tensors.number, prompt.priority, prompt.session is None, prompt.turn == 0, prompt.ends_session)
+        if key not in self._bodies:
+            self._bodies[key] = encode()
+        return self._bodies[key]
 
     async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
-        encoder = self._target.encoder
-        exchange = UnaryExchange(record, limits, encoder) if encoder else Exchange(record, limits, body, self._target.accumulates)
+        exchange = self._exchange_of(record, body, limits)
         with self._model_switch.in_flight() as to_model:
-            await self._exchange(record, with_request_id(body + to_model, _request_id(self._run_id, record)), limits, exchange)
+            added = to_model + self._sequence_of(record)
+            await self._exchange(record, with_request_id(body + added, _request_id(self._run_id, record)), limits, exchange)
+
+    def _exchange_of(self, record: RequestRecord, body: bytes, limits: Limits) -> InFlight:
+        check, encoder = self._check_of_answers, self._target.encoder
+        if check:
+            unary = self._target.is_unary
+            return UnaryExchange(record, limits, check.end_with_answer) if unary else TensorExchange(record, limits, check)
+        if encoder:
+            return UnaryExchange(record, limits, partial(end_with_embedding, tensors=encoder))
+        return Exchange(record, limits, body, self._target.accumulates)
+
+    def _sequence_of(self, record: RequestRecord) -> bytes:
+        """The parameter by which the server knows the sequence of a request with tensors; empty if it belongs to none."""
+        if self._check_of_answers is None or record.session is None:
+            return b""
+        return sequence_parameter(f"{self._run_id}-{record.stage}-{record.warmup}-{record.index - record.turn}")
 
     async def switch_model(self, model: str) -> None:
         await self._model_switch.switch_model(model)

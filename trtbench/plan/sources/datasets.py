@@ -14,6 +14,7 @@ from trtbench.plan.sources.prompt_formats import PROMPT_FORMATS
 from trtbench.plan.sources.prompt_source import PromptSource, TokenIds, WorkloadError
 from trtbench.plan.sources.reader import RawConversation, RawTurn
 from trtbench.plan.sources.readers import check_use, read_requests, used
+from trtbench.plan.sources.tensors.tensor import InputRow
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.request_kind import Dataset, RequestKind
 from trtbench.scenario.workload.workload import Workload
@@ -66,10 +67,11 @@ def _most_tokens(part: str | list[int] | int | None) -> int:
 
 
 class Turn(NamedTuple):
-    """A user's new tokens, of shape [tokens], and the length of the answer, or None for that of the workload."""
+    """A user's new tokens, of shape [tokens], and the length of the answer, or None for that of the workload; or tensors, and no tokens."""
 
     input_ids: TokenIds
     output_tokens: int | None
+    tensors: InputRow | None = None
 
 
 class DatasetRows:

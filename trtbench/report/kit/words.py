@@ -29,8 +29,10 @@ def texts_of(language: Language) -> dict[str, str]:
 @cache
 def texts_of_task(language: Language, task: TaskName) -> dict[str, str]:
     """Texts that replace those of `texts_of`."""
-    name = TASKS[task].texts_file
-    return _read(f"{name}.{language}.yaml") if name else {}
+    texts: dict[str, str] = {}
+    for name in TASKS[task].texts_files:
+        texts |= _read(f"{name}.{language}.yaml")
+    return texts
 
 
 def _read(name: str) -> dict[str, str]:

@@ -22,14 +22,17 @@ def batching_tables(summary: Summary, words: Words) -> list[Block]:
     groups = [measured] if many else [[result] for result in measured]
     inflight = [table for group in groups for table in _inflight(group, many, interval_ms, words)]
     triton = [table for group in groups for table in _triton(group, many, words)]
-    return [*_lead(measured, words), *inflight, *triton] if inflight or triton else []
+    return [*_lead(measured, summary.scenario.workload.tensors.batch_size, words), *inflight, *triton] if inflight or triton else []
 
 
-def _lead(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
-    """A sentence that says which of the two batchers matters, and whether Triton's batcher formed batches in this run."""
+def _lead(results: Sequence[DeploymentResult], items: int, words: Words) -> list[Block]:
+    """A sentence that says which of the two batchers matters, and whether Triton's batcher formed batches of several requests in this run.
+
+    `items`: the inferences of one request.
+    """
     batches = [stage.triton_batching for result in results for stage in result.stages if stage.triton_batching]
     inferences, executions = sum(batch.inferences for batch in batches), sum(batch.executions for batch in batches)
-    together = sum(size * count for batch in batches for size, count in batch.histogram.items() if size >= 2)
+    together = sum(size * count for batch in batches for size, count in batch.histogram.items() if size > items)
     blocks: list[Block] = [Paragraph(words("batching.lead"))]
     if inferences:
         structural = any(result.facts.traits.triton_batches_are_one for result in results)

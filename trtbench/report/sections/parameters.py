@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from trtbench.analysis.request_data import RequestData
@@ -16,7 +16,9 @@ from trtbench.report.kit.words import Words
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.workload.lengths import Lengths, Range
 from trtbench.scenario.workload.request_kind import RequestKind
+from trtbench.scenario.workload.tensors import Tensors
 from trtbench.scenario.workload.workload import Workload
+from trtbench.system.foreign_text import shown
 
 
 def parameters(summary: Summary, words: Words) -> list[Block]:
@@ -75,6 +77,8 @@ def _level(level: Ramp | float | None, words: Words) -> str:
 
 
 def workload_text(work: Workload, words: Words) -> str:
+    if words.task.sends_tensors:
+        return words("workload.separator").join([_tensors(work.tensors, words), *_sessions_and_cancelled(work, words)])
     kinds = [
         words("workload.component", name=name, share_ratio=share, kind=_kind(kind, words)) if name else _kind(kind, words)
         for (name, kind), share in zip(work.kinds.items(), work.kind_shares, strict=True)
@@ -100,12 +104,24 @@ def _kind(kind: RequestKind, words: Words) -> str:
     if kind.prefix:
         figures = {"groups": kind.prefix.groups, "tokens": kind.prefix.tokens, "share_ratio": kind.prefix.share_ratio}
         parts.append(words("workload.prefix", **figures))
+    return words.listed([*parts, *_sessions_and_cancelled(kind, words)])
+
+
+def _sessions_and_cancelled(kind: RequestKind, words: Words) -> Iterator[str]:
     if kind.sessions:
         turns = kind.sessions.turns
-        parts.append(words("workload.sessions", turns=_tokens(turns, words)) if turns else words("workload.conversations"))
+        yield words("workload.sessions", turns=_tokens(turns, words)) if turns else words("workload.conversations")
     if kind.cancel:
-        parts.append(words("workload.cancel", share_ratio=kind.cancel.ratio))
-    return words.listed(parts)
+        yield words("workload.cancel", share_ratio=kind.cancel.ratio)
+
+
+def _tensors(tensors: Tensors, words: Words) -> str:
+    """Where the values come from, how many items a request has, and the shapes that were given."""
+    is_path = isinstance(tensors.data, PurePath)
+    data = words("workload.tensors_of", file=PurePath(tensors.data).name) if is_path else words(f"workload.tensors_{tensors.data}")
+    items = words("workload.items", items=tensors.batch_size)
+    shapes = [f"{shown(name, 80)} {'×'.join(map(str, shape))}" for name, shape in tensors.shapes.items()]
+    return words.listed([data, items, *shapes])
 
 
 def _tokens(lengths: Lengths, words: Words) -> str:

@@ -25,7 +25,8 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
     header = (*words.header("stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
     for result in measured(summary):
         main = rows_of("latency", METRICS, words.task)
-        rows = tuple(_distribution_row(stage, metric) for stage in result.stages for metric in main)
+        left_out = words.task.sends_tensors  # whether rows without a request are, since not every such model streams
+        rows = tuple(_distribution_row(stage, one) for stage in result.stages for one in main if not left_out or _is_shown(stage, one))
         blocks.append(Table(header, rows, words("latency.main", deployment=result.name), labels=2))
         if not words.task.streams_tokens:
             continue

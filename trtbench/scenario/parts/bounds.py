@@ -139,6 +139,13 @@ LogDeviation = Annotated[float, Between(0.001, 10.0)]
 BlockTokens = Annotated[int, Between(8, 256)]
 TraceBlockTokens = Annotated[int, Between(1, 65_536)]
 
+# Tensors
+TensorSize = Annotated[int, Between(1, INT32)]
+BatchItems = Annotated[int, Between(1, 1_000_000)]
+InputRows = Annotated[int, Between(1, 1_000_000)]
+InputInteger = Annotated[int, Between(0, 2**62)]
+StringBytes = Annotated[int, Between(0, 1 << 20)]
+
 # Shares and weights
 Ratio = Annotated[float, Between(0.0, 1.0)]
 RatioAboveZero = Annotated[float, Between(0.000001, 1.0)]

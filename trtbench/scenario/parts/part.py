@@ -18,7 +18,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 _OF_RUN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots", "set-aside")
-_OF_DEPLOYMENT = ("deployment.json", "engine.json", "config.pbtxt", "server.log", "plan.jsonl", "model_repository")
+_OF_DEPLOYMENT = ("deployment.json", "engine.json", "config.pbtxt", "server.log", "plan.jsonl", "inputs.parquet", "model_repository")
 _OF_RECORDS = ("requests.parquet", "requests.jsonl", "samples.parquet", "samples.jsonl")
 RUN_FILES = frozenset((*_OF_RUN, *_OF_DEPLOYMENT, *_OF_RECORDS))
 """Names that a run directory, or a deployment's in it, uses itself and that a deployment cannot have."""

@@ -11,6 +11,7 @@ from trtbench.scenario.parts.bounds import CountOrNone, RatioAboveZero, RatioBel
 from trtbench.scenario.parts.choices import PromptLanguage
 from trtbench.scenario.parts.part import Name, Part
 from trtbench.scenario.workload.request_kind import Prefix, RequestKind
+from trtbench.scenario.workload.tensors import Tensors
 
 
 class Sampling(Part):
@@ -35,6 +36,7 @@ class Workload(RequestKind):
     distinct_prompts: Requests = Field(256, description="Prompts drawn for a stage that ends by time; they are then used in turn.")
     streaming: bool = Field(True, description="Receive each token when it is generated; false: one response with all tokens.")
     sampling: Sampling = Sampling()
+    tensors: Tensors = Tensors()
 
     @model_validator(mode="before")
     @classmethod
