@@ -75,8 +75,9 @@ def perf_analyzer_cost_us(binary: Path, url: str, streams: int, gap_us: int, sec
         text = (directory / "profile.json").read_text("latin-1")  # it holds raw tensors as text
         (experiment,) = json.loads(text, strict=False)["experiments"]
         arrivals = [instant for request in experiment["requests"] for instant in request["response_timestamps"]]
-    responses = sum(start_ns <= instant <= end_ns for instant in arrivals)
-    return (end.user + end.system - start.user - start.system) / responses * 1e6
+    responses: int = sum(start_ns <= instant <= end_ns for instant in arrivals)
+    cpu_s: float = end.user + end.system - start.user - start.system
+    return cpu_s / responses * 1e6
 
 
 def main() -> None:

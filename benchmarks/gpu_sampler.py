@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 FAKE = Path(__file__).parents[1] / "tests" / "fixtures" / "fake_nvml" / "nvml.c"
@@ -27,12 +28,16 @@ def measure(seconds: float, interval_s: float) -> None:
     from trtbench.rundir import LineWriter
     from trtbench.system.clock import now_ns, seconds_ns
     from trtbench.telemetry.nvml import GpuErrors, Gpus, GpuUsers
-    from trtbench.telemetry.ticker import Ticker
+    from trtbench.telemetry.ticker import Source, Ticker
 
     with tempfile.TemporaryDirectory() as directory:
         writer, stop = LineWriter(Path(directory) / "samples.jsonl"), threading.Event()
         slow_s = max(interval_s, 1.0)
-        sources = {"gpu": (Gpus, interval_s), "gpu_users": (lambda: GpuUsers((), os.getpid()), slow_s), "gpu_errors": (GpuErrors, slow_s)}
+        sources: dict[str, tuple[Callable[[], Source], float]] = {
+            "gpu": (Gpus, interval_s),
+            "gpu_users": (lambda: GpuUsers((), os.getpid()), slow_s),
+            "gpu_errors": (GpuErrors, slow_s),
+        }
         start_ns = now_ns() + seconds_ns(0.5)
         tickers = [Ticker(name, source, writer, start_ns, seconds_ns(every), stop) for name, (source, every) in sources.items()]
         for ticker in tickers:

@@ -19,7 +19,7 @@ import os
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def parser_of(program: Path) -> argparse.ArgumentParser:
         raise ParserBuiltError(self)
 
     kept = argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args, sys.argv, sys.path[:]
-    argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = stop  # type: ignore[method-assign, assignment]
+    argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = stop  # type: ignore[method-assign]
     sys.argv, sys.path[:] = [str(program)], [str(program.parent), *sys.path]
     try:
         runpy.run_path(str(program), run_name="__main__")
@@ -208,10 +208,11 @@ def _programs(unknown: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _of_triton(places: Places, unknown: list[str]) -> Iterator[tuple[str, Any]]:
-    for name, read in (
+    readers: tuple[tuple[str, Callable[[], Any]], ...] = (
         (LAUNCHER, lambda: parser_facts(parser_of(places.launcher))),
         ("tritonserver", lambda: record_triton.server_flags(str(places.triton / "bin" / "tritonserver"))),
-    ):
+    )
+    for name, read in readers:
         try:
             yield name, read()
         except Exception as error:  # whatever a program does before it reads its command line

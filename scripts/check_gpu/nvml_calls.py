@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def choices(gpu: inventory.Gpu) -> dict[str, Any]:
         "supported SM clocks": settings.supported_sm_clocks_mhz(gpu, None)[:3],
         "power limits mW": settings.power_limits_mw(gpu),
     }
-    return found | {f"read {name}": answered(lambda name=name: settings.read(gpu, name)) for name in settings.SETTINGS}
+    return found | {f"read {name}": answered(partial(settings.read, gpu, name)) for name in settings.SETTINGS}
 
 
 def wait_of_zero() -> tuple[float, str]:
@@ -79,9 +80,9 @@ def main() -> int:
     with inventory.session() as gpus:
         gpu = gpus[0]
         groups = (inventory._FACTS, inventory._READINGS)
-        calls = {name: (lambda call=call: call(gpu.handle)) for group in groups for name, call in group.items()}
-        sampling = {name: (lambda call=call: call(gpu.handle)) for name, call in sampled._CALLS.items()}
-        sampling["fields"] = lambda: fields(gpu.handle)
+        calls: dict[str, Callable[[], Any]] = {name: partial(call, gpu.handle) for group in groups for name, call in group.items()}
+        sampling: dict[str, Callable[[], Any]] = {name: partial(call, gpu.handle) for name, call in sampled._CALLS.items()}
+        sampling["fields"] = partial(fields, gpu.handle)
         found: dict[str, Any] = {name: answered(call) for name, call in (calls | sampling).items() if name != "fields"}
         found |= fields(gpu.handle) | choices(gpu)
         found |= {"processes": repr(inventory.processes(gpu.handle)), "MIG": repr(inventory.mig_instances(gpu))}

@@ -11,17 +11,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from trtbench.rundir.lines import Losses
-from trtbench.rundir.samples import Samples, read_unsealed_samples
+from trtbench.rundir.samples import Samples, Series, read_unsealed_samples
+from trtbench.rundir.series import SeriesName
 from trtbench.telemetry.sampler import Sampler
 from trtbench.telemetry.sources import SampledServer, SamplerConfig
 
 SECONDS = float(os.environ.get("SECONDS_OF_LOAD", "15"))
 COPIED_BYTES = 16 << 30
 SETTLED_NS = 2_000_000_000
-SERIES = ("gpu_utilization_ratio", "gpu_power_w", "gpu_memory_used_bytes", "gpu_sm_clock_mhz", "gpu_temperature_c", "gpu_throttle_reasons")
+SERIES: tuple[SeriesName, ...] = (
+    *("gpu_utilization_ratio", "gpu_power_w", "gpu_memory_used_bytes"),
+    *("gpu_sm_clock_mhz", "gpu_temperature_c", "gpu_throttle_reasons"),
+)
 LOAD = f"""
 import sys, time, torch
 a = torch.randn(8192, 8192, device="cuda", dtype=torch.float16); b = torch.randn_like(a); torch.cuda.synchronize()
@@ -82,7 +84,7 @@ def sample(load: Load | None, path: Path) -> Samples:
     return read_unsealed_samples(path, Losses(path.parent))
 
 
-def of_load(samples: Samples, name: str, marks: dict[str, int], label: str = "0") -> tuple[np.ndarray, np.ndarray]:
+def of_load(samples: Samples, name: SeriesName, marks: dict[str, int], label: str = "0") -> Series:
     times, values = samples.series(name, label)
     within = (times >= marks["go"] + SETTLED_NS) & (times <= marks["computed"])
     return times[within], values[within]
@@ -98,7 +100,8 @@ def under_load(samples: Samples, marks: dict[str, int]) -> dict[str, bool]:
     if len(joules) > 2 and len(watts):
         power = (joules[-1] - joules[0]) / ((times[-1] - times[0]) / 1e9)
         found[f"energy counter gives {power:.0f} W, the power reading {watts.mean():.0f} W"] = bool(abs(power / watts.mean() - 1) < 0.1)
-    for name in ("gpu_pcie_rx_bytes", "gpu_pcie_tx_bytes"):
+    counters: tuple[SeriesName, ...] = ("gpu_pcie_rx_bytes", "gpu_pcie_tx_bytes")
+    for name in counters:
         at, values = samples.series(name, "0")
         counted = values[(at >= marks["copy"] - 500_000_000) & (at <= marks["end"])]
         if len(counted) > 1:

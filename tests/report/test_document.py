@@ -16,8 +16,8 @@ from tests.support import figures
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.document import escape_markdown, write_reports
-from trtbench.report.kit.words import Language
 from trtbench.rundir import RunDirectory
+from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 
 pytestmark = pytest.mark.whole_run

@@ -12,9 +12,10 @@ from tests.support.runs.encoder_run import write_encoder_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.report.document import write_reports
-from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of, texts_of_task
+from trtbench.report.kit.words import LANGUAGES, Words, texts_of, texts_of_task
 from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory
+from trtbench.scenario.parts.choices import Language
 
 pytestmark = pytest.mark.usefixtures("sketched_figures")
 FOREIGN = re.compile(

@@ -15,9 +15,10 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.kit import grouping
 from trtbench.report.kit.blocks import Table
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.core import core_blocks
 from trtbench.report.sections.sections import document
+from trtbench.scenario.parts.choices import Language
 
 pytestmark = pytest.mark.whole_run
 

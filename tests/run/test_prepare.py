@@ -24,7 +24,8 @@ from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository import renderers
 from trtbench.serving.repository.model_repository import RenderedRepository, kv_budget
-from trtbench.serving.repository.renderers import RENDERERS, Renderer
+from trtbench.serving.repository.renderer import Renderer
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.serving.server.installation import TritonInstallation
 
 
@@ -107,8 +108,8 @@ def test_what_the_run_needs_of_the_reloads_is_rendered_before_it_begins(calls: C
 
 def test_the_wrapped_functions_are_the_ones_in_use() -> None:
     """A rename would leave a counter at zero."""
-    assert prepare_module.render is renderers.render
-    assert prepare_module.resolve is resolved_module.resolve
+    assert vars(prepare_module)["render"] is renderers.render
+    assert vars(prepare_module)["resolve"] is resolved_module.resolve
 
 
 def test_what_the_second_engine_lacks_is_told_before_the_first_is_built(

@@ -165,7 +165,7 @@ def test_servers_that_do_not_start_end_their_deployments_only(
     assert result.exit_code == 1, result.output
     (path,) = (tmp_path / "runs").iterdir()
     run = RunDirectory.open(path)
-    assert [(event.deployment, event.data["cause"].splitlines()[0]) for event in run.events() if event.kind == "server_lost"] == [
+    assert [(event.deployment, str(event.data["cause"]).splitlines()[0]) for event in run.events() if event.kind == "server_lost"] == [
         ("a-int8", "Triton ended before it was ready."),
         ("b-int8", "Triton ended before it was ready."),
     ]

@@ -86,13 +86,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Any:
     engine = MagicMock()
     engine.py_openvino_genai.GenerationStatus = SimpleNamespace(RUNNING=RUNNING, FINISHED=FINISHED, IGNORED=IGNORED)
     triton = MagicMock(TritonModelException=type("TritonModelException", (Exception,), {}))
-    for name, module in {
+    for name, fake in {
         "openvino": MagicMock(),
         "openvino_genai": engine,
         "processor": MagicMock(),
         "triton_python_backend_utils": triton,
     }.items():
-        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setitem(sys.modules, name, fake)
     spec = importlib.util.spec_from_file_location("inflight_with_fakes", INFLIGHT)
     assert spec and spec.loader
     module: ModuleType = importlib.util.module_from_spec(spec)

@@ -18,10 +18,11 @@ from trtbench.analysis.verdict.validity import reported_reasons, run_reasons, sa
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.precision.analysis import precision_findings
 from trtbench.experiments.precision.comparison import COMPARISONS
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import Event
+from trtbench.scenario.parts.choices import Language
 
 pytestmark = pytest.mark.whole_run
 

@@ -13,6 +13,8 @@ from trtbench.analysis.verdict.verdict import Doubt, Doubts, Grade, Reason, verd
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.events import every
 from trtbench.scenario.parts.choices import Language
 
 
@@ -34,7 +36,7 @@ DISTURBED = Doubt("default-fp16", "c8", "foreign_load")
 def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """The synthetic run, with other programs on the machine's CPU while FP16 served 8 users."""
     written = write_synthetic_run(Path(tmp_path_factory.mktemp("doubts")) / "run")
-    window = written.windows["default-fp16", "c8"]
+    window = next(one for one in every(written.run.events(), StageFinished) if one.name == "c8")  # FP16 is served first
     path = written.run.path / "default-fp16" / "samples.parquet"
     rows = pq.read_table(path)
     changed = [

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trtbench.cli import building, calibrate, commands, main
+from trtbench.cli import building, commands, main
 from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.build import PROVIDERS
 from trtbench.run import prepare, serve
+from trtbench.self_test.calibrator import Calibrator
 
 pytestmark = pytest.mark.timeout(60)
 needs_openvino = pytest.mark.skipif(PROVIDERS["openvino"].unavailable() is not None, reason=str(PROVIDERS["openvino"].unavailable()))
@@ -85,7 +86,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(building, "build_engine", begin)
     monkeypatch.setattr(prepare, "build_engines", begin)
     monkeypatch.setattr(serve, "build_engines", begin)
-    monkeypatch.setattr(calibrate.Calibrator, "run", begin)
+    monkeypatch.setattr(Calibrator, "run", begin)
     monkeypatch.setattr("trtbench.cli.gpu.check_gpus", begin)
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")

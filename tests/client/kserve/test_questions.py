@@ -17,7 +17,7 @@ from trtbench.client.http2 import frames
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.questions import Questions, notes
 from trtbench.client.protocol import TargetError
-from trtbench.client.transport.greeting import AddressError
+from trtbench.client.transport.address import AddressError
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import FromEnvironment
 from trtbench.tasks.task import TaskName

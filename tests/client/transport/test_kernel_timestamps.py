@@ -130,6 +130,6 @@ def test_a_system_without_recvmsg(monkeypatch: pytest.MonkeyPatch) -> None:
     class OldSocket:
         pass
 
-    monkeypatch.setattr(kernel_timestamps.socket, "socket", OldSocket)
+    monkeypatch.setattr(socket, "socket", OldSocket)
     with pytest.raises(StampsUnavailable, match="no recvmsg"):
         KernelStamps.open()

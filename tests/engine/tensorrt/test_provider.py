@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +21,10 @@ from tests.contracts.stub import UNWRITABLE, environment
 from tests.contracts.tensorrt_stub import members, write_tensorrt
 from tests.engine.tensorrt_llm.test_provider import fake_cuda  # noqa: F401 - a fixture
 from tests.support.engines.encoders import write_encoder
-from tests.support.runs.facts import encoder_engine as encoder_engine
+from tests.support.runs.facts import encoder_engine
 from trtbench.cli import main
 from trtbench.engine.build import choose_provider
+from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import Engine, EngineError, EngineSpec
 from trtbench.engine.tensorrt import provider, runtime
 from trtbench.engine.tensorrt.provider import PlanLimits, TensorRtProvider
@@ -124,7 +126,6 @@ def test_refusals(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "build.max_input_len = 41 is over the model's 40 positions" in node.refusal(*asked, "--max-input-len", "41")
     assert "plans of encoders are fp16 or int8, not fp8" in node.refusal(*asked, "--dtype", "fp8")
     assert "build.tp is of TensorRT-LLM's engines" in node.refusal(*asked, "--tp", "2")
-    find_spec = provider.find_spec
     monkeypatch.setattr(provider, "find_spec", lambda name: None if name == "onnx" else find_spec(name))
     assert "not installed: onnx; run `pip install onnx`" in node.refusal(*asked)
     monkeypatch.undo()
@@ -175,7 +176,7 @@ def test_without_a_driver() -> None:
     [({}, ((1, 1), (16, 256), (32, 512))), ({"max_batch_size": 1, "max_input_len": 1}, ((1, 1), (1, 1), (1, 1)))],
 )
 def test_the_profile(build: dict[str, int], shapes: object) -> None:
-    assert PlanLimits.foreseen(BuildOptions(**build), provider.model_facts("minilm-l6-v2")).shapes == shapes  # type: ignore[arg-type]
+    assert PlanLimits.foreseen(BuildOptions(**build), model_facts("minilm-l6-v2")).shapes == shapes
 
 
 def test_the_stand_in_refuses_what_is_not_on_record() -> None:

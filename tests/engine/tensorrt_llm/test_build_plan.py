@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.engine.tensorrt_llm.build_plan import BuildMemory, engine_bytes, estimate
+from trtbench.engine.spec import BuildMemory
+from trtbench.engine.tensorrt_llm.build_plan import engine_bytes, estimate
 from trtbench.scenario.deployment.build_options import BuildOptions
 
 GIB = 1 << 30

@@ -16,7 +16,8 @@ from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Figure as FigureBlock
 from trtbench.report.kit.blocks import Table
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
+from trtbench.scenario.parts.choices import Language
 
 COLOURS = tuple(f"#00000{number}" for number in range(8))
 MS, GIB = 1_000_000, float(2**30)

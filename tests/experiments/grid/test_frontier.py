@@ -23,11 +23,12 @@ from trtbench.experiments.grid.spec import Grid, cells_of
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Bullets, Code, Figure, Paragraph, Table
 from trtbench.report.kit.grouping import groups_of, shown
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
 from trtbench.run.log import RunLog
 from trtbench.rundir import RunDirectory
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.reading import parse_scenario
 
 pytestmark = pytest.mark.whole_run

@@ -11,6 +11,8 @@ from tests.support.records import columns
 from tests.support.triton.started_run import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 from trtbench.experiments.hot_reload.reloads import Reloads, reloads
 from trtbench.rundir import RunDirectory
+from trtbench.rundir.events import timed
+from trtbench.rundir.experiment_events import ModelVersions
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
@@ -47,7 +49,7 @@ def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not
 
 def _gone_while_the_load_goes_on(run: RunDirectory, version: str) -> None:
     """The server lets go of a replaced version only when no stream that used it is open, and the load keeps its streams."""
-    states = [(e.time_ns, e.data["versions"].get(version)) for e in run.events() if e.kind == "model_versions"]
+    states = [(time_ns, told.versions.get(version)) for time_ns, told in timed(run.events(), ModelVersions)]
     gone_ns = next(at for at, state in states if state not in ("READY", "UNLOADING"))
     assert any(r.sent_ns and r.sent_ns > gone_ns for r in the_deployment(run).requests())
 

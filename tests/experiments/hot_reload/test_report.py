@@ -15,8 +15,9 @@ from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, reloads
 from trtbench.experiments.hot_reload.report import reload_blocks
 from trtbench.report.figures import plots
 from trtbench.report.kit.blocks import Table
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.rundir.records import Event, RequestRecord
+from trtbench.scenario.parts.choices import Language
 
 pytestmark = pytest.mark.usefixtures("figures_on_demand")
 MEMORY = {("server_rss_bytes", ""): [(FIRST, 1e9), (FIRST + S, 2e9)], ("gpu_memory_used_bytes", "0"): [(FIRST, 3e9), (FIRST + S, 4e9)]}

@@ -14,7 +14,8 @@ from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, He
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.format import number
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
+from trtbench.scenario.parts.choices import Language
 
 MS = 1_000_000
 

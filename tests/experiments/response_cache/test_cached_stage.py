@@ -16,9 +16,10 @@ from trtbench.experiments.grid.report import stanza
 from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, cached_stage, find_repeats
 from trtbench.experiments.response_cache.gain import CACHE_GAINS
 from trtbench.report.document import write_reports
-from trtbench.report.kit.words import LANGUAGES, Language
+from trtbench.report.kit.words import LANGUAGES
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.choices import Language
 from trtbench.tasks.embed import EMBED
 
 pytestmark = pytest.mark.whole_run

@@ -103,7 +103,7 @@ def test_one_of_two_servers_that_is_killed_ends_the_deployment(start_run: StartR
     run = run_of(command)
     lost = next(event for event in run.events() if event.kind == "server_lost")
     assert lost.deployment == "servers-2-int8"
-    assert lost.data["cause"].startswith("Server 1 of 2: Ended by SIGKILL")
+    assert str(lost.data["cause"]).startswith("Server 1 of 2: Ended by SIGKILL")
     assert not first.is_running()
     counts = outcomes(run.deployments()[0].requests())
     assert sum(counts.values()) == 800

@@ -11,7 +11,8 @@ from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.timeline import Curve
 from trtbench.report.figures.timeline_figure import paint_timeline
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
+from trtbench.scenario.parts.choices import Language
 
 COLOURS = tuple(f"#00000{number}" for number in range(8))
 INK = "#000000"

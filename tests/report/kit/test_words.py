@@ -48,13 +48,14 @@ from trtbench.experiments.response_cache.gain import CacheGain, StageGain
 from trtbench.experiments.scaling.analysis import replica_findings, scaling_findings
 from trtbench.experiments.scaling.limiter import Limiter, Usage
 from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoint
-from trtbench.report.kit.words import LANGUAGES, Language, Words, texts_of
+from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir import Loss
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.lines import What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
+from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.request_kind import Dataset
 

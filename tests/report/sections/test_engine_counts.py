@@ -15,11 +15,12 @@ from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, prefix_reus
 from trtbench.experiments.kv_cache.pressure import KV_PRESSURES
 from trtbench.experiments.kv_cache.report import kv_detail
 from trtbench.report.kit.blocks import Paragraph, Table
-from trtbench.report.kit.words import LANGUAGES, Language, Words
+from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
 from trtbench.report.sections.stage_tables import draft_acceptance, reuse_by_request
 from trtbench.rundir import RunDirectory
 from trtbench.rundir.records import EngineCounts
+from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.workload.workload import Workload
 
 pytestmark = pytest.mark.whole_run
