@@ -44,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, outcome: Calibration | Exception, *argu
     return CliRunner().invoke(main, ["calibrate", *arguments])
 
 
-def test_figures_stand_under_their_stamps_in_us(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_listed_by_their_stamps_in_us(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(monkeypatch, calibration(row()))
     assert done.exit_code == 0, done.output
     (line,) = (line for line in done.output.splitlines() if "11 / 22 / 33" in line)

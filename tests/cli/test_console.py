@@ -137,7 +137,7 @@ def test_quiet_shows_faults_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, quiet=True) == FAULT_LINES
 
 
-def test_long_work_is_told_every_ten_seconds_without_a_terminal(
+def test_long_work_is_reported_every_ten_seconds_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trtbench.cli.console._PLAIN_INTERVAL_S", 0.02)

@@ -47,7 +47,7 @@ def test_examines_this_machine(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())  # it looks, it makes nothing
 
 
-def test_shared_memory_of_a_container_that_was_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_memory_of_a_container_without_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_shared_memory(tmp_path / "none").found.startswith("0 MiB free")
     for free, status, says in ((64 << 20, "warn", "64 MiB free"), (2 * GIB, "ok", "2.0 GiB free")):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))

@@ -121,7 +121,7 @@ def test_pyxis_mounts_every_volume_of_the_image(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("variables", "said"), [({"IMAGE": "none.sqsh"}, "no image"), ({"DATA": "a,b"}, "no colon or comma")])
-def test_what_cannot_start_is_told_before_a_step(cluster: Cluster, variables: dict[str, str], said: str) -> None:
+def test_what_cannot_start_is_reported_before_a_step(cluster: Cluster, variables: dict[str, str], said: str) -> None:
     done = cluster.submit("doctor", **variables)
     assert done.returncode == 2
     assert said in done.stderr

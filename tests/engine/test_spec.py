@@ -20,13 +20,13 @@ def test_the_demos_kv_bytes_per_token() -> None:
     assert ModelFacts(30, 3, 64, 8192, 49152, 2).kv_bytes_per_token("fp16") == 23_040
 
 
-def test_a_kv_cache_that_cannot_be_counted_is_told() -> None:
+def test_a_kv_cache_that_cannot_be_counted_is_reported() -> None:
     """ModelOpt's NVFP4: half a byte, and scales beside it."""
     with pytest.raises(EngineError, match="a KV cache in nvfp4: only fp32, fp16, bf16, int8, fp8 can be counted"):
         ModelFacts(30, 3, 64, 8192, 49152, 2).kv_bytes_per_token("nvfp4")
 
 
-def test_steps_are_told_as_they_start_and_kept_with_their_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_reported_at_their_start_and_kept_with_their_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     instants_ns = iter((0, 1_500_000_000, 2_000_000_000, 2_250_000_000))
     monkeypatch.setattr("trtbench.engine.spec.now_ns", lambda: next(instants_ns))
     told: list[str] = []

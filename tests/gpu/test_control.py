@@ -95,7 +95,7 @@ def test_cool_down_that_is_not_reached(fake_gpus: FakeGpus, call: str) -> None:
     assert (event[1]["temperature_c"], event[1]["reached"]) == (64, False)
 
 
-def test_cool_down_of_a_gpu_that_does_not_tell(fake_gpus: FakeGpus) -> None:
+def test_cool_down_of_a_gpu_without_a_temperature(fake_gpus: FakeGpus) -> None:
     (event,) = events(fake_gpus, "hold(cool_down={'temperature_c': 50})", FAKE_NVML_FAIL="nvmlDeviceGetTemperature=3")
     assert (event[1]["temperature_c"], event[1]["reached"]) == (None, False)
 

@@ -37,7 +37,7 @@ def status() -> dict[str, Any]:
     return dict(json.loads(done.stdout)["gpus"][0])
 
 
-def test_status_tells_every_fact_of_a_data_centre_gpu() -> None:
+def test_status_shows_every_fact_of_a_data_centre_gpu() -> None:
     found = status()
     expected = {"uuid", "sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c", "persistence_mode", "compute_mode", "ecc"}
     assert sorted(expected - found.keys()) == []

@@ -75,7 +75,7 @@ def test_the_state_directory_is_xdgs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert state_directory() == Path.home() / ".local" / "state" / "trtbench" / "gpu"
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_gets_the_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `docker run --user 4711` where the image has no such user and sets no HOME."""
     for name in ("HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)

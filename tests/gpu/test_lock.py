@@ -123,7 +123,7 @@ def test_killed_inside_the_nth_setting(fake_gpus: FakeGpus, number: int) -> None
     assert fake_gpus.settings() == BEFORE
 
 
-def test_a_second_lock_is_refused_and_told_of_the_first(fake_gpus: FakeGpus) -> None:
+def test_a_second_lock_is_refused_and_names_the_first(fake_gpus: FakeGpus) -> None:
     process = locked(fake_gpus)
     try:
         done = fake_gpus.trtbench("gpu", "lock", "--device", "0", "--power-limit", "300", "--", "true")
@@ -167,7 +167,7 @@ def test_what_cannot_be_put_back_stays_in_the_journal(fake_gpus: FakeGpus) -> No
     assert fake_gpus.settings() == BEFORE
 
 
-def test_a_user_who_may_not_restore_is_told(fake_gpus: FakeGpus) -> None:
+def test_a_user_who_may_not_restore_gets_an_error(fake_gpus: FakeGpus) -> None:
     kill(locked(fake_gpus))
     refused = ",".join(f"nvmlDevice{name}=4" for name in ("SetPowerManagementLimit", "SetComputeMode", "SetPersistenceMode"))
     done = fake_gpus.trtbench("gpu", "restore", FAKE_NVML_FAIL=refused)

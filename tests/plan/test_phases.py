@@ -104,7 +104,7 @@ def test_closed_loops_have_users() -> None:
     assert windows.tolist() == [[0, -1], [0, -1], [1 * 10**9, -1], [3 * 10**9, -1]]
 
 
-def test_think_times_stand_before_first_turns() -> None:
+def test_think_times_precede_first_turns() -> None:
     asked = stage(concurrency=1, requests=5, think_s=2)
     assert [prompt.think_ns for prompt in with_think_times(prompts(0, 1, 2, 0, 0), asked, False, 1)] == [
         2 * 10**9,

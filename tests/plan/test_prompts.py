@@ -207,7 +207,7 @@ def test_a_datasets_conversations_are_sessions(tmp_path: Path) -> None:
     assert [(len(p.input_ids), p.output_tokens, p.think_ns) for p in part.prompts[:2]] == [(3, 4, 0), (2, 6, 10**9)]
 
 
-def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
+def test_rows_that_a_dataset_lost_are_reported(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n{"prompt": ""}\n')
     plan = drawn({"dataset": str(tmp_path / "d.jsonl")}, source=FakeWordPrompts())
     read, told = plain(plan.facts())[1]["notes"]
@@ -225,7 +225,7 @@ def test_what_a_dataset_lost_is_told(tmp_path: Path) -> None:
     assert (drawn({}).notes, drawn({}).facts().inputs) == ((), [])
 
 
-def test_lengths_beside_a_dataset_are_told_to_be_unused(tmp_path: Path) -> None:
+def test_lengths_next_to_a_dataset_are_noted_as_unused(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "w1 w2"}\n')
     plan = drawn({"dataset": str(tmp_path / "d.jsonl"), "input_tokens": 2000}, source=FakeWordPrompts())
     assert "workload.input_tokens is not used" in plan.notes[0]

@@ -64,6 +64,6 @@ def test_nothing_is_said_of_batches_that_were_not_counted(summary: Summary, lang
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_tensorrt_llm_run_is_told_that_one_is_by_design(summary: Summary, language: Language) -> None:
+def test_a_tensorrt_llm_run_states_that_a_batch_of_one_is_by_design(summary: Summary, language: Language) -> None:
     (text,) = said(batched(summary, "tensorrt_llm", {1: 40}), language).values()
     assert "TensorRT-LLM" in text and {"en": "is always 1", "zh": "1"}[language] in text

@@ -119,7 +119,7 @@ class Tags(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
-def test_html_stands_alone(written: tuple[Language, Path]) -> None:
+def test_html_needs_no_other_file(written: tuple[Language, Path]) -> None:
     language, path = written
     text = (path / "report.html").read_text(encoding="utf-8")
     tags = Tags()

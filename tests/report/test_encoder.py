@@ -83,7 +83,7 @@ def test_every_finding_and_reason_can_be_said_of_an_encoder(summary: Summary, la
         assert not PLACE.search(words(f"reason.{reason.code}", **reason.figures))
 
 
-def test_the_texts_of_the_task_stand_in_for_others() -> None:
+def test_the_texts_of_the_task_replace_others() -> None:
     english, chinese = (texts_of_task(language, "embed") for language in LANGUAGES)
     assert english.keys() == chinese.keys() <= texts_of("en").keys()
     for key, text in english.items():

@@ -56,7 +56,7 @@ def test_the_one_table_of_many_encoders_is_named_as_that_of_few(summaries: dict[
     assert (one.header[1:], one.rows[0][1:]) == (few.header, few.rows[0])
 
 
-def test_engines_that_do_not_tell_their_tokens_are_compared_in_the_same_columns(summary: Summary) -> None:
+def test_engines_without_token_counts_are_compared_in_the_same_columns(summary: Summary) -> None:
     (pair,) = summary.found[COMPARISONS]
     stages = tuple(replace(stage, output_token_throughput=None, request_throughput=1.1) for stage in pair.stages)
     unknown = having(summary, {COMPARISONS: (replace(pair, stages=stages),)})

@@ -36,7 +36,7 @@ def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path) -> None
     assert len(paths) == 4
 
 
-def test_events_are_written_and_told_what_is_shown_is_told_only(tmp_path: Path) -> None:
+def test_events_are_written_and_shown_and_some_are_only_shown(tmp_path: Path) -> None:
     heard: list[Event] = []
     log = start_run(tmp_path, SCENARIO, [], heard.append)
     log.show(ServerStarting(), "default-fp16")

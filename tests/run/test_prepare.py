@@ -112,7 +112,7 @@ def test_the_wrapped_functions_are_the_ones_in_use() -> None:
     assert vars(prepare_module)["resolve"] is resolved_module.resolve
 
 
-def test_what_the_second_engine_lacks_is_told_before_the_first_is_built(
+def test_what_the_second_engine_lacks_is_reported_before_the_first_is_built(
     fake_provider: FakeProvider, checkpoint: Path, tmp_path: Path
 ) -> None:
     scenario = Scenario(name="n", model=str(checkpoint), engines=("fp16", "int8-sq"), load=(Stage(concurrency=1, requests=1),))

@@ -167,7 +167,7 @@ def test_instants_of_two_sessions_are_never_subtracted() -> None:
     assert [len(session) for session in sessions(events)] == [6, 4]
 
 
-def test_the_gap_is_told_by_the_wall_clock(tmp_path: Path) -> None:
+def test_the_gap_is_measured_by_the_wall_clock(tmp_path: Path) -> None:
     path = killed(tmp_path / "run")
     run = RunDirectory.open(path)
     log = resume_run(run, [], lambda event: None)

@@ -67,7 +67,7 @@ def test_an_engines_log_is_in_the_deployments_facts(deploy: Any, tmp_path: Path)
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_report_shows_what_was_told(deploy: Any, tmp_path: Path, summary: Summary, language: Any) -> None:
+def test_the_report_shows_the_facts_of_the_deployment(deploy: Any, tmp_path: Path, summary: Summary, language: Any) -> None:
     deployment = {"llmapi": {"launch": "direct", "template_dir": str(write_templates(tmp_path / "llmapi"))}}
     facts = deploy(engine_of(tmp_path / "checkpoint", "llmapi", "1.2.1"), deployment)
     result = replace(summary.deployments[0], facts=deployment_facts("a-fp16", DeploymentFile(**facts), EngineFile()))

@@ -175,7 +175,7 @@ def test_columns_that_every_run_has_are_missed(run: Path) -> None:
     assert (reason.grade, reason.figures["why"]) == ("suspect", "token_ns, output_ids")
 
 
-def test_the_requests_of_another_deployment_are_told(run: Path) -> None:
+def test_the_requests_of_another_deployment_are_reported(run: Path) -> None:
     path = run / "default-int8/requests.parquet"
     table = pq.read_table(path)
     later = pa.array([None if sent is None else sent + 10**14 for sent in table["sent_ns"].to_pylist()], pa.int64())

@@ -50,7 +50,7 @@ def test_where_there_is_no_triton_the_replay_server_is_measured(monkeypatch: pyt
 
 
 @pytest.mark.triton
-def test_a_server_without_the_model_is_told_how_to_get_it(int8_server: Serving) -> None:
+def test_the_error_for_a_missing_model_names_the_remedy(int8_server: Serving) -> None:
     with pytest.raises(TargetError, match="no model 'calibration'") as caught:
         calibrate(int8_server.url)
     assert str(DIRECTORY) in str(caught.value)

@@ -45,7 +45,7 @@ def test_gaps_are_never_taken_across_requests() -> None:
     assert accuracy.stamps.itl_ns.count == 0
 
 
-def test_user_space_stands_beside_the_kernel() -> None:
+def test_user_space_is_shown_next_to_the_kernel() -> None:
     accuracy = Accuracy.of([stamped_record([5 * MS, 9 * MS], [5 * MS, 9 * MS], [100, 2100])])
     assert accuracy.user is not None and accuracy.user.ttft_ns is not None
     assert (accuracy.stamps.itl_ns.max, accuracy.user.itl_ns.max) == (0, 2000)
@@ -111,7 +111,7 @@ def test_cost_and_rate_are_per_response() -> None:
     assert user.ttft_ns is not None and user.ttft_ns.max == 9000
 
 
-def test_user_stamps_stand_under_their_own_name() -> None:
+def test_user_stamps_are_listed_under_their_own_name() -> None:
     trial = Trial([record(0, 10 * MS, token_lag_ns=[])], 1.0, 0.1, {"stamps": "user"})
     kernel, user = StreamFigures.of("replay", 1, 1000, trial).by_stamps()
     assert kernel is None and user is not None

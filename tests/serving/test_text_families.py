@@ -109,7 +109,7 @@ def test_the_clients_instants_embrace_the_servers(benched: Any, model: str) -> N
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_the_engine_counts_comes_where_it_is_told_and_nowhere_else(benched: Any, model: str) -> None:
+def test_engine_counts_are_read_only_where_a_family_reports_them(benched: Any, model: str) -> None:
     """All have the outputs and are asked for them; our engine counts nothing, and only the `llmapi` stand-in says so much."""
     result, records, _ = benched[model]
     told = EngineCounts(0, 1, 1, 1, 0, 0) if model == "llmapi" else None  # prompts of one block

@@ -68,7 +68,7 @@ def test_a_driver_without_field_values_keeps_the_rest(fake_gpus: FakeGpus) -> No
     assert (slow["gpu_pcie_tx_bytes_per_s", "0"], slow["gpu_pcie_rx_bytes_per_s", "0"]) == (1e6, 2e6)
 
 
-def test_utilization_of_a_gpu_in_mig_instances_is_not_told(fake_gpus: FakeGpus) -> None:
+def test_utilization_of_a_gpu_in_mig_instances_is_not_sampled(fake_gpus: FakeGpus) -> None:
     fake_gpus["g0_mig"] = 1
     assert ("gpu_utilization_ratio", "0") not in rows(fake_gpus)
     note = fake_gpus.ask(READ.format(source="Gpus()") + "source.note")
@@ -78,7 +78,7 @@ def test_utilization_of_a_gpu_in_mig_instances_is_not_told(fake_gpus: FakeGpus) 
     assert all(slow["mig_memory_bytes", uuid] > slow["mig_memory_used_bytes", uuid] for uuid in MIG_UUIDS)
 
 
-def test_a_lost_gpu_is_told_once_and_the_other_goes_on(fake_gpus: FakeGpus) -> None:
+def test_a_lost_gpu_is_reported_once_and_the_other_is_still_sampled(fake_gpus: FakeGpus) -> None:
     fake_gpus["g0_calls_left"] = 60
     told = fake_gpus.ask(READ.format(source="Gpus()") + f"[{ROWS} for _ in range(20)]")
     lost = [row for reading in told for row in reading if row[0] == "gpu_lost"]
@@ -86,7 +86,7 @@ def test_a_lost_gpu_is_told_once_and_the_other_goes_on(fake_gpus: FakeGpus) -> N
     assert {label for _, label, _ in told[-1]} == {"1"}
 
 
-def test_the_samplers_process_reads_all_three_and_says_what_is_not_told(fake_gpus: FakeGpus, tmp_path: Path) -> None:
+def test_the_samplers_process_reads_all_three_and_names_what_is_missing(fake_gpus: FakeGpus, tmp_path: Path) -> None:
     code = f"""
 import os, time
 from dataclasses import asdict
@@ -146,20 +146,20 @@ def test_processes_of_another_pid_namespace_are_not_guessed_at(fake_gpus: FakeGp
     assert ("gpu_other_processes", "1") in told
 
 
-def test_an_xid_is_told_once(fake_gpus: FakeGpus) -> None:
+def test_an_xid_is_reported_once(fake_gpus: FakeGpus) -> None:
     fake_gpus["xid"] = 79
     code = READ.format(source="GpuErrors()") + "[" + ROWS + " for _ in range(2)] + [source.note]"
     assert fake_gpus.ask(code) == [[["gpu_xid", "0", 79.0]], [], "GPU 1: gpu_xid"]
 
 
-def test_the_xid_of_a_gpu_that_is_then_lost_is_told(fake_gpus: FakeGpus) -> None:
+def test_the_xid_of_a_gpu_that_is_then_lost_is_reported(fake_gpus: FakeGpus) -> None:
     fake_gpus["xid"] = 79
     lost = {"FAKE_NVML_FAIL": "nvmlEventSetWait_v2=15"}
     assert rows(fake_gpus, "GpuErrors()", **lost) == {("gpu_xid", "0"): 79}
     assert "NVMLError_GpuIsLost" in fake_gpus.python(READ.format(source="GpuErrors()") + ROWS, **lost).stderr
 
 
-def test_no_gpu_that_tells_xids_is_an_error(fake_gpus: FakeGpus) -> None:
+def test_gpus_without_xids_are_an_error(fake_gpus: FakeGpus) -> None:
     done = fake_gpus.python(READ.format(source="GpuErrors()"), FAKE_NVML_FAIL="nvmlDeviceRegisterEvents=3")
     assert "NVMLError_NotSupported" in done.stderr
 

@@ -63,7 +63,7 @@ def test_cpu_of_a_busy_child_counts_and_stays_counted_when_it_goes() -> None:
     assert after.processes == first.processes - 1
 
 
-def test_a_reading_right_after_another_tells_no_cpu_and_loses_none() -> None:
+def test_a_reading_right_after_another_has_no_cpu_figure_and_loses_no_time() -> None:
     """As the last one of a run may be: over a span of under two of the kernel's ticks the share would be chance."""
     tree = ProcessTree(os.getpid())
     with _python("while True: pass", wait=False):

@@ -153,7 +153,7 @@ def test_ignores_ctrl_c_and_ends_on_sigterm(fake_triton: Any, tmp_path: Path) ->
     assert sampler.tallies["processes"].readings > 0  # it ended in good order
 
 
-def test_a_killed_sampler_is_told_of_and_harms_nothing(fake_triton: Any, tmp_path: Path) -> None:
+def test_a_killed_sampler_is_reported_and_harms_nothing(fake_triton: Any, tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     with sampling(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         (process,) = set(psutil.Process().children()) - before
@@ -183,7 +183,7 @@ with Sampler(SamplerConfig.from_json({_config(fake_triton).to_json()!r}), Path({
     _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_one_that_is_ended_while_it_starts_tells_its_tallies(fake_triton: Any, tmp_path: Path) -> None:
+def test_a_sampler_that_is_ended_while_it_starts_has_tallies(fake_triton: Any, tmp_path: Path) -> None:
     with Sampler(_config(fake_triton), tmp_path / "samples.jsonl") as sampler:
         pass
     assert set(sampler.tallies) in ({"triton_statistics", "triton_metrics", "processes", "machine"}, {"sampler"})

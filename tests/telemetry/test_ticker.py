@@ -192,7 +192,7 @@ def test_counts_and_levels_add_up_sizes_do_not_and_each_servers_successes_are_ke
     assert {sample.time_ns for sample in read} == {15}
 
 
-def test_a_size_is_that_of_the_servers_which_tell_it() -> None:
+def test_a_size_is_that_of_the_servers_that_report_it() -> None:
     read = values(summed([[Sample(1, "kv_block_tokens", "", 32)], [Sample(1, "kv_blocks_used", "", 7)]]))
     assert read == {("kv_block_tokens", ""): 32, ("kv_blocks_used", ""): 7}
 

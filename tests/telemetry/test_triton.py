@@ -110,7 +110,7 @@ def test_url_that_is_none_is_refused(url: str) -> None:
         MetricsPage(url, "demo", timeout_s=1)
 
 
-def test_a_response_cache_is_told_once_it_was_asked() -> None:
+def test_a_response_cache_is_sampled_from_its_first_lookup() -> None:
     reply = service_pb2.ModelStatisticsResponse()
     summed = reply.model_stats.add(name="m", version="1").inference_stats
     assert not [sample for sample in statistics_samples(reply, 5) if sample.name.startswith("response_cache")]

@@ -62,7 +62,7 @@ def test_inflight_batch_as_sampled() -> None:
     assert inflight_batching(samples_of({}), 0, 10) is None
 
 
-def test_a_sampled_reading_stands_for_the_iterations_since_the_one_before() -> None:
+def test_a_sampled_reading_represents_the_iterations_since_the_one_before() -> None:
     """An engine at rest keeps showing its last step: those readings weigh nothing. A counter that falls began anew."""
     samples = samples_of(
         {
@@ -119,6 +119,6 @@ def test_a_request_never_sees_a_smaller_batch_than_a_step(steps: dict[int, int])
     assert seen >= requests / count - 1e-9
 
 
-def test_shares_are_told_in_bins() -> None:
+def test_shares_are_shown_in_bins() -> None:
     assert by_requests({}) == "-"
     assert by_requests({1: 0.1, 2: 0.1, 3: 0.2, 4: 0.1, 5: 0.25, 8: 0.25}) == "1: 10% · 2: 10% · 3–4: 30% · 5–8: 50%"

@@ -26,7 +26,7 @@ def test_residency_of_one_request() -> None:
     assert resident([request], instants.tolist()) == [0, 0, 0, 101, 102, 103, 103, 0, 0]
 
 
-def test_while_a_request_is_in_prefill_nothing_is_told() -> None:
+def test_while_a_request_is_in_prefill_no_residency_is_counted() -> None:
     decoding = request_of(0, [10, 90], input_tokens=9, sent_ns=0)
     waiting = request_of(0, [70], input_tokens=5, sent_ns=20, done_ns=80, server=ServerTimes(21, 60, 69, 69))
     assert resident([decoding, waiting], [10, 40, 59, 60, 69, 70, 80]) == [10, 10, 10, 0, 0, 16, 10]
@@ -83,7 +83,7 @@ def test_blocks_left_only_from_a_reading_after_the_drain() -> None:
     assert blocks_left(samples_of(readings([5, 5, 4])), 20, 0, None) == 0
 
 
-def test_blocks_before_the_load_are_told_or_given() -> None:
+def test_blocks_before_the_load_are_sampled_or_passed() -> None:
     samples = samples_of(readings([1, 5, 4]))
     assert blocks_left(samples, 20, -1, 0) == 4
     assert blocks_left(samples, 20, -1, None) is None

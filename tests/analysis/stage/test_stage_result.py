@@ -16,7 +16,7 @@ from trtbench.rundir.records import Event
 STARTED = Event(5, "stage_started", "d", {"name": "c1", "mode": "concurrency", "asked": 1, "planned": 9})
 
 
-def test_a_window_replaces_what_its_start_told() -> None:
+def test_a_finished_window_replaces_its_start() -> None:
     window = StageFinished("c1", "concurrency", 1, 5, 80, 9, "done")
     finished = Event(80, "stage_finished", "d", asdict(window))
     assert stage_spans([STARTED, finished], columns([])) == [StageSpan("c1", "concurrency", 1, 5, 80, 9, "done")]

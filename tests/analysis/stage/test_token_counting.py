@@ -55,7 +55,7 @@ def test_what_each_request_is_known_by() -> None:
     assert requests[1].token_counts == [0] * 4, "the records stay as they were written"
 
 
-def test_a_few_short_estimates_among_many_told_do_not_matter() -> None:
+def test_a_few_short_estimates_among_many_counted_outputs_do_not_matter() -> None:
     told = [_silent(finish_reason="length", text_tokens=4) for _ in range(40)]
     assert with_counts(columns([*told, _silent(finish_reason="stop", text_tokens=2)]))[1].is_sure, "one end token of 162 tokens"
     assert not with_counts(columns([*told[:9], _silent(finish_reason="stop", text_tokens=2)]))[1].is_sure, (

@@ -90,7 +90,7 @@ def test_where_another_user_no_longer_pays(points: list[tuple[float, float]], le
 
 
 @pytest.mark.parametrize("points", [[], [(1, 10), (2, 20)], [(1, 10), (2, 20), (2, 30)], [(1, 0), (2, 10), (4, 20)]])
-def test_too_little_to_tell(points: list[tuple[float, float]]) -> None:
+def test_too_few_points_have_no_knee(points: list[tuple[float, float]]) -> None:
     assert find_knee(points) is None
 
 

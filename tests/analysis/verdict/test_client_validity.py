@@ -113,6 +113,6 @@ def test_a_collection_in_a_stage(stage: StageResult, pause_ms: float, grade: str
         ((replace(GOOD, stamp_fallbacks=11),), {"stamp_fallbacks": "note"}),
     ],
 )
-def test_what_the_workers_told(summary: Summary, told: tuple[Transport, ...], expected: dict[str, Grade]) -> None:
+def test_facts_of_the_workers_as_reasons(summary: Summary, told: tuple[Transport, ...], expected: dict[str, Grade]) -> None:
     found = transport_reasons(replace(summary.deployments[0], transports=told))
     assert {reason.code: reason.grade for reason in found} == expected

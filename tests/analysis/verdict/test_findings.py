@@ -89,7 +89,7 @@ def test_a_kv_cache_made_for_every_sequence_limits_nothing(summary: Summary) -> 
     assert "kv_near_full" in by_blocks and "sequences_bound" not in by_blocks
 
 
-def test_never_batches_is_for_a_batcher_that_is_on_and_tells(summary: Summary) -> None:
+def test_never_batches_is_for_a_batcher_that_is_on_and_counted(summary: Summary) -> None:
     def lonely(stage: StageResult) -> StageResult:
         assert stage.triton_batching
         return replace(stage, triton_batching=replace(stage.triton_batching, batch_hit_ratio=0.0))

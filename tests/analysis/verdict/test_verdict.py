@@ -22,7 +22,7 @@ from trtbench.scenario.parts.choices import Language
     ("grades", "status"),
     [([], "VALID"), (["note"], "VALID"), (["note", "suspect"], "SUSPECT"), (["suspect", "invalid", "note"], "INVALID")],
 )
-def test_the_worst_reason_decides_and_stands_first(grades: list[Grade], status: str) -> None:
+def test_the_worst_reason_decides_and_is_first(grades: list[Grade], status: str) -> None:
     found = verdict([Reason("x", grade) for grade in grades])
     assert found.status == status
     order = ["invalid", "suspect", "note"]

@@ -116,7 +116,7 @@ def test_counts_that_add_up_to_what_nobody_asked_for_end_their_request() -> None
 
 
 @pytest.mark.parametrize("value", UNTIMELY.values(), ids=UNTIMELY)
-def test_instants_out_of_bounds_were_not_told(value: tuple[str, bytes], tmp_path: Path) -> None:
+def test_instants_out_of_bounds_are_ignored(value: tuple[str, bytes], tmp_path: Path) -> None:
     record = answered([response({**ids(7), **dict.fromkeys(TIME_OUTPUTS, value)}), FINAL])
     assert record.outcome is Outcome.COMPLETED and record.server is None and sealed(record, tmp_path).output_tokens == 1
 

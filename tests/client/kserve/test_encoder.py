@@ -181,7 +181,7 @@ def test_the_task_must_be_the_models(fake_server: Any) -> None:
         inspect_target(fake_server.url, "tensorrt_llm", task="embed")
 
 
-def test_a_worker_is_told_the_tensors(tmp_path: Path) -> None:
+def test_the_tensors_survive_the_way_to_a_worker(tmp_path: Path) -> None:
     target = replace(BARE, encoder=MASKED)
     config = WorkerConfig(0, tmp_path, tmp_path, tmp_path, target, Workload(), ClientSettings(), -1, 1.0, 1.0)
     assert WorkerConfig.from_line(config.to_line()) == config

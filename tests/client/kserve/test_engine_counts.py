@@ -62,7 +62,7 @@ WRONG = ["", "None", "null", "x", "[]", "{}", '"12"', "true", "[true]", "-1", "1
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_a_string_that_is_no_count_is_not_told(text: str) -> None:
+def test_a_string_that_is_not_a_count_is_ignored(text: str) -> None:
     assert decode_response(strings({"kv_cache_reused_block": text})).counts is None
     beside = decode_response(strings({"kv_cache_reused_block": text, "kv_cache_missed_block": "7"}))
     assert beside.counts == EngineCounts(kv_missed_blocks=7) and not beside.error
@@ -72,11 +72,11 @@ def test_a_string_that_is_no_count_is_not_told(text: str) -> None:
     ("datatype", "raw"),
     [("INT32", b""), ("INT32", b"\1\2\3"), ("INT32", b"\xff" * 4), ("BYTES", b""), ("BYTES", b"\x09\0\0\0ab"), ("BOOL", b"\1")],
 )
-def test_a_tensor_that_is_no_count_is_not_told(datatype: str, raw: bytes) -> None:
+def test_a_tensor_that_is_not_a_count_is_ignored(datatype: str, raw: bytes) -> None:
     assert decode_response(message({"total_draft_tokens": (datatype, raw)})).counts is None
 
 
-def test_a_response_without_them_tells_nothing() -> None:
+def test_a_response_without_them_has_no_counts() -> None:
     assert decode_response(message({"text_output": ("BYTES", b"\0\0\0\0")})).counts is None
 
 
@@ -132,7 +132,7 @@ def test_between_them_the_models_fill_every_field() -> None:
         ("ids_echo", None),
     ],
 )
-def test_a_server_that_tells_is_heard(fake_server: Any, model: str, counts: EngineCounts | None) -> None:
+def test_counts_that_a_server_reports_are_read(fake_server: Any, model: str, counts: EngineCounts | None) -> None:
     record = RequestRecord(0, "c1", False, 0, 4, PROMPT.output_tokens, now_ns())
 
     async def body(client: Any) -> None:
@@ -142,7 +142,7 @@ def test_a_server_that_tells_is_heard(fake_server: Any, model: str, counts: Engi
     assert (record.outcome, record.engine) == (Outcome.COMPLETED, counts), record.error
 
 
-def test_what_an_attempt_that_failed_told_is_not_the_next_ones() -> None:
+def test_counts_of_a_failed_attempt_are_dropped_for_the_next() -> None:
     record = RequestRecord(0, "c1", False, 0, 4, 5, 0, engine=EngineCounts(1))
     _reset(record)
     assert record.engine is None

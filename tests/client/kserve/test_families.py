@@ -54,7 +54,7 @@ def _sent(target: KserveTarget, workload: Workload | None = None) -> tuple[Any, 
         ("llmapi", "llmapi", None, "tokenizer", "sampling_param_seed"),
     ],
 )
-def test_the_family_is_told_by_the_tensors(
+def test_the_family_is_found_by_the_tensors(
     fake_server: Any, model: str, family: str, counts: str | None, input_counts: str, seed: str
 ) -> None:
     target = inspect_target(fake_server.url, model)
@@ -159,7 +159,7 @@ def test_what_is_left_is_the_output(prompt: list[int], output: list[int], echoes
     assert (list(left.tokens), record.echoed_tokens) == (output, len(prompt) if echoes else 0)
 
 
-def test_a_model_that_cannot_be_told_is_believed_when_it_begins_like_the_prompt() -> None:
+def test_an_answer_that_begins_with_the_prompt_is_taken_as_its_echo_where_the_model_is_unknown() -> None:
     planned = PlannedPrompt(np.array([5, 6], np.int32), 9, 0)
     record = RequestRecord(0, "c1", False, 0, 2, 9, 0)
     left = without_echo(Response(tokens=[5, 6, 7]), request_body(IDS, planned, Workload(), NO_END_ID), record)

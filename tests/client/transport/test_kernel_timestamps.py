@@ -44,7 +44,7 @@ def kernel() -> Iterator[KernelStamps]:
 
 
 @given(st.integers(0, 59 * NS_PER_S))
-def test_a_stamp_is_told_on_the_runs_clock(lag_ns: int) -> None:
+def test_a_stamp_is_converted_to_the_runs_clock(lag_ns: int) -> None:
     converted = KernelStamps()
     offset_ns, uncertain_ns = wall_offset()
     read_ns = now_ns()

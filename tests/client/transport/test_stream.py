@@ -99,7 +99,7 @@ def test_a_request_that_was_cut_off_before_it_was_sent_whole_is_sent_again_and_c
     assert facts["streams_retired"] == 3, "later streams carry no more than the first did"
 
 
-def test_a_request_that_the_server_may_have_begun_is_not_and_its_error_tells_the_stream_apart() -> None:
+def test_a_request_that_the_server_may_have_begun_is_not_sent_again_and_its_error_names_the_stream() -> None:
     with serving(cutting(read_whole=True)) as server:
         records, facts = ask_in_turn(server, 3)
     assert [record.outcome.value for record in records] == ["completed", "connection", "completed"]

@@ -373,7 +373,7 @@ def test_tls(fast_loop: bool, tmp_path: Any, case: str, error: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["ca", "certificate"])
-def test_a_file_that_is_not_there_is_the_users_to_mend(fast_loop: bool, tmp_path: Any, key: str) -> None:
+def test_a_missing_file_is_a_user_error(fast_loop: bool, tmp_path: Any, key: str) -> None:
     absent = tmp_path / "absent.pem"
     tls = Tls(ca=absent) if key == "ca" else Tls(certificate=absent, key=absent)
     with pytest.raises(UserError, match=r"client.tls.*absent.pem cannot be read .*PEM"):

@@ -102,7 +102,7 @@ def test_int8_is_what_tensorrt_takes(tmp_path: Path) -> None:
     assert {node.domain for node in graph.node} == {""}
 
 
-def test_a_graph_without_weights_is_told(tmp_path: Path) -> None:
+def test_a_graph_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing could be quantised"):
         linear_layers(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])))
 

@@ -114,7 +114,7 @@ def test_fp16_and_int8(node: Node, version: str) -> None:
 
 
 @pytest.mark.parametrize("fails", ["parse", "build"])
-def test_what_tensorrt_refuses_is_told(node: Node, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_tensorrt_refuses_is_reported(node: Node, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORRT_STUB_FAILS", fails)
     said = node.refusal()
     assert {"parse": "does not read model.onnx: MatMul /a/MatMul: error 0 of the parser", "build": "TensorRT built no plan"}[fails] in said

@@ -54,14 +54,14 @@ def test_nothing_is_refused_where_all_is_there(dtype: str, build: dict[str, Any]
         (90, {"build": {"route": "llm_api", "tp": 4}}, "starts all 4 ranks, 1 GPUs are visible"),
     ],
 )
-def test_each_reason_stands_alone(sm: int, keys: dict[str, Any], says: str) -> None:
+def test_each_reason_is_given_alone(sm: int, keys: dict[str, Any], says: str) -> None:
     (one,) = reasons(on(sm), **keys)
     assert says in one
     assert ";" in one  # cause, then remedy
 
 
 @pytest.mark.parametrize(("sm", "dtype"), [(90, "int8"), (89, "fp8"), (120, "int8"), (100, "fp8"), (80, "bf16"), (80, "fp16")])
-def test_what_stands_beside_the_bounds_is_not_refused(sm: int, dtype: str) -> None:
+def test_what_is_just_outside_the_bounds_is_not_refused(sm: int, dtype: str) -> None:
     assert reasons(on(sm), dtype=dtype) == []
 
 

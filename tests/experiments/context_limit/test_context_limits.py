@@ -271,7 +271,7 @@ def test_what_raises_a_limit_goes_by_the_class_of_its_failure(
     assert [one.code for one in findings(limits).values() if one.code.startswith("limit_of_")] == [code]
 
 
-def test_a_limit_that_was_cancelled_or_not_met_raises_nothing() -> None:
+def test_a_limit_that_was_cancelled_or_not_reached_raises_nothing() -> None:
     limits = (Limit(1, 1504, 1536, "cancelled", "", 0, 0, None), Limit(2, 1504, None, None, "", 0, 0, None))
     assert not any(code.startswith("limit_of_") for code in findings(replace(whole_search().found(), limits=limits)))
 
@@ -386,7 +386,7 @@ def test_what_the_log_said_in_the_trial(stop: str | None, says: str | None, erro
     assert (trial.failure, trial.basis, trial.error) == expected
 
 
-def test_a_death_of_an_older_run_tells_no_side() -> None:
+def test_a_death_in_an_older_run_is_not_attributed_to_a_side() -> None:
     search = Search()
     search.trial(1, 2048, stop="server_lost")
     search.event("server_lost", exit_code=134, cause="?", log_tail="", out_of_memory=True)

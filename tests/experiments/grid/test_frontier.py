@@ -194,7 +194,7 @@ def planted(name: str, tokens: float | None) -> Cell:
     return Cell(**none | figures | {"output_token_throughput": tokens and Estimate(tokens, None, 1)})
 
 
-def test_one_repeat_tells_no_winner(tmp_path: Path) -> None:
+def test_one_repeat_has_no_winner(tmp_path: Path) -> None:
     (frontier,) = grid_run(tmp_path / "run", {"s4": [20], "s8": [10]}, repeats=1).found[FRONTIERS]
     assert frontier.winner is not None and frontier.winner.clear is None
     assert frontier.cells[0].ttft_ns == Estimate(20 * MS, None, 1)

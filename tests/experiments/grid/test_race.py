@@ -50,7 +50,7 @@ def test_a_round_without_a_figure_ends_a_cell() -> None:
     assert race(table, 3) == (Drop("lost", 2, "no_figure"),)
 
 
-def test_an_slo_that_no_round_can_mend_ends_a_cell_though_it_leads() -> None:
+def test_an_slo_out_of_reach_ends_a_cell_though_it_leads() -> None:
     kept, broken = [Score(10.0, 1.0)] * 2, [Score(20.0, 0.97), Score(20.0, 0.98)]
     assert race({"kept": kept, "broken": broken}, 4) == (Drop("broken", 2, "slo", within_slo_ratio=0.975),)  # 1.95 + 2 < 0.99 x 4
     assert race({"kept": kept, "broken": broken}, 5) == ()  # 1.95 + 3 = 0.99 x 5: three perfect rounds would do

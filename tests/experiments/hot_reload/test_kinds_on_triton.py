@@ -76,7 +76,7 @@ def lost_nothing(*ones: ReloadResult) -> bool:
     return not any(set(one.failed) - {"never_sent"} for one in ones)
 
 
-def test_told_explicitly(start_run: StartRun) -> None:
+def test_kinds_that_name_their_target(start_run: StartRun) -> None:
     """From FP16 to INT8 by a new version, another delay under the same number, and an unload that leaves a gap."""
     kinds = [{"kind": "new_version", "to": "int8"}, {"kind": "changed_config", "max_queue_delay_us": 20000}, {"kind": "unload_load"}]
     command = start_run(MINI | asked(kinds, every_s=10) | {"engines": ["fp16"]})

@@ -53,7 +53,7 @@ def test_each_kind_has_a_pool_of_its_own_and_no_p99_of_too_few() -> None:
     assert first.before_ttft_ns.p99 == TTFT and first.ttft_p99_without_one_ns == (100 * MS, 300 * MS)
 
 
-def test_a_calm_that_stands_in_for_two_reloads_counts_once() -> None:
+def test_a_baseline_used_for_two_reloads_counts_once() -> None:
     """The first never recovers: what was calm before it is what the second is held against."""
     slow = [request_of(r.due_ns, [at + 300 * MS for at in r.token_ns]) if BEGINS[0] <= r.due_ns < BEGINS[1] else r for r in records()]
     result = reloads(happened(), columns(slow), NO_SAMPLES)

@@ -86,7 +86,7 @@ def test_requests_that_fail_are_counted_by_outcome_and_delay_the_recovery() -> N
     assert first.recovery_ns == records[failed].due_ns + 1 - FIRST
 
 
-def test_a_reload_that_never_calms_down_has_no_recovery_and_the_next_is_compared_with_what_was_calm() -> None:
+def test_a_reload_that_never_recovers_leaves_its_baseline_to_the_next() -> None:
     slow = [request_of(r.due_ns, [at + 350 * MS for at in r.token_ns]) if FIRST <= r.due_ns < SECOND else r for r in requests()]
     first, second, _ = found(slow).reloads
     assert first.recovery_ns is None
@@ -156,7 +156,7 @@ def test_repeats_of_a_kind_have_a_spread() -> None:
     assert load and (load.min, load.max) == (1.5, 1.5)
 
 
-def test_kinds_with_and_without_warmup_stand_apart() -> None:
+def test_kinds_with_and_without_warmup_are_separate_groups() -> None:
     happened = events()
     for e in happened:
         if e.kind.startswith("reload_"):
@@ -202,7 +202,7 @@ def test_a_reload_that_loaded_and_then_failed_is_not_as_meant() -> None:
     assert first.loaded and not first.as_meant
 
 
-def test_where_nothing_was_calm_since_the_last_recovery_the_calm_before_stands_in() -> None:
+def test_without_a_baseline_since_the_last_recovery_the_one_before_is_used() -> None:
     """Else no later reload could be compared with anything. The one request of the calm is answered when the second reload has begun."""
     late = request_of(RECOVERED + MS, [SECOND + MS], index=9)
     kept = [r for r in requests() if not RECOVERED - S <= r.due_ns < SECOND]

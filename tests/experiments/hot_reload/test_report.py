@@ -52,7 +52,7 @@ def test_no_figure_of_a_load_without_answers_or_reloads(summary: Summary) -> Non
     assert "reloads-default-fp16" not in plots.draw(summary, Words("en"))
 
 
-def test_repeats_stand_as_a_median_and_its_range(summary: Summary) -> None:
+def test_repeats_are_shown_as_a_median_and_its_range(summary: Summary) -> None:
     found = reloads(alike(), columns(requests()), NO_SAMPLES)
     (spread,) = [
         block

@@ -107,7 +107,7 @@ def test_what_other_programs_took_is_said(cores: float, disturbed: bool) -> None
     assert found.disturbed is disturbed
 
 
-def test_a_second_control_tells_what_two_stages_differ_by() -> None:
+def test_a_second_control_shows_how_much_two_equal_stages_differ() -> None:
     load = [
         {"concurrency": 1, "requests": COUNT},
         *({"concurrency": 1, "requests": COUNT, "same_as": "c1", "cancel_ratio": 0, "name": n} for n in "ab"),

@@ -101,7 +101,7 @@ def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_valid_at_rest() 
     assert beyond(mode="external") is None
 
 
-def test_nothing_is_told_of_a_time_with_a_prefill_or_without_readings() -> None:
+def test_a_time_with_a_prefill_or_without_readings_has_no_figure() -> None:
     records = requests()
     late = request_of(S, [20 * S], input_tokens=10)
     samples = readings(active_after=1, used=9)

@@ -58,7 +58,7 @@ def test_rows(summary: Summary) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_of_an_encoder_only_its_survivors_are_told(summary: Summary, language: Language) -> None:
+def test_of_an_encoder_only_its_survivors_are_reported(summary: Summary, language: Language) -> None:
     words, whole = Words(language, "embed"), detailed(summary)
     none = Distribution(0)
     one, other = (Survivors(None, good, none, none, Distribution(30, p50=ms * MS)) for good, ms in ((9.0, 50), (6.0, 100)))

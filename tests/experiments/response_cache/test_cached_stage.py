@@ -106,7 +106,7 @@ def test_the_report_has_its_section_and_figure(tmp_path: Path, language: Languag
     assert (run.path / "plots" / "response_cache.png").is_file()
 
 
-def test_the_stanza_has_the_cache_and_how_the_server_is_told() -> None:
+def test_the_stanza_has_the_cache_and_the_flag_of_the_server() -> None:
     cache = {"kind": "local", "size_mb": 64}
     with_cache, without = (stanza(Deployment.model_validate({"response_cache": one}), EMBED) for one in (cache, None))
     assert "\nresponse_cache { enable: true }\n# tritonserver: --cache-config=local,size=64000000\n" in with_cache

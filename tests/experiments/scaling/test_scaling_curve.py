@@ -207,7 +207,7 @@ def test_a_cache_made_for_every_sequence_explains_nothing(tmp_path: Path, monkey
     assert found.limiters == ("unknown",)
 
 
-def test_uneven_servers_are_told_from_even_ones(tmp_path: Path) -> None:
+def test_uneven_servers_differ_from_even_ones(tmp_path: Path) -> None:
     uneven = scaling_run(tmp_path / "uneven", {1: Planted([10]), 2: Planted([5], shares=(33, 7))})
     assert codes(uneven) == ["replicas_uneven"]
     (finding,) = (finding for finding in uneven.findings if finding.code == "replicas_uneven")
@@ -227,7 +227,7 @@ def test_uneven_servers_are_told_from_even_ones(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_a_smallest_point_that_its_load_does_not_fill_is_told(tmp_path: Path, series: dict[str, float], filled: bool | None) -> None:
+def test_a_smallest_point_that_its_load_does_not_fill_is_reported(tmp_path: Path, series: dict[str, float], filled: bool | None) -> None:
     summary = scaling_run(tmp_path / "run", {1: Planted([10], series), 2: Planted([5])})
     assert the_curve(summary).filled is filled
     said = [block.text for block in scaling_blocks(summary, Words("en")) if isinstance(block, Paragraph)]

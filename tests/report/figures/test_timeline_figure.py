@@ -48,7 +48,7 @@ def _is_wide(stage: object) -> bool:
     return bool(span.end_ns - span.start_ns > 5 * S)
 
 
-def test_what_an_engine_tells_more_is_drawn(summary: Summary, figure: Figure) -> None:
+def test_further_series_of_an_engine_are_drawn(summary: Summary, figure: Figure) -> None:
     result = summary.deployments[0]
     start_ns = result.stages[0].span.start_ns
     some = Curve((start_ns, start_ns + S), (1.0, 3.0), (0.0, 1.0))

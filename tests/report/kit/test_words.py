@@ -73,7 +73,7 @@ def test_the_languages_have_the_same_keys_and_figures() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_key_stands_twice(language: Language) -> None:
+def test_no_key_is_listed_twice(language: Language) -> None:
     """YAML would take the second in silence."""
     document = yaml.compose((Path(trtbench.report.__file__).parent / "texts" / f"{language}.yaml").read_text(encoding="utf-8"))
     twice = []

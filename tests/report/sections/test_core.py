@@ -38,7 +38,7 @@ def test_what_was_asked_is_said_by_its_mode(summary: Summary, mode: str, asked: 
     assert [load_label(asked_for, Words(language)) for language in LANGUAGES] == [en, zh]
 
 
-def test_a_level_that_was_not_reached_stands_beside_the_one_that_was(summary: Summary) -> None:
+def test_a_level_that_was_not_reached_is_shown_with_the_one_that_was(summary: Summary) -> None:
     stage = summary.deployments[0].stages[0]
     asked_for = replace(stage, level_reached=24.0, span=replace(stage.span, asked=128.0))
     assert [load_label(asked_for, Words(language)) for language in LANGUAGES] == ["128 (24.0 reached)", "128（实际 24.0）"]

@@ -77,14 +77,14 @@ def test_summary_json_has_them(telling: Summary) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_where_nothing_is_told_nothing_is_said(summary: Summary, language: Language) -> None:
+def test_without_engine_counts_the_report_has_no_text_of_them(summary: Summary, language: Language) -> None:
     words = Words(language)
     assert reuse_by_request(summary, words) == draft_acceptance(summary, words) == []
     texts = [getattr(block, "text", "") for section in document(summary, words, ()).sections for block in section.blocks]
     assert words("reuse.by_request_note") not in texts and words("drafts.note") not in texts
 
 
-def test_the_hit_ratio_of_prefix_reuse_is_by_request_where_the_gauges_tell_none(telling: Summary) -> None:
+def test_the_hit_ratio_of_prefix_reuse_is_by_request_where_gauges_have_none(telling: Summary) -> None:
     off, on = telling.deployments
     on = replace(on, name="on", facts=replace(off.facts, prefix_caching=True))
     workload = telling.scenario.workload.model_copy(update={"prefix": Workload.model_validate({"prefix": {"tokens": 128}}).prefix})

@@ -34,6 +34,6 @@ def test_who_stamped(summary: Summary, ratio: float | None, said: str) -> None:
     assert table_of(changed).rows[0][1] == said
 
 
-def test_a_run_whose_workers_told_nothing_has_no_note(summary: Summary) -> None:
+def test_a_run_without_client_facts_has_no_note(summary: Summary) -> None:
     silent = replace(summary, deployments=tuple(replace(result, transports=()) for result in summary.deployments))
     assert table_of(silent).note == ""

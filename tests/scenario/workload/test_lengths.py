@@ -49,7 +49,7 @@ def test_every_law_is_known_by_its_keys(written: Any, law: Any) -> None:
         ({"values": [1, 2], "weights": [1, math.inf]}, "must be a"),
     ],
 )
-def test_what_is_no_law_is_told(written: Any, says: str) -> None:
+def test_what_is_not_a_law_is_refused(written: Any, says: str) -> None:
     with pytest.raises(ValidationError) as caught:
         LENGTHS.validate_python(written)
     assert says in str(caught.value)
@@ -136,7 +136,7 @@ def test_lengths_of_a_file_are_counted(tmp_path: Path, name: str, text: str, key
         ("a.jsonl", "\ud800", None, "a.jsonl:1: not UTF-8"),
     ],
 )
-def test_a_file_that_holds_something_else_is_told_by_its_line(tmp_path: Path, name: str, text: str, key: str | None, says: str) -> None:
+def test_a_file_of_another_kind_is_refused_with_its_line(tmp_path: Path, name: str, text: str, key: str | None, says: str) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ValidationError) as caught:

@@ -231,7 +231,7 @@ def test_which_deployments_take_text() -> None:
     assert RENDERERS["tensorrt_llm"].takes_text(bls) and RENDERERS["llmapi"].takes_text(ids)
 
 
-def test_what_this_machine_lacks_is_told_before_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_this_machine_lacks_is_reported_before_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     check_trtllm, check_llmapi = RENDERERS["tensorrt_llm"].check_installed, RENDERERS["llmapi"].check_installed
     RENDERERS["openvino"].check_installed(Deployment())

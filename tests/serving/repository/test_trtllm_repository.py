@@ -321,7 +321,7 @@ def test_no_engine_no_repository(tmp_path: Path) -> None:
         render(engine, Deployment(), Workload())
 
 
-def test_the_builds_limits_stand_in_the_deployment_that_is_recorded(tmp_path: Path) -> None:
+def test_the_recorded_deployment_has_the_limits_of_the_build(tmp_path: Path) -> None:
     """So the report says what ran, not what a default says; asking for just that is no contradiction."""
     engine = write_engine(tmp_path / "engine")
     served = render(engine, Deployment(), Workload()).served

@@ -94,7 +94,7 @@ def test_what_triton_says_without_a_gpu_is_no_fault(tmp_path: Path) -> None:
     assert "no cause that trtbench knows" in examine(log, 1).cause
 
 
-def test_a_fault_is_told_of_a_server_that_runs(tmp_path: Path) -> None:
+def test_a_fault_of_a_running_server_is_reported(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     assert fault_while_running(log) is None
     log.write_text("I1124 server ready\nrequest failed: MemoryError")
@@ -153,7 +153,7 @@ def test_no_log_at_all(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=2000))
-def test_any_log_is_told_from_its_end(log: bytes) -> None:
+def test_the_tail_of_any_log_is_bounded(log: bytes) -> None:
     import tempfile
 
     with tempfile.NamedTemporaryFile() as file:

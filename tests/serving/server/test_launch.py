@@ -142,7 +142,7 @@ def test_the_llm_api_spawns_its_own_ranks_otherwise() -> None:
     assert llmapi_launch("direct", 1).command(lambda rank: ["t"]) == ["t"]
 
 
-def test_out_of_memory_at_load_is_told(serve: Callable[..., TritonServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_at_load_is_reported(serve: Callable[..., TritonServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_LOG", str(FIXTURES / "trtllm_logs" / "out_of_memory_written_by_hand.log"))
     monkeypatch.setenv("FAKE_EXIT", "1")
     with pytest.raises(ServerError, match="Probable cause: GPU memory ran out; lower the KV cache"), serve(engine_launch("auto", 1, ())):

@@ -51,7 +51,7 @@ def test_the_last_word_counts_and_old_releases_say_it_otherwise() -> None:
     assert log_facts(old).known() == {"kv_bytes": 54022635520, "kv_tokens": 117760}
 
 
-def test_blocks_by_what_is_told() -> None:
+def test_blocks_from_the_facts_of_the_log() -> None:
     assert log_facts(LOADED).blocks(32) == 4607
     assert LogFacts(kv_tokens=3200).blocks(32) == 100
     assert LogFacts(kv_tokens=3200, kv_block_tokens=64).blocks(32) == 50
@@ -95,7 +95,7 @@ def test_what_ran_out_since_the_mark(tmp_path: Path, line: str, says: str) -> No
     assert mark.shortage_since() == LogShortage(says, line)  # type: ignore[arg-type]
 
 
-def test_ordinary_lines_tell_of_nothing(tmp_path: Path) -> None:
+def test_ordinary_lines_have_no_cause(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("")
     mark = LogMark([log])
