@@ -18,6 +18,9 @@ class Transport:
     Kernel timestamps are on the wall clock, which is compared with the run's clock about once a second: `clock_drift_ratio` is the drift
     between the two per second, as a ratio, and `clock_steps` counts how often the wall clock was set. `stamp_fallbacks` counts the reads
     without a plausible kernel timestamp.
+
+    In `paced_passes` the worker read all connections in the middle of an answer together, after a pause; `paced_reads_crowded` of the
+    `paced_reads` held more than one message. `paced_end_lag_p99_ns` is over all answers how much later their end was read for a pause.
     """
 
     name: str
@@ -30,6 +33,11 @@ class Transport:
     stamp_fallbacks: int
     clock_drift_ratio: float
     clock_steps: int
+    paced_passes: int = 0
+    paced_reads: int = 0
+    paced_reads_crowded: int = 0
+    read_pause_longest_ns: int = 0
+    paced_end_lag_p99_ns: int = 0
     resent: int = 0  # requests sent again on another stream, for the server cannot have begun them
 
 
@@ -56,5 +64,10 @@ def _transport(facts: ClientFacts, length_ns: int) -> Transport:
         stamp_fallbacks=facts.stamp_fallbacks or 0,
         clock_drift_ratio=(facts.clock_offset_drift_ns or 0) / max(length_ns, 1),
         clock_steps=facts.clock_steps or 0,
+        paced_passes=facts.paced_passes or 0,
+        paced_reads=facts.paced_reads or 0,
+        paced_reads_crowded=facts.paced_reads_crowded or 0,
+        read_pause_longest_ns=facts.read_pause_longest_ns or 0,
+        paced_end_lag_p99_ns=facts.paced_end_lag_p99_ns or 0,
         resent=facts.requests_resent,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from trtbench.client.protocol import Limits
 from trtbench.client.request_outcome import end, end_with_status
@@ -48,6 +49,14 @@ class InFlight(ABC):
 
     def next_token_read(self) -> DirectRead | None:
         return None
+
+    @property
+    def is_mid_answer(self) -> bool:
+        return False
+
+    @property
+    def arrivals_ns(self) -> Sequence[int]:
+        return ()
 
     @abstractmethod
     def stream_ended(self, end: StreamEnded) -> None: ...

@@ -13,6 +13,7 @@ from trtbench.client.transport.connector import Connector
 from trtbench.client.transport.greeting import unreachable
 from trtbench.client.transport.kernel_timestamps import KernelStamps, StampsUnavailable
 from trtbench.client.transport.pool import Pool, TooManyFilesError
+from trtbench.client.transport.read_pacer import open_pacer
 from trtbench.client.transport.stream import Stream
 from trtbench.client.wire import WireKind
 from trtbench.rundir.records import Outcome, RequestRecord
@@ -34,7 +35,9 @@ class PooledClient:
         """
         self._url, self._settings, self._spoken = url, settings, wires.spoken
         self._stamps, self._why_user = _stamps(settings)
-        self._pool = Pool(Connector(url, settings, self._stamps, wires), path, streams_per_connection, settings.requests_per_stream)
+        self._pacer = open_pacer(settings) if self._stamps else None
+        connector = Connector(url, settings, self._stamps, self._pacer, wires)
+        self._pool = Pool(connector, path, streams_per_connection, settings.requests_per_stream)
         self._resent = 0
         self._check_s = min(_CHECK_S, settings.keepalive_s / 4)
         self._loop = asyncio.get_running_loop()
@@ -52,18 +55,22 @@ class PooledClient:
         self._pool.renew()
 
     def transport_facts(self) -> dict[str, Any]:
-        facts = {
+        facts: dict[str, Any] = {
             "transport": "wire",
             "loop": loop_name(),
             "stamps": "kernel" if self._stamps else "user",
             "stamps_why": self._why_user,
             "requests_resent": self._resent,
         }
-        return facts | self._pool.facts() | (self._stamps.facts() if self._stamps else {})
+        for part in (self._pool, self._stamps, self._pacer):
+            facts |= part.facts() if part else {}
+        return facts
 
     async def close(self) -> None:
         self._checks.cancel()
         await self._pool.close()
+        if self._pacer:
+            self._pacer.close()
         if self._stamps:
             self._stamps.close()
 

@@ -21,8 +21,12 @@ _ADDED = (
     "clock_steps",
     "streams_renewed",
     "streams_retired",
+    "paced_passes",
+    "paced_reads",
+    "paced_reads_crowded",
+    "paced_ends",
 )
-_WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss")
+_WORST = ("clock_offset_drift_ns", "clock_offset_uncertainty_ns", "last_loss", "read_pause_longest_ns", "paced_end_lag_p99_ns")
 
 
 class RoundRobinClient:

@@ -195,7 +195,11 @@ class LoadStopped(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFacts:
-    """The transport of one load worker. `stamps` is kernel or user, with `stamps_why` for the latter."""
+    """The transport of one load worker. `stamps` is kernel or user, with `stamps_why` for the latter.
+
+    `paced_reads` were made after a pause, in `paced_passes`; `paced_reads_crowded` of them held more than one message. `paced_ends` counts
+    answers whose end was read after a pause, and `paced_end_lag_p99_ns` is over all answers how much later their end was read for that.
+    """
 
     transport: str
     loop: str = ""
@@ -211,6 +215,12 @@ class ClientFacts:
     streams_per_connection: Count | None = field(default=None, metadata=IF_KNOWN)
     stamped_reads: Count | None = field(default=None, metadata=IF_KNOWN)
     stamp_fallbacks: Count | None = field(default=None, metadata=IF_KNOWN)
+    read_pause_longest_ns: Count | None = field(default=None, metadata=IF_KNOWN)
+    paced_passes: Count | None = field(default=None, metadata=IF_KNOWN)
+    paced_reads: Count | None = field(default=None, metadata=IF_KNOWN)
+    paced_reads_crowded: Count | None = field(default=None, metadata=IF_KNOWN)
+    paced_ends: Count | None = field(default=None, metadata=IF_KNOWN)
+    paced_end_lag_p99_ns: Count | None = field(default=None, metadata=IF_KNOWN)
     clock_offset_drift_ns: Number | None = field(default=None, metadata=IF_KNOWN)
     clock_offset_uncertainty_ns: Number | None = field(default=None, metadata=IF_KNOWN)
     clock_steps: Count | None = field(default=None, metadata=IF_KNOWN)

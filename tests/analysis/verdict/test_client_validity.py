@@ -111,6 +111,10 @@ def test_a_collection_in_a_stage(stage: StageResult, pause_ms: float, grade: str
         ((GOOD, replace(GOOD, clock_drift_ratio=2e-4)), {"clock_drift": "note"}),
         ((replace(GOOD, stamp_fallbacks=10),), {}),
         ((replace(GOOD, stamp_fallbacks=11),), {"stamp_fallbacks": "note"}),
+        ((replace(GOOD, paced_reads=10_000, paced_reads_crowded=10),), {}),
+        ((GOOD, replace(GOOD, paced_reads=10_000, paced_reads_crowded=11)), {"paced_reads_crowded": "note"}),
+        ((replace(GOOD, paced_reads=10_000, paced_end_lag_p99_ns=1_000_000),), {}),
+        ((GOOD, replace(GOOD, paced_reads=10_000, paced_end_lag_p99_ns=1_000_001)), {"paced_ends": "note"}),
     ],
 )
 def test_facts_of_the_workers_as_reasons(summary: Summary, told: tuple[Transport, ...], expected: dict[str, Grade]) -> None:

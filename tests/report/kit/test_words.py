@@ -227,7 +227,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     bounded = tuple(one.model_copy(update={"max_in_flight": 8, "name": stage.span.name}) for one in summary.scenario.load)
     yield from stage_reasons(result, replace(stage, level_reached=0.1), summary.scenario.model_copy(update={"load": bounded}), 2)
     yield from damage_reasons([Loss(f"{result.name}/requests.parquet", what, 3, "?") for what in get_args(What)], complete=True)
-    told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0)
+    paced = {"paced_reads": 2, "paced_reads_crowded": 1, "paced_end_lag_p99_ns": 2 * 10**6}
+    told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0, **paced)
     for steps in (0, 1):
         yield from transport_reasons(replace(result, transports=(replace(told, clock_steps=steps, resent=steps),)))
     few = replace(stage.latency, e2e_latency_ns=replace(stage.latency.e2e_latency_ns, count=1, p99=None))

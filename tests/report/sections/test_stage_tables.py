@@ -8,6 +8,7 @@ from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.stage_tables import client_tables
+from trtbench.scenario.parts.choices import Language
 
 
 def table_of(summary: Summary) -> Table:
@@ -37,3 +38,19 @@ def test_who_stamped(summary: Summary, ratio: float | None, said: str) -> None:
 def test_a_run_without_client_facts_has_no_note(summary: Summary) -> None:
     silent = replace(summary, deployments=tuple(replace(result, transports=()) for result in summary.deployments))
     assert table_of(silent).note == ""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_pauses_in_reading_are_in_the_note(summary: Summary, language: Language) -> None:
+    paced = replace(
+        summary.deployments[0].transports[0],
+        paced_passes=1_000,
+        paced_reads=20_000,
+        paced_reads_crowded=4,
+        read_pause_longest_ns=4_000_000,
+        paced_end_lag_p99_ns=850_000,
+    )
+    changed = replace(summary, deployments=(replace(summary.deployments[0], transports=(paced, paced)), summary.deployments[1]))
+    note = client_tables(changed, Words(language))[0].note  # type: ignore[union-attr]
+    for figure in ("4 ms", "40,000", "2,000", "8 ", "0.85 ms"):
+        assert figure in note.replace("4.00 ms", "4 ms").replace("0.850 ms", "0.85 ms"), note

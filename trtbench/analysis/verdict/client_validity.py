@@ -38,6 +38,10 @@ during it by as much.
 """
 FALLBACK_NOTE_RATIO = 0.01
 """The allowed share of reads without a kernel timestamp, which use the instant of the read. More of them would affect a P99."""
+CROWDED_NOTE_RATIO = 1e-3
+"""Of paced reads: those with more than one message, whose stamps are not one token's. Fewer show in no p99."""
+PACED_END_NOTE_NS = 1_000_000
+"""A closed loop sends its next request so much later at the 99th percentile; part of the send lag."""
 CLOCK_DRIFT_NOTE_RATIO = 1e-4
 """The allowed drift of the wall clock against the run's clock. Above it, kernel timestamps are off by up to 0.1 ms until the clocks are
 compared again, a second later.
@@ -79,6 +83,13 @@ def transport_reasons(result: DeploymentResult) -> Iterator[Reason]:
     fallbacks, stamped = (sum(getattr(t, name) for t in workers) for name in ("stamp_fallbacks", "stamped_reads"))
     if fallbacks and fallbacks / (fallbacks + stamped) > FALLBACK_NOTE_RATIO:
         yield reason("stamp_fallbacks", "note", share_ratio=fallbacks / (fallbacks + stamped))
+    crowded, paced = (sum(getattr(t, name) for t in workers) for name in ("paced_reads_crowded", "paced_reads"))
+    if paced and crowded / paced > CROWDED_NOTE_RATIO:
+        pause_ns = max(transport.read_pause_longest_ns for transport in workers)
+        yield reason("paced_reads_crowded", "note", share_ratio=crowded / paced, pause_ns=pause_ns)
+    end_lag_ns = max((transport.paced_end_lag_p99_ns for transport in workers), default=0)
+    if end_lag_ns > PACED_END_NOTE_NS:
+        yield reason("paced_ends", "note", end_lag_p99_ns=end_lag_ns)
     if resent := sum(transport.resent for transport in workers):
         yield reason("requests_resent", "note", count=resent)
 

@@ -6,19 +6,17 @@ The answer to an Exchange is a sequence of responses, that to a UnaryExchange on
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trtbench.client.in_flight import InFlight
 from trtbench.client.kserve.messages import Response
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
+from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NO_LIMIT, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.client.kserve.responses import read_response, whole_text
 from trtbench.client.protocol import Limits
 from trtbench.client.request_outcome import classify, end, end_with_final
 from trtbench.client.wire import StreamEnded
 from trtbench.rundir.records import Outcome, RequestRecord
-
-_NO_LIMIT = 1 << 62
 
 
 class Exchange(InFlight):
@@ -46,7 +44,7 @@ class Exchange(InFlight):
         """`body` is the result of `Client.encode_request`. `accumulates`: each response carries all the text so far."""
         super().__init__(record, limits)
         self._most_responses, self._most_ids = most_responses(record.asked_output_tokens), most_ids(record.asked_output_tokens)
-        self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
+        self._most_tokens = NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._token_ns, self._token_lag_ns = array("q"), array("i")
         self._token_ids, self._coalesced = array("i"), array("i")
         self._count = -1  # tokens of the last response, 0 for an unknown number; a server hardly ever changes it
@@ -91,9 +89,28 @@ class Exchange(InFlight):
     def next_token_read(self) -> NextTokenRead | None:
         """The fast path of further tokens like the last one; none if their number may end the request."""
         template = self._template
-        if template is None or not self._running or template.tokens != self._count or self._most_tokens != _NO_LIMIT:
+        if template is None or not self._running or template.tokens != self._count or self._most_tokens != NO_LIMIT:
             return None
-        return NextTokenRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns)
+        left = self._responses_left
+        most = left - 2 if left > 1 else 1 if left >= 0 else NO_LIMIT  # parsing notices when only the last response is left
+        return NextTokenRead(self._stream_id, template, self._token_ids, self._token_ns, self._token_lag_ns, most) if most else None
+
+    @property
+    def is_mid_answer(self) -> bool:
+        return self._running and bool(self._token_ns) and self._responses_left > 1
+
+    @property
+    def arrivals_ns(self) -> Sequence[int]:
+        return self._token_ns
+
+    @property
+    def _responses_left(self) -> int:
+        """How many further responses are expected, if each has as many tokens as the last one. Beyond the requested number of tokens, and
+        if their number is unknown, each counts as one."""
+        asked, tokens = min(self._record.asked_output_tokens, self._most_tokens), len(self._token_ids) + self._reported_tokens
+        if self._count > 0 and tokens <= asked:
+            return -((tokens - asked) // self._count)
+        return asked - len(self._token_ns)
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self._end_unanswered(stream_end, bool(self._token_ns))

@@ -87,6 +87,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 LONGEST_LAG_NS = 2**31 - 1
 """The largest value of an array("i"): a lag of more than 2 s is recorded as this."""
+NO_LIMIT = 1 << 62
 _PREFIX_BYTES = 5  # the prefix of a gRPC message: compressed flag, length
 _HEAD = struct.Struct(">IBIBI")
 """The length and kind, flags and stream of a frame; the compressed flag and length of a message."""
@@ -99,15 +100,18 @@ class NextTokenRead:
     bytes that differ from that read only in the token ids would be parsed to the same result except for the ids.
     """
 
-    __slots__ = ("_add_id_bytes", "_add_lag", "_add_stamp", "_head", "_size", "_start", "_stop", "_tail", "stream_id", "taken")
+    __slots__ = ("_add_id_bytes", "_add_lag", "_add_stamp", "_head", "_most", "_size", "_start", "_stop", "_tail", "stream_id", "taken")
 
-    def __init__(self, stream_id: int, template: TokenTemplate, ids: array[int], arrivals_ns: array[int], lags_ns: array[int]) -> None:
+    def __init__(
+        self, stream_id: int, template: TokenTemplate, ids: array[int], arrivals_ns: array[int], lags_ns: array[int], most: int = NO_LIMIT
+    ) -> None:
+        """It handles at most so many reads."""
         head = _HEAD.pack((template.size + _PREFIX_BYTES) << 8 | DATA, 0, stream_id, 0, template.size)
         self._head, self._tail, self._size = head + template.prefix, template.suffix, len(head) + template.size
         self._start, self._stop = len(head) + template.start, len(head) + template.stop
         self._add_id_bytes, self._add_stamp, self._add_lag = ids.frombytes, arrivals_ns.append, lags_ns.append
         self.stream_id = stream_id
-        self.taken = 0
+        self.taken, self._most = 0, most
 
     @property
     def flow_bytes(self) -> int:
@@ -118,7 +122,7 @@ class NextTokenRead:
         """Record the first `size` bytes of `data` if they are such a read; returns whether they are.
 
         `lag_ns` is None without kernel timestamps."""
-        if size != self._size or not data.startswith(self._head) or not data.endswith(self._tail, 0, size):
+        if size != self._size or self.taken == self._most or not data.startswith(self._head) or not data.endswith(self._tail, 0, size):
             return False
         self._add_id_bytes(data[self._start : self._stop])
         self._add_stamp(arrived_ns)

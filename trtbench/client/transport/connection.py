@@ -8,8 +8,9 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Receiver, WriteBuffer
+from trtbench.client.transport.connection_parts import NOBODY, Keepalive, Pacing, Receiver, WriteBuffer
 from trtbench.client.transport.kernel_timestamps import CONTROL_BYTES, KernelStamps
+from trtbench.client.transport.read_pacer import ReadPacer
 from trtbench.client.transport.tls import TlsSession
 from trtbench.client.wire import DirectRead, PeerLeaving, PeerReady, StreamEnded, Wire, WireFault
 from trtbench.system.clock import NS_PER_S, now_ns
@@ -24,8 +25,7 @@ class TransportError(Exception):
 
 class Connection:
     """A connection. `cause` is why it was lost, and empty until then; `failed`: it was needed. `on_free` is called when a stream ends or
-    it is lost. `ready` is done when the server accepts requests; it raises TransportError if the connection was lost before.
-    """
+    it is lost. `ready` is done when the server accepts requests; it raises TransportError if the connection was lost before."""
 
     __slots__ = (
         "_closing",
@@ -34,8 +34,8 @@ class Connection:
         "_loop",
         "_next_token_read",
         "_on_free",
-        "_recv_into",
-        "_recvmsg_into",
+        "_pacing",
+        "_receive",
         "_retiring",
         "_socket",
         "_stamps",
@@ -56,19 +56,18 @@ class Connection:
         tls: TlsSession | None,
         silence_ns: int,
         on_free: Callable[[Connection], None],
+        pacer: ReadPacer | None = None,
     ) -> None:
-        """Read and write from now on; the connection owns the socket `connected`. It needs a running event loop. `silence_ns`: see
-        Keepalive."""
-        self._loop = asyncio.get_running_loop()
-        self._socket, self._recv_into = connected, connected.recv_into
-        if stamps:
-            self._recvmsg_into = connected.recvmsg_into
+        """Read and write from now on; the connection owns the socket. It needs a running event loop. `silence_ns`: see Keepalive;
+        `pacer`: see Pacing, only with `stamps`."""
+        self._loop, self._socket = asyncio.get_running_loop(), connected
+        self._receive: Callable[..., Any] = connected.recvmsg_into if stamps else connected.recv_into
         self._wire, self._stamps, self._tls, self._on_free = wire, stamps, tls, on_free
         self._streams: dict[int, Receiver | None] = {}  # None: idle
-        self._retiring: set[int] = set()  # streams in use that are closed when their request is over
-        self._closing: set[int] = set()  # streams that the client has closed and the server has not ended yet
+        self._retiring, self._closing = set(), set()  # type: set[int], set[int]  # see retire_streams, close_stream
         self._write_buffer = WriteBuffer(self._loop, connected, self._write_failed)
         self._next_token_read: DirectRead | None = None
+        self._pacing = Pacing(pacer, connected.fileno(), self._on_readable)
         self._keepalive = Keepalive(silence_ns, now_ns())
         self._leaving, self.cause, self.failed = "", "", False
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -97,6 +96,7 @@ class Connection:
     def send_on_stream(self, stream_id: int, message: bytes, receiver: Receiver, end_stream: bool = False) -> int:
         """Send on an idle stream, with `end_stream` the last message; returns the instant just before the socket was given the bytes."""
         self._streams[stream_id] = receiver
+        self._pacing.follow(self._streams)
         self._wire.send_message(stream_id, message, end_stream)
         self._keepalive.sent_ns = sent_ns = now_ns()
         self.flush()
@@ -125,6 +125,7 @@ class Connection:
             return
         self._forget(stream_id)
         self._settle()
+        self._pacing.follow(self._streams)
         self._wire.reset(stream_id)
         self.flush()
         self._stream_gone()
@@ -154,6 +155,7 @@ class Connection:
         if self.cause:
             return
         self.failed, self.cause = failed, f"{cause} (after {self._leaving})" if self._leaving else cause
+        self._pacing.end()
         self._loop.remove_reader(self._socket)
         self._write_buffer.close()
         self._socket.close()
@@ -161,19 +163,18 @@ class Connection:
             self.ready.set_exception(TransportError(self.cause))
         receivers, self._streams = list(self._streams.values()), {}
         self._closing.clear()
-        for receiver in receivers:
-            if receiver is not None:
-                receiver.connection_lost(self.cause)
+        for receiver in filter(None, receivers):
+            receiver.connection_lost(self.cause)
         self._on_free(self)
 
     def _on_readable(self) -> None:
         lag_ns = None
         try:
             if self._stamps is None:
-                size = self._recv_into(_BUFFER)
+                size = self._receive(_BUFFER)
                 arrived_ns = read_ns = now_ns()
             else:
-                size, control, _, _ = self._recvmsg_into(_BUFFERS, CONTROL_BYTES)
+                size, control, _, _ = self._receive(_BUFFERS, CONTROL_BYTES)
                 read_ns = now_ns()
                 arrived_ns = self._stamps.arrival(control, read_ns)
                 lag_ns = read_ns - arrived_ns
@@ -219,6 +220,7 @@ class Connection:
                     self._next_token_read = receiver.next_token_read()
             else:  # no request waits for it, and the next request on this stream must not get it
                 self.reset(stream_id)
+        self._pacing.follow(self._streams, alone, lag_ns)
 
     def _peer_gone(self, cause: str, instant_ns: int, in_order: bool) -> None:
         """Lose the connection, after its last events: this may be the end of an answer."""
@@ -252,10 +254,8 @@ class Connection:
             self._keepalive.ponged()
 
     def close_stream(self, stream_id: int) -> None:
-        """End the client's side of an idle stream.
-
-        It is not reset, because Triton has been observed to keep a model loaded for ever if a reset arrived just as a request of it ended.
-        """
+        """End the client's side of an idle stream, and ignore what the server still sends. It is not reset, because Triton
+        has been observed to keep a model loaded for ever if a reset arrived just as a request of it ended."""
         self._retiring.discard(stream_id)
         self._closing.add(stream_id)
         self._streams[stream_id] = NOBODY

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
+from trtbench.client.transport.read_pacer import ReadPacer
 from trtbench.client.wire import DirectRead, StreamEnded
 from trtbench.system.clock import NS_PER_S
 
@@ -57,6 +58,14 @@ class Receiver(Protocol):
     def next_token_read(self) -> DirectRead | None:
         """The fast path that handles reads with exactly the next message, in place of `take_message`; None if there is none."""
 
+    @property
+    def is_mid_answer(self) -> bool:
+        """Whether the answer has begun and the next message is not the last one, as far as is known."""
+
+    @property
+    def arrivals_ns(self) -> Sequence[int]:
+        """The arrivals of the answer so far; the sequence grows."""
+
     def stream_ended(self, end: StreamEnded) -> None: ...
 
     def connection_lost(self, cause: str) -> None: ...
@@ -71,6 +80,9 @@ class Nobody:
     def next_token_read(self) -> None:
         return None
 
+    is_mid_answer = False
+    arrivals_ns: Sequence[int] = ()
+
     def stream_ended(self, end: StreamEnded) -> None:
         pass
 
@@ -79,6 +91,38 @@ class Nobody:
 
 
 NOBODY = Nobody()
+
+
+class Pacing:
+    """Lets a pacer read a connection, by `read`, while its only stream is in the middle of an answer; does nothing without a pacer."""
+
+    __slots__ = ("_descriptor", "_middle", "_pacer", "_read")
+
+    def __init__(self, pacer: ReadPacer | None, descriptor: int, read: Callable[[], None]) -> None:
+        self._pacer, self._descriptor, self._read = pacer, descriptor, read
+        self._middle: Receiver | None = None  # the receiver of the answer
+
+    def follow(self, receivers: Mapping[int, Receiver | None], alone: bool = True, lag_ns: int | None = None) -> None:
+        """The receivers have changed, or received what was read `lag_ns` after it arrived; it was one message if `alone`."""
+        if self._pacer is None:
+            return
+        receiver = next(iter(receivers.values())) if len(receivers) == 1 else None
+        middle = receiver if receiver is not None and receiver.is_mid_answer else None
+        if middle is self._middle:
+            if middle and not alone:
+                self._pacer.count_crowded()
+            return
+        if self._middle:
+            self._pacer.leave(self._descriptor, None if receiver is self._middle else lag_ns)
+        if middle:
+            self._pacer.enter(self._descriptor, self._read, middle.arrivals_ns)
+        self._middle = middle
+
+    def end(self) -> None:
+        """The connection is lost."""
+        if self._pacer and self._middle:
+            self._pacer.leave(self._descriptor, lost=True)
+        self._pacer = None
 
 
 class WriteBuffer:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from trtbench.client.transport import kernel_timestamps
 from trtbench.client.transport.connection import Connection, TransportError
 from trtbench.client.transport.kernel_timestamps import KernelStamps
+from trtbench.client.transport.read_pacer import ReadPacer
 from trtbench.client.transport.tls import TlsSession, client_context
 from trtbench.client.wire import WireKind
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -30,12 +31,14 @@ class Connector:
     UserError if a file of `settings.tls` cannot be used.
     """
 
-    def __init__(self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, wires: WireKind) -> None:
+    def __init__(
+        self, url: str, settings: ClientSettings, kernel_stamps: KernelStamps | None, pacer: ReadPacer | None, wires: WireKind
+    ) -> None:
         self.url = url
         self._wires = wires
         host, _, self._port = url.rpartition(":")
         self._host = host.strip("[]")
-        self._stamps = kernel_stamps
+        self._stamps, self._pacer = kernel_stamps, pacer
         self._silence_ns = seconds_ns(settings.keepalive_s) if wires.pings else _FOR_EVER_NS
         self._probe_s = None if wires.pings else max(1, round(settings.keepalive_s))
         self._context = client_context(settings.tls, wires.spoken.alpn) if settings.tls else None
@@ -56,7 +59,7 @@ class Connector:
             connected.close()
             raise
         wire = self._wires.open(self._name or self.url, "https" if tls else "http")
-        connection = Connection(connected, wire, self._stamps, tls, self._silence_ns, on_free)
+        connection = Connection(connected, wire, self._stamps, tls, self._silence_ns, on_free, self._pacer)
         try:
             await _in_time(connection.ready, f"{self._wires.spoken.version} settings")
         except TransportError as error:

@@ -12,6 +12,7 @@ from trtbench.analysis.stage.outcomes import Conservation
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
+from trtbench.analysis.transport import Transport
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, columns_of, formatted, rows_of, stage_table
 from trtbench.report.kit.format import NONE, percent, seconds, whole
@@ -148,7 +149,17 @@ def _transport(result: DeploymentResult, words: Words) -> str:
     names = dict.fromkeys(f"{transport.name} ({transport.loop})" if transport.loop else transport.name for transport in transports)
     opened, lost = (sum(getattr(transport, name) for transport in transports) for name in ("connections", "connections_lost"))
     counts = {"workers": len(transports), "connections": opened, "lost": lost}
-    return words("client.transport", transport=words.listed(list(names)), **counts)
+    return " ".join([words("client.transport", transport=words.listed(list(names)), **counts), *_paced(transports, words)])
+
+
+def _paced(transports: Sequence[Transport], words: Words) -> list[str]:
+    """The sentence about pauses in reading, if any worker made them."""
+    reads, passes, crowded = (sum(getattr(t, name) for t in transports) for name in ("paced_reads", "paced_passes", "paced_reads_crowded"))
+    if not reads:
+        return []
+    pause_ns, end_lag_ns = (max(getattr(t, name) for t in transports) for name in ("read_pause_longest_ns", "paced_end_lag_p99_ns"))
+    counts = {"reads": reads, "passes": passes, "crowded": crowded}
+    return [words("client.paced", pause_ns=pause_ns, end_lag_p99_ns=end_lag_ns, **counts)]
 
 
 def reuse_by_request(summary: Summary, words: Words) -> list[Block]:

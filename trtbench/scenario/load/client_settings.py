@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from trtbench.scenario.load.headers import Headers, check_headers
-from trtbench.scenario.parts.bounds import Count, Retries, Seconds, SecondsOrNone, UserCount, Workers, is_of_a_run
+from trtbench.scenario.parts.bounds import Count, PauseMs, Retries, Seconds, SecondsOrNone, UserCount, Workers, is_of_a_run
 from trtbench.scenario.parts.part import Part
 
 _OF_OLDER_RUNS = {
@@ -47,7 +47,12 @@ class ClientSettings(Part):
         None,
         description="Requests that one stream serves, 1: a stream each; default: as many as proxies allow (1 MB of requests, 15 s).",
     )
-    kernel_stamps: bool = Field(True, description="Stamp arrivals in the kernel; false: in user space only, which costs less.")
+    kernel_stamps: bool = Field(True, description="Stamp arrivals in the kernel; false: in user space only, and without pauses in reading.")
+    read_pause_ms: PauseMs | Literal["auto"] = Field(
+        "auto",
+        description="Longest pause before reads in the middle of answers, which are then read together; auto: as long as the gaps between "
+        "tokens allow, at most 4; 0: every read at once. Only with kernel stamps.",
+    )
     keepalive_s: Seconds = Field(
         20.0, description="Seconds without data on a connection with requests in flight after which the client sends a PING."
     )

@@ -129,6 +129,7 @@ LimitMs = Annotated[float, Between(0.001, MOST_SECONDS * 1000)]
 IntervalMs = Annotated[int, Between(50, 3_600_000)]
 PeriodMs = Annotated[int, Between(1, 3_600_000)]
 PeriodMsOrNone = Annotated[int, Between(0, 3_600_000)]
+PauseMs = Annotated[float, Between(0.0, 100.0)]
 Microseconds = Annotated[int, Between(0, int(MOST_SECONDS) * 1_000_000)]
 
 # Lengths
