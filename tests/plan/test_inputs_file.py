@@ -8,6 +8,7 @@ import pytest
 
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.inputs_file import INPUTS_FILE, save_inputs
+from trtbench.plan.plan import Plan
 from trtbench.plan.plan_file import PlanError, load_plan, save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.plan.sources.tensors.rows import TensorRows
@@ -17,7 +18,7 @@ from trtbench.scenario.reading import parse_scenario
 ROWS = tuple(InputRow(n, (Tensor("IN", "UINT8", (1, 2), bytes([n, n])),), (Tensor("OUT", "UINT8", (1,), b"x"),)) for n in range(3))
 
 
-def plan(rows: TensorRows, sessions: object = None, requests: int = 7) -> object:
+def plan(rows: TensorRows, sessions: object = None, requests: int = 7) -> Plan:
     tree = {"name": "n", "task": "infer", "model": "m", "load": [{"concurrency": 2, "requests": requests, "warmup_requests": 2}]}
     return draw_plan(parse_scenario(tree | {"workload": {"sessions": sessions}}, "x"), UniformPrompts(2), rows)
 
