@@ -163,6 +163,8 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
         arguments += SHORT_OF.get(arguments[0], SHORT)
     elif verb == "calibrate":
         arguments += ["--quick"]
+    elif verb == "export":
+        arguments[0] = str(ROOT / arguments[0])
     elif verb == "report":
         write_synthetic_run(tmp_path / "run")
         arguments[0] = str(tmp_path / "run")

@@ -45,6 +45,7 @@ SHORT_FILES = {
     "__main__": "a few lines start the command",
     "errors": "the bases of all errors, which everything imports",
     "client.kserve.grpc_wires": "has two importers",
+    "cli.exporting": "a verb",
     "engine.openvino.export": "runs as a child process",
     "engine.openvino.pooling": "the only importer of a heavy package",
     "experiments.grid.analysis": "a role",
@@ -105,6 +106,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.exporting": {"export.writers"},
     "cli.flags.translation": {"system.leftovers"},
     "cli.doctor": {"gpu.inventory"},
     "run.environment": {"gpu.inventory"},

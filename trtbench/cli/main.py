@@ -15,6 +15,7 @@ from typing import Any, get_args
 import click
 
 from trtbench import __version__
+from trtbench.cli.exporting import export
 from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
@@ -165,6 +166,9 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
     from trtbench.cli.reporting import report_run
 
     report_run(run_dir, lang, formats)
+
+
+main.add_command(export)
 
 
 @main.command()

@@ -43,5 +43,8 @@ DatasetFormat = Literal[
 TraceFormat = Literal["azure", "burstgpt", "bailian", "mooncake"]
 """Formats of files with arrival times and lengths."""
 
+ExportFormat = Literal["trtllm-bench", "aiperf", "vllm", "csv"]
+"""Formats of results; `WRITERS` of export/writers.py has a writer for each."""
+
 Language = Literal["en", "zh"]
 """Languages of reports."""
