@@ -59,11 +59,11 @@ def aiperf_requests() -> list[RequestRecord]:
     start_ns = min(row["metadata"]["credit_issued_ns"] for row in rows) - S
     found = []
     for index, row in enumerate(rows):
-        times = [row["metadata"][name] - start_ns for name in ("credit_issued_ns", "request_start_ns")]
+        due_ns, sent_ns = (row["metadata"][name] - start_ns for name in ("credit_issued_ns", "request_start_ns"))
         values = {name: metric["value"] for name, metric in row["metrics"].items()}
-        done_ns = times[1] + round(1e6 * values["request_latency"])
+        done_ns = sent_ns + round(1e6 * values["request_latency"])
         gaps = values["inter_chunk_latency"]
-        found.append(request(index, *times, done_ns, values["time_to_first_token"], gaps, values["input_sequence_length"]))
+        found.append(request(index, due_ns, sent_ns, done_ns, values["time_to_first_token"], gaps, values["input_sequence_length"]))
     return found
 
 
