@@ -85,15 +85,6 @@ class Answer:
         if self._silent_bytes > _MOST_HEAD_BYTES:
             raise HttpFault(f"more than {_MOST_HEAD_BYTES} bytes of headers or of a chunk's size")
 
-    def take_events(self, body: bytes) -> None:
-        """Take the next bytes of a streamed body."""
-        assert self._splitter is not None
-        try:
-            self.messages += [(self._stream_id, event) for event in self._splitter.take(body)]
-        except OverlongEventError as error:
-            self.messages += [(self._stream_id, event) for event in error.events]
-            self._fail(str(error))
-
     def finish(self) -> None:
         """The server closed the connection in order, which is the end of an answer without a length."""
         if self._until_close and not self.end:
@@ -126,7 +117,7 @@ class Answer:
         if self.end:
             return
         if self._splitter:
-            self.take_events(body)
+            self._take_events(self._splitter, body)
             return
         self._body += body
         if not self._is_success and len(self._body) > _EXCERPT_BYTES:
@@ -162,6 +153,13 @@ class Answer:
             self._fail(f"an answer with Content-Encoding {shown(encoding.decode('latin-1'), 40)}, although none was asked for")
         elif self._head.get(b"content-type", b"").lower().lstrip().startswith(b"text/event-stream"):
             self._splitter = EventSplitter(self._most_bytes)
+
+    def _take_events(self, splitter: EventSplitter, body: bytes) -> None:
+        try:
+            self.messages += [(self._stream_id, event) for event in splitter.take(body)]
+        except OverlongEventError as error:
+            self.messages += [(self._stream_id, event) for event in error.events]
+            self._fail(str(error))
 
     def _complete(self) -> None:
         if self._splitter:

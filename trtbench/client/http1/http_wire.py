@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from trtbench.client.http1.event_chunks import take_event_chunks
 from trtbench.client.http1.http_answer import Answer, HttpFault
 from trtbench.client.http1.http_request import Headers, request_head
 from trtbench.client.wire import PeerReady, Spoken, StreamEnded, WireKind
 
 MAX_MESSAGE_BYTES = 1 << 24
 """The longest event, and the longest body of an answer that is not streamed."""
-_HEX_DIGITS = b"0123456789abcdefABCDEF"
-_MOST_DIGITS = 8
-_CRLF, _EVENT_CHUNK_END = b"\r\n", b"\n\n\r\n"
-_FRAME_BYTES = 4  # CRLF after the size of a chunk, and after its bytes
+_EVENT_CHUNK_END = b"\n\n\r\n"
 
 
 class HttpWire:
@@ -100,16 +98,18 @@ class HttpWire:
         answer = self._answer
         if answer is None:
             return self._receive_unasked(data)
-        if self._between_chunks and (body := _only_chunk(data)):
-            answer.take_events(body)
-        else:
-            try:
-                answer.feed(data)
-            except HttpFault as fault:
-                fault.events = self._take_events(answer)
-                self.is_over = True
-                raise
-            self._between_chunks = data.endswith(_EVENT_CHUNK_END) and answer.between_chunks
+        if self._between_chunks and len(data) <= self._most_bytes:
+            events, data = take_event_chunks(self._open_id, data)
+            if not data:
+                return events
+            answer.messages = events
+        try:
+            answer.feed(data)
+        except HttpFault as fault:
+            fault.events = self._take_events(answer)
+            self.is_over = True
+            raise
+        self._between_chunks = data.endswith(_EVENT_CHUNK_END) and answer.between_chunks
         return self._take_events(answer)
 
     def receive_end(self, in_order: bool, crossed: bool) -> list[Any]:
@@ -142,14 +142,6 @@ class HttpWire:
             self._served += 1
             self.is_over = self.is_over or not answer.keeps_alive or self._served == self._most_requests
         return events
-
-
-def _only_chunk(data: bytes) -> bytes:
-    """The bytes of a chunk, if `data` is exactly one, with a whole number of lines and an empty one at its end; else nothing."""
-    size_end = data.find(_CRLF, 1, _MOST_DIGITS + 2)
-    if size_end < 0 or not data.endswith(_EVENT_CHUNK_END) or data[:size_end].strip(_HEX_DIGITS):
-        return b""
-    return data[size_end + 2 : -2] if int(data[:size_end], 16) == len(data) - size_end - _FRAME_BYTES else b""
 
 
 HTTP = Spoken(
