@@ -106,6 +106,10 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.dataset": {
+        *("plan.dataset_lines", "plan.draw", "plan.sources.prompt_source", "cli.flags.bench_scenario", "cli.flags.explained"),
+        *("scenario.parts.part", "scenario.reading", "scenario.scenario"),
+    },
     "cli.exporting": {"export.writers"},
     "cli.flags.translation": {"system.leftovers"},
     "cli.doctor": {"gpu.inventory"},

@@ -8,6 +8,7 @@ from typing import get_args
 
 import click
 
+from trtbench.cli.flags.translation import TranslatedCommand
 from trtbench.cli.flags.values import Place
 from trtbench.scenario.parts.choices import ExportFormat
 from trtbench.system.foreign_text import harmless
@@ -19,7 +20,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXPORT_EXAMPLES)
+@click.command(cls=TranslatedCommand, epilog=EXPORT_EXAMPLES)
 @click.argument("run_dir", type=Place())
 @click.option("--format", "name", type=click.Choice(get_args(ExportFormat)), required=True, help="Write the files of this tool.")
 @click.option("--output", type=Place(), required=True, metavar="DIR", help="Write into this new directory, a folder for each stage.")

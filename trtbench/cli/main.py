@@ -15,6 +15,7 @@ from typing import Any, get_args
 import click
 
 from trtbench import __version__
+from trtbench.cli.dataset import dataset
 from trtbench.cli.exporting import export
 from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
@@ -168,6 +169,7 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
     report_run(run_dir, lang, formats)
 
 
+main.add_command(dataset)
 main.add_command(export)
 
 

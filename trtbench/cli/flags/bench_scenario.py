@@ -101,6 +101,11 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
 
 def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
+    return prompts_of(flags) | {"ignore_eos": flags["eos_id"] < 0, "streaming": flags["streaming"], **tensors_of(flags)}
+
+
+def prompts_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `workload` that say what prompts are like, and how long prompts and answers are."""
     if flags["input_file"] is not None and (flags["isl"] != _DEFAULT_ISL or flags["isl_stddev"]):
         what = "a trace has its own lengths" if flags["fixed_schedule"] else "its prompts have their own lengths"
         raise UserError(f"--isl {flags['isl']} conflicts with --input-file {flags['input_file']}: {what}; leave --isl out")
@@ -109,10 +114,7 @@ def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
         "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
         "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
         "dataset": _dataset(flags),
-        "ignore_eos": flags["eos_id"] < 0,
-        "streaming": flags["streaming"],
         "languages": flags["prompt_language"] or get_args(PromptLanguage),
-        **tensors_of(flags),
     }
 
 

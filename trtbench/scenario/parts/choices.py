@@ -43,6 +43,9 @@ DatasetFormat = Literal[
 TraceFormat = Literal["azure", "burstgpt", "bailian", "mooncake"]
 """Formats of files with arrival times and lengths."""
 
+WrittenDataset = Literal["trtllm-bench", "mooncake"]
+"""Formats of datasets that are written; `DATASET_FORMATS` of plan/dataset_lines.py has each."""
+
 ExportFormat = Literal["trtllm-bench", "aiperf", "vllm", "csv"]
 """Formats of results; `WRITERS` of export/writers.py has a writer for each."""
 
