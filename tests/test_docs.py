@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ran
+from tests.support.fakes.byte_tokenizer import write_byte_tokenizer
+from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.runs.synthetic_run import write_synthetic_run
 from tests.support.triton.kserve import Serving
 from trtbench.gpu.inventory import describe
@@ -143,8 +145,25 @@ def test_benchmark_explains_itself(command: str) -> None:
     assert "usage" in subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+OVER_HTTP = [shown for shown in shown_commands() if "--endpoint-type" in shown]
+
+
+@pytest.mark.process
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("command", OVER_HTTP)
+def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, *arguments = shlex.split(command)
+    write_byte_tokenizer(tmp_path / "llama")
+    monkeypatch.setenv("LLM_KEY", "key")
+    with serving_openai(Manners(models=(arguments[arguments.index("--model") + 1],), token_s=0)) as server:
+        arguments[arguments.index("--url") + 1] = server.url
+        assert trtbench(*arguments, "--isl", "8", "--osl", "2", "--benchmark-duration", "1", cwd=tmp_path)
+
+
 @pytest.mark.triton
-@pytest.mark.parametrize("command", [shown for shown in shown_commands() if not shown.startswith(("make ", "python benchmarks/"))])
+@pytest.mark.parametrize(
+    "command", [shown for shown in shown_commands() if not shown.startswith(("make ", "python benchmarks/")) and shown not in OVER_HTTP]
+)
 def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:
     program, verb, *arguments = shlex.split(command)
     assert program == "trtbench", f"no rule knows how to run: {command}"

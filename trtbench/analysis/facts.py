@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, Tree
+from trtbench.rundir.deployment_facts import DeploymentFile, EndpointFacts, EngineFile, Tree
+from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.traits import Traits, read_traits
 from trtbench.tasks.task import Task
 
@@ -55,6 +56,8 @@ class DeploymentFacts:
     kv_sized: bool = field(default=False, metadata=NO_FIGURE)  # whether the configuration sets the size of the KV cache
     traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
     decoupled: bool | None = field(default=None, metadata=NO_FIGURE)  # whether a request gets several responses; None: the task says it
+    server_name: str | None = field(default=None, metadata=NO_FIGURE)
+    endpoint: EndpointFacts | None = field(default=None, metadata=IF_KNOWN)  # of a server that is measured over HTTP
     unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that an existing server did not answer, and why
 
     def streams(self, task: Task) -> bool:
@@ -131,6 +134,8 @@ def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) 
         tokens=deployment.tokens or {},
         kv_sized=bool(served.kv_cache and (served.kv_cache.blocks or served.kv_cache.bytes)),
         traits=read_traits(deployment.traits, provider),
+        server_name=deployment.server_name,
+        endpoint=deployment.endpoint,
         unanswered=deployment.unanswered_calls or {},
         decoupled=deployment.decoupled,
     )

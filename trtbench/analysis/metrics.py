@@ -22,6 +22,7 @@ KEY_FIGURES = (
 
 LATENCY: tuple[Stage, ...] = (
     Stage("ttft", "ms", lambda s: s.latency.ttft_ns, "ttft", row=("latency",)).column("ttft", of="p50"),
+    Stage("ttfo", "ms", lambda s: s.latency.ttfo_ns, "ttfo", row=("more",)),
     Stage("itl", "ms", lambda s: s.latency.itl_ns, "itl", row=("latency",)),
     Stage("first_response", "ms", lambda s: s.latency.ttft_ns, "first_response", row=("latency",)),
     Stage("response_gap", "ms", lambda s: s.latency.itl_ns, "response_gap", row=("latency",)),

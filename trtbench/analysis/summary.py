@@ -32,7 +32,7 @@ from trtbench.analysis.verdict.validity import (
 from trtbench.analysis.verdict.verdict import Doubts, Reason, Verdict, verdict
 from trtbench.experiments.registry import roles
 from trtbench.rundir import RunDirectory
-from trtbench.rundir.event_kinds import RunStarted
+from trtbench.rundir.event_kinds import IF_KNOWN, RunStarted
 from trtbench.rundir.events import first
 from trtbench.rundir.records import Environment
 from trtbench.rundir.sessions import Resumption, current, is_interrupted, length_s, resumptions, sessions
@@ -139,11 +139,12 @@ def _findings(run: MeasuredRun, found: Found) -> Iterator[Finding]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert dataclasses to dicts with string keys, without the fields marked NO_FIGURE, and tuples to lists, recursively. Results of
-    experiments become keys of the object in which they were found.
+    """Convert dataclasses to dicts with string keys and tuples to lists, recursively, without the fields marked NO_FIGURE, and those marked
+    IF_KNOWN that are None. Results of experiments become keys of the object in which they were found.
     """
     if hasattr(value, "__dataclass_fields__"):
-        fields = {name: getattr(value, name) for name, one in value.__dataclass_fields__.items() if one.metadata != NO_FIGURE}
+        shown = {name: one for name, one in value.__dataclass_fields__.items() if one.metadata != NO_FIGURE}
+        fields = {name: part for name, one in shown.items() if (part := getattr(value, name)) is not None or one.metadata != IF_KNOWN}
         experiments = fields.pop("found").by_name() if isinstance(fields.get("found"), Found) else {}
         return _plain(fields | experiments)
     if isinstance(value, dict):

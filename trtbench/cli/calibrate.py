@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.cli.flags.bench_scenario import bench_address
 from trtbench.cli.flags.explained import flag_error
 from trtbench.cli.flags.values import check_can_write, whole_numbers
 from trtbench.client.protocol import ConnectError
+from trtbench.client.registry import TRITON_CLIENT
 from trtbench.errors import UserError
 from trtbench.load.worker_handle import WorkerError
 from trtbench.rundir import write_json
@@ -42,7 +42,7 @@ def calibrate_command(url: str | None, streams: str | None, transport: str, quic
     if json_path:
         check_can_write("--json", json_path)
     if url:
-        url = bench_address(url)
+        url = TRITON_CLIENT.address(url)
     calibrator = Calibrator(settings, counts, QUICK if quick else FULL, lambda step: print(f"{step} ...", file=sys.stderr))
     try:
         with signals_end_in_their_codes() as ending:

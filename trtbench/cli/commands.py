@@ -17,12 +17,13 @@ from rich.text import Text
 from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
 from trtbench.cli.dry_run import about, dry_bench, preview_in_place_of_load
-from trtbench.cli.flags.bench_scenario import bench_address, bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.flags.bench_scenario import bench_scenario, check_positions, metrics_address, model_version
+from trtbench.cli.flags.endpoint_flags import request_options
 from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
 from trtbench.cli.flags.header_flags import without_values
 from trtbench.cli.flags.values import check_files
 from trtbench.cli.reporting import report_run
-from trtbench.client.registry import TRITON_CLIENT
+from trtbench.client.registry import agreed, client_of_endpoint
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
 from trtbench.engine.tensorrt_llm.adopt import describe
@@ -86,7 +87,9 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
     """Every flag is checked before the server is asked anything."""
     scenario = bench_scenario(flags)
-    address, version = bench_address(flags["url"]), model_version(flags["model_version"])
+    options, version = request_options(flags), model_version(flags["model_version"])
+    kind = client_of_endpoint(options.endpoint)
+    addresses = list(dict.fromkeys(map(kind.address, flags["url"])))
     metrics_url = metrics_address(flags["metrics_url"])
     check_files(flags | {"artifact_dir": artifact_dir})
     engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
@@ -97,10 +100,10 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
     check_plan(scenario)
     metadata_of(scenario.client.headers)
     if dry_run:
-        dry_bench(scenario, address)
+        dry_bench(scenario, ", ".join(addresses))
         return 0
     put_back_left_gpus()
-    target = TRITON_CLIENT.inspect(address, flags["model"], version, settings=scenario.client, task=task)
+    target = agreed([kind.inspect(url, flags["model"], version, settings=scenario.client, task=task, options=options) for url in addresses])
     if metrics_url:
         check_page(metrics_url)
     progress = LoadProgress()

@@ -10,6 +10,7 @@ import click
 
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
+from trtbench.cli.options_of_endpoint import ENDPOINT_OPTIONS
 from trtbench.cli.options_of_requests import REQUEST_OPTIONS
 from trtbench.cli.options_of_tensors import TENSOR_OPTIONS
 from trtbench.tasks.generate import GENERATE
@@ -22,6 +23,7 @@ Examples:
   trtbench bench -u localhost:8001 -m tensorrt_llm --request-rate 8 --max-concurrency 16 --request-count 200
   trtbench bench -u localhost:8001 -m tensorrt_llm --goodput ttft:500 tpot:50 --benchmark-duration 60
   trtbench bench -u localhost:8001 -m tensorrt_llm --metrics-url localhost:8002/metrics --random-seed 7
+  trtbench bench --endpoint-type completions -u http://localhost:8000 -m llama --concurrency 8 --isl 512 --osl 128
 
 \b
 trtbench accepts the flags of perf_analyzer, genai-perf, aiperf, vllm bench serve, trtllm-bench, Locust, wrk and hey
@@ -29,19 +31,7 @@ that have the same meaning as its own (docs/coming-from.md).
 """
 
 _BENCH_OPTIONS = (
-    click.option(
-        "--url",
-        required=True,
-        type=Text(),
-        metavar="HOST:PORT",
-        help="Connect to this gRPC endpoint of the server; grpcs://HOST:PORT encrypts the connections.",
-    ),
-    click.option(
-        "--model",
-        required=True,
-        type=Text(),
-        help="Send requests to this model. It streams (decoupled) and has TensorRT-LLM's tensor names, or has another --task.",
-    ),
+    *ENDPOINT_OPTIONS,
     click.option(
         "--task",
         type=click.Choice(list(TASKS)),
@@ -170,27 +160,6 @@ _BENCH_OPTIONS = (
         default=0,
         show_default=True,
         help="Send a request that failed before its first token again, up to this number of times.",
-    ),
-    click.option("--tls", is_flag=True, help="Encrypt the connections. A grpcs:// URL and each of the next four options do so too."),
-    click.option(
-        "--tls-ca", type=Place(), help="Trust the certificates in this PEM file. By default trtbench trusts the system's certificates."
-    ),
-    click.option("--tls-cert", type=Place(), help="Present the client certificate in this PEM file (mutual TLS)."),
-    click.option("--tls-key", type=Place(), help="Use the private key in this PEM file for --tls-cert."),
-    click.option("--tls-server-name", type=Text(), help="Expect this name in the server's certificate. The default is the host of --url."),
-    click.option(
-        "--header",
-        multiple=True,
-        type=Text(),
-        metavar="NAME:VALUE",
-        help="Send this gRPC metadata with every call. The option may be repeated. No file of the run contains the value.",
-    ),
-    click.option(
-        "--header-env",
-        type=Text(),
-        multiple=True,
-        metavar="NAME:VARIABLE",
-        help="Send gRPC metadata with the value of this environment variable.",
     ),
     click.option(
         "--random-seed",

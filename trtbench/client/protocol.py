@@ -5,8 +5,8 @@ The load, the run and the self-test know only these and the registry; a client's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from trtbench.errors import UserError
@@ -29,6 +29,19 @@ class ConnectError(Exception):
 
 class TargetError(UserError):
     """A server or a model that trtbench cannot measure; the message names what was found and the remedy."""
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """What the user asks of requests beyond the scenario. `endpoint` is a name in the `endpoints` of one ClientKind.
+
+    `extra_inputs` are keys that every request gets. `system_prompt` is the first message of every chat. `streaming` is the workload's.
+    """
+
+    endpoint: str = "kserve"
+    extra_inputs: Mapping[str, Any] = field(default_factory=dict)
+    system_prompt: str = ""
+    streaming: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,12 +158,16 @@ class Client(Protocol):
 class ClientKind:
     """A kind of client: how it inspects a server, how it sends, and what a target of it is made of.
 
-    `inspect(url, model, version, timeout_s, settings, task)` asks a running server about a model; TargetError if that cannot be measured,
-    UserError for an address without such a server. `open(target, workload, settings, end_id)` needs a running event loop. `target` is
-    the dataclass of its targets. `open_files(settings, streams)` is how many files a process with `streams` concurrent streams opens.
+    `inspect(url, model, version, timeout_s, settings, task, options)` asks a running server about a model; TargetError if that cannot be
+    measured, UserError for an address without such a server. `open(target, workload, settings, end_id)` needs a running event loop.
+    `target` is the dataclass of its targets. `open_files(settings, streams)` is how many files a process with `streams` concurrent streams
+    opens. `endpoints` are the names of the ways in which it sends requests. `address(url)` is the address that a URL of the user names, or
+    UserError.
     """
 
     inspect: Callable[..., Target]
     open: Callable[[Any, Workload, ClientSettings, int], Client]
     target: type[Any]
     open_files: Callable[[ClientSettings, int], int]
+    endpoints: tuple[str, ...] = ()
+    address: Callable[[str], str] = lambda url: url

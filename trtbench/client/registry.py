@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -9,16 +10,44 @@ from pydantic import TypeAdapter
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.wire_client import open_client
-from trtbench.client.protocol import Client, ClientKind, Target
+from trtbench.client.openai.endpoint_inspection import inspect_endpoint
+from trtbench.client.openai.endpoints import ENDPOINTS
+from trtbench.client.openai.http_client import open_http_client, open_http_files
+from trtbench.client.openai.http_questions import http_address
+from trtbench.client.openai.target import OpenaiTarget
+from trtbench.client.protocol import Client, ClientKind, Target, TargetError
+from trtbench.client.transport.address import grpc_address
 from trtbench.client.transport.pool import open_files
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 
 CLIENTS: dict[str, ClientKind] = {
-    KserveTarget.client: ClientKind(inspect_target, open_client, KserveTarget, open_files),
+    KserveTarget.client: ClientKind(inspect_target, open_client, KserveTarget, open_files, ("kserve",), grpc_address),
+    OpenaiTarget.client: ClientKind(inspect_endpoint, open_http_client, OpenaiTarget, open_http_files, tuple(ENDPOINTS), http_address),
 }
 TRITON_CLIENT = CLIENTS[KserveTarget.client]
-"""The client of the servers that trtbench starts, and of those that `trtbench bench` measures."""
+"""The client of the servers that trtbench starts."""
+
+
+def client_of_endpoint(endpoint: str) -> ClientKind:
+    """The kind of client that sends requests to an endpoint of this name."""
+    return next(kind for kind in CLIENTS.values() if endpoint in kind.endpoints)
+
+
+def agreed(targets: Sequence[Target]) -> Target:
+    """One target for the servers of all, which must be the same model taken and counted in the same way; TargetError if they are not."""
+    first, *others = targets
+    for other in others:
+        if (other.takes_text, other.token_facts(), other.padded_to_tokens) != (
+            first.takes_text,
+            first.token_facts(),
+            first.padded_to_tokens,
+        ):
+            raise TargetError(
+                f"--url {first.url} and {other.url}: the two servers take requests of model {first.model!r} or count its tokens in "
+                "different ways, so one run cannot measure both; measure each in a run of its own"
+            )
+    return first.with_servers([other.url for other in others]) if others else first
 
 
 def client_to(target: Target, workload: Workload, settings: ClientSettings, end_id: int) -> Client:

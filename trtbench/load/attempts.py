@@ -58,7 +58,7 @@ class StopSignal:
         await self._cancelling.wait()
 
 
-_HOPELESS = (*ANSWERED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG)
+_HOPELESS = (*ANSWERED, Outcome.CANCELLED, Outcome.TIMEOUT, Outcome.TOO_LONG, Outcome.DENIED, Outcome.BAD_REQUEST)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,6 @@ class Attempts:
 
 
 def _reset(record: RequestRecord) -> None:
-    record.sent_ns = record.done_ns = record.done_lag_ns = record.server = record.engine = None
+    record.sent_ns = record.done_ns = record.done_lag_ns = record.server = record.engine = record.retry_after_s = None
     record.outcome, record.error, record.model_version, record.echoed_tokens = Outcome.NEVER_SENT, "", "", 0
     record.finish_reason = record.output_text = ""

@@ -80,6 +80,22 @@ class EngineOptions:
     asked: Tree | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointFacts:
+    """The HTTP endpoint of a server and the shape of the requests to it. `type` and `counts` are names of `client/openai/`; `asked` are the
+    optional keys that every request has, `refused` those that the server did not accept, and why; `extra` are the user's own.
+    """
+
+    type: str | None = None
+    path: str | None = None
+    prompt: str | None = None
+    counts: str | None = None
+    asked: Sequence[str] | None = None
+    refused: Mapping[str, str] | None = None
+    extra: Tree | None = None
+    system_prompt: str | None = field(default=None, metadata=IF_KNOWN)
+
+
 Shape = TypeVar("Shape")
 
 
@@ -130,6 +146,7 @@ class DeploymentFile:
     servers: Count | None = field(default=None, metadata=IF_KNOWN)
     balancer_version: str | None = field(default=None, metadata=IF_KNOWN)
     unanswered_calls: Mapping[str, str] | None = field(default=None, metadata=IF_KNOWN)
+    endpoint: EndpointFacts | None = field(default=None, metadata=IF_KNOWN)
     traits: Mapping[str, bool] | None = field(default=None, metadata=IF_KNOWN)
     decoupled: bool | None = field(default=None, metadata=IF_KNOWN)
     plan_sha256: str | None = None

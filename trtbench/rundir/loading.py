@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trtbench.rundir.ragged import Mask, Ragged
+from trtbench.rundir.ragged import Ints, Mask, Ragged
 from trtbench.rundir.records import EngineCounts, Outcome
 from trtbench.rundir.request_file import RequestFile, one_chunk
 from trtbench.rundir.requests import MISSING, Column, Requests, Texts
@@ -26,7 +26,7 @@ _NUMBERS = (
     "session",
     "text_tokens",
 )
-_ZERO_WHERE_ABSENT = ("attempts", "turn", "echoed_tokens")
+_ZERO_WHERE_ABSENT = ("attempts", "turn", "echoed_tokens", "reasoning_responses")
 _FLAGS = ("warmup", "planned_cancel")
 _TEXTS = ("stage", "outcome", "error", "model_version", "mix", "finish_reason")
 _LISTS = ("token_ns", "token_counts", "token_lag_ns", "coalesced")
@@ -88,7 +88,7 @@ def _group(table: pa.Table, texts: dict[str, _Coder]) -> tuple[dict[str, Column]
             columns[f"{struct}.{name}"] = _numbers(values, MISSING)
     lists = {name: Ragged.of(arrays[name]) for name in _LISTS}
     good = _good(arrays, lists, columns["outcome.code"])
-    return columns | _token_facts(lists), good
+    return columns | _token_facts(lists, np.maximum(columns["reasoning_responses"], 0)), good
 
 
 def _good(arrays: dict[str, pa.Array], lists: dict[str, Ragged], outcomes: Any) -> Mask:
@@ -105,12 +105,13 @@ def _good(arrays: dict[str, pa.Array], lists: dict[str, Ragged], outcomes: Any) 
     return good
 
 
-def _token_facts(lists: dict[str, Ragged]) -> dict[str, Column]:
+def _token_facts(lists: dict[str, Ragged], reasoning_responses: Ints) -> dict[str, Column]:
     arrivals, counts = lists["token_ns"], lists["token_counts"]
     responses, gaps = arrivals.lengths, arrivals.gaps()
     return {
         "responses": responses,
         "first_token_ns": arrivals.firsts(MISSING),
+        "first_output_ns": arrivals.at(reasoning_responses, MISSING),
         "last_token_ns": arrivals.lasts(MISSING),
         "longest_gap_ns": gaps.most(MISSING),
         "in_order": gaps.with_values(-gaps.values).most(0) <= 0,

@@ -58,6 +58,13 @@ class Ragged:
     def lasts(self, absent: int) -> Ints:
         return self._ends(self.offsets[1:] - 1, absent)
 
+    def at(self, places: Ints, absent: int) -> Ints:
+        """The value at a position [n] of each list; `absent` where a list is not so long."""
+        found = np.full(len(places), absent, np.int64)
+        within = places < self.lengths
+        found[within] = self.values[self.offsets[:-1][within] + places[within]]
+        return found
+
     def sums(self) -> Ints:
         """The sum of each list; 0 for an empty one."""
         running = np.concatenate([[0], np.cumsum(self.values, dtype=np.int64)])

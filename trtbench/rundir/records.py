@@ -27,12 +27,15 @@ class Outcome(str, Enum):
     CANCELLED = "cancelled"  # by us: a stop, or a planned cancellation
     TIMEOUT = "timeout"  # the request's own time limit, ours or the server's queue
     NEVER_SENT = "never_sent"  # the run or the stage ended first
-    REJECTED = "rejected"  # the server's queue was full
+    REJECTED = "rejected"  # the server's queue was full, or its rate limit reached
+    DENIED = "denied"  # the server does not accept the client's credentials
+    BAD_REQUEST = "bad_request"  # the server refuses the request itself
     TOO_LONG = "too_long"  # can never fit: the model's positions or the whole KV cache
     UNAVAILABLE = "unavailable"  # model unknown, not ready, or unloading
     OUT_OF_MEMORY = "out_of_memory"
     CONNECTION = "connection"  # the transport broke: server gone, reset
     WRONG_OUTPUT = "wrong_output"  # answered, but not with the values that the data expects
+    INCOMPLETE = "incomplete"  # a streamed answer without its end: no [DONE], or no reason why it finished
     EMPTY = "empty"  # answered to the end without a token or a text, although output was asked for
     OTHER = "other"
 
@@ -116,6 +119,8 @@ class RequestRecord:
     text_tokens: int | None = None  # of the output in `output_text`, by our tokenizer: an estimate
     engine: EngineCounts | None = None  # if the server reports them
     row: int | None = None  # of a request that carries tensors: which of the plan's rows (inputs.parquet)
+    reasoning_responses: int = 0  # the first of `token_ns` that carried reasoning only
+    retry_after_s: float | None = None  # how long a server that refused the request asked to wait
 
     @property
     def output_tokens(self) -> int:

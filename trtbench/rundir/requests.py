@@ -67,9 +67,9 @@ class Requests:
     have.
 
     Columns are those of RequestRecord. Values derived from token responses are computed once: the number of `responses` with tokens, the
-    instants `first_token_ns` and `last_token_ns`, the `longest_gap_ns` between two, `output_tokens`, whether `each_has_one` token and
-    whether they arrived `in_order`, `lag_count` and `coalesced_count`. The responses themselves stay on disk: `tokens()` reads them in
-    parts.
+    instants `first_token_ns`, `first_output_ns` (of the first response after any reasoning) and `last_token_ns`, the `longest_gap_ns`
+    between two, `output_tokens`, whether `each_has_one` token and whether they arrived `in_order`, `lag_count` and `coalesced_count`. The
+    responses themselves stay on disk: `tokens()` reads them in parts.
     """
 
     index = _Column()
@@ -85,8 +85,10 @@ class Requests:
     turn = _Column()
     echoed_tokens = _Column()
     text_tokens = _Column()
+    reasoning_responses = _Column()
     responses = _Column()
     first_token_ns = _Column()
+    first_output_ns = _Column()
     last_token_ns = _Column()
     longest_gap_ns = _Column()
     output_tokens = _Column()

@@ -44,6 +44,8 @@ REQUEST_SCHEMA = pa.schema(
         ("text_tokens", pa.int32()),
         ("engine", pa.struct([(name, pa.int64()) for name in EngineCounts.__slots__])),
         ("row", pa.int64()),
+        ("reasoning_responses", pa.int32()),
+        ("retry_after_s", pa.float64()),
     ]
 )
 SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

@@ -46,7 +46,7 @@ EMBED = Task(
     headline_rate="request_throughput",
     hidden=frozenset(
         {
-            *("ttft", "ttft_p99", "itl", "itl_per_token", "tpot", "tpot_p99", "token_rate_per_user", "ttft_from_sent"),
+            *("ttft", "ttft_p99", "ttfo", "itl", "itl_per_token", "tpot", "tpot_p99", "token_rate_per_user", "ttft_from_sent"),
             *("ttft_from_read", "itl_from_read", "tpot_from_read", "itl_exact"),
             *("server_queue", "server_prefill", "server_decode", "outside_engine"),
             *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),

@@ -8,8 +8,10 @@ from click.testing import CliRunner
 
 from trtbench.cli import commands, main
 from trtbench.cli.commands import check_plan
-from trtbench.cli.flags.bench_scenario import bench_address, bench_scenario, check_positions, goodput_limits, metrics_address, model_version
+from trtbench.cli.flags.bench_scenario import bench_scenario, check_positions, goodput_limits, metrics_address, model_version
 from trtbench.cli.flags.values import check_can_write, check_files
+from trtbench.client.openai.http_questions import http_address
+from trtbench.client.transport.address import grpc_address
 from trtbench.errors import UserError
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
 from trtbench.scenario.load.stage import Stage
@@ -22,7 +24,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
     """The flags as `trtbench bench` hands them on."""
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(commands, "bench_command", lambda **flags: seen.append(flags) or 0)
-    result = CliRunner().invoke(main.main, ["bench", "--url", "127.0.0.1:8001", "--model", "tensorrt_llm", *arguments])
+    url = () if "--url" in arguments else ("--url", "127.0.0.1:8001")
+    result = CliRunner().invoke(main.main, ["bench", *url, "--model", "tensorrt_llm", *arguments])
     assert result.exit_code == 0, result.output
     return seen[0]
 
@@ -115,15 +118,18 @@ def test_the_client(scenario: Any) -> None:
 def test_tls_by_a_flag_a_file_or_the_url(scenario: Any) -> None:
     assert scenario("--tls").client.tls == Tls()
     assert scenario("--url", "grpcs://there:8001").client.tls == Tls()
+    assert scenario("--url", "https://there").client.tls == Tls()
     assert scenario("--url", "grpc://there:8001").client.tls is None
     made = scenario("--tls-ca", "ca.pem", "--tls-cert", "me.pem", "--tls-key", "me.key", "--tls-server-name", "triton")
     assert made.client.tls == Tls(ca=Path("ca.pem"), certificate=Path("me.pem"), key=Path("me.key"), server_name="triton")
 
 
 def test_the_address_in_a_url() -> None:
-    assert [bench_address(url) for url in ("h:1", "grpc://h:1", "grpcs://h:1/")] == ["h:1"] * 3
+    assert [grpc_address(url) for url in ("h:1", "grpc://h:1", "grpcs://h:1/")] == ["h:1"] * 3
     with pytest.raises(UserError, match="--url http://h:8000: http is not gRPC; give HOST:PORT"):
-        bench_address("http://h:8000")
+        grpc_address("http://h:8000")
+    urls = ("h:1", "http://h:1/v1/", "https://h/a/v1", "http://[::1]:2/x")
+    assert [http_address(url) for url in urls] == ["http://h:1", "http://h:1", "https://h:443/a", "http://[::1]:2/x"]
 
 
 def test_levels_that_are_given_twice_are_measured_twice(scenario: Any) -> None:

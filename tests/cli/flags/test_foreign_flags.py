@@ -26,6 +26,7 @@ VALUES = {
     "--isl-stddev": "3",
     "--osl-stddev": "3",
     "--url": "here:8001",
+    "--endpoint-type": "generate",
     "--model": "other",
     "--model-version": "3",
     "--concurrency": "4",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from trtbench.analysis.stage.sending import send_lags_ns
 from trtbench.analysis.stats.percentile import Distribution, curve_of_sorted, quantile_curve
 from trtbench.rundir import MISSING, Ints, Mask, Requests, Tokens
+from trtbench.rundir.event_kinds import IF_KNOWN
 
 Floats = npt.NDArray[np.float64]
 _PART = 1 << 20
@@ -109,6 +110,7 @@ class Latency:
     itl_curve_ns: tuple[float, ...]
     e2e_curve_ns: tuple[float, ...] = ()  # where no request has a first token
     outside_engine_ns: Distribution = field(default_factory=lambda: Distribution.of(()))
+    ttfo_ns: Distribution | None = field(default=None, metadata=IF_KNOWN)  # None if no request had tokens of reasoning
 
     @property
     def first_answer_ns(self) -> Distribution:
@@ -182,6 +184,7 @@ def latency(requests: Requests) -> Latency:
         itl_curve_ns=itl_curve,
         outside_engine_ns=Distribution.of(_outside_engine_ns(done)),
         e2e_curve_ns=() if len(ttft) else quantile_curve(e2e_latency_ns(done)),
+        ttfo_ns=Distribution.of(between(done, "due_ns", "first_output_ns")) if (done.reasoning_responses > 0).any() else None,
     )
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+from trtbench.cli.flags.endpoint_flags import key_header
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
 from trtbench.cli.flags.header_flags import headers_of
 from trtbench.cli.flags.load import stages
 from trtbench.cli.flags.tensor_flags import tensors_of, with_input_file
 from trtbench.cli.flags.values import whole_number
-from trtbench.client.transport.address import host_and_port
 from trtbench.errors import UserError
 from trtbench.scenario.parts.choices import DatasetFormat, PromptLanguage, TraceFormat
 from trtbench.scenario.parts.part import ScenarioError
@@ -133,21 +133,22 @@ def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
     """TLS settings if a flag requests TLS, gives one of its files or names, or the URL begins with grpcs://."""
     names = {"ca": "tls_ca", "certificate": "tls_cert", "key": "tls_key", "server_name": "tls_server_name"}
     tls = {key: str(flags[flag]) for key, flag in names.items() if flags[flag] is not None}
-    if flags["url"].startswith("grpc://") and (tls or flags["tls"]):
-        raise UserError(f"--url {flags['url']} is not encrypted, the --tls flags are for grpcs://: give one of them")
+    schemes = {url.partition("://")[0] if "://" in url else "" for url in flags["url"]}
+    if len(schemes) > 1:
+        raise UserError(f"--url {' and '.join(flags['url'][:2])}: all servers must be addressed in one way; begin all in the same way")
+    plain = schemes & {"grpc", "http"}
+    if plain and (tls or flags["tls"]):
+        raise UserError(f"--url {flags['url'][0]} is not encrypted, the --tls flags are for grpcs:// and https://: give one of them")
     settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "requests_per_stream", "retries")}
-    settings["headers"] = headers_of(flags["header"], flags["header_env"])
-    return settings | {"tls": tls if tls or flags["tls"] or flags["url"].startswith("grpcs://") else None}
+    settings["headers"] = _headers(flags)
+    return settings | {"tls": tls if tls or flags["tls"] or schemes & {"grpcs", "https"} else None}
 
 
-def bench_address(url: str) -> str:
-    """HOST:PORT of a URL that may say grpc:// or grpcs://."""
-    scheme, separator, address = url.rpartition("://")
-    if separator and scheme not in ("grpc", "grpcs"):
-        raise UserError(f"--url {url}: {scheme} is not gRPC; give HOST:PORT of the gRPC endpoint (8001 by default), or grpcs:// for TLS")
-    address = address.rstrip("/")
-    host_and_port(address)
-    return address
+def _headers(flags: Mapping[str, Any]) -> dict[str, Any]:
+    headers, key = headers_of(flags["header"], flags["header_env"]), key_header(flags["api_key_env"], flags["api_key_file"])
+    if key.keys() & headers.keys():
+        raise UserError("--header authorization conflicts with the key of --api-key-env or --api-key-file: give one of them")
+    return headers | key
 
 
 def metrics_address(url: str | None) -> str | None:

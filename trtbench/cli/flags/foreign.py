@@ -27,9 +27,10 @@ _PG, _PGA, _GA = f"{_P}, {_G}", f"{_P}, {_G}, {_A}", f"{_G}, {_A}"
 _FILES = "leave it out: every run writes its figures and its requests into a run directory; --artifact-dir says where"
 _LATENCIES = "leave it out: the report has p50, p90, p95, p99 and p99.9 of every latency that has enough requests"
 _WINDOWS = "there are no windows repeated until they are stable: a stage lasts --benchmark-duration SECONDS or --request-count requests"
-_SAMPLING = "requests are decoded greedily; workload.sampling of a scenario (trtbench serve-and-bench) sets temperature, top_k and top_p"
-_INPUTS = "no further inputs are sent: --isl, --osl and --eos-id set what a request asks, --header adds gRPC metadata"
-_OPENAI = "trtbench bench speaks KServe gRPC with Triton: give --url HOST:PORT (8001 by default); OpenAI endpoints are not measured"
+_SAMPLING = "requests are decoded greedily; over HTTP --extra-input temperature:0.7 changes that, else workload.sampling of a scenario"
+_INPUTS = "give each key as --extra-input KEY:VALUE over HTTP; over gRPC --isl, --osl and --eos-id set what a request asks"
+_ENDPOINT = "give --endpoint-type: kserve (gRPC, the default), openai-completions, openai-chat or generate"
+_PATH = "leave it out: --endpoint-type decides the path, and --url has the prefix before it"
 _SESSIONS = "sessions are part of a scenario: workload.sessions with trtbench serve-and-bench"
 _TOKENIZER = "leave it out: --tokenizer DIR reads tokenizer.json and runs no code"
 _ADDRESS = "give --url HOST:PORT, the gRPC endpoint (8001 by default)"
@@ -46,13 +47,12 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--base-url", _V, "--url={}"),
     Foreign("--host", f"{_V}, Locust", says=_ADDRESS),
     Foreign("--port", _V, says=_ADDRESS),
-    Foreign("-i", _P, says="trtbench bench speaks gRPC only: give the gRPC port in --url", reads="only", words=("grpc",)),
-    Foreign("--service-kind", _PG, says=_OPENAI, reads="only", words=("triton", "tensorrtllm_engine")),
-    Foreign("--backend", f"{_G}, {_V}, {_T}", says=_OPENAI, reads="only", words=("tensorrtllm", "tensorrt_llm", "trtllm")),
-    Foreign("--endpoint-type", f"{_GA}, {_V}", says=_OPENAI),
-    Foreign("--endpoint", f"{_GA}, {_V}", says=_OPENAI),
-    Foreign("--custom-endpoint", _A, says=_OPENAI),
-    Foreign("--api-key", _A, says="send it as gRPC metadata: --header-env authorization:VARIABLE"),
+    Foreign("-i", _P, says="give --endpoint-type generate for Triton's HTTP endpoint", reads="only", words=("grpc",)),
+    Foreign("--service-kind", _PG, says=_ENDPOINT, reads="only", words=("triton", "tensorrtllm_engine")),
+    Foreign("--backend", f"{_G}, {_V}, {_T}", "--endpoint-type={}", reads="unless", words=("tensorrtllm", "tensorrt_llm", "trtllm")),
+    Foreign("--endpoint", f"{_GA}, {_V}", says=_PATH, reads="only", words=("/v1/completions", "/v1/chat/completions")),
+    Foreign("--custom-endpoint", _A, says=_PATH),
+    Foreign("--api-key", _A, says="give the name of a variable that has the key: --api-key-env VARIABLE"),
     Foreign("-a", _P, says="leave it out: requests are always asynchronous"),
     Foreign("--async", _P, says="leave it out: requests are always asynchronous"),
     Foreign("--sync", _P, says="leave it out: requests are always asynchronous; --concurrency says how many are in flight"),
@@ -60,7 +60,7 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--ssl-grpc-root-certifications-file", _P, "--tls-ca={}"),
     Foreign("--ssl-grpc-private-key-file", _P, "--tls-key={}"),
     Foreign("--ssl-grpc-certificate-chain-file", _P, "--tls-cert={}"),
-    Foreign("--ssl-https-ca-certificates-file", _P, says="trtbench bench speaks gRPC: give --tls-ca FILE"),
+    Foreign("--ssl-https-ca-certificates-file", _P, says="give --tls-ca FILE"),
     Foreign("--grpc-compression-algorithm", _P, says="messages are sent uncompressed; leave it out"),
     Foreign("--triton-server-directory", _P, says="trtbench bench measures a server that runs; trtbench serve-and-bench starts one"),
     Foreign("--model-repository", _P, says="trtbench bench measures a server that runs; trtbench serve-and-bench starts one"),
@@ -154,7 +154,7 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--sharegpt-output-len", _V, says="give the file as --input-file: its rows have their own lengths, --osl is for rows without"),
     Foreign("--hf-split", _V, says="download the data set and give one file as --input-file: ShareGPT JSON, or JSON lines"),
     Foreign("--lora-modules", _V, says="requests name no LoRA adapter: adapters are not measured"),
-    Foreign("--extra-inputs", _GA, says=_INPUTS),
+    Foreign("--extra-inputs", _GA, "--extra-input={}"),
     Foreign("--extra-body", _V, says=_INPUTS),
     Foreign("--request-parameter", _P, says=_INPUTS),
     Foreign("--shared-memory", _P, says=_SHM, reads="only", words=("none",)),

@@ -1,4 +1,4 @@
-"""--header and --header-env of `trtbench bench`: metadata for every call, whose values reach no file and no other command line."""
+"""--header and --header-env of `trtbench bench`: headers whose values reach no file and no other command line."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ def headers_of(literal: Sequence[str], from_environment: Sequence[str]) -> dict[
     for number, text in enumerate(literal):
         name, value = _split(text, "--header", "NAME:VALUE")
         _check(name, value, headers)
-        os.environ[f"{_STASH}{number}"] = value
-        headers[name] = {"env": f"{_STASH}{number}"}
+        headers[name] = kept_in_environment(str(number), value)
     for text in from_environment:
         name, variable = _split(text, "--header-env", "NAME:VARIABLE")
         _check(name, "", headers)
         headers[name] = {"env": variable}
     return headers
+
+
+def kept_in_environment(name: str, value: str) -> dict[str, str]:
+    """A header's value as `client.headers` names it, kept in this process's environment under `name`."""
+    os.environ[f"{_STASH}{name}"] = value
+    return {"env": f"{_STASH}{name}"}
 
 
 def without_values(command: Sequence[str]) -> list[str]:

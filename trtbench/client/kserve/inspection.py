@@ -12,7 +12,7 @@ from trtbench.client.kserve.grpc_wires import GRPC
 from trtbench.client.kserve.model_tensors import model_tensors
 from trtbench.client.kserve.questions import MOST_ANSWER_BYTES, Questions, UnknownModelError, open_channel, remedy
 from trtbench.client.kserve.target import KserveTarget
-from trtbench.client.protocol import TargetError
+from trtbench.client.protocol import RequestOptions, TargetError
 from trtbench.client.transport.greeting import check_address
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.headers import metadata_of
@@ -22,7 +22,7 @@ from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.infer import INFER
 from trtbench.tasks.task import TaskName
 
-_DEFAULTS = ClientSettings()
+_DEFAULTS, _NO_OPTIONS = ClientSettings(), RequestOptions()
 _MOST_STEPS = 32  # models inside an ensemble that are asked about
 _VERSION_DIGITS = 19  # a version is a 64-bit number
 _VERSION_CHARACTERS = 100  # how much of the server's name and version is kept
@@ -34,18 +34,20 @@ _FAMILY_WORDS = {
 
 
 def inspect_target(
-    url: str, model: str, version: str = "", timeout_s: float = 5.0, settings: ClientSettings = _DEFAULTS, task: TaskName = GENERATE.name
+    url: str,
+    model: str,
+    version: str = "",
+    timeout_s: float = 5.0,
+    settings: ClientSettings = _DEFAULTS,
+    task: TaskName = GENERATE.name,
+    options: RequestOptions = _NO_OPTIONS,
 ) -> KserveTarget:
     """Ask a running server about a model, over a connection as `settings` describe it; TargetError if trtbench cannot measure the model.
 
     AddressError if no gRPC server answers at `url`, UserError if a file or a header of `settings` cannot be used. What the server does not
     answer is left out if the load does not need it. The call blocks up to about `timeout_s` for each question.
     """
-    if version and not (version.isascii() and version.isdigit() and len(version) <= _VERSION_DIGITS):
-        raise TargetError(
-            f"--model-version {shown(version, 40)}: versions are whole numbers; leave it out for the one that the server chooses, "
-            "by default the latest"
-        )
+    _check_asked(version, options)
     metadata = metadata_of(settings.headers)
     check_address(url, GRPC, settings, timeout_s)
     with open_channel(url, settings, MOST_ANSWER_BYTES) as channel:
@@ -67,11 +69,26 @@ def inspect_target(
         inputs=frozenset(tensor.name for tensor in config.input),
         outputs=frozenset(tensor.name for tensor in config.output),
         engine_model=_engine_model(config),
-        accumulates="sampling_param_max_tokens" in {tensor.name for tensor in config.input}
-        or _parameter(config, "accumulate_tokens") == "true",
+        accumulates=_accumulates(config),
         unanswered=questions.unanswered,
     )
     return _CHECKED[task](target, config)
+
+
+def _accumulates(config: Any) -> bool:
+    """Whether each response has all the text so far."""
+    return "sampling_param_max_tokens" in {tensor.name for tensor in config.input} or _parameter(config, "accumulate_tokens") == "true"
+
+
+def _check_asked(version: str, options: RequestOptions) -> None:
+    """TargetError for what cannot be asked of any model over gRPC."""
+    if version and not (version.isascii() and version.isdigit() and len(version) <= _VERSION_DIGITS):
+        raise TargetError(
+            f"--model-version {shown(version, 40)}: versions are whole numbers; leave it out for the one that the server chooses, "
+            "by default the latest"
+        )
+    if options.extra_inputs or options.system_prompt:
+        raise TargetError("--extra-input and --system-prompt are for HTTP endpoints: leave them out, or give another --endpoint-type")
 
 
 def _check_ready(questions: Questions, url: str, model: str, version: str) -> None:

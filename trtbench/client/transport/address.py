@@ -43,6 +43,20 @@ def host_and_port(url: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def grpc_address(url: str) -> str:
+    """HOST:PORT of a URL of the user, which may say grpc:// or grpcs://; AddressError if it is anything else."""
+    scheme, separator, address = url.rpartition("://")
+    if separator and scheme not in ("grpc", "grpcs"):
+        http = "; an HTTP endpoint needs its --endpoint-type too" if scheme in ("http", "https") else ""
+        raise AddressError(
+            f"--url {shown(url)}: {shown(scheme)} is not gRPC; give HOST:PORT of the gRPC endpoint (8001 by default), "
+            f"or grpcs:// for TLS{http}"
+        )
+    address = address.rstrip("/")
+    host_and_port(address)
+    return address
+
+
 def connect(url: str, limit: TimeLimit, remedy: str = "correct --url") -> socket.socket:
     """A TCP connection to the first address of the host that accepts one; AddressError with the `remedy` if none does."""
     host, port = host_and_port(url)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Table, pairs
 from trtbench.report.kit.format import NONE, seconds, size, whole
@@ -49,6 +51,9 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
             found[words("target.build")] = build
     if facts.triton_version:
         found[words("target.server")] = words("target.server_value", version=facts.triton_version, ready_s=seconds(result.ready_s))
+    elif facts.server_name:
+        found[words("target.server")] = facts.server_name
+    found |= _endpoint(facts, words)
     if facts.balancer_version or facts.servers > 1:
         before = facts.balancer_version or words("scaling.by_client")
         found[words("target.servers")] = words("target.servers_value", servers=facts.servers, balancer=before)
@@ -69,6 +74,23 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
         found[words("target.unanswered")] = words.listed([f"{call} ({why})" for call, why in facts.unanswered.items()])
     if facts.padded_to_tokens:
         found[words("target.padding")] = words("target.padding_value", tokens=whole(facts.padded_to_tokens))
+    return found
+
+
+def _endpoint(facts: DeploymentFacts, words: Words) -> dict[str, str]:
+    """How requests are sent to a server that is measured over HTTP."""
+    endpoint, found = facts.endpoint, {}
+    if endpoint is None:
+        return {}
+    parts = {"type": endpoint.type, "path": endpoint.path, "prompt": endpoint.prompt, "counts": endpoint.counts}
+    found[words("target.endpoint")] = words("target.endpoint_value", **{name: part or NONE for name, part in parts.items()})
+    keys = [*(endpoint.asked or ()), *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in (endpoint.extra or {}).items())]
+    if keys:
+        found[words("target.request_keys")] = words.listed(keys)
+    if endpoint.refused:
+        found[words("target.request_refused")] = words.listed([f"{key} ({why})" for key, why in endpoint.refused.items()])
+    if endpoint.system_prompt:
+        found[words("target.system_prompt")] = endpoint.system_prompt
     return found
 
 

@@ -43,8 +43,8 @@ def _is_shown(stage: StageResult, metric: Metric[StageResult]) -> bool:
 
 def _distribution(stage: StageResult, metric: Metric[StageResult]) -> Distribution:
     assert metric.value
-    found: Distribution = metric.value(stage)
-    return found
+    found: Distribution | None = metric.value(stage)
+    return Distribution.of(()) if found is None else found
 
 
 def _distribution_row(stage: StageResult, metric: Metric[StageResult]) -> tuple[str, ...]:

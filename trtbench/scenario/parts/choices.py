@@ -51,3 +51,6 @@ ExportFormat = Literal["trtllm-bench", "aiperf", "vllm", "csv"]
 
 Language = Literal["en", "zh"]
 """Languages of reports."""
+
+EndpointType = Literal["kserve", "openai-completions", "openai-chat", "generate"]
+"""The ways in which requests are sent: each is in the `endpoints` of one entry of `CLIENTS` in client/registry.py."""
