@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
+from trtbench.load.messages import (
+    Close,
+    Closed,
+    Fault,
+    Order,
+    PartOfPhase,
+    PhaseDone,
+    Prepared,
+    PreparePhase,
+    Ready,
+    Report,
+    RunPhase,
+    order_line,
+    report_of,
+)
 from trtbench.load.worker import WorkerConfig
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan_file import save_plan
@@ -34,6 +48,9 @@ def config_of(directory: Path, target: KserveTarget, **settings: Any) -> WorkerC
     )  # fmt: skip
 
 
+R = TypeVar("R", bound=Report)
+
+
 class Process:
     """The worker, and what it reports."""
 
@@ -48,22 +65,22 @@ class Process:
         self.process.stdin.write(line)
         self.process.stdin.flush()
 
-    def order(self, do: str, **details: Any) -> None:
-        self.write(json.dumps({"do": do, **details}).encode() + b"\n")
+    def order(self, order: Order) -> None:
+        self.write(order_line(order))
 
-    def report(self, key: str) -> dict[str, Any]:
-        """The next that has `key`."""
+    def report(self, kind: type[R]) -> R:
+        """The next of this kind."""
         assert self.process.stdout
         for line in self.process.stdout:
-            if key in (row := json.loads(line)):
-                return dict(row)
-        raise AssertionError(f"it ended without reporting {key}")
+            if isinstance(said := report_of(line), kind):
+                return said
+        raise AssertionError(f"it ended without reporting {kind}")
 
     def begin(self) -> None:
-        self.report("ready")
-        self.order("prepare_phase", stage=0, warmup=False, worker=2, workers=3)
-        self.report("prepared")
-        self.order("run_phase", start_ns=now_ns())
+        self.report(Ready)
+        self.order(PreparePhase(PartOfPhase(stage=0, warmup=False, worker=2, workers=3)))
+        self.report(Prepared)
+        self.order(RunPhase(now_ns()))
 
 
 def test_its_configuration_survives_the_pipe(tmp_path: Path) -> None:
@@ -76,11 +93,11 @@ def test_it_runs_its_share_reports_and_ends(tmp_path: Path, start_fake_server: A
     url = start_fake_server(5, 1).url
     worker = Process(config_of(tmp_path, inspect_target(url, "tensorrt_llm")))
     worker.begin()
-    answer = worker.report("phase")
-    assert answer["phase"]["planned"] == answer["phase"]["completed"] == answer["counts"]["completed"] == 10
-    assert answer["cpu_ns"] > 0
-    worker.order("close")
-    assert worker.report("closed")["closed"]["transport"] == "wire"
+    done = worker.report(PhaseDone)
+    assert done.result.planned == done.result.completed == done.progress.counts.completed == 10
+    assert done.cpu_ns > 0
+    worker.order(Close())
+    assert worker.report(Closed).facts.transport == "wire"
     assert worker.process.wait(10) == 0
     records = [RequestRecord.from_json(row) for row in read_lines(tmp_path / "requests-2.jsonl")]
     assert sorted(record.index for record in records) == list(range(2, 30, 3)) and {record.worker for record in records} == {2}
@@ -101,8 +118,8 @@ def test_it_ends_with_its_employer_and_records_what_was_in_flight(tmp_path: Path
 @pytest.mark.process
 def test_a_server_that_is_not_there_is_said_and_ends_it(tmp_path: Path) -> None:
     worker = Process(config_of(tmp_path, KserveTarget("127.0.0.1:1", "m", "", 8, "2.51.0", frozenset(), frozenset())))
-    fault = worker.report("fault")
-    assert fault["kind"] == "ConnectError" and "127.0.0.1:1" in fault["fault"]
+    fault = worker.report(Fault)
+    assert fault.kind == "ConnectError" and "127.0.0.1:1" in fault.message
     assert worker.process.wait(10) == 1
 
 
@@ -112,16 +129,16 @@ def test_a_disk_that_is_full_is_said_and_ends_it(tmp_path: Path, start_fake_serv
     (tmp_path / "requests-2.jsonl").symlink_to("/dev/full")
     worker = Process(config)
     worker.begin()
-    fault = worker.report("fault")
-    assert fault["errno"] == 28 and worker.process.wait(10) == 1
+    fault = worker.report(Fault)
+    assert fault.errno == 28 and worker.process.wait(10) == 1
 
 
-def test_a_switch_that_fails_is_said_and_ends_it_with_all_on_record(tmp_path: Path, start_fake_server: Any) -> None:
+def test_an_order_that_is_none_is_said_and_ends_it_with_all_on_record(tmp_path: Path, start_fake_server: Any) -> None:
     url = start_fake_server(60_000, 1).url
     worker = Process(config_of(tmp_path, inspect_target(url, "tensorrt_llm")), errors=tmp_path / "errors")
     worker.begin()
-    worker.order("switch", model=5)
+    worker.write(b'{"do": "switch_model", "model": 5}\n')
     assert worker.process.wait(15) == 1
-    assert "TypeError" in (tmp_path / "errors").read_text()
+    assert "switch_model.model" in (tmp_path / "errors").read_text()
     outcomes = [row["outcome"] for row in read_lines(tmp_path / "requests-2.jsonl")]
     assert len(outcomes) == 10 and set(outcomes) <= {Outcome.CANCELLED.value, Outcome.NEVER_SENT.value}

@@ -8,14 +8,15 @@ never outlives trtbench.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from trtbench.client.protocol import Client, ConnectError, Target
 from trtbench.client.registry import client_to, target_from_json, target_to_json
@@ -23,50 +24,38 @@ from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseRun
+from trtbench.load.messages import (
+    Close,
+    Closed,
+    Fault,
+    PartOfPhase,
+    PhaseDone,
+    Prepared,
+    PreparePhase,
+    Progress,
+    Ready,
+    RenewStreams,
+    Report,
+    RunPhase,
+    SkipPhase,
+    StopPhase,
+    StopWay,
+    Switched,
+    SwitchModel,
+    order_of,
+    report_line,
+)
 from trtbench.load.share import Share
 from trtbench.load.tally import LoadProgress, Recorder
+from trtbench.load.worker_health import WorkerHealth
 from trtbench.plan.plan import Phase
 from trtbench.plan.plan_file import load_plan
-from trtbench.rundir import LineWriter, sample_row
-from trtbench.rundir.records import Sample
-from trtbench.rundir.series import SeriesName
+from trtbench.rundir import LineWriter
+from trtbench.rundir.event_kinds import ClientFacts
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
-from trtbench.system.clock import cpu_ns, now_ns
+from trtbench.system.clock import cpu_ns
 from trtbench.system.event_loop import loop_name, new_loop, no_collections, probe_lag, watched_collections
-
-
-class WorkerHealth:
-    """Writes samples of the worker itself: the longest event loop lag and garbage collection of an interval, and the CPU used in it.
-
-    The series are `client_loop_lag_ns`, `client_gc_pause_ns` and `client_worker_cpu_cores`, with the worker's number as their label."""
-
-    def __init__(self, writer: LineWriter, worker: int) -> None:
-        self._writer, self._label = writer, str(worker)
-        self._lag_ns = self._pause_ns = 0
-        self._at_ns, self._cpu_ns = now_ns(), cpu_ns()
-
-    def lag(self, lag_ns: int) -> None:
-        self._lag_ns = max(self._lag_ns, lag_ns)
-
-    def pause(self, pause_ns: int) -> None:
-        self._pause_ns = max(self._pause_ns, pause_ns)
-
-    def sample(self) -> None:
-        """Write the samples of the interval since the last call."""
-        at_ns, used_ns = now_ns(), cpu_ns()
-        cores = (used_ns - self._cpu_ns) / max(at_ns - self._at_ns, 1)
-        readings: dict[SeriesName, float] = {
-            "client_loop_lag_ns": self._lag_ns,
-            "client_gc_pause_ns": self._pause_ns,
-            "client_worker_cpu_cores": cores,
-        }
-        self._writer.write(*(sample_row(Sample(at_ns, name, self._label, value)) for name, value in readings.items()))
-        self._lag_ns, self._pause_ns, self._at_ns, self._cpu_ns = 0, 0, at_ns, used_ns
-
-    def close(self) -> None:
-        self._writer.close()
-
 
 _REPORT_S = 0.25
 _SWITCH_S = 0.0002  # the recorder's thread returns the interpreter to the event loop within this time
@@ -80,7 +69,7 @@ class WorkerConfig:
     plan: Path
     requests: Path
     samples: Path
-    target: Target
+    target: Annotated[Target, PlainValidator(target_from_json), PlainSerializer(target_to_json)]
     workload: Workload
     settings: ClientSettings
     end_id: int
@@ -89,22 +78,18 @@ class WorkerConfig:
     watch: bool = False
 
     def to_line(self) -> bytes:
-        row = {name: getattr(self, name) for name in ("number", "end_id", "timeout_s", "drain_s", "watch")}
-        row |= {name: str(getattr(self, name)) for name in ("plan", "requests", "samples")}
-        row["target"] = target_to_json(self.target)
-        row |= {name: getattr(self, name).model_dump(mode="json") for name in ("workload", "settings")}
-        return json.dumps(row).encode() + b"\n"
+        return _CONFIG.dump_json(self) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> WorkerConfig:
-        row = json.loads(line)
-        row |= {name: Path(row[name]) for name in ("plan", "requests", "samples")}
-        models = {"workload": Workload.model_validate(row["workload"]), "settings": ClientSettings.model_validate(row["settings"])}
-        return cls(**row | {"target": target_from_json(row["target"])} | models)
+        return _CONFIG.validate_json(line)
+
+
+_CONFIG = TypeAdapter(WorkerConfig)
 
 
 class Worker:
-    """Executes orders; the name of an order is the name of a method."""
+    """Executes orders."""
 
     def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
         self._plan = load_plan(config.plan)
@@ -119,55 +104,61 @@ class Worker:
         self.broken = False
         """Whether the worker has failed. The process then ends with a report of the reason."""
 
-    async def prepare_phase(self, order: dict[str, Any]) -> dict[str, Any]:
-        self._stop = StopSignal()
-        self._run = await self._generator.prepare_phase(self._phase(order), self._share(order), self._stop)
-        self._undisturbed.enter_context(no_collections())
-        return {"prepared": True}
+    async def carry_out(self, order: PreparePhase | RunPhase | SwitchModel) -> Report:
+        """Execute an order that takes time, and return the report of its end. Further orders are executed meanwhile."""
+        if isinstance(order, PreparePhase):
+            return await self._prepare_phase(order.part)
+        if isinstance(order, RunPhase):
+            return await self._run_phase(order.start_ns)
+        await self._client.switch_model(order.model)
+        return Switched(order.model)
 
-    async def run_phase(self, order: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, order: SkipPhase | StopPhase | RenewStreams) -> None:
+        """Execute an order that is done at once and has no report."""
+        if isinstance(order, SkipPhase):
+            self._generator.skip(self._phase(order.part), self._share(order.part))
+        elif isinstance(order, StopPhase):
+            self.stop_phase(order.way)
+        else:
+            self._client.renew_streams()
+
+    async def _prepare_phase(self, part: PartOfPhase) -> Prepared:
+        self._stop = StopSignal()
+        self._run = await self._generator.prepare_phase(self._phase(part), self._share(part), self._stop)
+        self._undisturbed.enter_context(no_collections())
+        return Prepared()
+
+    async def _run_phase(self, start_ns: int) -> PhaseDone:
         assert self._run, "prepare comes first"
         used_ns = cpu_ns()
         with self._undisturbed:
-            result = await self._run.run_phase(order["start_ns"])
+            result = await self._run.run_phase(start_ns)
         self._run = None
-        return {"phase": asdict(result), "cpu_ns": cpu_ns() - used_ns} | self.progress()
+        return PhaseDone(result, cpu_ns() - used_ns, self.progress())
 
-    def skip(self, order: dict[str, Any]) -> None:
-        self._generator.skip(self._phase(order), self._share(order))
-
-    def stop(self, order: dict[str, Any]) -> None:
-        getattr(self._stop, order["how"])()
-
-    def renew(self, order: dict[str, Any]) -> None:
-        self._client.renew_streams()
-
-    async def switch(self, order: dict[str, Any]) -> dict[str, Any]:
-        await self._client.switch_model(order["model"])
-        return {"switched": order["model"]}
+    def stop_phase(self, way: StopWay) -> None:
+        getattr(self._stop, way)()
 
     def tick(self) -> None:
         self._health.sample()
         if self._run:
             report(self.progress())
 
-    def progress(self) -> dict[str, Any]:
-        finished = self._progress.take_finished()
-        return {"counts": asdict(self._progress.counts)} | ({"finished": finished} if finished else {})
+    def progress(self) -> Progress:
+        return Progress(self._progress.counts, self._progress.take_finished())
 
-    def _phase(self, order: dict[str, Any]) -> Phase:
-        part = self._plan.stages[order["stage"]]
-        phase: Phase = part.warmup if order["warmup"] else part.measured
-        return phase
+    def _phase(self, part: PartOfPhase) -> Phase:
+        stage = self._plan.stages[part.stage]
+        return stage.warmup if part.warmup else stage.measured
 
-    def _share(self, order: dict[str, Any]) -> Share:
-        return Share(order["worker"], order["workers"])
+    def _share(self, part: PartOfPhase) -> Share:
+        return Share(part.worker, part.workers)
 
 
-def report(row: dict[str, Any]) -> None:
+def report(said: Report) -> None:
     """Write a report to standard output without buffering. If trtbench is gone, the report is lost."""
     with suppress(BrokenPipeError):
-        os.write(1, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        os.write(1, report_line(said))
 
 
 async def serve(config: WorkerConfig) -> None:
@@ -180,7 +171,7 @@ async def serve(config: WorkerConfig) -> None:
         with closing(WorkerHealth(LineWriter(config.samples), config.number)) as health, closing(Recorder(config.requests)) as recorder:
             await client.open_streams(1)
             worker = Worker(config, client, recorder, health)
-            report({"ready": True})
+            report(Ready())
             with watched_collections(health.pause):
                 watches = [asyncio.create_task(probe_lag(health.lag)), asyncio.create_task(_tick(worker))]
                 try:
@@ -190,7 +181,7 @@ async def serve(config: WorkerConfig) -> None:
                         watch.cancel()
     finally:
         await client.close()
-    report({"closed": client.transport_facts() | {"loop": loop_name()}})
+    report(Closed(ClientFacts(**client.transport_facts() | {"loop": loop_name()})))
 
 
 async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
@@ -205,29 +196,29 @@ async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
             running -= done
             if not reading.done():
                 continue
-            order = json.loads(reading.result() or b'{"do":"close"}')
-            if order["do"] == "close":
+            order = order_of(line) if (line := reading.result()) else Close()
+            if isinstance(order, Close):
                 break
-            if order["do"] in ("prepare_phase", "run_phase", "switch"):
+            if isinstance(order, (PreparePhase, RunPhase, SwitchModel)):
                 running.add(asyncio.create_task(_answer(worker, order)))
             else:
-                getattr(worker, order["do"])(order)
+                worker.execute(order)
             reading = asyncio.create_task(orders.readline())
     except Exception:
         worker.broken = True
         raise
     finally:
         if running:  # trtbench is gone, or an order has failed: what is in flight is cancelled and recorded
-            worker.stop({"how": "cancel"})
+            worker.stop_phase("cancel")
             await asyncio.wait(running)
     for task in running:
         task.result()
 
 
-async def _answer(worker: Worker, order: dict[str, Any]) -> None:
-    row = await getattr(worker, order["do"])(order)
+async def _answer(worker: Worker, order: PreparePhase | RunPhase | SwitchModel) -> None:
+    said = await worker.carry_out(order)
     if not worker.broken:  # otherwise a phase that was cut short would be taken for a finished one
-        report(row)
+        report(said)
 
 
 async def _tick(worker: Worker) -> None:
@@ -247,8 +238,8 @@ def main() -> int:
         loop.run_until_complete(serve(config))
     except (ConnectError, UserError, OSError) as error:
         number, file = getattr(error, "errno", None), getattr(error, "filename", None)
-        said = (number and getattr(error, "strerror", None)) or str(error)
-        report({"fault": said, "kind": type(error).__name__, "errno": number, "file": file})
+        message = (number and getattr(error, "strerror", None)) or str(error)
+        report(Fault(message, type(error).__name__, number, file))
         return 1
     finally:
         loop.close()

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from trtbench.client.protocol import ConnectError
+from trtbench.load.messages import (
+    Answer,
+    Close,
+    Closed,
+    Fault,
+    Order,
+    PhaseDone,
+    Progress,
+    Ready,
+    Report,
+    Switched,
+    SwitchModel,
+    order_line,
+    report_of,
+)
 from trtbench.load.tally import Counts
 from trtbench.load.worker import WorkerConfig
 from trtbench.rundir.event_kinds import ClientFacts
@@ -36,7 +50,7 @@ class WorkerHandle:
         self.owes = False
         """Whether an answer to an order is outstanding."""
         self._process, self._log, self._on_finished = process, log, on_finished
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers: asyncio.Queue[Report] = asyncio.Queue()
         self._switched: asyncio.Queue[str] = asyncio.Queue()
         self._reading = asyncio.create_task(self._read())
 
@@ -59,7 +73,7 @@ class WorkerHandle:
         handle = cls(process, log, on_finished)
         handle._write(config.to_line())
         try:
-            await handle._answer()
+            await handle._answer(Ready)
         except asyncio.CancelledError:
             handle.kill()
             await handle.close()
@@ -74,21 +88,21 @@ class WorkerHandle:
         if self._process.returncode is None:
             self._process.kill()
 
-    def order(self, do: str, **details: Any) -> None:
-        self._write(json.dumps({"do": do, **details}).encode() + b"\n")
+    def order(self, order: Order) -> None:
+        self._write(order_line(order))
 
-    async def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        """Send an order and wait for its report; raises the error with which the worker failed."""
-        self.order(do, **details)
+    async def ask(self, order: Order, kind: type[Answer]) -> Answer:
+        """Send an order and wait for its report, which is of `kind`; raises the error with which the worker failed."""
+        self.order(order)
         self.owes = True
         try:
-            return await self._answer()
+            return await self._answer(kind)
         finally:
             self.owes = False
 
     async def switch(self, model: str) -> None:
         """Send requests from now on to another model; returns when earlier ones are over, or when the worker has ended."""
-        self.order("switch", model=model)
+        self.order(SwitchModel(model))
         while (switched := await self._switched.get()) != model:
             if switched == _ENDED:
                 self._switched.put_nowait(_ENDED)  # for the next caller
@@ -96,45 +110,50 @@ class WorkerHandle:
 
     async def close(self) -> ClientFacts | None:
         """End the process; returns the transport facts of its client, or None if it cannot report them any more."""
-        try:
-            self.order("close")
-            facts: dict[str, Any] = (await asyncio.wait_for(self._answer(), _CLOSE_S)).get("closed", {})
-        except (WorkerError, ConnectError, OSError, asyncio.TimeoutError):
-            facts = {}
+        facts: ClientFacts | None = None
+        with suppress(WorkerError, ConnectError, OSError, asyncio.TimeoutError):
+            self.order(Close())
+            facts = (await asyncio.wait_for(self._answer(Closed), _CLOSE_S)).facts
         self.kill()
         await self._process.wait()
         await self._reading
         if not self._log.stat().st_size:
             self._log.unlink()
-        return ClientFacts(**facts) if facts else None
+        return facts
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin
         self._process.stdin.write(line)  # if the worker is gone, its missing answer shows it
 
-    async def _answer(self) -> dict[str, Any]:
-        row = await self._answers.get()
-        if row.get("kind") == "ConnectError":
-            raise ConnectError(row["fault"])
-        if row.get("errno"):
-            raise OSError(row["errno"], row["fault"], row["file"])
-        if "fault" in row:
-            raise WorkerError(row["fault"])
-        return row
+    async def _answer(self, kind: type[Answer]) -> Answer:
+        said = await self._answers.get()
+        if isinstance(said, Fault):
+            raise _error(said)
+        assert isinstance(said, kind)
+        return said
 
     async def _read(self) -> None:
         assert self._process.stdout
         while line := await self._process.stdout.readline():
-            row = json.loads(line)
-            if counts := row.pop("counts", None):
-                self.counts = Counts(**counts)
-            if finished := row.pop("finished", None):
-                self._on_finished(finished)
-            if switched := row.pop("switched", None):
-                self._switched.put_nowait(switched)
-            if row:
-                self._answers.put_nowait(row)
+            said = report_of(line)
+            if isinstance(said, (Progress, PhaseDone)):
+                self._note(said if isinstance(said, Progress) else said.progress)
+            if isinstance(said, Switched):
+                self._switched.put_nowait(said.model)
+            elif not isinstance(said, Progress):
+                self._answers.put_nowait(said)
         self._switched.put_nowait(_ENDED)
         code = await self._process.wait()
         log = self._log.read_text(errors="replace").strip()[-_LOG_CHARACTERS:]
-        self._answers.put_nowait({"fault": f"a load worker ended by itself (exit code {code}){': ' + log if log else ''}"})
+        self._answers.put_nowait(Fault(f"a load worker ended by itself (exit code {code}){': ' + log if log else ''}"))
+
+    def _note(self, progress: Progress) -> None:
+        self.counts = progress.counts
+        if progress.finished:
+            self._on_finished(progress.finished)
+
+
+def _error(fault: Fault) -> Exception:
+    if fault.kind == ConnectError.__name__:
+        return ConnectError(fault.message)
+    return OSError(fault.errno, fault.message, fault.file) if fault.errno else WorkerError(fault.message)

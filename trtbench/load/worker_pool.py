@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
 from trtbench.load.generator import PhaseResult
+from trtbench.load.messages import (
+    Answer,
+    Order,
+    PartOfPhase,
+    PhaseDone,
+    Prepared,
+    PreparePhase,
+    RenewStreams,
+    RunPhase,
+    SkipPhase,
+    StopPhase,
+    StopWay,
+)
 from trtbench.load.tally import Counts, LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import Finished, WorkerHandle
@@ -35,7 +49,7 @@ class WorkerPool:
         self._config, self._progress = config, progress
         self._handles: list[WorkerHandle] = []
         self._numbers = count()
-        self._stops: list[str] = []
+        self._stops: list[StopWay] = []
         self._stopped = asyncio.Event()
 
     async def grow(self, workers: int) -> None:
@@ -73,8 +87,7 @@ class WorkerPool:
 
     async def prepare_phase(self, stage: int, phase: Phase) -> None:
         """Prepare a phase of stage number `stage` of the plan in every worker; raises the error with which a worker failed."""
-        which = {"stage": stage, "warmup": phase.warmup, "workers": self.workers}
-        await self._all("prepare_phase", **which)
+        await self._all([PreparePhase(part) for part in self._parts(stage, phase)], Prepared)
         self._phase = phase
 
     async def run_phase(self) -> PhaseResult:
@@ -83,24 +96,25 @@ class WorkerPool:
         ends_ns = None if phase.duration_s is None else start_ns + seconds_ns(phase.duration_s)
         self._progress.begin(phase.stage.label, phase.warmup, phase.planned, start_ns, ends_ns)
         for stop in self._stops:  # a stop may have been ordered before there was a phase to stop
-            self._order("stop", how=stop)
+            self._order(StopPhase(stop))
         watch = asyncio.create_task(self._watch())
         try:
-            answers = await self._all("run_phase", start_ns=start_ns)
+            answers = await self._all([RunPhase(start_ns)] * self.workers, PhaseDone)
         finally:
             watch.cancel()
         self._progress.counts = self._counts()
-        result = _merged([PhaseResult(**answer["phase"]) for answer in answers], self.reason)
-        self.cores = sum(answer["cpu_ns"] for answer in answers) / max(result.end_ns - result.start_ns, 1)
+        result = _merged([answer.result for answer in answers], self.reason)
+        self.cores = sum(answer.cpu_ns for answer in answers) / max(result.end_ns - result.start_ns, 1)
         return result
 
     def skip(self, stage: int, phase: Phase) -> None:
         """Have the workers record the requests of a phase that will not be run."""
-        self._order("skip", stage=stage, warmup=phase.warmup, workers=self.workers)
+        for handle, part in zip(self._handles, self._parts(stage, phase), strict=True):
+            handle.order(SkipPhase(part))
 
     def renew(self) -> None:
         """Have the workers use none of their open streams again, because the model was reloaded."""
-        self._order("renew")
+        self._order(RenewStreams())
 
     async def switch(self, model: str) -> None:
         """Send requests from now on to another model of the server; returns when all earlier ones are over."""
@@ -108,7 +122,7 @@ class WorkerPool:
 
     def steady(self) -> None:
         """End the running phase, because its figures are steady: send nothing more and wait for what is in flight."""
-        self._order("stop", how="steady")
+        self._order(StopPhase("steady"))
 
     def interrupt(self) -> None:
         """Send nothing more and wait for what is in flight; the second time, cancel that too."""
@@ -124,11 +138,11 @@ class WorkerPool:
         """End every worker; returns the transport facts of each, or None for one that cannot report them any more."""
         return await asyncio.gather(*(handle.close() for handle in self._handles))
 
-    def _stop(self, how: str) -> None:
-        self._stops.append(how)
+    def _stop(self, way: StopWay) -> None:
+        self._stops.append(way)
         self._stopped.set()
-        self._order("stop", how=how)
-        if how == "server_lost" or len(self._stops) > 1:
+        self._order(StopPhase(way))
+        if way == "server_lost" or len(self._stops) > 1:
             asyncio.get_running_loop().call_later(_OBEY_S, self._kill_unresponsive)
 
     def _kill_unresponsive(self) -> None:
@@ -137,16 +151,19 @@ class WorkerPool:
             if handle.owes:
                 handle.kill()
 
-    def _order(self, do: str, **details: Any) -> None:
-        for place, handle in enumerate(self._handles):
-            handle.order(do, worker=place, **details)
+    def _parts(self, stage: int, phase: Phase) -> list[PartOfPhase]:
+        return [PartOfPhase(stage, phase.warmup, place, self.workers) for place in range(self.workers)]
 
-    async def _all(self, do: str, **details: Any) -> list[dict[str, Any]]:
-        """Send an order to every worker and wait for the answers. If one fails, the others cancel and record, and its error is raised."""
-        asked = [asyncio.create_task(handle.ask(do, worker=place, **details)) for place, handle in enumerate(self._handles)]
+    def _order(self, order: Order) -> None:
+        for handle in self._handles:
+            handle.order(order)
+
+    async def _all(self, orders: Sequence[Order], kind: type[Answer]) -> list[Answer]:
+        """Send each worker its order and wait for the answers. If one fails, the others cancel and record, and its error is raised."""
+        asked = [asyncio.create_task(handle.ask(order, kind)) for handle, order in zip(self._handles, orders, strict=True)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
         if not all(answer.done() for answer in asked):
-            self._order("stop", how="cancel")
+            self._order(StopPhase("cancel"))
             await asyncio.wait(asked)
         return [answer.result() for answer in asked]
 
