@@ -99,7 +99,7 @@ def test_a_switch_that_fails_ends_the_load_and_says_why(tmp_path: Path, start_fa
         finally:
             await pool.close()
 
-    with pytest.raises(WorkerError, match="switch_model.model"):
+    with pytest.raises(WorkerError, match=r"switch_model\.model"):
         asyncio.run(main())
     records = directory.requests()
     assert sorted(record.index for record in records) == list(range(30))

@@ -129,7 +129,7 @@ def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) 
         engine_build_s=sum(step.seconds for step in steps) if steps else None,
         padded_to_tokens=deployment.padded_to_tokens,
         config=deployment.config or {},
-        engine=engine.tree,
+        engine=engine.tree or {},
         log=deployment.log or {},
         tokens=deployment.tokens or {},
         kv_sized=bool(served.kv_cache and (served.kv_cache.blocks or served.kv_cache.bytes)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trtbench.errors import UserError
 from trtbench.rundir import read_json, write_json
-from trtbench.rundir.event_kinds import BuildStep
+from trtbench.rundir.deployment_facts import EngineFile
+from trtbench.rundir.event_kinds import BuildStep, as_json
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.parts.choices import Dtype, ProviderName
@@ -96,13 +97,12 @@ class Engine:
     built_utc: str
     kv_dtype: str = "auto"
 
-    def as_json(self) -> dict[str, Any]:
-        facts = asdict(self)
-        del facts["path"]
-        return facts
+    def facts(self) -> EngineFile:
+        known = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("path", "model_facts")}
+        return EngineFile(**known, model_facts=asdict(self.model_facts))
 
     def save(self) -> None:
-        write_json(self.path / ENGINE_JSON, self.as_json())
+        write_json(self.path / ENGINE_JSON, as_json(self.facts()))
 
     @classmethod
     def load(cls, path: Path) -> Engine:

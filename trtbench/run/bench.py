@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
-from trtbench.engine.spec import ENGINE_JSON, Engine
+from trtbench.engine.spec import Engine
 from trtbench.experiments.registry import roles
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
@@ -65,7 +65,7 @@ def bench(
     facts = _of_target(directory.name, target, plan)
     if engine:
         facts = _with_engine(facts, engine)
-        directory.write_json(ENGINE_JSON, engine.as_json())
+        directory.write_engine(engine.facts())
     directory.write_deployment(facts)
     under_load = ServerUnderLoad(target, (sampled,), end_id, revise=counting(target, prompts))
     ended, signum = load_server(under_load, plan, scenario, directory, log, progress)

@@ -160,19 +160,23 @@ class DeploymentFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFile:
-    """engine.json. `tree` is the whole file."""
+    """engine.json. Fields are in the order in which they are written. `tree` is the whole file as it was read, and is not written."""
 
     model: str | None = None
     dtype: str | None = None
     provider: str | None = None
+    provider_versions: Tree | None = None
+    model_facts: Tree | None = None
+    weights_dtype: str | None = None
+    kv_block_tokens: Count | None = None
+    checkpoint_sha256: str | None = None
+    options: Annotated[Tree, _checked(EngineOptions)] | None = None
     sha256: str | None = None
     size_bytes: Count | None = None
-    weights_dtype: str | None = None
-    kv_dtype: str | None = None
-    kv_block_tokens: Count | None = None
     build_steps: Sequence[BuildStep] | None = None
-    options: Annotated[Tree, _checked(EngineOptions)] | None = None
-    tree: Tree = field(default_factory=dict)
+    built_utc: str | None = None
+    kv_dtype: str | None = None
+    tree: Tree | None = field(default=None, metadata=IF_KNOWN)
 
 
 def read_deployment(path: Path, losses: Losses) -> DeploymentFile:

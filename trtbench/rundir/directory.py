@@ -60,6 +60,9 @@ class DeploymentDirectory:
     def write_deployment(self, facts: DeploymentFile) -> None:
         self.write_json(DEPLOYMENT_JSON, as_json(facts))
 
+    def write_engine(self, facts: EngineFile) -> None:
+        self.write_json(ENGINE_JSON, as_json(facts))
+
     def deployment(self) -> DeploymentFile:
         """deployment.json without damaged parts, which `losses` lists. `engine` is read in the same way."""
         return read_deployment(self.path / DEPLOYMENT_JSON, self.losses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from trtbench.experiments.hot_reload.live_repository import Change, LiveRepository, reloadable
 from trtbench.experiments.hot_reload.model_control import CONTROLS, Control, ControlError
@@ -27,6 +27,24 @@ from trtbench.serving.server.server import TritonServer
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 
 _POLL_S = 0.1
+
+
+@dataclass(slots=True)
+class ReloadOutcome:
+    """Whether a reload loaded a version, which one, and the seconds of its steps; None for those that its kind does not have.
+
+    The fields are those of ReloadFinished.
+    """
+
+    ok: bool = False
+    error: str = ""
+    version: str | None = None
+    load_s: float | None = None
+    loaded_s: float | None = None
+    restored_s: float | None = None
+    unload_s: float | None = None
+    switched_s: float | None = None
+    drain_s: float | None = None
 
 
 class Reloader:
@@ -58,17 +76,24 @@ class Reloader:
 
     async def _reload(self, planned: PlannedReload, emit: EmitEvent) -> None:
         reload = planned.reload
-        named: dict[str, Any] = {"reload": reload.kind, "number": planned.number, "repeat": planned.repeat, "to": reload.to}
-        named |= {"breaks": reload.breaks, "warmup": planned.warms_up, "control": self._asked.control}
+        started = ReloadStarted(
+            reload=reload.kind,
+            number=planned.number,
+            repeat=planned.repeat,
+            to=reload.to,
+            breaks=reload.breaks,
+            warmup=planned.warms_up,
+            control=self._asked.control,
+        )
         before = await asyncio.to_thread(self._versions)
-        emit(ReloadStarted(**named))
+        emit(started)
         start_ns = now_ns()
         outcome = await asyncio.to_thread(self._do, planned)
         elapsed_s = (now_ns() - start_ns) / NS_PER_S
-        if self._keeps_number(reload, outcome["ok"]):
+        if self._keeps_number(reload, outcome.ok):
             self._pool.renew()  # the client cannot see that the version was replaced
         after = await asyncio.to_thread(self._versions)
-        emit(ReloadFinished(**named, **outcome, seconds=elapsed_s, versions_before=before, versions_after=after))
+        emit(ReloadFinished(**asdict(started), **asdict(outcome), seconds=elapsed_s, versions_before=before, versions_after=after))
 
     def _keeps_number(self, reload: Reload, loaded: bool) -> bool:
         """Whether a version was loaded again under its number."""
@@ -76,61 +101,60 @@ class Reloader:
             return not loaded and self._asked.control == "poll"
         return loaded and reload.kind in ("changed_config", "unload_load")
 
-    def _do(self, planned: PlannedReload) -> dict[str, Any]:
-        """Carries out a reload, in a thread. Returns whether it loaded, the time of each step, and the new version."""
-        outcome: dict[str, Any] = dict.fromkeys(("load_s", "loaded_s", "restored_s", "unload_s", "switched_s", "drain_s", "version"))
-        outcome |= {"ok": False, "error": ""}
+    def _do(self, planned: PlannedReload) -> ReloadOutcome:
+        """Carries out a reload, in a thread."""
+        outcome = ReloadOutcome()
         self._start_ns = now_ns()
         self._repository.warms_up = planned.warms_up
         try:
             _STEPS[planned.reload.kind](self, planned.reload, outcome)
         except (ControlError, OSError, ValueError) as error:
-            outcome["error"] = str(error)
+            outcome.error = str(error)
         return outcome
 
-    def _new_version(self, reload: Reload, outcome: dict[str, Any]) -> None:
+    def _new_version(self, reload: Reload, outcome: ReloadOutcome) -> None:
         change = self._repository.add_version(self._config(reload))
-        outcome["version"] = change.version
+        outcome.version = change.version
         self._load(change, outcome)
 
-    def _changed_config(self, reload: Reload, outcome: dict[str, Any]) -> None:
+    def _changed_config(self, reload: Reload, outcome: ReloadOutcome) -> None:
         self._load(self._repository.set_queue_delay(reload.max_queue_delay_us or 0), outcome)
 
-    def _broken(self, reload: Reload, outcome: dict[str, Any]) -> None:
+    def _broken(self, reload: Reload, outcome: ReloadOutcome) -> None:
         """Loads a broken version. When it is removed, a polling server loads the serving version again; the reload includes that time."""
         try:
             with self._repository.broken_version(reload.breaks or "model") as change:
-                outcome["version"] = change.version
+                outcome.version = change.version
                 self._load(change, outcome)
         finally:
             if self._asked.control == "poll":
-                outcome["restored_s"] = _timed(lambda: self._control.load(self._repository.serving))
+                outcome.restored_s = _timed(lambda: self._control.load(self._repository.serving))
 
-    def _unload_load(self, reload: Reload, outcome: dict[str, Any]) -> None:
+    def _unload_load(self, reload: Reload, outcome: ReloadOutcome) -> None:
         model, polled = self._repository.model, self._asked.control == "poll"
         if polled:
             self._repository.take_away(model)
         try:
-            outcome["unload_s"] = _timed(lambda: self._control.unload(model))
+            outcome.unload_s = _timed(lambda: self._control.unload(model))
         finally:
             if polled:
                 self._repository.put_back(model)
         self._load(self._repository.same(), outcome)
 
-    def _blue_green(self, reload: Reload, outcome: dict[str, Any]) -> None:
+    def _blue_green(self, reload: Reload, outcome: ReloadOutcome) -> None:
         """Switches to a second model, and unloads the first one when all requests that were sent to it are done."""
         old, change = self._repository.model, self._repository.add_model(self._config(reload))
-        outcome["version"] = change.version
+        outcome.version = change.version
         try:
             self._load(change, outcome)
         except ControlError:
             self._repository.remove(change.model)
             raise
         self._repository.serve(change)
-        outcome["switched_s"] = self._elapsed_s()
+        outcome.switched_s = self._elapsed_s()
         switching = asyncio.run_coroutine_threadsafe(self._pool.switch(change.model), self._loop)
-        outcome["drain_s"] = _timed(switching.result)
-        outcome["unload_s"] = _timed(lambda: self._unload_for_good(old))
+        outcome.drain_s = _timed(switching.result)
+        outcome.unload_s = _timed(lambda: self._unload_for_good(old))
 
     def _unload_for_good(self, model: str) -> None:
         """Unloads a model and removes its files. A polling server unloads it because the files are gone."""
@@ -144,13 +168,13 @@ class Reloader:
     def _config(self, reload: Reload) -> str | None:
         return self._configs[reload.to] if reload.to else None
 
-    def _load(self, change: Change, outcome: dict[str, Any]) -> None:
+    def _load(self, change: Change, outcome: ReloadOutcome) -> None:
         start_ns = now_ns()
         try:
             self._control.load(change)
-            outcome["ok"] = True
+            outcome.ok = True
         finally:
-            outcome["load_s"], outcome["loaded_s"] = (now_ns() - start_ns) / NS_PER_S, self._elapsed_s()
+            outcome.load_s, outcome.loaded_s = (now_ns() - start_ns) / NS_PER_S, self._elapsed_s()
 
     def _elapsed_s(self) -> float:
         """Since the reload began."""
@@ -173,7 +197,7 @@ class Reloader:
             await asyncio.sleep(_POLL_S)
 
 
-_STEPS: dict[str, Callable[[Reloader, Reload, dict[str, Any]], None]] = {
+_STEPS: dict[str, Callable[[Reloader, Reload, ReloadOutcome], None]] = {
     "new_version": Reloader._new_version,
     "changed_config": Reloader._changed_config,
     "broken": Reloader._broken,
