@@ -12,7 +12,7 @@ import pytest
 
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
-from trtbench.load.messages import (
+from trtbench.load.orders import (
     Close,
     Closed,
     Fault,

@@ -24,7 +24,7 @@ from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator, PhaseRun
-from trtbench.load.messages import (
+from trtbench.load.orders import (
     Close,
     Closed,
     Fault,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trtbench.client.protocol import ConnectError
-from trtbench.load.messages import (
+from trtbench.load.orders import (
     Answer,
     Close,
     Closed,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
 from trtbench.load.generator import PhaseResult
-from trtbench.load.messages import (
+from trtbench.load.orders import (
     Answer,
     Order,
     PartOfPhase,

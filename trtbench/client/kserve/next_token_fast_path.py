@@ -105,7 +105,7 @@ class NextTokenRead:
     def __init__(
         self, stream_id: int, template: TokenTemplate, ids: array[int], arrivals_ns: array[int], lags_ns: array[int], most: int = NO_LIMIT
     ) -> None:
-        """It handles at most so many reads."""
+        """It handles at most `most` reads."""
         head = _HEAD.pack((template.size + _PREFIX_BYTES) << 8 | DATA, 0, stream_id, 0, template.size)
         self._head, self._tail, self._size = head + template.prefix, template.suffix, len(head) + template.size
         self._start, self._stop = len(head) + template.start, len(head) + template.stop

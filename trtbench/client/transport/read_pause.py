@@ -1,7 +1,7 @@
 """ReadPause: how long reading may wait without finding two tokens of one stream together.
 
 The kernel stamps each token when it arrives, so a later read changes no timestamp as long as it holds one token. A reader that looks every
-P finds two tokens with a gap g together with the probability 1 - g / P, or never if g >= P. So the gaps that were seen tell which share of
+P finds two tokens with a gap g together with the probability 1 - g / P, or never if g >= P. So the gaps that were seen show which share of
 reads a pause would spoil.
 """
 
