@@ -37,19 +37,13 @@ _NS_PER_MS = 1_000_000
 def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], scenario: Scenario, cpu_count: int) -> DeploymentResult:
     """The result of one deployment. `events` are those of this deployment."""
     requests, counting = with_counts(recorded.requests)
-    facts = recorded.facts
-    samples = read = without_late_counts(recorded.samples, events)
-    missing_metrics, stale_pages = missing_families(samples), 0
-    if not facts.traits.gauges_valid_at_rest:
-        samples, stale_pages = without_stale(samples, requests)
-    residency = Residency(requests, samples.series("kv_blocks_used")[0])
-    stages = tuple(
-        measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
-    )
+    facts, read = recorded.facts, without_late_counts(recorded.samples, events)
+    samples, stale_pages = (read, 0) if facts.traits.gauges_valid_at_rest else without_stale(read, requests)
+    records = _with_stages(recorded, requests, samples, events, scenario, cpu_count)
+    stages = records.stages
     if stages:
         recorded.note_missing()
         recorded.note_foreign(*foreign_records(recorded.requests, read, events))
-    records = DeploymentRecords(events, requests, samples, stages, residency, facts, scenario, cpu_count, recorded.prompts)
     ready, fault, telemetry = first(events, ServerReady), first(events, ServerFault), first(events, TelemetryFinished)
     return DeploymentResult(
         name=recorded.name,
@@ -74,12 +68,22 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
         counting=counting,
         echoed=int((requests.echoed_tokens > 0).sum()),
         stale_pages=stale_pages,
-        missing_metrics=missing_metrics,
+        missing_metrics=missing_families(read),
         tokens_beyond_ours=_tokens_beyond_ours(samples, recorded.requests, scenario),
         reads_metrics=telemetry is None or "triton_metrics" in telemetry.sources,
         page_fault=page_fault(events),
         server_fault=fault.cause if fault else None,
     )
+
+
+def _with_stages(
+    recorded: RecordedDeployment, requests: Requests, samples: Samples, events: Sequence[Event], scenario: Scenario, cpu_count: int
+) -> DeploymentRecords:
+    facts, residency = recorded.facts, Residency(requests, samples.series("kv_blocks_used")[0])
+    stages = tuple(
+        measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
+    )
+    return DeploymentRecords(events, requests, samples, stages, residency, facts, scenario, cpu_count, recorded.prompts)
 
 
 def _not_run(stages: Sequence[StageResult], requests: Requests, events: Sequence[Event], scenario: Scenario) -> tuple[NotRun, ...]:

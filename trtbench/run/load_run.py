@@ -110,18 +110,7 @@ async def _load(
 ) -> tuple[Ended, int | None]:
     pool = WorkerPool(_worker_config(server, scenario, directory), progress)
     watch = asyncio.create_task(_watch(server, pool))
-    signals = count(1)
-
-    def interrupt(signum: int) -> None:
-        """Pass an interrupt to the pool. The second one does not wait for requests in flight; further ones change nothing."""
-        nth = next(signals)
-        pool.interrupt()
-        if signum == signal.SIGTERM:
-            pool.interrupt()
-        if nth <= 2:
-            log.write(Interrupted(level=2 if signum == signal.SIGTERM else nth), directory.name)
-
-    with interrupts_call(interrupt) as caught:
+    with interrupts_call(_interrupts(pool, lambda data: log.write(data, directory.name))) as caught:
         try:
             async with _accompanied(server.companion, pool, lambda data: log.write(data, directory.name)) as event:
                 before_stage = _when_sampled(sampler, server.before_stage)
@@ -143,6 +132,21 @@ async def _load(
     if ended == "server_lost" and server.death and (death := server.death()):
         log.write(death.facts(), directory.name)
     return ended, caught[0] if caught else None
+
+
+def _interrupts(pool: WorkerPool, emit: EmitEvent) -> Callable[[int], None]:
+    """A handler that passes interrupts to the pool. The second one does not wait for requests in flight; further ones change nothing."""
+    signals = count(1)
+
+    def interrupt(signum: int) -> None:
+        nth = next(signals)
+        pool.interrupt()
+        if signum == signal.SIGTERM:
+            pool.interrupt()
+        if nth <= 2:
+            emit(Interrupted(level=2 if signum == signal.SIGTERM else nth))
+
+    return interrupt
 
 
 def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: DeploymentDirectory) -> WorkerConfig:

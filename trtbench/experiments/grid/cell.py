@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from trtbench.analysis.stage.latency import Percentile
@@ -76,12 +77,7 @@ def cell_of(
     by_round: dict[int, float],
     drop: Drop | None,
 ) -> Cell:
-    def over(pick: Callable[[StageResult], float | None]) -> Estimate | None:
-        return Estimate.over(stages, pick)
-
-    def mean(pick: Callable[[StageResult], float | None]) -> float | None:
-        found = over(pick)
-        return found.mean if found else None
+    over, mean = partial(Estimate.over, stages), partial(_mean, stages)
 
     def latency(name: str) -> Estimate | None:
         return over(lambda stage: getattr(getattr(stage.latency, name), percentiles[name]))
@@ -111,6 +107,11 @@ def cell_of(
         compute_ns=mean(lambda s: s.triton_batching.compute_mean_ns if s.triton_batching else None),
         padding_ratio=mean(lambda s: s.padding_ratio),
     )
+
+
+def _mean(stages: Sequence[StageResult], pick: Callable[[StageResult], float | None]) -> float | None:
+    found = Estimate.over(stages, pick)
+    return found.mean if found else None
 
 
 def with_pareto(cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -53,52 +53,63 @@ def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Docum
 
 
 def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
-    many = is_many(summary)
+    return [*_answers(summary, words, drawings), *_details(summary, words, drawings), *_appendix(summary, words)]
 
-    def section(name: str, *blocks: Block, folded: bool = False) -> Section:
-        return Section(words(f"section.{name}"), blocks, folded)
 
-    def detail(name: str, *blocks: Block) -> Section:
-        return section(name, *blocks, folded=many)
-
-    def drawn(*names: str) -> list[Block]:
-        return [Figure(name, words(f"figure.{name}")) for name in names if name in drawings]
+def _answers(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    """What was tested, what follows from it, and the figures that most readers look for."""
 
     def of_experiments(after: str) -> list[Section]:
         return [section for role in roles(ExperimentReport) if role.after == after for section in role.sections(summary, words, drawings)]
 
+    plots = _drawn(drawings, words, "throughput", "latency", "latency_rate")
+    return [
+        _section(words, "target", *target(summary, words)),
+        _section(words, "parameters", *parameters(summary, words), *request_data_tables(summary, words)),
+        _section(words, "conclusion", *_conclusion(summary, words)),
+        _section(words, "findings", *_cards(summary, words)),
+        *of_experiments("findings"),
+        _section(words, "metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *plots),
+        *of_experiments("metrics"),
+    ]
+
+
+def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
+    """A section of each subject, folded where there are many deployments."""
+    latency = [*latency_tables(summary, words), *engine_time_tables(summary, words), *group_tables(summary, words)]
     kv_blocks = [block for role in roles(ExperimentReport) for block in role.kv_blocks(summary, words)]
     timelines: list[Block] = [
         Figure(name, words("figure.timeline", deployment=result.name))
         for result in shown(summary)
         if (name := f"timeline-{result.name}") in drawings
     ]
+    blocks: dict[str, list[Block]] = {
+        "latency": [*_drawn(drawings, words, "distributions"), *latency],
+        "throughput": [*throughput_tables(summary, words), *draft_acceptance(summary, words)],
+        "outcomes": outcome_tables(summary, words),
+        "batching": [*_drawn(drawings, words, "batches"), *batching_tables(summary, words)],
+        "kv": [*timelines, *kv_tables(summary, words), *kv_blocks, *reuse_by_request(summary, words)],
+        "resources": [*resource_tables(summary, words), *gpu_blocks(summary, words)],
+        "client": client_tables(summary, words),
+    }
+    return [_section(words, name, *found, folded=is_many(summary)) for name, found in blocks.items()]
+
+
+def _appendix(summary: Summary, words: Words) -> list[Section]:
     return [
-        section("target", *target(summary, words)),
-        section("parameters", *parameters(summary, words), *request_data_tables(summary, words)),
-        section("conclusion", *_conclusion(summary, words)),
-        section("findings", *_cards(summary, words)),
-        *of_experiments("findings"),
-        section("metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *drawn("throughput", "latency", "latency_rate")),
-        *of_experiments("metrics"),
-        detail(
-            "latency",
-            *drawn("distributions"),
-            *latency_tables(summary, words),
-            *engine_time_tables(summary, words),
-            *group_tables(summary, words),
-        ),
-        detail("throughput", *throughput_tables(summary, words), *draft_acceptance(summary, words)),
-        detail("outcomes", *outcome_tables(summary, words)),
-        detail("batching", *drawn("batches"), *batching_tables(summary, words)),
-        detail("kv", *timelines, *kv_tables(summary, words), *kv_blocks, *reuse_by_request(summary, words)),
-        detail("resources", *resource_tables(summary, words), *gpu_blocks(summary, words)),
-        detail("client", *client_tables(summary, words)),
-        section("environment", *environment(summary, words)),
-        section("formulas", *formulas(words), folded=True),
-        section("deployments", *all_deployments(summary, words), folded=True),
-        section("settings", *settings(summary, words), folded=True),
+        _section(words, "environment", *environment(summary, words)),
+        _section(words, "formulas", *formulas(words), folded=True),
+        _section(words, "deployments", *all_deployments(summary, words), folded=True),
+        _section(words, "settings", *settings(summary, words), folded=True),
     ]
+
+
+def _section(words: Words, name: str, *blocks: Block, folded: bool = False) -> Section:
+    return Section(words(f"section.{name}"), blocks, folded)
+
+
+def _drawn(drawings: tuple[str, ...], words: Words, *names: str) -> list[Block]:
+    return [Figure(name, words(f"figure.{name}")) for name in names if name in drawings]
 
 
 def _drawn_of(summary: Summary, words: Words) -> list[Block]:
