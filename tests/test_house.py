@@ -273,7 +273,10 @@ READERS = {
     "getenv",
     "monotonic_ns",
 }
-MAY_READ = {"analysis.loader", "plan.plan_file", "plan.sources.datasets", "plan.sources.prompt_source", "plan.sources.readers"}
+MAY_READ = {
+    *("analysis.loader", "plan.plan_file", "plan.sources.datasets", "plan.sources.prompt_source", "plan.sources.readers"),
+    *(f"plan.sources.tensors.{reader}" for reader in ("folders", "perf_analyzer_json", "pictures")),
+}
 
 
 def test_the_analysis_and_the_plan_read_files_in_their_readers_only() -> None:

@@ -80,7 +80,7 @@ def draw_plan(scenario: Scenario, source: PromptSource, inputs: TensorRows | Non
     return Plan(
         stages,
         inputs=inputs.rows if inputs else (),
-        notes=tuple(_notes(scenario)),
+        notes=(*_notes(scenario), *_notes_on(inputs, scenario)),
         left_out=(*(rows.left_out for rows in datasets.values()), *(trace[1] for trace in traces.values())),
     )
 
@@ -117,6 +117,11 @@ def _draw_phase(scenario: Scenario, stage: Stage, warmup: bool, source: StagePro
         prompts, offsets = fit_units(prompts, offsets, counted=warmup or stage.requests is not None)
     users_ns = None if warmup else draw_users(stage)
     return Phase(stage, warmup, with_think_times(prompts, stage, warmup, seed), 0, offsets, users_ns)
+
+
+def _notes_on(inputs: TensorRows | None, scenario: Scenario) -> Iterator[str]:
+    if inputs and inputs.sequences and scenario.workload.sessions:
+        yield f"workload.sessions.turns (--sequence-length) is not used: the sequences are those of {inputs.file}"
 
 
 def _notes(scenario: Scenario) -> Iterator[str]:

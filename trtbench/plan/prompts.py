@@ -113,7 +113,7 @@ def new_turns(kind: RequestKind, count: int, source: NewPrompts, random: RandomO
 
 
 def tensor_turns(kind: RequestKind, count: int, inputs: TensorRows, random: RandomOf) -> Iterator[tuple[Turn, ...]]:
-    """Rows of tensors in turn: of sessions, as many as each has turns, or those of the data's own sequences."""
+    """Rows of tensors in turn: of sessions, as many as each has turns, or all of one of the data's own sequences."""
     if kind.sessions and inputs.sequences:
         for sequence in cycle(inputs.sequences):
             yield tuple(Turn(NO_TOKENS, None, inputs.rows[number]) for number in sequence)

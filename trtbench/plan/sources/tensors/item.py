@@ -18,6 +18,10 @@ class Item:
     expected: Mapping[str, Tensor] = field(default_factory=dict)
     where: str = ""
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(tensor.data) for tensor in (*self.inputs.values(), *self.expected.values()))
+
 
 def row_of(number: int, items: Sequence[Item], batched: bool) -> InputRow:
     """One request that carries `items`, stacked along the batch dimension if the model has one.

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from math import prod
+from itertools import accumulate, chain, islice, pairwise
+from pathlib import Path
 
 import numpy as np
 
 from trtbench.plan.sources.prompt_source import WorkloadError
+from trtbench.plan.sources.tensors.data_files import read_sequences
 from trtbench.plan.sources.tensors.drawn import drawn_items
-from trtbench.plan.sources.tensors.item import row_of
-from trtbench.plan.sources.tensors.tensor import BYTES, NUMPY_TYPES, InputRow, ModelTensors, TensorSpec, checked_shape
+from trtbench.plan.sources.tensors.item import Item, row_of
+from trtbench.plan.sources.tensors.item_reader import ItemReader
+from trtbench.plan.sources.tensors.row_size import check_drawn, check_read
+from trtbench.plan.sources.tensors.tensor import InputRow, ModelTensors, TensorSpec, checked_shape
 from trtbench.scenario.workload.tensors import Tensors
 from trtbench.system.foreign_text import names, shown
-from trtbench.system.memory import memory_bounds
-
-MOST_ROW_BYTES = (1 << 31) - (1 << 20)
-"""Of one request: protobuf encodes messages below 2 GiB."""
-_MOST_MEMORY_RATIO = 0.2  # of the available memory: the values, and the requests that are made of them, in two processes
 
 
 @dataclass(frozen=True)
 class TensorRows:
-    """`sequences`: of data that consists of sequences, the numbers of the rows of each."""
+    """`sequences`: of data that consists of sequences, the numbers of the rows of each. `file`: the data's, if they are of one."""
 
     rows: tuple[InputRow, ...]
     sequences: tuple[range, ...] = ()
+    file: Path | None = None
 
     def in_turn(self) -> Iterator[InputRow]:
         """The rows one after another, and again from the first, without end."""
@@ -37,54 +36,48 @@ class TensorRows:
 
 def open_rows(asked: Tensors, model: ModelTensors, seed: int) -> TensorRows:
     """The rows that a workload's requests carry; WorkloadError for data that the model cannot take, or that is too large."""
-    specs = {spec.name: spec for spec in model.inputs}
-    if unknown := sorted(set(asked.shapes) - set(specs)):
-        raise WorkloadError(f"workload.tensors.shapes: the model has no input {shown(unknown[0], 80)}; its inputs are {names(specs)}")
+    if unknown := sorted(set(asked.shapes) - {spec.name for spec in model.inputs}):
+        known = names(spec.name for spec in model.inputs)
+        raise WorkloadError(f"workload.tensors.shapes: the model has no input {shown(unknown[0], 80)}; its inputs are {known}")
     _check_batch(asked.batch_size, model)
-    sent = {spec: checked_shape(spec, asked.shapes.get(spec.name), model.batched) for spec in _sent(model, asked)}
-    if not sent:
-        raise WorkloadError(
-            f"all inputs of the model are optional: give the shape of one, as --shape {shown(model.inputs[0].name, 80)}:SIZE"
-        )
-    _check_size(asked, sent)
+    return _read(asked.data, asked, model) if isinstance(asked.data, Path) else _drawn(asked, model, seed)
+
+
+def _drawn(asked: Tensors, model: ModelTensors, seed: int) -> TensorRows:
+    """Optional inputs are sent only if their shape is given."""
+    needed = [spec for spec in model.inputs if not spec.optional or spec.name in asked.shapes]
+    if not needed:
+        name = shown(model.inputs[0].name, 80)
+        raise WorkloadError(f"all inputs of the model are optional: give the shape of one, as --shape {name}:SIZE")
+    sent: Mapping[TensorSpec, tuple[int, ...]] = {spec: checked_shape(spec, asked.shapes.get(spec.name), model.batched) for spec in needed}
+    check_drawn(asked, sent)
     items = drawn_items(sent, asked, np.random.default_rng(seed % 2**64))
     count = 1 if asked.data == "zero" else asked.rows
     return TensorRows(tuple(row_of(number, list(islice(items, asked.batch_size)), model.batched) for number in range(count)))
 
 
-def _sent(model: ModelTensors, asked: Tensors) -> Iterator[TensorSpec]:
-    """The inputs that drawn requests carry: optional ones only if their shape is given."""
-    for spec in model.inputs:
-        if not spec.optional or spec.name in asked.shapes:
-            if spec.datatype not in NUMPY_TYPES and spec.datatype != BYTES:
-                raise WorkloadError(f"input {shown(spec.name, 80)} is {spec.datatype}: trtbench sends {', '.join(NUMPY_TYPES)} and {BYTES}")
-            yield spec
+def _read(path: Path, asked: Tensors, model: ModelTensors) -> TensorRows:
+    """Each row has the next items of the data. In sequences, a row has one."""
+    sequences = read_sequences(path, ItemReader(model, asked), asked.layout)
+    items = list(chain.from_iterable(sequences))
+    rows = tuple(_rows(items, asked.batch_size, model.batched))
+    check_read(rows)
+    if len(sequences) == 1 or asked.batch_size > 1:
+        return TensorRows(rows, (), path)
+    ends = accumulate(map(len, sequences), initial=0)
+    return TensorRows(rows, tuple(range(start, end) for start, end in pairwise(ends)), path)
+
+
+def _rows(items: Sequence[Item], batch_size: int, batched: bool) -> Iterator[InputRow]:
+    """The last row of a batch is filled up with the first items."""
+    for number, start in enumerate(range(0, len(items), batch_size)):
+        of_row = [items[at % len(items)] for at in range(start, start + batch_size)]
+        yield row_of(number, of_row, batched)
 
 
 def _check_batch(items: int, model: ModelTensors) -> None:
     if items > 1 and not model.batched:
-        raise WorkloadError(
-            f"workload.tensors.batch_size (-b) {items}: the model has max_batch_size 0, so its tensors have no batch dimension"
-        )
+        why = "the model has max_batch_size 0, so its tensors have no batch dimension"
+        raise WorkloadError(f"workload.tensors.batch_size (-b) {items}: {why}: leave it out")
     if model.batched and items > model.max_batch_size:
         raise WorkloadError(f"workload.tensors.batch_size (-b) {items}: the model's max_batch_size is {model.max_batch_size}: lower it")
-
-
-def _check_size(asked: Tensors, sent: dict[TensorSpec, tuple[int, ...]]) -> None:
-    """WorkloadError, before anything is drawn, for rows that are too large for a message or for the memory."""
-    sizes = {spec: asked.string_bytes + 4 if spec.datatype == BYTES else np.dtype(NUMPY_TYPES[spec.datatype]).itemsize for spec in sent}
-    row_bytes = asked.batch_size * sum(prod(shape) * sizes[spec] for spec, shape in sent.items())
-    check_bytes(row_bytes, 1 if asked.data == "zero" else asked.rows)
-
-
-def check_bytes(row_bytes: int, rows: int) -> None:
-    if row_bytes > MOST_ROW_BYTES:
-        raise WorkloadError(
-            f"a request would have {row_bytes >> 20:,} MiB, the upper bound is {MOST_ROW_BYTES >> 20:,}: lower -b or --shape"
-        )
-    available = int(_MOST_MEMORY_RATIO * min(bound.available_bytes for bound in memory_bounds()))
-    if rows * row_bytes > available:
-        raise WorkloadError(
-            f"workload.tensors.rows = {rows}: rows of {row_bytes / 2**20:,.1f} MiB are {rows * row_bytes >> 20:,} MiB in all; "
-            f"the upper bound here is {available >> 20:,}: lower rows, batch_size or shapes"
-        )

@@ -38,6 +38,11 @@ class TensorSpec:
     def variable(self) -> bool:
         return any(size < 0 for size in self.shape)
 
+    @property
+    def value_bytes(self) -> int:
+        """The size of one value; 0 for strings, which have different sizes."""
+        return np.dtype(NUMPY_TYPES[self.datatype]).itemsize if self.datatype in NUMPY_TYPES else 0
+
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of `shape`, without its batch dimension, can be this one."""
         return len(shape) == len(self.shape) and all(mine in (-1, size) for mine, size in zip(self.shape, shape, strict=True))
