@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Bench:
     """One run of `trtbench bench --task infer` on a model of the server, 12 requests by 2 users where the flags do not say it."""
 
     def __init__(self, server: TritonServer, directory: Path, model: str, *flags: str) -> None:
-        load = () if any(flag.startswith(("--request-count", "--benchmark-duration")) for flag in flags) else ("--request-count", "12")
+        load = () if {"--request-count", "--measurement-interval"} & {*flags} else ("--request-count", "12")
         users = () if any(flag.startswith(("--concurrency", "--request-rate")) for flag in flags) else ("--concurrency", "2")
         address = ("-u", server.endpoints.grpc, "-m", model, "--metrics-url", f"{server.endpoints.metrics}/metrics")
         self._runs = directory / "runs"
@@ -97,6 +98,60 @@ def test_an_optional_input_is_sent_if_its_shape_is_given(server: TritonServer, t
 def test_sequences_keep_their_state(server: TritonServer, tmp_path: Path) -> None:
     records = Bench(server, tmp_path, "accumulate", "--sequence-length", "3").completed()
     assert [record.turn for record in records] == [0, 1, 2] * 4
+
+
+def data(directory: Path, tree: object) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "data.json"
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    return str(file)
+
+
+def test_expected_outputs_are_compared(server: TritonServer, tmp_path: Path) -> None:
+    """The second of three rows expects another difference than the model computes."""
+    pairs = [{"INPUT0": [n, 2, 3, 4], "INPUT1": [1, 1, 1, 1]} for n in range(3)]
+    expected = [{"OUTPUT0": [n + 1, 3, 4, 5], "OUTPUT1": [n - 1 if n != 1 else 9, 1, 2, 3]} for n in range(3)]
+    bench = Bench(server, tmp_path, "add_sub", "--input-data", data(tmp_path, {"data": pairs, "validation_data": expected}))
+    outcomes = [record.outcome for record in bench.records]
+    assert outcomes == [Outcome.COMPLETED, Outcome.WRONG_OUTPUT, Outcome.COMPLETED] * 4
+    assert "output OUTPUT1 has 0 at position 0, expected is 9; 1 of 4 values differ" in bench.records[1].error
+    assert "wrong_output 4" in (bench.run.path / "report.md").read_text()
+
+
+def test_a_decoupled_model_with_counts_and_delays(server: TritonServer, tmp_path: Path) -> None:
+    entries = [{"COUNT": [count], "DELAY_MS": [20]} for count in (0, 1, 4)]
+    bench = Bench(server, tmp_path, "repeat", "--input-data", data(tmp_path, {"data": entries}), "--concurrency", "1")
+    records = bench.completed()
+    assert [len(record.token_ns) for record in records] == [0, 1, 4] * 4
+    gaps_ns = [later - before for record in records for before, later in pairwise(record.token_ns)]
+    assert len(gaps_ns) == 12 and min(gaps_ns) > 15_000_000
+    assert all(record.token_ns[0] - record.due_ns > 15_000_000 for record in records if record.token_ns)
+    assert bench.stage["latency"]["itl_ns"]["count"] == 12
+
+
+def test_states_of_sequences_are_checked_by_their_sums(server: TritonServer, tmp_path: Path) -> None:
+    """Two sequences of different lengths, by two users at once: each sum is that of its own sequence alone."""
+    tree = {
+        "data": [[{"INPUT": [n]} for n in (1, 10, 100)], [{"INPUT": [n]} for n in (7, 7)]],
+        "validation_data": [[{"OUTPUT": [n]} for n in (1, 11, 111)], [{"OUTPUT": [n]} for n in (7, 14)]],
+    }
+    bench = Bench(server, tmp_path, "accumulate", "--input-data", data(tmp_path, tree), "--sequence-length", "2", "--request-count", "20")
+    assert [record.turn for record in bench.completed()] == [0, 1, 2, 0, 1] * 4
+    assert "the sequences are those of" in json.dumps([event.data for event in bench.run.events() if event.kind == "plan_drawn"])
+
+
+def test_strings_of_a_file(server: TritonServer, tmp_path: Path) -> None:
+    entries = [{"INPUT0": ["a", "ä"]}, {"INPUT0": ["", "long" * 100]}]
+    expected = [{"OUTPUT0": entry["INPUT0"]} for entry in entries]
+    Bench(server, tmp_path, "strings", "--input-data", data(tmp_path, {"data": entries, "validation_data": expected})).completed()
+
+
+def test_a_command_line_of_perf_analyzer(server: TritonServer, tmp_path: Path) -> None:
+    windows = ("--measurement-interval", "300", "--stability-percentage", "60", "--max-trials", "5", "--measurement-mode", "time_windows")
+    bench = Bench(server, tmp_path, "variable", "--concurrency-range", "1:3:2", "--shape", "INPUT0:5,3", "-i", "grpc", "-b", "1", *windows)
+    bench.completed()
+    assert {record.stage for record in bench.records} == {"c1", "c3"}
+    assert "stability:" in (bench.run.path / "scenario.yaml").read_text()
 
 
 @pytest.mark.parametrize(

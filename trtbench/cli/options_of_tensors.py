@@ -1,10 +1,10 @@
-"""Options of `trtbench bench --task infer`, as perf_analyzer names them."""
+"""Options of `trtbench bench` that perf_analyzer has: tensors of `--task infer`, and windows that are repeated until they are steady."""
 
 from __future__ import annotations
 
 import click
 
-from trtbench.cli.flags.values import INT32_MAX, Place, Text, Whole
+from trtbench.cli.flags.values import INT32_MAX, Place, Real, Text, Whole
 
 TENSOR_OPTIONS = (
     click.option(
@@ -41,6 +41,27 @@ TENSOR_OPTIONS = (
         help="Make each random string of --task infer of this number of bytes.",
     ),
     click.option(
+        "--layout",
+        type=click.Choice(["nchw", "nhwc"]),
+        help="Order the dimensions of pictures of --input-data in this way. By default the place of 1 or 3 channels says it.",
+    ),
+    click.option(
         "--sequence-length", type=Whole(1, INT32_MAX), help="Send sequences of this number of requests to a model that keeps state (infer)."
+    ),
+    click.option(
+        "--measurement-interval",
+        type=Whole(1, INT32_MAX),
+        metavar="MS",
+        help="End a stage when three windows of this number of milliseconds in a row are steady. The default is 5000 if it is used.",
+    ),
+    click.option(
+        "--stability-percentage",
+        type=Real(0.001, 200),
+        help="Call windows steady if their rates and latencies are within this percentage of one another. The default is 10 if it is used.",
+    ),
+    click.option(
+        "--max-trials",
+        type=Whole(3, INT32_MAX),
+        help="End a stage after this number of windows at the latest. The default is 10 if it is used.",
     ),
 )

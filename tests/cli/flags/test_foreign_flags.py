@@ -21,6 +21,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "coming-from.md"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 VALUES = {
     "--batch-size": "2",
+    "--measurement-interval": "500",
+    "--stability-percentage": "20",
     "--isl": "64",
     "--osl": "64",
     "--isl-stddev": "3",

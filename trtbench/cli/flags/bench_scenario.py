@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from trtbench.cli.flags.endpoint_flags import key_header
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
 from trtbench.cli.flags.header_flags import headers_of
-from trtbench.cli.flags.load import stages
+from trtbench.cli.flags.load import stability, stages
 from trtbench.cli.flags.tensor_flags import tensors_of, with_input_file
 from trtbench.cli.flags.values import whole_number
 from trtbench.errors import UserError
@@ -89,7 +89,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "load": stages(flags),
         "workload": _workload(flags),
         "slo": goodput_limits(flags["goodput"]),
-        "stop": {"timeout_s": flags["request_timeout"]},
+        "stop": {"timeout_s": flags["request_timeout"], "stability": stability(flags)},
         "client": _client(flags),
         "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }

@@ -26,7 +26,7 @@ _P, _G, _A, _V, _T = "perf_analyzer", "genai-perf", "aiperf", "vllm bench serve"
 _PG, _PGA, _GA = f"{_P}, {_G}", f"{_P}, {_G}, {_A}", f"{_G}, {_A}"
 _FILES = "leave it out: every run writes its figures and its requests into a run directory; --artifact-dir says where"
 _LATENCIES = "leave it out: the report has p50, p90, p95, p99 and p99.9 of every latency that has enough requests"
-_WINDOWS = "there are no windows repeated until they are stable: a stage lasts --benchmark-duration SECONDS or --request-count requests"
+_WINDOWS = "windows are of time: give --measurement-interval MS, or --request-count, the requests of a stage"
 _SAMPLING = "requests are decoded greedily; over HTTP --extra-input temperature:0.7 changes that, else workload.sampling of a scenario"
 _INPUTS = "give each key as --extra-input KEY:VALUE over HTTP; over gRPC --isl, --osl and --eos-id set what a request asks"
 _ENDPOINT = "give --endpoint-type: kserve (gRPC, the default), openai-completions, openai-chat or generate"
@@ -80,8 +80,11 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--request-intervals", _P, says="give a trace: --input-file TRACE.jsonl --fixed-schedule"),
     Foreign("--ramp-up-strategy", _V, says="ramps are linear: --ramp-up-start-rps and --ramp-up-end-rps", reads="only", words=("linear",)),
     Foreign("--spawn-rate", "Locust", says="users enter one by one by --concurrency N --concurrency-ramp-duration SECONDS"),
-    Foreign("-r", f"{_P}, Locust", says="there are no trials to repeat; users enter by --concurrency-ramp-duration SECONDS"),
-    Foreign("--max-trials", _P, says=_WINDOWS),
+    Foreign(
+        "-r",
+        f"{_P}, Locust",
+        says="give --max-trials, the most windows of a stage, or --concurrency-ramp-duration SECONDS, in which users enter",
+    ),
     Foreign("--max-threads", _P, says="leave it out, or give --workers: processes that send the load"),
     Foreign("--threads", "wrk", says="leave it out, or give --workers: processes that send the load"),
     Foreign("--workers-max", _A, says="leave it out, or give --workers: processes that send the load"),
@@ -104,12 +107,10 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--warmup", _T, "--warmup-request-count={}"),
     Foreign("--warmup-duration", _A, says="give --warmup-request-count, the requests before each stage that are not counted"),
     Foreign("--seed", _V, "--random-seed={}"),
-    Foreign("-p", _PG, says=_WINDOWS),
-    Foreign("--measurement-interval", _PG, says=_WINDOWS),
-    Foreign("--measurement-mode", _P, says=_WINDOWS),
+    Foreign("-p", _PG, "--measurement-interval={}"),
+    Foreign("--measurement-mode", _P, says=_WINDOWS, reads="only", words=("time_windows",)),
     Foreign("--measurement-request-count", _P, says=_WINDOWS),
-    Foreign("-s", f"{_PG}, wrk", says=_WINDOWS),
-    Foreign("--stability-percentage", _PG, says=_WINDOWS),
+    Foreign("-s", _PG, "--stability-percentage={}"),
     Foreign("-l", _P, says="give --goodput e2e:MS: the report says how many requests kept the limit"),
     Foreign("--latency-threshold", _P, says="give --goodput e2e:MS: the report says how many requests kept the limit"),
     Foreign("--binary-search", _P, says="give the levels: --concurrency 1,2,4,8; the report finds where throughput stops growing"),
@@ -140,15 +141,19 @@ BENCH: tuple[Foreign, ...] = (
     Foreign("--conversation-num", _A, says=_SESSIONS),
     Foreign("--num-sessions", _A, says=_SESSIONS),
     Foreign("--session-turns-mean", _A, says=_SESSIONS),
-    Foreign("--num-of-sequences", _P, says="sequence models (correlation ids) are not measured; " + _SESSIONS),
+    Foreign("--num-of-sequences", _P, says="give --concurrency: each user sends one sequence at a time"),
     Foreign("--request-cancellation-rate", _A, says="cancelled requests are part of a scenario: workload.cancel"),
     Foreign("--dataset-name", _V, says="give the file as --input-file: ShareGPT JSON, or JSON lines", reads="only", words=("random",)),
     Foreign("--dataset-path", _V, "--input-file={}"),
     Foreign("--dataset", _T, "--input-file={}"),
     Foreign("--public-dataset", _A, says="download the file and give it as --input-file: ShareGPT JSON, or JSON lines"),
     Foreign("--custom-dataset-type", _A, says="leave it out: the format is found by the file; a trace is replayed by --fixed-schedule"),
-    Foreign("--data-directory", _P, says="give one file as --input-file: ShareGPT JSON, or JSON lines of prompts or token ids"),
-    Foreign("--string-data", _P, says="give the texts as --input-file: JSON lines of prompts"),
+    Foreign("--sequence-length-variation", _P, says="sequences have the same length, or that of their data (--input-data)"),
+    Foreign("--sequence-id-range", _P, says="leave it out: every sequence has its own id"),
+    Foreign("--serial-sequences", _P, says="leave it out: one request of a sequence is in flight at a time"),
+    Foreign("--bls-composing-models", _P, says="leave it out: the statistics are those of the model"),
+    Foreign("--data-directory", _P, "--input-data={}"),
+    Foreign("--string-data", _P, says="give the texts as --input-data FILE.txt, or prompts as --input-file: JSON lines"),
     Foreign("-b", _PGA, "--batch-size={}"),
     Foreign("--max-batch-size", _T, says="the server has its own; --concurrency says how many requests are in flight"),
     Foreign("--sharegpt-output-len", _V, says="give the file as --input-file: its rows have their own lengths, --osl is for rows without"),

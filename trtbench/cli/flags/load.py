@@ -10,6 +10,7 @@ from trtbench.errors import UserError
 from trtbench.system.foreign_text import shown
 
 _DEFAULT_DURATION_S = 30.0
+_WINDOWS, _DEFAULT_INTERVAL_MS, _DEFAULT_PERCENT, _DEFAULT_TRIALS = 3, 5000, 10.0, 10  # of perf_analyzer
 _ALL_AT_ONCE = ("inf", "infinity")
 
 
@@ -121,7 +122,7 @@ def _check_ramp(flags: Mapping[str, Any], flag: str, over_s: float | None) -> No
     duration_s = flags["benchmark_duration"]
     if flags["request_count"] is not None and duration_s is None:
         raise UserError(f"{flag}: a ramp needs --benchmark-duration; --request-count can be added")
-    lasts_s = _DEFAULT_DURATION_S if duration_s is None else duration_s
+    lasts_s = _longest_s(flags) if duration_s is None else duration_s
     if over_s is not None and over_s > lasts_s:
         raise UserError(f"{flag} {over_s:g} is longer than --benchmark-duration {lasts_s:g}: lower it, or raise --benchmark-duration")
 
@@ -129,7 +130,7 @@ def _check_ramp(flags: Mapping[str, Any], flag: str, over_s: float | None) -> No
 def _stage(flags: Mapping[str, Any], level: dict[str, Any]) -> dict[str, Any]:
     requests, duration_s = flags["request_count"], flags["benchmark_duration"]
     if requests is None and duration_s is None and level["mode"] != "trace":
-        duration_s = _DEFAULT_DURATION_S
+        duration_s = _longest_s(flags)
     users = level.get("concurrency")
     if isinstance(users, int) and requests is not None and requests < users:
         raise UserError(
@@ -137,6 +138,33 @@ def _stage(flags: Mapping[str, Any], level: dict[str, Any]) -> dict[str, Any]:
             f"give at least {users} requests (several for each user show a steady state), or --benchmark-duration instead"
         )
     return level | {"requests": requests, "duration_s": duration_s, "warmup_requests": flags["warmup_request_count"]}
+
+
+def stability(flags: Mapping[str, Any]) -> dict[str, float] | None:
+    """`stop.stability` by perf_analyzer's flags; None without them, and with --request-count, which perf_analyzer puts above them.
+
+    Its last three windows are stable if the largest figure is at most the percentage above the smallest, so each is within half of that of
+    their mean.
+    """
+    percent = flags["stability_percentage"]
+    if not _has_windows(flags) or flags["request_count"] is not None:
+        return None
+    ratio = (_DEFAULT_PERCENT if percent is None else percent) / 200
+    return {"ratio": ratio, "windows": _WINDOWS, "window_s": _window_s(flags)}
+
+
+def _has_windows(flags: Mapping[str, Any]) -> bool:
+    return any(flags[name] is not None for name in ("measurement_interval", "stability_percentage", "max_trials"))
+
+
+def _window_s(flags: Mapping[str, Any]) -> float:
+    interval_ms = flags["measurement_interval"]
+    return float(_DEFAULT_INTERVAL_MS if interval_ms is None else interval_ms) / 1000
+
+
+def _longest_s(flags: Mapping[str, Any]) -> float:
+    """The length of a stage that no flag bounds: all windows, or the default."""
+    return (flags["max_trials"] or _DEFAULT_TRIALS) * _window_s(flags) if _has_windows(flags) else _DEFAULT_DURATION_S
 
 
 def _named(load: list[dict[str, Any]]) -> list[dict[str, Any]]:

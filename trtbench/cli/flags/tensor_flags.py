@@ -21,6 +21,8 @@ def with_input_file(flags: Mapping[str, Any]) -> Mapping[str, Any]:
         raise UserError("--shape: leave it out: the tensors are known; --isl is the length of the prompt")
     if flags["batch_size"] != 1:
         raise UserError(f"--batch-size {flags['batch_size']}: a request carries one prompt; --concurrency says how many are in flight")
+    if flags["layout"] is not None:
+        raise UserError("--layout: is that of pictures of --task infer: leave it out")
     if flags["sequence_length"] is not None:
         raise UserError("--sequence-length: conversations are part of a scenario: workload.sessions with trtbench serve-and-bench")
     data = flags["input_data"]
@@ -38,6 +40,7 @@ def tensors_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         "batch_size": flags["batch_size"],
         "largest_integer": flags["integer_max"],
         "string_bytes": flags["string_length"],
+        "layout": flags["layout"],
     }
     return {"tensors": tensors, "sessions": None if turns is None else {"turns": turns}}
 

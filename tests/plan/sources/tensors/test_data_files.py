@@ -133,7 +133,7 @@ def test_numpy_files(tmp_path: Path) -> None:
     ("name", "array", "message"),
     [
         ("a.npy", np.zeros((3, 4)), r"IN has shape \[3, 4\], the model takes \[2\]"),
-        ("a.npy", np.array([1, None]), "is no NumPy file of numbers or strings"),
+        ("a.npy", np.array([1, None]), "is not a NumPy file of numbers or strings"),
         ("a.npy", np.array([0.5, 1.0]), "0.5 is not a whole number"),
         ("a.data", np.zeros(2), "ends in none of .json .npy, .npz, .txt"),
     ],
@@ -148,7 +148,7 @@ def test_faults_of_numpy_files(tmp_path: Path, name: str, array: Any, message: s
 def test_a_missing_file_and_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match="no such file: give random, zero, or a path"):
         rows_of(tmp_path / "missing.json", model(IN))
-    for name, message in (("bad.npz", "is no NumPy file"), ("bad.json", "is not JSON")):
+    for name, message in (("bad.npz", "is not a NumPy file"), ("bad.json", "is not JSON")):
         (tmp_path / name).write_bytes(b"PK\x03\x04 no")
         with pytest.raises(WorkloadError, match=message):
             rows_of(tmp_path / name, model(IN))

@@ -25,9 +25,8 @@ def read_arrays(path: Path, reader: ItemReader) -> list[Item]:
     expected = {name: _parts(reader.outputs[name], array, path) for name, array in arrays.items() if name in reader.outputs}
     counts = {name: len(parts) for name, parts in {**inputs, **expected}.items()}
     if len(set(counts.values())) > 1:
-        raise WorkloadError(
-            f"{path}: arrays hold different numbers of items ({', '.join(f'{shown(n, 40)} {c}' for n, c in counts.items())})"
-        )
+        found = ", ".join(f"{shown(name, 40)} {count}" for name, count in counts.items())
+        raise WorkloadError(f"{path}: arrays hold different numbers of items ({found}): give the same number of each")
     return [_item(number, inputs, expected, path, reader) for number in range(max(counts.values(), default=0))]
 
 
@@ -43,7 +42,7 @@ def _loaded(path: Path, reader: ItemReader) -> Mapping[str, Array]:
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, WorkloadError):
             raise
-        raise WorkloadError(f"{path}: is no NumPy file of numbers or strings ({error}): write it with numpy.savez") from error
+        raise WorkloadError(f"{path}: is not a NumPy file of numbers or strings ({error}): write it with numpy.savez") from error
 
 
 def _parts(spec: TensorSpec, array: Array, path: Path) -> list[Array]:

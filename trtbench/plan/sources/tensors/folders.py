@@ -36,7 +36,7 @@ def read_folder(path: Path, reader: ItemReader, layout: Layout | None) -> list[I
     )
 
 
-def read_text(path: Path, reader: ItemReader) -> list[Item]:
+def read_text_lines(path: Path, reader: ItemReader) -> list[Item]:
     """An item a line of a text file, without the ends of lines."""
     lines = _content(path).splitlines()
     if not lines:

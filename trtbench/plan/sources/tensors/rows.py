@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from trtbench.plan.sources.prompt_source import WorkloadError
-from trtbench.plan.sources.tensors.data_files import read_sequences
+from trtbench.plan.sources.tensors.array_files import read_arrays
 from trtbench.plan.sources.tensors.drawn import drawn_items
+from trtbench.plan.sources.tensors.folders import read_folder, read_text_lines
 from trtbench.plan.sources.tensors.item import Item, row_of
 from trtbench.plan.sources.tensors.item_reader import ItemReader
+from trtbench.plan.sources.tensors.perf_analyzer_json import read_json
 from trtbench.plan.sources.tensors.row_size import check_drawn, check_read
 from trtbench.plan.sources.tensors.tensor import InputRow, ModelTensors, TensorSpec, checked_shape
-from trtbench.scenario.workload.tensors import Tensors
+from trtbench.scenario.workload.tensors import Layout, Tensors
 from trtbench.system.foreign_text import names, shown
+
+_READERS = {".npy": read_arrays, ".npz": read_arrays, ".txt": read_text_lines}
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def _drawn(asked: Tensors, model: ModelTensors, seed: int) -> TensorRows:
 
 def _read(path: Path, asked: Tensors, model: ModelTensors) -> TensorRows:
     """Each row has the next items of the data. In sequences, a row has one."""
-    sequences = read_sequences(path, ItemReader(model, asked), asked.layout)
+    sequences = _sequences(path, ItemReader(model, asked), asked.layout)
     items = list(chain.from_iterable(sequences))
     rows = tuple(_rows(items, asked.batch_size, model.batched))
     check_read(rows)
@@ -66,6 +70,19 @@ def _read(path: Path, asked: Tensors, model: ModelTensors) -> TensorRows:
         return TensorRows(rows, (), path)
     ends = accumulate(map(len, sequences), initial=0)
     return TensorRows(rows, tuple(range(start, end) for start, end in pairwise(ends)), path)
+
+
+def _sequences(path: Path, reader: ItemReader, layout: Layout | None) -> list[list[Item]]:
+    """The sequences of the data; data without sequences are a single one. WorkloadError for data that the model cannot take."""
+    if path.is_dir():
+        return [read_folder(path, reader, layout)]
+    if not path.exists():
+        raise WorkloadError(f"workload.tensors.data (--input-data) {path}: no such file: give random, zero, or a path")
+    if path.suffix == ".json":
+        return read_json(path, reader)
+    if path.suffix not in _READERS:
+        raise WorkloadError(f"workload.tensors.data (--input-data) {path}: its name ends in none of .json {', '.join(_READERS)}: rename it")
+    return [_READERS[path.suffix](path, reader)]
 
 
 def _rows(items: Sequence[Item], batch_size: int, batched: bool) -> Iterator[InputRow]:
