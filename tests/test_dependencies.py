@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "markupsafe": "jinja2",  # the type of escaped text in Jinja's interface
     "modelopt": "tensorrt-llm",  # its quantiser, which it requires
     "pydantic_core": "pydantic",  # schemas and errors in pydantic's interface; pydantic requires one exact version
+    "PIL": "pillow",
     "pynvml": "nvidia-ml-py",
     "yaml": "pyyaml",
 }
