@@ -88,3 +88,12 @@ class InFlight(ABC):
         self._timer.cancel()
         if not self.over.done():  # it is done if the waiting task was cancelled
             self.over.set_result(None)
+
+
+def responses_left(asked_tokens: int, tokens: int, last_tokens: int, responses: int) -> int:
+    """How many further responses are expected after `responses` with `tokens` in all, if each has as many tokens as the last one.
+
+    Beyond the requested number of tokens, and if their number is unknown (0 or less), each counts as one."""
+    if last_tokens > 0 and tokens <= asked_tokens:
+        return -((tokens - asked_tokens) // last_tokens)
+    return asked_tokens - responses

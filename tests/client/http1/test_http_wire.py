@@ -19,11 +19,8 @@ from tests.support.fakes.http_answers import (
     vllm_answer,
 )
 from trtbench.client.http1.http_answer import HttpFault
-from trtbench.client.http1.http_request import one_request_a_connection
 from trtbench.client.http1.http_wire import HttpWire
 from trtbench.client.wire import PeerReady, StreamEnded
-from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.scenario.parts.part import ScenarioError
 
 OK = "OK"
 
@@ -243,10 +240,3 @@ def test_overlong_messages() -> None:
 def test_an_answer_that_is_compressed_although_it_must_not_be() -> None:
     messages, end = answered(plain(b"200 OK", b"\x1f\x8b", b"content-encoding: gzip"))
     assert messages == [] and end.status == "INTERNAL" and "Content-Encoding gzip" in end.message
-
-
-def test_streams_on_one_connection() -> None:
-    assert one_request_a_connection(ClientSettings()).streams_per_connection == 1
-    assert one_request_a_connection(ClientSettings(streams_per_connection=1)).streams_per_connection == 1
-    with pytest.raises(ScenarioError, match=r"streams_per_connection: 8, but HTTP/1\.1 carries one request at a time"):
-        one_request_a_connection(ClientSettings(streams_per_connection=8))

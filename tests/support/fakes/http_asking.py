@@ -6,8 +6,7 @@ import socket
 from typing import NamedTuple
 
 from tests.support.asking import LATER_NS, new_record
-from trtbench.client.http1.http_request import Headers, one_request_a_connection
-from trtbench.client.http1.http_wire import http_wires
+from trtbench.client.http1.http_wire import Headers, http_wires
 from trtbench.client.in_flight import InFlight
 from trtbench.client.pooled_client import PooledClient
 from trtbench.client.protocol import Limits
@@ -53,9 +52,9 @@ class HttpClient(PooledClient):
     """Sends to one server. It needs a running event loop."""
 
     def __init__(self, url: str, settings: ClientSettings | None = None, headers: Headers = ()) -> None:
-        settings = one_request_a_connection(settings or ClientSettings())
+        settings = settings or ClientSettings()
         wires = http_wires(headers, most_requests=settings.requests_per_stream)
-        super().__init__(url, PATH, wires, settings, settings.streams_per_connection)
+        super().__init__(url, PATH, wires, settings, streams_per_connection=1)
 
     async def ask(self, body: bytes = b"{}", limits: Limits | None = None) -> tuple[RequestRecord, HttpExchange]:
         record, limits = new_record(), limits or Limits(now_ns() + LATER_NS)

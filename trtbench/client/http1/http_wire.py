@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 
+from trtbench import __version__
 from trtbench.client.http1.event_chunks import take_event_chunks
 from trtbench.client.http1.http_answer import Answer, HttpFault
-from trtbench.client.http1.http_request import Headers, request_head
 from trtbench.client.wire import PeerReady, Spoken, StreamEnded, WireKind
 
 MAX_MESSAGE_BYTES = 1 << 24
 """The longest event, and the longest body of an answer that is not streamed."""
+Headers = tuple[tuple[str, str], ...]
+"""Names in lower case, and values, which are printable ASCII (`metadata_of` checks them)."""
+
+_TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")  # printable, and no fragment
 _EVENT_CHUNK_END = b"\n\n\r\n"
 
 
@@ -55,7 +61,7 @@ class HttpWire:
         """Begin a request to `path`, the target with its query; ValueError if that cannot be one, HttpFault if `can_open` is False."""
         if not self.can_open:
             raise HttpFault("the connection takes one request at a time")
-        self._head = request_head(self._authority, path, self._headers)
+        self._head = _request_head(self._authority, path, self._headers)
         self._open_id = self._served + 1
         return self._open_id
 
@@ -142,6 +148,27 @@ class HttpWire:
             self._served += 1
             self.is_over = self.is_over or not answer.keeps_alive or self._served == self._most_requests
         return events
+
+
+@lru_cache(maxsize=256)
+def _request_head(authority: str, target: str, headers: Headers) -> bytes:
+    """A POST of JSON to `target`, a path with its query, up to the number of bytes of the body, which is still to be added.
+
+    Answers are asked for uncompressed: a compressed stream of events would be held back until there is enough to compress. ValueError if
+    `target` cannot be sent.
+    """
+    if not _TARGET.fullmatch(target):
+        raise ValueError(f"{target[:200]!r} is not the path of a request: it begins with / and has printable ASCII without blanks and #")
+    fields = {
+        "host": authority if authority.isascii() else authority.encode("idna").decode(),
+        "user-agent": f"trtbench/{__version__}",
+        "accept": "application/json, text/event-stream",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        **dict(headers),
+    }
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "content-length: "]
+    return "\r\n".join(lines).encode("ascii")
 
 
 HTTP = Spoken(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
-from trtbench.client.in_flight import InFlight
+from trtbench.client.in_flight import InFlight, responses_left
 from trtbench.client.kserve.messages import Response
 from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NO_LIMIT, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
@@ -105,12 +105,8 @@ class Exchange(InFlight):
 
     @property
     def _responses_left(self) -> int:
-        """How many further responses are expected, if each has as many tokens as the last one. Beyond the requested number of tokens, and
-        if their number is unknown, each counts as one."""
         asked, tokens = min(self._record.asked_output_tokens, self._most_tokens), len(self._token_ids) + self._reported_tokens
-        if self._count > 0 and tokens <= asked:
-            return -((tokens - asked) // self._count)
-        return asked - len(self._token_ns)
+        return responses_left(asked, tokens, self._count, len(self._token_ns))
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
         self._end_unanswered(stream_end, bool(self._token_ns))

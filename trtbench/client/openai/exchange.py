@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trtbench.client.in_flight import InFlight
+from collections.abc import Sequence
+
+from trtbench.client.in_flight import InFlight, responses_left
 from trtbench.client.kserve.response_tensors import most_responses, most_text_bytes, too_many_responses
 from trtbench.client.openai.answer_events import END_MARK, Piece
 from trtbench.client.openai.endpoints import Endpoint
@@ -94,11 +96,20 @@ class HttpExchange(InFlight):
             end_with_final(record, bool(account.arrivals_ns), self._done_ns, fault)
         self._finish()
 
+    @property
+    def is_mid_answer(self) -> bool:
+        account, asked = self._account, min(self._record.asked_output_tokens, self._most_tokens)
+        arrived = len(account.arrivals_ns)
+        return self._running and arrived > 0 and responses_left(asked, account.tokens, account.last_tokens, arrived) > 1
+
+    @property
+    def arrivals_ns(self) -> Sequence[int]:
+        return self._account.arrivals_ns
+
     def _take_piece(self, piece: Piece, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         account, record = self._account, self._record
-        account.take(
-            piece, arrived_ns, lag_ns, alone or not self._streams
-        )  # the end of a whole answer has the newest timestamp of its read
+        alone = alone or not self._streams  # the end of a whole answer has the newest timestamp of its read
+        account.take(piece, arrived_ns, lag_ns, alone)
         if piece.finish_reason:
             record.finish_reason = piece.finish_reason[:64]
         if piece.model_version:

@@ -27,7 +27,8 @@ class TokenAccount:
 
     __slots__ = (
         *("_accumulated", "_accumulates", "_coalesced", "_counts", "_ids", "_lags_ns", "_most_ids", "_most_text", "_prompt_tokens"),
-        *("_reasoned", "_saw_content", "_saw_reasoning", "_source", "_text", "_tokens_in", "_total_tokens", "arrivals_ns", "tokens"),
+        *("_reasoned", "_saw_content", "_saw_reasoning", "_source", "_text", "_tokens_in", "_total_tokens"),
+        *("arrivals_ns", "last_tokens", "tokens"),
     )
 
     def __init__(self, source: CountSource, asked_tokens: int, most_text: int, accumulates: bool = False) -> None:
@@ -44,6 +45,7 @@ class TokenAccount:
         self._saw_content = self._saw_reasoning = False
         self.tokens = 0
         """The tokens so far; with a source that counts only the whole answer, the events with text so far."""
+        self.last_tokens = 0  # of the last event with any
 
     def take(self, piece: Piece, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         """Add one event. One that was not `alone` in its read has the timestamp of the last event of that read."""
@@ -64,6 +66,7 @@ class TokenAccount:
         else:
             return
         self.tokens += tokens
+        self.last_tokens = tokens
         self._take_reasoning(piece, text)
         if not alone:
             self._coalesced.append(len(self.arrivals_ns))
