@@ -17,7 +17,8 @@ from contextlib import closing
 from pathlib import Path
 
 from trtbench.client.kserve.inspection import inspect_target
-from trtbench.client.kserve.wire_client import WireClient
+from trtbench.client.protocol import NO_END_ID, Target
+from trtbench.client.registry import client_to
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
 from trtbench.load.generator import Generator
@@ -26,6 +27,7 @@ from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.plan import Plan
 from trtbench.rundir import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.figures import Accuracy
@@ -40,8 +42,8 @@ LOAD_RESPONSES = 1000
 _TIMEOUT_S = 60.0
 
 
-async def run_trial(url: str, plan: Plan, path: Path) -> None:
-    client, timer = WireClient(inspect_target(url, MODEL), Workload()), DeadlineTimer()
+async def run_trial(target: Target, plan: Plan, path: Path) -> None:
+    client, timer = client_to(target, Workload(), ClientSettings(), NO_END_ID), DeadlineTimer()
     with closing(Recorder(path)) as recorder, closing(timer):
         generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), timer, _TIMEOUT_S)
         run = await generator.prepare_phase(plan.stages[0].measured, Share(), StopSignal())
@@ -49,29 +51,29 @@ async def run_trial(url: str, plan: Plan, path: Path) -> None:
     await client.close()
 
 
-async def measure(probe_url: str, load_url: str, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
+async def measure(probe: Target, load: Target, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
     """Records of the probes; the process's CPU while they ran, in cores."""
-    load = asyncio.create_task(
-        run_trial(load_url, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
+    loading = asyncio.create_task(
+        run_trial(load, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
     )
     await asyncio.sleep(0.5)
     start_ns, used_ns = now_ns(), cpu_ns()
-    await run_trial(probe_url, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
+    await run_trial(probe, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
     cores = (cpu_ns() - used_ns) / (now_ns() - start_ns)
-    await load
+    await loading
     return [RequestRecord.from_json(row) for row in read_lines(directory / "probes.jsonl")], cores
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--probes", type=int, default=8)
-    arguments = parser.parse_args()
+def run_beside(probe: Target, load: Target, probes: int, seconds: float) -> tuple[list[RequestRecord], float]:
+    """`measure` on an event loop of its own, without garbage collections."""
     loop = new_loop()
-    with ReplayProcess() as probe_server, ReplayProcess() as load_server, tempfile.TemporaryDirectory() as name, no_collections():
-        task = measure(probe_server.url, load_server.url, arguments.probes, arguments.seconds, Path(name))
-        records, cores = loop.run_until_complete(task)
+    with tempfile.TemporaryDirectory() as name, no_collections():
+        found = loop.run_until_complete(measure(probe, load, probes, seconds, Path(name)))
     loop.close()
+    return found
+
+
+def report_errors(records: list[RequestRecord], cores: float) -> None:
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
     found = Accuracy.of(completed)
     print(f"{len(records)} probes, {len(records) - len(completed)} failed, client at {cores:.0%} of a core (must be about 100 % or more)")
@@ -83,6 +85,16 @@ def main() -> None:
             bound = " (bound 100)" if name == "kernel" else ""
             print(f"ITL error by {name} stamps, us: p50 {p50:.1f}, p99 {p99:.1f}{bound}, max {most:.1f}")
     print(f"read together with others: {found.coalesced_ratio:.2%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--probes", type=int, default=8)
+    arguments = parser.parse_args()
+    with ReplayProcess() as probe_server, ReplayProcess() as load_server:
+        probe, load = (inspect_target(server.url, MODEL) for server in (probe_server, load_server))
+        report_errors(*run_beside(probe, load, arguments.probes, arguments.seconds))
 
 
 if __name__ == "__main__":
