@@ -88,6 +88,7 @@ def test_anything_else_is_a_value_error_with_its_beginning(message: bytes) -> No
 def test_the_text_of_an_http_error_is_the_message_in_it() -> None:
     assert error_text('{"error": {"message": "The model `x` does not exist.", "code": 404}}') == "The model `x` does not exist."
     assert error_text('{"detail": "Not Found"}') == "Not Found"
+    assert error_text('data: {"error":"in ensemble, too long"}') == "in ensemble, too long"
     assert error_text("overloaded") == "overloaded"
     assert error_text("[1]") == "[1]"
     assert error_text('{"x": 1}') == '{"x": 1}'

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from tests.support.fakes.fake_openai import Manners, serving_openai
+from tests.support.sending_http import sent_to
 from trtbench.client.openai.endpoint_inspection import inspect_endpoint
-from trtbench.client.openai.http_client import open_http_client
 from trtbench.client.openai.target import OpenaiTarget
-from trtbench.client.protocol import NO_END_ID, Limits, RequestOptions
+from trtbench.client.protocol import RequestOptions
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
-from trtbench.scenario.workload.workload import Workload
-from trtbench.system.clock import now_ns, seconds_ns
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
@@ -32,20 +29,7 @@ def inspected(
 
 
 def sent(target: OpenaiTarget, requests: int = 1, limit_s: float = 5.0, cancel_after_tokens: int | None = None) -> list[RequestRecord]:
-    """The records of requests that are sent one after another on one connection."""
-
-    async def send() -> list[RequestRecord]:
-        client = open_http_client(target, Workload(streaming=target.streaming), ClientSettings(), NO_END_ID)
-        await client.open_streams(1)
-        body, records = client.encode_request(PROMPT), []
-        for index in range(requests):
-            record = RequestRecord(index, "s", False, 0, len(PROMPT.input_ids), PROMPT.output_tokens, now_ns())
-            await client.send_request(record, body, Limits(now_ns() + seconds_ns(limit_s), cancel_after_tokens))
-            records.append(record)
-        await client.close()
-        return records
-
-    return asyncio.run(send())
+    return sent_to(target, PROMPT, requests, limit_s, cancel_after_tokens)
 
 
 def faulty(fault: str, endpoint: str = "openai-completions", limit_s: float = 5.0) -> RequestRecord:

@@ -74,8 +74,9 @@ def test_an_answer_without_reasoning_has_none() -> None:
 
 
 def test_of_events_that_repeat_the_text_so_far_only_what_is_new_counts() -> None:
-    record = record_of("tokenizer", [Piece(text="a"), Piece(text="ab"), Piece(text="abc")], accumulates=True)
-    assert (len(record.token_ns), record.output_text) == (3, "abc")
+    pieces = [Piece(text="a"), Piece(text="a"), Piece(text="a\ufffd"), Piece(text="a\u00e9"), Piece(text="a\u00e9", finish_reason="length")]
+    record = record_of("tokenizer", pieces, accumulates=True)
+    assert (record.token_ns, record.output_text) == ([100, 101, 102, 103], "a\u00e9")
 
 
 def test_events_that_were_read_together_say_so() -> None:

@@ -131,7 +131,7 @@ def error_piece(said: Any) -> Piece:
 def error_text(body: str) -> str:
     """What the body of an answer with an HTTP error says: the message in its JSON, or its beginning."""
     try:
-        said = msgspec.json.decode(body)
+        said = msgspec.json.decode(body.removeprefix("data: "))  # Triton's generate_stream begins its errors as events
     except msgspec.DecodeError:
         return body
     if not isinstance(said, dict):

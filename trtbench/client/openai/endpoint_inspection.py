@@ -22,6 +22,8 @@ from trtbench.tasks.task import TaskName
 _DEFAULTS, _NO_OPTIONS = ClientSettings(), RequestOptions()
 _LONGEST_NAME = 100
 _MOST_POSITIONS = 1 << 31
+_OPTIONAL_TENSORS = ("end_id", "exclude_input_in_output", "return_num_input_tokens", "return_num_output_tokens", "return_finish_reason")
+"""Inputs that each request has if the model has them, named in the report."""
 
 
 def inspect_endpoint(
@@ -91,10 +93,10 @@ def _of_triton(target: OpenaiTarget, questions: HttpQuestions) -> OpenaiTarget:
     server = questions.ask("/v2").tree
     about = server if isinstance(server, dict) else {}
     unread = {INPUT_COUNT: "return_num_input_tokens", OUTPUT_COUNT: "return_num_output_tokens"}
-    asked = tuple(sorted(inputs - {name for output, name in unread.items() if output not in outputs}))
+    tensors = tuple(sorted(inputs - {name for output, name in unread.items() if output not in outputs}))
     return replace(
         target,
-        shape=replace(target.shape, asked=asked),
+        shape=replace(target.shape, tensors=tensors, asked=tuple(name for name in _OPTIONAL_TENSORS if name in tensors)),
         server_name=_word(about.get("name")),
         server_version=_word(about.get("version")),
         accumulates="sampling_param_max_tokens" in inputs or _parameter(config, "accumulate_tokens") == "true",

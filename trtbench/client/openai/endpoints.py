@@ -62,8 +62,8 @@ def _chat(model: str, shape: RequestShape, prompt: PlannedPrompt, ids: Sequence[
 
 
 def _generate(model: str, shape: RequestShape, prompt: PlannedPrompt, ids: Sequence[int], workload: Workload) -> dict[str, Any]:
-    """The tensors of the model, whose names are in `shape.asked`; of a model of no known family those of Triton's documentation."""
-    family = family_of(shape.asked) or FAMILIES["text"]
+    """The tensors of the model that the request may specify. An input that it does not have is left out."""
+    family = family_of(shape.tensors) or FAMILIES["text"]
     values: dict[Role, Any] = {
         "prompt": prompt.text,
         "output_tokens": prompt.output_tokens,
@@ -75,7 +75,7 @@ def _generate(model: str, shape: RequestShape, prompt: PlannedPrompt, ids: Seque
         "return_finish": True,
         **_generate_sampling(workload.sampling, prompt.seed),
     }
-    named = {family.input_name(role, shape.asked): value for role, value in values.items() if value is not None}
+    named = {family.input_name(role, shape.tensors): value for role, value in values.items() if value is not None}
     return {name: value for name, value in named.items() if name} | dict(shape.extra)
 
 

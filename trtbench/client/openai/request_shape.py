@@ -18,7 +18,8 @@ class RequestShape:
     """The shape of every request. It is the same for the whole run: nothing is sent again with other keys.
 
     `length_key` is the key of the requested output length. `asked` are the keys of OPTIONAL_KEYS that the server accepts,
-    `refused` those that it does not accept, each with its reason. `extra` are the user's own keys.
+    `refused` those that it does not accept, each with its reason. `extra` are the user's own keys. `tensors` are the inputs of a model of
+    Triton, which are the keys that its generate endpoint takes.
     """
 
     prompt: PromptForm = "text"
@@ -27,6 +28,7 @@ class RequestShape:
     asked: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    tensors: tuple[str, ...] = ()
     system_prompt: str = ""
 
     def optional(self, output_tokens: int, streaming: bool, ignore_eos: bool) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class TokenAccount:
         self.arrivals_ns, self._lags_ns = array("q"), array("i")
         self._ids, self._counts, self._coalesced = array("i"), array("i"), array("i")
         self._text: list[str] = []
-        self._accumulated = 0
+        self._accumulated = ""
         self._total_tokens: int | None = None
         self._prompt_tokens: int | None = None
         self._reasoned = 0
@@ -60,7 +60,7 @@ class TokenAccount:
                 return
             self._counts.append(min(tokens, MOST_COUNT))
             self._ids.extend(piece.ids[: max(0, self._most_ids - len(self._ids))])
-        elif text or piece.reasoning or (self.arrivals_ns and piece.text == "" and not piece.finish_reason):
+        elif text or piece.reasoning or (self.arrivals_ns and piece.text is not None and not piece.finish_reason):
             tokens = 1  # or more; an empty text after the first is a token that ends inside a character
             self._keep_text(piece.reasoning, text)
         else:
@@ -96,14 +96,17 @@ class TokenAccount:
         record.output_text = "" if total else "".join(self._text)
 
     def _new_text(self, piece: Piece) -> str:
+        """The text of a piece; empty if it is the text so far and nothing was added to it."""
         text = piece.text or ""
-        if self._accumulates and text:
-            before, self._accumulated = self._accumulated, max(self._accumulated, len(text))
-            return text[before:]
+        if self._accumulates:
+            before, self._accumulated = self._accumulated, text or self._accumulated
+            return "" if text == before else text
         return text
 
     def _keep_text(self, *texts: str) -> None:
-        if self._most_text > 0:
+        if self._accumulates:  # the end of the text so far may change: it may be a part of a character
+            self._text = [self._accumulated[: self._most_text]]
+        elif self._most_text > 0:
             self._text += texts
             self._most_text -= sum(map(len, texts))
 
