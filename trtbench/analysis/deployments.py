@@ -107,7 +107,7 @@ def _state(events: Sequence[Event], has_stages: bool) -> Literal["finished", "br
 
 
 def page_fault(events: Sequence[Event]) -> str:
-    """Why most readings of the metrics page failed; "" if they succeeded, or if the page was not requested."""
+    """The reason why most readings of the metrics page failed; "" if they succeeded, or if the page was not requested."""
     telemetry = first(events, TelemetryFinished)
     tally = telemetry.sources.get("triton_metrics") if telemetry else None
     return shown(tally.last_error or "no answer") if tally and tally.failures >= max(tally.readings, 1) else ""

@@ -10,7 +10,7 @@ S = TypeVar("S")
 Unit = Literal[
     "", "count", "ratio", "ms", "requests/s", "inferences/s", "tokens/s", "bytes", "bytes/token", "cores", "J", "J/token", "W", "MHz", "°C"
 ]
-"""How a figure is printed. Times are held in nanoseconds and printed in milliseconds; "" is a number without a unit."""
+"""The unit in which a figure is printed. Times are held in nanoseconds and printed in milliseconds; "" is a number without a unit."""
 
 
 @dataclass(frozen=True)

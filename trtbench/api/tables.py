@@ -119,7 +119,7 @@ def _response_rows(name: str, requests: Requests, tokens: Tokens) -> pd.DataFram
 
 
 def _lags(tokens: Tokens) -> Any:
-    """How late each response was read; missing for requests whose arrivals the kernel did not timestamp."""
+    """The delay with which each response was read; missing for requests whose arrivals the kernel did not timestamp."""
     assert tokens.lags is not None
     lengths = tokens.arrivals.lengths
     stamped = tokens.lags.lengths == lengths

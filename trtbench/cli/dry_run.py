@@ -136,7 +136,7 @@ def _gpus(scenario: Scenario) -> Iterator[str]:
 
 
 def input_lines(scenario: Scenario) -> Iterator[str]:
-    """How the datasets and traces are read, and which of their rows are left out. UserError for a file that cannot be read."""
+    """Lines on how the datasets and traces are read, and on their rows that are left out. UserError for a file that cannot be read."""
     datasets = dict.fromkeys(kind.dataset for kind in scenario.workload.kinds.values() if kind.dataset)
     files = [read_dataset(one.path, one.format).left_out for one in datasets]
     traces = dict.fromkeys((one.trace, one.trace_block_tokens, one.trace_format) for one in scenario.load if one.trace)

@@ -88,7 +88,7 @@ def invalid_because(summary: Summary, words: Words) -> Iterator[str]:
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> int:
-    """How many of the first columns fit into `width` cells; a header may break at its spaces."""
+    """The number of first columns that fit into `width` cells; a header may break at its spaces."""
     used = 1
     for number, column in enumerate(zip(*rows, strict=True)):
         longest_word = max(map(cell_len, column[0].split()))

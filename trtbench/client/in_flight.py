@@ -91,7 +91,7 @@ class InFlight(ABC):
 
 
 def responses_left(asked_tokens: int, tokens: int, last_tokens: int, responses: int) -> int:
-    """How many further responses are expected after `responses` with `tokens` in all, if each has as many tokens as the last one.
+    """The number of further responses that are expected after `responses` with `tokens` in all, if each has as many tokens as the last one.
 
     Beyond the requested number of tokens, and if their number is unknown (0 or less), each counts as one."""
     if last_tokens > 0 and tokens <= asked_tokens:

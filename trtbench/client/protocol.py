@@ -46,7 +46,7 @@ class RequestOptions:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a request is given up: at its time limit, or where the plan has its user cancel it."""
+    """The instants at which a request is given up: at its time limit, or where the plan has its user cancel it."""
 
     deadline_ns: int
     cancel_after_tokens: int | None = None
@@ -103,13 +103,13 @@ class Target(Protocol):
 
     @property
     def metrics_url(self) -> str | None:
-        """Where the server has its page of metrics, if it has one; None where that is unknown. A page that the user names comes first."""
+        """The server's page of metrics, if it has one; None where that is unknown. A page that the user names comes first."""
 
     def server_facts(self) -> DeploymentFile:
         """What a run records of a server that trtbench did not start."""
 
     def token_facts(self) -> dict[str, Any]:
-        """How tokens are counted, for the key `tokens` of deployment.json."""
+        """The way in which tokens are counted, for the key `tokens` of deployment.json."""
 
     def notes(self) -> list[str]:
         """A sentence for each thing that the inspection could not find out and the run continues without."""

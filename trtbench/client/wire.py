@@ -111,7 +111,7 @@ class DirectRead(Protocol):
 
     @property
     def flow_bytes(self) -> int:
-        """How many flow-controlled bytes were read here."""
+        """The flow-controlled bytes that were read here."""
 
     def take_read(self, data: bytearray, size: int, arrived_ns: int, lag_ns: int | None) -> bool:
         """Record the first `size` bytes of `data` if they are such a read; returns whether they are.

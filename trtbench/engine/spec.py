@@ -197,10 +197,10 @@ class EngineProvider(Protocol):
         """The tasks whose models it builds."""
 
     def unavailable(self) -> str | None:
-        """Why this provider cannot build here, in one sentence with the remedy; None if it can."""
+        """The reason why this provider cannot build here, in one sentence with the remedy; None if it can."""
 
     def refusal(self, spec: EngineSpec) -> str | None:
-        """Why `spec` can never be built or served here, with the remedy; None if no reason is known."""
+        """The reason why `spec` can never be built or served here, with the remedy; None if no reason is known."""
 
     def shortage(self, spec: EngineSpec) -> str | None:
         """The programs or memory that a build of `spec` lacks now, with the remedy. It is not asked about an engine that is in the

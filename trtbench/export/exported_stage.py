@@ -87,7 +87,7 @@ class ExportedStage:
 
     @property
     def seconds(self) -> float:
-        """From the first send to the last end of a completed request; 0 if none completed."""
+        """The time from the first send to the last end of a completed request; 0 if none completed."""
         return float(self.done.done_ns.max() - self.done.sent_ns.min()) / NS_PER_S if len(self.done) else 0.0
 
     def rate(self, amount: float) -> float | None:

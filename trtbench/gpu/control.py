@@ -31,7 +31,7 @@ _STOP_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Ballast:
-    """How much memory is held, and how much CUDA reports as free. The ballast's CUDA context takes some hundred MiB in addition."""
+    """The memory that is held, and what CUDA reports as free. The ballast's CUDA context takes some hundred MiB in addition."""
 
     held_bytes: int
     free_bytes: int

@@ -22,7 +22,7 @@ _MODES = {"default": pynvml.NVML_COMPUTEMODE_DEFAULT, "exclusive_process": pynvm
 
 @dataclass(frozen=True)
 class Setting:
-    """How to read, write and restore a setting. `read` is None if NVML does not report the current value; `restore` then resets the
+    """The ways to read, write and restore a setting. `read` is None if NVML does not report the current value; `restore` then resets the
     setting to the driver's default."""
 
     read: Callable[[Any], Value] | None
@@ -56,7 +56,7 @@ SETTINGS: dict[Kind, Setting] = {
     ),
     "sm_clock_mhz": Setting(None, _lock_sm, lambda handle, _: pynvml.nvmlDeviceResetGpuLockedClocks(handle)),
 }
-"""In the order in which they are set: persistence mode first, because without it the driver unloads and loses clocks and limits."""
+"""The settings in the order of setting: persistence mode first, because without it the driver unloads and loses clocks and limits."""
 
 _NOT_ALLOWED = (
     "changing it takes root (CAP_SYS_ADMIN): run as root, in a container as root with `--cap-add SYS_ADMIN`, "

@@ -84,7 +84,7 @@ def check_idle(all_requested: Sequence[RequestedDevice]) -> None:
 
 @dataclass(frozen=True)
 class Cooled:
-    """How a wait for cooler GPUs ended. `reached` is false if the time was up, the wait was interrupted, or no GPU has a temperature."""
+    """The end of a wait for cooler GPUs. `reached` is false if the time was up, the wait was interrupted, or no GPU has a temperature."""
 
     temperature_c: int | None
     waited_s: float

@@ -24,7 +24,7 @@ _MOST_PREPARED = 256  # streams opened ahead of an open loop, whose number of co
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """How a phase ended. Instants are as in StageFinished; `planned` is the number of records, including completed and cancelled ones."""
+    """The end of a phase. Instants are as in StageFinished; `planned` is the number of records, including completed and cancelled ones."""
 
     start_ns: int
     end_ns: int
@@ -85,7 +85,7 @@ class PhaseRun:
         self._end_ns: int | None = None
 
     def streams(self) -> int:
-        """How many streams to open in advance: the number of concurrent requests, as far as it is known before the phase."""
+        """The number of streams to open in advance: that of concurrent requests, as far as it is known before the phase."""
         if not self._share:
             return 0
         if self._phase.due_offsets_ns is None:

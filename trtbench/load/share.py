@@ -1,4 +1,4 @@
-"""How a load is divided among workers: how many workers it needs, and which part of a phase each of them sends. Pure arithmetic."""
+"""The division of a load among workers: the number of workers it needs, and the part of a phase that each sends. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Share:
         return range(self.worker, number, self.workers)
 
     def places(self, phase: Phase) -> int | None:
-        """How many requests of this share may be in flight at once; None without a bound."""
+        """The number of requests of this share that may be in flight at once; None without a bound."""
         most = None if phase.due_offsets_ns is None else phase.stage.max_in_flight
         return None if most is None else len(self.of_range(most))
 

@@ -1,4 +1,4 @@
-"""When the requests of an open loop are due: pure arithmetic on a rate, a bound and a generator of random numbers.
+"""The due times of the requests of an open loop: pure arithmetic on a rate, a bound and a generator of random numbers.
 
 Gaps are drawn for a rate of one request per unit of time and summed; the inverse of the integrated rate then turns units into seconds.
 The result is an exact process for any changing rate (time change of a point process: Daley and Vere-Jones, An Introduction to the Theory

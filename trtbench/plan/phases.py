@@ -39,7 +39,7 @@ def _changes_s(first: int, last: int, steps: int | None, over_s: float) -> Float
 
 
 def draw_offsets(stage: Stage, warmup: bool, seed: int) -> Offsets | None:
-    """When each unit of an open loop is due; None for a closed loop. A warm-up has the same rates, and ends by its number of requests."""
+    """Due times of the units of an open loop; None for a closed loop. A warm-up has the same rates, and ends by its number of requests."""
     if stage.mode == "concurrency":
         return None
     requests, duration_s = (stage.warmup_requests, None) if warmup else (stage.requests, stage.duration_s)
@@ -75,7 +75,7 @@ def fit_units(prompts: tuple[PlannedPrompt, ...], offsets: Offsets, counted: boo
 
 
 def draw_users(stage: Stage) -> Offsets | None:
-    """When each user enters and leaves, in the shape of Phase; None if the number of users does not change."""
+    """The times at which each user enters and leaves, in the shape of Phase; None if the number of users does not change."""
     ramp = stage.concurrency
     if not isinstance(ramp, UserRamp):
         return None

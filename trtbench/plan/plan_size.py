@@ -19,11 +19,11 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.system.memory import memory_bounds
 
 MOST_PLANNED_REQUESTS = 100_000_000
-"""Of all stages together, warm-ups counted."""
+"""The most requests of all stages together, warm-ups counted."""
 MOST_PLANNED_TOKENS = 10_000_000_000
-"""Of the prompts of all stages together."""
+"""The most tokens in the prompts of all stages together."""
 MOST_MEMORY_RATIO = 0.8
-"""Of the memory that is available: plans of the main process and of its workers."""
+"""The share of the available memory for plans of the main process and of its workers."""
 
 _PROMPT_BYTES, _TOKEN_BYTES, _DUE_BYTES, _KIND_BYTES = 1000, 5, 100, 150
 _PROMPT_DISK_BYTES, _TOKEN_DISK_BYTES, _DUE_DISK_BYTES = 150, 6, 14

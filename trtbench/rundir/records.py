@@ -21,7 +21,7 @@ during the run. Added within 2: fields of requests that are empty if a run does 
 
 
 class Outcome(str, Enum):
-    """How a planned request ended. Each request has exactly one outcome, so planned = the sum over all outcomes."""
+    """The end of a planned request. Each request has exactly one outcome, so planned = the sum over all outcomes."""
 
     COMPLETED = "completed"
     CANCELLED = "cancelled"  # by us: a stop, or a planned cancellation

@@ -74,13 +74,13 @@ class Answer:
 
     @property
     def next_write(self) -> int:
-        """How many responses the next write contains."""
+        """The number of responses in the next write."""
         rest = self.count - self.index - 1
         return min(rest, _BURST) if rest and self._frames is not None and self.index else 1
 
     @property
     def window_bytes(self) -> int:
-        """How many flow-controlled bytes the next write contains."""
+        """The number of flow-controlled bytes in the next write."""
         return self.next_write * (len(self._frame) - HEADER_BYTES)
 
     def write(self, now_ns: int) -> bytearray | memoryview:

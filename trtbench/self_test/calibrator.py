@@ -61,7 +61,7 @@ async def measure_send_lag(target: Target, settings: ClientSettings, rate: float
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: the seconds of each measurement, and the requests per second of the open loops."""
+    """The extent of measuring: the seconds of each measurement, and the requests per second of the open loops."""
 
     seconds: float
     rates: tuple[float, ...]

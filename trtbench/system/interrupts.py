@@ -36,7 +36,7 @@ def exit_code(signum: int) -> int:
 
 
 def end_at_once() -> None:
-    """From now on a signal that nothing else handles ends the process, with one line of text and 128 + its number as the exit code."""
+    """A signal that nothing else handles ends, from now on, the process, with one line of text and 128 + its number as the exit code."""
     for signum in _taken():
         signal.signal(signum, _end)
     sys.unraisablehook = _raise_again
@@ -76,7 +76,7 @@ def signals_raise() -> Iterator[None]:
 
 
 class Ending:
-    """How a command ended: its exit code."""
+    """The exit code with which a command ended."""
 
     code = 0
 

@@ -115,7 +115,7 @@ def _machine() -> str:
 
 
 def _start(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks since the boot; None if it is gone."""
+    """The start of the process, in the kernel's ticks since the boot; None if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()  # the name, in brackets, may contain brackets
     except OSError:

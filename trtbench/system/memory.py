@@ -32,7 +32,7 @@ _DEVICE = re.compile(
 
 
 def short_memory(text: str) -> Memory | None:
-    """Which memory ran out according to an error or a log: None if none did, or if the text does not name which."""
+    """The memory that ran out according to an error or a log: None if none did, or if the text does not name which."""
     if _HOST.search(text):
         return "host"
     return "device" if _DEVICE.search(text) else None

@@ -68,7 +68,7 @@ def _text(raw: Descriptor, before: TextIO | None, line_buffering: bool = False) 
 
 
 def flush(raw: Descriptor, stream: TextIO) -> OSError | None:
-    """Why a stream could not be written, or None if all of it was."""
+    """The reason why a stream could not be written, or None if all of it was."""
     try:
         stream.flush()
     except OSError as error:

@@ -36,7 +36,7 @@ _SERIES: Mapping[Role, Mapping[SeriesName, str]] = {
     "balancer": {"balancer_cpu_cores": "cpu_cores", "balancer_rss_bytes": "rss_bytes", "balancer_fds": "fds"},
     "replica": {"replica_cpu_cores": "cpu_cores", "replica_rss_bytes": "rss_bytes"},
 }
-"""By what a tree is: the series, and the field of `Usage` that it has."""
+"""The series of each kind of process tree, with the field of `Usage` that it has."""
 
 _ATTRIBUTES = ("cpu_times", "memory_info", "num_fds", "num_threads")
 
@@ -52,7 +52,7 @@ class Usage:
     processes: int
 
     def samples(self, role: Role, time_ns: int, label: str = "") -> list[Sample]:
-        """Those that are known."""
+        """The samples of the series that are known."""
         values = ((series, getattr(self, field)) for series, field in _SERIES[role].items())
         return [Sample(time_ns, series, label, float(value)) for series, value in values if value is not None]
 

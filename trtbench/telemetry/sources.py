@@ -73,7 +73,7 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class SourceEntry:
-    """How a source is opened, from the configuration and the time limit of one answer in seconds, and when it is read."""
+    """A source: its opening, from the configuration and the time limit of one answer in seconds, and the times at which it is read."""
 
     open: Callable[[SamplerConfig, float], Source]
     applies: Callable[[SamplerConfig], bool] = lambda config: True
@@ -143,5 +143,5 @@ def applicable(config: SamplerConfig) -> dict[str, SourceEntry]:
 
 
 def border_sources(config: SamplerConfig, timeout_s: float) -> dict[str, Callable[[], Source]]:
-    """How to open each source that is read at the borders of stages, by name."""
+    """The opening of each source that is read at the borders of stages, by name."""
     return {name: partial(entry.open, config, timeout_s) for name, entry in SOURCES.items() if entry.at_borders and entry.applies(config)}

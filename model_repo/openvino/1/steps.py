@@ -11,7 +11,7 @@ ALONE, IN_COMPANY = "alone", "in_company"
 
 
 class NoStepCounters:
-    """In the backend's place, which has none: what is known of its batch are its gauges."""
+    """Stands in for the backend's step counters where it has none; then its gauges are all that is known of its batch."""
 
     def count(self, scheduled, tokens):
         pass

@@ -12,7 +12,7 @@ from trtbench.rundir import MISSING, Ints, Requests
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How punctually the requests of a stage were sent, counting first attempts only, because a retry is late by design."""
+    """The punctuality with which the requests of a stage were sent, counting first attempts only, because a retry is late by design."""
 
     count: int
     lag_p99_ns: float | None  # whatever the count, of under 100 the worst: a bound to judge by, not a figure to print

@@ -39,7 +39,7 @@ during it by as much.
 FALLBACK_NOTE_RATIO = 0.01
 """The allowed share of reads without a kernel timestamp, which use the instant of the read. More of them would affect a P99."""
 CROWDED_NOTE_RATIO = 1e-3
-"""Of paced reads: those with more than one message, whose stamps are not one token's. Fewer show in no p99."""
+"""The ratio of paced reads that had more than one message, whose stamps are not one token's. Fewer show in no p99."""
 PACED_END_NOTE_NS = 1_000_000
 """A closed loop sends its next request so much later at the 99th percentile; part of the send lag."""
 CLOCK_DRIFT_NOTE_RATIO = 1e-4

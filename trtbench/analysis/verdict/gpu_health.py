@@ -128,7 +128,7 @@ def _warm(deployment: str, cooled: GpuCooled) -> Reason:
 
 
 def _unwatched(events: Sequence[Event]) -> str:
-    """Why no GPU reported its errors; "" if one did, or if there was no GPU."""
+    """The reason why no GPU reported its errors; "" if one did, or if there was no GPU."""
     telemetry = first(events, TelemetryFinished)
     watch = telemetry.sources.get("gpu_errors") if telemetry else None
     return watch.last_error if watch and not watch.readings and watch.failures else ""

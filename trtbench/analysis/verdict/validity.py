@@ -190,7 +190,7 @@ def damage_reasons(losses: Iterable[Loss], complete: bool) -> Iterator[Reason]:
 
 
 def foreign_records(requests: Requests, samples: Samples, events: Sequence[Event]) -> tuple[int, int]:
-    """How many requests and samples are from before the deployment began or after it ended, and so belong to another deployment.
+    """Numbers of requests and samples that are from before the deployment began or after it ended, and so belong to another deployment.
 
     `events` are those of this deployment. An unfinished deployment has none.
     """

@@ -1,4 +1,4 @@
-"""From the flags of `trtbench bench`, named as the field names them, to a Scenario; `--goodput` as vLLM, aiperf and genai-perf write it."""
+"""The scenario of the flags of `trtbench bench`, named as in other tools; `--goodput` as vLLM, aiperf and genai-perf write it."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Reads = Literal["value", "duration", "range", "rates", "only", "unless"]
-"""How the value becomes ours. value: as it is. duration: seconds, or 30s, 2m, 1h. range, rates: START:END:STEP becomes a list of levels.
+"""Translations of the value. value: as it is. duration: seconds, or 30s, 2m, 1h. range, rates: START:END:STEP becomes a list of levels.
 only: one of `words` changes nothing here and is left out, any other ends in the sentence. unless: one of `words` is left out, any other
 is our flag's value.
 """

@@ -100,7 +100,7 @@ def _parts(flag: str, text: str) -> list[str]:
 INT32_MAX = 2**31 - 1
 _SHOWN = 60
 _NAME_BYTES = 240
-"""Of one name in a path: file systems take 255, and suffixes are added to some."""
+"""The longest name in a path, in bytes: file systems take 255, and suffixes are added to some."""
 
 
 class _Bounded(click.ParamType):  # type: ignore[type-arg]

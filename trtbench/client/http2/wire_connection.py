@@ -78,7 +78,7 @@ class WireConnection:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes the peer's flow-control windows hold back."""
+        """The bytes that the peer's flow-control windows hold back."""
         return self._outbox.held_bytes
 
     def replied(self, all_sent: bool) -> bool:

@@ -85,7 +85,7 @@ def datatype_of(tensor: Any) -> str:
 
 
 KEPT_PROMPTS = 64
-"""How many answers of each stage are kept, so that two precisions can be compared."""
+"""The number of answers of each stage that are kept, so that two precisions can be compared."""
 KEPT_VALUES = 1 << 16
 """The longest vector of an answer that is kept."""
 _LONGEST_WORD = 64

@@ -115,7 +115,7 @@ class NextTokenRead:
 
     @property
     def flow_bytes(self) -> int:
-        """How many flow-controlled bytes were read here."""
+        """The flow-controlled bytes that were read here."""
         return self.taken * (self._size - _HEAD.size + _PREFIX_BYTES)
 
     def take_read(self, data: bytearray, size: int, arrived_ns: int, lag_ns: int | None) -> bool:

@@ -87,7 +87,7 @@ class Questions:
         return None if metadata is None else _config_from(metadata)
 
     def state(self, model: str, version: str) -> str:
-        """Why a model is not ready, as the end of a sentence; UnknownModelError if the server has no such model."""
+        """The reason why a model is not ready, as the end of a sentence; UnknownModelError if the server has no such model."""
         index = self.ask("RepositoryIndex")
         if index is None:
             return f"not ready, and the server gives no reason (RepositoryIndex: {self.unanswered['RepositoryIndex']}); load it first"

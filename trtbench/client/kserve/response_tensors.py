@@ -110,12 +110,12 @@ def most_responses(asked_tokens: int) -> int:
 
 
 def most_ids(asked_tokens: int) -> int:
-    """How many output ids are kept, from the first one on; all are counted."""
+    """The number of output ids that are kept, from the first one on; all are counted."""
     return 2 * asked_tokens + _SPARE
 
 
 def most_text_bytes(asked_tokens: int, request_bytes: int) -> int:
-    """How many bytes of output text are kept, from its beginning on. The text may contain the prompt, which is part of the request."""
+    """The bytes of output text that are kept, from its beginning on. The text may contain the prompt, which is part of the request."""
     return _SPARE + _TEXT_BYTES_A_TOKEN * asked_tokens + request_bytes
 
 

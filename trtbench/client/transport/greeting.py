@@ -99,7 +99,7 @@ def _after_handshake(spoken: Spoken, greeting: Greeting, tls: Tls, limit: TimeLi
 
 
 def _no_tls(url: str, spoken: Spoken, error: OSError, limit: TimeLimit) -> str:
-    """Why a handshake failed without an alert of TLS, by what the server answers on a connection without TLS."""
+    """The reason why a handshake failed without an alert of TLS, by what the server answers on a connection without TLS."""
     if isinstance(error, TimeoutError):
         return _otherwise(spoken, Greeting("silent"), limit)
     second = TimeLimit(SECOND_LOOK_S)

@@ -86,7 +86,7 @@ class KernelStamps:
                     sleep_s(_PROBE_S)
 
     def arrival(self, control: list[tuple[int, int, bytes]], read_ns: int) -> int:
-        """When the data of one read arrived. Without a timestamp, or with one that cannot be right, this is `read_ns`, and is counted."""
+        """The arrival of the data of one read. Without a timestamp, or with one that cannot be right, it is `read_ns`, and is counted."""
         if control:
             seconds, nanoseconds = _TIMESPEC(control[0][2])
             arrived_ns: int = seconds * 1_000_000_000 + nanoseconds - self._offset_ns

@@ -215,7 +215,7 @@ def streams_per_connection(asked: int | None, streams: int) -> int:
 
 
 def open_files(settings: ClientSettings, streams: int) -> int:
-    """How many files a process with `streams` concurrent streams has open."""
+    """The number of files that a process with `streams` concurrent streams has open."""
     return math.ceil(streams / streams_per_connection(settings.streams_per_connection, streams)) + SPARE_FILES
 
 

@@ -27,7 +27,7 @@ OLDEST_NS = 15_000_000_000
 
 
 class Wear:
-    """How much a stream has carried: the number of answered requests (`served`) and their bytes together (`sent_bytes`)."""
+    """The use of a stream so far: the number of answered requests (`served`) and their bytes together (`sent_bytes`)."""
 
     __slots__ = ("_opened_ns", "sent_bytes", "served")
 

@@ -188,7 +188,7 @@ def _too_long(spec: EngineSpec) -> str | None:
 
 
 def _too_old(gpus: tuple[CudaGpu, ...]) -> str | None:
-    """Why a GPU is too old: TensorRT 10.5 removed Volta, according to its release notes."""
+    """The reason why a GPU is too old: TensorRT 10.5 removed Volta, according to its release notes."""
     found = next((gpu for gpu in gpus if gpu.sm < _FIRST_SM), None)
     if found is None:
         return None

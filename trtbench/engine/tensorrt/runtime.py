@@ -23,7 +23,7 @@ _LIMIT_S = 60
 
 
 def other_version(built_by: str) -> str | None:
-    """Why this machine's Triton cannot read a plan of TensorRT `built_by`, with the remedy; None if it can, or if nothing is known."""
+    """A sentence why this Triton cannot read a plan of TensorRT `built_by`, with the remedy; None if it can, or if nothing is known."""
     serves = served_version()
     if serves is None or _numbers(serves)[: len(_numbers(built_by))] == _numbers(built_by)[: len(_numbers(serves))]:
         return None

@@ -81,7 +81,7 @@ class LlmApiProvider:
 
 
 def _mismatch(found: HfQuantisation, spec: EngineSpec) -> str | None:
-    """Why the checkpoint does not fit the requested dtype. The PyTorch backend quantises nothing and ignores QuantConfig, so the
+    """The reason why the checkpoint does not fit the requested dtype. The PyTorch backend quantises nothing and ignores QuantConfig, so the
     checkpoint decides.
     """
     if found.dtype != spec.dtype:

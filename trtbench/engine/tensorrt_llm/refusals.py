@@ -72,7 +72,7 @@ def unlike(what: str, gpus: Sequence[CudaGpu]) -> str | None:
 
 
 def no_paged_context(dtype: Dtype, options: BuildOptions) -> str | None:
-    """Why an engine will neither reuse KV blocks nor chunk its prefill; None if it can do both."""
+    """The reason why an engine will neither reuse KV blocks nor chunk its prefill; None if it can do both."""
     if options.kv_dtype == "int8":
         return "build.kv_dtype int8"
     if options.kv_dtype == "fp8" and dtype != "fp8":

@@ -46,7 +46,7 @@ class TensorRtLlm:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def builds_no_engines(self) -> str | None:
-        """Why trtbench cannot build TensorRT engines with it, with the remedy; None if it can."""
+        """The reason why trtbench cannot build TensorRT engines with it, with the remedy; None if it can."""
         known = ", ".join(f"{major}.{minor}" for major, minor in ENGINE_LINES)
         if self.line > max(ENGINE_LINES):
             return (

@@ -20,7 +20,7 @@ CANCELLATIONS: Key[tuple[Cancellation, ...]] = Key("cancellations")
 SETTLE_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 _LOOK_NS = 10_000_000_000
-"""How much longer to wait for a reading at which the blocks of the surviving requests are known."""
+"""The additional time to wait for a reading at which the blocks of the surviving requests are known."""
 
 
 @dataclass(frozen=True, slots=True)

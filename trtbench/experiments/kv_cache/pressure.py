@@ -88,7 +88,7 @@ def kv_pressures(records: DeploymentRecords) -> tuple[KvPressure, ...]:
 def kv_pressure(
     name: str, users: float | None, requests: Requests, samples: Samples, start_ns: int, end_ns: int, may_cache: bool
 ) -> KvPressure | None:
-    """How the KV cache limited a stage, or None if the engine reports no KV blocks or the stage has no requests."""
+    """The way in which the KV cache limited a stage, or None if the engine reports no KV blocks or the stage has no requests."""
     used = inside(samples.series("kv_blocks_used"), start_ns, end_ns)
     blocks, block_tokens = (samples.series(series)[1] for series in ("kv_blocks_max", "kv_block_tokens"))
     if not len(used) or not len(blocks) or not len(block_tokens) or blocks[-1] <= 0 or block_tokens[-1] <= 0 or not len(requests):

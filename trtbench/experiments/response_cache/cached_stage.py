@@ -18,7 +18,7 @@ from trtbench.rundir.series import SeriesName
 
 _NEVER_NS = 2**63 - 1
 CACHED_STAGES: Key[tuple[CachedStage, ...]] = Key("cached_stages")
-"""None without a response cache."""
+"""The stages of a deployment with a response cache; none without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,4 +108,4 @@ PROMPT_FORMATS: tuple[Reader, ...] = (
     Reader("aiperf-single-turn", _is_single_turn, _AIPERF_NOTES, _single_turn),
     Reader("prompts", lambda row: True, (), conversation_of, requests_in=_rows_of_rows),
 )
-"""In the order in which a row is tried; the last takes every row."""
+"""The formats in the order in which a row is tried; the last takes every row."""

@@ -63,7 +63,7 @@ def load_trace(path: Path, block_tokens: int | None = None, name: str | None = N
 
 
 def trace_offsets(trace: Sequence[TracedRequest], speed: float, requests: int | None, duration_s: float | None) -> Offsets:
-    """When each request is due; the first is due at once. Bounded by `requests` and by `duration_s` of the replay; TraceError if it would
+    """Due times of the requests; the first is due at once. Bounded by `requests` and by `duration_s` of the replay; TraceError if it would
     take too long."""
     times_ns = np.array([request.time_ns for request in trace[:requests]], np.int64)
     offsets = np.rint((times_ns - trace[0].time_ns) / speed)

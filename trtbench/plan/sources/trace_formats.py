@@ -122,4 +122,4 @@ TRACE_FORMATS: tuple[Reader, ...] = (
         request=lambda row: _json_request(row, _NS_PER_MS),
     ),
 )
-"""In the order in which a row is tried; the last takes every row."""
+"""The formats in the order in which a row is tried; the last takes every row."""

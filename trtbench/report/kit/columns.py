@@ -25,7 +25,7 @@ FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
     "MHz": whole,
     "°C": whole,
 }
-"""How a value of each unit is printed; `number` prints values of other units."""
+"""The printer of values of each unit; `number` prints values of other units."""
 
 
 def columns_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:

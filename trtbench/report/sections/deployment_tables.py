@@ -78,7 +78,7 @@ def _deployment_facts(result: DeploymentResult, words: Words) -> dict[str, str]:
 
 
 def _endpoint(facts: DeploymentFacts, words: Words) -> dict[str, str]:
-    """How requests are sent to a server that is measured over HTTP."""
+    """The way in which requests are sent to a server that is measured over HTTP."""
     endpoint, found = facts.endpoint, {}
     if endpoint is None:
         return {}

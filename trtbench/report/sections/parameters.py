@@ -116,7 +116,7 @@ def _sessions_and_cancelled(kind: RequestKind, words: Words) -> Iterator[str]:
 
 
 def _tensors(tensors: Tensors, words: Words) -> str:
-    """Where the values come from, how many items a request has, and the shapes that were given."""
+    """The source of the values, the number of items in a request, and the shapes that were given."""
     is_path = isinstance(tensors.data, PurePath)
     data = words("workload.tensors_of", file=PurePath(tensors.data).name) if is_path else words(f"workload.tensors_{tensors.data}")
     items = words("workload.items", items=tensors.batch_size)

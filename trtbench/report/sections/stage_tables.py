@@ -173,7 +173,7 @@ def reuse_by_request(summary: Summary, words: Words) -> list[Block]:
 
 
 def engine_time_tables(summary: Summary, words: Words) -> list[Block]:
-    """Where requests spent their time in the server, by its own sums; [] for a server that has none."""
+    """The parts of the time that requests spent in the server, by its own sums; [] for a server that has none."""
     columns = columns_of("engine_times", METRICS, words.task)
     note = words("engine_times.note")
     return _reported(summary, "engine_times.caption", columns, lambda stage: stage.engine_times is not None, note, words)

@@ -41,7 +41,7 @@ _NOT_CONTENT = {"workers", "engine_dir", "calibration_dir"}
 
 
 class BuildOptions(Part):
-    """How an engine is built; what is left out is the provider's default."""
+    """Options of an engine's build; what is left out is the provider's default."""
 
     kv_dtype: BuiltKvDtype = Field("auto", description="Type of the KV cache that the engine is built for; auto: 16 bit.")
     max_batch_size: Count | None = Field(None, description="Most sequences that the engine runs at once.")

@@ -29,7 +29,7 @@ DECOUPLED_REASON = "Response Cache does not currently support model ... with 'de
 
 
 class LocalCache(Part):
-    """In the server's own memory, so every server of a deployment has one of its own. The least recently used answer goes first."""
+    """A cache in the server's own memory, so every server of a deployment has one of its own. The least recently used answer goes first."""
 
     kind: Literal["local"]
     size_mb: CacheMb = Field(description="Memory of the cache, in megabytes (1,000,000 bytes).")
@@ -44,7 +44,7 @@ class LocalCache(Part):
 
 
 class RedisCache(Part):
-    """In a Redis that is there already: several servers share it, and it outlives them.
+    """A cache in a Redis that is there already: several servers share it, and it outlives them.
 
     Name and password are read by Triton from TRITONCACHE_REDIS_USERNAME and TRITONCACHE_REDIS_PASSWORD, and are written to no file.
     """

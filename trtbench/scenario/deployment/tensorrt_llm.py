@@ -131,7 +131,7 @@ class BackendParameters(Part):
 
 
 class TensorRtLlm(Part):
-    """How an engine of TensorRT-LLM is served by its C++ backend."""
+    """Settings with which TensorRT-LLM's C++ backend serves an engine."""
 
     family: Literal["ids", "ensemble", "bls"] = Field(
         "ids",
@@ -168,7 +168,7 @@ class TensorRtLlm(Part):
 
 
 class LlmApi(Part):
-    """How a checkpoint is served by TensorRT-LLM's PyTorch backend, through Triton's `llmapi` model; null: the LLM API's default."""
+    """Settings of TensorRT-LLM's PyTorch backend, which serves checkpoints by Triton's `llmapi` model; null: the LLM API's default."""
 
     template_dir: str | None = Field(
         None, min_length=1, description="Directory of NVIDIA's llmapi models; default: where the containers have it."

@@ -33,7 +33,7 @@ from trtbench.scenario.workload.request_kind import ThinkTime
 
 
 class Ramp(Part):
-    """From one level to another, then on at the other. `steps` levels, both ends among them, each as long; without, in a line."""
+    """A change from one level to another, then on at the other. `steps` levels, both ends among them, each as long; without, in a line."""
 
     first: RequestRateOrNone = Field(alias="from", description="Level at the start.")
     to: RequestRateOrNone = Field(description="Level at the end.")

@@ -13,7 +13,7 @@ from trtbench.serving.repository.model_repository import KvBudget, RenderedRepos
 
 @dataclass(frozen=True)
 class Renderer:
-    """How a provider's engines are served. `kv_budget` and `check_spec` are called before there is an engine, `repository` with one; each
+    """Rendering of a provider's engines. `kv_budget` and `check_spec` are called before there is an engine, `repository` with one; each
     refuses what the provider cannot serve, and `check_installed` what this machine cannot serve.
 
     A renderer without `kv_budget` serves only encoders. `reads` is the part of a deployment that only this provider reads. `takes_text` is

@@ -111,7 +111,7 @@ _FATAL = r"Encountered an error in forward(?:Async|Sync) function: ([^\n]{0,200}
 
 @dataclass(frozen=True)
 class Death:
-    """How and why a server ended. `exit_code` is 128 + n if signal n ended it, and None while the process still runs.
+    """The end of a server and its cause. `exit_code` is 128 + n if signal n ended it, and None while the process still runs.
 
     `out_of_memory`: memory ran out according to the log or the kernel; `memory` is which, if the log names it.
     """
@@ -134,7 +134,7 @@ class Death:
 
 
 def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> Death:
-    """How and why a server ended, with the remedy. `oom_kill`: whether the kernel killed one of its processes because memory ran out."""
+    """The cause of a server's end, with the remedy. `oom_kill`: whether the kernel killed one of its processes because memory ran out."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     tail = "\n".join(shown(line, _LINE_CHARACTERS) for line in text.rstrip().splitlines()[-LAST_LINES:])
     killed = exit_code == 128 + signal.SIGKILL
@@ -148,7 +148,7 @@ def examine(log: Path, exit_code: int | None, oom_kill: OomKill = "unknown") -> 
 
 
 def fault_while_running(log: Path) -> str | None:
-    """Why a running server does not serve correctly any more: a failure of a GPU, an engine or a rank in its log. None if there is none."""
+    """The fault of a running server: a failure of a GPU, an engine or a rank in its log. None if there is none."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     step = re.search(_FATAL, text)
     return _first(_DEVICE_CAUSES, text) or (f"A step of the engine failed ({shown(step.group(1))})." if step else None)

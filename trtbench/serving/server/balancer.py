@@ -146,7 +146,7 @@ class LoadBalancer:
         return self._process.pid
 
     def death(self) -> Death | None:
-        """How and why it ended; None while it runs."""
+        """The end of the balancer and its cause; None while it runs."""
         exit_code = self._process.exit_code() if self._process else None
         if exit_code is None:
             return None

@@ -71,7 +71,7 @@ class Fleet:
 
     @property
     def addresses(self) -> list[str]:
-        """Where requests are sent: the address of the balancer, or the addresses of all servers."""
+        """The addresses to which requests are sent: the address of the balancer, or the addresses of all servers."""
         return [self.balancer.address] if self.balancer else [endpoints.grpc for endpoints in self.endpoints]
 
     @property

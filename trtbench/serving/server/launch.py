@@ -1,4 +1,4 @@
-"""How `tritonserver` is started: as one process, or as ranks of MPI, which only TensorRT-LLM needs; and the flags of a response cache."""
+"""The start of `tritonserver`: as one process, or as ranks of MPI, which only TensorRT-LLM needs; and the flags of a response cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MPIRUN = ("mpirun", "--allow-run-as-root", "--bind-to", "none")
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a server: with `mpi`, as many servers as `ranks` under mpirun, else one server. `wrapper` precedes each command, and
+    """The way to start a server: with `mpi`, as many servers as `ranks` under mpirun, else one server. `wrapper` precedes each command, and
     `flags` are appended to each.
 
     `ready_timeout_s` is how long loading the models may take.

@@ -101,7 +101,7 @@ class TritonServer:
         return self._process.exit_code() if self._process else None
 
     def death(self) -> Death | None:
-        """How and why the server ended; None while it runs."""
+        """The end of the server and its cause; None while it runs."""
         exit_code = self.exit_code()
         return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
 
