@@ -41,7 +41,7 @@ TOKENS = 64  # events of one request
 BOUNDS = {"aiperf": 1 / 8, "guidellm": 1 / 5}
 MEASURED_US = {"aiperf": 497.0, "guidellm": 339.0}
 """What each cost in an earlier run on the same machine, for a run without it."""
-_START_S = 90.0  # the longest time until a client sends
+_START_S = 240.0  # the longest time until a client sends
 _SETTLE_S, _END_S = 3.0, 120.0
 _SERVER = Path(__file__).with_name("sse_server.py")
 

@@ -267,6 +267,20 @@ def test_a_body_larger_than_every_buffer(fast_loop: bool) -> None:
     assert received == [20_000_000]
 
 
+def test_the_kernel_probes_a_silent_connection(fast_loop: bool) -> None:
+    """HTTP/1.1 has no PING, and an answer may begin late."""
+
+    async def body(client: HttpClient) -> None:
+        await client.open_streams(1)
+        (connection,) = client._pool._connections
+        assert connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 8
+        connection.check(now_ns() + 10**15)
+        assert connection.cause == ""
+
+    run(first.waits, body, fast_loop, ClientSettings(keepalive_s=8))
+
+
 def test_over_tls(fast_loop: bool, tmp_path: Path) -> None:
     """With a server that negotiates no protocol."""
     authority = trustme.CA()

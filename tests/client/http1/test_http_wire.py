@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.support.fakes.http_answers import (
     triton_answer,
     vllm_answer,
 )
-from trtbench.client.http1.http_answer import HttpFault
+from trtbench.client.http1.http_answer import Answer, HttpFault
 from trtbench.client.http1.http_wire import HttpWire
 from trtbench.client.wire import PeerReady, StreamEnded
 
@@ -224,6 +225,24 @@ def test_the_size_of_a_chunk_without_end() -> None:
     with pytest.raises(HttpFault, match="chunk's size"):
         for _ in range(100):
             wire.receive(b"x" * 1000)
+
+
+def test_no_answer_is_left_when_its_request_is_over() -> None:
+    """Without a garbage collection, which a load does without."""
+    gc.collect()
+    gc.disable()
+    try:
+        wire = HttpWire("host:8000")
+        for data in (vllm_answer(), plain(b"200 OK", b"{}"), plain(b"500 Oops", b"x" * 9000)):
+            ask(wire)
+            wire.receive(data)
+        asking().reset(1)
+        asking().receive_end(in_order=False, crossed=False)
+        with pytest.raises(HttpFault):
+            asking().receive(b"nonsense")
+        assert [found for found in gc.get_objects() if isinstance(found, Answer)] == []
+    finally:
+        gc.enable()
 
 
 def test_overlong_messages() -> None:

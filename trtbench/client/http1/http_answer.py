@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from trtbench.client.http1.event_stream import EventSplitter, OverlongEventError
@@ -59,7 +61,7 @@ class Answer:
         self.begun = self.keeps_alive = False
         self.messages: list[tuple[int, bytes]] = []
         self.end: StreamEnded | None = None
-        self._parser = HttpResponseParser(self)
+        self._parser: Any = HttpResponseParser(self)
 
     @property
     def between_chunks(self) -> bool:
@@ -89,6 +91,10 @@ class Answer:
         """The server closed the connection in order, which is the end of an answer without a length."""
         if self._until_close and not self.end:
             self._complete()
+
+    def release(self) -> None:
+        """Drop the parser, whose callbacks refer to the answer: a load runs without garbage collections. No `feed` follows."""
+        self._parser = None
 
     def on_message_begin(self) -> None:
         if self.end:

@@ -79,6 +79,8 @@ class HttpWire:
     def reset(self, stream_id: int) -> None:
         """Give the connection up, if its answer is still to come: HTTP/1.1 has no other way to cancel a request."""
         if stream_id == self._open_id:
+            if self._answer:
+                self._answer.release()
             self.is_over, self._open_id, self._answer = True, 0, None
 
     def ping(self) -> None:
@@ -112,8 +114,8 @@ class HttpWire:
         try:
             answer.feed(data)
         except HttpFault as fault:
-            fault.events = self._take_events(answer)
             self.is_over = True
+            fault.events = self._take_events(answer)
             raise
         self._between_chunks = data.endswith(_EVENT_CHUNK_END) and answer.between_chunks
         return self._take_events(answer)
@@ -147,6 +149,8 @@ class HttpWire:
             self._answer, self._open_id, self._between_chunks = None, 0, False
             self._served += 1
             self.is_over = self.is_over or not answer.keeps_alive or self._served == self._most_requests
+        if answer.end or self.is_over:
+            answer.release()
         return events
 
 
