@@ -78,6 +78,7 @@ def run(
         number=0, plan=directory.plan_jsonl, requests=directory.requests_jsonl(), samples=directory.samples_jsonl,
         target=replace(found, url=url, model=model), workload=scenario.workload, settings=scenario.client, end_id=-1,
         timeout_s=scenario.stop.timeout_s, drain_s=scenario.stop.drain_s, watch=scenario.stop.stability is not None,
+        consecutive_errors=scenario.stop.consecutive_errors or 0,
     )  # fmt: skip
 
     async def main() -> None:
@@ -294,6 +295,18 @@ def test_too_many_errors_end_the_load_after_their_stage(tmp_path: Path, start_fa
     assert result.ended == "error_bound" and [window.ended for window in result.windows()] == ["error_bound"]
     assert result.outcomes("open") == {Outcome.NEVER_SENT: 30}
     assert result.events[-1] == ("load_stopped", {"why": "error_bound", "stage": "closed", "stages_not_run": ["open"]})
+
+
+def test_errors_in_a_row_end_the_load_at_once(tmp_path: Path, start_fake_triton: Any) -> None:
+    """The server is gone after a few requests; without the limit, the load would go on failing for half a minute."""
+    url, process = start_fake_triton(2, 1)
+    stages = [{"name": "one", "concurrency": 4, "requests": 2000}, OPEN]
+    gone = when(lambda p: p.counts.completed >= 10, lambda pool: process.kill())
+    result = run(tmp_path, url, stages, meanwhile=gone, workers=2, consecutive_errors=30)
+    assert result.ended == "error_bound" and [window.ended for window in result.windows()] == ["error_bound"]
+    found = result.outcomes("one")
+    assert found[Outcome.COMPLETED] >= 10 and found[Outcome.NEVER_SENT] > 1000
+    assert result.events[-1] == ("load_stopped", {"why": "error_bound", "stage": "one", "stages_not_run": ["open"]})
 
 
 def test_several_workers_carry_out_one_plan(tmp_path: Path, start_fake_triton: Any) -> None:

@@ -140,6 +140,11 @@ _BENCH_OPTIONS = (
         show_default=True,
         help="Cancel a request this number of seconds after its scheduled time.",
     ),
+    click.option(
+        "--max-consecutive-errors",
+        type=Whole(1),
+        help="End the load when this number of requests in a row have failed. By default the load continues.",
+    ),
     click.option("--transport", type=Text(), default="wire", hidden=True, help="wire is the only transport."),
     click.option(
         "--workers", type=Whole(), help="Send the load from this number of processes. By default trtbench starts as many as it needs."

@@ -31,7 +31,7 @@ class PhaseResult:
     planned: int
     completed: int
     cancelled_as_planned: int
-    ended: Literal["done", "steady", "interrupted", "server_lost"]
+    ended: Literal["done", "steady", "interrupted", "server_lost", "error_bound"]
 
 
 @dataclass(frozen=True)
@@ -185,13 +185,13 @@ class PhaseRun:
             if until_ns is not None and due_ns >= until_ns:
                 return due_ns
             await self._generator.timer.until(due_ns)
-            if self._places:
-                due_ns = await _place(self._places, due_ns)
+            admitted_ns = await _place(self._places) if self._places else None
             if self._stop.is_set:
                 if self._places:
                     self._places.release()
                 return due_ns
             record = self._tally.begin(unit, turn, due_ns, len(context))
+            record.admitted_ns = admitted_ns
             await self._send_prompt(record, position, context)
             ready_ns = record.done_ns or now_ns()
             if record.outcome is not Outcome.COMPLETED and not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
@@ -213,11 +213,11 @@ class PhaseRun:
             self._tally.finish(record)
 
 
-async def _place(places: asyncio.Semaphore, due_ns: int) -> int:
-    """Wait until a bounded open loop may have another request in flight; returns when the request is due, which a wait postpones."""
+async def _place(places: asyncio.Semaphore) -> int | None:
+    """Wait until a bounded open loop may have another request in flight; returns the end of the wait, or None if there was none."""
     waits = places.locked()
     await places.acquire()
-    return now_ns() if waits else due_ns
+    return now_ns() if waits else None
 
 
 async def _first(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any], timeout_s: float | None = None) -> bool:

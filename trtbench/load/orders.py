@@ -93,10 +93,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of the running phase, and (done_ns, latency_ns) of the requests completed since the last report, if they are watched."""
+    """Counts of the running phase, and (done_ns, latency_ns) of the requests completed since the last report, if they are watched.
+
+    `streak` is (success_ns, failures_ns) of an ErrorStreak.
+    """
 
     counts: Counts
     finished: list[tuple[int, int]] = field(default_factory=list)
+    streak: tuple[int, list[int]] = (0, [])
     said: Literal["progress"] = "progress"
 
 

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trtbench.load.error_streak import ErrorStreak
 from trtbench.load.share import Share, planned_units
 from trtbench.plan.plan import Phase
 from trtbench.rundir import LineWriter
@@ -90,6 +91,7 @@ class LoadProgress:
     ends_ns: int | None = None
     counts: Counts = field(default_factory=Counts)
     finished: list[tuple[int, int]] | None = None
+    streak: ErrorStreak = field(default_factory=ErrorStreak)
 
     def begin(self, stage: str, warmup: bool, planned: int | None, starts_ns: int, ends_ns: int | None) -> None:
         """Begin a phase, with all counts at zero."""
@@ -104,11 +106,13 @@ class LoadProgress:
         counts = self.counts
         counts.in_flight -= 1
         counts.output_tokens += record.output_tokens
+        as_planned = record.outcome is Outcome.COMPLETED or (record.planned_cancel and record.outcome is Outcome.CANCELLED)
+        self.streak.add(failed=not as_planned)
         if record.outcome is Outcome.COMPLETED:
             counts.completed += 1
             if self.finished is not None and record.done_ns is not None:
                 self.finished.append((record.done_ns, record.done_ns - record.due_ns))
-        elif not (record.planned_cancel and record.outcome is Outcome.CANCELLED):
+        elif not as_planned:
             counts.failed += 1
 
     def take_finished(self) -> list[tuple[int, int]]:

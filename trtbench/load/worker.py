@@ -23,6 +23,7 @@ from trtbench.client.registry import client_to, target_from_json, target_to_json
 from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
 from trtbench.load.deadline_timer import DeadlineTimer
+from trtbench.load.error_streak import ErrorStreak
 from trtbench.load.generator import Generator, PhaseRun
 from trtbench.load.orders import (
     Close,
@@ -76,6 +77,7 @@ class WorkerConfig:
     timeout_s: float
     drain_s: float
     watch: bool = False
+    consecutive_errors: int = 0
 
     def to_line(self) -> bytes:
         return _CONFIG.dump_json(self) + b"\n"
@@ -94,7 +96,7 @@ class Worker:
     def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
         self._plan = load_plan(config.plan)
         self._health = health
-        self._progress = LoadProgress(finished=[] if config.watch else None)
+        self._progress = LoadProgress(finished=[] if config.watch else None, streak=ErrorStreak(config.consecutive_errors))
         self._client = client
         attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
         self._generator = Generator(attempts, recorder, self._progress, DeadlineTimer(), config.drain_s, config.number)
@@ -145,7 +147,7 @@ class Worker:
             report(self.progress())
 
     def progress(self) -> Progress:
-        return Progress(self._progress.counts, self._progress.take_finished())
+        return Progress(self._progress.counts, self._progress.take_finished(), self._progress.streak.counted)
 
     def _phase(self, part: PartOfPhase) -> Phase:
         stage = self._plan.stages[part.stage]

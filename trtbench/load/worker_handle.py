@@ -43,10 +43,11 @@ Finished = Callable[[list[tuple[int, int]]], None]
 
 
 class WorkerHandle:
-    """One worker process. `counts` are those of the running phase, as the worker last reported them."""
+    """One worker process. `counts` are those of the running phase and `streak` its failures in a row, as the worker last reported them."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
         self.counts = Counts()
+        self.streak: tuple[int, list[int]] = (0, [])
         self.owes = False
         """Whether an answer to an order is outstanding."""
         self._process, self._log, self._on_finished = process, log, on_finished
@@ -148,7 +149,7 @@ class WorkerHandle:
         self._answers.put_nowait(Fault(f"a load worker ended by itself (exit code {code}){': ' + log if log else ''}"))
 
     def _note(self, progress: Progress) -> None:
-        self.counts = progress.counts
+        self.counts, self.streak = progress.counts, progress.streak
         if progress.finished:
             self._on_finished(progress.finished)
 

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
+from trtbench.load.error_streak import failed_in_a_row
 from trtbench.load.generator import PhaseResult
 from trtbench.load.orders import (
     Answer,
@@ -36,7 +37,7 @@ _STARTS_AT_ONCE, _FIRST_S = 16, 5.0
 _OBEY_S = 20.0  # how long a worker may take to cancel: recording some hundred thousand requests as never sent takes seconds
 
 
-LoadEnd = Literal["interrupted", "server_lost"]
+LoadEnd = Literal["interrupted", "server_lost", "error_bound"]
 
 
 class WorkerPool:
@@ -171,6 +172,14 @@ class WorkerPool:
         while True:
             await asyncio.sleep(_WATCH_S)
             self._progress.counts = self._counts()
+            self._check_errors()
+
+    def _check_errors(self) -> None:
+        """End the load, as an interrupt does, once as many requests in a row have failed as the scenario allows."""
+        most = self._config.consecutive_errors
+        if most and self.reason is None and failed_in_a_row(handle.streak for handle in self._handles) >= most:
+            self.reason = "error_bound"
+            self._stop("interrupt")
 
     def _counts(self) -> Counts:
         return sum((handle.counts for handle in self._handles), Counts())

@@ -162,6 +162,7 @@ def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: Deplo
         timeout_s=scenario.stop.timeout_s,
         drain_s=scenario.stop.drain_s,
         watch=scenario.stop.stability is not None,
+        consecutive_errors=scenario.stop.consecutive_errors or 0,
     )
 
 

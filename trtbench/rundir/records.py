@@ -121,6 +121,7 @@ class RequestRecord:
     row: int | None = None  # of a request that carries tensors: which of the plan's rows (inputs.parquet)
     reasoning_responses: int = 0  # the first of `token_ns` that carried reasoning only
     retry_after_s: float | None = None  # how long a server that refused the request asked to wait
+    admitted_ns: int | None = None  # when it got a place under max_in_flight, if it had to wait for one
 
     @property
     def output_tokens(self) -> int:

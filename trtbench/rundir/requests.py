@@ -86,6 +86,7 @@ class Requests:
     echoed_tokens = _Column()
     text_tokens = _Column()
     reasoning_responses = _Column()
+    admitted_ns = _Column()
     responses = _Column()
     first_token_ns = _Column()
     first_output_ns = _Column()
@@ -156,6 +157,11 @@ class Requests:
         by_length = self.texts("finish_reason").equal("length") & self.ended(Outcome.COMPLETED)
         estimated: Mask = (self.text_tokens != MISSING) & ~by_length
         return estimated
+
+    @property
+    def ready_ns(self) -> Ints:
+        """[n] When a request could be sent: its scheduled time, or the end of its wait for a place under max_in_flight."""
+        return np.where(self.admitted_ns == MISSING, self.due_ns, self.admitted_ns)
 
     def tokens(self, lags: bool = False, coalesced: bool = False) -> Iterator[Tokens]:
         """Token responses of the requests that have any, one row group at a time."""

@@ -46,6 +46,7 @@ REQUEST_SCHEMA = pa.schema(
         ("row", pa.int64()),
         ("reasoning_responses", pa.int32()),
         ("retry_after_s", pa.float64()),
+        ("admitted_ns", _NS),
     ]
 )
 SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

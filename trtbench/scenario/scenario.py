@@ -23,6 +23,7 @@ from trtbench.scenario.load.stage import Stage, check_repeats
 from trtbench.scenario.parts.bounds import (
     MOST_DEPLOYMENTS,
     AtMost,
+    ErrorCount,
     IntervalMs,
     LimitMs,
     RatioAboveZero,
@@ -83,6 +84,9 @@ class Stop(Part):
     stability: Stability | None = Field(None, description="End a stage as soon as its figures are steady; null: at its own bounds only.")
     error_ratio: RatioAboveZero | None = Field(
         None, description="End the deployment's load after a stage with a larger share of requests that did not complete."
+    )
+    consecutive_errors: ErrorCount | None = Field(
+        None, description="End the deployment's load when this number of requests in a row have failed; null: the load continues."
     )
     timeout_s: Seconds = Field(120.0, description="A request's own time limit, from due.")
     drain_s: SecondsOrNone = Field(30.0, description="After an interrupt: longest wait for what is in flight.")

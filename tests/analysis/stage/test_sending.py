@@ -33,6 +33,14 @@ def test_the_rate_kept_is_of_what_was_sent_beside_what_was_due() -> None:
     assert sending(columns(same[:1]), open_loop=True).rate_ratio is None
 
 
+def test_a_wait_for_a_place_is_counted_apart_from_the_lag() -> None:
+    waited = [request_of(0, [9 * S], sent_ns=at + 7, admitted_ns=at) for at in (2 * S, 4 * S)]
+    found = sending(columns([request_of(0, [S], sent_ns=5), *waited]), open_loop=True)
+    assert (found.count, found.lag_p99_ns) == (3, 7)
+    assert (found.waited, found.wait_mean_ns, found.wait_max_ns) == (2, 3 * S, 4 * S)
+    assert sending(columns([request_of(0, [S], sent_ns=5)]), open_loop=True).waited == 0
+
+
 def sent(spans: list[tuple[int, int | None]]) -> Requests:
     """A request for each (sent, done)."""
     return columns(request_of(at, [], done_ns=done) for at, done in spans)

@@ -225,7 +225,10 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
         workload = summary.scenario.workload.model_copy(update={"ignore_eos": ignore_eos})
         yield from stage_reasons(result, ended, summary.scenario.model_copy(update={"workload": workload}), 2)
     bounded = tuple(one.model_copy(update={"max_in_flight": 8, "name": stage.span.name}) for one in summary.scenario.load)
-    yield from stage_reasons(result, replace(stage, level_reached=0.1), summary.scenario.model_copy(update={"load": bounded}), 2)
+    waited = replace(stage.sending, waited=3, wait_mean_ns=10.0**9, wait_max_ns=10**9)
+    for sending in (stage.sending, waited):
+        held_back = replace(stage, level_reached=0.1, sending=sending)
+        yield from stage_reasons(result, held_back, summary.scenario.model_copy(update={"load": bounded}), 2)
     yield from damage_reasons([Loss(f"{result.name}/requests.parquet", what, 3, "?") for what in get_args(What)], complete=True)
     paced = {"paced_reads": 2, "paced_reads_crowded": 1, "paced_end_lag_p99_ns": 2 * 10**6}
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0, **paced)

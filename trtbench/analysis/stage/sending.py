@@ -17,22 +17,29 @@ class Sending:
     count: int
     lag_p99_ns: float | None  # whatever the count, of under 100 the worst: a bound to judge by, not a figure to print
     rate_ratio: float | None  # requests a second sent / due; None for a closed loop, and with fewer than two instants
+    waited: int = 0  # requests that had to wait for a place under max_in_flight
+    wait_mean_ns: float = 0.0  # of those that waited, from the scheduled time
+    wait_max_ns: int = 0
 
 
 def sending(requests: Requests, open_loop: bool) -> Sending:
     """The punctuality of one stage's measured requests."""
     lags = np.sort(send_lags_ns(requests))
+    waits = (requests.ready_ns - requests.due_ns)[requests.admitted_ns != MISSING]
     return Sending(
         count=len(lags),
         lag_p99_ns=nearest_rank(lags, PERMILLES["p99"]) if len(lags) else None,
         rate_ratio=_rate_ratio(requests) if open_loop else None,
+        waited=len(waits),
+        wait_mean_ns=float(waits.mean()) if len(waits) else 0.0,
+        wait_max_ns=int(waits.max()) if len(waits) else 0,
     )
 
 
 def send_lags_ns(requests: Requests) -> Ints:
-    """Sent - due time of every request that was sent once, whatever its outcome."""
+    """Sent - due time of every request that was sent once, whatever its outcome, without a wait for a place under max_in_flight."""
     once = _sent_once(requests)
-    return once.sent_ns - once.due_ns
+    return once.sent_ns - once.ready_ns
 
 
 def _rate_ratio(requests: Requests) -> float | None:
@@ -40,7 +47,7 @@ def _rate_ratio(requests: Requests) -> float | None:
     once = _sent_once(requests)
     if len(once) < 2 or not np.ptp(once.sent_ns):
         return None
-    return int(np.ptp(once.due_ns)) / int(np.ptp(once.sent_ns))
+    return int(np.ptp(once.ready_ns)) / int(np.ptp(once.sent_ns))
 
 
 def _sent_once(requests: Requests) -> Requests:

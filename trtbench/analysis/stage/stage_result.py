@@ -16,7 +16,7 @@ from trtbench.analysis.stage.latency import Group, Latency, by_mix, by_turn, fir
 from trtbench.analysis.stage.outcomes import Conservation, conservation
 from trtbench.analysis.stage.resources import Resources, resources
 from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, users_reached
-from trtbench.analysis.stage.throughput import Throughput, throughput
+from trtbench.analysis.stage.throughput import Throughput, admitted_rate, throughput
 from trtbench.analysis.stage.timestamps import Stamps, stamps
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
 from trtbench.analysis.stats.percentile import Distribution
@@ -66,7 +66,7 @@ class StageResult:
     median TTFT (of an encoder: latency) of the last quarter is over twice that of the first quarter; None with fewer than 20 requests in a
     quarter. `foreign_cpu_cores` is the mean number of cores used by processes other than the servers, a balancer and the client.
     `ramp_from` is the level at which a ramp began; it ended at the requested level. `same_as` is the stage whose requests this one repeats.
-    `level_reached`: the users of a closed loop in flight (`level.users_reached`), or the rate that became due under max_in_flight; None for
+    `level_reached`: the users of a closed loop in flight (`level.users_reached`), or the rate that max_in_flight let pass; None for
     other loads, and where users think or come and go. `padding_ratio`: the share of an encoder's computed tokens that are padding.
     `duplicate_ratio`: the ratio that the stage sets for itself.
     """
@@ -221,17 +221,15 @@ def measure(
         reuse=reuse_by_request(requests),
         drafts=drafts_by_request(requests),
         engine_times=engine_times(samples, start, end),
-        level_reached=_level_reached(span, stage, requests, rates.offered_rate, scenario),
+        level_reached=_level_reached(span, stage, requests, scenario),
     )
 
 
-def _level_reached(
-    span: StageSpan, stage: Stage | None, requests: Requests, offered_rate: float | None, scenario: Scenario
-) -> float | None:
+def _level_reached(span: StageSpan, stage: Stage | None, requests: Requests, scenario: Scenario) -> float | None:
     if stage is None or _ramp_from(stage) is not None or span.mode == "trace":
         return None
     if span.mode != "concurrency":
-        return offered_rate if stage.max_in_flight else None
+        return admitted_rate(requests) if stage.max_in_flight else None
     pauses = [stage.think_s] if stage.think_s else []
     pauses += [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
     return None if any(pause.mean for pause in pauses) else users_reached(requests, round(span.asked))

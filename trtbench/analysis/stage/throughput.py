@@ -120,7 +120,7 @@ def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | N
         output_tokens=tokens if counted else 0,
         request_throughput=completed / window.seconds,
         output_token_throughput=tokens / window.seconds if counted and requests.asked_output_tokens.any() else None,
-        offered_rate=_offered_rate(requests),
+        offered_rate=_rate(requests.due_ns),
         goodput=None if good is None else int((good & in_time).sum()) / window.seconds,
         goodput_ratio=None if good is None or not judged else int(good.sum()) / judged,
         input_token_throughput=int(requests.input_tokens[done].sum()) / window.seconds,
@@ -129,6 +129,11 @@ def throughput(requests: Requests, planned: int, slo: Slo, duration_s: float | N
     )
 
 
-def _offered_rate(requests: Requests) -> float | None:
-    span_ns = int(np.ptp(requests.due_ns))
-    return (len(requests) - 1) * NS_PER_S / span_ns if span_ns else None
+def admitted_rate(requests: Requests) -> float | None:
+    """Requests per second that could be sent, of which max_in_flight may allow fewer than the schedule has; None below two instants."""
+    return _rate(requests.ready_ns)
+
+
+def _rate(instants_ns: Ints) -> float | None:
+    span_ns = int(np.ptp(instants_ns)) if len(instants_ns) else 0
+    return (len(instants_ns) - 1) * NS_PER_S / span_ns if span_ns else None

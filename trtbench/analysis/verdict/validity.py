@@ -79,13 +79,21 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
     yield from client_reasons(reason, stage)
     asked = next((one for one in scenario.load_of(result.name) if one.label == stage.span.name), None)
     if asked and asked.max_in_flight and asked.mode != "trace":
-        offered = stage.throughput.offered_rate or 0.0
-        grade: Grade = "note" if stage.reaches_level else "suspect"
-        yield reason("in_flight_bound", grade, most=asked.max_in_flight, offered_rate=offered, asked_rate=asked.level)
+        yield _bound_reason(reason, stage, asked.max_in_flight, asked.level)
     for label, gpu in stage.resources.gpus.items():
         for why, ratio in gpu.throttle_ratios.items():
             if ratio > THROTTLED_RATIO:
                 yield reason(f"gpu_{why}", "note" if why == "power_cap" else "suspect", gpu=label, share_ratio=ratio)
+
+
+def _bound_reason(reason: Callable[..., Reason], stage: StageResult, most: int, asked_rate: float) -> Reason:
+    """How much max_in_flight held back. In runs of earlier versions a request became due when its wait was over, and none is recorded."""
+    grade: Grade = "note" if stage.reaches_level else "suspect"
+    sent = stage.sending
+    if not sent.waited:
+        return reason("in_flight_bound", grade, most=most, offered_rate=stage.throughput.offered_rate or 0.0, asked_rate=asked_rate)
+    waits = {"count": sent.waited, "planned": stage.conservation.planned, "wait_ns": sent.wait_mean_ns, "longest_ns": sent.wait_max_ns}
+    return reason("in_flight_wait", grade, most=most, admitted_rate=stage.level_reached or 0.0, asked_rate=asked_rate, **waits)
 
 
 def _output_reasons(reason: Callable[..., Reason], stage: StageResult, ignore_eos: bool) -> Iterator[Reason]:

@@ -89,7 +89,11 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "load": stages(flags),
         "workload": _workload(flags),
         "slo": goodput_limits(flags["goodput"]),
-        "stop": {"timeout_s": flags["request_timeout"], "stability": stability(flags)},
+        "stop": {
+            "timeout_s": flags["request_timeout"],
+            "stability": stability(flags),
+            "consecutive_errors": flags["max_consecutive_errors"],
+        },
         "client": _client(flags),
         "seeds": dict.fromkeys(Seeds.model_fields, seed),
     }

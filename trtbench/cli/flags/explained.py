@@ -51,6 +51,7 @@ BENCH_FLAGS = {
     "slo.tpot_ms": "--goodput tpot",
     "slo.e2e_latency_ms": "--goodput e2e",
     "stop.timeout_s": "--request-timeout",
+    "stop.consecutive_errors": "--max-consecutive-errors",
     "client.transport": "--transport",
     "client.workers": "--workers",
     "client.streams_per_connection": "--streams-per-connection",

@@ -115,8 +115,8 @@ class Stage(Part):
     )
     max_in_flight: UserCount | None = Field(
         None,
-        description="Largest number of requests in flight of an open loop. A request that is due while all places are taken is "
-        "scheduled again, at the instant when a place becomes free.",
+        description="Largest number of requests in flight of an open loop. A request that is due while all places are taken waits for "
+        "one; its latencies include the wait.",
     )
     burstiness: Burstiness | None = Field(
         None, description="Shape of gamma arrivals, CV 1/sqrt(burstiness): 1 is Poisson, below it burstier, above it more even."
