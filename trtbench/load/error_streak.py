@@ -11,7 +11,10 @@ from trtbench.system.clock import now_ns
 
 @dataclass(slots=True)
 class ErrorStreak:
-    """The requests of one worker that failed since its last one that did not. `most` is the number that is looked for; 0: none is."""
+    """The requests of one worker that failed since its last one that did not: of more than `most`, the newest.
+
+    `most` is the number that is looked for; 0: none is.
+    """
 
     most: int = 0
     success_ns: int = 0
@@ -24,8 +27,10 @@ class ErrorStreak:
         if not failed:
             self.success_ns = now_ns()
             self.failures_ns.clear()
-        elif len(self.failures_ns) < self.most:
-            self.failures_ns.append(now_ns())
+            return
+        if len(self.failures_ns) == self.most:
+            self.failures_ns.popleft()
+        self.failures_ns.append(now_ns())
 
     @property
     def counted(self) -> tuple[int, list[int]]:

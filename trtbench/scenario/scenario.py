@@ -85,9 +85,7 @@ class Stop(Part):
     error_ratio: RatioAboveZero | None = Field(
         None, description="End the deployment's load after a stage with a larger share of requests that did not complete."
     )
-    consecutive_errors: ErrorCount | None = Field(
-        None, description="End the deployment's load when this number of requests in a row have failed; null: the load continues."
-    )
+    consecutive_errors: ErrorCount | None = Field(None, description="End the load when this number of requests in a row have failed.")
     timeout_s: Seconds = Field(120.0, description="A request's own time limit, from due.")
     drain_s: SecondsOrNone = Field(30.0, description="After an interrupt: longest wait for what is in flight.")
 
