@@ -184,6 +184,34 @@ def test_a_read_that_ends_another_connection_does_not_read_it(eight: FakeConnect
     assert eight.reads == [] and 1 not in eight.machine.registered
 
 
+def test_pacing_ends_when_few_answers_are_left(eight: FakeConnections) -> None:
+    for descriptor in range(5):
+        eight.leave(descriptor)
+    eight.machine.readable |= {1, 6}
+    eight.machine.wait(MS)
+    assert eight.reads == [(1, MS), (6, MS)] and not eight.machine.registered
+    assert eight.pacer.facts()["paced_ends"] == 0
+
+
+@pytest.mark.parametrize(("crowded", "held"), [(4, True), (5, False)])
+def test_pacing_stops_at_once_when_the_load_changes(crowded: int, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several crowded reads within a pass; the others that are ready in it are still read."""
+    found = FakeConnections(None, monkeypatch)
+    for descriptor in range(8):
+        found.enter(descriptor, tuple(20 * MS * number for number in range(20)))
+    for _ in range(3):
+        found.review()
+    read = found._read
+    monkeypatch.setattr(found, "_read", lambda number: (read(number), number < crowded and found.pacer.count_crowded()))
+    found.machine.readable |= set(range(8))
+    found.machine.wait(MS)
+    found.machine.wait(found.pacer._pause_ns)
+    assert [number for number, _ in found.reads] == list(range(8))
+    assert bool(found.machine.registered) is held and found.pacer.facts()["paced_reads_crowded"] == crowded
+    found.review()
+    assert not found.machine.registered, "the review has learnt of them"
+
+
 def test_few_answers_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = FakeConnections(3 * MS, monkeypatch)
     for descriptor in range(7):

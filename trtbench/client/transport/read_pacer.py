@@ -17,9 +17,10 @@ from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.system.absolute_timer import AbsoluteTimer
 from trtbench.system.clock import now_ns
 
-_REVIEW_S = 0.5
+_REVIEW_S = 0.25
 _MOST_SAMPLED = 64  # answers whose gaps are looked at in a review
 _FEWEST = 8  # answers in their middle, below which each is read at once
+_MOST_CROWDED, _MOST_CROWDED_RATIO = 4, 0.01  # since a review; beyond both the load has changed, and nothing is paced until the next one
 _NS_PER_MS = 1_000_000
 
 
@@ -55,14 +56,16 @@ class ReadPacer:
         """The connection is not in the middle of an answer any more. The event loop reads it again, unless it is `lost`.
 
         `end_lag_ns`: the answer has ended in what was taken for its middle, and this was read so long after it had arrived."""
-        read = self._read_of.pop(descriptor)
+        read, held = self._read_of.pop(descriptor), self._holds
         del self._arrivals_of[descriptor]
-        if self._holds:
+        if held:
             self._epoll.unregister(descriptor)
             if not lost:
                 self._loop.add_reader(descriptor, read)
+            if len(self._read_of) < _FEWEST // 2:
+                self._hold_all(False)
         if not lost:
-            paced_ns = end_lag_ns if self._holds else None
+            paced_ns = end_lag_ns if held else None
             self._end_lags.add(paced_ns)
             if self._adapted:
                 self._adapted.add_end(paced_ns is not None)
@@ -72,6 +75,8 @@ class ReadPacer:
         if self._holds:
             self._crowded += 1
             self._new_crowded += self._on_time
+            if self._adapted and self._new_crowded > max(_MOST_CROWDED, _MOST_CROWDED_RATIO * self._new_reads):
+                self._hold_all(False)
 
     def close(self) -> None:
         """Stop pacing; all connections have been lost before. A second call does nothing."""
@@ -103,7 +108,10 @@ class ReadPacer:
             self._adapted.review()
             self._pause_ns = self._adapted.pause_ns
         self._new_reads = self._new_crowded = 0
-        holds = bool(self._pause_ns) and len(self._read_of) >= _FEWEST
+        self._hold_all(bool(self._pause_ns) and len(self._read_of) >= _FEWEST)
+
+    def _hold_all(self, holds: bool) -> None:
+        """Read all connections here, or let the event loop read them."""
         if holds == self._holds:
             return
         self._holds = holds

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-LONGEST_NS = 4_000_000
+LONGEST_NS = 5_000_000
 SHORTEST_NS = 400_000
 """A shorter pause gathers too few reads to save anything."""
 LONGEST_AT_ENDS_NS = 900_000
@@ -23,7 +23,7 @@ _GAPS_KEPT, _GAPS_NEEDED, _GAPS_OF_ONE = 4096, 128, 8
 _READS_NEEDED, _CROWDED_NEEDED = 500, 2  # before the limit is raised, and before it is lowered
 _ENDS_NEEDED, _MOST_PACED_ENDS_RATIO = 16, 0.005
 _STEP, _FINE_STEP = 2.0, 1.25
-_REVIEWS_OFF = 10  # without a pause, after the limit has fallen below the shortest one
+_REVIEWS_OFF = 20  # without a pause, after the limit has fallen below the shortest one
 
 
 class ReadPause:
