@@ -1,6 +1,6 @@
 """How true are stamps while the client has no CPU to spare?
 
-    python benchmarks/stamp_error.py [--seconds 20] [--probes 8]
+    python benchmarks/stamp_error.py [--seconds 20] [--probes 16] [--read-pause-ms auto 0]
 
 One client process, two replay servers: from one it takes probe streams whose every response says when it was sent; from the other, as
 many responses as it can, so that it never idles. Prints the error of the probes' gaps (ITL) by kernel stamps and, of the same responses,
@@ -40,10 +40,11 @@ GAP_US = 50_000
 LOAD_STREAMS = 4
 LOAD_RESPONSES = 1000
 _TIMEOUT_S = 60.0
+_DEFAULTS = ClientSettings()
 
 
-async def run_trial(target: Target, plan: Plan, path: Path) -> None:
-    client, timer = client_to(target, Workload(), ClientSettings(), NO_END_ID), DeadlineTimer()
+async def run_trial(target: Target, plan: Plan, path: Path, settings: ClientSettings) -> None:
+    client, timer = client_to(target, Workload(), settings, NO_END_ID), DeadlineTimer()
     with closing(Recorder(path)) as recorder, closing(timer):
         generator = Generator(Attempts(client, _TIMEOUT_S), recorder, LoadProgress(), timer, _TIMEOUT_S)
         run = await generator.prepare_phase(plan.stages[0].measured, Share(), StopSignal())
@@ -51,24 +52,28 @@ async def run_trial(target: Target, plan: Plan, path: Path) -> None:
     await client.close()
 
 
-async def measure(probe: Target, load: Target, probes: int, seconds: float, directory: Path) -> tuple[list[RequestRecord], float]:
+async def measure(
+    probe: Target, load: Target, probes: int, seconds: float, directory: Path, settings: ClientSettings
+) -> tuple[list[RequestRecord], float]:
     """Records of the probes; the process's CPU while they ran, in cores."""
     loading = asyncio.create_task(
-        run_trial(load, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl")
+        run_trial(load, closed_loop(LOAD_STREAMS, (prompt(0, 0, LOAD_RESPONSES),), seconds + 1), directory / "load.jsonl", settings)
     )
     await asyncio.sleep(0.5)
     start_ns, used_ns = now_ns(), cpu_ns()
-    await run_trial(probe, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl")
+    await run_trial(probe, closed_loop(probes, (prompt(GAP_US, GAP_US, 20),), seconds - 1), directory / "probes.jsonl", settings)
     cores = (cpu_ns() - used_ns) / (now_ns() - start_ns)
     await loading
     return [RequestRecord.from_json(row) for row in read_lines(directory / "probes.jsonl")], cores
 
 
-def run_beside(probe: Target, load: Target, probes: int, seconds: float) -> tuple[list[RequestRecord], float]:
+def run_beside(
+    probe: Target, load: Target, probes: int, seconds: float, settings: ClientSettings = _DEFAULTS
+) -> tuple[list[RequestRecord], float]:
     """`measure` on an event loop of its own, without garbage collections."""
     loop = new_loop()
     with tempfile.TemporaryDirectory() as name, no_collections():
-        found = loop.run_until_complete(measure(probe, load, probes, seconds, Path(name)))
+        found = loop.run_until_complete(measure(probe, load, probes, seconds, Path(name), settings))
     loop.close()
     return found
 
@@ -90,11 +95,15 @@ def report_errors(records: list[RequestRecord], cores: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--probes", type=int, default=8)
+    parser.add_argument("--probes", type=int, default=16)
+    parser.add_argument("--read-pause-ms", nargs="+", default=["auto", "0"], help="one run each")
     arguments = parser.parse_args()
     with ReplayProcess() as probe_server, ReplayProcess() as load_server:
         probe, load = (inspect_target(server.url, MODEL) for server in (probe_server, load_server))
-        report_errors(*run_beside(probe, load, arguments.probes, arguments.seconds))
+        for pause in arguments.read_pause_ms:
+            print(f"client.read_pause_ms: {pause}")
+            settings = ClientSettings(read_pause_ms=pause if pause == "auto" else float(pause))
+            report_errors(*run_beside(probe, load, arguments.probes, arguments.seconds, settings))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.asking import EVERY_LOOP, LATER_NS, new_record, with_client
+from tests.support.fakes.fake_openai import Manners, serving_openai
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
-from trtbench.client.protocol import Limits
+from trtbench.client.openai.endpoint_inspection import inspect_endpoint
+from trtbench.client.openai.http_client import open_http_client
+from trtbench.client.openai.target import OpenaiTarget
+from trtbench.client.protocol import NO_END_ID, Limits, RequestOptions
 from trtbench.client.transport import read_pacer
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.workload.workload import Workload
 from trtbench.self_test.answer import MODEL
 from trtbench.self_test.servers import ReplayProcess
 from trtbench.self_test.stamp import NUMBERS, Stamps
@@ -169,6 +174,26 @@ def test_a_client_that_is_closed_ends_what_it_reads(replay: KserveTarget, fast_l
 
     with_client(replay, fast_loop, body, PACED)
     assert {record.outcome for record in records} == {Outcome.CONNECTION} and all(received(record) > 3 for record in records)
+
+
+def test_events_of_an_http_server_are_paced_too() -> None:
+    """Each has a connection of its own; the first event, the last one and the end of the stream are read at once."""
+    prompt, records = PlannedPrompt(np.array([5, 6, 7], np.int32), 20, 0, text="Hello"), [new_record(20, index) for index in range(8)]
+
+    async def body(target: OpenaiTarget) -> dict[str, Any]:
+        client = open_http_client(target, Workload(), PACED, NO_END_ID)
+        await client.open_streams(len(records))
+        encoded = client.encode_request(prompt)
+        await asyncio.gather(*(client.send_request(record, encoded, Limits(now_ns() + LATER_NS)) for record in records))
+        await client.close()
+        return client.transport_facts()
+
+    with serving_openai(Manners(token_s=0.03)) as server:
+        target = inspect_endpoint(server.url, "m", settings=PACED, options=RequestOptions(endpoint="openai-completions", streaming=True))
+        facts = asyncio.run(body(target))
+    assert all((record.outcome, record.output_ids) == (Outcome.COMPLETED, list(range(20))) for record in records)
+    assert facts["paced_reads"] > 8 * 10 and facts["paced_ends"] == 0
+    assert all(len(record.token_ns) == len(record.token_lag_ns) == 20 for record in records)
 
 
 REQUESTS = st.tuples(
