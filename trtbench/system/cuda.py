@@ -66,7 +66,7 @@ def visible_gpus() -> tuple[CudaGpu, ...]:
 
 
 def no_gpu() -> str | None:
-    """The cause of an empty `visible_gpus`, with the remedy; None if it has some. A driver that fails differs from one that shows no GPU."""
+    """The cause of an empty `visible_gpus`, with the remedy; None if it has some. A failing driver differs from one that shows no GPU."""
     if visible_gpus():
         return None
     try:
