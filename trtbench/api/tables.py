@@ -22,8 +22,8 @@ _COUNTS = ("index", "prompt", "input_tokens", "asked_output_tokens", "output_tok
 _INSTANTS = ("sent_ns", "first_token_ns", "last_token_ns", "done_ns")
 _LENGTHS = {
     "ttft_ns": ("due_ns", "first_token_ns"),
-    "ttfo_ns": ("due_ns", "first_output_ns"),
     "ttft_from_sent_ns": ("sent_ns", "first_token_ns"),
+    "ttfo_ns": ("due_ns", "first_output_ns"),
     "e2e_latency_ns": ("due_ns", "done_ns"),
     "e2e_latency_from_sent_ns": ("sent_ns", "done_ns"),
     "send_lag_ns": ("due_ns", "sent_ns"),

@@ -26,6 +26,15 @@ def test_one_request_by_hand() -> None:
     assert latency(columns([whole])).outside_engine_ns.mean == 200 - 110 - (198 - 112), "what does not stream comes with its last token"
 
 
+def test_the_first_output_comes_after_the_reasoning() -> None:
+    reasoned = request_of(100, [150, 170, 200], sent_ns=110, reasoning_responses=2)
+    nothing_but = request_of(100, [150, 170], sent_ns=110, reasoning_responses=2)
+    seen = latency(columns([reasoned, nothing_but, request_of(100, [130], sent_ns=110)]))
+    assert seen.ttfo_ns and (seen.ttfo_ns.count, seen.ttfo_ns.min, seen.ttfo_ns.max) == (2, 30, 100)
+    assert seen.ttft_ns.max == 50
+    assert latency(columns([request_of(100, [130])])).ttfo_ns is None, "no request had a reasoning"
+
+
 @pytest.mark.parametrize(("token_ns", "counts"), [([150], [1]), ([150], [16]), ([], [])])
 def test_tpot_is_undefined_when_no_time_was_seen_to_pass(token_ns: list[int], counts: list[int]) -> None:
     assert tpot_ns(columns([request_of(100, token_ns, token_counts=counts)])).tolist() == []
