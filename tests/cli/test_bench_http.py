@@ -10,6 +10,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
+from tests.support.fakes.byte_tokenizer import write_byte_tokenizer
 from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.fakes.fake_servers import FakeServer
 from trtbench.cli.main import main
@@ -150,6 +151,16 @@ def test_tls(tmp_path: Path) -> None:
 def test_chat_needs_a_tokenizer_for_its_texts() -> None:
     with serving_openai() as server:
         refused(bench(server.url, "--request-count", "1", endpoint="chat"), "--tokenizer")
+
+
+def test_a_server_that_counts_nothing_needs_a_tokenizer_too(tmp_path: Path) -> None:
+    with serving_openai(Manners(gives_ids=False, gives_usage=False)) as server:
+        refused(bench(server.url, "--request-count", "1"), "reports no number of tokens", "--tokenizer")
+        flags = ("--tokenizer", str(write_byte_tokenizer(tmp_path / "bytes")), "--request-count", "2", "--isl", "4", "--osl", "3")
+        done = bench(server.url, *flags)
+    assert done.exit_code in (0, 4), done.output
+    (deployment,) = the_run(tmp_path).deployments()
+    assert [record.text_tokens for record in deployment.requests()] == [6, 6]  # three times a blank and a letter
 
 
 def test_two_servers_that_differ_cannot_be_one_run() -> None:

@@ -21,7 +21,7 @@ from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import Listener, start_run
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
-from trtbench.run.text_plan import check_text, counting, in_text
+from trtbench.run.text_plan import check_counting, check_text, counting, in_text
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
@@ -56,6 +56,8 @@ def bench(
     plan = draw_plan(scenario, prompts, _inputs(scenario, target))
     if target.takes_text:
         plan = in_text(plan, prompts)
+    elif not target.counts_tokens:
+        check_counting(target, prompts)
     target, note = target.padded(plan.longest_input_tokens)
     sampled, pages = _sampled(target, metrics_url)
     log = start_run(runs, scenario, command, listener)

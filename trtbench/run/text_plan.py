@@ -10,9 +10,10 @@ from trtbench.client.protocol import Target
 from trtbench.errors import UserError
 from trtbench.experiments.registry import roles
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
-from trtbench.plan.sources.prompt_source import PromptSource
+from trtbench.plan.sources.prompt_source import PromptSource, WorkloadError
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.scenario.scenario import Scenario
+from trtbench.system.foreign_text import shown
 
 
 def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
@@ -29,6 +30,17 @@ def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
             raise UserError(f"{where}.sessions: a turn repeats the answers before it as token ids, {model} answers in text; {ids}")
         if kind.cancel and kind.cancel.after_tokens and not counts_tokens:
             raise UserError(f"{where}.cancel.after_tokens: {model} need not report how many tokens it sends; give after_s, or {ids}")
+
+
+def check_counting(target: Target, source: PromptSource) -> None:
+    """UserError if the tokens of a server that counts none cannot be counted in its texts either."""
+    try:
+        source.encode("a")
+    except WorkloadError as error:
+        raise UserError(
+            f"the server reports no number of tokens for model {shown(target.model)!r}, so they have to be counted in its texts: "
+            "name the directory of its tokenizer with --tokenizer"
+        ) from error
 
 
 def in_text(plan: Plan, source: PromptSource) -> Plan:
