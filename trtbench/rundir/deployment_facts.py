@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -97,11 +97,15 @@ class EndpointFacts:
 
 
 Shape = TypeVar("Shape")
+_READERS: dict[type[object], TypeAdapter[Any]] = {}
+"""Validators by type, made when the first file is read: making one takes longer than reading a small run."""
 
 
 def _shaped(shape: type[Shape], tree: Tree) -> Shape:
     """Read a tree as a dataclass, through JSON text, because pydantic's strict mode then accepts objects for dataclasses."""
-    read: Shape = TypeAdapter(shape).validate_json(json.dumps(tree), strict=True)
+    if shape not in _READERS:
+        _READERS[shape] = TypeAdapter(shape)
+    read: Shape = _READERS[shape].validate_json(json.dumps(tree), strict=True)
     return read
 
 

@@ -20,7 +20,7 @@ RECORDED = (Path(__file__).parents[2] / "fixtures" / "wire_triton_2.51.0.bin").r
 STREAMS = 7
 MAX_MESSAGE_BYTES = 3000
 REQUEST_BYTES = 10_000
-MUTANTS = 1000
+MUTANTS = 4000
 
 pytestmark = pytest.mark.timeout(60)
 
