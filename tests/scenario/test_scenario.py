@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trtbench.errors import UserError
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, QueuePolicy
 from trtbench.scenario.load.stage import Stage
+from trtbench.scenario.parts.bounds import MOST_SECONDS
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario
@@ -80,7 +81,7 @@ stages = st.builds(
     st.integers(1, 10**6),
     st.none() | st.floats(0.1, 1e6),
     st.integers(0, 100),
-)
+).filter(lambda stage: (stage["requests"] + stage["warmup_requests"]) / stage.get("rate", 1) <= MOST_SECONDS)
 ranges = st.builds(lambda low, more: Range(min=low, max=low + more), st.integers(1, 1000), st.integers(0, 1000))
 batchings = st.none() | st.builds(
     DynamicBatching,
