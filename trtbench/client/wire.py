@@ -137,9 +137,9 @@ class Spoken:
     default_port: str
     """What to do if nothing answers."""
     with_tls: str
-    """How to ask for TLS."""
+    """The remedy if the server wants TLS."""
     without_tls: str
-    """How not to ask for TLS."""
+    """The remedy if the server speaks without TLS."""
 
 
 @dataclass(frozen=True)

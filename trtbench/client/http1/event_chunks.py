@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 _END = b"\n\n\r\n"
-"""How a chunk ends that ends with an event."""
+"""The end of a chunk that ends with an event."""
 _LF_BYTES, _CR_BYTES = 4, 2  # of a chunk whose event has one line
 _MOST_DIGITS = 8
 
@@ -37,7 +37,7 @@ def take_event_chunks(stream_id: int, data: bytes) -> tuple[list[tuple[int, byte
 
 @lru_cache(maxsize=4096)
 def _heads(size: int) -> tuple[bytes, bytes]:
-    """How a chunk begins that has `size` bytes before its `_END`, in lower and in upper case: its own size, and the name of the field."""
+    """The beginning of a chunk with `size` bytes before its `_END`, in lower and upper case: its own size, and the name of the field."""
     for digits in range(1, _MOST_DIGITS):
         body_bytes = size - digits  # two bytes less for CRLF, and two more of `_END`
         if len(f"{body_bytes:x}") == digits:

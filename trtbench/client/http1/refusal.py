@@ -39,7 +39,7 @@ def _heading(page: str) -> str:
 
 
 def _retry_after_s(head: Head) -> float | None:
-    """How long the server asks to wait: in seconds, or until an instant by its own clock (RFC 9110, section 10.2.3)."""
+    """The time that the server asks to wait: in seconds, or until an instant by its own clock (RFC 9110, section 10.2.3)."""
     value = head.get(b"retry-after", b"").decode("latin-1").strip()
     try:
         wait_s = float(value) if not value.endswith("GMT") else _seconds_between(head.get(b"date", b"").decode("latin-1"), value)

@@ -13,7 +13,7 @@ from trtbench.client.wire import StreamEnded
 from trtbench.rundir.records import Outcome, RequestRecord
 
 MOST_RESPONSES = 1 << 20
-"""Of one request: the instants of more are not kept."""
+"""The most responses of one request: the instants of more are not kept."""
 
 
 class TensorExchange(InFlight):

@@ -127,14 +127,14 @@ class AnswerCheck:
 
 
 def outcome_of(fault: str, wrong: str) -> tuple[Outcome, str]:
-    """How a request ends whose answer is complete, and the error of its record."""
+    """The end of a request whose answer is complete, and the error of its record."""
     if fault:
         return classify("", fault), f"malformed response: {fault}"
     return (Outcome.WRONG_OUTPUT, wrong) if wrong else (Outcome.COMPLETED, "")
 
 
 def difference(expected: Tensor, found: Tensor | None, tolerance_ratio: float) -> str:
-    """How an output differs from the expected one; empty if it does not. Integers, truth values and strings have to be equal."""
+    """The difference of an output from the expected one; empty if it does not. Integers, truth values and strings have to be equal."""
     name = shown(expected.name, 80)
     if found is None:
         return f"output {name} is expected and was not sent"

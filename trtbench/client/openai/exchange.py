@@ -20,7 +20,7 @@ NO_END_MARK = "the stream ended without [DONE]: the answer is cut off"
 NO_FINISH = "the stream ended without a finish_reason: the answer is cut off"
 _NO_LIMIT = 1 << 62
 _SPARE_PROMPT_TOKENS = 1 << 16
-"""How many tokens a chat template and a system prompt may add to the bytes of a request."""
+"""The most tokens that a chat template and a system prompt may add to the bytes of a request."""
 
 
 class HttpExchange(InFlight):

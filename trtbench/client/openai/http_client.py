@@ -62,5 +62,5 @@ def open_http_client(target: OpenaiTarget, workload: Workload, settings: ClientS
 
 
 def open_http_files(settings: ClientSettings, streams: int) -> int:
-    """How many files a process with `streams` concurrent streams has open: a connection for each."""
+    """The number of files that a process with `streams` concurrent streams has open: a connection for each."""
     return streams + SPARE_FILES

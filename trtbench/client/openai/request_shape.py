@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 CountSource = Literal["token_ids", "running_usage", "own_count", "last_usage", "tokenizer"]
-"""How the tokens of an answer are counted, the best first. `token_ids`: each event has them. `running_usage`: each event has the number of
+"""Ways to count the tokens of an answer, the best first. `token_ids`: each event has them. `running_usage`: each event has the number of
 tokens so far. `own_count`: each event has the number of its own tokens. `last_usage`: the end of the answer has the number of all.
 `tokenizer`: the server reports nothing, and trtbench's tokenizer estimates it."""
 PromptForm = Literal["ids", "text", "messages"]

@@ -87,7 +87,7 @@ class ReadPause:
 
 
 class EndLags:
-    """How much later the ends of answers were read than they arrived, of those that were read after a pause."""
+    """The delays with which the ends of answers were read, of those that were read after a pause."""
 
     def __init__(self) -> None:
         self.answers = self.paced = 0
@@ -115,5 +115,5 @@ _LAG_STEP_NS = 50_000
 
 
 def _crowded(gaps_ns: Iterable[int], pause_ns: float) -> float:
-    """How many tokens with these gaps before them are read together with the one before, if reads are `pause_ns` apart."""
+    """The number of tokens with these gaps before them that are read with the one before, if reads are `pause_ns` apart."""
     return sum(1 - gap_ns / pause_ns for gap_ns in gaps_ns if gap_ns < pause_ns)

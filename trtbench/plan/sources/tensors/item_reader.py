@@ -1,4 +1,4 @@
-"""From the values of a file to the tensors of an item, checked against the model. Readers of all formats use it."""
+"""The tensors of an item, read from the values of a file and checked against the model. Readers of all formats use it."""
 
 from __future__ import annotations
 

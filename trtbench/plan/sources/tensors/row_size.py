@@ -12,7 +12,7 @@ from trtbench.scenario.workload.tensors import Tensors
 from trtbench.system.memory import memory_bounds
 
 MOST_ROW_BYTES = (1 << 31) - (1 << 20)
-"""Of one request: protobuf encodes messages below 2 GiB."""
+"""The most bytes of one request: protobuf encodes messages below 2 GiB."""
 _MOST_MEMORY_RATIO = 0.2  # of the available memory: the values, and the requests that are made of them, in two processes
 
 
