@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trtbench.client.http1.event_chunks import EventReads
 from trtbench.client.in_flight import InFlight, responses_left
 from trtbench.client.kserve.response_tensors import most_responses, most_text_bytes, too_many_responses
 from trtbench.client.openai.answer_events import END_MARK, Piece
@@ -19,6 +20,7 @@ from trtbench.rundir.records import Outcome, RequestRecord
 NO_END_MARK = "the stream ended without [DONE]: the answer is cut off"
 NO_FINISH = "the stream ended without a finish_reason: the answer is cut off"
 _NO_LIMIT = 1 << 62
+_MOST_KEPT = 16  # events of an answer that are kept until they are decoded together; a pacer sees their arrivals only then
 _SPARE_PROMPT_TOKENS = 1 << 16
 """The most tokens that a chat template and a system prompt may add to the bytes of a request."""
 
@@ -32,9 +34,11 @@ class HttpExchange(InFlight):
         "_done_lag_ns",
         "_done_ns",
         "_endpoint",
+        "_last_event",
         "_marked",
         "_most_events",
         "_most_tokens",
+        "_reads",
         "_request_bytes",
         "_streams",
     )
@@ -60,9 +64,38 @@ class HttpExchange(InFlight):
         self._most_tokens = _NO_LIMIT if limits.cancel_after_tokens is None else limits.cancel_after_tokens
         self._done_ns = 0
         self._done_lag_ns: int | None = None
-        self._marked = False
+        self._marked, self._last_event = False, b""
+        self._reads: EventReads | None = None
 
     def take_message(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
+        self._take_reads()
+        self._take_event(message, arrived_ns, lag_ns, alone)
+        self._last_event = message
+
+    def next_token_read(self) -> EventReads | None:
+        """Keeps further events, as long as their number cannot end the request."""
+        left = self._events_left - 2  # decoding notices when only the last event is left
+        if not self._running or not self._account.arrivals_ns or self._most_tokens != _NO_LIMIT or left <= 0:
+            return None
+        self._reads = EventReads(self._stream_id, self._last_event, min(left, _MOST_KEPT))
+        return self._reads
+
+    def give_up(self, outcome: Outcome, error: str) -> None:
+        self._take_reads()
+        super().give_up(outcome, error)
+
+    def connection_lost(self, cause: str) -> None:
+        self._take_reads()
+        if self._running:
+            super().connection_lost(cause)
+
+    def _take_reads(self) -> None:
+        """Decode the events that were only kept when they were read."""
+        reads, self._reads = self._reads, None
+        for event, arrived_ns, lag_ns in reads.kept if reads else ():
+            self._take_event(bytes(event), arrived_ns, lag_ns, True)
+
+    def _take_event(self, message: bytes, arrived_ns: int, lag_ns: int | None, alone: bool) -> None:
         if not self._running:
             return
         self._done_ns, self._done_lag_ns = arrived_ns, lag_ns
@@ -80,6 +113,7 @@ class HttpExchange(InFlight):
         self._take_piece(piece, arrived_ns, lag_ns, alone)
 
     def stream_ended(self, stream_end: StreamEnded) -> None:
+        self._take_reads()
         if not self._running:
             return
         account, record = self._account, self._record
@@ -98,9 +132,12 @@ class HttpExchange(InFlight):
 
     @property
     def is_mid_answer(self) -> bool:
+        return self._running and bool(self._account.arrivals_ns) and self._events_left > 1
+
+    @property
+    def _events_left(self) -> int:
         account, asked = self._account, min(self._record.asked_output_tokens, self._most_tokens)
-        arrived = len(account.arrivals_ns)
-        return self._running and arrived > 0 and responses_left(asked, account.tokens, account.last_tokens, arrived) > 1
+        return responses_left(asked, account.tokens, account.last_tokens, len(account.arrivals_ns))
 
     @property
     def arrivals_ns(self) -> Sequence[int]:
