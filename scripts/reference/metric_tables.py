@@ -16,7 +16,7 @@ _SECTIONS = {
     "core": "metrics",
     **dict.fromkeys(("latency", "more", "groups"), "latency"),
     **dict.fromkeys(("throughput", "drafts"), "throughput"),
-    "engine_times": "latency",
+    **dict.fromkeys(("engine_times", "waterfall"), "latency"),
     **dict.fromkeys(("triton", "inflight"), "batching"),
     **dict.fromkeys(("kv", "reuse", "reuse_ratio"), "kv"),
     **dict.fromkeys(("resources", "gpu", "gpu_more"), "resources"),

@@ -123,7 +123,7 @@ def test_without_a_terminal_there_is_a_line_for_what_is_done(capsys: pytest.Capt
         "Engine int8: 3 MiB, built in 12 s, hash 0123456789ab",
         "Engine fp16: 6 MiB, from the cache, hash fedcba987654",
         "chats.json: 3 of the 9 rows drawn were dropped",
-        "default-int8: Triton ready after 4.0 s, gRPC 127.0.0.1:1",
+        "default-int8: server ready after 4.0 s, gRPC 127.0.0.1:1",
         "default-int8: reload 1, broken: did not load (at once) after 0.8 s",
         "default-int8 c1: 6 requests in 3.0 s",
         "Run directory runs/20260101T000000Z-mini",

@@ -172,7 +172,7 @@ def test_the_gpu_providers_say_why_not_in_one_sentence(name: str) -> None:
 
 
 def test_auto_tries_the_gpu_first() -> None:
-    assert list(build.PROVIDERS) == ["tensorrt_llm", "llmapi", "tensorrt", "openvino"]
+    assert list(build.PROVIDERS) == ["tensorrt_llm", "llmapi", "tensorrt", "openvino", "vllm"]
 
 
 def test_the_names_of_providers_are_those_of_the_registries() -> None:

@@ -14,8 +14,9 @@ from trtbench.analysis.found import Found
 from trtbench.analysis.loader import RecordedDeployment
 from trtbench.analysis.stage.engine_metrics import missing_families, tokens_beyond_ours, without_stale
 from trtbench.analysis.stage.kv_cache import Residency, blocks_left
+from trtbench.analysis.stage.late_counts import without_late_counts
 from trtbench.analysis.stage.outcomes import conservation
-from trtbench.analysis.stage.stage_result import StageResult, measure, stage_spans, without_late_counts
+from trtbench.analysis.stage.stage_result import StageResult, measure, stage_spans
 from trtbench.analysis.stage.token_counting import with_counts
 from trtbench.analysis.stats.trends import find_knee
 from trtbench.analysis.stats.window import gpu_memory

@@ -152,6 +152,19 @@ ENGINE_TIMES: tuple[Stage, ...] = (
     Stage("preemptions", "count", lambda s: s.engine_times).column("preemptions", "engine_times", of="preemptions"),
 )
 
+WATERFALL: tuple[Stage, ...] = (
+    Stage("waterfall", "ms", lambda s: s.waterfall, "waterfall")
+    .column("latency_mean", "waterfall", of="total_ns")
+    .column("in_client", "waterfall", of="client_ns")
+    .column("in_front_end", "waterfall", of="front_end_in_ns")
+    .column("in_triton", "waterfall", of="triton_queue_ns")
+    .column("in_engine_queue", "waterfall", of="engine_queue_ns")
+    .column("in_prefill", "waterfall", of="prefill_ns")
+    .column("in_decode", "waterfall", of="decode_ns")
+    .column("in_return", "waterfall", of="front_end_out_ns")
+    .column("in_rest", "waterfall", of="rest_ns"),
+)
+
 OF_SEVERAL_STAGES: tuple[Stage, ...] = (
     *(Stage("percentiles", formula="percentiles"), Stage("knee", formula="knee")),
     *(Stage("speed-up", formula="scaling"), Stage("efficiency", formula="scaling"), Stage("imbalance", formula="imbalance")),
@@ -159,7 +172,7 @@ OF_SEVERAL_STAGES: tuple[Stage, ...] = (
 )
 """Metrics that the appendix of formulas defines and whose tables belong to experiments."""
 
-METRICS = (*LATENCY, *THROUGHPUT, *BATCHING, *KV_CACHE, *RESOURCES, *CLIENT, *ENGINE_COUNTS, *ENGINE_TIMES, *OF_SEVERAL_STAGES)
+METRICS = (*LATENCY, *THROUGHPUT, *BATCHING, *KV_CACHE, *RESOURCES, *CLIENT, *ENGINE_COUNTS, *ENGINE_TIMES, *WATERFALL, *OF_SEVERAL_STAGES)
 
 GROUP_METRICS: tuple[Metric[Group], ...] = (
     Metric("requests", "count", lambda g: g.requests).column("requests", "groups"),

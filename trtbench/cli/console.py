@@ -86,7 +86,7 @@ class Console:
         if isinstance(data, BuildStepStarted):
             self._begin(f"{data.dtype}: {data.step}")
         elif isinstance(data, ServerStarting):
-            self._begin(f"{event.deployment}: starting Triton")
+            self._begin(f"{event.deployment}: starting the server")
         elif isinstance(data, (ServerReady, StageStarted)):
             self._begin(event.deployment, loading=True)
         elif isinstance(data, _ENDINGS):
@@ -167,7 +167,7 @@ def _line(deployment: str, data: EventData | None) -> str:
         case PlanDrawn():
             return "\n".join(data.notes)
         case ServerReady(seconds=float() | int() as seconds):
-            return f"{deployment}: Triton ready after {seconds:.1f} s, gRPC {data.grpc}"
+            return f"{deployment}: server ready after {seconds:.1f} s, {f'gRPC {data.grpc}' if data.grpc else f'HTTP {data.http}'}"
         case StageFinished():
             return f"{deployment} {data.name}: {data.planned} requests in {(data.end_ns - data.start_ns) / NS_PER_S:.1f} s"
         case ReloadFinished():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,7 +20,8 @@ from trtbench.engine.tensorrt.provider import TensorRtProvider
 from trtbench.engine.tensorrt_llm.adopt import AdoptedEngine
 from trtbench.engine.tensorrt_llm.llmapi import LlmApiProvider
 from trtbench.engine.tensorrt_llm.provider import TensorRtLlmProvider
-from trtbench.scenario.parts.choices import ProviderName
+from trtbench.engine.vllm_provider import VllmProvider
+from trtbench.scenario.parts.choices import ProviderName, ServerName
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.parts.strict_yaml import YamlError, read_yaml
 from trtbench.scenario.reading import parse_part
@@ -35,8 +36,12 @@ PROVIDERS: dict[str, EngineProvider] = {
     "llmapi": LlmApiProvider(),
     "tensorrt": TensorRtProvider(),
     "openvino": OpenVinoProvider(),
+    "vllm": VllmProvider(),
 }
 """The providers in the order in which `auto` tries them."""
+
+OF_SERVERS: Mapping[ServerName, EngineProvider] = {"vllm": PROVIDERS["vllm"]}
+"""The provider of a deployment that names a server of its own, in place of the scenario's."""
 
 DEFAULT_OUTPUT = Path("engines/built")
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from typing import Any
 
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.log import RunLog
@@ -15,9 +16,11 @@ from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.serving.server.fleet import Fleet
 from trtbench.serving.server.launch import cache_flags
 from trtbench.serving.server.log_facts import log_facts
+from trtbench.serving.server.server_kinds import SERVERS
 
 REPOSITORY = "model_repository"
 
@@ -36,16 +39,19 @@ def deployed(
 
     `ports` are the first server's; 0 means any free port.
     """
-    deployment, installation = resolved.scenario.deployments[name], resolved.installation
+    deployment, kind = resolved.scenario.deployments[name], SERVERS[RENDERERS[engine.provider].server]
+    installation = resolved.installed(kind)
     root = repository.write(directory.path / REPOSITORY)
-    shutil.copyfile(root / repository.model_name / "config.pbtxt", directory.path / "config.pbtxt")
+    if repository.config_file:
+        shutil.copyfile(root / repository.model_name / repository.config_file, directory.path / repository.config_file)
     shutil.copyfile(engine.path / ENGINE_JSON, directory.path / ENGINE_JSON)
     log.show(ServerStarting(), directory.name)
     flags = (*repository.server_flags, *cache_flags(deployment.response_cache, installation))
     gpus = [resolved.devices[gpu] for gpu in deployment.replicas.gpus]
-    with Fleet(installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus) as fleet:
+    with Fleet(installation, root, directory.server_log, deployment.replicas, flags, ports, repository.launch, gpus, kind.start) as fleet:
         facts = _deployment_facts(directory.name, name, deployment, engine, repository, fleet)
-        directory.write_deployment(replace(facts, traits=resolved.provider.traits.as_json()))
+        version: dict[str, Any] = {kind.version_fact: kind.reported(fleet.servers[0].version())}
+        directory.write_deployment(replace(facts, traits=resolved.provider_of(name).traits.as_json(), **version))
         for server in fleet.servers:
             log.write(ServerReady(seconds=round(server.ready_s, 2), **asdict(server.endpoints)), directory.name)
         yield fleet
@@ -67,12 +73,11 @@ def _deployment_facts(
         dtype=engine.dtype,
         provider=engine.provider,
         model_name=repository.model_name,
-        model_version=MODEL_VERSION,
+        model_version=MODEL_VERSION if repository.config_file else None,
         config=(repository.served or deployment).model_dump(mode="json"),
         max_batch_size=deployment.max_batch_size,
         max_positions=repository.positions or engine.model_facts.max_positions,
         longest_prompt_tokens=repository.longest_prompt_tokens,
-        triton_version=server.version(),
         server_flags=server.command[1:],
         load_seconds=round(fleet.ready_s, 2),
         log=log.known(),

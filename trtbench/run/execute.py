@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from trtbench.client.protocol import TargetError
-from trtbench.client.registry import TRITON_CLIENT
+from trtbench.client.protocol import RequestOptions, TargetError
+from trtbench.client.registry import CLIENTS
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engine.spec import Engine
 from trtbench.experiments.registry import roles
@@ -37,8 +37,10 @@ from trtbench.rundir.event_kinds import (
 )
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.serving.server.fleet import Fleet
 from trtbench.serving.server.server import ServerError
+from trtbench.serving.server.server_kinds import SERVERS, Server
 from trtbench.system.interrupts import Terminated
 from trtbench.telemetry.sources import SampledServer
 
@@ -163,16 +165,16 @@ def _under_load(
     scenario, plan = prepared.scenario, prepared.plans[name]
     facts = directory.deployment()
     url, *others = fleet.addresses
-    target = TRITON_CLIENT.inspect(url, facts.model_name or "", settings=scenario.client, task=scenario.task)
+    kind = SERVERS[RENDERERS[engine.provider].server]
+    options = RequestOptions(endpoint=kind.endpoint, streaming=scenario.workload.streaming)
+    target = CLIENTS[kind.client].inspect(url, facts.model_name or "", settings=scenario.client, task=scenario.task, options=options)
     target, _ = target.padded(plan.longest_input_tokens)
     tokens, padded_to_tokens = target.token_facts(), target.padded_to_tokens
     directory.write_deployment(replace(facts, plan_sha256=plan.sha256, tokens=tokens, padded_to_tokens=padded_to_tokens))
     companions = (one.companion(prepared, name, fleet.servers[0], directory) for one in roles(ExperimentRun))
     return ServerUnderLoad(
         target=target.with_servers(others),
-        sampled=tuple(
-            SampledServer(server.endpoints.grpc, f"http://{server.endpoints.metrics}/metrics", server.pid) for server in fleet.servers
-        ),
+        sampled=tuple(map(_sampled, fleet.servers)),
         end_id=engine.model_facts.eos_token_id,
         before_stage=before_stage,
         balancer_pid=fleet.balancer.pid if fleet.balancer else None,
@@ -180,6 +182,11 @@ def _under_load(
         revise=counting(target, prepared.prompts),
         companion=next(filter(None, companions), None),
     )
+
+
+def _sampled(server: Server) -> SampledServer:
+    endpoints = server.endpoints
+    return SampledServer(endpoints.grpc or None, f"http://{endpoints.metrics}/metrics", server.pid)
 
 
 def _load(

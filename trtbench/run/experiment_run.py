@@ -11,7 +11,7 @@ from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.rundir import DeploymentDirectory
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
-from trtbench.serving.server.server import TritonServer
+from trtbench.serving.server.server_kinds import Server
 
 
 class Selection(Protocol):
@@ -31,7 +31,7 @@ class ExperimentRun(ExperimentPreparation):
         """A selection of deployments; None to run all of them."""
         return None
 
-    def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Companion | None:
+    def companion(self, prepared: PreparedRun, name: str, server: Server, directory: DeploymentDirectory) -> Companion | None:
         """A companion for the load of the deployment `name`, which has one server."""
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbench.engine.build import plan_engine
+from trtbench.engine.build import OF_SERVERS, plan_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
 from trtbench.experiments.registry import roles
 from trtbench.plan.draw import draw_plan
@@ -28,6 +28,7 @@ from trtbench.serving.repository.model_repository import RenderedRepository
 from trtbench.serving.repository.renderers import RENDERERS, render
 from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.launch import cache_flags
+from trtbench.serving.server.server_kinds import SERVERS
 from trtbench.system.clock import now_ns
 
 
@@ -67,11 +68,12 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     """Check, build, render and draw. UserError, without a server started, for a scenario that cannot be run."""
     resolved = resolve(scenario)
     check_machine(resolved, runs, engines)
-    scenario, provider = resolved.scenario, resolved.provider
-    texts = [name for name, deployment in scenario.deployments.items() if RENDERERS[provider.name].takes_text(deployment)]
+    scenario = resolved.scenario
+    renderers = {name: RENDERERS[resolved.provider_of(name).name] for name in scenario.deployments}
+    texts = [name for name, deployment in scenario.deployments.items() if renderers[name].takes_text(deployment)]
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
-    built = build_engines(resolved.specs, provider, engines, listener)
+    built = build_engines(resolved.specs, resolved.provider, engines, listener)
     prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     repositories = render_all(resolved, built)
     plans = _draw_plans(scenario, prompts)
@@ -80,13 +82,17 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     return PreparedRun(resolved, built, repositories, prompts, plans)
 
 
+_BUILDERS = {provider.name: provider for provider in OF_SERVERS.values()}
+
+
 def build_engines(specs: Mapping[str, EngineSpec], provider: EngineProvider, engines: Path, listener: Listener) -> dict[str, Engine]:
     """The engine of each checked spec, from the cache or newly built, equal specs once; the listener receives each step.
+    `provider` builds those whose deployment names no server with a provider of its own.
 
     A missing requirement of any of them is an EngineError before the first is built.
     """
     logs = {spec.model_dump_json(): (spec, _log(spec.dtype, listener)) for spec in specs.values()}
-    planned = {key: plan_engine(spec, provider, engines, log) for key, (spec, log) in logs.items()}
+    planned = {key: plan_engine(spec, _BUILDERS.get(spec.provider, provider), engines, log) for key, (spec, log) in logs.items()}
     found = {}
     for key, one in planned.items():
         log = logs[key][1]
@@ -110,11 +116,12 @@ def check_machine(resolved: ResolvedScenario, *directories: Path) -> None:
     for balancer in {deployment.replicas.balancer for deployment in scenario.deployments.values()} - {"client"}:
         find_balancer(balancer)
     for name, deployment in scenario.deployments.items():
+        renderer = RENDERERS[resolved.provider_of(name).name]
         try:
-            cache_flags(deployment.response_cache, resolved.installation)
+            cache_flags(deployment.response_cache, resolved.installed(SERVERS[renderer.server]))
         except ScenarioError as error:
             raise ScenarioError(f"deployments.{name}.{error}") from error
-        RENDERERS[resolved.provider.name].check_installed(deployment)
+        renderer.check_installed(deployment)
     for directory in directories:
         check_writable(directory)
     check_plan_fits(scenario, directories[0])

@@ -43,11 +43,12 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
                 print(f"model {model}  gRPC {fleet.balancer.address} ({scenario.deployments[name].replicas.balancer}), before:")
             for server in fleet.servers:
                 endpoints = server.endpoints
-                print(f"model {model}  gRPC {endpoints.grpc}  HTTP {endpoints.http}  metrics {endpoints.metrics}")
+                grpc = f"  gRPC {endpoints.grpc}" if endpoints.grpc else ""
+                print(f"model {model}{grpc}  HTTP {endpoints.http}  metrics {endpoints.metrics}")
             print("Ctrl-C stops it", flush=True)
             while (death := fleet.death()) is None:
                 sleep_s(_POLL_S)
-            raise ServerError(f"Triton ended by itself. {death}")
+            raise ServerError(f"The server ended by itself. {death}")
 
 
 def _choose(flag: str, asked: str | None, there: tuple[_Name, ...]) -> _Name:

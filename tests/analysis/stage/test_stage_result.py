@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.records import columns, request_of, samples_of
 from trtbench.analysis.deployment_result import throughput_curve
+from trtbench.analysis.stage.late_counts import without_late_counts
 from trtbench.analysis.stage.resources import resources
-from trtbench.analysis.stage.stage_result import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans, without_late_counts
+from trtbench.analysis.stage.stage_result import StageSpan, backlog_grew, by_stage, foreign_cpu_cores, stage_spans
 from trtbench.analysis.summary import Summary
 from trtbench.rundir.event_kinds import StageFinished
 from trtbench.rundir.records import Event

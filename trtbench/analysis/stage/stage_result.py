@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, padding_ratio, triton_batching
 from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
-from trtbench.analysis.stage.engine_times import ENGINE_COUNTERS, EngineTimes, engine_times
+from trtbench.analysis.stage.engine_times import EngineTimes, engine_times
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
 from trtbench.analysis.stage.latency import Group, Latency, by_mix, by_turn, first_answers_ns, latency
 from trtbench.analysis.stage.outcomes import Conservation, conservation
@@ -19,6 +19,7 @@ from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, 
 from trtbench.analysis.stage.throughput import Throughput, admitted_rate, throughput
 from trtbench.analysis.stage.timestamps import Stamps, stamps
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
+from trtbench.analysis.stage.waterfall import Waterfall, waterfall
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.trends import Drift, drift
 from trtbench.rundir import MISSING, Ints, Requests, Samples
@@ -32,12 +33,6 @@ from trtbench.tasks.registry import TASKS
 
 _DRIFTING: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
-_STATISTICS: tuple[SeriesName, ...] = (
-    *("triton_inference_count", "triton_execution_count", "triton_success_count", "triton_fail_count", "triton_batch_executions"),
-    *("triton_queue_ns", "triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns"),
-    *("response_cache_hit_count", "response_cache_hit_ns", "response_cache_miss_count", "response_cache_miss_ns"),
-    "replica_success_count",
-)
 FOREIGN_CPU_RATIO = 0.15
 """The share of the machine's cores that other processes may use before they are likely to slow what is measured."""
 
@@ -102,6 +97,11 @@ class StageResult:
     level_reached: float | None = None
 
     @property
+    def waterfall(self) -> Waterfall | None:
+        """The parts of the mean latency, or None where the server reports no times."""
+        return waterfall(self.latency, self.triton_batching, self.engine_times)
+
+    @property
     def reaches_level(self) -> bool:
         """Whether about the requested number of users had a request in flight; True if that is unknown, and for open loops."""
         return self.level_reached is None or self.level_reached >= LEVEL_KEPT_RATIO * self.span.asked
@@ -135,28 +135,6 @@ def stage_spans(events: Sequence[Event], requests: Requests) -> list[StageSpan]:
     for window in every(events, StageFinished):
         spans[window.name] = StageSpan(**{field.name: getattr(window, field.name) for field in fields(StageSpan)})
     return sorted(spans.values(), key=lambda span: span.start_ns)
-
-
-def without_late_counts(samples: Samples, events: Sequence[Event]) -> Samples:
-    """The samples without the readings of the server's counters that were taken between a stage's first or last request and the nearest
-    border.
-
-    Triton counts a batch after its answers have left, and a slow reading is older than its timestamp. Only the readings at the borders are
-    known to include everything that had completed.
-    """
-    samples = _without_late(samples, events, "triton_success_count", _STATISTICS)
-    return _without_late(samples, events, "engine_requests", ENGINE_COUNTERS)
-
-
-def _without_late(samples: Samples, events: Iterable[Event], counter: SeriesName, names: tuple[SeriesName, ...]) -> Samples:
-    times, _ = samples.series(counter)
-    late = np.zeros(len(times), np.bool_)
-    for stage in every(events, StageFinished):
-        if stage.counted_from_ns is not None:
-            late |= (times > stage.counted_from_ns) & (times <= stage.start_ns)
-        if stage.counted_to_ns is not None:
-            late |= (times >= stage.end_ns) & (times < stage.counted_to_ns)
-    return samples.without(names, times[late]) if late.any() else samples
 
 
 def by_stage(requests: Requests) -> dict[str, Requests]:

@@ -23,7 +23,7 @@ from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import RenderedRepository
 from trtbench.serving.repository.renderer import Renderer
-from trtbench.serving.server.server import TritonServer
+from trtbench.serving.server.server_kinds import Server
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 
 _POLL_S = 0.1
@@ -260,7 +260,7 @@ class HotReloadRun(ExperimentRun):
         times = f"one every {asked.every_s:g} s from {asked.before_s:g} s on"
         return f"{len(asked.planned)} reloads ({kinds}){warm}, {times}, {asked.control}"
 
-    def companion(self, prepared: PreparedRun, name: str, server: TritonServer, directory: DeploymentDirectory) -> Reloader | None:
+    def companion(self, prepared: PreparedRun, name: str, server: Server, directory: DeploymentDirectory) -> Reloader | None:
         asked = prepared.scenario.hot_reload
         if not asked:
             return None

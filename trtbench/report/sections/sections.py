@@ -29,6 +29,7 @@ from trtbench.report.sections.stage_tables import (
     outcome_tables,
     reuse_by_request,
     throughput_tables,
+    waterfall_table,
 )
 
 _PLACES = 5  # named of those that one sentence is about
@@ -76,7 +77,8 @@ def _answers(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[
 
 def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
     """A section of each subject, folded where there are many deployments."""
-    latency = [*latency_tables(summary, words), *engine_time_tables(summary, words), *group_tables(summary, words)]
+    server_times = [*waterfall_table(summary, words), *engine_time_tables(summary, words)]
+    latency = [*latency_tables(summary, words), *server_times, *group_tables(summary, words)]
     kv_blocks = [block for role in roles(ExperimentReport) for block in role.kv_blocks(summary, words)]
     timelines: list[Block] = [
         Figure(name, words("figure.timeline", deployment=result.name))

@@ -179,6 +179,16 @@ def engine_time_tables(summary: Summary, words: Words) -> list[Block]:
     return _reported(summary, "engine_times.caption", columns, lambda stage: stage.engine_times is not None, note, words)
 
 
+def waterfall_table(summary: Summary, words: Words) -> list[Block]:
+    """Where the mean latency is spent, a row for each stage of every deployment; [] without times from a server."""
+    columns = columns_of("waterfall", METRICS, words.task)
+    named = [(result.name, stage) for result in measured(summary) for stage in result.stages if stage.waterfall]
+    rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values())) for name, stage in named)
+    if not rows:
+        return []
+    return [Table(words.header("deployment", "stage", *columns), rows, words("waterfall.caption"), words("waterfall.note"), labels=2)]
+
+
 def draft_acceptance(summary: Summary, words: Words) -> list[Block]:
     """Draft tokens and accepted ones, as the engine reported them with each answer; [] without speculative decoding."""
     columns = columns_of("drafts", METRICS, words.task)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trtbench.engine.build import OF_SERVERS
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
 from trtbench.experiments.registry import roles
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
@@ -74,15 +75,17 @@ class DeploymentChecks:
                         raise ScenarioError(f"deployments.{name}.{key} is true, but not available under {why}: set it to false")
 
     def _budget(self, deployment: Deployment) -> KvBudget:
-        block_tokens = self.scenario.build.kv_block_tokens or self.provider.kv_block_tokens
-        budget = kv_budget(self.provider.name, self.facts, block_tokens, deployment, self.scenario.workload)
+        provider = OF_SERVERS.get(deployment.server, self.provider)
+        block_tokens = self.scenario.build.kv_block_tokens or provider.kv_block_tokens
+        budget = kv_budget(provider.name, self.facts, block_tokens, deployment, self.scenario.workload)
         machine_bytes = min(bound.limit_bytes for bound in memory_bounds())
-        check_capacity(deployment, budget, self.provider.traits, machine_bytes, self.devices, self.no_gpu)
+        check_capacity(deployment, budget, provider.traits, machine_bytes, self.devices, self.no_gpu)
         return budget
 
     def _check_engines(self, name: str, deployment: Deployment) -> None:
         """Check one deployment against the engines that will be built, and the actions of the run on its GPUs."""
-        scenario, traits, renderer = self.scenario, self.provider.traits, RENDERERS[self.provider.name]
+        provider = OF_SERVERS.get(deployment.server, self.provider)
+        scenario, traits, renderer = self.scenario, provider.traits, RENDERERS[provider.name]
         for dtype in scenario.dtypes:
             renderer.check_spec(self.specs[f"{name}-{dtype}"], self.facts, deployment, scenario.workload)
         for experiment in roles(ExperimentPreparation):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from trtbench.engine.build import check_spec, provider_of
+from trtbench.engine.build import OF_SERVERS, check_spec, provider_of
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
 from trtbench.run.resolve.deployment_checks import DeploymentChecks, Devices, named_devices
@@ -16,9 +17,11 @@ from trtbench.run.resolve.provider_fit import fitted
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.choices import Dtype
+from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget
 from trtbench.serving.server.installation import TritonInstallation, find_tritonserver
+from trtbench.serving.server.server_kinds import ServerKind
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class ResolvedScenario:
     def installation(self) -> TritonInstallation:
         """The Triton to serve with; InstallationError if there is none."""
         return find_tritonserver()
+
+    def installed(self, kind: ServerKind) -> Any:
+        """The installation of servers of this kind; UserError if there is none."""
+        return kind.find() if kind.find else self.installation
+
+    def provider_of(self, deployment: str) -> EngineProvider:
+        """The provider of a deployment's engines."""
+        return serving_provider(self.scenario.deployments[deployment], self.provider)
 
     @cached_property
     def distinct_specs(self) -> tuple[EngineSpec, ...]:
@@ -75,13 +86,31 @@ def resolve(scenario: Scenario) -> ResolvedScenario:
     check_scenario(scenario, facts)
     forecasts = {spec.dtype: provider.forecast(spec) for spec in specs}
     specs_by_directory = specs_of(scenario, provider)
+    _check_servers(scenario)
     devices, no_gpu = named_devices(scenario)
     budgets = DeploymentChecks(scenario, provider, facts, forecasts, specs_by_directory, devices, no_gpu).budgets()
     return ResolvedScenario(scenario, provider, facts, forecasts, specs_by_directory, budgets, devices)
 
 
+def serving_provider(deployment: Deployment, provider: EngineProvider) -> EngineProvider:
+    """The provider of a deployment's engines; `provider` is the scenario's."""
+    return OF_SERVERS.get(deployment.server, provider)
+
+
+def _check_servers(scenario: Scenario) -> None:
+    """ScenarioError if the server of a deployment cannot serve the scenario's engines here."""
+    for name, deployment in scenario.deployments.items():
+        if own := OF_SERVERS.get(deployment.server):
+            specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=own.name) for dtype in scenario.dtypes]
+            unfit = None if scenario.task in own.tasks else f"it serves {' and '.join(own.tasks)}, the scenario's task is {scenario.task}"
+            if reason := unfit or own.unavailable() or next(filter(None, map(own.refusal, specs)), None):
+                raise ScenarioError(f"deployments.{name}.server = {deployment.server!r}: {reason}")
+
+
 def spec_of(scenario: Scenario, provider: EngineProvider, deployment: Deployment, dtype: Dtype) -> EngineSpec:
     """The engine spec of a deployment. `provider`: the one that was chosen, which `scenario` may leave open."""
+    if deployment.server in OF_SERVERS:
+        return EngineSpec(model=scenario.model, dtype=dtype, provider=OF_SERVERS[deployment.server].name)
     build = _built_for(scenario.build, deployment) if provider.traits.builds_per_scheduler_limits else scenario.build
     return EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=build)
 

@@ -21,6 +21,7 @@ from trtbench.scenario.parts.bounds import (
     Servers,
     Threads,
 )
+from trtbench.scenario.parts.choices import ServerName
 from trtbench.scenario.parts.part import Part
 
 _BYTES_PER_MB = 1_000_000
@@ -159,6 +160,10 @@ class Cpu(Part):
 class Deployment(Part):
     """A named variant of how an engine is served."""
 
+    server: ServerName = Field(
+        "triton",
+        description="What serves it: triton, with the engine that the scenario's provider builds, or vllm, with the checkpoint itself.",
+    )
     max_batch_size: Count = Field(8, description="Largest batch that Triton's batcher forms.")
     dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
     instances: Instances = Field(1, description="Model instances.")

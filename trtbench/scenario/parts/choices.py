@@ -10,8 +10,11 @@ from typing import Literal
 Dtype = Literal["fp16", "bf16", "int8", "int8-sq", "fp8"]
 """int8: weights only (W8A16). int8-sq: weights and activations (SmoothQuant, W8A8)."""
 
-ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt"]
+ProviderName = Literal["auto", "openvino", "tensorrt_llm", "llmapi", "tensorrt", "vllm"]
 """`PROVIDERS` of engine/build.py has a provider for each except `auto`, which is the first of them that can build here."""
+
+ServerName = Literal["triton", "vllm"]
+"""`SERVERS` of serving/server/server_kinds.py has how each is started."""
 
 BuiltKvDtype = Literal["auto", "int8", "fp8"]
 """The type of the KV cache that an engine is built for; auto: 16 bit."""

@@ -6,7 +6,7 @@ from trtbench.engine.spec import Engine, ModelFacts
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.workload import Workload
-from trtbench.serving.repository import model_repository, tensorrt
+from trtbench.serving.repository import model_repository, tensorrt, vllm_checkpoint
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository
 from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.repository.tensorrt_llm import llmapi_model
@@ -17,6 +17,7 @@ RENDERERS = {
     "tensorrt_llm": trtllm.RENDERER,
     "llmapi": llmapi_model.RENDERER,
     "tensorrt": tensorrt.RENDERER,
+    "vllm": vllm_checkpoint.RENDERER,
 }
 
 

@@ -1,19 +1,20 @@
-"""Fleet: the Triton servers of one deployment, usually one, and the load balancer in front of several."""
+"""Fleet: the servers of one deployment, usually one, and the load balancer in front of several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from trtbench.scenario.deployment.deployment import Replicas
 from trtbench.serving.server.autopsy import Death, fault_while_running
 from trtbench.serving.server.balancer import LoadBalancer
-from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.launch import DIRECT, Launch
 from trtbench.serving.server.server import Endpoints, TritonServer
+from trtbench.serving.server.server_kinds import Server
 
 
 class Fleet:
@@ -24,7 +25,7 @@ class Fleet:
 
     def __init__(
         self,
-        installation: TritonInstallation,
+        installation: Any,
         repository: Path,
         log: Path,
         replicas: Replicas,
@@ -32,14 +33,16 @@ class Fleet:
         ports: tuple[int, int, int] = (0, 0, 0),
         launch: Launch = DIRECT,
         gpus: Sequence[str] = (),
+        start: Callable[..., Server] = TritonServer,
     ) -> None:
         """`log` is the log of the first server; the others and the balancer's files are next to it. `ports` are the first server's.
 
-        `gpus` is the GPU that each server sees, as CUDA names it; if empty, every server sees all GPUs.
+        `start` makes a server of `installation` that serves `repository`. `gpus` is the GPU that each server sees, as CUDA names it; if
+        empty, every server sees all GPUs.
         """
         self._replicas, self._directory = replicas, log.parent
-        self.servers = [
-            TritonServer(
+        self.servers: list[Server] = [
+            start(
                 installation,
                 repository,
                 log if i == 0 else log.with_name(f"server-{i}.log"),
@@ -72,7 +75,7 @@ class Fleet:
     @property
     def addresses(self) -> list[str]:
         """The addresses to which requests are sent: the address of the balancer, or the addresses of all servers."""
-        return [self.balancer.address] if self.balancer else [endpoints.grpc for endpoints in self.endpoints]
+        return [self.balancer.address] if self.balancer else [server.url for server in self.servers]
 
     @property
     def ready_s(self) -> float:

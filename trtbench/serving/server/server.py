@@ -91,6 +91,11 @@ class TritonServer:
         self.stop()
 
     @property
+    def url(self) -> str:
+        """The address that its client sends to, that of gRPC."""
+        return self.endpoints.grpc
+
+    @property
     def pid(self) -> int:
         """The root of the server's process tree, which is its supervisor."""
         assert self._process is not None
