@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from tests.support.command import ran
 from tests.support.fakes.byte_tokenizer import write_byte_tokenizer
 from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.runs.synthetic_run import write_synthetic_run
+from tests.support.triton.any_models import serve_any_models
 from tests.support.triton.kserve import Serving
 from trtbench.gpu.inventory import describe
+from trtbench.serving.server.installation import TritonInstallation
+from trtbench.serving.server.server import TritonServer
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
@@ -47,6 +51,10 @@ SHORT_OF = {
     "encoder": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[16]", "--set=grid.max_queue_delay_us=[0]", "--set=engines=[fp16]"),
         *("--set=load.0.requests=4", "--set=load.0.warmup_requests=0", "--set=load.1.requests=12"),
+    ],
+    "resnet": [
+        *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((4, 8, 4))),
+        *("--set=load.0.warmup_requests=0", "--set=load.1.warmup_requests=0"),
     ],
     "encoder-long": [
         *("--set=grid.repeats=1", "--set=grid.max_batch_size=[8]", "--set=grid.preferred_batch_sizes=[[8]]"),
@@ -145,6 +153,23 @@ def test_benchmark_explains_itself(command: str) -> None:
     assert "usage" in subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+ON_ANY_MODEL = [shown for shown in shown_commands() if "--task infer" in shown]
+
+
+@pytest.fixture(scope="module")
+def any_models(installation: TritonInstallation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with serve_any_models(installation, tmp_path_factory.mktemp("any_models")) as server:
+        yield server
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("command", ON_ANY_MODEL)
+def test_command_on_any_model_runs(command: str, tmp_path: Path, any_models: TritonServer) -> None:
+    _, *arguments = shlex.split(command)
+    arguments[arguments.index("--url") + 1] = any_models.endpoints.grpc
+    assert trtbench(*arguments, cwd=tmp_path)
+
+
 OVER_HTTP = [shown for shown in shown_commands() if "--endpoint-type" in shown]
 
 
@@ -162,7 +187,12 @@ def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.triton
 @pytest.mark.parametrize(
-    "command", [shown for shown in shown_commands() if not shown.startswith(("make ", "python benchmarks/")) and shown not in OVER_HTTP]
+    "command",
+    [
+        shown
+        for shown in shown_commands()
+        if not shown.startswith(("make ", "python benchmarks/")) and shown not in (*OVER_HTTP, *ON_ANY_MODEL)
+    ],
 )
 def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:
     program, verb, *arguments = shlex.split(command)

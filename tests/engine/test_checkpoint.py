@@ -116,7 +116,7 @@ def test_facts_of_an_encoder(checkpoint: Path, model_type: str, more: dict[str, 
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(EngineError, match=r"model 'no-such-model' is neither a demo \(smollm2-135m, minilm-l6-v2\) nor a directory"):
+    with pytest.raises(EngineError, match=r"'no-such-model' is neither a demo \(smollm2-135m, minilm-l6-v2, resnet-random\) nor a dir"):
         check_checkpoint("no-such-model")
     with pytest.raises(EngineError, match=r"has no config\.json, no tokenizer\.json, no weights"):
         check_checkpoint(str(tmp_path))

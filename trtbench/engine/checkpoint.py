@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trtbench.engine import classifier
 from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
@@ -126,6 +127,11 @@ def resolve_checkpoint(model: str, log: BuildLog, weights: bool = True) -> Check
         if not path.is_dir():
             _fetch_demo(DEMOS[model], path, log)
         return Checkpoint(model, path)
+    if model == classifier.RANDOM_CLASSIFIER:
+        path = cache_folder("checkpoints") / f"{model}-{_CONVERSION}"
+        if not path.is_dir():
+            classifier.make_random_classifier(path, log)
+        return Checkpoint(model, path)
     check_checkpoint(model, weights)
     return Checkpoint(Path(model).resolve().name, Path(model).resolve())
 
@@ -135,12 +141,14 @@ def check_checkpoint(model: str, weights: bool = True) -> None:
 
     `weights` False: configuration and tokenizer are enough.
     """
-    if model in DEMOS:
+    if model in DEMOS or model == classifier.RANDOM_CLASSIFIER:
         return
     path = Path(model)
     if not path.is_dir():
-        raise EngineError(f"model {model!r} is neither a demo ({', '.join(DEMOS)}) nor a directory: give a Hugging Face checkpoint's path")
-    missing = [name for name in ("config.json", "tokenizer.json") if not (path / name).is_file()]
+        demos = ", ".join((*DEMOS, classifier.RANDOM_CLASSIFIER))
+        raise EngineError(f"model {model!r} is neither a demo ({demos}) nor a directory: give a Hugging Face checkpoint's path")
+    needed = ("config.json",) if classifier.takes_pictures(path) else ("config.json", "tokenizer.json")
+    missing = [name for name in needed if not (path / name).is_file()]
     if weights and not any(file for pattern in _WEIGHT_PATTERNS for file in path.glob(pattern)):
         missing.append("weights (*.safetensors)")
     if missing:
@@ -151,9 +159,13 @@ def model_facts(model: str) -> ModelFacts:
     """The facts of a demo model or a checkpoint directory; EngineError if config.json describes neither a decoder nor a BERT encoder."""
     if model in DEMOS:
         return DEMOS[model].facts
+    if model == classifier.RANDOM_CLASSIFIER:
+        return classifier.random_classifier_facts()
     path = Path(model) / "config.json"
     try:
         config = read_json(path)
+        if classifier.is_classifier(config):
+            return classifier.classifier_facts(config)
         return _encoder_facts(config) if _is_encoder(config) else _decoder_facts(config)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,6 +20,7 @@ from trtbench.scenario.parts.choices import Dtype, ProviderName
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.infer import INFER
 from trtbench.tasks.task import TaskName
 
 ENGINE_JSON = "engine.json"
@@ -50,7 +51,8 @@ class EngineSpec(BaseModel):
 class ModelFacts:
     """Facts of a model that KV accounting and prompts need, from its checkpoint's config.json. An end id of -1 means no end token.
 
-    An encoder (task embed) keeps no keys and values, so it has 0 `kv_heads`; its answer has `embedding_values` values.
+    An encoder (task embed) keeps no keys and values, so it has 0 `kv_heads`; its answer has `embedding_values` values. An image classifier
+    (task infer) takes pictures of `image_shape` (channels, height, width) in place of tokens; its answer has `labels` values.
     """
 
     layers: int
@@ -61,10 +63,16 @@ class ModelFacts:
     eos_token_id: int
     task: TaskName = GENERATE.name  # engines built before there were encoders do not say
     embedding_values: int = 0
+    image_shape: Sequence[int] = ()
+    labels: int = 0
 
     @classmethod
     def of_encoder(cls, layers: int, head_dim: int, max_positions: int, vocabulary_tokens: int, embedding_values: int) -> ModelFacts:
         return cls(layers, 0, head_dim, max_positions, vocabulary_tokens, -1, EMBED.name, embedding_values)
+
+    @classmethod
+    def of_classifier(cls, layers: int, image_shape: Sequence[int], labels: int) -> ModelFacts:
+        return cls(layers, 0, 0, 0, 0, -1, INFER.name, image_shape=tuple(image_shape), labels=labels)
 
     def kv_bytes_per_token(self, kv_dtype: str) -> int:
         """2 x layers x kv_heads x head_dim x bytes(kv dtype): keys and values of one token (metrics.md). EngineError for another type."""

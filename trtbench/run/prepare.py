@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtbench.engine.build import OF_SERVERS, plan_engine
-from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec
+from trtbench.engine.spec import BuildLog, Engine, EngineProvider, EngineSpec, ModelFacts
 from trtbench.experiments.registry import roles
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
-from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource
+from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource, UniformPrompts
+from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
+from trtbench.plan.sources.tensors.tensor import ModelTensors, TensorSpec
 from trtbench.run.log import Listener, RunLog
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_gpu_control, check_open_files, check_plan_fits, check_writable
@@ -30,6 +32,7 @@ from trtbench.serving.server.balancer import find_balancer
 from trtbench.serving.server.launch import cache_flags
 from trtbench.serving.server.server_kinds import SERVERS
 from trtbench.system.clock import now_ns
+from trtbench.tasks.registry import TASKS
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     if texts:  # which release serves it, and so whether it counts tokens, is not known yet
         check_text(scenario, f"deployments.{texts[0]}", counts_tokens=False)
     built = build_engines(resolved.specs, resolved.provider, engines, listener)
-    prompts = CorpusPrompts.of_engine(next(iter(built.values())).path, scenario.workload.languages, scenario.task)
     repositories = render_all(resolved, built)
-    plans = _draw_plans(scenario, prompts)
+    inputs = _inputs(scenario, resolved.facts)
+    prompts = _prompts(next(iter(built.values())), scenario)
+    plans = _draw_plans(scenario, prompts, inputs)
     if texts:  # those that take ids have the same prompts
         plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
     return PreparedRun(resolved, built, repositories, prompts, plans)
@@ -143,11 +147,28 @@ def render_all(resolved: ResolvedScenario, engines: Mapping[str, Engine]) -> dic
     return found
 
 
-def _draw_plans(scenario: Scenario, prompts: PromptSource) -> dict[str, Plan]:
+def _prompts(engine: Engine, scenario: Scenario) -> PromptSource:
+    """The source of prompts. Requests with tensors have none, and their model has no tokenizer."""
+    if TASKS[scenario.task].sends_tensors:
+        return UniformPrompts(1)
+    return CorpusPrompts.of_engine(engine.path, scenario.workload.languages, scenario.task)
+
+
+def _inputs(scenario: Scenario, facts: ModelFacts) -> TensorRows | None:
+    """The rows of pictures that requests carry, which every deployment takes; None if they carry prompts."""
+    if not facts.image_shape:
+        return None
+    pictures, smallest = tuple(facts.image_shape), min(deployment.max_batch_size for deployment in scenario.deployments.values())
+    inputs, outputs = (TensorSpec("pixel_values", "FP32", pictures),), (TensorSpec("logits", "FP32", (facts.labels,)),)
+    model = ModelTensors(inputs, outputs, smallest, decoupled=False, keeps_state=False)
+    return open_rows(scenario.workload.tensors, model, scenario.seeds.prompts)
+
+
+def _draw_plans(scenario: Scenario, prompts: PromptSource, inputs: TensorRows | None) -> dict[str, Plan]:
     """The plan of each deployment. Deployments with the same load share one."""
     drawn: dict[tuple[Stage, ...], Plan] = {}
     for name in scenario.deployments:
         load = scenario.load_of(name)
         if load not in drawn:
-            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts)
+            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts, inputs)
     return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}

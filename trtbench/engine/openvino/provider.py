@@ -8,11 +8,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
+from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.child import run_module, scratch_beside
 from trtbench.engine.spec import BuildJob, BuildLog, BuiltFacts, EngineForecast, EngineSpec
 from trtbench.rundir.traits import Traits
 from trtbench.tasks.embed import EMBED
 from trtbench.tasks.generate import GENERATE
+from trtbench.tasks.infer import INFER
 from trtbench.tasks.registry import TASKS
 
 _MODULES = {"openvino": "openvino", "openvino_genai": "openvino-genai", "optimum.intel": "optimum-intel", "nncf": "nncf", "torch": "torch"}
@@ -23,7 +25,7 @@ _VERSIONED = ("openvino", "openvino-genai", "optimum-intel", "nncf", "torch", "t
 class OpenVinoProvider:
     name = "openvino"
     kv_block_tokens = 32  # fixed by OpenVINO's CPU plugin
-    tasks = (GENERATE.name, EMBED.name)
+    tasks = (GENERATE.name, EMBED.name, INFER.name)
     fixed_axes: Mapping[str, str] = {}
     traits = Traits(gauges_valid_at_rest=True, kv_gauge_omits_cached=True, sizes_kv_for_all_sequences=True, takes_cpu_threads=True)
 
@@ -41,6 +43,8 @@ class OpenVinoProvider:
     def refusal(self, spec: EngineSpec) -> str | None:
         if spec.dtype not in _EXPORTS:
             return f"OpenVINO engines are {' or '.join(_EXPORTS)}, not {spec.dtype}; {spec.dtype} needs provider tensorrt_llm or llmapi"
+        if spec.dtype != "fp16" and model_facts(spec.model).image_shape:
+            return f"image classifiers are exported in FP16 here, not {spec.dtype}: set engines: [fp16]"
         if spec.build.kv_dtype != "auto":
             return "build.kv_dtype is of TensorRT-LLM's engines; OpenVINO's KV cache is chosen by deployments.NAME.kv_cache.dtype"
         if asked := spec.build.asked:

@@ -120,6 +120,8 @@ class RenderedRepository:
 
 def render(engine: Engine, deployment: Deployment, workload: Workload) -> RenderedRepository:
     """The repository of `engine` for `deployment`; ScenarioError if the two do not fit."""
+    if engine.model_facts.image_shape:
+        return _classifier_repository(engine, deployment)
     if not TASKS[engine.model_facts.task].has_kv_cache:
         check_inputs(engine.model_facts, workload)
         return _encoder_repository(engine, deployment)
@@ -130,9 +132,19 @@ def _encoder_repository(engine: Engine, deployment: Deployment) -> RenderedRepos
     template = packaged_data.MODEL_REPO / f"encoder-{engine.provider}"
     parameters = {**_common_parameters(engine, deployment), "embedding_values": engine.model_facts.embedding_values}
     config = rendered_config(template, engine.model, deployment, parameters)
+    return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=_shared_files(engine))
+
+
+def _classifier_repository(engine: Engine, deployment: Deployment) -> RenderedRepository:
+    template, facts = packaged_data.MODEL_REPO / f"classifier-{engine.provider}", engine.model_facts
+    shape = {"image_shape": ", ".join(map(str, facts.image_shape)), "labels": facts.labels}
+    config = rendered_config(template, engine.model, deployment, {**_common_parameters(engine, deployment), **shape})
+    return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=_shared_files(engine))
+
+
+def _shared_files(engine: Engine) -> dict[str, str]:
     decoders = packaged_data.MODEL_REPO / engine.provider / MODEL_VERSION
-    files = {name: (decoders / name).read_text(encoding="utf-8") for name in SHARED_FILES}
-    return RenderedRepository(engine.model, config, template / MODEL_VERSION, None, files=files)
+    return {name: (decoders / name).read_text(encoding="utf-8") for name in SHARED_FILES}
 
 
 def _decoder_repository(engine: Engine, deployment: Deployment, kv: KvBudget) -> RenderedRepository:
@@ -173,7 +185,10 @@ def rendered_config(template: Path, model_name: str, deployment: Deployment, par
 
 
 def check_inputs(facts: ModelFacts, workload: Workload) -> None:
-    """ScenarioError if an input is longer than an encoder reads. Encoders generate nothing, so only the input counts."""
+    """ScenarioError if an input is longer than an encoder reads. Encoders generate nothing, so only the input counts. A model that takes
+    pictures reads no tokens."""
+    if facts.image_shape:
+        return
     longest = max(kind.longest_prompt_tokens for kind in workload.kinds.values())
     if longest > facts.max_positions:
         raise ScenarioError(
