@@ -15,7 +15,7 @@ NO_SLO = Slo()
 def test_rates_by_hand() -> None:
     requests = [request_of(0, [1 * S, 2 * S]), request_of(1 * S, [3 * S, 4 * S]), request_of(2 * S, [], Outcome.REJECTED)]
     rates = throughput(columns(requests), 3, Slo(e2e_latency_ms=2500), None)
-    assert rates == Throughput(4.0, 2, 4, 0.5, 1.0, 1.0, 0.25, 1 / 3, input_token_throughput=20 / 4)
+    assert rates == Throughput(4.0, 2, 4, 0.5, 1.0, 1.0, 0.25, 1 / 3, input_token_throughput=20 / 4, inference_throughput=0.5)
 
 
 def test_a_stage_that_ends_by_time_leaves_its_drain_out() -> None:
