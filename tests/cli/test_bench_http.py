@@ -67,6 +67,32 @@ def test_a_run_with_a_key_that_no_file_contains(tmp_path: Path, monkeypatch: pyt
     assert not [path for path in run.path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "counts other lengths of prompts than planned"), ("zh", "提示词长度与计划不同")])
+def test_a_chat_with_reasoning(tmp_path: Path, language: str, said: str) -> None:
+    flags = (
+        "--tokenizer",
+        str(write_byte_tokenizer(tmp_path / "bytes")),
+        "--request-count",
+        "4",
+        "--isl",
+        "12",
+        "--osl",
+        "5",
+        "--lang",
+        language,
+    )
+    with serving_openai(Manners(reasoning_tokens=2)) as server:
+        done = bench(server.url, *flags, "--system-prompt", "Be brief.", endpoint="chat")
+    assert done.exit_code in (0, 4), done.output
+    assert server.bodies[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
+    run = the_run(tmp_path)
+    records = run.deployments()[0].requests()
+    assert [(record.input_tokens, record.reasoning_responses) for record in records] == [(5, 2)] * 4
+    assert all((record.planned_input_tokens or 0) >= 12 for record in records)
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert said in report and "ttfo" in report and "Be brief." in report
+
+
 def test_faults_under_load_are_counted_by_their_class(tmp_path: Path) -> None:
     with serving_openai(Manners(fault="rate_limit", faulty_from=6)) as server:
         done = bench(server.url, "--concurrency", "1", "--request-count", "4", "--isl", "8", "--osl", "3")

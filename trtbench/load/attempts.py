@@ -110,3 +110,5 @@ def _reset(record: RequestRecord) -> None:
     record.sent_ns = record.done_ns = record.done_lag_ns = record.server = record.engine = record.retry_after_s = None
     record.outcome, record.error, record.model_version, record.echoed_tokens = Outcome.NEVER_SENT, "", "", 0
     record.finish_reason = record.output_text = ""
+    if record.planned_input_tokens is not None:
+        record.input_tokens, record.planned_input_tokens = record.planned_input_tokens, None

@@ -25,6 +25,7 @@ _NUMBERS = (
     "done_lag_ns",
     "session",
     "text_tokens",
+    "planned_input_tokens",
     "admitted_ns",
 )
 _ZERO_WHERE_ABSENT = ("attempts", "turn", "echoed_tokens", "reasoning_responses")

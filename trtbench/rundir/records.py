@@ -120,6 +120,7 @@ class RequestRecord:
     engine: EngineCounts | None = None  # if the server reports them
     row: int | None = None  # of a request that carries tensors: which of the plan's rows (inputs.parquet)
     reasoning_responses: int = 0  # the first of `token_ns` that carried reasoning only
+    planned_input_tokens: int | None = None  # if the server counts another number of tokens in the prompt
     retry_after_s: float | None = None  # how long a server that refused the request asked to wait
     admitted_ns: int | None = None  # when it got a place under max_in_flight, if it had to wait for one
 

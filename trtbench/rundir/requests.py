@@ -85,6 +85,7 @@ class Requests:
     turn = _Column()
     echoed_tokens = _Column()
     text_tokens = _Column()
+    planned_input_tokens = _Column()
     reasoning_responses = _Column()
     admitted_ns = _Column()
     responses = _Column()

@@ -44,7 +44,7 @@ REQUEST_SCHEMA = pa.schema(
         ("text_tokens", pa.int32()),
         ("engine", pa.struct([(name, pa.int64()) for name in EngineCounts.__slots__])),
         ("row", pa.int64()),
-        ("reasoning_responses", pa.int32()),
+        *((name, pa.int32()) for name in ("reasoning_responses", "planned_input_tokens")),
         ("retry_after_s", pa.float64()),
         ("admitted_ns", _NS),
     ]

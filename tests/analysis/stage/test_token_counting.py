@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.records import columns, request_of
 from tests.support.runs.synthetic_deployment import OUTPUT_TOKENS
 from tests.support.runs.synthetic_run import write_synthetic_run
-from trtbench.analysis.stage.token_counting import TokenCounting, with_counts
+from trtbench.analysis.stage.token_counting import InputDifference, TokenCounting, input_difference, with_counts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.sections.core import core_table
 from trtbench.rundir import RunDirectory, spread
@@ -24,6 +24,12 @@ from trtbench.rundir.records import Outcome
 
 LLMAPI = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
 STAGES = ("c1", "c4")  # where every request completed
+
+
+def test_prompts_that_the_server_counts_otherwise_are_counted() -> None:
+    counted = [request_of(0, [5], input_tokens=tokens, planned_input_tokens=planned) for tokens, planned in ((12, 10), (9, 10), (10, None))]
+    assert input_difference(columns(counted)) == InputDifference(count=2, requests=3, least=-1, most=2)
+    assert input_difference(columns(counted[2:])) is None
 
 
 @given(st.integers(1, 10_000), st.integers(1, 500))

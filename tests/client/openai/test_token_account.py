@@ -26,8 +26,9 @@ def record_of(source: CountSource, pieces: Sequence[Piece], accumulates: bool = 
 def test_a_role_an_empty_text_and_a_usage_are_no_first_token() -> None:
     pieces = [Piece(text=""), Piece(text="a"), Piece(text="b", finish_reason="stop"), Piece(total_tokens=2, prompt_tokens=7)]
     record = record_of("last_usage", pieces)
-    assert (record.token_ns, record.token_counts, record.input_tokens) == ([101, 102], [1, 1], 7)
-    assert record.output_text == ""
+    assert (record.token_ns, record.token_counts, record.output_text) == ([101, 102], [1, 1], "")
+    assert (record.input_tokens, record.planned_input_tokens) == (7, 5)
+    assert record_of("last_usage", [Piece(prompt_tokens=5)]).planned_input_tokens is None
 
 
 def test_an_event_counts_as_many_tokens_as_it_has_ids() -> None:

@@ -19,7 +19,7 @@ from trtbench.analysis.deployment_result import NotRun
 from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica
 from trtbench.analysis.stage.stage_result import StageResult
-from trtbench.analysis.stage.token_counting import TokenCounting
+from trtbench.analysis.stage.token_counting import InputDifference, TokenCounting
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
@@ -255,7 +255,9 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     tight = replace(tight, counting=TokenCounting(by_length=1, estimated=1, unknown=1, compared=1, error_ratio=0.02, uncertain_ratio=0.02))
     for reads in (False, True):
         yield from reported_reasons(replace(tight, reads_metrics=reads), summary.scenario)
-    yield from reported_reasons(replace(tight, page_fault="OSError: 404"), summary.scenario)
+    yield from reported_reasons(
+        replace(tight, page_fault="OSError: 404", counting=TokenCounting(input_difference=InputDifference(1, 2, -1, 3))), summary.scenario
+    )
     kind = summary.scenario.workload.model_copy(update={"dataset": Dataset(path=Path("d.json")), "input_tokens": Range(min=7, max=7)})
     asked = summary.scenario.model_copy(update={"workload": kind})
     yield from input_reasons([RequestData("d.json", 100, left_out) for left_out in (5, 50)], asked)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from trtbench.rundir import MISSING, Ints, Mask, Requests
+from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.records import Outcome
 
 _ENOUGH_COMPARED = 10
 _SURE_RATIO = 0.01
 _ESTIMATE_RATIO = 0.1
 """An estimate within this share of the requested number, plus one token, counts as the requested number."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputDifference:
+    """Requests in whose prompt the server counts another number of tokens than planned: `count` of `requests`, `least` to `most` more."""
+
+    count: int
+    requests: int
+    least: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +42,21 @@ class TokenCounting:
     compared: int = 0
     error_ratio: float | None = None
     uncertain_ratio: float | None = None
+    input_difference: InputDifference | None = field(default=None, metadata=IF_KNOWN)
 
     @property
     def is_sure(self) -> bool:
         """Whether the uncertainty of the estimates is too small to change a conclusion."""
         return self.compared >= _ENOUGH_COMPARED and self.uncertain_ratio is not None and self.uncertain_ratio < _SURE_RATIO
+
+
+def input_difference(requests: Requests) -> InputDifference | None:
+    """None if the server counts what was planned, or counts nothing."""
+    other = requests.select(requests.planned_input_tokens != MISSING)
+    if not len(other):
+        return None
+    more = other.input_tokens - other.planned_input_tokens
+    return InputDifference(len(other), len(requests), int(more.min()), int(more.max()))
 
 
 def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
@@ -52,7 +73,8 @@ def with_counts(requests: Requests) -> tuple[Requests, TokenCounting]:
     single = np.where(reported >= 0, reported == requests.responses, requests.each_has_one)
     counted = requests.with_columns({"reported_tokens": reported, "output_tokens": output, "each_has_one": single})
     lengths, texts, unknown, both = (int(mask.sum()) for mask in (by_length, uncounted & estimated, uncounted, compared))
-    return counted, TokenCounting(lengths, texts, unknown - lengths - texts, both, error, _uncertain_ratio(output, estimated, error))
+    uncertain = _uncertain_ratio(output, estimated, error)
+    return counted, TokenCounting(lengths, texts, unknown - lengths - texts, both, error, uncertain, input_difference(requests))
 
 
 def is_exact(requests: Requests) -> Mask:

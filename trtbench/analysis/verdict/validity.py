@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRun
@@ -153,6 +154,8 @@ def reported_reasons(result: DeploymentResult, scenario: Scenario) -> Iterator[R
         yield Reason("tokens_estimated", grade, result.name, figures={"count": counting.estimated, "uncertain_ratio": most, **checked})
     if counting.by_length:
         yield Reason("tokens_by_length", "note", result.name, figures={"count": counting.by_length, **checked})
+    if difference := counting.input_difference:
+        yield Reason("input_differs", "note", result.name, figures=asdict(difference))
     if tokens.get("input_counts") == "tokenizer":
         yield Reason("input_by_tokenizer", "note", result.name)
     if scenario.workload.ignore_eos and tokens.get("forces_length") is False:

@@ -86,7 +86,8 @@ class TokenAccount:
         """Copy what has arrived into the record of the request, which is over."""
         record.token_ns, record.token_lag_ns = self.arrivals_ns.tolist(), self._lags_ns.tolist()
         record.output_ids, record.coalesced = self._ids.tolist(), self._coalesced.tolist()
-        record.input_tokens = self._prompt_tokens or record.input_tokens
+        if self._prompt_tokens and self._prompt_tokens != record.input_tokens:
+            record.planned_input_tokens, record.input_tokens = record.input_tokens, self._prompt_tokens
         record.reasoning_responses = self._reasoned
         if self._tokens_in:
             record.token_counts = self._counts.tolist()
