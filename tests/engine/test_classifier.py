@@ -11,6 +11,12 @@ from trtbench.engine.checkpoint import check_checkpoint, model_facts
 from trtbench.engine.classifier import IMAGE_SHAPE, RANDOM_CLASSIFIER, RANDOM_LABELS
 from trtbench.engine.openvino.provider import OpenVinoProvider
 from trtbench.engine.spec import EngineError, EngineSpec
+from trtbench.plan.plan_size import plan_size
+from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.reading import load_scenario
+from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository.model_repository import check_inputs
+from trtbench.system.packaged_data import SCENARIOS
 from trtbench.tasks.infer import INFER
 
 CONFIG = {"model_type": "resnet", "depths": [2, 2], "id2label": {"0": "cat", "1": "dog", "2": "fox"}}
@@ -38,6 +44,19 @@ def test_the_demo_is_known_before_it_is_made() -> None:
 def test_a_damaged_configuration_is_refused(tmp_path: Path, config: object) -> None:
     with pytest.raises(EngineError, match=r"config\.json describes neither"):
         model_facts(str(checkpoint(tmp_path, config)))
+
+
+def test_sequences_of_pictures_are_refused() -> None:
+    facts = model_facts(RANDOM_CLASSIFIER)
+    check_inputs(facts, Workload())
+    with pytest.raises(ScenarioError, match=r"workload\.sessions: an image classifier keeps no state"):
+        check_inputs(facts, Workload.model_validate({"sessions": {"turns": 2}}))
+
+
+def test_a_plan_of_pictures_has_no_tokens() -> None:
+    scenario = load_scenario(SCENARIOS / "resnet.yaml")
+    size = plan_size(scenario, scenario.load)
+    assert (size.prompts, size.prompt_tokens) == (1540, 0)
 
 
 def test_only_fp16_is_exported() -> None:

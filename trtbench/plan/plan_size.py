@@ -17,6 +17,7 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.request_kind import RequestKind
 from trtbench.scenario.workload.workload import Workload
 from trtbench.system.memory import memory_bounds
+from trtbench.tasks.registry import TASKS
 
 MOST_PLANNED_REQUESTS = 100_000_000
 """The most requests of all stages together, warm-ups counted."""
@@ -104,7 +105,7 @@ def _stages(scenario: Scenario, load: Iterable[Stage]) -> Iterator[StageSize]:
         requests = max(due, prompts) + stage.warmup_requests
         if stage.warmup_requests > max(due, prompts):
             key = f"load.{number}.warmup_requests = {stage.warmup_requests:,}"
-        size, prefixes = _size(scenario.workload, requests, prompts + stage.warmup_requests, due), _prefix_tokens(scenario.workload)
+        size, prefixes = _size(scenario, requests, prompts + stage.warmup_requests, due), _prefix_tokens(scenario.workload)
         yield StageSize(f"workload.prefix of {prefixes:,} tokens in all" if 2 * prefixes > size.prompt_tokens else key, size)
 
 
@@ -133,8 +134,8 @@ def _most(expected: float) -> float:
     return expected + 4 * math.sqrt(expected) + 1
 
 
-def _size(workload: Workload, requests: int, prompts: int, due: int) -> PlanSize:
-    tokens = sum(share * _prompt_tokens(kind) for share, kind in zip(workload.kind_shares, workload.kinds.values(), strict=True)) * prompts
+def _size(scenario: Scenario, requests: int, prompts: int, due: int) -> PlanSize:
+    workload, tokens = scenario.workload, _tokens_of(scenario) * prompts
     prefixes = _prefix_tokens(workload)
     kinds = len(workload.kinds) * prompts * _KIND_BYTES
     return PlanSize(
@@ -149,6 +150,14 @@ def _size(workload: Workload, requests: int, prompts: int, due: int) -> PlanSize
 
 def _prefix_tokens(workload: Workload) -> int:
     return sum(kind.prefix.groups * kind.prefix.tokens for kind in workload.kinds.values() if kind.prefix)
+
+
+def _tokens_of(scenario: Scenario) -> float:
+    """The mean prompt tokens of a request; 0 if it carries tensors."""
+    if TASKS[scenario.task].sends_tensors:
+        return 0.0
+    workload = scenario.workload
+    return sum(share * _prompt_tokens(kind) for share, kind in zip(workload.kind_shares, workload.kinds.values(), strict=True))
 
 
 def _prompt_tokens(kind: RequestKind) -> float:

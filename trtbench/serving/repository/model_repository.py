@@ -188,6 +188,8 @@ def check_inputs(facts: ModelFacts, workload: Workload) -> None:
     """ScenarioError if an input is longer than an encoder reads. Encoders generate nothing, so only the input counts. A model that takes
     pictures reads no tokens."""
     if facts.image_shape:
+        if workload.sessions:
+            raise ScenarioError("workload.sessions: an image classifier keeps no state of sequences: leave it out")
         return
     longest = max(kind.longest_prompt_tokens for kind in workload.kinds.values())
     if longest > facts.max_positions:
