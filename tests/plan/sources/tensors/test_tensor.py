@@ -39,6 +39,12 @@ def test_integers_within_their_type_come_back(datatype: str, data: st.DataObject
     assert np.frombuffer(encode_values(values.tolist(), datatype), kind).tolist() == values.tolist()
 
 
+def test_integers_on_both_sides_of_the_signed_range_stay_exact() -> None:
+    assert encode_values([[0, 2**63 + 1]], "UINT64") == bytes(8) + (2**63 + 1).to_bytes(8, "little")
+    with pytest.raises(ValueError, match="not a whole number of UINT64"):
+        encode_values([-1, 2**63 + 1], "UINT64")
+
+
 @pytest.mark.parametrize(
     ("value", "datatype", "message"),
     [

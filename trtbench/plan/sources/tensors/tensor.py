@@ -116,7 +116,7 @@ def count_strings(data: bytes) -> int | None:
 
 def encode_values(values: Any, datatype: str) -> bytes:
     """Numbers, truth values or strings as KServe encodes them, row by row. ValueError for a value that the type cannot hold."""
-    array = np.asarray(values).reshape(-1)
+    array = _flat(values, datatype)
     if datatype == BYTES:
         return encode_strings(element if isinstance(element, bytes) else str(element).encode() for element in array.tolist())
     if datatype == "BF16":
@@ -125,6 +125,15 @@ def encode_values(values: Any, datatype: str) -> bytes:
     _check_range(array, datatype, kind)
     with np.errstate(over="ignore"):
         return array.astype(kind).tobytes()
+
+
+def _flat(values: Any, datatype: str) -> Array:
+    array = np.asarray(values).reshape(-1)
+    if datatype == "UINT64" and array.dtype.kind == "f":  # also what NumPy makes of integers on both sides of 2**63
+        exact = np.asarray(values, dtype=object).reshape(-1)
+        if all(isinstance(value, int) and 0 <= value < 2**64 for value in exact):
+            return exact.astype(np.uint64)
+    return array
 
 
 def _check_range(array: Array, datatype: str, kind: np.dtype[Any]) -> None:
