@@ -212,6 +212,9 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
         arguments += SHORT_OF.get(arguments[0], SHORT)
     elif verb == "calibrate":
         arguments += ["--quick"]
+    elif verb == "import":
+        for name, stem in (("report.json", "report"), ("iterations.log", "iterations")):
+            (tmp_path / name).write_bytes((ROOT / f"tests/fixtures/{stem}_trtllm_bench_written_by_hand{Path(name).suffix}").read_bytes())
     elif verb == "export":
         arguments[0] = str(ROOT / arguments[0])
     elif verb == "report":

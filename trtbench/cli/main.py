@@ -19,6 +19,7 @@ from trtbench.cli.dataset import dataset
 from trtbench.cli.exporting import export
 from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
+from trtbench.cli.importing import import_results
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
 from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
 from trtbench.errors import UserError
@@ -171,6 +172,7 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
 
 main.add_command(dataset)
 main.add_command(export)
+main.add_command(import_results)
 
 
 @main.command()

@@ -53,6 +53,7 @@ KINDS: Mapping[str, type[EventData]] = {
     "reload_finished": experiment_events.ReloadFinished,
     "model_versions": experiment_events.ModelVersions,
     "race_decided": experiment_events.RaceDecided,
+    "results_imported": experiment_events.ResultsImported,
 }
 _NAMES = {data: kind for kind, data in KINDS.items()}
 _READERS: dict[type[EventData], TypeAdapter[Any]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trtbench.rundir.event_kinds import Count, EventData, Number, Whole
@@ -134,3 +134,24 @@ class RaceDecided(EventData):
     drops: Mapping[str, Sequence[CellDropped]]
     stopped: Sequence[str] = ()
     racing: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFigure:
+    """A figure under the name that the other tool gives it."""
+
+    name: str
+    value: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsImported(EventData):
+    """The report of another tool, of which this run directory was made. `facts` are what it says of engine and machine, `lacks` what
+    neither it nor this directory holds.
+    """
+
+    tool: str
+    file: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    figures: Sequence[ImportedFigure] = ()
+    lacks: Sequence[str] = ()

@@ -38,6 +38,7 @@ from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, Co
 from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort, TrialResult
 from trtbench.experiments.hot_reload.analysis import reload_findings, reload_reasons
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise, reloads
+from trtbench.experiments.imported.analysis import IMPORTED
 from trtbench.experiments.kv_cache.analysis import cancel_findings
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
 from trtbench.experiments.precision.analysis import precision_findings
@@ -52,6 +53,7 @@ from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir import Loss
 from trtbench.rundir.event_kinds import ServerLost
+from trtbench.rundir.experiment_events import ResultsImported
 from trtbench.rundir.lines import What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
@@ -238,7 +240,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from sample_reasons([replace(result, stages=(replace(stage, latency=few),))])
     unplanned = [replace(pair, same_plan=False) for pair in summary.found[COMPARISONS]]
     never = replace(result, stages=(), state="never_ready")
-    yield from run_reasons(False, measured(summary, [never]), having(summary, {COMPARISONS: unplanned}).found)
+    imported = ResultsImported(tool="trtllm-bench", file="report.json")
+    yield from run_reasons(False, measured(summary, [never]), having(summary, {COMPARISONS: unplanned, IMPORTED: imported}).found)
     yield from run_reasons(False, measured(summary, [never], interrupted=True), having(summary, {COMPARISONS: ()}).found)
     yield from limit_reasons("d", BAD_LIMITS)
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
