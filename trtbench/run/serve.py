@@ -13,7 +13,9 @@ from trtbench.run.log import Listener, start_run
 from trtbench.run.prepare import build_engines, check_machine, render_all
 from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.serving.server.server import ServerError, check_ports_free
+from trtbench.serving.server.server_kinds import SERVERS
 from trtbench.system.clock import sleep_s
 from trtbench.system.leftovers import temporary_directory
 
@@ -48,7 +50,7 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
             print("Ctrl-C stops it", flush=True)
             while (death := fleet.death()) is None:
                 sleep_s(_POLL_S)
-            raise ServerError(f"The server ended by itself. {death}")
+            raise ServerError(f"{SERVERS[RENDERERS[engines[served].provider].server].title} ended by itself. {death}")
 
 
 def _choose(flag: str, asked: str | None, there: tuple[_Name, ...]) -> _Name:
