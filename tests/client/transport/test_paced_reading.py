@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.asking import EVERY_LOOP, LATER_NS, new_record, with_client
+from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record, with_client
+from tests.support.fakes.fake_http2 import Peer, final_message, serving, token_message
 from tests.support.fakes.fake_openai import Manners, serving_openai
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
@@ -176,6 +179,28 @@ def test_a_client_that_is_closed_ends_what_it_reads(replay: KserveTarget, fast_l
     assert {record.outcome for record in records} == {Outcome.CONNECTION} and all(received(record) > 3 for record in records)
 
 
+@EVERY_LOOP
+def test_control_frames_between_tokens_are_no_crowded_reads(fast_loop: bool) -> None:
+    """gRPC servers send a PING to estimate the bandwidth, alone in its packet; a read of it holds no message, and spoils no timestamp."""
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        stream = peer.request()
+        peer.headers(stream)
+        for token in range(6):
+            peer.message(stream, token_message(token))
+            time.sleep(0.03)
+            peer.raw(b"\0\0\x08\x06\0\0\0\0\0" + b"12345678")
+            time.sleep(0.03)
+        peer.message(stream, final_message())
+        peer.wait_gone()
+
+    with serving(script) as server:
+        [record], facts = ask_all(replace(BARE, url=server.url), 1, PACED, fast_loop)
+    assert record.output_ids == list(range(6)) and record.coalesced == []
+    assert facts["paced_reads"] >= 10 and facts["paced_reads_crowded"] == 0
+
+
 def test_events_of_an_http_server_are_paced_too() -> None:
     """Each has a connection of its own; the first event, the last one and the end of the stream are read at once."""
     prompt, records = PlannedPrompt(np.array([5, 6, 7], np.int32), 20, 0, text="Hello"), [new_record(20, index) for index in range(8)]
@@ -199,7 +224,7 @@ def test_events_of_an_http_server_are_paced_too() -> None:
 REQUESTS = st.tuples(
     st.integers(1, 40),  # responses
     st.sampled_from([0, 500, 3000, 9000]),  # us between them: also shorter than the pause
-    st.integers(0, 12_000),  # us before the first
+    st.integers(1, 12_000),  # us before the first; of 0, 0 the first stamp could begin as the prompt does, and is taken for an echo of it
     st.sampled_from(["", "tokens", "time", "deadline"]),
     st.integers(1, 60),
 )

@@ -193,6 +193,16 @@ def test_pacing_ends_when_few_answers_are_left(eight: FakeConnections) -> None:
     assert eight.pacer.facts()["paced_ends"] == 0
 
 
+def test_pacing_begins_again_with_enough_answers(eight: FakeConnections) -> None:
+    """As when all users of a closed loop end and begin at the same time; no review has to come before."""
+    for descriptor in range(8):
+        eight.leave(descriptor)
+    assert not eight.machine.registered
+    for descriptor in range(8):
+        eight.enter(descriptor)
+        assert bool(eight.machine.registered) is (descriptor == 7)
+
+
 @pytest.mark.parametrize(("crowded", "held"), [(4, True), (5, False)])
 def test_pacing_stops_at_once_when_the_load_changes(crowded: int, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several crowded reads within a pass; the others that are ready in it are still read."""

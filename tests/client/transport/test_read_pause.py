@@ -73,6 +73,19 @@ def test_reads_together_halve_it_by_their_share_and_not_each() -> None:
     assert longest.pause_ns == LONGEST_NS
 
 
+def test_it_grows_again_only_when_the_share_of_all_reads_is_small() -> None:
+    pause = paced(20 * MS, 8)
+    pause.add_reads(1000, 20)
+    pause.review()
+    for reads in (9_000, 9_000):  # 27,000 reads with those before: 20 are 0.07 %
+        pause.add_reads(reads, 0)
+        pause.review()
+        assert pause.pause_ns == LONGEST_NS // 2
+    pause.add_reads(14_000, 0)
+    pause.review()
+    assert pause.pause_ns == LONGEST_NS
+
+
 def test_it_stops_where_even_the_shortest_reads_together_and_tries_again_later() -> None:
     pause = paced(20 * MS, 1, crowded_each=50)
     assert pause.pause_ns == 0

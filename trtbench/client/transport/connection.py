@@ -220,7 +220,7 @@ class Connection:
                     self._next_token_read = receiver.next_token_read()
             else:  # no request waits for it, and the next request on this stream must not get it
                 self.reset(stream_id)
-        self._pacing.follow(self._streams, alone, lag_ns)
+        self._pacing.follow(self._streams, len(events) > 1, lag_ns)
 
     def _peer_gone(self, cause: str, instant_ns: int, in_order: bool) -> None:
         """Lose the connection, after its last events: this may be the end of an answer."""

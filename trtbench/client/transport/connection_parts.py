@@ -102,14 +102,16 @@ class Pacing:
         self._pacer, self._descriptor, self._read = pacer, descriptor, read
         self._middle: Receiver | None = None  # the receiver of the answer
 
-    def follow(self, receivers: Mapping[int, Receiver | None], alone: bool = True, lag_ns: int | None = None) -> None:
-        """The receivers have changed, or received what was read `lag_ns` after it arrived; it was one message if `alone`."""
+    def follow(self, receivers: Mapping[int, Receiver | None], crowded: bool = False, lag_ns: int | None = None) -> None:
+        """The receivers have changed, or received what was read `lag_ns` after it arrived; if `crowded`, more than one message.
+
+        A read with none, of control frames alone, is not crowded."""
         if self._pacer is None:
             return
         receiver = next(iter(receivers.values())) if len(receivers) == 1 else None
         middle = receiver if receiver is not None and receiver.is_mid_answer else None
         if middle is self._middle:
-            if middle and not alone:
+            if middle and crowded:
                 self._pacer.count_crowded()
             return
         if self._middle:

@@ -36,6 +36,7 @@ class ReadPacer:
         self._read_of: dict[int, Callable[[], None]] = {}
         self._arrivals_of: dict[int, Sequence[int]] = {}
         self._holds = False  # whether it reads its connections, and not the event loop
+        self._stopped = False  # until the next review
         self._waits = False  # for the first one to become readable; else the timer is set
         self._due_ns = 0
         self._on_time = True
@@ -51,6 +52,8 @@ class ReadPacer:
         self._read_of[descriptor], self._arrivals_of[descriptor] = read, arrivals_ns
         if self._holds:
             self._hold(descriptor)
+        else:
+            self._decide()
 
     def leave(self, descriptor: int, end_lag_ns: int | None = None, lost: bool = False) -> None:
         """The connection is not in the middle of an answer any more. The event loop reads it again, unless it is `lost`.
@@ -62,8 +65,7 @@ class ReadPacer:
             self._epoll.unregister(descriptor)
             if not lost:
                 self._loop.add_reader(descriptor, read)
-            if len(self._read_of) < _FEWEST // 2:
-                self._hold_all(False)
+            self._decide()
         if not lost:
             paced_ns = end_lag_ns if held else None
             self._end_lags.add(paced_ns)
@@ -71,12 +73,13 @@ class ReadPacer:
                 self._adapted.add_end(paced_ns is not None)
 
     def count_crowded(self) -> None:
-        """What a connection in the middle of an answer has just read held more than one message."""
+        """What a connection in the middle of an answer has just read held several messages."""
         if self._holds:
             self._crowded += 1
             self._new_crowded += self._on_time
             if self._adapted and self._new_crowded > max(_MOST_CROWDED, _MOST_CROWDED_RATIO * self._new_reads):
-                self._hold_all(False)
+                self._stopped = True
+                self._decide()
 
     def close(self) -> None:
         """Stop pacing; all connections have been lost before. A second call does nothing."""
@@ -108,10 +111,13 @@ class ReadPacer:
             self._adapted.review()
             self._pause_ns = self._adapted.pause_ns
         self._new_reads = self._new_crowded = 0
-        self._hold_all(bool(self._pause_ns) and len(self._read_of) >= _FEWEST)
+        self._stopped = False
+        self._decide()
 
-    def _hold_all(self, holds: bool) -> None:
-        """Read all connections here, or let the event loop read them."""
+    def _decide(self) -> None:
+        """Read all connections here while there is a pause and there are enough of them, else let the event loop read them."""
+        fewest = _FEWEST // 2 if self._holds else _FEWEST
+        holds = self._pause_ns > 0 and not self._stopped and len(self._read_of) >= fewest
         if holds == self._holds:
             return
         self._holds = holds

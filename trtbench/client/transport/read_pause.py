@@ -30,7 +30,8 @@ class ReadPause:
     """A pause that adapts to what is seen. `pause_ns` is valid until the next `review`; 0: none.
 
     It is as long as the gaps between tokens allow. Its limit starts short, is doubled while reads hold one token each, and is halved when
-    more than MOST_CROWDED_RATIO of them did not.
+    more than MOST_CROWDED_RATIO of those since its last change did not. It is not doubled again before the share of all reads so far is
+    below that.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class ReadPause:
         self._limit_ns = float(SHORTEST_NS)
         self._reviews_off = 0
         self._reads = self._crowded = 0  # since the limit was changed
+        self._all_reads = self._all_crowded = 0
         self._ends = self._paced_ends = 0
 
     def add_arrivals(self, arrivals_ns: Sequence[int]) -> None:
@@ -49,6 +51,8 @@ class ReadPause:
         """Paced reads, and how many of them held more than one token although this process was on time."""
         self._reads += reads
         self._crowded += crowded
+        self._all_reads += reads
+        self._all_crowded += crowded
 
     def add_end(self, paced: bool) -> None:
         """An answer has ended, and this was read after a pause if `paced`."""
@@ -79,7 +83,7 @@ class ReadPause:
             self._limit_ns /= _STEP
             if self._limit_ns < SHORTEST_NS:
                 self._limit_ns, self._reviews_off = float(SHORTEST_NS), _REVIEWS_OFF
-        elif self._reads >= _READS_NEEDED:
+        elif self._reads >= _READS_NEEDED and self._all_crowded <= MOST_CROWDED_RATIO * self._all_reads:
             self._limit_ns = min(self._limit_ns * _STEP, LONGEST_NS)
         else:
             return
