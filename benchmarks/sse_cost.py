@@ -43,6 +43,7 @@ MEASURED_US = {"aiperf": 497.0, "guidellm": 339.0}
 """What each cost in an earlier run on the same machine, for a run without it."""
 _START_S = 240.0  # the longest time until a client sends
 _SETTLE_S, _END_S = 3.0, 120.0
+_LEAST_PROBING_S = 14.0  # for a 99th percentile
 _SERVER = Path(__file__).with_name("sse_server.py")
 
 
@@ -176,7 +177,7 @@ def main() -> None:
         rate = f"{found.responses_per_cpu_s:,.0f} events a CPU second at {found.cores:.2f} cores"
         print(f"ceiling: {rate} (bound 100,000); {found.failed} requests failed")
     with replay_server(0) as probe_url, replay_server(0) as load_url:
-        report_errors(*run_beside(target_of(probe_url), target_of(load_url), probes=8, seconds=arguments.seconds))
+        report_errors(*run_beside(target_of(probe_url), target_of(load_url), probes=8, seconds=max(arguments.seconds, _LEAST_PROBING_S)))
 
 
 if __name__ == "__main__":

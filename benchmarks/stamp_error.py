@@ -16,6 +16,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import NO_END_ID, Target
 from trtbench.client.registry import client_to
@@ -30,8 +32,9 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 from trtbench.self_test.answer import MODEL
-from trtbench.self_test.figures import Accuracy
+from trtbench.self_test.figures import Accuracy, Pair
 from trtbench.self_test.servers import ReplayProcess
+from trtbench.self_test.stamp import Integers
 from trtbench.self_test.trial import closed_loop, prompt
 from trtbench.system.clock import cpu_ns, now_ns
 from trtbench.system.event_loop import new_loop, no_collections
@@ -89,7 +92,19 @@ def report_errors(records: list[RequestRecord], cores: float) -> None:
             )
             bound = " (bound 100)" if name == "kernel" else ""
             print(f"ITL error by {name} stamps, us: p50 {p50:.1f}, p99 {p99:.1f}{bound}, max {most:.1f}")
+    alone_us = np.concatenate([errors_alone_ns(record) for record in completed]) / 1e3
+    p50, p99 = np.percentile(alone_us, (50, 99))
+    print(f"the same of those read alone, by kernel stamps: p50 {p50:.1f}, p99 {p99:.1f} (bound 100), max {alone_us.max():.1f}")
     print(f"read together with others: {found.coalesced_ratio:.2%}")
+
+
+def errors_alone_ns(record: RequestRecord) -> Integers:
+    """The errors of the gaps between two responses that were each read alone, as their records say."""
+    pair = Pair.of(record)
+    alone = np.ones(len(pair.sent_ns), bool)
+    alone[record.coalesced] = False
+    errors: Integers = np.abs(np.diff(pair.arrival_ns - pair.sent_ns))[alone[1:] & alone[:-1]]
+    return errors
 
 
 def main() -> None:
