@@ -24,7 +24,7 @@ import numpy as np
 from demo_server import demo_server
 
 from trtbench.plan.sources.prompt_source import CorpusPrompts
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 
 ISL, OSL = 64, 16

@@ -25,7 +25,7 @@ BOUND = 0.01
 
 
 def measure(seconds: float, interval_s: float) -> None:
-    from trtbench.rundir import LineWriter
+    from trtbench.rundir.lines import LineWriter
     from trtbench.system.clock import now_ns, seconds_ns
     from trtbench.telemetry.nvml import GpuErrors, Gpus, GpuUsers
     from trtbench.telemetry.ticker import Source, Ticker

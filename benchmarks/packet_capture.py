@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from demo_server import demo_server
 
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 _NANOSECOND_PCAP = 0xA1B23C4D
 _ETHERNET_BYTES = 14

@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 
 from trtbench.run.environment import capture
-from trtbench.rundir import DeploymentDirectory, LineWriter, RunDirectory
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.event_kinds import StageFinished
+from trtbench.rundir.lines import LineWriter
 from trtbench.rundir.records import Event
 from trtbench.rundir.schema import REQUEST_SCHEMA, SAMPLE_SCHEMA
 from trtbench.rundir.sealing import GroupWriter

@@ -27,7 +27,7 @@ from trtbench.load.generator import Generator
 from trtbench.load.share import Share
 from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.plan import Plan
-from trtbench.rundir import read_lines
+from trtbench.rundir.lines import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload

@@ -20,7 +20,7 @@ from tests.support.triton.started_run import StartRun
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, KvCache, Scheduler
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.workload.workload import Workload

@@ -17,7 +17,7 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import load_scenario, parse_scenario
 from trtbench.scenario.scenario import Scenario

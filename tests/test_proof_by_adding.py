@@ -34,7 +34,8 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.report.kit.words import LANGUAGES
 from trtbench.run.resolve.resolved import resolve
-from trtbench.rundir import LineWriter, RunDirectory, read_lines
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import LineWriter, read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.repository.renderers import RENDERERS

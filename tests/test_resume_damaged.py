@@ -21,7 +21,7 @@ from trtbench.errors import UserError
 from trtbench.run import resume
 from trtbench.run.log import resume_run
 from trtbench.run.resume import open_unfinished
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Dtype
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.timeout(120)]

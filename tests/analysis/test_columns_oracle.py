@@ -18,8 +18,9 @@ from trtbench.analysis.stage.throughput import throughput
 from trtbench.analysis.stage.timestamps import stamps
 from trtbench.analysis.stage.token_counting import with_counts
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.rundir import sealing, spread
+from trtbench.rundir import sealing
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.requests import spread
 from trtbench.scenario.scenario import Slo
 
 SLO = Slo(ttft_ms=30, itl_ms=20, e2e_latency_ms=120)

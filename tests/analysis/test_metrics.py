@@ -17,7 +17,7 @@ from trtbench.report.kit.columns import FORMATS, chosen, columns_of
 from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections import stage_tables
 from trtbench.report.sections.appendix import formulas
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.tasks.generate import GENERATE
 
 LISTS: tuple[tuple[Metric[Any], ...], ...] = (METRICS, GROUP_METRICS, GPU_METRICS)

@@ -10,7 +10,7 @@ from trtbench.analysis.request_data import RequestData, input_reasons, request_d
 from trtbench.analysis.summary import summarise
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.parameters import request_data_tables
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import LeftOutRows
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import parse_scenario

@@ -25,7 +25,8 @@ from tests.support.runs.written_run import begin_run
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.precision.comparison import COMPARISONS
-from trtbench.rundir import RunDirectory, read_json
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Event, Outcome
 from trtbench.scenario.reading import parse_scenario
 

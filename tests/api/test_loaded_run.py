@@ -12,7 +12,7 @@ import pytest
 import trtbench
 from tests.recorded_run import RECORDED
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 pytestmark = pytest.mark.whole_run
 

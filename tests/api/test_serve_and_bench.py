@@ -17,7 +17,7 @@ from trtbench.engine.build import PROVIDERS
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute
 from trtbench.run.execute import RunOutcome
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ROOT / "engines" / "built"

@@ -14,7 +14,7 @@ from tests.support.fakes.byte_tokenizer import write_byte_tokenizer
 from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.fakes.fake_servers import FakeServer
 from trtbench.cli.main import main
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]

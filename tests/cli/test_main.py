@@ -19,7 +19,7 @@ from trtbench.cli import commands
 from trtbench.cli.main import main
 from trtbench.engine.build import PROVIDERS
 from trtbench.run.execute import RunOutcome
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.reading import load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import InstallationError

@@ -14,7 +14,7 @@ from trtbench.experiments.registry import EXPERIMENTS, Experiment
 from trtbench.report.document import write_reports
 from trtbench.report.kit.canvas import ExperimentFigure
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

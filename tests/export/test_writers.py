@@ -15,7 +15,7 @@ from tests.support.runs.written_run import Served, window, write_run
 from trtbench.errors import UserError
 from trtbench.export.requests_csv import COLUMNS
 from trtbench.export.writers import WRITERS, export_run
-from trtbench.rundir import RunDirectoryError
+from trtbench.rundir.lines import RunDirectoryError
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.parts.choices import ExportFormat
 from trtbench.scenario.reading import parse_scenario

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes.fake_gpu import ROOT, FakeGpus, compile_fakes
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 
 pytestmark = pytest.mark.process
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.command import Command, ran
 from trtbench.engine.build import PROVIDERS
-from trtbench.rundir import RunDirectory, read_json
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_json
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 

@@ -13,7 +13,8 @@ from tests.support.command import ROOT
 from tests.support.fakes.fake_gpu import FakeGpus, wait_until
 from tests.support.triton.started_run import LONG, MINI
 from trtbench.engine.spec import Engine
-from trtbench.rundir import RunDirectory, read_json
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 

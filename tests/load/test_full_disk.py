@@ -13,8 +13,7 @@ import pytest
 from tests.support.fakes.fake_servers import FakeServer
 from tests.support.runs.synthetic_run import SyntheticRun
 from trtbench.errors import in_one_line
-from trtbench.rundir import LineWriter, read_lines, write_json
-from trtbench.rundir.lines import Losses
+from trtbench.rundir.lines import LineWriter, Losses, read_lines, write_json
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -20,7 +20,7 @@ from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Phase, PlannedPrompt
 from trtbench.plan.sources.prompt_source import UniformPrompts
-from trtbench.rundir import read_lines
+from trtbench.rundir.lines import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.system.clock import now_ns

@@ -24,9 +24,10 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_file import save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
-from trtbench.rundir import DeploymentDirectory, Samples
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import ClientFacts, StageFinished
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.samples import Samples
 from trtbench.scenario.reading import parse_scenario
 from trtbench.system.clock import now_ns
 from trtbench.telemetry.borders import Border

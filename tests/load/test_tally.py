@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trtbench.load.tally import Recorder
-from trtbench.rundir import read_lines
+from trtbench.rundir.lines import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 
 pytestmark = pytest.mark.timeout(30)

@@ -17,7 +17,7 @@ from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_file import save_plan
 from trtbench.plan.sources.prompt_source import UniformPrompts
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.reading import parse_scenario
 

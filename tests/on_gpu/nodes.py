@@ -22,7 +22,7 @@ from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.engine.spec import Engine
 from trtbench.engine.tensorrt_llm.provider import nvidia_stack_missing
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.serving.repository.tensorrt_llm.config import find_templates
 from trtbench.serving.server.installation import InstallationError, find_tritonserver
 from trtbench.system.cuda import visible_gpus

@@ -14,7 +14,7 @@ from trtbench.experiments.grid.frontier import FRONTIERS
 from trtbench.experiments.hot_reload.reloads import RELOADS
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS
 from trtbench.experiments.scaling.scaling_curve import SCALINGS
-from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 

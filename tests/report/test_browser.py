@@ -19,7 +19,7 @@ import pytest
 from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.summary import summarise
 from trtbench.report.document import write_reports
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Language
 
 CHROMIUM = shutil.which("chromium")

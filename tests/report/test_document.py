@@ -16,7 +16,7 @@ from tests.support import figures
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.document import escape_markdown, write_reports
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 
@@ -139,7 +139,7 @@ def test_json_is_the_summary(written: tuple[Language, Path], summary: Summary) -
 @pytest.mark.process
 def test_json_alone_draws_nothing(synthetic: SyntheticRun) -> None:
     program = (
-        "import sys; from pathlib import Path; from trtbench.rundir import RunDirectory;"
+        "import sys; from pathlib import Path; from trtbench.rundir.directory import RunDirectory;"
         "from trtbench.analysis.summary import summarise; from trtbench.report.document import write_reports;"
         "run = RunDirectory.open(Path(sys.argv[1])); print(write_reports(run, summarise(run), 'en', ['json']));"
         "assert 'matplotlib' not in sys.modules"

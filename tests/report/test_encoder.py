@@ -14,7 +14,7 @@ from trtbench.analysis.verdict.finding import Finding
 from trtbench.report.document import write_reports
 from trtbench.report.kit.words import LANGUAGES, Words, texts_of, texts_of_task
 from trtbench.report.sections.core import core_table
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Language
 
 pytestmark = pytest.mark.usefixtures("sketched_figures")

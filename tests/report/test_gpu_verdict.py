@@ -17,7 +17,7 @@ from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.resource_tables import gpu_blocks
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 pytestmark = pytest.mark.whole_run
 

@@ -19,7 +19,8 @@ from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.registry import TRITON_CLIENT
-from trtbench.rundir import RunDirectory, read_json
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.serving.server.server import free_ports
 

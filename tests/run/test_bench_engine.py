@@ -21,7 +21,7 @@ from trtbench.report.kit.words import Words
 from trtbench.report.sections.deployment_tables import target as target_section
 from trtbench.run import bench as module
 from trtbench.run.bench import bench
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.lines import read_json
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError

@@ -15,7 +15,7 @@ from tests.support.command import ran
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.stage import Stage

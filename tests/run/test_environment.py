@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from trtbench.run.environment import PACKAGES, VARIABLES, capture, cpu_model
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.system.clock import WallAnchor
 
 ANCHOR = WallAnchor(monotonic_ns=10**9, wall_ns=1_764_547_200 * 10**9)

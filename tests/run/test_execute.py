@@ -11,7 +11,7 @@ from tests.support.command import ROOT, Command, ran
 from tests.support.triton.started_run import MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 from trtbench.analysis.stage.engine_times import ENGINE_COUNTERS
 from trtbench.plan.plan_file import load_plan
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.reading import load_scenario

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.support.command import Command, ran
 from tests.support.triton.any_models import serve_any_models
 from trtbench.cli.main import main
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer

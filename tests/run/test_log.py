@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trtbench.run.log import start_run
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.rundir.records import Event
 from trtbench.scenario.reading import load_scenario, parse_scenario

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import TargetError
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.lines import read_json
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.self_test.answer import DIRECTORY, MODEL

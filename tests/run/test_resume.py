@@ -18,8 +18,9 @@ from trtbench.report.document import write_reports
 from trtbench.run import resume
 from trtbench.run.log import resume_run
 from trtbench.run.resume import open_unfinished
-from trtbench.rundir import RunDirectory, RunDirectoryError
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import DeploymentStarted, RunFinished
+from trtbench.rundir.lines import RunDirectoryError
 from trtbench.rundir.records import Environment, Event
 from trtbench.rundir.sessions import current, finished, is_complete, is_interrupted, length_s, sessions
 from trtbench.scenario.parts.choices import Dtype

@@ -15,7 +15,8 @@ from tests.support.command import ROOT, Command
 from tests.support.triton.started_run import LONG, LONG_PLANNED, MINI, StartRun, assert_conserved, outcomes, report, run_of, the_deployment
 from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
-from trtbench.rundir import RunDirectory, read_json
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation

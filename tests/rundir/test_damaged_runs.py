@@ -20,7 +20,7 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Event, Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 

@@ -13,18 +13,9 @@ from hypothesis import strategies as st
 
 from tests.rundir.test_records import request_records
 from tests.support.records import request_of
-from trtbench.rundir import (
-    DeploymentDirectory,
-    LineWriter,
-    RunDirectory,
-    RunDirectoryError,
-    directory,
-    read_json,
-    read_lines,
-    sample_row,
-    sealing,
-    write_json,
-)
+from trtbench.rundir import directory, sealing
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
+from trtbench.rundir.lines import LineWriter, RunDirectoryError, read_json, read_lines, sample_row, write_json
 from trtbench.rundir.records import FORMAT_VERSION, Environment, Event, RequestRecord, Sample
 from trtbench.scenario.parts.part import RUN_FILES
 
@@ -128,7 +119,7 @@ def test_lines_are_ascii_so_that_none_can_be_cut_inside_a_character(tmp_path: Pa
 _WRITE_MANY = """
 import sys
 from pathlib import Path
-from trtbench.rundir import LineWriter
+from trtbench.rundir.lines import LineWriter
 writer = LineWriter(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.read()

@@ -9,8 +9,8 @@ import pytest
 
 from trtbench.analysis.facts import deployment_facts
 from trtbench.engine.build import PROVIDERS
-from trtbench.rundir import Losses, write_json
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile, read_deployment
+from trtbench.rundir.lines import Losses, write_json
 from trtbench.rundir.traits import EARLIER, Traits, read_traits
 
 

@@ -14,7 +14,7 @@ from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.checkpoint import resolve_checkpoint
 from trtbench.engine.classifier import IMAGE_SHAPE, RANDOM_CLASSIFIER
 from trtbench.engine.spec import BuildLog, EngineSpec
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]

@@ -21,7 +21,7 @@ from tests.support.triton.started_run import StartRun, assert_conserved, run_of,
 from trtbench.engine.build import PROVIDERS, build_engine
 from trtbench.engine.checkpoint import resolve_checkpoint
 from trtbench.engine.spec import BuildLog, Engine, EngineSpec
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching
 from trtbench.scenario.parts.choices import Dtype

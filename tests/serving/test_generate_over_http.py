@@ -14,7 +14,7 @@ from tests.support.triton.numpy1 import UNPACKED
 from tests.support.triton.text_family import serve_families
 from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation

@@ -19,7 +19,7 @@ from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.response_tensors import most_ids
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer

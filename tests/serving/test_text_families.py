@@ -30,7 +30,8 @@ from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.protocol import Limits
 from trtbench.engine.spec import Engine
 from trtbench.plan.plan import PlannedPrompt
-from trtbench.rundir import RunDirectory, read_lines
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import read_lines
 from trtbench.rundir.records import EngineCounts, Outcome, RequestRecord
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation

@@ -20,7 +20,7 @@ from tests.support.engines.trtllm_engines import engine_of, write_engine, write_
 from trtbench.analysis.summary import summarise
 from trtbench.cli.main import main
 from trtbench.engine.spec import Engine
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching, QueuePolicy
 from trtbench.scenario.deployment.tensorrt_llm import BackendParameters, LlmApi, TensorRtLlm

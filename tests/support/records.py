@@ -8,10 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from trtbench.rundir import Losses, Requests, Samples
+from trtbench.rundir.lines import Losses
 from trtbench.rundir.loading import load_requests
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.rundir.request_file import RequestFile
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 
 MS = 1_000_000
 S = 1000 * MS

@@ -91,7 +91,7 @@ def test_the_samplers_process_reads_all_three_and_names_what_is_missing(fake_gpu
 import os, time
 from dataclasses import asdict
 from pathlib import Path
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.telemetry.sampler import Sampler
 from trtbench.telemetry.sources import SampledServer, SamplerConfig
 directory = DeploymentDirectory(Path({str(tmp_path)!r}))

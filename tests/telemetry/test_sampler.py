@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from trtbench.rundir import LineWriter, read_lines, sample_row
+from trtbench.rundir.lines import LineWriter, read_lines, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.system.clock import now_ns, sleep_s
 from trtbench.telemetry import borders

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbench.rundir import LineWriter, read_lines
+from trtbench.rundir.lines import LineWriter, read_lines
 from trtbench.rundir.records import Sample
 from trtbench.system.clock import now_ns, sleep_s
 from trtbench.telemetry.ticker import ReadingTally, Source, Ticker, Together, next_tick, summed, together

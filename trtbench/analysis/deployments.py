@@ -25,10 +25,11 @@ from trtbench.analysis.transport import transports
 from trtbench.analysis.verdict.gpu_health import gpu_health
 from trtbench.analysis.verdict.validity import foreign_records
 from trtbench.experiments.registry import roles
-from trtbench.rundir import MISSING, Requests, Samples, Series
 from trtbench.rundir.event_kinds import DeploymentFinished, LoadStopped, ServerFault, ServerLost, ServerReady, TelemetryFinished
 from trtbench.rundir.events import first, times_ns
 from trtbench.rundir.records import Event
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples, Series
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import shown
 

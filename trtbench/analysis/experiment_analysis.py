@@ -15,8 +15,9 @@ from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Doubts, Reason
 from trtbench.experiments.registry import Role
-from trtbench.rundir import Requests, Samples
 from trtbench.rundir.records import Event
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 from trtbench.scenario.scenario import Scenario
 
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
-from trtbench.rundir import DeploymentDirectory, Loss, Losses, Requests, RunDirectory, Samples, read_lines
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
+from trtbench.rundir.lines import Loss, Losses, read_lines
 from trtbench.rundir.records import Environment, Event
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 from trtbench.scenario.reading import load_run_scenario
 from trtbench.scenario.scenario import Scenario
 

@@ -31,7 +31,7 @@ from trtbench.analysis.verdict.validity import (
 )
 from trtbench.analysis.verdict.verdict import Doubts, Reason, Verdict, verdict
 from trtbench.experiments.registry import roles
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import IF_KNOWN, RunStarted
 from trtbench.rundir.events import first
 from trtbench.rundir.records import Environment

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
-from trtbench.rundir import MISSING, Requests, Samples, Series
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples, Series
 
 _POINTS = 400
 

@@ -14,7 +14,7 @@ from trtbench.api.tables import request_table, response_table, sample_table
 from trtbench.errors import UserError
 from trtbench.report.document import FORMATS, Format, write_reports
 from trtbench.report.kit.words import LANGUAGES
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Event
 from trtbench.scenario.parts.choices import Language
 

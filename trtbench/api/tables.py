@@ -12,8 +12,11 @@ from pandas.api.types import union_categoricals
 
 from trtbench.analysis.stage.token_counting import is_exact, with_counts
 from trtbench.errors import UserError
-from trtbench.rundir import MISSING, DeploymentDirectory, Ints, Ragged, Requests, RunDirectory, Series, Tokens
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
+from trtbench.rundir.ragged import Ints, Ragged
 from trtbench.rundir.records import EngineCounts
+from trtbench.rundir.requests import MISSING, Requests, Tokens
+from trtbench.rundir.samples import Series
 from trtbench.rundir.schema import SERVER_TIMES
 
 _TEXTS_AT_START, _TEXTS_AT_END = ("stage", "outcome"), ("error", "model_version", "finish_reason", "mix")

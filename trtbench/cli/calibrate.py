@@ -19,7 +19,7 @@ from trtbench.client.protocol import ConnectError
 from trtbench.client.registry import TRITON_CLIENT
 from trtbench.errors import UserError
 from trtbench.load.worker_handle import WorkerError
-from trtbench.rundir import write_json
+from trtbench.rundir.lines import write_json
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part

@@ -17,7 +17,7 @@ from trtbench.report.document import FORMATS, Format, write_reports
 from trtbench.report.kit.experiment_report import answers
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.core import core_table
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 

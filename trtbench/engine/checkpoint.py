@@ -18,7 +18,7 @@ from trtbench.engine import classifier
 from trtbench.engine.checkpoint_files import parameter_count
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, EngineError, ModelFacts
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.system.leftovers import sweep_directory, temporary_directory
 
 _CONVERSION = 1  # raise it when gguf.py makes another checkpoint of the same file

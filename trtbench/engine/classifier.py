@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbench.engine.child import run_module
 from trtbench.engine.spec import BuildLog, ModelFacts
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.system.leftovers import temporary_directory
 
 IMAGE_SHAPE = (3, 224, 224)

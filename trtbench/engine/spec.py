@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from trtbench.errors import UserError
-from trtbench.rundir import read_json, write_json
 from trtbench.rundir.deployment_facts import EngineFile
 from trtbench.rundir.event_kinds import BuildStep, as_json
+from trtbench.rundir.lines import read_json, write_json
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.parts.choices import Dtype, ProviderName

@@ -15,7 +15,7 @@ from trtbench import __version__
 from trtbench.export.aiperf_metrics import OF_REQUESTS, OF_RUN, PERCENTILES, distribution
 from trtbench.export.exported_stage import NS_PER_S, ExportedStage
 from trtbench.export.writer import Files, Writer, json_line, json_text
-from trtbench.rundir import MISSING
+from trtbench.rundir.requests import MISSING
 
 _SCHEMA_VERSION = "1.4"
 _STATISTICS = ("avg", "min", "max", "sum", *(f"p{rank}" for rank in PERCENTILES), "std")

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trtbench.analysis.loader import RecordedRun
-from trtbench.rundir import MISSING, Ints, Mask, Requests
+from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario
 

@@ -10,7 +10,7 @@ import numpy as np
 from trtbench.analysis.stage.throughput import keeps
 from trtbench.export.exported_stage import NS_PER_S, ExportedStage, Floats, finite
 from trtbench.export.writer import Files, Writer, json_line
-from trtbench.rundir import MISSING
+from trtbench.rundir.requests import MISSING
 from trtbench.scenario.load.stage import Ramp
 
 _MS_PER_S = 1000

@@ -14,7 +14,8 @@ from trtbench.export.requests_csv import REQUESTS_CSV
 from trtbench.export.trtllm_bench import TRTLLM_BENCH
 from trtbench.export.vllm import VLLM
 from trtbench.export.writer import Writer
-from trtbench.rundir import RunDirectory, RunDirectoryError, write_whole
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import RunDirectoryError, write_whole
 
 WRITERS: dict[str, Writer] = {writer.name: writer for writer in (TRTLLM_BENCH, AIPERF, VLLM, REQUESTS_CSV)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from trtbench.load.error_streak import ErrorStreak
 from trtbench.load.share import Share, planned_units
 from trtbench.plan.plan import Phase
-from trtbench.rundir import LineWriter
+from trtbench.rundir.lines import LineWriter
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
 

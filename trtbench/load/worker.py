@@ -51,8 +51,8 @@ from trtbench.load.tally import LoadProgress, Recorder
 from trtbench.load.worker_health import WorkerHealth
 from trtbench.plan.plan import Phase
 from trtbench.plan.plan_file import load_plan
-from trtbench.rundir import LineWriter
 from trtbench.rundir.event_kinds import ClientFacts
+from trtbench.rundir.lines import LineWriter
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 from trtbench.system.clock import cpu_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtbench.rundir import LineWriter, sample_row
+from trtbench.rundir.lines import LineWriter, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import SeriesName
 from trtbench.system.clock import cpu_ns, now_ns

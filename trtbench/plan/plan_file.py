@@ -14,7 +14,7 @@ from trtbench.plan.arrivals import Offsets
 from trtbench.plan.inputs_file import INPUTS_FILE, load_inputs, save_inputs
 from trtbench.plan.plan import SPARSE_FIELDS, Phase, Plan, PlannedPrompt, StagePlan, json_line
 from trtbench.plan.sources.tensors.tensor import InputRow
-from trtbench.rundir import read_lines
+from trtbench.rundir.lines import read_lines
 from trtbench.scenario.load.stage import Stage
 
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory, write_json, write_whole
+from trtbench.rundir.directory import RunDirectory
+from trtbench.rundir.lines import write_json, write_whole
 from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 

@@ -11,8 +11,8 @@ from typing import Any
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.log import RunLog
 from trtbench.run.resolve.resolved import ResolvedScenario
-from trtbench.rundir import DeploymentDirectory
 from trtbench.rundir.deployment_facts import DeploymentFile
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import ServerReady, ServerStarting
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.serving.repository.model_repository import MODEL_VERSION, RenderedRepository

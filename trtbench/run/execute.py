@@ -24,7 +24,7 @@ from trtbench.run.log import Listener, RunLog, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
 from trtbench.run.text_plan import counting
-from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.event_kinds import (
     DeploymentFinished,
     DeploymentSkipped,

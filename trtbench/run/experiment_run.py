@@ -8,7 +8,7 @@ from trtbench.run.load_run import Companion, ServerUnderLoad
 from trtbench.run.log import RunLog
 from trtbench.run.prepare import PreparedRun
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.server_kinds import Server

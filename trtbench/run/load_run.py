@@ -21,7 +21,7 @@ from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan
 from trtbench.plan.plan_file import save_plan
 from trtbench.run.log import RunLog
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import EventData, Interrupted, LoadClient, StageStarted, TelemetryFinished
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.autopsy import Death

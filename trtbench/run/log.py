@@ -9,9 +9,10 @@ from pathlib import Path
 
 from trtbench.errors import UserError, in_one_line
 from trtbench.run.environment import capture
-from trtbench.rundir import RunDirectory, write_whole
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import EventData, RunResumed, RunStarted
 from trtbench.rundir.events import event_of, first
+from trtbench.rundir.lines import write_whole
 from trtbench.rundir.records import Event
 from trtbench.rundir.sessions import sessions
 from trtbench.scenario.scenario import Scenario

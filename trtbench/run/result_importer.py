@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from trtbench.experiments.registry import Role
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 Import = Callable[[Path, Path | None, Path, list[str]], tuple[RunDirectory, str]]
 """(The report, its log of iterations or None, the directory of runs, the command) -> (the run directory, a sentence on the log)."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from trtbench.engine.spec import ENGINE_JSON, Engine
 from trtbench.run.environment import capture
 from trtbench.run.log import RunLog
-from trtbench.rundir import DeploymentDirectory, RunDirectory, RunDirectoryError
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.event_kinds import AttemptSetAside, DeploymentStarted, PlanDrawn
 from trtbench.rundir.events import every, is_kind
+from trtbench.rundir.lines import RunDirectoryError
 from trtbench.rundir.records import Environment
 from trtbench.rundir.sessions import current, finished, is_complete, sessions
 from trtbench.scenario.reading import load_scenario

@@ -18,8 +18,8 @@ from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.arrivals import Offsets
 from trtbench.plan.plan import Phase, Plan, PlannedPrompt, StagePlan
 from trtbench.plan.plan_file import save_plan
-from trtbench.rundir import read_lines
 from trtbench.rundir.event_kinds import as_json
+from trtbench.rundir.lines import read_lines
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.stage import Stage

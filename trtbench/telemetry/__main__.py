@@ -15,7 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from trtbench.rundir import LineWriter
+from trtbench.rundir.lines import LineWriter
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.telemetry.sampler import READY
 from trtbench.telemetry.sources import SamplerConfig, applicable

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from trtbench.rundir import LineWriter, sample_row
+from trtbench.rundir.lines import LineWriter, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.system.interrupts import signals_wait
 from trtbench.telemetry.borders import Border, Borders

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Protocol
 
-from trtbench.rundir import LineWriter, sample_row
 from trtbench.rundir.event_kinds import SourceTally
+from trtbench.rundir.lines import LineWriter, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.rundir.series import AnySeries
 from trtbench.system.clock import NS_PER_S, now_ns

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.support.records import S, columns, request_of
 from trtbench.analysis.stage.sending import sending, users_reached
-from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import Requests
 
 
 def test_one_late_request_in_a_hundred_does_not_move_the_bound_and_two_do() -> None:

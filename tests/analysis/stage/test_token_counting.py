@@ -19,8 +19,9 @@ from tests.support.runs.synthetic_run import write_synthetic_run
 from trtbench.analysis.stage.token_counting import InputDifference, TokenCounting, input_difference, with_counts
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.sections.core import core_table
-from trtbench.rundir import RunDirectory, spread
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import spread
 
 LLMAPI = {"family": "llmapi", "token_counts": None, "input_counts": "tokenizer", "forces_length": False}
 STAGES = ("c1", "c4")  # where every request completed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.records import S
 from trtbench.analysis.stats.trends import drift, find_knee, fit_line, theil_sen
-from trtbench.rundir import Series
+from trtbench.rundir.samples import Series
 
 points = st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)), min_size=3, max_size=32).filter(
     lambda pairs: all(len(set(column)) > 1 for column in zip(*pairs, strict=True))

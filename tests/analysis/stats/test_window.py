@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.records import samples_of
 from trtbench.analysis.stats.window import Level, border_readings, gpu_memory, increase, inside, rise
-from trtbench.rundir import Series
+from trtbench.rundir.samples import Series
 
 
 def series(*points: tuple[int, float]) -> Series:

@@ -15,7 +15,7 @@ from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.analysis.verdict.gpu_health import GpuHealth, clock_reasons, gpu_health, health_reasons, held_gpus, held_reasons
-from trtbench.rundir import sample_row
+from trtbench.rundir.lines import sample_row
 from trtbench.rundir.records import Event, Sample
 
 LOCKED = Event(0, "gpu_locked", "", {"gpu": 0, "settings": {"sm_clock_mhz": 1410}, "previous": {"sm_clock_mhz": None}})

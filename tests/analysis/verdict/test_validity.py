@@ -20,7 +20,7 @@ from trtbench.experiments.precision.analysis import precision_findings
 from trtbench.experiments.precision.comparison import COMPARISONS
 from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Event
 from trtbench.scenario.parts.choices import Language
 

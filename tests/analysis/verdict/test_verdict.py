@@ -12,7 +12,7 @@ from trtbench.analysis.verdict.finding import Finding, with_doubts
 from trtbench.analysis.verdict.verdict import Doubt, Doubts, Grade, Reason, verdict
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import StageFinished
 from trtbench.rundir.events import every
 from trtbench.scenario.parts.choices import Language

@@ -18,7 +18,8 @@ from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.family import TIME_OUTPUTS
 from trtbench.client.kserve.response_tensors import most_ids, most_responses, most_text_bytes
 from trtbench.client.protocol import Limits
-from trtbench.rundir import DeploymentDirectory, LineWriter
+from trtbench.rundir.directory import DeploymentDirectory
+from trtbench.rundir.lines import LineWriter
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
 

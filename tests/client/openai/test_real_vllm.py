@@ -19,7 +19,7 @@ from trtbench.client.openai.request_shape import CountSource
 from trtbench.client.openai.target import OpenaiTarget
 from trtbench.client.protocol import RequestOptions, TargetError
 from trtbench.plan.plan import PlannedPrompt
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 
 pytestmark = pytest.mark.vllm

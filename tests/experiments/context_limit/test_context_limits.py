@@ -26,9 +26,9 @@ from trtbench.experiments.context_limit.context_limits import (
     power_growth,
 )
 from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort
-from trtbench.rundir import Samples
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Event, Outcome, RequestRecord
+from trtbench.rundir.samples import Samples
 from trtbench.scenario.scenario import Scenario
 
 BLOCKS, BLOCK_TOKENS, OUTPUT, POSITIONS = 48, 32, 8, 8192

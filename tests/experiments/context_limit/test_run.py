@@ -10,7 +10,7 @@ from tests.support.command import Command, ran
 from tests.support.triton.started_run import StartRun, report, run_of, the_deployment
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]

@@ -26,7 +26,7 @@ from trtbench.report.kit.grouping import groups_of, shown
 from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
 from trtbench.run.log import RunLog
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.reading import parse_scenario

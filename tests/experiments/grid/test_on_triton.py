@@ -11,7 +11,7 @@ from tests.support.triton.started_run import MINI, StartRun, run_of
 from trtbench.analysis.summary import summarise
 from trtbench.experiments.grid.frontier import FRONTIERS
 from trtbench.experiments.grid.report import stanza
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.reading import load_scenario
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]

@@ -15,7 +15,7 @@ from tests.experiments.hot_reload.test_on_triton import found_in
 from tests.support.command import Command, ran
 from tests.support.triton.started_run import MINI, StartRun, outcomes, run_of, the_deployment
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(200, func_only=True)]

@@ -10,7 +10,7 @@ from tests.support.command import ran
 from tests.support.records import columns
 from tests.support.triton.started_run import MINI, StartRun, assert_conserved, report, run_of, the_deployment
 from trtbench.experiments.hot_reload.reloads import Reloads, reloads
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.events import timed
 from trtbench.rundir.experiment_events import ModelVersions
 

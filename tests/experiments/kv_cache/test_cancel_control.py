@@ -12,9 +12,9 @@ from tests.support.records import MS, columns, request_of
 from trtbench.analysis.facts import deployment_facts
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.experiments.kv_cache.cancel_control import CancelControl, cancel_controls
-from trtbench.rundir import Requests
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.requests import Requests
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario
 

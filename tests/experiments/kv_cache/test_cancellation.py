@@ -6,9 +6,9 @@ from tests.support.records import MS, S, columns, request_of, samples_of
 from trtbench.analysis.facts import DeploymentFacts, deployment_facts
 from trtbench.analysis.stage.kv_cache import Residency
 from trtbench.experiments.kv_cache.cancellation import Cancellation, cancellation
-from trtbench.rundir import Samples
 from trtbench.rundir.deployment_facts import DeploymentFile, EngineFile
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.samples import Samples
 
 INTERVAL_NS = 100 * MS
 GONE_NS = 300 * MS

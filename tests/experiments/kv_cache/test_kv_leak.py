@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
 from trtbench.analysis.summary import summarise
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 pytestmark = pytest.mark.whole_run
 

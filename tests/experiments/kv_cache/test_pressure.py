@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.records import columns, request_of, samples_of
 from trtbench.experiments.kv_cache.pressure import Held, KvCapacity, KvPressure, kv_capacity, kv_pressure
-from trtbench.rundir import Samples
+from trtbench.rundir.samples import Samples
 
 Series = dict[tuple[str, str], list[tuple[int, float]]]
 

@@ -21,7 +21,7 @@ from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, f
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Words
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario

@@ -51,10 +51,9 @@ from trtbench.experiments.scaling.limiter import Limiter, Usage
 from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoint
 from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections.sections import document
-from trtbench.rundir import Loss
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.experiment_events import ResultsImported
-from trtbench.rundir.lines import What
+from trtbench.rundir.lines import Loss, What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
 from trtbench.scenario.parts.choices import Language

@@ -18,7 +18,7 @@ from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Words
 from trtbench.report.sections.sections import document
 from trtbench.report.sections.stage_tables import draft_acceptance, reuse_by_request
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import EngineCounts
 from trtbench.scenario.parts.choices import Language
 from trtbench.scenario.workload.workload import Workload

@@ -9,7 +9,7 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.stage_tables import group_tables
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 
 pytestmark = pytest.mark.whole_run
 

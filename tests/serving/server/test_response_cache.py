@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import ran
 from tests.support.triton.started_run import StartRun, assert_conserved, run_of
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.deployment.deployment import LocalCache, RedisCache
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.serving.server.installation import TritonInstallation

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.records import MS, S
 from tests.support.runs.facts import encoder_engine
 from tests.support.runs.written_run import Series, Served, window, write_run
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import StageFinished
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.stage import Stage

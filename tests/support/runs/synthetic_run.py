@@ -27,7 +27,7 @@ from tests.support.runs.synthetic_deployment import (
     Truth,
 )
 from tests.support.runs.written_run import write_run
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario

@@ -15,7 +15,7 @@ from tests.support.runs.facts import CLIENT_FACTS, decoder_engine, environment
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.engine.spec import Engine
-from trtbench.rundir import LineWriter, RunDirectory, sample_row
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import (
     DeploymentFinished,
     DeploymentStarted,
@@ -27,6 +27,7 @@ from trtbench.rundir.event_kinds import (
     StageStarted,
 )
 from trtbench.rundir.events import event_of
+from trtbench.rundir.lines import LineWriter, sample_row
 from trtbench.rundir.records import Event, RequestRecord, Sample
 from trtbench.scenario.scenario import Scenario
 

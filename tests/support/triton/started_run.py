@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.command import Command
-from trtbench.rundir import DeploymentDirectory, RunDirectory
+from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 
 MINI: dict[str, Any] = {

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trtbench.analysis.stats.window import Level, border_readings, increase, inside, rise
-from trtbench.rundir import Requests, Samples
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 _COMPUTE: tuple[SeriesName, ...] = ("triton_compute_input_ns", "triton_compute_infer_ns", "triton_compute_output_ns")

@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from trtbench.analysis.stats.window import increase
-from trtbench.rundir import MISSING, Ints, Requests, Samples
+from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 ENGINE_GAUGES: tuple[SeriesName, ...] = (

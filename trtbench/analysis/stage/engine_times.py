@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trtbench.analysis.stats.window import border_readings, rise
-from trtbench.rundir import Samples
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 ENGINE_COUNTERS: tuple[SeriesName, ...] = (

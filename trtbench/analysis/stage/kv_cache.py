@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trtbench.analysis.stats.window import inside
-from trtbench.rundir import MISSING, Ints, Mask, Requests, Samples
+from trtbench.rundir.ragged import Ints, Mask
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 
 NEAR_FULL_RATIO = 0.9
 LEAST_READINGS = 5

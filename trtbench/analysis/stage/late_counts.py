@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from trtbench.analysis.stage.engine_times import ENGINE_COUNTERS
-from trtbench.rundir import Samples
 from trtbench.rundir.event_kinds import StageFinished
 from trtbench.rundir.events import every
 from trtbench.rundir.records import Event
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 _STATISTICS: tuple[SeriesName, ...] = (

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from trtbench.analysis.stage.sending import send_lags_ns
 from trtbench.analysis.stats.percentile import Distribution, curve_of_sorted, quantile_curve
-from trtbench.rundir import MISSING, Ints, Mask, Requests, Tokens
 from trtbench.rundir.event_kinds import IF_KNOWN
+from trtbench.rundir.ragged import Ints, Mask
+from trtbench.rundir.requests import MISSING, Requests, Tokens
 
 Floats = npt.NDArray[np.float64]
 _PART = 1 << 20

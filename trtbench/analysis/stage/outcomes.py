@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trtbench.rundir import Mask, Requests
+from trtbench.rundir.ragged import Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import Requests
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _WORD = r"(?<![0-9a-z])(?!0x)(?=[a-z]*\d)[0-9a-z]{8,}"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trtbench.analysis.stage.workers import Worker, workers
 from trtbench.analysis.stats.window import Level, increase, inside
-from trtbench.rundir import Samples, Series
+from trtbench.rundir.samples import Samples, Series
 from trtbench.rundir.series import SeriesName
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trtbench.analysis.stats.percentile import PERMILLES, nearest_rank
-from trtbench.rundir import MISSING, Ints, Requests
+from trtbench.rundir.ragged import Ints
+from trtbench.rundir.requests import MISSING, Requests
 
 
 @dataclass(frozen=True, slots=True)

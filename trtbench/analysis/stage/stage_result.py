@@ -22,10 +22,12 @@ from trtbench.analysis.stage.token_counting import estimated_off, is_exact
 from trtbench.analysis.stage.waterfall import Waterfall, waterfall
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.trends import Drift, drift
-from trtbench.rundir import MISSING, Ints, Requests, Samples
 from trtbench.rundir.event_kinds import StageFinished, StageStarted
 from trtbench.rundir.events import every, timed
+from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Event
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.scenario import Scenario

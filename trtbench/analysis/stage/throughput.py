@@ -8,8 +8,9 @@ import numpy as np
 
 from trtbench.analysis.stage.latency import NS_PER_S
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
-from trtbench.rundir import MISSING, Ints, Mask, Requests
+from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests
 from trtbench.scenario.scenario import Slo
 
 _NS_PER_MS = 1_000_000

@@ -10,8 +10,9 @@ import numpy as np
 
 from trtbench.analysis.stage.latency import gap_count, gathered
 from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
-from trtbench.rundir import MISSING, Ints, Requests, Tokens
+from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests, Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trtbench.rundir import MISSING, Ints, Mask, Requests
 from trtbench.rundir.event_kinds import IF_KNOWN
+from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests
 
 _ENOUGH_COMPARED = 10
 _SURE_RATIO = 0.01

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trtbench.analysis.stats.percentile import nearest_rank
 from trtbench.analysis.stats.window import Level, inside
-from trtbench.rundir import Samples
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trtbench.analysis.stats.estimate import t_975
-from trtbench.rundir import Series
+from trtbench.rundir.samples import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trtbench.rundir import Samples, Series
+from trtbench.rundir.samples import Samples, Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.experiments.registry import EXPERIMENTS
-from trtbench.rundir import Samples
 from trtbench.rundir.event_kinds import StageStarted, TelemetryFinished
 from trtbench.rundir.events import every, first
 from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuLocked, GpuNotRestored, GpuRestored, GpuSetting
 from trtbench.rundir.records import Event
+from trtbench.rundir.samples import Samples
 
 FATAL_XIDS = frozenset({48, 64, 74, 79, 92, 94, 95, 119, 120, 140})
 """XIDs of the hardware, its links or firmware (NVIDIA's list of XIDs). Other XIDs may be caused by a program."""

@@ -14,10 +14,12 @@ from trtbench.analysis.verdict.client_validity import client_reasons
 from trtbench.analysis.verdict.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.verdict import Grade, Reason
 from trtbench.experiments.registry import roles
-from trtbench.rundir import MISSING, Loss, Requests, Samples
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted
 from trtbench.rundir.events import times_ns
+from trtbench.rundir.lines import Loss
 from trtbench.rundir.records import Event, Outcome
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.sessions import Resumption
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS

@@ -22,7 +22,7 @@ from trtbench.engine.tensorrt_llm.adopt import ON_GPU, copy_tokenizer
 from trtbench.engine.tensorrt_llm.quantisation import read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.refusals import unlike
 from trtbench.engine.tensorrt_llm.versions import package_version, tensorrt_version
-from trtbench.rundir import read_json, write_json
+from trtbench.rundir.lines import read_json, write_json
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.system.cuda import CudaGpu, no_gpu, visible_gpus

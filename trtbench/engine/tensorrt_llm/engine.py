@@ -12,7 +12,7 @@ from trtbench.engine.spec import EngineError, EngineSpec, ModelFacts
 from trtbench.engine.tensorrt_llm.build_plan import LIMITS, engine_bytes
 from trtbench.engine.tensorrt_llm.quantisation import dtype_of
 from trtbench.engine.tensorrt_llm.versions import release
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.parts.choices import Dtype
 
 _RANK = re.compile(r"rank(\d+)\.engine")

@@ -20,7 +20,7 @@ from trtbench.engine.tensorrt_llm.execution import BUILD_LOG, RUNTIME_ERROR_FILE
 from trtbench.engine.tensorrt_llm.quantisation import calibrates, checkpoint_script, read_texts, texts_sha256
 from trtbench.engine.tensorrt_llm.refusals import Machine, no_paged_context, refusals, shortages
 from trtbench.engine.tensorrt_llm.versions import TensorRtLlm, installed, tensorrt_version
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.system.cuda import no_gpu, visible_gpus
 from trtbench.system.memory import memory_bounds
 from trtbench.tasks.generate import GENERATE

@@ -17,11 +17,12 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.found import Key
 from trtbench.analysis.stats.trends import fit_line
 from trtbench.experiments.context_limit.trials import Basis, FailureClass, MemoryShort, TrialResult, trial_result
-from trtbench.rundir import Requests, Samples
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.events import every, first
 from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted, ContextTrial
 from trtbench.rundir.records import Event, RequestRecord
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 
 CostFigure = Literal["ttft_ns", "kv_used_blocks_peak", "server_rss_bytes_peak", "gpu_memory_bytes_peak"]
 _FEWEST_LENGTHS = 3

@@ -23,7 +23,7 @@ from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, sampler_config
 from trtbench.run.log import RunLog
 from trtbench.run.prepare import PreparedRun
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import Interrupted, TelemetryFinished
 from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted
 from trtbench.rundir.records import Outcome, RequestRecord

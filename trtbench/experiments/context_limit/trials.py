@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from trtbench.analysis.stats.window import gpu_memory, inside, peak
-from trtbench.rundir import Samples
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.experiment_events import ContextTrial
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.samples import Samples
 from trtbench.system.memory import Memory, is_kv_cache_full, short_memory
 
 FailureClass = Literal[

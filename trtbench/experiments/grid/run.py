@@ -10,7 +10,7 @@ from trtbench.experiments.grid.race import Drop, Score, race, score, undecided
 from trtbench.experiments.grid.spec import Grid
 from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.log import RunLog
-from trtbench.rundir import RunDirectory
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.experiment_events import RaceDecided
 from trtbench.rundir.sessions import current
 from trtbench.scenario.parts.choices import Dtype

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from trtbench.analysis.stats.percentile import PERMILLES, nearest_rank
 from trtbench.analysis.stats.window import gpu_memory
 from trtbench.experiments.hot_reload.windows import Measured
-from trtbench.rundir import MISSING, Ints, Samples, Series
+from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING
+from trtbench.rundir.samples import Samples, Series
 
 _BINS = 300
 _LEAST_BIN_NS = 1_000_000_000

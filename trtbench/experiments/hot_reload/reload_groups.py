@@ -13,7 +13,7 @@ import numpy as np
 from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
 from trtbench.experiments.hot_reload.reload_result import ReloadResult
 from trtbench.experiments.hot_reload.windows import Measured, affected, disturbed, says_little, undisturbed
-from trtbench.rundir import Ints
+from trtbench.rundir.ragged import Ints
 
 
 @dataclass(frozen=True, slots=True)

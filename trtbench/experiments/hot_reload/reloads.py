@@ -25,11 +25,12 @@ from trtbench.experiments.hot_reload.windows import (
     says_little,
     worst,
 )
-from trtbench.rundir import MISSING, Requests, Samples, Series
 from trtbench.rundir.event_kinds import StageStarted
 from trtbench.rundir.events import timed, times_ns
 from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
 from trtbench.rundir.records import Event, Outcome
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples, Series
 from trtbench.rundir.series import SeriesName
 
 LEFT_BEHIND: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "gpu_memory_used_bytes")

@@ -15,7 +15,7 @@ from trtbench.run.deploy import REPOSITORY
 from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import EmitEvent
 from trtbench.run.prepare import PreparedRun
-from trtbench.rundir import DeploymentDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.experiment_events import ModelVersions, ReloadFinished, ReloadStarted
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment

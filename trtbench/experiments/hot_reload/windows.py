@@ -9,8 +9,9 @@ import numpy as np
 
 from trtbench.analysis.stage.latency import first_answers_ns, gaps_ended
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.rundir import MISSING, Ints, Mask, Requests, Texts
+from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests, Texts
 
 NS_PER_S = 1_000_000_000
 WITHIN = 1.1

@@ -12,11 +12,12 @@ from trtbench.experiments.imported.analysis import MODE
 from trtbench.experiments.imported.foreign_report import TOOL, Iteration, iteration_of, report_of
 from trtbench.run.log import start_run
 from trtbench.run.result_importer import ResultImporter
-from trtbench.rundir import LineWriter, RunDirectory, read_json, sample_row
 from trtbench.rundir.deployment_facts import DeploymentFile
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, EventData, RunFinished, StageFinished
 from trtbench.rundir.events import event_of
 from trtbench.rundir.experiment_events import ResultsImported
+from trtbench.rundir.lines import LineWriter, read_json, sample_row
 from trtbench.rundir.records import Sample
 from trtbench.scenario.reading import parse_scenario
 from trtbench.scenario.scenario import Scenario

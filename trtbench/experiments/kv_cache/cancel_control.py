@@ -16,7 +16,8 @@ from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stage.throughput import keeps, measured_window, tokens_inside
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.rundir import Ints, Requests
+from trtbench.rundir.ragged import Ints
+from trtbench.rundir.requests import Requests
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.scenario import Scenario, Slo
 

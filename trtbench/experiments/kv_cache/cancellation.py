@@ -14,7 +14,9 @@ from trtbench.analysis.stage.engine_metrics import sent_and_done_ns
 from trtbench.analysis.stage.kv_cache import Residency, SumAt
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.throughput import measured_window, tokens_inside
-from trtbench.rundir import MISSING, Ints, Requests, Samples
+from trtbench.rundir.ragged import Ints
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 
 CANCELLATIONS: Key[tuple[Cancellation, ...]] = Key("cancellations")
 SETTLE_NS = 1_000_000_000

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from trtbench.analysis.experiment_analysis import DeploymentRecords
 from trtbench.analysis.found import Key
 from trtbench.analysis.stats.window import increase, inside
-from trtbench.rundir import Requests, Samples
+from trtbench.rundir.requests import Requests
+from trtbench.rundir.samples import Samples
 
 KV_PRESSURES: Key[tuple[KvPressure, ...]] = Key("kv_pressures")
 KV_CAPACITY: Key[KvCapacity | None] = Key("kv_capacity")

@@ -13,8 +13,8 @@ from trtbench.analysis.experiment_analysis import MeasuredRun
 from trtbench.analysis.found import Key
 from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.rundir import Requests
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import Requests
 
 _FIRST_PROMPTS = 10_000
 """The prompts of each stage that are compared, by their place in the plan, so that two engines are compared on the same prompts."""

@@ -12,8 +12,10 @@ from trtbench.analysis.loader import PromptDigests
 from trtbench.analysis.stage.latency import e2e_latency_ns
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.window import Level, border_readings, rise
-from trtbench.rundir import MISSING, Ints, Mask, Requests, Samples
+from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
+from trtbench.rundir.requests import MISSING, Requests
+from trtbench.rundir.samples import Samples
 from trtbench.rundir.series import SeriesName
 
 _NEVER_NS = 2**63 - 1

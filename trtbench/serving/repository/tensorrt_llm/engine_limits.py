@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbench.engine.spec import EngineError
-from trtbench.rundir import read_json
+from trtbench.rundir.lines import read_json
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.parts.choices import Dtype
 
