@@ -20,6 +20,7 @@ from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.runs.synthetic_run import write_synthetic_run
 from tests.support.triton.any_models import serve_any_models
 from tests.support.triton.kserve import Serving
+from trtbench.engine.vllm_installation import VllmMissing, find_vllm
 from trtbench.gpu.inventory import describe
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
@@ -72,6 +73,12 @@ SHORT_OF = {
     "kv-cache": [
         *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((1, 4, 8, 8, 8, 8, 12))),
         *("--set=load.0.warmup_requests=0", "--set=workload.prefix.tokens=32", "--set=workload.output_tokens=12", "--set=engines=[int8]"),
+    ],
+    "front-ends": [
+        "--set=load.0.requests=2",
+        "--set=load.0.warmup_requests=0",
+        "--set=load.1.requests=4",
+        "--set=load.1.warmup_requests=0",
     ],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
     "long-context": [
@@ -185,13 +192,29 @@ def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytes
         assert trtbench(*arguments, "--isl", "8", "--osl", "2", "--benchmark-duration", "1", cwd=tmp_path)
 
 
+WITH_VLLM = [shown for shown in shown_commands() if shown.split()[1:3] == ["serve-and-bench", "front-ends"]]
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("command", WITH_VLLM)
+def test_command_with_vllm_runs(command: str, tmp_path: Path) -> None:
+    try:
+        find_vllm()
+    except VllmMissing as error:
+        pytest.skip(str(error))
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+    _, verb, scenario = shlex.split(command)
+    assert trtbench(verb, scenario, *SHORT_OF[scenario], cwd=tmp_path)
+
+
 @pytest.mark.triton
 @pytest.mark.parametrize(
     "command",
     [
         shown
         for shown in shown_commands()
-        if not shown.startswith(("make ", "python benchmarks/")) and shown not in (*OVER_HTTP, *ON_ANY_MODEL)
+        if not shown.startswith(("make ", "python benchmarks/")) and shown not in (*OVER_HTTP, *ON_ANY_MODEL, *WITH_VLLM)
     ],
 )
 def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:

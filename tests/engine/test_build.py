@@ -70,7 +70,7 @@ def test_engine_json_is_complete(fake_provider: FakeProvider, checkpoint: Path, 
     facts = json.loads((engine.path / "engine.json").read_text())
     assert facts["model_facts"] == {
         "layers": 2, "kv_heads": 2, "head_dim": 16, "max_positions": 512, "vocabulary_tokens": 1000, "eos_token_id": 7,
-        "task": "generate", "embedding_values": 0,
+        "task": "generate", "embedding_values": 0, "image_shape": [], "labels": 0,
     }  # fmt: skip
     assert (facts["model"], facts["dtype"], facts["weights_dtype"], facts["provider"]) == ("checkpoint", "int8", "int8", "fake")
     assert facts["provider_versions"] == {"fake": "1.0"}

@@ -40,7 +40,7 @@ def test_refuses_what_is_tensorrt_llms(keys: dict[str, Any], says: str) -> None:
 
 
 def test_refuses_nothing_of_its_own() -> None:
-    assert [OpenVinoProvider().refusal(EngineSpec(model="m", dtype=dtype)) for dtype in ("fp16", "int8")] == [None, None]
+    assert [OpenVinoProvider().refusal(EngineSpec(model="smollm2-135m", dtype=dtype)) for dtype in ("fp16", "int8")] == [None, None]
     assert OpenVinoProvider().content(EngineSpec(model="m")) == {}  # the hash of engines built before build: existed
 
 

@@ -100,9 +100,7 @@ class Reloads:
 
     @property
     def unavailable(self) -> int:
-        """Requests that failed in a window because the model was unavailable: a reload may leave the model without a version for a
-        while.
-        """
+        """Requests that failed in a window because no version of the model was ready."""
         return self.failed.get(Outcome.UNAVAILABLE, 0)
 
     @property
