@@ -151,7 +151,7 @@ def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deploym
 @_lang
 @_quiet
 def bench(**flags: Any) -> None:
-    """Send load to a Triton server that already runs, and write the report."""
+    """Send load to a server that already runs, Triton or one with an OpenAI-compatible endpoint, and write the report."""
     from trtbench.cli.commands import bench_command
 
     sys.exit(bench_command(**flags))
