@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,10 @@ def test_an_example_of_the_help_runs(example: str, tmp_path: Path, monkeypatch: 
     (examples := tmp_path / "examples").symlink_to(Path(__file__).parents[2] / "examples")
     monkeypatch.chdir(tmp_path)
     command, *arguments = shlex.split(example)[1:]
-    writes = command in ("dataset", "export")
+    writes = command in ("dataset", "export", "import")
+    if command == "import":
+        for written in (Path(__file__).parents[1] / "fixtures").glob("*_trtllm_bench_written_by_hand*"):
+            shutil.copy(written, tmp_path / f"{written.name.partition('_')[0]}{written.suffix}")
     result = invoke(command, *arguments, *([] if writes else ["--dry-run"]))
     assert result.exit_code == 0, result.output
     assert ([path for path in tmp_path.iterdir() if path != examples] != []) == writes
