@@ -16,9 +16,9 @@ from hpack import Encoder
 
 from tests.support.asking import BARE, LATER_NS, new_record, send, with_client
 from tests.support.fakes.fake_http2 import Peer, final_message, framed, serving, token_message
+from trtbench.client import answer_bounds
 from trtbench.client.http2 import frames, wire_connection
 from trtbench.client.http2.frames import frame
-from trtbench.client.kserve import response_tensors
 from trtbench.client.protocol import Limits
 from trtbench.client.transport.connection import Connection
 from trtbench.rundir.records import RequestRecord
@@ -187,7 +187,7 @@ def flood(piece: bytes, opening: bytes) -> Callable[[Peer, int], None]:
     ids=["empty DATA", "empty messages", "HTTP 100", "WINDOW_UPDATE", "unknown frames", "tokens"],
 )
 def test_a_flood_ends_in_a_class_and_in_bounded_memory(piece: bytes, outcome: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_tensors, "_SPARE", 4000)
+    monkeypatch.setattr(answer_bounds, "_SPARE", 4000)
     opening = b"" if piece.startswith(headers(1, [(":status", "100")])) else headers(1, GRPC)
     with serving(once(flood(piece, opening))) as server:
         (record,), most_bytes = ask(server, 1, SHORT_S if outcome == "timeout" else 40)

@@ -15,8 +15,8 @@ from tests.support.triton.numpy1 import UNPACKED
 from tests.support.triton.probe import serve_probes
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.cli.main import main
+from trtbench.client.answer_bounds import most_ids
 from trtbench.client.kserve.inspection import inspect_target
-from trtbench.client.kserve.response_tensors import most_ids
 from trtbench.client.protocol import Limits
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.directory import RunDirectory

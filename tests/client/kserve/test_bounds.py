@@ -14,9 +14,9 @@ from tritonclient.grpc import service_pb2
 from tests.client.kserve.test_exchange import FakeConnection
 from tests.support.asking import LATER_NS
 from tests.support.fakes.fake_http2 import final_message
+from trtbench.client.answer_bounds import most_ids, most_responses, most_text_bytes
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.family import TIME_OUTPUTS
-from trtbench.client.kserve.response_tensors import most_ids, most_responses, most_text_bytes
 from trtbench.client.protocol import Limits
 from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.lines import LineWriter

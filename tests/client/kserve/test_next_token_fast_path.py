@@ -16,11 +16,12 @@ from tritonclient.grpc import service_pb2
 
 from tests.support.asking import BARE, EVERY_LOOP, LATER_NS, ask_all, new_record
 from tests.support.fakes.fake_http2 import Peer, final_message, framed, serving, token_message
+from trtbench.client.answer_bounds import LONGEST_LAG_NS
 from trtbench.client.http2 import wire_connection as wire_module
 from trtbench.client.http2.wire_connection import WireConnection
 from trtbench.client.kserve.exchange import Exchange
 from trtbench.client.kserve.messages import decode_response
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NextTokenRead, TokenTemplate, token_template
+from trtbench.client.kserve.next_token_fast_path import NextTokenRead, TokenTemplate, token_template
 from trtbench.client.protocol import Limits
 from trtbench.rundir.records import Outcome
 from trtbench.scenario.load.client_settings import ClientSettings

@@ -8,10 +8,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
+from trtbench.client.answer_bounds import LONGEST_LAG_NS, most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
 from trtbench.client.in_flight import InFlight, responses_left
 from trtbench.client.kserve.messages import Response
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS, NO_LIMIT, NextTokenRead, TokenTemplate, token_template
-from trtbench.client.kserve.response_tensors import most_ids, most_responses, negative_id, output_count_beyond, too_many_responses
+from trtbench.client.kserve.next_token_fast_path import NO_LIMIT, NextTokenRead, TokenTemplate, token_template
 from trtbench.client.kserve.responses import read_response, whole_text
 from trtbench.client.protocol import Limits
 from trtbench.client.request_outcome import classify, end, end_with_final

@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Iterator
 
+from trtbench.client.answer_bounds import LONGEST_LAG_NS
 from trtbench.client.http2.frames import DATA
 from trtbench.client.kserve.messages import Response
 
@@ -85,8 +86,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-LONGEST_LAG_NS = 2**31 - 1
-"""The largest value of an array("i"): a lag of more than 2 s is recorded as this."""
 NO_LIMIT = 1 << 62
 _PREFIX_BYTES = 5  # the prefix of a gRPC message: compressed flag, length
 _HEAD = struct.Struct(">IBIBI")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from trtbench.client.answer_bounds import input_count_beyond, most_text_bytes, output_count_beyond
 from trtbench.client.kserve.family import FAMILIES, Role, family_of
 from trtbench.client.kserve.messages import Response, decode_response
-from trtbench.client.kserve.response_tensors import input_count_beyond, most_text_bytes, output_count_beyond, text_of
+from trtbench.client.kserve.response_tensors import text_of
 from trtbench.rundir.records import RequestRecord
 
 _SURE_TOKENS = 4

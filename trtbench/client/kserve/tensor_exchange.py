@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 
+from trtbench.client.answer_bounds import LONGEST_LAG_NS
 from trtbench.client.in_flight import InFlight
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS
 from trtbench.client.kserve.tensor_messages import AnswerCheck, outcome_of
 from trtbench.client.protocol import Limits
 from trtbench.client.request_outcome import classify, end

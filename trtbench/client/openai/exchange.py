@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trtbench.client.answer_bounds import most_responses, most_text_bytes, too_many_responses
 from trtbench.client.http1.event_chunks import EventReads
 from trtbench.client.in_flight import InFlight, responses_left
-from trtbench.client.kserve.response_tensors import most_responses, most_text_bytes, too_many_responses
 from trtbench.client.openai.answer_events import END_MARK, Piece
 from trtbench.client.openai.endpoints import Endpoint
 from trtbench.client.openai.http_errors import event_error, status_error

@@ -5,8 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 
-from trtbench.client.kserve.next_token_fast_path import LONGEST_LAG_NS
-from trtbench.client.kserve.response_tensors import most_ids
+from trtbench.client.answer_bounds import LONGEST_LAG_NS, most_ids
 from trtbench.client.openai.answer_events import MOST_COUNT, Piece
 from trtbench.client.openai.request_shape import CountSource
 from trtbench.rundir.records import RequestRecord
