@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from trtbench.rundir.records import Outcome
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import ServerError
+from trtbench.serving.server.server_kinds import SERVERS
 
 SEED = 20261201
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
@@ -159,7 +161,7 @@ class FakeServerThatDies:
 def test_servers_that_do_not_start_end_their_deployments_only(
     installation: TritonInstallation, engines: dict[Dtype, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtbench.serving.server.fleet.TritonServer", FakeServerThatDies)
+    monkeypatch.setitem(SERVERS, "triton", replace(SERVERS["triton"], start=FakeServerThatDies))
     monkeypatch.chdir(ROOT)
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(MINI | {"deployments": {"a": {}, "b": {}}}))
     result = CliRunner().invoke(main, ["serve-and-bench", str(tmp_path / "two.yaml"), "--runs", str(tmp_path / "runs")])
