@@ -153,10 +153,10 @@ def test_make_target_exists(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.process
 BENCHMARKS = [shown for shown in shown_commands() if "python benchmarks/" in shown]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", BENCHMARKS)
 def test_benchmark_explains_itself(command: str) -> None:
     script = command.partition("python ")[2].split()[0]
