@@ -351,7 +351,7 @@ def _tls_server(authority: trustme.CA, alpn: tuple[str, ...] = ("h2",)) -> ssl.S
     [
         ("good", ""),
         ("wrong CA", "TLS: the server's certificate is not trusted"),
-        ("no HTTP/2", "TLS: the server offers no HTTP/2 .ALPN chose nothing"),
+        ("no HTTP/2", "TLS: the server does not offer HTTP/2 .ALPN chose nothing"),
         ("wrong name", "TLS: the server's certificate is not trusted .*elsewhere"),
         ("plain server", "TLS"),
         ("plain client", "no HTTP/2 with .* does it want TLS .client.tls., or is this its gRPC port"),
