@@ -157,7 +157,7 @@ def seal(path: Path, count: int, tokens: int) -> None:
         writer.write(*requests(first, min(1000, count - first), tokens, rng).to_pylist())
     writer.close()
     size = directory.requests_jsonl().stat().st_size
-    code = "import sys, pathlib, trtbench.rundir as r; r.DeploymentDirectory(pathlib.Path(sys.argv[1])).seal()"
+    code = "import sys, pathlib; from trtbench.rundir import directory; directory.DeploymentDirectory(pathlib.Path(sys.argv[1])).seal()"
     seconds, busy_s, mib = measured(["-c", code, str(path)])
     print(
         f"sealing {count:,} requests ({size / _MIB:,.0f} MiB of lines): {seconds:.1f} s ({busy_s:.1f} s of processor time), {mib:,.0f} MiB"

@@ -13,9 +13,9 @@ from trtbench.system import packaged_data
 
 pytestmark = pytest.mark.timeout(120)
 
-OF_ENCODERS = {"encoder", "encoder-long", "hot-reload-encoder", "response-cache"}
+OF_OTHER_TASKS = {"encoder", "encoder-long", "hot-reload-encoder", "resnet", "response-cache"}
 ON_VLLM = {"front-ends"}  # serves with vLLM too, which the container does not have
-SHIPPED = sorted({path.stem for path in packaged_data.SCENARIOS.glob("*.yaml")} - OF_ENCODERS - ON_VLLM)
+SHIPPED = sorted({path.stem for path in packaged_data.SCENARIOS.glob("*.yaml")} - OF_OTHER_TASKS - ON_VLLM)
 ON_LLMAPI = ("kv-cache", "long-context", "scaling")  # they set nothing of Triton's batcher, which is off there
 SHOWN = re.compile(r"^trtbench (serve-and-bench .*--set provider=tensorrt_llm --set model=MODEL --dry-run)$", re.MULTILINE)
 PAGES = ("batching", "kv-cache", "long-context", "hot-reload", "scaling")

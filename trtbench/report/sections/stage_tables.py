@@ -180,11 +180,11 @@ def engine_time_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def waterfall_table(summary: Summary, words: Words) -> list[Block]:
-    """Where the mean latency is spent, a row for each stage of every deployment; [] without times from a server."""
+    """The parts of the mean latency, a row for each stage of every deployment; [] if the server reports no times or the task has none."""
     columns = columns_of("waterfall", METRICS, words.task)
     named = [(result.name, stage) for result in measured(summary) for stage in result.stages if stage.waterfall]
     rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values())) for name, stage in named)
-    if not rows:
+    if not rows or not columns:
         return []
     return [Table(words.header("deployment", "stage", *columns), rows, words("waterfall.caption"), words("waterfall.note"), labels=2)]
 
