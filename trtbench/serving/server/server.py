@@ -10,16 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from trtbench.errors import UserError
-from trtbench.serving.server.autopsy import Death, examine
+from trtbench.serving.server.autopsy import examine
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.launch import DIRECT, Launch
+from trtbench.serving.server.server_process import ServerProcess
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.system.interrupts import signals_wait
 from trtbench.system.leftovers import shared_memory_prefix, temporary_directory
-from trtbench.system.memory import oom_kills
 from trtbench.system.supervised import Supervised
 
 LOOPBACK = "127.0.0.1"
@@ -29,7 +29,7 @@ _TRIES = 3  # a port that was found free may be used by another program before T
 
 
 class ServerError(RuntimeError):
-    """Triton did not start or did not become ready; the message names the cause, the remedy and the log's last lines."""
+    """A server did not start or did not become ready; the message names the cause, the remedy and the log's last lines."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Endpoints:
     metrics: str
 
 
-class TritonServer:
+class TritonServer(ServerProcess):
     """Serves a model repository on loopback; a context manager.
 
     `ports` are those of gRPC, HTTP and metrics; a free one is chosen for each 0. `variables` are added to its environment. ServerError,
@@ -58,17 +58,15 @@ class TritonServer:
         launch: Launch = DIRECT,
         variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        super().__init__(log)
         self._installation = installation
         self._repository = repository
         self._flags = flags
         self._asked_ports = ports
         self._launch = launch
-        self.log = log
         self.command: list[str] = []
         self.ready_s = 0.0
-        self._oom_kills = oom_kills()
         self._variables = dict(variables)
-        self._process: Supervised | None = None
         self._staged: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -87,28 +85,10 @@ class TritonServer:
         self.ready_s = (now_ns() - start_ns) / NS_PER_S
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.stop()
-
     @property
     def url(self) -> str:
         """The address that its client sends to, that of gRPC."""
         return self.endpoints.grpc
-
-    @property
-    def pid(self) -> int:
-        """The root of the server's process tree, which is its supervisor."""
-        assert self._process is not None
-        return self._process.pid
-
-    def exit_code(self) -> int | None:
-        """The server's exit code, 128 + n if signal n ended it; None while it runs."""
-        return self._process.exit_code() if self._process else None
-
-    def death(self) -> Death | None:
-        """The end of the server and its cause; None while it runs."""
-        exit_code = self.exit_code()
-        return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
 
     def version(self) -> str:
         """Triton's version as the server reports it, such as 2.51.0."""
@@ -120,8 +100,7 @@ class TritonServer:
     def stop(self) -> None:
         """End the server and all processes that it started, and wait for that. A second call does nothing."""
         with signals_wait():
-            if self._process:
-                self._process.stop()
+            super().stop()
             if self._staged:
                 self._staged.cleanup()
 

@@ -8,15 +8,14 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from trtbench.engine.vllm_installation import VllmInstallation
-from trtbench.serving.server.autopsy import Death, examine
+from trtbench.serving.server.autopsy import examine
 from trtbench.serving.server.launch import DIRECT, Launch
 from trtbench.serving.server.server import LOOPBACK, Endpoints, ServerError, free_ports
+from trtbench.serving.server.server_process import ServerProcess
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
-from trtbench.system.interrupts import signals_wait
-from trtbench.system.memory import oom_kills
 from trtbench.system.supervised import Supervised
 
 _POLL_S = 0.1
@@ -25,7 +24,7 @@ _EAGER = "--enforce-eager"
 """Without it, the CPU build would compile the model by the machine's C++ compiler, which takes minutes."""
 
 
-class VllmServer:
+class VllmServer(ServerProcess):
     """Serves a checkpoint on loopback; a context manager.
 
     Of `ports` the second is used, that of HTTP, which has the metrics too; a free one is chosen for 0. `variables` are added to its
@@ -42,17 +41,15 @@ class VllmServer:
         launch: Launch = DIRECT,
         variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        super().__init__(log)
         self._launch = launch
         self._environment = {**os.environ, **_ENVIRONMENT, **launch.environment, **variables}
         port = ports[1] or free_ports(1)[0]
-        self.log = log
         self.endpoints = Endpoints(grpc="", http=f"{LOOPBACK}:{port}", metrics=f"{LOOPBACK}:{port}")
         eager = (_EAGER,) if installation.computes_on_cpu else ()
         address = ("--host", LOOPBACK, "--port", str(port))
         self.command = [str(installation.program), "serve", str(checkpoint), *address, "--disable-uvicorn-access-log", *eager, *flags]
         self.ready_s = 0.0
-        self._oom_kills = oom_kills()
-        self._process: Supervised | None = None
 
     def __enter__(self) -> VllmServer:
         start_ns = now_ns()
@@ -65,49 +62,29 @@ class VllmServer:
         self.ready_s = (now_ns() - start_ns) / NS_PER_S
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.stop()
-
     @property
     def url(self) -> str:
         return f"http://{self.endpoints.http}"
 
-    @property
-    def pid(self) -> int:
-        """The root of the server's process tree, which is its supervisor."""
-        assert self._process is not None
-        return self._process.pid
-
-    def exit_code(self) -> int | None:
-        """The server's exit code, 128 + n if signal n ended it; None while it runs."""
-        return self._process.exit_code() if self._process else None
-
-    def death(self) -> Death | None:
-        """How and why the server ended; None while it runs."""
-        exit_code = self.exit_code()
-        return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
-
     def version(self) -> str:
         """vLLM's version as the server reports it, such as 0.32.0."""
         return str(json.loads(self._get("/version")[1])["version"])
-
-    def stop(self) -> None:
-        """End the server and all processes that it started, and wait for that. A second call does nothing."""
-        with signals_wait():
-            if self._process:
-                self._process.stop()
 
     def _wait_ready(self, start_ns: int) -> None:
         deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
         while now_ns() < deadline_ns:
             if self.exit_code() is not None:
                 raise ServerError(f"vLLM ended before it was ready.\n{self.death()}")
-            try:
-                if self._get("/health")[0] == http.client.OK:
-                    return
-            except (OSError, http.client.HTTPException):
-                sleep_s(_POLL_S)
+            if self._is_ready():
+                return
+            sleep_s(_POLL_S)
         raise ServerError(f"vLLM was not ready after {self._launch.ready_timeout_s:g} s.\n{examine(self.log, None)}")
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._get("/health")[0] == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
     def _get(self, path: str) -> tuple[int, bytes]:
         with closing(http.client.HTTPConnection(self.endpoints.http, timeout=2)) as connection:
