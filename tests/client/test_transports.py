@@ -11,6 +11,7 @@ import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import trustme
 from tritonclient.grpc import service_pb2
 
 from tests.conftest import SMALL
-from tests.support.asking import LATER_NS, on_loop, target_of
+from tests.support.asking import LATER_NS, new_record, on_loop, send, target_of, with_client
 from tests.support.triton.kserve import Serving
 from trtbench.client.kserve.inspection import inspect_target
 from trtbench.client.kserve.messages import request_body
@@ -27,6 +28,7 @@ from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.wire_client import WireClient
 from trtbench.client.protocol import NO_END_ID, Limits
 from trtbench.client.request_outcome import classify, end, end_with_final, end_with_status
+from trtbench.client.transport import read_pacer
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
@@ -161,6 +163,28 @@ def test_encrypted(start_fake_server: Any, pem: Pem, mutual: bool) -> None:
     records = send_all(target, planned(8, 1, 20, 3), STREAMED, tls=settings.tls)
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
     assert all(len(record.token_lag_ns) == len(record.token_ns) for record in records)
+
+
+def test_encrypted_answers_are_read_after_pauses_too(start_fake_server: Any, pem: Pem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tokens come, and each has the timestamp of its arrival, before the read that found it."""
+    monkeypatch.setattr(read_pacer, "_REVIEW_S", 0.005)
+    server = start_fake_server(5, 40, "--tls", *map(str, pem.server))
+    settings = ClientSettings(tls=pem.tls(mutual=False), read_pause_ms=8)
+    target = target_of(server.url, "tensorrt_llm", settings)
+    records = [new_record(16, number) for number in range(12)]
+
+    async def body(client: Any) -> None:
+        await client.open_streams(len(records))
+        await asyncio.gather(*(send(client, record) for record in records))
+
+    facts = with_client(target, True, body, settings)
+    if facts["stamps"] != "kernel":
+        pytest.skip(facts["stamps_why"])
+    check_instants(records)
+    assert [(record.outcome, record.output_tokens) for record in records] == [(Outcome.COMPLETED, 16)] * 12
+    assert facts["paced_reads"] > 12 * 8
+    lags_ns = [lag for record in records for lag in record.token_lag_ns[2:-2]]
+    assert median(lags_ns) > 1_000_000
 
 
 def test_a_client_without_the_certificate_that_the_server_wants(start_fake_server: Any, pem: Pem) -> None:

@@ -208,7 +208,7 @@ def test_pacing_stops_at_once_when_the_load_changes(crowded: int, held: bool, mo
     """Several crowded reads within a pass; the others that are ready in it are still read."""
     found = FakeConnections(None, monkeypatch)
     for descriptor in range(8):
-        found.enter(descriptor, tuple(20 * MS * number for number in range(20)))
+        found.enter(descriptor, tuple(2 * MS * number for number in range(20)))
     for _ in range(3):
         found.review()
     read = found._read
@@ -239,7 +239,7 @@ def test_crowded_reads_of_a_process_that_was_late_count_but_do_not_shorten_the_p
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(pause, "add_reads", lambda reads, crowded: seen.append((reads, crowded)))
     for descriptor in range(8):
-        found.enter(descriptor, tuple(20 * MS * number for number in range(20)))
+        found.enter(descriptor, tuple(2 * MS * number for number in range(20)))
     for _ in range(3):
         found.review()
     held = found.pacer._pause_ns

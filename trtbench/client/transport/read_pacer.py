@@ -108,7 +108,7 @@ class ReadPacer:
             for arrivals_ns in islice(self._arrivals_of.values(), _MOST_SAMPLED):
                 self._adapted.add_arrivals(arrivals_ns)
             self._adapted.add_reads(self._new_reads, self._new_crowded)
-            self._adapted.review()
+            self._adapted.review(len(self._read_of))
             self._pause_ns = self._adapted.pause_ns
         self._new_reads = self._new_crowded = 0
         self._stopped = False

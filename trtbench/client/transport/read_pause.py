@@ -8,18 +8,24 @@ reads a pause would spoil.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-LONGEST_NS = 5_000_000
+import numpy as np
+import numpy.typing as npt
+
+LONGEST_NS = 8_000_000
 SHORTEST_NS = 400_000
-"""A shorter pause gathers too few reads to save anything."""
+FEWEST_A_PASS = 2.0
+"""A pause that gathers fewer tokens saves nothing: a pass wakes the process twice, for the first token and for the end of the pause."""
 LONGEST_AT_ENDS_NS = 900_000
 """The longest pause while ends of answers are read after a pause, because a closed loop sends its next request so much later."""
 MOST_CROWDED_RATIO = 5e-4
 """The highest share of paced reads with more than one token, half of what the report notes."""
 _MOST_PREDICTED_RATIO = 2e-4
 _GAPS_KEPT, _GAPS_NEEDED, _GAPS_OF_ONE = 4096, 128, 8
+_LOW_RANK, _LOW_SHARE = 0.01, 0.4
+"""The pause is at most this share of this quantile of the gaps."""
 _READS_NEEDED, _CROWDED_NEEDED = 500, 2  # before the limit is raised, and before it is lowered
 _ENDS_NEEDED, _MOST_PACED_ENDS_RATIO = 16, 0.005
 _STEP, _FINE_STEP = 2.0, 1.25
@@ -29,15 +35,15 @@ _REVIEWS_OFF = 20  # without a pause, after the limit has fallen below the short
 class ReadPause:
     """A pause that adapts to what is seen. `pause_ns` is valid until the next `review`; 0: none.
 
-    It is as long as the gaps between tokens allow. Its limit starts short, is doubled while reads hold one token each, and is halved when
-    more than MOST_CROWDED_RATIO of those since its last change did not. It is not doubled again before the share of all reads so far is
-    below that.
+    It is as long as the gaps between tokens allow, and there is none if so few streams are open that it would gather too few tokens. It is
+    limited to half of what it was when more than MOST_CROWDED_RATIO of the reads since the last change held several tokens; the limit is
+    doubled when the share of all reads so far is below that.
     """
 
     def __init__(self) -> None:
         self.pause_ns = 0
         self._gaps_ns: deque[int] = deque(maxlen=_GAPS_KEPT)
-        self._limit_ns = float(SHORTEST_NS)
+        self._limit_ns = float(LONGEST_NS)
         self._reviews_off = 0
         self._reads = self._crowded = 0  # since the limit was changed
         self._all_reads = self._all_crowded = 0
@@ -59,16 +65,19 @@ class ReadPause:
         self._ends += 1
         self._paced_ends += paced
 
-    def review(self) -> None:
-        """Choose the pause until the next review."""
+    def review(self, streams: int) -> None:
+        """Choose the pause until the next review. `streams`: those in the middle of an answer."""
         self._move_limit()
         self.pause_ns = 0
         if self._reviews_off or len(self._gaps_ns) < _GAPS_NEEDED:
             return
-        pause_ns = min(self._limit_ns, LONGEST_NS if self._reads_ends_at_once else LONGEST_AT_ENDS_NS)
-        short_ns = [gap_ns for gap_ns in self._gaps_ns if gap_ns < pause_ns]
-        while pause_ns >= SHORTEST_NS:
-            if _crowded(short_ns, pause_ns) <= _MOST_PREDICTED_RATIO * len(self._gaps_ns):
+        gaps_ns = np.fromiter(self._gaps_ns, float)
+        low_ns = float(np.partition(gaps_ns, rank := int(_LOW_RANK * len(gaps_ns)))[rank])
+        pause_ns = min(self._limit_ns, LONGEST_NS if self._reads_ends_at_once else LONGEST_AT_ENDS_NS, _LOW_SHARE * low_ns)
+        least_ns = max(SHORTEST_NS, FEWEST_A_PASS * float(gaps_ns.mean()) / max(streams, 1))
+        short_ns = gaps_ns[gaps_ns < pause_ns]
+        while pause_ns >= least_ns:
+            if _crowded(short_ns, pause_ns) <= _MOST_PREDICTED_RATIO * len(gaps_ns):
                 self.pause_ns = int(pause_ns)
                 return
             pause_ns /= _FINE_STEP
@@ -80,7 +89,7 @@ class ReadPause:
     def _move_limit(self) -> None:
         self._reviews_off = max(self._reviews_off - 1, 0)
         if self._crowded >= _CROWDED_NEEDED and self._crowded > MOST_CROWDED_RATIO * self._reads:
-            self._limit_ns /= _STEP
+            self._limit_ns = min(self._limit_ns, self.pause_ns or self._limit_ns) / _STEP
             if self._limit_ns < SHORTEST_NS:
                 self._limit_ns, self._reviews_off = float(SHORTEST_NS), _REVIEWS_OFF
         elif self._reads >= _READS_NEEDED and self._all_crowded <= MOST_CROWDED_RATIO * self._all_reads:
@@ -118,6 +127,6 @@ class EndLags:
 _LAG_STEP_NS = 50_000
 
 
-def _crowded(gaps_ns: Iterable[int], pause_ns: float) -> float:
+def _crowded(gaps_ns: npt.NDArray[np.float64], pause_ns: float) -> float:
     """The number of tokens with these gaps before them that are read with the one before, if reads are `pause_ns` apart."""
-    return sum(1 - gap_ns / pause_ns for gap_ns in gaps_ns if gap_ns < pause_ns)
+    return float(np.maximum(1 - gaps_ns / pause_ns, 0).sum())

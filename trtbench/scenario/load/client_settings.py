@@ -51,7 +51,7 @@ class ClientSettings(Part):
     read_pause_ms: PauseMs | Literal["auto"] = Field(
         "auto",
         description="Longest pause before reads in the middle of answers, which are then read together; auto: as long as the gaps between "
-        "tokens allow, at most 5; 0: every read at once. Only with kernel stamps.",
+        "tokens allow, at most 8; 0: every read at once. Only with kernel stamps.",
     )
     keepalive_s: Seconds = Field(
         20.0, description="Seconds without data on a connection with requests in flight after which the client sends a PING."
