@@ -1,4 +1,4 @@
-"""What `trtbench build` does and prints; its flags are laid over an engine spec."""
+"""The action and the output of `trtbench build`, whose flags replace keys of an engine spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trtbench.system.foreign_text import harmless
 
 
 def flagged_spec(spec: EngineSpec, dtype: str | None, provider: str | None, build: dict[str, Any]) -> EngineSpec:
-    """`spec` with what the flags name in its place; UserError naming the flag when the two make no engine."""
+    """`spec` with the values of the flags. UserError, naming the flag, if spec and flags together describe no valid engine."""
     given = {key: value for key, value in build.items() if value is not None and key != "plugins"}
     if build.get("plugins"):
         given["plugins"] = spec.build.plugins | dict(map(_plugin, build["plugins"]))

@@ -36,7 +36,7 @@ _MOST_STREAMS = 100_000
 
 
 def calibrate_command(url: str | None, streams: str | None, transport: str, quick: bool, json_path: Path | None) -> int:
-    """1 when a server did not start or was lost, and when what was recorded is not what was sent."""
+    """The exit code: 1 if a server did not start or was lost, or if the records differ from what was sent."""
     counts = _counts(streams) if streams is not None else _QUICK_STREAMS if quick else _STREAMS
     settings = _settings(transport)
     if json_path:

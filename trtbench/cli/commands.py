@@ -52,7 +52,7 @@ from trtbench.telemetry.sampler import SamplerError
 
 
 def check_plan(scenario: Scenario) -> None:
-    """UserError, by the names of the flags, for a plan that is too large and for an --input-file that cannot be read."""
+    """Refuse a plan that is too large and an --input-file that cannot be read. UserError, which names the flag."""
     for kind in scenario.workload.kinds.values():
         if kind.dataset:
             read_dataset(kind.dataset.path, kind.dataset.format)
@@ -114,7 +114,7 @@ def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, 
 
 
 def _finish(outcome: RunOutcome, language: str) -> int:
-    """Report what there is; the exit code says how it ended."""
+    """Report what was recorded, and return the exit code of the way in which the run ended."""
     summary = report_run(outcome.run.path, language)
     if outcome.interrupted_by is not None:
         return 128 + outcome.interrupted_by
@@ -132,7 +132,7 @@ def _finish_or_say_how_to_go_on(outcome: RunOutcome, language: str) -> int:
 
 
 def asked_for(path: Path, overrides: tuple[str, ...], search: bool) -> Scenario:
-    """The scenario as the command line has it; UserError for `search` without a grid."""
+    """The scenario with the overrides of the command line. UserError for `search` without a grid."""
     scenario = load_scenario(find_scenario(path), overrides)
     if search and scenario.grid is None:
         raise UserError(f"--search: {path} has no grid to search; drop --search, or give it a grid")
@@ -167,7 +167,7 @@ def schema_command() -> None:
 
 
 def doctor_command() -> int:
-    """1 when something that trtbench needs is missing."""
+    """The exit code: 1 if something that trtbench needs is missing."""
     checks = examine(
         tritonserver=lambda: f"{(found := find_tritonserver()).binary} ({found.source}, Triton {found.version})",
         libpython=libpython,
@@ -187,7 +187,7 @@ def put_back_left_gpus() -> None:
 
 @contextmanager
 def faults_end_in_one_line() -> Iterator[Ending]:
-    """A server that will not start, a disk that fills: exit code 1 and one message; a signal: its own exit code."""
+    """Ends the command with exit code 1 and one message for a fault of the run, and with the signal's own exit code for a signal."""
     with signals_end_in_their_codes() as fault:
         try:
             yield fault

@@ -120,7 +120,7 @@ class Console:
 
 
 def load_share(progress: LoadProgress, instant_ns: int) -> float:
-    """Share of the current phase that is over, by its time or by its requests, 0 to 1."""
+    """The share of the current phase that is over, by its time or by its requests, from 0 to 1."""
     counts = progress.counts
     if progress.ends_ns is not None:
         left_ns = progress.ends_ns - instant_ns
@@ -129,7 +129,7 @@ def load_share(progress: LoadProgress, instant_ns: int) -> float:
 
 
 def load_line(progress: LoadProgress, instant_ns: int) -> str:
-    """Share, requests, remaining time and rate of the current phase."""
+    """The live line: share, requests, remaining time and rate of the current phase."""
     elapsed_s = (instant_ns - progress.starts_ns) / NS_PER_S
     counts = progress.counts
     done = counts.completed + counts.failed
@@ -153,7 +153,7 @@ _FAULTS = (ServerLost, ServerFault, Interrupted, LoadStopped, DeploymentSkipped,
 
 
 def _line(deployment: str, data: EventData | None) -> str:
-    """The permanent line of an event; "" for those that have none."""
+    """The permanent line of an event, or an empty text for an event without one."""
     match data:
         case RunStarted() | RunResumed():
             return f"Run directory {data.path}"
@@ -193,7 +193,7 @@ def _reload(data: ReloadFinished) -> str:
 
 
 def gpu_line(data: EventData | None) -> str:
-    """The line of an event of GPUs; "" for any other."""
+    """The line of an event of GPUs, or an empty text for any other event."""
     match data:
         case GpuLocked():
             return f"GPU {data.gpu}: set {_settings(data.settings)}"

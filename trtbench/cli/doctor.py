@@ -1,6 +1,6 @@
-"""What this machine can do, line by line, each with its remedy; the CLI prints it.
+"""The checks of this machine: what it can do, and the remedy for what it cannot.
 
-The checks of Triton and of the providers are handed in: their own code knows best what they need.
+The checks of Triton and of the providers are parameters, because their own code knows what they need.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _CHINESE_FONTS = (
 
 @dataclass(frozen=True)
 class Check:
-    """One line: `ok`; `warn`, something works less well or not at all but a run is possible; `fail`, no run is possible.
+    """The result of one check: `ok`; `warn`, a run is possible but lacks something; `fail`, no run is possible.
 
-    `remedy` says what to do, and is empty where nothing is to be done.
+    `remedy` is empty if nothing has to be done.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Check:
 def examine(
     tritonserver: Callable[[], str], libpython: Callable[[], object], providers: Mapping[str, str | None], cache: Path, output: Path
 ) -> list[Check]:
-    """Every check, in the order in which a run would meet them.
+    """The results of all checks, in the order in which a run would need what they check.
 
     `tritonserver` and `libpython` say what they found or raise RuntimeError; `providers` maps a name to why it cannot build here,
     None when it can. `cache` and `output` are the directories that checkpoints and runs are written to; they need not exist.
@@ -96,7 +96,10 @@ def check_tritonserver(find: Callable[[], str]) -> Check:
 
 
 def check_libpython(find: Callable[[], object]) -> Check:
-    """A warning only: Triton in NVIDIA's containers does not use this Python; where it must, `tritonserver` fails too."""
+    """Whether Triton's Python backend finds libpython.
+
+    It only warns: Triton in NVIDIA's containers does not use this Python, and where Triton needs it, the check of tritonserver fails too.
+    """
     try:
         return Check("libpython", "ok", f"{find()}")
     except UserError as error:
@@ -107,7 +110,7 @@ def check_libpython(find: Callable[[], object]) -> Check:
 
 
 def check_providers(providers: Mapping[str, str | None]) -> list[Check]:
-    """A line each; none that can build is a failure."""
+    """A result for each provider; it is a failure if none can build."""
     checks = []
     for name, reason in providers.items():
         found, _, remedy = (reason or "").partition("; ")
@@ -119,7 +122,7 @@ def check_providers(providers: Mapping[str, str | None]) -> list[Check]:
 
 
 def check_writable(name: str, directory: Path) -> Check:
-    """Tries it: permissions, a read-only file system and a full one all show."""
+    """Whether a file can be written, by writing one: this finds missing permissions, and a file system that is read-only or full."""
     place = _nearest(directory)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
@@ -137,7 +140,7 @@ def check_disk(name: str, directory: Path) -> Check:
 
 
 def check_shared_memory(place: Path) -> Check:
-    """A container has 64 MiB by default, which is enough for one server without ranks."""
+    """Whether /dev/shm is large enough. A container has 64 MiB by default, which is enough for one server without ranks."""
     free = shutil.disk_usage(place).free if place.is_dir() else 0
     if free >= _SHARED_BYTES:
         return Check("shared memory", "ok", f"{free / _GIB:.1f} GiB free in {place}")
@@ -184,7 +187,7 @@ def _gpu() -> list[Check]:
 
 
 def check_held_gpus() -> list[Check]:
-    """Settings that a run holds now, or a killed one left."""
+    """The GPU settings that a running process holds, or that a killed one did not restore."""
     remedy = "if it runs, wait for it to end; if it was killed, `trtbench gpu restore` puts the GPU back"
     try:
         found = [f"GPU {one.index}: by {one.owner}" for one in journals(state_directory())]
@@ -194,7 +197,7 @@ def check_held_gpus() -> list[Check]:
 
 
 def check_gpu_control(user_id: int) -> Check:
-    """NVML lets only root set clocks and power limits."""
+    """Whether this user may set clocks and power limits, which NVML allows only to root."""
     if user_id == 0:
         return Check("gpu control", "ok", "root: clocks and power limits can be set")
     return Check(

@@ -1,4 +1,4 @@
-"""What a run would do, printed before anything is spent."""
+"""The output of `--dry-run`: what a run would do, before anything is built or sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trtbench.tasks.registry import TASKS
 
 
 def dry_run(scenario: Scenario) -> None:
-    """Prints it; UserError for what a run would refuse before it builds."""
+    """Print what `serve-and-bench` would do. UserError for whatever a run would refuse before it builds."""
     resolved = resolve(scenario)
     scenario, provider, plan = resolved.scenario, resolved.provider, resolved.preview
     experiments = tuple(roles(ExperimentPreparation))
@@ -63,12 +63,12 @@ def dry_run(scenario: Scenario) -> None:
 
 
 def preview_in_place_of_load(scenario: Scenario) -> str | None:
-    """The line on what an experiment sends instead of the plan's load, or None where the load is the plan's."""
+    """A line about the load that an experiment sends instead of the plan's, or None if the run sends the plan's load."""
     return next(filter(None, (experiment.preview_in_place_of_load(scenario) for experiment in roles(ExperimentPreparation))), None)
 
 
 def dry_bench(scenario: Scenario, address: str) -> None:
-    """What `trtbench bench` would send, printed; the server is not asked anything."""
+    """Print what `trtbench bench` would send. The server is not contacted."""
     plan = preview(scenario, {})
     print(harmless(f"model {shown(scenario.model)} at {address}, which is not asked yet"))
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
@@ -80,7 +80,7 @@ def dry_bench(scenario: Scenario, address: str) -> None:
 
 
 def dry_build(spec: EngineSpec) -> None:
-    """What `trtbench build` would do, printed; EngineError for what it would refuse whatever the memory."""
+    """Print what `trtbench build` would do. EngineError for whatever it would refuse on any machine."""
     provider = provider_of(spec)
     check_spec(spec, provider)
     print(harmless(f"model {spec.model}, {spec.dtype} by provider {provider.name}"))
@@ -120,7 +120,7 @@ def _engines(specs: Sequence[EngineSpec]) -> Iterator[str]:
 
 
 def _servers(scenario: Scenario) -> Iterator[str]:
-    """Deployments that are more than one Triton by itself."""
+    """Lines about the deployments that consist of more than one server."""
     for name, deployment in scenario.deployments.items():
         replicas = deployment.replicas
         if replicas.count > 1 or replicas.balancer != "client":
@@ -136,7 +136,10 @@ def _gpus(scenario: Scenario) -> Iterator[str]:
 
 
 def input_lines(scenario: Scenario) -> Iterator[str]:
-    """Lines on how the datasets and traces are read, and on their rows that are left out. UserError for a file that cannot be read."""
+    """Lines about the way in which data sets and traces are read, and about their rows that are left out.
+
+    UserError for a file that cannot be read.
+    """
     datasets = dict.fromkeys(kind.dataset for kind in scenario.workload.kinds.values() if kind.dataset)
     files = [read_dataset(one.path, one.format).left_out for one in datasets]
     traces = dict.fromkeys((one.trace, one.trace_block_tokens, one.trace_format) for one in scenario.load if one.trace)

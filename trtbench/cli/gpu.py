@@ -1,4 +1,4 @@
-"""`trtbench gpu`: what its commands do and print."""
+"""The actions and the output of the commands of `trtbench gpu`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _before(value: Any) -> str:
 
 
 def lock_command(command: tuple[str, ...], **flags: Any) -> int:
-    """The command's exit code; 128 + the signal that ended the wait; 1 instead of 0 when a GPU could not be restored."""
+    """The exit code: that of the command, or 128 + the signal that ended the wait; 1 in place of 0 if a GPU could not be restored."""
     asked = _asked(**flags)
     if command and shutil.which(command[0]) is None:
         raise UserError(f"COMMAND {command[0]}: there is no such program; give a program on PATH, or its path")
@@ -172,7 +172,7 @@ def _run(command: tuple[str, ...]) -> int:
 
 
 def restore_command() -> int:
-    """1 when a setting could not be restored, or a running process holds it."""
+    """The exit code: 1 if a setting could not be restored, or if a running process holds it."""
     failed: list[str] = []
     living = restore_left(_teller(failed))
     for journal in living:

@@ -1,4 +1,4 @@
-"""Reports of a run directory, from its files alone, and what the shell shows of them."""
+"""Reports of a run directory, from its files alone, and the table that the shell shows."""
 
 from __future__ import annotations
 

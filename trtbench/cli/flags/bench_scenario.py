@@ -1,4 +1,4 @@
-"""The scenario of the flags of `trtbench bench`, named as in other tools; `--goodput` as vLLM, aiperf and genai-perf write it."""
+"""The scenario that the flags of `trtbench bench` describe; `--goodput` is written as in vLLM, aiperf and genai-perf."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SHOWN = 60
 
 
 def goodput_limits(given: Sequence[str]) -> dict[str, float]:
-    """Limits of every `--goodput` in milliseconds, by the key of `slo`; UserError for a malformed limit, or two limits on one latency."""
+    """The limits of all `--goodput` in milliseconds, by the key of `slo`. UserError for a malformed limit, or two limits on one latency."""
     found: dict[str, float] = {}
     for name, key, limit_ms in (_limit(word) for text in given for word in _words(text)):
         if key in found:
@@ -78,7 +78,7 @@ _DEFAULT_ISL = "128"
 
 
 def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
-    """UserError, naming the flag, when the flags do not make a load."""
+    """The scenario of the flags. UserError, naming the flag, if they do not describe a load."""
     flags = with_input_file(flags)
     seed = flags["random_seed"]
     tree = {
@@ -104,7 +104,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
 
 
 def _workload(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags' defaults are the scenario's, so that of an encoder it refuses only what was given."""
+    """The keys of `workload`. Flags that were not given are left out, so that an encoder refuses only what was given."""
     return prompts_of(flags) | {"ignore_eos": flags["eos_id"] < 0, "streaming": flags["streaming"], **tensors_of(flags)}
 
 

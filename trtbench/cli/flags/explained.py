@@ -1,4 +1,4 @@
-"""What a scenario's bounds say of flags, in the flags' own names."""
+"""The messages of a scenario's bounds in the names of flags."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ BENCH_FLAGS = {
 
 
 def flag_error(problems: Sequence[Problem], flags: Mapping[str, str]) -> UserError:
-    """One line a problem, each with its flag, the value and the bound; keys without a flag keep their names."""
+    """The error of a scenario made from flags: a line for each problem, with its flag, the value and the bound.
+
+    A key without a flag keeps its name.
+    """
     return UserError("\n".join(dict.fromkeys(_line(problem, flags) for problem in problems)))
 
 

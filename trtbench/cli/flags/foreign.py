@@ -1,4 +1,4 @@
-"""Flags of other tools and what they are called here: read by the command line for its hints, and shown in docs/coming-from.md."""
+"""Flags of other tools and their equivalents here, for the hints of the command line and for docs/coming-from.md."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def _levels(flags: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _refuse_range(flag: str, text: str) -> None:
-    """perf_analyzer writes START:END:STEP; here a range of lengths looks so."""
+    """Refuse perf_analyzer's START:END:STEP where it is not valid, because ranges of lengths look alike here."""
     if ":" in text:
         raise UserError(f"{flag} {shown(text)}: not a list of numbers; write 1,2,4, or START:END:STEP with {flag}-range")
 
@@ -48,7 +48,7 @@ def _numbers_of_users(text: str) -> list[int]:
 
 
 def _in_flight(flag: str, users: str) -> int:
-    """The upper bound on requests in flight that a rate may have, as vLLM and aiperf do it."""
+    """The upper bound on requests in flight under a rate, as in vLLM and aiperf."""
     levels = _numbers_of_users(users)
     if len(levels) > 1:
         raise UserError(f"--max-concurrency {users}: with {flag} it is the most requests in flight; give one number")

@@ -1,4 +1,4 @@
-"""The words of a command line before click reads them: other tools' flags become ours, flags that do not exist get a hint."""
+"""Translation of a command line before click reads it: other tools' flags become ours, and unknown flags get a hint."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Words:
 
 
 def value_fault(error: click.BadParameter) -> str:
-    """A value that click does not take, or one that is missing, in one line that begins with the flag or the argument."""
+    """The message for a value that click refuses, or for a missing one: a line that begins with the flag or the argument."""
     option = error.param
     name = option.opts[0] if isinstance(option, click.Option) else option.make_metavar(error.ctx) if option and error.ctx else "arguments"
     if isinstance(error, click.MissingParameter):
