@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reference.command_line import command_line
+from reference.findings import findings_page
 from reference.metric_tables import chinese_page, column_table, formula_table
 from reference.scenario_keys import json_schema, scenario_keys
 from reference.series import series_table
@@ -25,6 +26,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "scenarios/schema.json": json_schema,
 }
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/findings.md": {"rules": findings_page},
     "docs/metrics.md": {"formulas": formula_table, "figures": column_table},
     "docs/telemetry.md": {"series": series_table},
 }

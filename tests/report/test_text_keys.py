@@ -37,7 +37,13 @@ def is_used(key: str) -> bool:
     if key in constants(REPORT):
         return True
     made = (template.fullmatch(key) for template in templates(REPORT, r"[a-z_]+\."))
-    return any(match and all(map(is_named, match.groups())) for match in made)
+    return any(match and all(map(is_named, match.groups())) for match in made) or is_of_a_class(key)
+
+
+def is_of_a_class(key: str) -> bool:
+    """Whether it is a text that all findings of a class share, whose codes are made as `starved_{cause}`."""
+    shared = re.fullmatch(r"finding\.([a-z]+)\.(title|seen|cause|remedy|prove)", key)
+    return bool(shared) and any(template.pattern.startswith(f"{shared[1]}_(") for template in templates(NAMING, r"[a-z]\w*\Z"))
 
 
 def is_named(name: str) -> bool:

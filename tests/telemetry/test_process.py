@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from trtbench.telemetry.process import Entry, Machine, Processes, ProcessTree, U
 
 pytestmark = pytest.mark.process
 
+MAY_BE_THERE = {"container_memory_available_bytes", "machine_swapped_in_pages"}
 _TREE = st.dictionaries(st.integers(2, 30), st.integers(1, 30).map(lambda parent: Entry(parent, 0)))
 
 
@@ -130,7 +133,7 @@ def test_client_leaves_out_the_server_and_the_sampler() -> None:
         assert samples["server_processes"] == 1
         assert set(samples) == {
             f"{who}_{what}" for who in ("client", "server") for what in ("cpu_cores", "rss_bytes", "fds", "threads")
-        } | {"server_processes"}
+        } | {"server_processes", "server_major_faults"}
 
 
 def test_client_goes_on_when_the_server_is_gone_or_was_never_there() -> None:
@@ -145,7 +148,7 @@ def test_client_goes_on_when_the_server_is_gone_or_was_never_there() -> None:
 
 def test_machine_ratio_comes_with_the_second_reading() -> None:
     source = Machine()
-    assert {sample.name for sample in source.read()} - {"container_memory_available_bytes"} == {"machine_memory_available_bytes"}
+    assert {sample.name for sample in source.read()} - MAY_BE_THERE == {"machine_memory_available_bytes"}
     sleep_s(0.1)
     values = {sample.name: sample.value for sample in source.read()}
     assert 0 <= values["machine_cpu_ratio"] <= 1
@@ -182,3 +185,22 @@ def _python(code: str, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
         child.kill()
         child.communicate()
+
+
+def test_major_faults_are_those_that_the_kernel_counts() -> None:
+    assert process._major_faults(os.getpid()) == resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+    assert process._major_faults(2**22 + 1) is None
+
+
+def test_a_tree_counts_the_faults_of_its_members_and_keeps_them() -> None:
+    faults = {1: 5, 2: 100}
+    tree = ProcessTree(1)
+    ones = {pid: mock.Mock(psutil.Process, pid=pid) for pid in faults}
+    with mock.patch.object(process, "_major_faults", lambda pid: faults.get(pid)):
+        assert tree._count_faults(ones.values()) == 0, "what came before the first reading does not count"
+        faults |= {1: 7, 2: 130}
+        assert tree._count_faults(ones.values()) == 32
+        del faults[2]
+        assert tree._count_faults([ones[1]]) == 32, "a member that is gone takes nothing with it"
+        faults[1] = 8
+        assert tree._count_faults([ones[1]]) == 33

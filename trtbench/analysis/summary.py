@@ -18,7 +18,7 @@ from trtbench.analysis.loader import RecordedRun
 from trtbench.analysis.request_data import RequestData, input_reasons, request_data
 from trtbench.analysis.verdict.client_validity import transport_reasons
 from trtbench.analysis.verdict.finding import Finding, by_severity, with_doubts
-from trtbench.analysis.verdict.findings import deployment_findings
+from trtbench.analysis.verdict.findings.rules import deployment_findings
 from trtbench.analysis.verdict.gpu_health import HeldGpu, held_gpus
 from trtbench.analysis.verdict.validity import (
     damage_reasons,
@@ -129,7 +129,7 @@ def _findings(run: MeasuredRun, found: Found) -> Iterator[Finding]:
     """The findings of the core, then those of the experiments. A finding of the core that an experiment explains is left out."""
     experiments: Sequence[ExperimentAnalysis] = tuple(roles(ExperimentAnalysis))
     for result in run.results:
-        for finding in deployment_findings(result, run.cpu_count):
+        for finding in deployment_findings(result, run.scenario, run.cpu_count):
             if not any(role.explains(result, finding) for role in experiments):
                 yield finding
         for role in experiments:

@@ -144,6 +144,10 @@ SeriesName: TypeAlias = (
         ),
     ]
     | Annotated[
+        Literal["server_major_faults"],
+        About("", "/proc/PID/stat of that tree", "page faults that had to wait for a disk, since a member was first seen, counter"),
+    ]
+    | Annotated[
         Literal["client_cpu_cores", "client_rss_bytes", "client_fds", "client_threads"],
         About(
             "",
@@ -176,6 +180,7 @@ SeriesName: TypeAlias = (
         Literal["machine_cpu_ratio", "machine_memory_available_bytes"],
         About("", "/proc", "the whole machine; 1.0 = every core busy"),
     ]
+    | Annotated[Literal["machine_swapped_in_pages"], About("", "/proc/vmstat `pswpin`", "pages read back from swap since boot, counter")]
     | Annotated[
         Literal["container_memory_available_bytes"],
         About(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import inf
+from pathlib import Path
 from time import thread_time_ns
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ _SERIES: Mapping[Role, Mapping[SeriesName, str]] = {
         "server_fds": "fds",
         "server_threads": "threads",
         "server_processes": "processes",
+        "server_major_faults": "major_faults",
     },
     "client": {"client_cpu_cores": "cpu_cores", "client_rss_bytes": "rss_bytes", "client_fds": "fds", "client_threads": "threads"},
     "balancer": {"balancer_cpu_cores": "cpu_cores", "balancer_rss_bytes": "rss_bytes", "balancer_fds": "fds"},
@@ -50,6 +52,7 @@ class Usage:
     fds: int | None
     threads: int | None
     processes: int
+    major_faults: int | None = None
 
     def samples(self, role: Role, time_ns: int, label: str = "") -> list[Sample]:
         """The samples of the series that are known."""
@@ -57,7 +60,8 @@ class Usage:
         return [Sample(time_ns, series, label, float(value)) for series, value in values if value is not None]
 
     def __add__(self, other: Usage) -> Usage:
-        added = {name: _sum((getattr(self, name), getattr(other, name))) for name in ("cpu_cores", "rss_bytes", "fds", "threads")}
+        names = ("cpu_cores", "rss_bytes", "fds", "threads", "major_faults")
+        added = {name: _sum((getattr(self, name), getattr(other, name))) for name in names}
         return Usage(**added, processes=self.processes + other.processes)
 
 
@@ -84,9 +88,9 @@ def descendants(table: Mapping[int, Entry], root: int, without: Collection[int] 
 
 
 class ProcessTree:
-    """The members of one tree and their CPU time at the last reading.
+    """The members of one tree, with their CPU time and major page faults at the last reading.
 
-    The CPU time of a member counts from the reading that first saw it, and stays counted when the member is gone.
+    The CPU time and the faults of a member count from the reading that first saw it, and stay counted when the member is gone.
     Shared pages count once for each member. The kernel counts CPU time in hundredths of a second, so that `cpu_cores`
     has steps of 0.04 at 250 ms, and is left out of a reading that follows the last one too soon.
     """
@@ -97,6 +101,8 @@ class ProcessTree:
         self._without = without
         self._members: dict[tuple[int, int], psutil.Process] = {}
         self._cpu_s: dict[psutil.Process, float] = {}
+        self._faults_of: dict[psutil.Process, int] = {}
+        self._faults = 0
         self._read_ns = 0
 
     def update(self, table: Mapping[int, Entry]) -> None:
@@ -121,7 +127,14 @@ class ProcessTree:
             return None
         _, memory, fds, threads = zip(*usages.values(), strict=True)
         cores = self._cores({process: times.user + times.system for process, (times, *_) in usages.items() if times}, time_ns)
-        return Usage(cores, _sum(m and m.rss for m in memory), _sum(fds), _sum(threads), len(usages))
+        faults = self._count_faults(usages)
+        return Usage(cores, _sum(m and m.rss for m in memory), _sum(fds), _sum(threads), len(usages), faults)
+
+    def _count_faults(self, processes: Iterable[psutil.Process]) -> int:
+        now = {process: faults for process in processes if (faults := _major_faults(process.pid)) is not None}
+        self._faults += sum(now[process] - self._faults_of[process] for process in now.keys() & self._faults_of.keys())
+        self._faults_of = now
+        return self._faults
 
     def _cores(self, cpu_s: dict[psutil.Process, float], time_ns: int) -> float | None:
         """Cores in use since the last reading that had CPU times; None when that reading was less than two kernel ticks ago."""
@@ -140,6 +153,15 @@ class ProcessTree:
             except psutil.NoSuchProcess:
                 continue
             yield process, tuple(usage[name] for name in _ATTRIBUTES)
+
+
+def _major_faults(pid: int) -> int | None:
+    """Pages that a process has had to wait for: field 12 of /proc/PID/stat (proc(5)); None if it is gone."""
+    try:
+        stat = _read(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    return int(stat[stat.rindex(b")") + 2 :].split()[9])
 
 
 def _sum(values: Any) -> int | None:
@@ -236,6 +258,8 @@ class Machine:
         samples = [Sample(time_ns, "machine_memory_available_bytes", "", available["machine"])]
         if available["cgroup"] < inf:
             samples.append(Sample(time_ns, "container_memory_available_bytes", "", available["cgroup"]))
+        if (pages := _swapped_in_pages()) is not None:
+            samples.append(Sample(time_ns, "machine_swapped_in_pages", "", pages))
         if time_ns - self._cpu_ns >= _SHORTEST_CPU_SPAN_NS:
             self._cpu_ns = time_ns
             samples.append(Sample(time_ns, "machine_cpu_ratio", "", psutil.cpu_percent() / 100))
@@ -243,3 +267,12 @@ class Machine:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _swapped_in_pages() -> int | None:
+    """`pswpin` of /proc/vmstat, since boot; None where the kernel has no swap."""
+    try:
+        with Path("/proc/vmstat").open("rb") as lines:
+            return next((int(line.split()[1]) for line in lines if line.startswith(b"pswpin ")), None)
+    except OSError:
+        return None

@@ -8,44 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.finding_rules import Change, found, level, resources, same
 from tests.support.runs.synthetic_run import write_synthetic_run
-from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.trends import Drift
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary, summarise
-from trtbench.analysis.verdict.finding import Finding
-from trtbench.analysis.verdict.findings import deployment_findings
+from trtbench.analysis.verdict.findings.rules import deployment_findings
 from trtbench.rundir.event_kinds import ServerLost
 from trtbench.rundir.records import Event
 from trtbench.rundir.traits import Traits
-
-Change = Callable[[StageResult], StageResult]
-
-
-def level(value: float) -> Level:
-    return Level(value, value, value)
-
-
-def found(summary: Summary, change: Change, **facts: object) -> dict[str, Finding]:
-    """Findings on the INT8 deployment with every stage changed."""
-    result = summary.deployments[1]
-    changed: DeploymentResult = replace(
-        result,
-        stages=tuple(change(stage) for stage in result.stages),
-        facts=replace(result.facts, **facts),  # type: ignore[arg-type]
-    )
-    return {finding.code: finding for finding in deployment_findings(changed, summary.environment.cpu_count)}
-
-
-def resources(**levels: object) -> Change:
-    return lambda stage: replace(stage, resources=replace(stage.resources, **levels))  # type: ignore[arg-type]
-
-
-def same(stage: StageResult) -> StageResult:
-    return stage
 
 
 def test_cpu_threads_full_only_where_they_are_the_engines(summary: Summary) -> None:
@@ -94,11 +68,14 @@ def test_never_batches_is_for_a_batcher_that_is_on_and_counted(summary: Summary)
         assert stage.triton_batching
         return replace(stage, triton_batching=replace(stage.triton_batching, batch_hit_ratio=0.0))
 
-    assert found(summary, lonely)["never_batches"].stage == "c8"
+    def alone(stage: StageResult) -> StageResult:
+        return replace(lonely(stage), inflight=None)
+
+    assert found(summary, alone)["never_batches"].stage == "c8"
     assert "never_batches" not in found(summary, same)
-    assert "never_batches" not in found(summary, lonely, dynamic_batching=None)
-    assert "never_batches" not in found(summary, lonely, traits=Traits(triton_batches_are_one=True))
-    assert "never_batches" not in found(summary, lonely, max_batch_size=1), "nothing can be batched"
+    assert "never_batches" not in found(summary, alone, dynamic_batching=None)
+    assert "never_batches" not in found(summary, alone, traits=Traits(triton_batches_are_one=True))
+    assert "never_batches" not in found(summary, alone, max_batch_size=1), "nothing can be batched"
 
 
 def test_rate_not_kept_needs_both_signs(summary: Summary) -> None:
@@ -147,7 +124,7 @@ def test_slo_names_the_stages_that_kept_it(summary: Summary) -> None:
 
 def test_blocks_left_and_lost_server(summary: Summary) -> None:
     result = replace(summary.deployments[0], kv_blocks_left=3, server_lost=ServerLost(exit_code=-9, cause="killed"))
-    codes = {finding.code: finding for finding in deployment_findings(result, 2)}
+    codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
     assert codes["kv_blocks_leaked"].figures["blocks"] == 3
     assert codes["server_lost"].figures == {"exit_code": "-9", "cause": "killed"}
 

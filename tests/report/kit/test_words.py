@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import trtbench.report
+from tests.support.finding_rules import every_planted
 from tests.support.having import having, measured
 from tests.support.records import columns
 from tests.support.runs.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
@@ -29,7 +30,7 @@ from trtbench.analysis.summary import Summary
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.client_validity import transport_reasons
 from trtbench.analysis.verdict.finding import Finding
-from trtbench.analysis.verdict.findings import deployment_findings
+from trtbench.analysis.verdict.findings.rules import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.validity import damage_reasons, reported_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Doubts, Reason
@@ -161,11 +162,12 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     worst = replace(worst, server_fault="GPU memory ran out")
     yield from cancel_findings(worst, summary.scenario)
     reset = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "RST_STREAM with INTERNAL_ERROR"})
-    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), 2)
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=reset),)), summary.scenario, 2)
     for deployment in (worst, replace(worst, state="never_ready"), replace(worst, knee=summary.deployments[0].knee)):
-        yield from deployment_findings(deployment, 2)
+        yield from deployment_findings(deployment, summary.scenario, 2)
     behind = replace(failed, failed_by_class={"connection": 1}, messages={"connection": "HTTP status 413 of a proxy"})
-    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), 2)
+    yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), summary.scenario, 2)
+    yield from every_planted(summary)
     yield from limit_findings(having(worst, {CONTEXT_LIMITS: BAD_LIMITS}), summary.scenario)
     for failure in get_args(FailureClass):
         for rule in get_args(PredictedBy):
@@ -286,7 +288,7 @@ def gpu_reasons(stage: StageResult) -> Iterator[Reason]:
 def test_every_finding_and_reason_can_be_said(summary: Summary, language: Language) -> None:
     findings, reasons = tuple(every_finding(summary)), tuple(every_reason(summary))
     worded = {key.split(".")[1] for key in texts_of(language) if key.startswith("finding.") and key.count(".") == 2}
-    assert {finding.code for finding in findings} == worded - {"errors", "scaling"}
+    assert {finding.code for finding in findings} == worded - {"errors", "scaling", "starved", "step"}
     assert {reason.code for reason in reasons} == {key.split(".")[1] for key in texts_of(language) if key.startswith("reason.")} - {"where"}
     content = document(replace(summary, findings=findings, verdict=replace(summary.verdict, reasons=reasons)), Words(language), ())
     assert len(content.reasons) == len(reasons)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from trtbench.analysis.facts import NO_FIGURE
 from trtbench.analysis.stats.window import Level, border_readings, increase, inside, rise
 from trtbench.rundir.requests import Requests
 from trtbench.rundir.samples import Samples
@@ -31,6 +32,7 @@ class TritonBatching:
     fill_ratio: float | None  # mean batch / max_batch_size
     queue_mean_ns: int | None  # in Triton's own queue, per successful request that the response cache did not answer
     compute_mean_ns: int | None = None  # of the execution a request was in, its input and output too; None where the model is decoupled
+    copy_ratio: float | None = field(default=None, metadata=NO_FIGURE)  # compute_input and compute_output / all time in the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class InflightBatching:
     running: Level
     waiting: Level | None
     limit: int | None  # most that the engine would run together
+    paused: Level | None = field(default=None, metadata=NO_FIGURE)  # requests that lost their KV blocks and wait to begin again
 
     @property
     def request_shares(self) -> dict[int, float]:
@@ -91,6 +94,7 @@ def triton_batching(
         fill_ratio=mean / max_batch_size if mean is not None and max_batch_size else None,
         queue_mean_ns=_mean_ns(samples, start_ns, end_ns, "triton_queue_ns"),
         compute_mean_ns=_mean_ns(samples, start_ns, end_ns, *_COMPUTE) if unary else None,
+        copy_ratio=_copy_ratio(samples, start_ns, end_ns),
     )
 
 
@@ -116,6 +120,7 @@ def inflight_batching(samples: Samples, start_ns: int, end_ns: int) -> InflightB
         running=running,
         waiting=Level.of(inside(samples.series("inflight_waiting_requests"), start_ns, end_ns)),
         limit=int(limit.max) if limit else None,
+        paused=Level.of(inside(samples.series("inflight_paused_requests"), start_ns, end_ns)),
     )
 
 
@@ -172,6 +177,14 @@ def _mean_ns(samples: Samples, start_ns: int, end_ns: int, *names: SeriesName) -
         return None
     requests = rise(samples.series("triton_success_count"), *borders) - rise(samples.series("response_cache_hit_count"), *borders)
     return round(sum(known) / requests) if requests > 0 else None
+
+
+def _copy_ratio(samples: Samples, start_ns: int, end_ns: int) -> float | None:
+    """(Time to make an execution's input + to take its output) / all its time; None without these counters, or if they stood still."""
+    spent = [increase(samples.series(name), start_ns, end_ns) for name in _COMPUTE]
+    known = [ns for ns in spent if ns is not None]
+    total = sum(known, 0.0)
+    return 1 - known[1] / total if len(known) == len(_COMPUTE) and total else None
 
 
 def padding_ratio(samples: Samples, start_ns: int, end_ns: int, requests: Requests, padded_to_tokens: int | None) -> float | None:

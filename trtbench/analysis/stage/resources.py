@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from trtbench.analysis.stage.workers import Worker, workers
 from trtbench.analysis.stats.window import Level, increase, inside
+from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.samples import Samples, Series
 from trtbench.rundir.series import SeriesName
 
@@ -108,6 +109,8 @@ class Resources:
     balancer_rss_bytes: Level | None = None
     mig_instances: dict[str, MigUse] = field(default_factory=dict)  # by UUID: every visible one, used by the run or not
     replicas: tuple[Replica, ...] = ()  # in their order, where there are several servers
+    server_major_faults_per_s: float | None = field(default=None, metadata=IF_KNOWN)  # pages that the server had to wait for
+    swapped_in_pages_per_s: float | None = field(default=None, metadata=IF_KNOWN)  # by the whole machine
 
     @property
     def memory_available_min_bytes(self) -> float | None:
@@ -143,6 +146,8 @@ def resources(samples: Samples, start_ns: int, end_ns: int) -> Resources:
         balancer_cpu_cores=level("balancer_cpu_cores"),
         balancer_rss_bytes=level("balancer_rss_bytes"),
         replicas=replicas(samples, start_ns, end_ns),
+        server_major_faults_per_s=counter_rate(samples.series("server_major_faults"), start_ns, end_ns),
+        swapped_in_pages_per_s=counter_rate(samples.series("machine_swapped_in_pages"), start_ns, end_ns),
     )
 
 

@@ -60,17 +60,23 @@ class Words:
         return self._texts[key].format_map(figures(values))
 
     def finding(self, code: str, part: str, values: Mapping[str, float | str]) -> str:
-        """`part` is title, seen, cause or remedy. Codes with a common first word, as all classes of errors have, may share a text.
+        """`part` is title, seen, cause, remedy or prove. Codes with a common first word, as all classes of errors have, may share a text.
 
         A finding with a `unit` may have a text of its own for it, as in seen_requests. `value_of` in the texts says where the words are
         for figures whose values are keys.
         """
-        own = f"finding.{code}.{part}"
+        own, shared = f"finding.{code}.{part}", self._shared(code, part)
         of_unit = f"{own}_{values.get('unit', '')}"
-        shared = f"finding.{code.split('_')[0]}.{part}"
         key = next((known for known in (of_unit, own) if known in self._texts), shared)
         named = {name: self._value(name, value) for name, value in values.items()}
         return self(key, **{"class": code.removeprefix("errors_"), **named})
+
+    def has_finding(self, code: str, part: str) -> bool:
+        """Whether `finding` has a text for this part; findings of an experiment need none that proves them."""
+        return f"finding.{code}.{part}" in self._texts or self._shared(code, part) in self._texts
+
+    def _shared(self, code: str, part: str) -> str:
+        return f"finding.{code.split('_')[0]}.{part}"
 
     def _value(self, name: str, value: float | str) -> float | str:
         prefix = self._texts.get(f"value_of.{name}")

@@ -32,6 +32,7 @@ from trtbench.report.sections.stage_tables import (
     waterfall_table,
 )
 
+_PARTS = ("seen", "cause", "remedy", "prove")
 _PLACES = 5  # named of those that one sentence is about
 
 
@@ -178,7 +179,9 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
             severity_label=words(f"severity.{finding.severity}"),
             title=_title(finding, more, words),
             where=_everywhere(finding, more, words),
-            lines=tuple((words(f"finding.{part}"), _said(finding, part, words)) for part in ("seen", "cause", "remedy")),
+            lines=tuple(
+                (words(f"finding.{part}"), _said(finding, part, words)) for part in _PARTS if words.has_finding(finding.code, part)
+            ),
         )
         for finding, *more in groups_of(summary.findings, is_many(summary))
     ]

@@ -1,0 +1,56 @@
+"""Findings on the load that a deployment carries: the knee, a rate that is too high, the SLO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtbench.analysis.deployment_result import curve_stages
+from trtbench.analysis.stage.stage_result import StageResult
+from trtbench.analysis.verdict.finding import Finding
+from trtbench.analysis.verdict.findings.rule import Case
+
+_RATE_KEPT_RATIO = 0.9
+_SLO_KEPT_RATIO = 0.99
+
+
+def knee(case: Case) -> Iterator[Finding]:
+    """Three closed-loop levels or more show where throughput stops to grow, or that it still grows (docs/metrics.md)."""
+    result = case.result
+    knee = result.knee
+    if knee is None:
+        return
+    counted = any(stage.throughput.output_token_throughput is not None for stage in result.stages)
+    unit = "tokens" if counted else "requests"
+    places = tuple((result.name, stage.span.name) for stage in curve_stages(result.stages))
+    last: dict[str, float | str] = {"unit": unit, "top_users": knee.levels[-1], f"top_{unit}_per_s": knee.throughputs[-1]}
+    if knee.level is None or knee.throughput is None:
+        step = {"last_users": knee.levels[-2], "gain_ratio": knee.throughputs[-1] / knee.throughputs[-2] - 1}
+        yield Finding("no_knee", "info", result.name, figures={**last, **step}, rests_on=places)
+    else:
+        at = {"knee_users": knee.level, f"knee_{unit}_per_s": knee.throughput, "gain_ratio": knee.throughputs[-1] / knee.throughput - 1}
+        yield Finding("knee", "info", result.name, limits=True, figures={**last, **at}, rests_on=places)
+
+
+def rate_not_kept(case: Case, stage: StageResult) -> Finding | None:
+    """In an open loop without a ramp under 90 % of the due requests are completed, and the median TTFT more than doubles."""
+    rates = stage.throughput
+    if stage.is_closed_loop or stage.ramp_from is not None or not stage.backlog_grew:
+        return None
+    if not rates.offered_rate or rates.request_throughput is None or rates.request_throughput >= _RATE_KEPT_RATIO * rates.offered_rate:
+        return None
+    figures = {"offered_per_s": rates.offered_rate, "served_per_s": rates.request_throughput}
+    return Finding("rate_not_kept", "warning", limits=True, figures=figures)
+
+
+def slo_missed(case: Case) -> Iterator[Finding]:
+    """A stage has under 99 % of its planned requests within the SLO."""
+    name = case.result.name
+    judged = [(stage, ratio) for stage in case.result.stages if (ratio := stage.throughput.goodput_ratio) is not None]
+    missed = [(stage, ratio) for stage, ratio in judged if ratio < _SLO_KEPT_RATIO]
+    if not missed:
+        return
+    stage, ratio = min(missed, key=lambda pair: pair[1])
+    kept = ", ".join(kept.span.name for kept, good in judged if good >= _SLO_KEPT_RATIO) or "-"
+    figures: dict[str, float | str] = {"goodput_ratio": ratio, "kept": kept, "count": len(missed)}
+    places = tuple((name, stage.span.name) for stage, _ in judged)
+    yield Finding("slo_missed", "warning", name, stage.span.name, figures=figures, rests_on=places)
