@@ -37,7 +37,8 @@ class Metric(Generic[S]):
     `formula`: key of its formula under `formula` in the texts, which metrics may share; "" if its column's label defines it completely.
     Texts under `elsewhere` with the same key say which tools use the name with another meaning.
 
-    `row`: the tables that have a row of it, with its distribution. `is_estimate`: whether its value is an estimate.
+    `row`: the tables that have a row of it, with its distribution; `has_row`: whether this S has one, None if every S has. `is_estimate`:
+    whether its value is an estimate.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Metric(Generic[S]):
     formula: str = ""
     columns: tuple[Column, ...] = ()
     row: tuple[str, ...] = ()
+    has_row: Callable[[S], bool] | None = None
     is_estimate: Callable[[S], bool] | None = None
 
     def column(self, name: str, *tables: str, of: str | tuple[str, ...] = (), unit: Unit | None = None) -> Metric[S]:

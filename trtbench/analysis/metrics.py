@@ -15,7 +15,7 @@ Stage = Metric[StageResult]
 _MEAN_MAX = ("mean", "max")
 
 KEY_FIGURES = (
-    *("qps", "p99", "gpu", "errors", "p50", "p99_from_sent", "ttft", "tokens", "input_tokens"),
+    *("qps", "p99", "gpu", "errors", "p99_all", "p50", "p99_from_sent", "ttft", "tokens", "input_tokens"),
     *("batch_hit", "mean_batch", "queue", "compute", "padding", "kv_peak", "cpu"),
 )
 """The columns of the table `core`, which begins the report, in an order of its own."""
@@ -31,6 +31,11 @@ LATENCY: tuple[Stage, ...] = (
     Stage("e2e_latency", "ms", lambda s: s.latency.e2e_latency_ns, "e2e_latency", row=("latency",))
     .column("p50", of="p50")
     .column("p99", of="p99"),
+    Stage(
+        *("e2e_latency_all", "ms", lambda s: s.latency.e2e_latency_all_ns, "e2e_latency_all"),
+        row=("latency",),
+        has_row=lambda s: s.latency.has_failures,
+    ).column("p99_all", of="p99"),
     Stage("ttft_from_sent", "ms", lambda s: s.latency.ttft_from_sent_ns, "from_sent", row=("more",)),
     Stage("e2e_latency_from_sent", "ms", lambda s: s.latency.e2e_latency_from_sent_ns, "from_sent", row=("latency", "more")).column(
         "p99_from_sent", of="p99"

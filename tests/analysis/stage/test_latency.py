@@ -54,6 +54,18 @@ def test_only_completed_requests_have_latencies_but_all_that_were_sent_have_a_la
     assert (seen.send_lag_ns.count, seen.send_lag_ns.max) == (1, 7)
 
 
+def test_failed_requests_take_infinitely_long_but_not_those_that_were_never_sent_or_that_left_as_planned() -> None:
+    answered = [request_of(0, [due]) for due in range(1, 41)]
+    unsent = request_of(0, [], Outcome.NEVER_SENT, sent_ns=None, done_ns=None)
+    left = request_of(0, [10], Outcome.CANCELLED, planned_cancel=True)
+    fine = latency(columns([*answered, unsent, left]))
+    assert not fine.has_failures and fine.e2e_latency_all_ns == fine.e2e_latency_ns
+    seen = latency(columns([*answered, unsent, left, *[request_of(0, [1], Outcome.TIMEOUT, sent_ns=0)] * 4]))
+    assert seen.e2e_latency_ns == fine.e2e_latency_ns
+    assert (seen.e2e_latency_all_ns.count, seen.e2e_latency_all_ns.p50) == (44, 22)
+    assert seen.e2e_latency_all_ns.infinite == ("max", "mean", "p99", "p99_9")
+
+
 def test_components_apart() -> None:
     chat = [request_of(0, [10, 30], mix="chat", input_tokens=5), request_of(0, [], Outcome.REJECTED, mix="chat")]
     groups = by_mix(columns([*chat, request_of(0, [100], mix="a")]))

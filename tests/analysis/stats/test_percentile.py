@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -35,6 +36,45 @@ def test_percentiles_without_enough_samples_are_withheld() -> None:
     assert (values.count, values.p50, values.p90, values.p95, values.p99) == (199, 100, 180, None, None)
     assert (values.min, values.mean, values.max) == (1, 100, 199)
     assert Distribution.of(range(1, 10_001)).p99_9 == 9990
+
+
+def test_a_percentile_without_a_value_has_a_lower_bound() -> None:
+    values = Distribution.of(range(1, 41))
+    assert (values.p99, values.intervals["p99"]) == (None, (38, None))
+    one = Distribution.of([7])
+    assert one.intervals == {"p95": (7, None), "p99": (7, None), "p99_9": (7, None)}, "one value bounds neither the P50 nor the P90"
+
+
+@given(st.integers(1, 3000), st.randoms(use_true_random=False))
+def test_intervals_enclose_the_percentile_and_integers_stay_integers(count: int, random: Random) -> None:
+    values = Distribution.of([random.randrange(10**12) for _ in range(count)])
+    for name, (lower, upper) in values.intervals.items():
+        percentile = getattr(values, name)
+        assert isinstance(lower, int) and (upper is None) == (percentile is None)
+        assert upper is None or lower <= percentile <= upper
+    assert {"p95", "p99", "p99_9"} <= set(values.intervals)
+
+
+def test_the_interval_of_p99_covers_it_in_95_percent_of_samples() -> None:
+    rng = np.random.default_rng(11)
+    samples = np.sort(rng.exponential(size=(2000, 1500)), axis=1)
+    ends = [Distribution.of_sorted(one).intervals["p99"] for one in samples]
+    covered = [lower <= np.log(100) <= upper for lower, upper in ends if lower is not None and upper is not None]
+    assert len(covered) == 2000 and 0.94 <= np.mean(covered) <= 0.99
+    few = np.sort(rng.exponential(size=(2000, 40)), axis=1)
+    bounds = [bound for one in few if (bound := Distribution.of_sorted(one).intervals["p99"][0]) is not None]
+    assert len(bounds) == 2000 and 0.94 <= np.mean(np.array(bounds) <= np.log(100)) <= 1
+
+
+def test_infinite_values_are_beyond_all_others() -> None:
+    values = Distribution.of(range(1, 991), 10)
+    assert (values.count, values.p99, values.max, values.mean, values.infinite) == (1000, 990, None, None, ("max", "mean", "p99_9"))
+    assert values.intervals["p99"] == (983, None)
+    lost = Distribution.of(range(1, 990), 11)
+    assert (lost.p99, lost.p95) == (None, 950) and set(lost.infinite or ()) == {"p99", "max", "mean", "p99_9"}
+    few = Distribution.of(range(1, 22), 3)
+    assert "p99" in (few.infinite or ()), "three failures of 24 show with 95 % confidence that over 1 % fail"
+    assert Distribution.of([1, 2]).infinite is None
 
 
 def test_nothing_of_nothing() -> None:

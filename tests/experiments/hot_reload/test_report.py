@@ -71,7 +71,7 @@ def test_repeats_are_pooled_with_the_count_that_a_p99_lacks(summary: Summary) ->
     blocks = reload_blocks(with_reloads(summary, reloads(alike(), columns(requests()), NO_SAMPLES)), Words("en"), ())
     (pool,) = [block for block in blocks if isinstance(block, Table) and "all windows" in block.caption]
     (row,) = pool.rows
-    assert row[:2] == ("changed configuration", "3") and row[3] == "- (51)" and row[4] == "-" and row[5] == "50.0 … 400"
+    assert row[:2] == ("changed configuration", "3") and row[3] == "≥ 400 (51)" and row[4] == "-" and row[5] == "50.0 … 400"
 
 
 def of_encoder() -> list[RequestRecord]:

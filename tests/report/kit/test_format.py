@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.report.kit import format as shown
 
 
@@ -73,3 +74,14 @@ def test_figure_by_the_unit_in_its_name(name: str, value: float | str, text: str
 
 def test_utc() -> None:
     assert shown.utc("2026-11-03T08:00:00.123+00:00") == "2026-11-03 08:00:00 UTC"
+
+
+def test_a_percentile_is_a_value_a_bound_infinite_or_nothing() -> None:
+    few, many = Distribution.of([1] * 40), Distribution.of(range(1, 1001))
+    assert [shown.statistic(few, name, shown.number) for name in ("p50", "p90", "p99")] == ["1.00", "≥ 1.00", "≥ 1.00"]
+    assert shown.statistic(Distribution.of([3]), "p50", shown.number) == shown.statistic(Distribution.of([]), "p99", shown.number) == "-"
+    assert shown.with_interval(few, "p99", shown.number) == "≥ 1.00"
+    assert shown.with_interval(many, "p99", shown.number) == "990 (983 … 997)"
+    failed = Distribution.of(range(1, 995), 6)
+    assert shown.with_interval(failed, "p99", shown.number) == "990 (983 … ∞)"
+    assert shown.statistic(failed, "max", shown.number) == shown.statistic(failed, "mean", shown.number) == "∞"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import LANGUAGES, Words
@@ -13,6 +14,18 @@ from trtbench.report.sections.core import core_blocks, core_table, load_label
 def test_header_of_the_template_in_chinese(summary: Summary) -> None:
     table = next(block for block in core_blocks(summary, Words("zh")) if isinstance(block, Table))
     assert table.header[:5] == ("并发数", "QPS", "P99延迟(ms)", "GPU利用率", "错误率")
+
+
+def test_failures_as_infinite_latencies_are_a_column_only_where_requests_failed(summary: Summary) -> None:
+    first = summary.deployments[0]
+    sound, *others = [replace(stage, latency=replace(stage.latency, e2e_with_failures_ns=None)) for stage in first.stages]
+    failed = replace(sound, latency=replace(sound.latency, e2e_with_failures_ns=Distribution.of([1_000_000] * 40, 4)))
+    none, some = (replace(summary, deployments=(replace(first, stages=(one, *others)),)) for one in (sound, failed))
+    header, rows = core_table(some, "en")
+    column, beside = header.index("P99, failures as ∞ (ms)"), header.index("P99 latency (ms)")
+    assert rows[0][column] == "∞" != rows[0][beside]
+    assert rows[1][column] == rows[1][beside] != "-"
+    assert "P99, failures as ∞ (ms)" not in core_table(none, "en")[0]
 
 
 def test_users_and_rates_are_kept_apart(summary: Summary) -> None:
@@ -53,7 +66,7 @@ def test_figures_of_one_row(summary: Summary) -> None:
     assert len(rows) == 8 and all(len(row) == len(header) for row in rows)
 
 
-def test_p99_is_shown_only_where_there_are_a_thousand_requests(summary: Summary) -> None:
+def test_p99_is_a_lower_bound_except_where_there_are_a_thousand_requests(summary: Summary) -> None:
     header, rows = core_table(summary, "en")
     column = header.index("P99 latency (ms)")
-    assert [row[column] == "-" for row in rows] == [True, True, False, True] * 2
+    assert [row[column].startswith("≥ ") for row in rows] == [True, True, False, True] * 2

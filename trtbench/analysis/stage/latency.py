@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.sending import send_lags_ns
 from trtbench.analysis.stats.percentile import Distribution, curve_of_sorted, quantile_curve
 from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.ragged import Ints, Mask
+from trtbench.rundir.records import Outcome
 from trtbench.rundir.requests import MISSING, Requests, Tokens
 
 Floats = npt.NDArray[np.float64]
@@ -112,6 +114,16 @@ class Latency:
     e2e_curve_ns: tuple[float, ...] = ()  # where no request has a first token
     outside_engine_ns: Distribution = field(default_factory=lambda: Distribution.of(()))
     ttfo_ns: Distribution | None = field(default=None, metadata=IF_KNOWN)  # None if no request had tokens of reasoning
+    e2e_with_failures_ns: Distribution | None = field(default=None, metadata=IF_KNOWN)  # None if every request that was sent completed
+
+    @property
+    def e2e_latency_all_ns(self) -> Distribution:
+        """End-to-end latency over all requests that were sent, in which a failed one took infinitely long."""
+        return self.e2e_latency_ns if self.e2e_with_failures_ns is None else self.e2e_with_failures_ns
+
+    @property
+    def has_failures(self) -> bool:
+        return self.e2e_with_failures_ns is not None
 
     @property
     def first_answer_ns(self) -> Distribution:
@@ -161,6 +173,7 @@ def latency(requests: Requests) -> Latency:
     """The latencies of one stage's measured requests."""
     done = requests.completed
     ttft, tpot = ttft_ns(done), tpot_ns(done)
+    e2e, failed = e2e_latency_ns(done), _failed_count(requests)
     gaps = gaps_ns(done)
     gaps.sort()
     itl, itl_curve = Distribution.of_sorted(gaps), curve_of_sorted(gaps)
@@ -174,7 +187,7 @@ def latency(requests: Requests) -> Latency:
         itl_ns=itl,
         itl_per_token_ns=Distribution.of_sorted(per_token),
         tpot_ns=Distribution.of(tpot),
-        e2e_latency_ns=Distribution.of(e2e_latency_ns(done)),
+        e2e_latency_ns=Distribution.of(e2e),
         e2e_latency_from_sent_ns=Distribution.of(between(done, "sent_ns", "done_ns")),
         send_lag_ns=Distribution.of(send_lags_ns(requests)),
         token_rate_per_user=Distribution.of(NS_PER_S / tpot[tpot > 0]),
@@ -184,9 +197,16 @@ def latency(requests: Requests) -> Latency:
         ttft_curve_ns=quantile_curve(ttft),
         itl_curve_ns=itl_curve,
         outside_engine_ns=Distribution.of(_outside_engine_ns(done)),
-        e2e_curve_ns=() if len(ttft) else quantile_curve(e2e_latency_ns(done)),
+        e2e_curve_ns=() if len(ttft) else quantile_curve(e2e),
         ttfo_ns=Distribution.of(between(done, "due_ns", "first_output_ns")) if (done.reasoning_responses > 0).any() else None,
+        e2e_with_failures_ns=Distribution.of(e2e, failed) if failed else None,
     )
+
+
+def _failed_count(requests: Requests) -> int:
+    """The requests that were sent and did not complete, without those that the plan cancelled."""
+    lost = (requests.sent_ns != MISSING) & ~requests.ended(Outcome.COMPLETED) & ~cancelled_as_planned(requests)
+    return int(lost.sum())
 
 
 def _outside_engine_ns(done: Requests) -> Ints:

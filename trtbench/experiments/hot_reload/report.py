@@ -14,7 +14,7 @@ from trtbench.experiments.hot_reload.reload_result import ReloadResult
 from trtbench.experiments.hot_reload.reloads import RELOADS, Reloads, Rise
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.report.kit.format import NONE, ms, number, seconds, size, times, whole
+from trtbench.report.kit.format import NONE, ms, number, seconds, size, statistic, times, whole
 from trtbench.report.kit.words import Words
 
 _NS_PER_S = 1e9
@@ -162,11 +162,11 @@ def _versions(result: DeploymentResult, found: Reloads, words: Words) -> Table:
 
 
 def _both(values: Distribution | None) -> str:
-    return f"{ms(values.p99)} / {ms(values.max)}" if values else f"{NONE} / {NONE}"
+    return f"{statistic(values, 'p99', ms)} / {ms(values.max)}" if values else f"{NONE} / {NONE}"
 
 
 def _counted(values: Distribution) -> str:
-    return f"{ms(values.p99)} ({whole(values.count)})"
+    return f"{statistic(values, 'p99', ms)} ({whole(values.count)})"
 
 
 def _span(value_ns: int | None) -> str:

@@ -8,7 +8,7 @@ from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, Cach
 from trtbench.experiments.response_cache.gain import CACHE_GAINS, StageGain
 from trtbench.report.kit.blocks import Block, Figure, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times, whole
+from trtbench.report.kit.format import NONE, estimate, ms, number, percent, statistic, times, whole
 from trtbench.report.kit.words import Words
 
 _GAIN = ("repeats", "servable", "hits", "rate_off", "rate_on", "gain", "p50", "p99")
@@ -60,7 +60,7 @@ def _detail_row(stage: CachedStage) -> tuple[str, ...]:
     by_triton = f"{whole(stage.hits)} / {whole(stage.misses)}"
     counts = (whole(stage.answered), by_triton, percent(stage.hit_ratio), percent(stage.servable_ratio), percent(stage.repeat_ratio))
     groups = (stage.servable_e2e_ns, stage.other_e2e_ns)
-    latencies = (f"{ms(group.p50)} / {ms(group.p99)}" if group.count else NONE for group in groups)
+    latencies = (f"{statistic(group, 'p50', ms)} / {statistic(group, 'p99', ms)}" if group.count else NONE for group in groups)
     return (
         stage.stage,
         *counts,

@@ -18,6 +18,7 @@ from matplotlib.ticker import PercentFormatter
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage_result import StageResult
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.registry import roles
 from trtbench.report.figures.timeline_figure import paint_timeline
@@ -112,17 +113,29 @@ def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
     for colour, result in _coloured(summary):
         stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
         for axes, pick in zip(panels, shown, strict=True):
-            for percentile, line in (("p50", "o-"), ("p99", "o--")):
-                _line(axes, [(s.level, getattr(getattr(s.latency, pick), percentile)) for s in stages], line, colour, result.name)
+            found = [(stage.level, getattr(stage.latency, pick)) for stage in stages]
+            _line(axes, [(level, values.p50) for level, values in found], "o-", colour, result.name)
+            _line(axes, [(level, values.p99) for level, values in found], "o--", colour, f"{result.name} P99")
+            _ends(axes, found, colour, f"{result.name} P99 ≥")
     across = words("axis.users" if closed else "axis.rate")
     return _finish(figure, panels, across, [words(axis) for axis in shown.values()])
 
 
-def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colour: str, name: str) -> None:
+def _line(axes: Axes, points: list[tuple[float, float | None]], line: str, colour: str, label: str) -> None:
     known = [(x, y / _NS_PER_MS) for x, y in points if y is not None]
     if known:
-        label = name if line == "o-" else f"{name} P99"
         axes.plot(*zip(*known, strict=True), line, color=colour, label=label, markersize=4)
+
+
+def _ends(axes: Axes, found: Sequence[tuple[float, Distribution]], colour: str, label: str) -> None:
+    """The 95 % interval of each P99 as a bar; of a P99 without a value its lower bound, as an open triangle."""
+    for level, values in found:
+        lower, upper = values.intervals.get("p99", (None, None))
+        if lower is not None and upper is not None:
+            axes.vlines(level, lower / _NS_PER_MS, upper / _NS_PER_MS, color=colour, alpha=0.4, linewidth=3)
+    bounds = [(x, lower / _NS_PER_MS) for x, v in found if v.p99 is None and (lower := v.intervals.get("p99", (None,))[0]) is not None]
+    if bounds:
+        axes.plot(*zip(*bounds, strict=True), "^:", color=colour, label=label, markersize=6, markerfacecolor="none", linewidth=0.8)
 
 
 def _distributions(summary: Summary, words: Words) -> Figure | None:

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from trtbench.analysis.metric import Column, Metric, Unit
 from trtbench.analysis.stage.stage_result import StageResult
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.report.kit.blocks import Table
-from trtbench.report.kit.format import NONE, about, ms, number, percent, size, whole
+from trtbench.report.kit.format import NONE, about, ms, number, percent, size, statistic, whole
 from trtbench.report.kit.words import Words
 from trtbench.tasks.task import Task
 
@@ -54,8 +55,8 @@ def stage_table(
     return Table(words.header("stage", *columns), rows, caption, note, labels)
 
 
-def formatted(metric: Metric[S], value: float | None) -> str:
-    return FORMATS.get(metric.unit, number)(value)
+def printer(metric: Metric[S]) -> Callable[[float | None], str]:
+    return FORMATS.get(metric.unit, number)
 
 
 def _cell(metric: Metric[S], column: Column, source: S) -> str:
@@ -64,8 +65,8 @@ def _cell(metric: Metric[S], column: Column, source: S) -> str:
         return NONE
     if metric.is_estimate:
         return about(value, metric.is_estimate(source))
-    values = [getattr(value, part) for part in column.parts] if column.parts else value if isinstance(value, tuple) else [value]
-    if all(one is None for one in values):
-        return NONE
     shown = FORMATS.get(metric.unit if column.unit is None else column.unit, number)
-    return " / ".join(map(shown, values))
+    if isinstance(value, Distribution):
+        return " / ".join(statistic(value, part, shown) for part in column.parts)
+    values = [getattr(value, part) for part in column.parts] if column.parts else value if isinstance(value, tuple) else [value]
+    return NONE if all(one is None for one in values) else " / ".join(map(shown, values))

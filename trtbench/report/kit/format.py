@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from trtbench.analysis.stats.percentile import Distribution
+
 NONE = "-"
 _NS_PER_MS = 1_000_000
 _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -83,6 +85,31 @@ def estimate(value: Interval | None, shown: Callable[[float | None], str]) -> st
     if value is None:
         return NONE
     return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
+
+
+INFINITE = "∞"
+
+
+def statistic(values: Distribution, name: str, shown: Callable[[float | None], str]) -> str:
+    """A figure of a distribution by its name, as mean or p99. A percentile of too few values is printed as its lower bound at 95 %, as
+    ≥ 1,497; a figure beyond every value, because requests failed, as ∞.
+    """
+    value: float | None = getattr(values, name)
+    if value is not None:
+        return shown(value)
+    if name in (values.infinite or ()):
+        return INFINITE
+    lower, _ = values.intervals.get(name, (None, None))
+    return NONE if lower is None else f"≥ {shown(lower)}"
+
+
+def with_interval(values: Distribution, name: str, shown: Callable[[float | None], str]) -> str:
+    """A percentile with its 95 % interval, as 1,497 (1,450 … 1,560); its lower bound alone if it has no value."""
+    text = statistic(values, name, shown)
+    if getattr(values, name) is None:
+        return text
+    lower, upper = values.intervals[name]
+    return f"{text} ({shown(lower)} … {INFINITE if upper is None else shown(upper)})"
 
 
 def utc(iso: str) -> str:

@@ -18,9 +18,13 @@ from trtbench.report.kit.grouping import is_many
 from trtbench.report.kit.words import Words
 from trtbench.scenario.parts.choices import Language
 
+Columns = dict[str, Cell[StageResult]]
 
-def _columns(words: Words) -> dict[str, Cell[StageResult]]:
-    return chosen("core", KEY_FIGURES, METRICS, words.task)
+
+def _columns(summary: Summary, words: Words) -> Columns:
+    """The columns of the table. That of failures as infinite latencies is left out if no request failed."""
+    failed = any(stage.latency.has_failures for result in summary.deployments for stage in result.stages)
+    return chosen("core", [name for name in KEY_FIGURES if failed or name != "p99_all"], METRICS, words.task)
 
 
 def load_label(stage: StageResult, words: Words) -> str:
@@ -49,8 +53,9 @@ def _level(stage: StageResult, words: Words) -> str:
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(Header, rows) of text over all deployments, for a terminal."""
     words = Words(language, summary.scenario.task)
-    header = (words("col.deployment"), words("col.load"), *words.header(*_columns(words)))
-    rows = [(result.name, *_row(stage, words)) for result in summary.deployments for stage in result.stages]
+    columns = _columns(summary, words)
+    header = (words("col.deployment"), words("col.load"), *words.header(*columns))
+    rows = [(result.name, *_row(stage, columns, words)) for result in summary.deployments for stage in result.stages]
     return header, rows
 
 
@@ -61,10 +66,11 @@ def core_blocks(summary: Summary, words: Words) -> list[Block]:
     loaded = [result for result in summary.deployments if result.stages or not any(role.replaces_load(result) for role in experiments)]
     if not loaded:
         return []
+    columns = _columns(summary, words)
     if is_many(summary):
-        blocks += _one_table(loaded, words)
+        blocks += _one_table(loaded, columns, words)
     else:
-        blocks += [block for result in loaded for block in _deployment_blocks(result, words)]
+        blocks += [block for result in loaded for block in _deployment_blocks(result, columns, words)]
     if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
         blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))
     limits = {name: needed_samples(PERMILLES[name]) for name in ("p50", "p99")}
@@ -72,25 +78,25 @@ def core_blocks(summary: Summary, words: Words) -> list[Block]:
     return blocks
 
 
-def _one_table(results: Sequence[DeploymentResult], words: Words) -> list[Block]:
+def _one_table(results: Sequence[DeploymentResult], columns: Columns, words: Words) -> list[Block]:
     """A table for users and one for rates, with a row for each deployment and stage."""
     blocks: list[Block] = []
     for closed, key in ((True, "col.users"), (False, "col.rate")):
-        rows = tuple((r.name, *_row(stage, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
-        header = (words("col.deployment"), words(key), *words.header(*_columns(words)))
+        rows = tuple((r.name, *_row(stage, columns, words)) for r in results for stage in r.stages if stage.is_closed_loop is closed)
+        header = (words("col.deployment"), words(key), *words.header(*columns))
         blocks += [Table(header, rows)] if rows else []
     left = [f"{r.name}: {words.listed([_why(stage, words) for stage in r.not_run])}" for r in results if r.not_run]
     return [*blocks, Paragraph(words("core.not_run", stages="; ".join(left)))] if left else blocks
 
 
-def _deployment_blocks(result: DeploymentResult, words: Words) -> list[Block]:
+def _deployment_blocks(result: DeploymentResult, columns: Columns, words: Words) -> list[Block]:
     blocks: list[Block] = []
     for closed, key in ((True, "col.users"), (False, "col.rate")):
         stages = [stage for stage in result.stages if stage.is_closed_loop is closed]
         if stages:
-            header = (words(key), *words.header(*_columns(words)))
+            header = (words(key), *words.header(*columns))
             caption = result.name if closed else words("core.open_loop", deployment=result.name)
-            blocks.append(Table(header, tuple(_row(stage, words) for stage in stages), caption))
+            blocks.append(Table(header, tuple(_row(stage, columns, words) for stage in stages), caption))
     if not blocks:
         blocks.append(Paragraph(words("core.nothing", deployment=result.name)))
     if result.not_run:
@@ -102,5 +108,5 @@ def _why(stage: NotRun, words: Words) -> str:
     return f"{stage.name} ({words(f'ended.{stage.why}')})" if stage.why else stage.name
 
 
-def _row(stage: StageResult, words: Words) -> tuple[str, ...]:
-    return (load_label(stage, words), *(cell(stage) for cell in _columns(words).values()))
+def _row(stage: StageResult, columns: Columns, words: Words) -> tuple[str, ...]:
+    return (load_label(stage, words), *(cell(stage) for cell in columns.values()))

@@ -14,20 +14,20 @@ from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.transport import Transport
 from trtbench.report.kit.blocks import Block, Paragraph, Table
-from trtbench.report.kit.columns import Cell, columns_of, formatted, rows_of, stage_table
-from trtbench.report.kit.format import NONE, percent, seconds, whole
+from trtbench.report.kit.columns import Cell, columns_of, printer, rows_of, stage_table
+from trtbench.report.kit.format import NONE, percent, seconds, statistic, whole, with_interval
 from trtbench.report.kit.words import Words
 
-_PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p99_9": "P99.9"}
+_FIGURES = ("mean", "min", "p50", "p90", "p95", "p99", "p99_9", "max")
 
 
 def latency_tables(summary: Summary, words: Words) -> list[Block]:
     blocks: list[Block] = [Paragraph(words("latency.note"))] if measured(summary) else []
-    header = (*words.header("stage", "metric", "count", "mean", "min"), *_PERCENTILES.values(), words("col.max"))
+    percentiles = ("P50", "P90", "P95", words("col.p99_interval"), "P99.9")
+    header = (*words.header("stage", "metric", "count", "mean", "min"), *percentiles, words("col.max"))
     for result in measured(summary):
         main = rows_of("latency", METRICS, words.task)
-        left_out = words.task.sends_tensors  # whether rows without a request are, since not every such model streams
-        rows = tuple(_distribution_row(stage, one) for stage in result.stages for one in main if not left_out or _is_shown(stage, one))
+        rows = tuple(_distribution_row(stage, one) for stage in result.stages for one in main if _is_main(stage, one, words))
         blocks.append(Table(header, rows, words("latency.main", deployment=result.name), labels=2))
         if not words.task.streams_tokens:
             continue
@@ -35,6 +35,12 @@ def latency_tables(summary: Summary, words: Words) -> list[Block]:
         rows = tuple(_distribution_row(stage, metric) for stage in result.stages for metric in more if _is_shown(stage, metric))
         blocks.append(Table(header, rows, words("latency.more", deployment=result.name), labels=2, folded=True))
     return blocks
+
+
+def _is_main(stage: StageResult, metric: Metric[StageResult], words: Words) -> bool:
+    """Whether the main table has the row. Of tensors, rows without a request are left out, since not every such model streams."""
+    has_row = metric.has_row is None or metric.has_row(stage)
+    return has_row and (not words.task.sends_tensors or _is_shown(stage, metric))
 
 
 def _is_shown(stage: StageResult, metric: Metric[StageResult]) -> bool:
@@ -48,9 +54,9 @@ def _distribution(stage: StageResult, metric: Metric[StageResult]) -> Distributi
 
 
 def _distribution_row(stage: StageResult, metric: Metric[StageResult]) -> tuple[str, ...]:
-    values = _distribution(stage, metric)
-    figures = (values.mean, values.min, *(getattr(values, percentile) for percentile in _PERCENTILES), values.max)
-    return (stage.span.name, metric.name, whole(values.count), *(formatted(metric, figure) for figure in figures))
+    values, shown = _distribution(stage, metric), printer(metric)
+    figures = (with_interval(values, name, shown) if name == "p99" else statistic(values, name, shown) for name in _FIGURES)
+    return (stage.span.name, metric.name, whole(values.count), *figures)
 
 
 def throughput_tables(summary: Summary, words: Words) -> list[Block]:
