@@ -195,6 +195,16 @@ def test_command_over_http_runs(command: str, tmp_path: Path, monkeypatch: pytes
         assert trtbench(*arguments, "--isl", "8", "--osl", "2", "--benchmark-duration", "1", cwd=tmp_path)
 
 
+OF_RUNS = [shown for shown in shown_commands() if shown.split()[:2] == ["trtbench", "compare"]]
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("command", OF_RUNS)
+def test_command_of_runs_runs(command: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    assert trtbench(*shlex.split(command)[1:], cwd=tmp_path)
+
+
 WITH_VLLM = [shown for shown in shown_commands() if shown.split()[1:3] == ["serve-and-bench", "front-ends"]]
 
 
@@ -217,7 +227,7 @@ def test_command_with_vllm_runs(command: str, tmp_path: Path) -> None:
     [
         shown
         for shown in shown_commands()
-        if not shown.startswith("make ") and shown not in (*BENCHMARKS, *OVER_HTTP, *ON_ANY_MODEL, *WITH_VLLM)
+        if not shown.startswith("make ") and shown not in (*BENCHMARKS, *OVER_HTTP, *ON_ANY_MODEL, *WITH_VLLM, *OF_RUNS)
     ],
 )
 def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:

@@ -43,6 +43,7 @@ SHORT_FILES = {
     "experiments.kv_cache.analysis": "a role",
     "experiments.scaling.run": "a role",
     "gpu.__main__": "runs as a child process",
+    "report.comparison.junit": "a format of its own",
     "run.result_importer": "a protocol",
     "serving.repository.renderer": "a protocol",
     "system.packaged_data": "has importers in several folders",
@@ -99,6 +100,8 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.comparing": {"cli.comparison_console"},
+    "cli.comparison_console": {"report.comparison.overlaid_curves"},
     "cli.dataset": {
         *("plan.dataset_lines", "plan.draw", "plan.sources.prompt_source", "cli.flags.bench_scenario", "cli.flags.explained"),
         *("scenario.parts.part", "scenario.reading", "scenario.scenario"),

@@ -16,7 +16,7 @@ ROLES = ("report", "figure", "heat_report", "heat_figure", "cancel_report")
 REPORT = (*(ROOT / "report").rglob("*.py"), *(path for role in ROLES for path in (ROOT / "experiments").glob(f"*/{role}.py")))
 NAMING = (
     *REPORT,
-    *(path for part in ("analysis", "scenario", "experiments", "tasks", "load") for path in (ROOT / part).rglob("*.py")),
+    *(path for part in ("analysis", "compare", "scenario", "experiments", "tasks", "load") for path in (ROOT / part).rglob("*.py")),
     ROOT / "rundir" / "records.py",
 )
 """Where what is put into a key is named: findings, reasons, classes, fields of results, keys of scenarios."""

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from trtbench.analysis.summary import Summary
+from trtbench.report.kit.blocks import Document
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.sections import document
 from trtbench.rundir.directory import RunDirectory
@@ -43,11 +44,20 @@ def _write_documents(path: Path, summary: Summary, words: Words, formats: Sequen
     content = document(summary, words, tuple(drawings))
     written: list[Path] = []
     if "md" in formats:
-        written.append(_write(path / "report.md", _markdown().get_template("report.md.j2").render(document=content)))
+        written.append(_write(path / "report.md", as_markdown(content)))
     if "html" in formats:
-        svg = {name: Markup(drawing.svg) for name, drawing in drawings.items()}  # noqa: S704 - our own drawing, escaped by matplotlib
-        written.append(_write(path / "report.html", _html().get_template("report.html.j2").render(document=content, svg=svg)))
+        written.append(_write(path / "report.html", as_html(content, drawings)))
     return written + _write_png(drawings, path / "plots")
+
+
+def as_markdown(content: Document) -> str:
+    return _markdown().get_template("report.md.j2").render(document=content)
+
+
+def as_html(content: Document, drawings: Mapping[str, Drawing]) -> str:
+    """The document in one file, with the drawings that its figures name."""
+    svg = {name: Markup(drawing.svg) for name, drawing in drawings.items()}  # noqa: S704 - our own drawing, escaped by matplotlib
+    return _html().get_template("report.html.j2").render(document=content, svg=svg)
 
 
 def _html() -> jinja2.Environment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,10 +56,21 @@ class Drawing:
 
 
 def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
-    """Every figure that the run has data for. Without a CJK font, the axes of a Chinese report are labelled in English."""
+    """Every figure that the run has data for."""
+    return drawn(partial(_painters, summary), words)
+
+
+def drawn(painters: Callable[[Words], Mapping[str, Painter]], words: Words) -> dict[str, Drawing]:
+    """The figures of these painters. Without a CJK font, axes in Chinese are labelled in English."""
     font = _cjk_font() if words.language == "zh" else None
-    words = words if words.language == "en" or font else Words("en", words.task.name)
+    labels = words if words.language == "en" or font else Words("en", words.task.name)
     fonts: dict[Any, Any] = {"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}
+    with matplotlib.rc_context({**_STYLE, **fonts}):
+        painted = {name: figure for name, paint in painters(labels).items() if (figure := paint()) is not None}
+        return {name: _drawing(name, figure) for name, figure in painted.items()}
+
+
+def _painters(summary: Summary, words: Words) -> Mapping[str, Painter]:
     painters: dict[str, Painter] = {
         "throughput": partial(_throughput, summary, words),
         "latency": partial(_latency, summary, words, closed=True),
@@ -70,9 +81,7 @@ def draw(summary: Summary, words: Words) -> dict[str, Drawing]:
     painters |= {f"timeline-{result.name}": partial(_timeline, result, words) for result in shown(summary)}
     for role in roles(ExperimentFigure):
         painters |= role.painters(summary, words)
-    with matplotlib.rc_context({**_STYLE, **fonts}):
-        painted = {name: figure for name, paint in painters.items() if (figure := paint()) is not None}
-        return {name: _drawing(name, figure) for name, figure in painted.items()}
+    return painters
 
 
 def _cjk_font() -> str | None:

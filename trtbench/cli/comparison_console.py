@@ -1,0 +1,120 @@
+"""What `trtbench compare` does and prints, and the exit code with which it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trtbench.analysis.summary import Summary
+from trtbench.compare.compared_metric import ComparedMetric, metric_named, usual_metrics
+from trtbench.compare.compared_runs import Comparison, ReadRun, compare
+from trtbench.compare.decision import Decision, decide, outcome_of
+from trtbench.compare.gate import Gate, read_gate
+from trtbench.report.comparison.comparison_json import comparison_json
+from trtbench.report.comparison.comparison_page import comparison_document, refused, scope_note, warnings_of
+from trtbench.report.comparison.comparison_rows import GATE_HEADER, HEADER, difference_rows, gate_rows
+from trtbench.report.comparison.junit import junit_xml
+from trtbench.report.document import as_html, as_markdown
+from trtbench.report.kit.words import Words
+from trtbench.rundir.lines import write_json, write_whole
+from trtbench.scenario.parts.choices import Language
+from trtbench.system.foreign_text import harmless
+from trtbench.tasks.registry import TASKS
+
+PASSED, NOT_COMPARABLE, INVALID_RUN, REGRESSION, UNDECIDED = 0, 3, 4, 5, 6
+_OF_OUTCOMES = {"passed": PASSED, "failed": REGRESSION, "undecided": UNDECIDED}
+_FILE_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of `trtbench compare`."""
+
+    metrics: tuple[str, ...]
+    conditions: tuple[str, ...]
+    threshold_ratio: float
+    force: bool
+    language: Language
+    json_path: Path | None = None
+    html_path: Path | None = None
+    markdown_path: Path | None = None
+    junit_path: Path | None = None
+
+
+def compare_command(base: Path, candidates: Sequence[Path], asked: Asked) -> int:
+    """Every flag is checked before a run is read. UserError for a flag or a run directory that cannot be used."""
+    gates = [read_gate(text) for text in asked.conditions]
+    metrics = [metric_named(name, "--metric") for name in asked.metrics]
+    of_base = ReadRun(base)
+    chosen = _with_gated(metrics or usual_metrics(TASKS[of_base.summary.scenario.task]), gates)
+    compared = [compare(of_base, ReadRun(path), chosen) for path in candidates]
+    decisions = decide(gates, [one for comparison in compared for one in comparison.differences])
+    words = Words(asked.language, of_base.summary.scenario.task)
+    for comparison in compared:
+        if not comparison.differences or (comparison.refusals and not asked.force):
+            print(harmless(f"trtbench: {refused(comparison, words)}"), file=sys.stderr)
+            return NOT_COMPARABLE
+    for comparison in compared:
+        show(comparison, decisions, asked, words)
+    _write(compared, decisions, asked, words)
+    if not asked.force and any(one.verdict.status == "INVALID" for one in _summaries(compared)):
+        return INVALID_RUN
+    return _OF_OUTCOMES[outcome_of(decisions)] if gates else PASSED
+
+
+def _write(compared: Sequence[Comparison], decisions: Sequence[Decision], asked: Asked, words: Words) -> None:
+    if asked.json_path:
+        write_json(asked.json_path, comparison_json(compared, decisions, asked.threshold_ratio))
+    if asked.junit_path:
+        write_whole(asked.junit_path, junit_xml(decisions, words))
+    if asked.markdown_path:
+        page = comparison_document(compared, decisions, asked.threshold_ratio, words, ())
+        write_whole(asked.markdown_path, as_markdown(page).encode())
+    if asked.html_path:
+        from trtbench.report.comparison.overlaid_curves import overlaid_curves  # matplotlib takes most of a second to import
+
+        drawings = overlaid_curves(compared, words)
+        page = comparison_document(compared, decisions, asked.threshold_ratio, words, drawings)
+        write_whole(asked.html_path, as_html(page, drawings).encode())
+
+
+def show(comparison: Comparison, decisions: Sequence[Decision], asked: Asked, words: Words) -> None:
+    """Print what speaks against the comparison, the gates and the differences."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(_FILE_CHARACTERS, console.width))
+    names = {"base": comparison.base.run, "candidate": comparison.candidate.run}
+    console.print(Text(harmless(words("compare.title", **names))), style="bold", soft_wrap=True)
+    for sentence in warnings_of(comparison, words):
+        console.print(Text(harmless(sentence)), soft_wrap=True)
+    console.print(
+        _table((*words.header(*HEADER), words("col.compared_call")), difference_rows(comparison, asked.threshold_ratio, words), 3)
+    )
+    console.print(Text(scope_note(comparison, asked.threshold_ratio, words)), style="dim", soft_wrap=True)
+    own = [one for one in decisions if one.difference is None or one.difference.candidate_run == comparison.candidate.run]
+    if own:
+        console.print(_table(words.header(*GATE_HEADER), gate_rows(own, words), len(GATE_HEADER)))
+
+
+def _with_gated(metrics: Sequence[ComparedMetric], gates: Sequence[Gate]) -> list[ComparedMetric]:
+    return list(dict.fromkeys([*metrics, *(gate.metric for gate in gates)]))
+
+
+def _summaries(compared: Sequence[Comparison]) -> Iterator[Summary]:
+    for one in compared:
+        yield from (one.base, one.candidate)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int) -> Table:
+    table = Table()
+    for number, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if number < labels or number == len(header) - 1 else "right")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
+    return table
