@@ -199,10 +199,11 @@ def start_run(
     """Start a run of a scenario, in a directory of its own; `installation` and `engines` say whether this machine can."""
     commands: list[Command] = []
 
-    def begin(scenario: dict[str, Any]) -> Command:
+    def begin(scenario: dict[str, Any], draws: bool = False) -> Command:
         directory = tmp_path_factory.mktemp("run")
         (directory / "scenario.yaml").write_text(yaml.safe_dump(scenario))
-        command = Command(directory, "serve-and-bench", str(directory / "scenario.yaml"), "--runs", str(directory / "runs"))
+        arguments = ("serve-and-bench", str(directory / "scenario.yaml"), "--runs", str(directory / "runs"))
+        command = Command(directory, *arguments, draws=draws)
         commands.append(command)
         return command
 

@@ -17,7 +17,7 @@ from trtbench.cli.main import main
 from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.records import Outcome
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120), pytest.mark.usefixtures("sketched_figures")]
 
 KEY = "sk-secret-0123456789"
 

@@ -37,7 +37,8 @@ def takes_signals(command: Command) -> bool:
 
 def bench(directory: Path, server: FakeServer, *flags: str) -> Command:
     load = ("--concurrency", "2", "--request-count", "40", "--osl", "8", "--vocab-size", "1000", *flags)
-    return Command(directory, "bench", "--url", server.url, "--model", "tensorrt_llm", "--artifact-dir", str(directory / "runs"), *load)
+    address = ("--url", server.url, "--model", "tensorrt_llm", "--artifact-dir", str(directory / "runs"))
+    return Command(directory, "bench", *address, *load, draws=True)  # a signal may come while it draws
 
 
 def assert_it_ended_in_one_line(command: Command, codes: set[int], what: str) -> None:
@@ -63,7 +64,7 @@ def whole_length_s(command: Command) -> float:
 def test_at_random_instants(name: str, instants: int, fake_server: FakeServer, tmp_path: Path) -> None:
     def start(number: int | str) -> Command:
         directory = tmp_path / f"run-{number}"
-        return bench(directory, fake_server) if name == "bench" else Command(directory, name)
+        return bench(directory, fake_server) if name == "bench" else Command(directory, name, draws=True)
 
     chance = random.Random(SEED)
     length_s = whole_length_s(start("whole"))

@@ -33,32 +33,35 @@ def image(tmp_path: Path) -> Image:
 
 @pytest.mark.process
 def test_what_the_image_has_is_used_and_what_it_lacks_is_chosen_to_fit(image: Image) -> None:
+    """Also a pin of ours, the tritonclient whose messages the image can load, and a pyarrow for the image's numpy."""
     write_wheel(image.index, "numpylike", "2.2.0")
     write_wheel(image.index, "helperlike", "3.0", "numpylike>=2")
     write_wheel(image.index, "helperlike", "2.0", "numpylike>=1")
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike>=1.20", "torchlike", "helperlike"))
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"added: helperlike 2\.0, .*tritonclient 2\.73\.0", done.stdout)
-    assert [image.version_of(name) for name in ("numpylike", "torchlike", "helperlike")] == ["1.26.4", "2.9.0a0+nv25.10", "2.0"]
-
-
-@pytest.mark.process
-def test_a_pin_of_ours_counts_where_the_image_lacks_the_package(image: Image) -> None:
     write_wheel(image.index, "tabulate", "0.10.0")  # as constraints.txt has it
     write_wheel(image.index, "tabulate", "0.99.0")
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tabulate"))
+    write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
+    write_wheel(image.index, "tritonclient", "2.71.0", "numpylike<1")  # what it asks is not what its messages need
+    write_wheel(image.index, "pyarrow", "26.0.1", code="raise ImportError('pyarrow requires NumPy 2.0 or newer')")
+    write_wheel(image.index, "pyarrow", "19.0.1")
+    needs = ("numpylike>=1.20", "torchlike", "helperlike", "tabulate", "tritonclient[grpc]>=2.50", "pyarrow>=15")
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", *needs))
     assert done.returncode == 0, done.stderr
-    assert "tabulate 0.10.0" in done.stdout
+    added = done.stdout.partition("added:")[2]
+    assert all(one in added for one in ("helperlike 2.0", "tabulate 0.10.0", "tritonclient 2.71.0", "pyarrow 19.0.1"))
+    packages = {"numpylike": "1.26.4", "torchlike": "2.9.0a0+nv25.10", "helperlike": "2.0", "tritonclient": "2.71.0", "pyarrow": "19.0.1"}
+    assert {name: image.version_of(name) for name in packages} == packages
 
 
 @pytest.mark.process
-def test_pins_of_ours_that_do_not_fit_the_image_give_way(image: Image) -> None:
+def test_pins_of_ours_that_do_not_fit_the_image_give_way_and_its_own_tritonclient_is_used(image: Image, tmp_path: Path) -> None:
+    image.add(write_wheel(tmp_path, "tritonclient", "2.60.0"))
     write_wheel(image.index, "tabulate", "0.10.0", "numpylike>=2")
     write_wheel(image.index, "tabulate", "0.9.0")
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tabulate"))
+    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tabulate", "tritonclient[grpc]>=2.50"))
     assert done.returncode == 0, done.stderr
     assert "tabulate 0.9.0" in done.stdout
     assert "do not all fit this image" in done.stderr
+    assert image.version_of("tritonclient") == "2.60.0"
 
 
 @pytest.mark.process
@@ -70,37 +73,11 @@ def test_what_cannot_be_had_without_a_change_is_refused_and_nothing_stays(image:
     assert not image.environment.exists()
 
 
-@pytest.mark.process
-def test_the_tritonclient_whose_messages_the_image_can_load_is_taken(image: Image) -> None:
-    write_wheel(image.index, "tritonclient", "2.73.0", messages="raise RuntimeError('generated for a later protobuf')")
-    write_wheel(image.index, "tritonclient", "2.71.0", "numpylike<1")  # what it asks is not what its messages need
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike", "tritonclient[grpc]>=2.50"))
-    assert done.returncode == 0, done.stderr
-    assert image.version_of("tritonclient") == "2.71.0"
-
-
-@pytest.mark.process
-def test_the_images_own_tritonclient_is_used(image: Image, tmp_path: Path) -> None:
-    image.add(write_wheel(tmp_path, "tritonclient", "2.60.0"))
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "tritonclient[grpc]>=2.50"))
-    assert done.returncode == 0, done.stderr
-    assert image.version_of("tritonclient") == "2.60.0"
-
-
 @pytest.mark.parametrize("name", ["tritonclient", "pyarrow"])
 def test_what_is_tried_first_is_the_pinned_one(name: str) -> None:
     pinned = re.findall(rf"^{name}==(\S+)", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
     assert pinned
     assert f'"{name}": ("{max(pinned)}", ' in SCRIPT.read_text("utf-8")
-
-
-@pytest.mark.process
-def test_a_pyarrow_for_the_images_numpy_is_taken(image: Image) -> None:
-    write_wheel(image.index, "pyarrow", "26.0.1", code="raise ImportError('pyarrow requires NumPy 2.0 or newer')")
-    write_wheel(image.index, "pyarrow", "19.0.1")
-    done = image.install(write_wheel(image.index, "trtbench", "1.0", "numpylike", "pyarrow>=15"))
-    assert done.returncode == 0, done.stderr
-    assert image.version_of("pyarrow") == "19.0.1"
 
 
 @pytest.mark.process

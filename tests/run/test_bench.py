@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from tests.support.command import ROOT, ran
+from tests.support.command import Command, ran
 from tests.support.triton.kserve import Serving
 from trtbench.cli.main import main
 from trtbench.client.kserve.inspection import inspect_target
@@ -24,12 +22,16 @@ from trtbench.rundir.lines import read_json
 from trtbench.rundir.records import Outcome
 from trtbench.serving.server.server import free_ports
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True), pytest.mark.usefixtures("sketched_figures")]
 
 
-def bench(url: str, model: str, runs: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbench.cli.main", "bench", "--url", url, "--model", model, "--artifact-dir", str(runs), *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+def trtbench(*arguments: str) -> Result:
+    """In this process, which has imported already what a command imports."""
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def bench(url: str, model: str, runs: Path, *flags: str) -> Result:
+    return trtbench("bench", "--url", url, "--model", model, "--artifact-dir", str(runs), *flags)
 
 
 def the_run(runs: Path) -> RunDirectory:
@@ -38,14 +40,15 @@ def the_run(runs: Path) -> RunDirectory:
 
 
 def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_path: Path) -> None:
-    done = bench(
-        *(int8_server.url, int8_server.engine.model, tmp_path / "runs"),
+    command = Command(
+        *(tmp_path, "bench", "-u", int8_server.url, "-m", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs")),
         *("--tokenizer", str(int8_server.engine.path), "--metrics-url", int8_server.metrics_url),
         *("--engine-dir", str(int8_server.engine.path)),
         *("--max-concurrency", "1,3", "--num-prompts", "5", "--warmup-request-count", "1", "--isl", "8:12", "--osl", "4"),
         *("--goodput", "ttft:60000 e2e:60000", "--random-seed", "5"),
+        draws=True,
     )
-    assert ran(done.returncode, tmp_path), done.stderr
+    assert ran(command.wait(), tmp_path), command.err
     run = the_run(tmp_path / "runs")
     assert run.is_complete()
     (deployment,) = run.deployments()
@@ -69,7 +72,7 @@ def test_levels_of_users_with_the_models_own_tokens(int8_server: Serving, tmp_pa
     summary = json.dumps(read_json(run.path / "summary.json"))
     assert "goodput" in summary
     assert (run.path / "report.html").is_file()
-    assert str(run.path / "report.md") in done.stdout
+    assert str(run.path / "report.md") in command.out
     assert int8_server.server.exit_code() is None  # nobody stopped it
 
 
@@ -78,7 +81,7 @@ def test_a_rate_with_random_ids_and_no_metrics(int8_server: Serving, tmp_path: P
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--vocab-size", "1000", "--quiet", "--lang", "zh"),
         *("--request-rate", "6", "--benchmark-duration", "2", "--isl", "10", "--osl", "3", "--model-version", "1"),
     )
-    assert ran(done.returncode, tmp_path), done.stderr
+    assert ran(done.exit_code, tmp_path), done.stderr
     assert done.stderr == ""
     run = the_run(tmp_path / "runs")
     (deployment,) = run.deployments()
@@ -93,44 +96,60 @@ def test_a_rate_with_random_ids_and_no_metrics(int8_server: Serving, tmp_path: P
     assert "并发" in (run.path / "report.md").read_text()
 
 
-def test_bursts_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
+def test_bursts_whose_responses_come_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
     done = bench(
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--burstiness", "0.5"),
         *("--request-rate", "8", "--request-count", "6", "--isl", "10", "--osl", "3"),
     )
-    assert ran(done.returncode, tmp_path), done.stderr
-    (deployment,) = the_run(tmp_path / "runs").deployments()
+    assert ran(done.exit_code, tmp_path), done.stderr
+    run = the_run(tmp_path / "runs")
+    (deployment,) = run.deployments()
     records = deployment.requests()
     assert [(record.outcome, record.token_counts) for record in records] == [(Outcome.COMPLETED, [3])] * 6
-
-
-def test_a_server_without_this_model(int8_server: Serving, tmp_path: Path) -> None:
-    refused(bench(int8_server.url, "llama", tmp_path / "runs"), tmp_path, "the server has no model 'llama'; it has smollm2-135m")
-
-
-def test_a_version_that_is_not_there(int8_server: Serving, tmp_path: Path) -> None:
-    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--model-version", "7")
-    refused(done, tmp_path, "version 7 is not ready")
-
-
-def test_the_http_port_instead_of_grpcs(int8_server: Serving, tmp_path: Path) -> None:
-    done = bench(int8_server.server.endpoints.http, int8_server.engine.model, tmp_path / "runs")
-    refused(done, tmp_path, "an HTTP/1 server answers there")
+    (stage,) = [event.data for event in run.events() if event.kind == "stage_finished"]
+    assert (stage["mode"], stage["asked"], stage["planned"]) == ("gamma", 8, 6)
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    refused(bench(f"127.0.0.1:{free_ports(1)[0]}", "m", tmp_path / "runs"), tmp_path, "connection refused, no program listens on this port")
+    command = Command(tmp_path, "bench", "-u", f"127.0.0.1:{free_ports(1)[0]}", "-m", "m", "--artifact-dir", str(tmp_path / "runs"))
+    check_refusal(command.wait(), command.err, "connection refused, no program listens on this port")
+    assert not (tmp_path / "runs").exists()
+
+
+def refused(url: str, model: str, runs: Path, says: str, *flags: str) -> None:
+    result = bench(url, model, runs, *flags)
+    check_refusal(result.exit_code, result.stderr, says)
+    assert not runs.exists()
+
+
+def check_refusal(code: int, err: str, says: str) -> None:
+    assert code == 2, err
+    assert err.startswith("trtbench: ")
+    assert says in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_server_without_this_model(int8_server: Serving, tmp_path: Path) -> None:
+    refused(int8_server.url, "llama", tmp_path / "runs", "the server has no model 'llama'; it has smollm2-135m")
+
+
+def test_a_version_that_is_not_there(int8_server: Serving, tmp_path: Path) -> None:
+    refused(int8_server.url, int8_server.engine.model, tmp_path / "runs", "version 7 is not ready", "--model-version", "7")
+
+
+def test_the_http_port_instead_of_grpcs(int8_server: Serving, tmp_path: Path) -> None:
+    refused(int8_server.server.endpoints.http, int8_server.engine.model, tmp_path / "runs", "an HTTP/1 server answers there")
 
 
 def test_a_tokenizer_that_is_none(int8_server: Serving, tmp_path: Path) -> None:
-    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--tokenizer", str(tmp_path))
-    refused(done, tmp_path, "tokenizer.json: no such file")
+    says = "tokenizer.json: no such file"
+    refused(int8_server.url, int8_server.engine.model, tmp_path / "runs", says, "--tokenizer", str(tmp_path))
 
 
 def test_an_artifact_directory_that_cannot_be_written(int8_server: Serving, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "file" / "runs")
-    refused(done, tmp_path, "cannot be written to")
+    refused(int8_server.url, int8_server.engine.model, tmp_path / "file" / "runs", "cannot be written to")
 
 
 def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,66 +161,31 @@ def test_a_server_that_stops_answering_is_named(int8_server: Serving, tmp_path: 
         return replace(inspect_target(*args, **more), url=f"127.0.0.1:{closed}")
 
     monkeypatch.setitem(CLIENTS, KserveTarget.client, replace(TRITON_CLIENT, inspect=inspect))
-    arguments = ("--url", int8_server.url, "--model", int8_server.engine.model, "--artifact-dir", str(tmp_path / "runs"))
-    result = CliRunner().invoke(main, ["bench", *arguments, "--request-count", "1"])
+    result = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--request-count", "1")
     assert result.exit_code == 1
     assert f"trtbench: 127.0.0.1:{closed}: connection refused" in result.stderr
     assert not the_run(tmp_path / "runs").is_complete()
 
 
-def refused(done: subprocess.CompletedProcess[str], directory: Path, says: str) -> None:
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert done.stderr.startswith("trtbench: ")
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not (directory / "runs").exists()
-
-
 def test_a_run_in_which_nothing_completed_is_no_success(int8_server: Serving, tmp_path: Path) -> None:
     done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--isl", "900", "--osl", "4", "--request-count", "3")
-    assert done.returncode == 1  # 904 tokens never fit the server's 768
+    assert done.exit_code == 1  # 904 tokens never fit the server's 768
     assert "Not one request completed." in done.stdout
     assert "ended as too_long. Most frequent message: " in done.stdout
     (deployment,) = the_run(tmp_path / "runs").deployments()
     assert {record.outcome for record in deployment.requests()} == {Outcome.TOO_LONG}
 
 
-def test_responses_in_one_piece(int8_server: Serving, tmp_path: Path) -> None:
-    done = bench(
-        int8_server.url, int8_server.engine.model, tmp_path / "runs", "--no-streaming", "--osl", "6", "--isl", "8", "--request-count", "3"
-    )
-    assert ran(done.returncode, tmp_path), done.stderr
-    (deployment,) = the_run(tmp_path / "runs").deployments()
-    assert {tuple(record.token_counts) for record in deployment.requests()} == {(6,)}
-
-
-def test_gamma_arrivals(int8_server: Serving, tmp_path: Path) -> None:
-    flags = ("--request-rate", "8", "--burstiness", "0.5", "--request-count", "8", "--isl", "8", "--osl", "2")
-    done = bench(int8_server.url, int8_server.engine.model, tmp_path / "runs", *flags)
-    assert ran(done.returncode, tmp_path), done.stderr
-    run = the_run(tmp_path / "runs")
-    (stage,) = [event.data for event in run.events() if event.kind == "stage_finished"]
-    assert (stage["mode"], stage["asked"], stage["planned"]) == ("gamma", 8, 8)
-
-
 def test_a_rate_with_a_bound_by_the_flags_of_other_tools(int8_server: Serving, tmp_path: Path) -> None:
     flags = (
-        "--request-rate",
-        "200",
-        "--max-concurrency",
-        "2",
-        "--num-prompts",
-        "12",
-        "--random-input-len",
-        "8",
-        "--random-output-len",
-        "3",
+        *("--request-rate", "200", "--max-concurrency", "2", "--num-prompts", "12"),
+        *("--random-input-len", "8", "--random-output-len", "3"),
     )
-    command = [sys.executable, "-m", "trtbench.cli.main", "bench", "-u", int8_server.url, "-m", int8_server.engine.model]
-    command += ["--result-dir", str(tmp_path / "runs"), *flags, "--goodput", "ttft:60000", "e2el:60s", "--disable-tqdm"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
-    assert done.returncode == 0, done.stderr
+    address = ("-u", int8_server.url, "-m", int8_server.engine.model)
+    done = trtbench(
+        "bench", *address, "--result-dir", str(tmp_path / "runs"), *flags, "--goodput", "ttft:60000", "e2el:60s", "--disable-tqdm"
+    )
+    assert done.exit_code == 0, done.stderr
     run = the_run(tmp_path / "runs")
     (deployment,) = run.deployments()
     records = sorted(deployment.requests(), key=lambda record: record.sent_ns or 0)
@@ -228,7 +212,7 @@ def test_rows_of_a_dataset_that_cannot_be_sent_are_counted_in_the_report(int8_se
         *(int8_server.url, int8_server.engine.model, tmp_path / "runs", "--tokenizer", str(int8_server.engine.path)),
         *("--input-file", str(tmp_path / "rows.jsonl"), "--max-concurrency", "2", "--num-prompts", "6"),
     )
-    assert ran(done.returncode, tmp_path), done.stderr
+    assert ran(done.exit_code, tmp_path), done.stderr
     assert "rows.jsonl: 2 of 5 rows were left out" in done.stdout + done.stderr
     run = the_run(tmp_path / "runs")
     records = run.deployments()[0].requests()

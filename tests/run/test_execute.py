@@ -25,7 +25,7 @@ def kinds(run: RunDirectory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(start_run: StartRun) -> Command:
-    command = start_run(MINI)
+    command = start_run(MINI, draws=True)
     assert ran(command.wait(120), command.directory), command.err
     return command
 
@@ -104,7 +104,7 @@ def test_the_report_made_again_is_the_same(finished: Command) -> None:
     before = {name: (run.path / name).read_bytes() for name in names}
     for name in names:
         (run.path / name).unlink()
-    done = report(run)
+    done = report(run, draws=True)
     assert done.returncode == 0, done.stderr
     after = {name: (run.path / name).read_bytes() for name in names}
     assert after["summary.json"] == before["summary.json"]

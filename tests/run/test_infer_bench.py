@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.support.command import Command, ran
+from tests.support.command import ran
 from tests.support.triton.any_models import serve_any_models
 from trtbench.cli.main import main
 from trtbench.rundir.directory import RunDirectory
@@ -19,7 +19,7 @@ from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True), pytest.mark.usefixtures("sketched_figures")]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ class Bench:
         users = () if any(flag.startswith(("--concurrency", "--request-rate")) for flag in flags) else ("--concurrency", "2")
         address = ("-u", server.endpoints.grpc, "-m", model, "--metrics-url", f"{server.endpoints.metrics}/metrics")
         self._runs = directory / "runs"
-        self.command = Command(directory, "bench", *address, "--task", "infer", "--artifact-dir", str(self._runs), *load, *users, *flags)
-        self.code = self.command.wait(60)
+        arguments = ["bench", *address, "--task", "infer", "--artifact-dir", str(self._runs), *load, *users, *flags]
+        self.done = CliRunner().invoke(main, arguments, catch_exceptions=False)
 
     @property
     def run(self) -> RunDirectory:
@@ -57,7 +57,7 @@ class Bench:
 
     def completed(self) -> list[RequestRecord]:
         """The records, all of which completed."""
-        assert ran(self.code, self._runs), self.command.err
+        assert ran(self.done.exit_code, self._runs), self.done.output
         assert {record.outcome for record in self.records} == {Outcome.COMPLETED}, {record.error for record in self.records}
         return self.records
 

@@ -124,7 +124,7 @@ def test_a_signal_at_random_instants_of_a_run(start_run: StartRun) -> None:
         signum, after_s = chance.choice((signal.SIGINT, signal.SIGTERM)), chance.uniform(0, 8)
         what = f"seed {SEED}, number {number}: {signum.name} {after_s:.2f} s after Triton was started"
         print(what)
-        command = start_run(MINI)
+        command = start_run(MINI, draws=True)  # which it may be doing when the signal comes
         command.wait_for(lambda one=command: bool(one.children("tritonserver")))
         time.sleep(after_s)
         command.interrupt(signum)

@@ -17,6 +17,8 @@ OF_A_BUSY_MACHINE = frozenset({"send_lag", "coalesced"})
 """Reasons of an INVALID verdict that a machine gives which is busy with something else: requests sent late, responses read late."""
 ROOT = Path(__file__).parents[2]
 """The checkout: built engines are looked for below the working directory."""
+WITHOUT_FIGURES = "tests.support.without_figures"
+"""The module that is run in place of `trtbench`, from ROOT, where no test looks at the figures of the report."""
 
 PATIENCE_S = 60.0
 
@@ -31,16 +33,18 @@ def ran(code: int, directory: Path) -> bool:
 
 
 class Command:
-    """A running `trtbench`; everything it writes, its temporary files too, lies below `directory`, which its children's names show."""
+    """A running `trtbench`; everything it writes, its temporary files too, lies below `directory`, which its children's names show.
+    Its reports have no figures unless `draws` is set.
+    """
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, draws: bool = False) -> None:
         self.directory = directory
         self.temporary = directory / "temporary"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self._out, self._err = (directory / name for name in ("stdout", "stderr"))
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trtbench", *arguments],
+                [sys.executable, "-m", "trtbench" if draws else WITHOUT_FIGURES, *arguments],
                 cwd=ROOT,
                 env=os.environ | {"TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,

@@ -31,7 +31,7 @@ def found_in(run: RunDirectory) -> Reloads:
 
 
 def test_a_new_version_and_a_second_model_take_over_and_a_broken_engine_does_not(start_run: StartRun) -> None:
-    command = start_run(RELOADED)
+    command = start_run(RELOADED, draws=True)
     assert ran(command.wait(110), command.directory), command.err
     run, deployment = run_of(command), the_deployment(run_of(command))
     found = found_in(run)

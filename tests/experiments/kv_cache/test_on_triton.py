@@ -18,7 +18,7 @@ from trtbench.rundir.records import Outcome
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
 
 OFF = MINI["deployments"]["default"] | {"kv_cache": {"blocks": 12}}
-C6 = {"concurrency": 6, "requests": 12}
+C6 = {"concurrency": 6, "requests": 8}
 SCENARIO: dict[str, Any] = MINI | {
     "deployments": {"off": OFF, "on": OFF | {"kv_cache": {"blocks": 12, "prefix_caching": True}}},
     "workload": {"prefix": {"tokens": 64}, "input_tokens": 16, "output_tokens": 20, "cancel": {"ratio": 0.25, "after_tokens": 6}},
@@ -28,7 +28,7 @@ SCENARIO: dict[str, Any] = MINI | {
 
 
 def test_a_full_cache_is_seen_and_cancelled_requests_give_back_their_blocks(start_run: StartRun) -> None:
-    command = start_run(SCENARIO)
+    command = start_run(SCENARIO, draws=True)
     assert ran(command.wait(120), command.directory), command.err
     summary = summarise(run_of(command))
     off, on = summary.deployments

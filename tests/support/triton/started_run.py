@@ -5,10 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from tests.support.command import Command
+from tests.support.command import ROOT, WITHOUT_FIGURES, Command
 from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
 from trtbench.rundir.records import Outcome, RequestRecord
 
@@ -35,7 +34,10 @@ LONG = MINI | {
 }
 LONG_PLANNED = {("c4", False): 500, ("constant-1", False): 5, ("constant-1", True): 3}
 
-StartRun = Callable[[dict[str, Any]], Command]
+
+class StartRun(Protocol):
+    def __call__(self, scenario: dict[str, Any], draws: bool = False) -> Command:
+        """Start a run; its report has figures if `draws` is set."""
 
 
 def run_of(command: Command) -> RunDirectory:
@@ -67,6 +69,6 @@ def outcomes(records: list[RequestRecord]) -> Counter[Outcome]:
     return Counter(record.outcome for record in records)
 
 
-def report(run: RunDirectory, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trtbench.cli.main", "report", str(run.path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+def report(run: RunDirectory, *arguments: str, draws: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trtbench" if draws else WITHOUT_FIGURES, "report", str(run.path), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
