@@ -14,7 +14,7 @@ from hypothesis import settings
 from tests.support.command import Command
 from tests.support.fakes.fake_gpu import FakeGpus, compile_fakes
 from tests.support.runs.synthetic_run import SyntheticRun, write_synthetic_run
-from tests.support.tiers import UnitGuard, holds_no_test_of, mark_tier
+from tests.support.tiers import UnitGuard, holds_no_test_of, mark_tier, tier_of
 from tests.support.triton.kserve import Serving
 from tests.support.triton.started_run import StartRun
 from trtbench.analysis.summary import Summary, summarise
@@ -65,16 +65,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a real server last; with several workers first, since they take longest and the workers are to end together."""
+    """Tests of a real server last. With several workers those that take longest come first, so that the workers end together."""
     for item in items:
         mark_tier(item)
-    several = hasattr(config, "workerinput")
-    items.sort(key=_needs_server, reverse=several)
-    if several:
-        from tests.support.alone_last import mark_scope
+    if not hasattr(config, "workerinput"):
+        items.sort(key=_needs_server)
+        return
+    from tests.support.alone_last import mark_scope
 
-        for item in items:
-            mark_scope(item)
+    items.sort(key=tier_of, reverse=True)
+    for item in items:
+        mark_scope(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,6 +88,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     with UNIT_GUARD.over(item):
         yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    from tests.support.alone_last import workers
+
+    return workers(len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,6 @@ from tests.support.fakes.fake_openai import Manners, serving_openai
 from tests.support.runs.synthetic_run import write_synthetic_run
 from tests.support.triton.any_models import serve_any_models
 from tests.support.triton.kserve import Serving
-from trtbench.engine.vllm_installation import VllmMissing, find_vllm
 from trtbench.gpu.inventory import describe
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
@@ -74,12 +73,6 @@ SHORT_OF = {
         *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((1, 4, 8, 8, 8, 8, 12))),
         *("--set=load.0.warmup_requests=0", "--set=workload.prefix.tokens=32", "--set=workload.output_tokens=12", "--set=engines=[int8]"),
     ],
-    "front-ends": [
-        "--set=load.0.requests=2",
-        "--set=load.0.warmup_requests=0",
-        "--set=load.1.requests=4",
-        "--set=load.1.warmup_requests=0",
-    ],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
     "long-context": [
         *("--set=context_limit.concurrency=[1]", "--set=context_limit.confirm=0", "--set=context_limit.extreme_tokens=[]"),
@@ -101,6 +94,11 @@ def trtbench(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+def with_built_engines(directory: Path) -> None:
+    (directory / "engines").mkdir()
+    (directory / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+
+
 def python_blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PYTHON_PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
@@ -117,8 +115,7 @@ def test_the_python_page_says_what_its_examples_print(monkeypatch: pytest.Monkey
 
 @pytest.mark.triton
 def test_the_python_page_runs_a_scenario(tmp_path: Path, engines: object) -> None:
-    (tmp_path / "engines").mkdir()
-    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+    with_built_engines(tmp_path)
     (script,) = python_blocks("python")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
@@ -207,21 +204,12 @@ def test_command_of_runs_runs(command: str, tmp_path: Path) -> None:
 
 WITH_VLLM = [shown for shown in shown_commands() if shown.split()[1:3] == ["serve-and-bench", "front-ends"]]
 
-
-@pytest.mark.vllm
-@pytest.mark.parametrize("command", WITH_VLLM)
-def test_command_with_vllm_runs(command: str, tmp_path: Path) -> None:
-    try:
-        find_vllm()
-    except VllmMissing as error:
-        pytest.skip(str(error))
-    (tmp_path / "engines").mkdir()
-    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
-    _, verb, scenario = shlex.split(command)
-    assert trtbench(verb, scenario, *SHORT_OF[scenario], cwd=tmp_path)
+"""Run and looked at by tests/run/test_vllm_deployed.py."""
 
 
 @pytest.mark.triton
+@pytest.mark.by_itself
+@pytest.mark.usefixtures("installation", "engines")
 @pytest.mark.parametrize(
     "command",
     [
@@ -230,11 +218,10 @@ def test_command_with_vllm_runs(command: str, tmp_path: Path) -> None:
         if not shown.startswith("make ") and shown not in (*BENCHMARKS, *OVER_HTTP, *ON_ANY_MODEL, *WITH_VLLM, *OF_RUNS)
     ],
 )
-def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> None:
+def test_command_runs(command: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     program, verb, *arguments = shlex.split(command)
     assert program == "trtbench", f"no rule knows how to run: {command}"
-    (tmp_path / "engines").mkdir()
-    (tmp_path / "engines" / "built").symlink_to(ROOT / "engines" / "built")
+    with_built_engines(tmp_path)
     if verb == "gpu" and not describe():
         arguments += ["--help"]  # there is no GPU to look at
     if arguments[:1] == ["scaling"] and not shutil.which("haproxy"):
@@ -243,7 +230,8 @@ def test_command_runs(command: str, tmp_path: Path, int8_server: Serving) -> Non
         serve_until_interrupted([verb, *arguments], tmp_path)
         return
     if verb == "bench":
-        arguments[arguments.index("--url") + 1] = int8_server.server.endpoints.grpc
+        serving: Serving = request.getfixturevalue("int8_server")
+        arguments[arguments.index("--url") + 1] = serving.server.endpoints.grpc
     elif verb == "serve-and-bench" and "--dry-run" not in arguments:
         arguments += SHORT_OF.get(arguments[0], SHORT)
     elif verb == "calibrate":

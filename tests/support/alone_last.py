@@ -1,5 +1,8 @@
-"""The order of `make test`: first the tests of the real server, which take longest, then the other files, side by side on every core; last,
-on one worker with the machine to themselves, the tests that measure time."""
+"""The order of `make test`: first the tests of the real servers, which take longest, then those of processes, then the pure ones, side by
+side on a few workers more than there are cores; last, on one worker with the machine to themselves, the tests that measure time.
+
+Starts of servers, loads at a rate and time limits are waiting: with as many workers as cores the cores rest for a quarter of the time.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,20 @@ ALONE, BY_ITSELF, VLLM = "alone", "by_itself", "vllm"
 
 
 def mark_scope(item: pytest.Item) -> None:
-    """Writes into the name of a test what the scheduler, in another process, has to know. A test that starts its own server shares nothing
-    with those of its file; all tests of vLLM share a server.
+    """Writes into the name of a test what the scheduler, in another process, has to know. A test of marker `by_itself`, and one that starts
+    its own server, shares nothing with those of its file and runs wherever there is room; all tests of vLLM share a server.
     (The marker xdist_group does it no longer: xdist 3.8 sets a `_nodeid` that pytest 9.2 does not read.)"""
     if item.get_closest_marker("alone"):
         _add_to_name(item, ALONE)
     elif item.get_closest_marker("vllm"):
         _add_to_name(item, VLLM)
-    elif item.get_closest_marker("triton") and "start_run" in _fixtures_of(item) and "module" not in _fixtures_of(item).values():
+    elif item.get_closest_marker(BY_ITSELF) or _starts_its_own_server(item):
         _add_to_name(item, BY_ITSELF)
+
+
+def _starts_its_own_server(item: pytest.Item) -> bool:
+    scopes = _fixtures_of(item)
+    return bool(item.get_closest_marker("triton")) and "start_run" in scopes and "module" not in scopes.values()
 
 
 def _add_to_name(item: pytest.Item, group: str) -> None:
@@ -29,6 +37,11 @@ def _add_to_name(item: pytest.Item, group: str) -> None:
 def _fixtures_of(item: pytest.Item) -> dict[str, str]:
     """The scope of each fixture, by name."""
     return {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}  # type: ignore[attr-defined]
+
+
+def workers(cores: int) -> int:
+    """Three for two cores."""
+    return cores + cores // 2 if cores > 1 else 1
 
 
 class AloneLast(LoadScopeScheduling):

@@ -57,6 +57,11 @@ def mark_tier(item: pytest.Item) -> None:
     item.add_marker("process" if needs or any(map(item.get_closest_marker, _OF_PROCESSES)) else "unit")
 
 
+def tier_of(item: pytest.Item) -> int:
+    """The place in TIERS of a test's tier."""
+    return max(TIERS.index(marker.name) for marker in item.iter_markers() if marker.name in TIERS)
+
+
 def holds_no_test_of(tier: str, module: Path) -> bool:
     """Whether a module's own marker, the first of its `pytestmark`, puts all its tests into other tiers: it need not be imported then."""
     found = re.search(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", module.read_text(encoding="utf-8"), re.MULTILINE)
