@@ -52,7 +52,7 @@ SHORT_FILES = {
 }
 """Files of fewer than LEAST_LINES lines, with the reason."""
 
-SMALL_FOLDERS = {"api", "experiments/precision", "report/figures", "scenario/load", "serving"}
+SMALL_FOLDERS = {"api", "experiments/precision", "report/figures", "serving"}
 """Folders of fewer than LEAST_FILES files."""
 
 ROLES = {
@@ -104,7 +104,7 @@ LATE = {
     "cli.comparison_console": {"report.comparison.overlaid_curves"},
     "cli.dataset": {
         *("plan.dataset_lines", "plan.draw", "plan.sources.prompt_source", "cli.flags.bench_scenario", "cli.flags.explained"),
-        *("scenario.parts.part", "scenario.reading", "scenario.scenario"),
+        *("scenario.load.measurement", "scenario.parts.part", "scenario.reading"),
     },
     "cli.exporting": {"export.writers"},
     "cli.importing": {"cli.reporting", "experiments.registry", "run.result_importer"},

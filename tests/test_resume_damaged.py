@@ -53,9 +53,10 @@ def resumed(path: Path) -> Summary | None:
     built = {name: decoder_engine(path.parent, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
     try:
         unfinished = open_unfinished(path)
-        unfinished.check(built, ["a" * 64])
+        unfinished.check_engines(built)
+        unfinished.check_plans(["a" * 64])
         log = resume_run(unfinished.run, [], lambda event: None)
-        unfinished.set_aside(log)
+        unfinished.set_aside(log, list(ENGINES))
     except UserError as error:
         assert str(path) in str(error) or "scenario" in str(error), error
         return None

@@ -21,7 +21,7 @@ from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir import sealing
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.rundir.requests import spread
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 SLO = Slo(ttft_ms=30, itl_ms=20, e2e_latency_ms=120)
 MS = 1_000_000

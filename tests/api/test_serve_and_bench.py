@@ -16,7 +16,7 @@ from tests.support.triton.started_run import LONG, MINI, assert_conserved
 from trtbench.engine.build import PROVIDERS
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute
-from trtbench.run.execute import RunOutcome
+from trtbench.run.log import RunOutcome
 from trtbench.rundir.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]

@@ -197,10 +197,10 @@ def test_two_servers_that_differ_cannot_be_one_run() -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        (("--extra-input", "stream:true"), ("--extra-input stream", "sets this key itself")),
+        (("--extra-input", "stream:true"), ("--extra-input: trtbench sets this key itself (stream)",)),
         (("--extra-input", "x"), ("--extra-input x", "write KEY:VALUE")),
         (("--extra-input", "x:1", "--extra-input", "x:2"), ("given twice",)),
-        (("--api-key-env", "NOT_SET_ANYWHERE"), ("--api-key-env NOT_SET_ANYWHERE", "not set")),
+        (("--api-key-env", "NOT_SET_ANYWHERE"), ("environment variable NOT_SET_ANYWHERE is not set",)),
         (("--api-key-file", "missing"), ("--api-key-file missing", "cannot be read")),
         (("--system-prompt", "hi"), ("--system-prompt is for", "openai-chat")),
         (("--task", "embed"), ("--endpoint-type kserve", "--task embed")),

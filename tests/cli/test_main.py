@@ -19,7 +19,7 @@ from trtbench.analysis.verdict.verdict import Reason, Status, Verdict
 from trtbench.cli import commands
 from trtbench.cli.main import main
 from trtbench.engine.build import PROVIDERS
-from trtbench.run.execute import RunOutcome
+from trtbench.run.log import RunOutcome
 from trtbench.rundir.directory import RunDirectory
 from trtbench.scenario.reading import load_scenario
 from trtbench.scenario.scenario import Scenario

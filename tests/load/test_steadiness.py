@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.load.load_phases import Steadiness
-from trtbench.scenario.scenario import Stability
+from trtbench.scenario.load.measurement import Stability
 
 SECOND_NS = 1_000_000_000
 

@@ -13,16 +13,15 @@ from trtbench.analysis.summary import summarise
 from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.engine.build import PROVIDERS
-from trtbench.engine.spec import Engine
-from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.load.tally import LoadProgress
-from trtbench.plan.sources.prompt_source import UniformPrompts
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.deployment_tables import target as target_section
 from trtbench.run import bench as module
-from trtbench.run.bench import bench
+from trtbench.run.execute import serve_and_bench
+from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint
 from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.lines import read_json
+from trtbench.scenario.deployment.running_endpoint import RunningEndpoint
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
@@ -40,21 +39,28 @@ TARGET = KserveTarget(
 )
 
 
+ENDPOINT = RunningEndpoint(urls=("127.0.0.1:1",), vocab_size=1000)
+
+
+def asked(**keys: Any) -> Scenario:
+    return Scenario(**{"name": "n", "endpoint": ENDPOINT, "load": (Stage(concurrency=1, requests=1),), **keys})
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(module, "load_server", lambda *arguments: ("completed", None))
 
-    def make(engine: Engine | None) -> RunDirectory:
-        scenario = Scenario(name="n", model="tensorrt_llm", load=(Stage(concurrency=1, requests=1),))
-        outcome = bench(scenario, TARGET, UniformPrompts(1000), None, -1, tmp_path / "runs", [], lambda event: None, LoadProgress(), engine)
-        return outcome.run
+    def make(directory: Path | None) -> RunDirectory:
+        monkeypatch.setattr(ResolvedEndpoint, "inspect", lambda endpoint: TARGET)
+        scenario = asked(model="tensorrt_llm", endpoint=ENDPOINT.model_copy(update={"engine_dir": directory}))
+        return serve_and_bench(scenario, tmp_path / "runs", [], lambda event: None, LoadProgress()).run
 
     return make
 
 
 def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> None:
     directory = write_engine(tmp_path / "e", algorithm="W8A16", kv_algorithm="INT8", kv_block_tokens=64, paged_context_fmha=False)
-    made = run(describe(directory))
+    made = run(directory)
     (deployment,) = made.deployments()
     facts = read_json(deployment.path / "deployment.json")
     # 2 x layers x kv_heads x head_dim x 1 byte
@@ -75,11 +81,11 @@ def test_the_claim_is_in_the_report_and_called_one(run: Any, tmp_path: Path) -> 
     assert "trtbench did not check that the server serves it" in shown
 
 
-def test_what_an_encoders_fixed_shape_does_not_take_is_said_before_there_is_a_run(tmp_path: Path) -> None:
+def test_what_an_encoders_fixed_shape_does_not_take_is_said_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = replace(TARGET, encoder=EncoderTensors({"input_ids": "INT32"}, "embedding", "FP32", 4, ragged=False, pad_tokens=16))
-    scenario = Scenario(name="n", task="embed", model="bert", load=(Stage(concurrency=1, requests=1),))
+    monkeypatch.setattr(ResolvedEndpoint, "inspect", lambda endpoint: target)
     with pytest.raises(ScenarioError, match="takes 16: lower --isl"):
-        bench(scenario, target, UniformPrompts(1000), None, -1, tmp_path, [], lambda event: None, LoadProgress())
+        serve_and_bench(asked(task="embed", model="bert"), tmp_path, [], lambda event: None, LoadProgress())
     assert not list(tmp_path.iterdir())
 
 

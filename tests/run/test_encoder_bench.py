@@ -89,7 +89,7 @@ def test_a_server_that_counts_nothing_is_recorded_as_that(start_fake_server: Any
 
 def test_flags_of_generation_are_refused(fake_server: Any, tmp_path: Path) -> None:
     for flags, key in (
-        (("--osl", "9"), "workload.output_tokens"),
+        (("--osl", "9"), "--osl"),
         (("--goodput", "ttft:9"), "slo.ttft_ms"),
         (("--no-streaming",), "streaming"),
     ):

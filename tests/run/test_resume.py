@@ -47,7 +47,7 @@ def test_what_is_done_stays_and_what_was_begun_is_set_aside(tmp_path: Path) -> N
     unfinished = open_unfinished(path)
     assert unfinished.done == {"default-fp16"}
     log = resume_run(unfinished.run, ["trtbench", "serve-and-bench", "--resume"], lambda event: None)
-    unfinished.set_aside(log)
+    unfinished.set_aside(log, list(ENGINES))
     assert [directory.name for directory in log.run.deployments()] == ["default-fp16"]
     assert (path / "set-aside" / "default-int8-1" / "requests-0.jsonl").is_file()
     assert not (path / "default-int8").exists()
@@ -56,7 +56,7 @@ def test_what_is_done_stays_and_what_was_begun_is_set_aside(tmp_path: Path) -> N
     assert not after.complete
     log.run.deployment("default-int8")
     log.write(DeploymentStarted(dtype="int8"), "default-int8")
-    unfinished.set_aside(log)
+    unfinished.set_aside(log, list(ENGINES))
     assert (path / "set-aside" / "default-int8-2").is_dir()
     (reason,) = [reason for reason in after.verdict.reasons if reason.code == "resumed"]
     assert reason.figures["again"] == "default-int8"
@@ -71,7 +71,7 @@ def test_a_killed_rename_is_made_good(tmp_path: Path) -> None:
     (path / "default-int8").rename(path / "elsewhere")
     unfinished = open_unfinished(path)
     log = resume_run(unfinished.run, [], lambda event: None)
-    unfinished.set_aside(log)
+    unfinished.set_aside(log, list(ENGINES))
     assert [directory.name for directory in log.run.deployments()] == ["default-fp16"]
 
 
@@ -135,11 +135,12 @@ def test_another_engine_or_plan_is_refused(tmp_path: Path) -> None:
     run._event_lines.close()
     unfinished = open_unfinished(path)
     engines = {name: decoder_engine(tmp_path, dtype, "smollm2-135m") for name, dtype in ENGINES.items()}
-    unfinished.check(engines, ["a" * 64])
+    unfinished.check_engines(engines)
+    unfinished.check_plans(["a" * 64])
     with pytest.raises(RunDirectoryError, match="plan drawn now has hash bbbbbbbbbbbb"):
-        unfinished.check(engines, ["b" * 64])
+        unfinished.check_plans(["b" * 64])
     with pytest.raises(RunDirectoryError, match="the int8 engine has hash 0000"):
-        unfinished.check(engines | {"default-int8": replace(engines["default-int8"], sha256="0" * 64)}, ["a" * 64])
+        unfinished.check_engines(engines | {"default-int8": replace(engines["default-int8"], sha256="0" * 64)})
 
 
 def test_instants_of_two_sessions_are_never_subtracted() -> None:

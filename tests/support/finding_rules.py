@@ -14,7 +14,7 @@ from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings.rules import deployment_findings
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 Change = Callable[[StageResult], StageResult]
 

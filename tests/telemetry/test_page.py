@@ -13,7 +13,8 @@ from tests.support.fakes import telemetry_answers as answers
 from tests.support.fakes.first_answers import answering
 from trtbench.errors import UserError
 from trtbench.telemetry.metrics_page import MetricsPage
-from trtbench.telemetry.page import MOST_BYTES, Page, check_page
+from trtbench.telemetry.page import MOST_BYTES, Page
+from trtbench.telemetry.page_check import check_page, metrics_address
 
 pytestmark = pytest.mark.process
 
@@ -156,3 +157,21 @@ def test_the_next_reading_works_after_a_fault() -> None:
         with pytest.raises((OSError, http.client.HTTPException)):
             page.read()
         assert page.read() == answers.PAGE.decode()
+
+
+def test_the_address_of_a_metrics_page() -> None:
+    whole = "http://localhost:8002/metrics"
+    forms = (whole, "localhost:8002/metrics", "localhost:8002", "localhost", "http://localhost:8002", "http://localhost:8002/")
+    assert [metrics_address(form) for form in forms] == [whole] * len(forms)
+    assert metrics_address("gpu-7:9000/gpu/metrics") == "http://gpu-7:9000/gpu/metrics"
+    assert metrics_address("http://[::1]:8002/metrics") == "http://[::1]:8002/metrics"
+    assert metrics_address("h/metrics?name=nv_trt_llm") == "http://h:8002/metrics?name=nv_trt_llm"
+    assert metrics_address(None) is None
+    with pytest.raises(UserError, match="--metrics-url: a user name and a password cannot be sent with it"):
+        metrics_address("http://me:secret@h:8002/metrics")
+
+
+@pytest.mark.parametrize("url", ["ftp://h/metrics", "http://", "http://h:x/metrics", "http://h:99999/metrics", "h h:8002", ":8002/metrics"])
+def test_what_is_no_metrics_page_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match=r"--metrics-url .*write http://HOST:8002/metrics"):
+        metrics_address(url)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.vllm_server import RunningVllm
 from trtbench.telemetry.borders import Borders
 from trtbench.telemetry.metrics_page import MetricsPage
-from trtbench.telemetry.page import page_fault
+from trtbench.telemetry.page_check import page_fault
 from trtbench.telemetry.request_metrics import page_beside
 
 pytestmark = pytest.mark.vllm

@@ -16,11 +16,13 @@ import yaml
 
 from trtbench.api.loaded_run import Run
 from trtbench.cli.console import Console
+from trtbench.cli.flags.explained import named_by_keys
 from trtbench.engine.build import DEFAULT_OUTPUT
 from trtbench.errors import UserError, in_one_line
 from trtbench.load.tally import LoadProgress
 from trtbench.load.worker_handle import WorkerError
 from trtbench.run import execute
+from trtbench.run.log import RunOutcome
 from trtbench.rundir.event_kinds import RunStarted
 from trtbench.rundir.events import event_of, first
 from trtbench.rundir.records import Event
@@ -58,7 +60,7 @@ def serve_and_bench(
     show_progress: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
-    """Build the engines of a scenario, serve them, send the load and measure; returns the finished run.
+    """Build the engines of a scenario, serve them (or take its running endpoint), send the load and measure; returns the finished run.
 
     scenario: a YAML file, the name of a scenario that ships, a mapping with the same keys, or a Scenario.
     overrides: `key.path=value` as those of `--set`, for example "load.0.requests=20".
@@ -101,11 +103,12 @@ class _Listener:
             listener(event)
 
 
-def _measured(asked: Scenario, runs: Path, engines: Path, listener: _Listener, progress: LoadProgress) -> execute.RunOutcome:
+def _measured(asked: Scenario, runs: Path, engines: Path, listener: _Listener, progress: LoadProgress) -> RunOutcome:
     for journal in execute.restore_left_gpus(lambda data: listener(event_of(now_ns(), data))):
         warnings.warn(f"GPU {journal.index} is held by {journal.owner}: the two runs disturb each other", stacklevel=3)
     try:
-        return execute.serve_and_bench(asked, runs, ["trtbench.serve_and_bench", asked.name], listener, progress, engines)
+        with named_by_keys():
+            return execute.serve_and_bench(asked, runs, ["trtbench.serve_and_bench", asked.name], listener, progress, engines)
     except (ServerError, SamplerError, WorkerError, OSError) as error:
         if listener.run is None:
             raise

@@ -17,29 +17,21 @@ from rich.text import Text
 from trtbench.cli.console import Console, gpu_line
 from trtbench.cli.doctor import examine
 from trtbench.cli.dry_run import about, dry_bench, preview_in_place_of_load
-from trtbench.cli.flags.bench_scenario import bench_scenario, check_positions, metrics_address, model_version
-from trtbench.cli.flags.endpoint_flags import request_options
-from trtbench.cli.flags.explained import BENCH_FLAGS, in_flags
+from trtbench.cli.flags.bench_scenario import bench_scenario
+from trtbench.cli.flags.explained import BENCH_FLAGS, named_by_flags, named_by_keys
 from trtbench.cli.flags.header_flags import without_values
 from trtbench.cli.flags.values import check_files
 from trtbench.cli.reporting import report_run
-from trtbench.client.registry import agreed, client_of_endpoint
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.checkpoint import cache_directory
-from trtbench.engine.tensorrt_llm.adopt import describe
 from trtbench.errors import UserError, in_one_line
 from trtbench.load.tally import LoadProgress
 from trtbench.load.worker_handle import WorkerError
-from trtbench.plan.plan_size import check_plan_size
-from trtbench.plan.sources.datasets import read_dataset
-from trtbench.plan.sources.prompt_source import CorpusPrompts, UniformPrompts
-from trtbench.run.bench import bench
-from trtbench.run.execute import RunOutcome, restore_left_gpus, resume, serve_and_bench
-from trtbench.run.resolve.preflight import check_open_files
+from trtbench.run.execute import restore_left_gpus, resume, serve_and_bench
+from trtbench.run.log import RunOutcome
 from trtbench.run.resolve.preview import preview
+from trtbench.run.resolve.resolved_endpoint import resolve_endpoint
 from trtbench.run.serve import serve
-from trtbench.scenario.load.headers import metadata_of
-from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import find_scenario, load_scenario
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.installation import find_tritonserver, libpython
@@ -47,21 +39,7 @@ from trtbench.serving.server.server import ServerError
 from trtbench.system import packaged_data
 from trtbench.system.foreign_text import harmless
 from trtbench.system.interrupts import Ending, came, exit_code, signals_end_in_their_codes
-from trtbench.telemetry.page import check_page
 from trtbench.telemetry.sampler import SamplerError
-
-
-def check_plan(scenario: Scenario) -> None:
-    """Refuse a plan that is too large and an --input-file that cannot be read. UserError, which names the flag."""
-    for kind in scenario.workload.kinds.values():
-        if kind.dataset:
-            read_dataset(kind.dataset.path, kind.dataset.format)
-    try:
-        check_plan_size(scenario, scenario.load)
-        check_open_files(scenario)
-    except ScenarioError as error:
-        raise UserError(in_flags(str(error), BENCH_FLAGS)) from error
-
 
 INVALID_RUN = 4
 """Exit code of a run that came to its end and whose figures cannot be used."""
@@ -71,7 +49,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
     scenario = asked_for(path, overrides, search)
     put_back_left_gpus()
     progress = LoadProgress()
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+    with named_by_keys(), faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = serve_and_bench(scenario, runs, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -79,7 +57,7 @@ def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool
 def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+    with named_by_keys(), faults_end_in_one_line() as fault, Console(progress, quiet) as console:
         outcome = resume(run_dir, sys.argv, console, progress)
     return fault.code or _finish_or_say_how_to_go_on(outcome, language)
 
@@ -87,29 +65,15 @@ def resume_command(run_dir: Path, language: str, quiet: bool) -> int:
 def bench_command(*, lang: str, quiet: bool, artifact_dir: Path, dry_run: bool, **flags: Any) -> int:
     """Every flag is checked before the server is asked anything."""
     scenario = bench_scenario(flags)
-    options, version = request_options(flags), model_version(flags["model_version"])
-    kind = client_of_endpoint(options.endpoint)
-    addresses = list(dict.fromkeys(map(kind.address, flags["url"])))
-    metrics_url = metrics_address(flags["metrics_url"])
     check_files(flags | {"artifact_dir": artifact_dir})
-    engine = describe(flags["engine_dir"]) if flags["engine_dir"] else None
-    if engine:
-        check_positions(scenario, engine.model_facts.max_positions)
-    tokenizer, task = flags["tokenizer"], scenario.task
-    prompts = CorpusPrompts.of_engine(tokenizer, scenario.workload.languages, task) if tokenizer else UniformPrompts(flags["vocab_size"])
-    check_plan(scenario)
-    metadata_of(scenario.client.headers)
-    if dry_run:
-        dry_bench(scenario, ", ".join(addresses))
-        return 0
-    put_back_left_gpus()
-    target = agreed([kind.inspect(url, flags["model"], version, settings=scenario.client, task=task, options=options) for url in addresses])
-    if metrics_url:
-        check_page(metrics_url)
-    progress = LoadProgress()
-    command = without_values(sys.argv)
-    with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
-        outcome = bench(scenario, target, prompts, metrics_url, flags["eos_id"], artifact_dir, command, console, progress, engine)
+    with named_by_flags(BENCH_FLAGS):
+        if dry_run:
+            dry_bench(resolve_endpoint(scenario))
+            return 0
+        put_back_left_gpus()
+        progress = LoadProgress()
+        with faults_end_in_one_line() as fault, Console(progress, quiet) as console:
+            outcome = serve_and_bench(scenario, artifact_dir, without_values(sys.argv), console, progress)
     return fault.code or _finish(outcome, lang)
 
 

@@ -79,9 +79,9 @@ def _scenario(flags: Mapping[str, Any]) -> Any:
     """The scenario that the command line names, or one stage of the requests that its options describe."""
     from trtbench.cli.flags.bench_scenario import prompts_of
     from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
+    from trtbench.scenario.load.measurement import Seeds
     from trtbench.scenario.parts.part import ScenarioError
     from trtbench.scenario.reading import find_scenario, load_scenario, parse_scenario
-    from trtbench.scenario.scenario import Seeds
 
     if flags["scenario"]:
         return load_scenario(find_scenario(flags["scenario"]), flags["overrides"])

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from trtbench.cli.flags.explained import named_by_keys
 from trtbench.engine.build import check_spec, provider_of
 from trtbench.engine.spec import EngineProvider, EngineSpec
 from trtbench.experiments.registry import roles
@@ -18,13 +19,22 @@ from trtbench.run.resolve.deployment_checks import doubts
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preview import MemoryNeed, Preview, StagePreview, build_needs, preview
 from trtbench.run.resolve.resolved import resolve
+from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint, resolve_endpoint
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import harmless, shown
 from trtbench.tasks.registry import TASKS
 
 
 def dry_run(scenario: Scenario) -> None:
-    """Print what `serve-and-bench` would do. UserError for whatever a run would refuse before it builds."""
+    """Print what `serve-and-bench` would do. UserError for whatever a run would refuse before it builds, or asks an endpoint."""
+    if scenario.endpoint is None:
+        _dry_serving(scenario)
+        return
+    with named_by_keys():
+        dry_bench(resolve_endpoint(scenario))
+
+
+def _dry_serving(scenario: Scenario) -> None:
     resolved = resolve(scenario)
     scenario, provider, plan = resolved.scenario, resolved.provider, resolved.preview
     experiments = tuple(roles(ExperimentPreparation))
@@ -67,10 +77,11 @@ def preview_in_place_of_load(scenario: Scenario) -> str | None:
     return next(filter(None, (experiment.preview_in_place_of_load(scenario) for experiment in roles(ExperimentPreparation))), None)
 
 
-def dry_bench(scenario: Scenario, address: str) -> None:
-    """Print what `trtbench bench` would send. The server is not contacted."""
-    plan = preview(scenario, {})
-    print(harmless(f"model {shown(scenario.model)} at {address}, which is not asked yet"))
+def dry_bench(endpoint: ResolvedEndpoint) -> None:
+    """Print what would be sent to a running endpoint. The server is not contacted."""
+    scenario, plan = endpoint.scenario, preview(endpoint.scenario, {})
+    addresses = ", ".join(endpoint.addresses)
+    print(harmless(f"model {shown(scenario.model)} by {endpoint.endpoint.type} at {addresses}, which is not asked yet"))
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)

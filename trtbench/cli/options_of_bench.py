@@ -39,7 +39,9 @@ _BENCH_OPTIONS = (
         show_default=True,
         help="Measure a model that generates text, an encoder (embed, docs/encoder.md), or any model (infer, docs/any-model.md).",
     ),
-    click.option("--model-version", type=Text(), help="Use this version of the model. By default the server chooses the version."),
+    click.option(
+        "--model-version", type=Whole(1, 10**18 - 1), help="Use this version of the model. By default the server chooses the version."
+    ),
     click.option(
         "--metrics-url",
         type=Text(),

@@ -162,7 +162,7 @@ class ClientKind:
     measured, UserError for an address without such a server. `open(target, workload, settings, end_id)` needs a running event loop.
     `target` is the dataclass of its targets. `open_files(settings, streams)` is how many files a process with `streams` concurrent streams
     opens. `endpoints` are the names of the ways in which it sends requests. `address(url)` is the address that a URL of the user names, or
-    UserError.
+    UserError. `sends_priorities`: a request names its priority level.
     """
 
     inspect: Callable[..., Target]
@@ -171,3 +171,4 @@ class ClientKind:
     open_files: Callable[[ClientSettings, int], int]
     endpoints: tuple[str, ...] = ()
     address: Callable[[str], str] = lambda url: url
+    sends_priorities: bool = False

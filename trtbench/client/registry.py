@@ -22,7 +22,7 @@ from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
 
 CLIENTS: dict[str, ClientKind] = {
-    KserveTarget.client: ClientKind(inspect_target, open_client, KserveTarget, open_files, ("kserve",), grpc_address),
+    KserveTarget.client: ClientKind(inspect_target, open_client, KserveTarget, open_files, ("kserve",), grpc_address, True),
     OpenaiTarget.client: ClientKind(inspect_endpoint, open_http_client, OpenaiTarget, open_http_files, tuple(ENDPOINTS), http_address),
 }
 TRITON_CLIENT = CLIENTS[KserveTarget.client]

@@ -16,7 +16,7 @@ from trtbench.compare.compared_metric import ComparedMetric
 from trtbench.compare.interval import ShareInterval
 from trtbench.rundir.records import Outcome
 from trtbench.rundir.requests import MISSING, Requests
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 _INSTANTS = {
     "ttft": ("due_ns", "first_token_ns"),

@@ -16,7 +16,7 @@ from trtbench.load.share import workers_for_cores, workers_for_streams
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan, StagePlan
 from trtbench.rundir.event_kinds import EventData, LoadStopped, StageFinished, StageStarted
-from trtbench.scenario.scenario import Stability, Stop
+from trtbench.scenario.load.measurement import Stability, Stop
 from trtbench.system.clock import now_ns, seconds_ns
 from trtbench.telemetry.borders import Border
 

@@ -25,8 +25,9 @@ from trtbench.plan.sources.prompt_source import PromptSource, TokenIds
 from trtbench.plan.sources.reader import TracedRequest
 from trtbench.plan.sources.tensors.rows import TensorRows
 from trtbench.plan.sources.trace import load_trace, trace_offsets
+from trtbench.scenario.load.measurement import Seeds
 from trtbench.scenario.load.stage import Stage
-from trtbench.scenario.scenario import Scenario, Seeds
+from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 
 

@@ -1,33 +1,29 @@
-"""Load and report for an existing server, which another operator runs."""
+"""Load on a running endpoint, which trtbench did not start."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
-from trtbench.experiments.registry import roles
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
-from trtbench.plan.plan_size import check_requests
-from trtbench.plan.sources.prompt_source import PromptSource
 from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
-from trtbench.run.execute import RunOutcome
 from trtbench.run.load_run import ServerUnderLoad, load_server
-from trtbench.run.log import Listener, start_run
-from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
-from trtbench.run.resolve.preflight import check_levels, check_open_files, check_writable
+from trtbench.run.log import RunLog, RunOutcome
+from trtbench.run.resolve.preflight import check_writable
+from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint, resolve_endpoint
 from trtbench.run.text_plan import check_counting, check_text, counting, in_text
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import shown
-from trtbench.telemetry.page import page_fault
+from trtbench.telemetry.page_check import check_page, page_fault
 from trtbench.telemetry.request_metrics import page_beside
 from trtbench.telemetry.sources import SampledServer
 
@@ -36,41 +32,54 @@ _PAGE_S = 5.0
 _TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "report.md", "report.html", "plots")
 
 
-def bench(
-    scenario: Scenario,
-    target: Target,
-    prompts: PromptSource,
-    metrics_url: str | None,
-    end_id: int,
-    runs: Path,
-    command: list[str],
-    listener: Listener,
-    progress: LoadProgress,
-    engine: Engine | None = None,
-) -> RunOutcome:
-    """Put `target` under the scenario's load into a new run directory. Nothing of the server is started, changed or stopped.
+@dataclass(frozen=True)
+class PreparedBench:
+    """A running endpoint that has been asked, and the plan of its load. `notes` are for the run."""
 
-    `engine`: what the server is said to serve; nothing here can check that.
-    """
-    _check(scenario, target, runs)
+    endpoint: ResolvedEndpoint
+    target: Target
+    sampled: SampledServer
+    plan: Plan
+    notes: tuple[str, ...]
+
+    @property
+    def directory_name(self) -> str:
+        return directory_name(self.target.model)
+
+
+def prepare_bench(scenario: Scenario, runs: Path) -> PreparedBench:
+    """Check the scenario, ask its endpoint and draw the plan; UserError, before a run directory is made, if it cannot be measured."""
+    endpoint = resolve_endpoint(scenario)
+    target, prompts = endpoint.inspect(), endpoint.prompts
+    if endpoint.metrics_url:
+        check_page(endpoint.metrics_url)
+    if target.takes_text:
+        check_text(scenario, f"model {target.model!r}", target.counts_tokens)
     plan = draw_plan(scenario, prompts, _inputs(scenario, target))
     if target.takes_text:
         plan = in_text(plan, prompts)
     elif not target.counts_tokens:
         check_counting(target, prompts)
     target, note = target.padded(plan.longest_input_tokens)
-    sampled, pages = _sampled(target, metrics_url)
-    log = start_run(runs, scenario, command, listener)
-    log.write(plan.facts(*([note] if note else []), *target.notes(), *pages))
-    directory = log.run.deployment(directory_name(target.model))
+    sampled, pages = _sampled(target, endpoint.metrics_url)
+    check_writable(runs)
+    return PreparedBench(endpoint, target, sampled, plan, (*([note] if note else []), *target.notes(), *pages))
+
+
+def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress) -> RunOutcome:
+    """Put a running endpoint under its scenario's load. Nothing of the server is started, changed or stopped."""
+    endpoint, target, plan = prepared.endpoint, prepared.target, prepared.plan
+    log.write(plan.facts(*prepared.notes))
+    directory = log.run.deployment(prepared.directory_name)
     log.write(DeploymentStarted(), directory.name)
     facts = _of_target(directory.name, target, plan)
-    if engine:
-        facts = _with_engine(facts, engine)
-        directory.write_engine(engine.facts())
+    if endpoint.engine:
+        facts = _with_engine(facts, endpoint.engine)
+        directory.write_engine(endpoint.engine.facts())
     directory.write_deployment(facts)
-    under_load = ServerUnderLoad(target, (sampled,), end_id, revise=counting(target, prompts))
-    ended, signum = load_server(under_load, plan, scenario, directory, log, progress)
+    revise = counting(target, endpoint.prompts)
+    under_load = ServerUnderLoad(target, (prepared.sampled,), endpoint.endpoint.eos_id, revise=revise)
+    ended, signum = load_server(under_load, plan, endpoint.scenario, directory, log, progress)
     log.write(DeploymentFinished(ended=ended), directory.name)
     if signum is None:
         log.write(RunFinished())
@@ -85,25 +94,9 @@ def _inputs(scenario: Scenario, target: Target) -> TensorRows | None:
     if target.tensors.keeps_state != turns:
         name = f"model {shown(target.model)!r}"
         if turns:
-            raise ScenarioError(f"{name} keeps no state of sequences: leave out --sequence-length (workload.sessions)")
-        raise ScenarioError(f"{name} keeps the state of sequences: give --sequence-length, the requests of one (workload.sessions.turns)")
+            raise ScenarioError(f"{name} keeps no state of sequences: leave out workload.sessions")
+        raise ScenarioError(f"{name} keeps the state of sequences: give workload.sessions.turns, the requests of one")
     return open_rows(scenario.workload.tensors, target.tensors, scenario.seeds.prompts)
-
-
-def _check(scenario: Scenario, target: Target, runs: Path) -> None:
-    """ScenarioError for anything that cannot be requested of an existing server, or of this machine."""
-    for experiment in roles(ExperimentPreparation):
-        experiment.check_existing_server(scenario)
-    if scenario.gpu:
-        raise ScenarioError(
-            "gpu: an existing server may run on GPUs of another machine; leave it out, and use `trtbench gpu lock` on the server's machine"
-        )
-    check_writable(runs)
-    check_levels(scenario)
-    check_open_files(scenario)
-    check_requests(scenario.load)
-    if target.takes_text:
-        check_text(scenario, f"model {target.model!r}", target.counts_tokens)
 
 
 def _of_target(name: str, target: Target, plan: Plan) -> DeploymentFile:

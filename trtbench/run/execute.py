@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from trtbench.experiments.registry import roles
 from trtbench.gpu.journal import Journal, journals, state_directory
 from trtbench.load.load_phases import BeforeStage
 from trtbench.load.tally import LoadProgress
+from trtbench.run.bench import bench, prepare_bench
 from trtbench.run.deploy import deployed
 from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, load_server
-from trtbench.run.log import Listener, RunLog, resume_run, start_run
+from trtbench.run.log import Listener, RunLog, RunOutcome, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
 from trtbench.run.text_plan import counting
-from trtbench.rundir.directory import DeploymentDirectory, RunDirectory
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import (
     DeploymentFinished,
     DeploymentSkipped,
@@ -45,23 +46,17 @@ from trtbench.system.interrupts import Terminated
 from trtbench.telemetry.sources import SampledServer
 
 
-@dataclass(frozen=True)
-class RunOutcome:
-    """The end of a run. `interrupted_by`: the signal that ended it early. `lost`: deployments whose server failed."""
-
-    run: RunDirectory
-    interrupted_by: int | None
-    lost: tuple[str, ...]
-
-
 def serve_and_bench(
     scenario: Scenario, runs: Path, command: list[str], listener: Listener, progress: LoadProgress, engines: Path = DEFAULT_OUTPUT
 ) -> RunOutcome:
-    """Run a scenario from its checkpoint to a finished run directory.
+    """Run a scenario from its checkpoint, or from its running endpoint, to a finished run directory.
 
     UserError if it cannot be run, before a server is started or a run directory is made. A later fault ends one deployment, the run
     continues with the next one, and the directory stays readable.
     """
+    if scenario.endpoint:
+        asked = prepare_bench(scenario, runs)
+        return bench(asked, start_run(runs, scenario, command, listener), progress)
     prepared = prepare(scenario, runs, engines, listener)
     log = start_run(runs, prepared.scenario, command, listener)
     prepared.log_plans(log)
@@ -73,10 +68,17 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
     continue.
     """
     unfinished = open_unfinished(path)
+    if unfinished.scenario.endpoint:
+        asked = prepare_bench(unfinished.scenario, path)
+        unfinished.check_plans([asked.plan.sha256])
+        log = resume_run(unfinished.run, command, listener)
+        unfinished.set_aside(log, [asked.directory_name])
+        return bench(asked, log, progress)
     prepared = prepare(unfinished.scenario, path, DEFAULT_OUTPUT, listener)
-    unfinished.check(prepared.engines, list(prepared.drawn))
+    unfinished.check_engines(prepared.engines)
+    unfinished.check_plans(list(prepared.drawn))
     log = resume_run(unfinished.run, command, listener)
-    unfinished.set_aside(log)
+    unfinished.set_aside(log, [f"{name}-{dtype}" for dtype, name in prepared.order])
     prepared.log_plans(log)
     return _run(prepared, unfinished.done, log, progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timezone
 from pathlib import Path
 
@@ -19,6 +20,15 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.system.clock import NS_PER_S, WallAnchor, now_ns
 
 Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """The end of a run. `interrupted_by`: the signal that ended it early. `lost`: deployments whose server failed."""
+
+    run: RunDirectory
+    interrupted_by: int | None
+    lost: tuple[str, ...]
 
 
 class RunLog:

@@ -37,8 +37,8 @@ class Unfinished:
     scenario: Scenario
     done: frozenset[str]
 
-    def check(self, engines: Mapping[str, Engine], plans: Collection[str]) -> None:
-        """RunDirectoryError if the engines, by deployment directory, or the plans (hashes) differ from those that the run began with."""
+    def check_engines(self, engines: Mapping[str, Engine]) -> None:
+        """RunDirectoryError if the engines, by deployment directory, differ from those that the run began with."""
         for directory in self.run.deployments():
             if directory.name not in engines:
                 raise RunDirectoryError(
@@ -54,6 +54,9 @@ class Unfinished:
                     f"{self.run.path}: the {dtype} engine has hash {now[:12]}, {directory.name} ran on {then[:12]} by its {ENGINE_JSON}: "
                     "bring the old engine back to engines/built, or start a new run"
                 )
+
+    def check_plans(self, plans: Collection[str]) -> None:
+        """RunDirectoryError if the plans (their hashes) differ from those that the run began with."""
         drawn = {plan.sha256 for plan in every(sessions(self.run.events())[0], PlanDrawn)}
         if drawn and drawn != set(plans):
             now, then = (", ".join(sorted(sha256[:12] for sha256 in hashes)) for hashes in (plans, drawn))
@@ -62,10 +65,9 @@ class Unfinished:
                 "a dataset, a trace or the tokenizer has changed; bring the old one back, or start a new run"
             )
 
-    def set_aside(self, log: RunLog) -> None:
-        """Move the directories of unfinished deployments out of the way, and record it."""
+    def set_aside(self, log: RunLog, names: Collection[str]) -> None:
+        """Move those of the directories `names` of deployments that are unfinished out of the way, and record it."""
         begun = {event.deployment for event in current(self.run.events()) if is_kind(event, DeploymentStarted)}
-        names = [f"{name}-{dtype}" for name in self.scenario.deployments for dtype in self.scenario.engines]
         for name in names:
             path = self.run.path / name
             if name in self.done or not (path.exists() or name in begun):
@@ -86,8 +88,8 @@ def open_unfinished(path: Path) -> Unfinished:
     _drop_torn_line(path / "events.jsonl")
     events, scenario = run.events(), load_scenario(path / "scenario.yaml")
     begun = run.deployments()
-    if any(_is_external(directory) for directory in begun):
-        raise RunDirectoryError(f"{path} is a run of `trtbench bench`, whose server is not ours: start that command again")
+    if scenario.endpoint is None and any(_is_external(directory) for directory in begun):
+        raise RunDirectoryError(f"{path} is a run of `trtbench bench` of an older version: start that command again")
     done = finished(events)
     if is_complete(events) and all(directory.name in done for directory in begun):
         raise RunDirectoryError(f"{path} is finished, nothing is left to run: `trtbench report {path}` makes its report again")

@@ -12,6 +12,7 @@ from trtbench.run.execute import held_gpus
 from trtbench.run.log import Listener, start_run
 from trtbench.run.prepare import build_engines, check_machine, render_all
 from trtbench.run.resolve.resolved import resolve
+from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.serving.server.server import ServerError, check_ports_free
@@ -27,6 +28,8 @@ def serve(scenario: Scenario, dtype: str | None, deployment: str | None, ports: 
     """Serve until interrupted. It never returns: it ends by KeyboardInterrupt, or by ServerError if the server ends by itself. A port
     of 0 means any free port.
     """
+    if scenario.endpoint:
+        raise ScenarioError("endpoint: its server runs already: measure it with `trtbench serve-and-bench`, or leave endpoint out")
     resolved = resolve(scenario)
     scenario = resolved.scenario
     engine_dtype = _choose("--engine", dtype, scenario.engines)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
 from pydantic_core import PydanticKnownError
 
 from trtbench.experiments.context_limit.spec import ContextLimit
@@ -18,19 +18,13 @@ from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
 from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.running_endpoint import OF_OUR_SERVERS, RunningEndpoint
 from trtbench.scenario.load.client_settings import ClientSettings
+from trtbench.scenario.load.measurement import Seeds, Slo, Stop, Telemetry
 from trtbench.scenario.load.stage import Stage, check_repeats
 from trtbench.scenario.parts.bounds import (
     MOST_DEPLOYMENTS,
     AtMost,
-    ErrorCount,
-    IntervalMs,
-    LimitMs,
-    RatioAboveZero,
-    Seconds,
-    SecondsOrNone,
-    Seed,
-    Windows,
     is_of_a_run,
 )
 from trtbench.scenario.parts.choices import Dtype, ProviderName
@@ -49,47 +43,6 @@ def _known_task(name: str) -> TaskName:
     return name
 
 
-class Slo(Part):
-    """Latencies in milliseconds that a request must keep to count as goodput. A limit that is left out is not checked."""
-
-    ttft_ms: LimitMs | None = Field(None, description="Largest TTFT.")
-    itl_ms: LimitMs | None = Field(None, description="Largest gap between two token responses.")
-    tpot_ms: LimitMs | None = Field(None, description="Largest TPOT.")
-    e2e_latency_ms: LimitMs | None = Field(None, description="Largest end-to-end latency.")
-
-
-class Telemetry(Part):
-    interval_ms: IntervalMs = Field(250, description="Time between samples of Triton, processes and GPU.")
-
-
-class Seeds(Part):
-    """A seed for each dimension of the plan, so that each can be changed alone."""
-
-    arrivals: Seed = Field(1, description="Draws when requests are due.")
-    lengths: Seed = Field(2, description="Draws the lengths of prompts and outputs.")
-    prompts: Seed = Field(3, description="Draws the text or the tokens of prompts.")
-    sampling: Seed = Field(4, description="Is sent to the server with each request, for sampling.")
-    order: Seed = Field(5, description="Draws the order of deployments in repeats.")
-
-
-class Stability(Part):
-    """A stage is steady if request rate and P99 latency of its last windows each stay near their mean."""
-
-    ratio: RatioAboveZero = Field(0.05, description="Largest distance from the mean, as a share of it.")
-    windows: Windows = Field(3, description="Number of windows that are compared.")
-    window_s: Seconds = Field(10.0, description="Length of a window.")
-
-
-class Stop(Part):
-    stability: Stability | None = Field(None, description="End a stage as soon as its figures are steady; null: at its own bounds only.")
-    error_ratio: RatioAboveZero | None = Field(
-        None, description="End the deployment's load after a stage with a larger share of requests that did not complete."
-    )
-    consecutive_errors: ErrorCount | None = Field(None, description="End the load when this number of requests in a row have failed.")
-    timeout_s: Seconds = Field(120.0, description="A request's own time limit, from due.")
-    drain_s: SecondsOrNone = Field(30.0, description="After an interrupt: longest wait for what is in flight.")
-
-
 class Scenario(Part):
     """What is asked. The run is engines x deployments, each under every stage of load."""
 
@@ -100,7 +53,13 @@ class Scenario(Part):
         description="What the model does: generate tokens, or embed a text as one vector.",
         json_schema_extra={"enum": list(TASKS)},
     )
-    model: str = Field("smollm2-135m", description="Name of a demo model, or directory of a Hugging Face checkpoint.")
+    model: str = Field(
+        "smollm2-135m",
+        description="Name of a demo model, or directory of a Hugging Face checkpoint; of an endpoint, the name that the server has for it.",
+    )
+    endpoint: RunningEndpoint | None = Field(
+        None, description="Measure this running server in place of deployments; null: trtbench builds engines and serves them."
+    )
     provider: ProviderName = Field(
         "auto", description="What builds and serves the engines; auto takes the first that can build on this machine."
     )
@@ -151,6 +110,8 @@ class Scenario(Part):
         """ValueError for keys that do not fit each other. `of_a_run`: the scenario of a run directory, which later bounds do not make
         invalid.
         """
+        if self.endpoint:
+            self.endpoint.check_alone(self, self.client)
         self._check_something_to_do()
         check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
         self._check_caches()
@@ -214,7 +175,7 @@ class Scenario(Part):
                 raise ValueError(f"{key}: {', '.join(sorted(twice))} is listed twice; give each its own name")
 
     def _check_priority_levels(self) -> None:
-        level = self.workload.lowest_priority_level
+        level = 0 if self.endpoint else self.workload.lowest_priority_level
         for name, deployment in self.deployments.items():
             levels = deployment.dynamic_batching.priority_levels if deployment.dynamic_batching else 0
             if level > levels:
@@ -269,6 +230,13 @@ class Scenario(Part):
         if self.grid is None or self.grid.base is None:
             return None
         return cells_of(self.grid, self.grid.base, self.grid.cell_of(next(iter(self.deployments))))
+
+    @model_serializer(mode="wrap")
+    def _without_the_other_servers(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The keys of the servers that are measured: those of the endpoint, or those of the servers that trtbench starts."""
+        others = OF_OUR_SERVERS if self.endpoint else ("endpoint",)
+        tree: dict[str, Any] = dumped(self)
+        return {key: value for key, value in tree.items() if key not in others}
 
     def dump(self) -> str:
         """The effective scenario with defaults filled in, as YAML that loads to the same Scenario."""

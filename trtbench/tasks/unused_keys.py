@@ -76,6 +76,6 @@ def without_keys(tree: dict[str, Any], unused: Iterator[UnusedKey]) -> dict[str,
     for one in unused:
         part = tree
         for step in one.place:
-            part = part[step]
+            part = part.get(step, {})  # the servers of an endpoint have no deployments
         part.pop(one.key, None)
     return tree

@@ -1,22 +1,19 @@
 """One page over plain HTTP, bounded in bytes and in time even when the server sends slowly, never ends or redirects in a circle.
 
-`check_page` checks before the load that there is a metrics page and that it can be read.
+`page_check.py` checks before the load that there is a metrics page and that it can be read.
 """
 
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import zlib
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from trtbench.errors import UserError
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns
 from trtbench.system.foreign_text import shown
-from trtbench.telemetry.serve_stats import is_iterations, iteration_samples
 
 MOST_BYTES = 32 << 20  # a page of thousands of models has some MiB
 _MOST_REDIRECTS = 3
@@ -163,66 +160,3 @@ def _unpacked(body: bytes) -> bytes:
     if not unpacking.eof:
         raise PageError("the compressed page ends before its end")
     return text
-
-
-_LOOKED_AT = 8 << 20
-_OURS = ("nv_", "trtllm_", "trtbench_", "vllm:")
-_SERIES = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^\n]*\})? +\S+", re.MULTILINE)
-_LEAVE_OUT = "correct --metrics-url (Triton's page is http://HOST:8002/metrics), or leave it out: engine gauges are then missing"
-
-
-def check_page(url: str, timeout_s: float = 5.0) -> None:
-    """UserError when the page at `url` cannot be read, or has no metrics of a server that trtbench knows; it states what was found."""
-    if fault := page_fault(url, timeout_s):
-        raise UserError(f"--metrics-url {shown(url)}: {fault}; {_LEAVE_OUT}")
-
-
-def page_fault(url: str, timeout_s: float = 5.0) -> str:
-    """What is wrong with the page at `url`; "" for a page that trtbench can read."""
-    try:
-        with closing(Page(url, timeout_s)) as page:
-            return _fault(page.read())
-    except ConnectionRefusedError:
-        return "connection refused, no program listens on this port"
-    except PageError as error:
-        return str(error)
-    except http.client.HTTPException as error:
-        return _of_http(error)
-    except TimeoutError:
-        return f"no answer within {timeout_s:g} s"
-    except OSError as error:
-        return error.strerror or str(error) or type(error).__name__
-    except ValueError as error:
-        return shown(str(error))
-
-
-def _of_http(error: http.client.HTTPException) -> str:
-    said = shown(str(error), 300)
-    if " answered 401 " in said or " answered 403 " in said:
-        return f"{said}: the page wants credentials, which trtbench does not send"
-    if isinstance(error, http.client.BadStatusLine):
-        return f"the server there does not speak HTTP/1 ({said or 'it closed the connection'})"
-    return said if " answered " in said else f"the server's answer is not HTTP/1 ({said or type(error).__name__})"
-
-
-def _of_iterations(text: str) -> str:
-    try:
-        iteration_samples(text, 0)
-    except (ValueError, RecursionError):
-        return "what answers there is JSON, but no list of iteration statistics as trtllm-serve has it"
-    return ""
-
-
-def _fault(text: str) -> str:
-    """ "" for a readable page, even if it has no series yet."""
-    if is_iterations(text):
-        return _of_iterations(text)
-    if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text[:2000], re.IGNORECASE):
-        return "a web page (HTML) answers there, as of a login, and no metrics"
-    found = _SERIES.findall(text[:_LOOKED_AT])
-    if any(name.startswith(_OURS) for name in found):
-        return ""
-    if found:
-        return f"a page of metrics that has none of Triton, TensorRT-LLM or vLLM (its first is {shown(found[0], 80)})"
-    start = shown(text[:80], 80)
-    return f"what answers there is no page of metrics (it begins with {start})" if start else "the page is empty"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.records import MS, S, columns, request_of
 from trtbench.analysis.stage.throughput import Throughput, Window, keeps, measured_window, throughput
 from trtbench.rundir.records import Outcome
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 NO_SLO = Slo()
 

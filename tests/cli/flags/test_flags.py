@@ -7,15 +7,17 @@ import pytest
 from click.testing import CliRunner
 
 from trtbench.cli import commands, main
-from trtbench.cli.commands import check_plan
-from trtbench.cli.flags.bench_scenario import bench_scenario, check_positions, goodput_limits, metrics_address, model_version
+from trtbench.cli.flags.bench_scenario import bench_scenario, goodput_limits
+from trtbench.cli.flags.explained import BENCH_FLAGS, named_by_flags
 from trtbench.cli.flags.values import check_can_write, check_files
 from trtbench.client.openai.http_questions import http_address
 from trtbench.client.transport.address import grpc_address
 from trtbench.errors import UserError
+from trtbench.run.resolve.resolved_endpoint import check_engine_positions, resolve_endpoint
 from trtbench.scenario.load.client_settings import ClientSettings, Tls
+from trtbench.scenario.load.measurement import Slo
 from trtbench.scenario.load.stage import Stage
-from trtbench.scenario.scenario import Scenario, Slo
+from trtbench.scenario.scenario import Scenario
 from trtbench.scenario.workload.lengths import Normal, Range
 from trtbench.scenario.workload.request_kind import Dataset, Prefix
 
@@ -117,9 +119,9 @@ def test_the_client(scenario: Any) -> None:
 
 def test_tls_by_a_flag_a_file_or_the_url(scenario: Any) -> None:
     assert scenario("--tls").client.tls == Tls()
-    assert scenario("--url", "grpcs://there:8001").client.tls == Tls()
-    assert scenario("--url", "https://there").client.tls == Tls()
-    assert scenario("--url", "grpc://there:8001").client.tls is None
+    for url, tls in (("grpcs://there:8001", Tls()), ("https://there", Tls()), ("grpc://there:8001", None), ("there:8001", None)):
+        made = scenario("--url", url)
+        assert (made.client.tls, made.endpoint.connection(made.client).tls) == (None, tls)
     made = scenario("--tls-ca", "ca.pem", "--tls-cert", "me.pem", "--tls-key", "me.key", "--tls-server-name", "triton")
     assert made.client.tls == Tls(ca=Path("ca.pem"), certificate=Path("me.pem"), key=Path("me.key"), server_name="triton")
 
@@ -265,32 +267,13 @@ def test_what_is_no_limit_is_refused(given: tuple[str, ...], says: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_the_address_of_a_metrics_page() -> None:
-    whole = "http://localhost:8002/metrics"
-    forms = (whole, "localhost:8002/metrics", "localhost:8002", "localhost", "http://localhost:8002", "http://localhost:8002/")
-    assert [metrics_address(form) for form in forms] == [whole] * len(forms)
-    assert metrics_address("gpu-7:9000/gpu/metrics") == "http://gpu-7:9000/gpu/metrics"
-    assert metrics_address("http://[::1]:8002/metrics") == "http://[::1]:8002/metrics"
-    assert metrics_address("h/metrics?name=nv_trt_llm") == "http://h:8002/metrics?name=nv_trt_llm"
-    assert metrics_address(None) is None
-    with pytest.raises(UserError, match="--metrics-url: a user name and a password cannot be sent with it"):
-        metrics_address("http://me:secret@h:8002/metrics")
-
-
-@pytest.mark.parametrize("url", ["ftp://h/metrics", "http://", "http://h:x/metrics", "http://h:99999/metrics", "h h:8002", ":8002/metrics"])
-def test_what_is_no_metrics_page_is_refused(url: str) -> None:
-    with pytest.raises(UserError, match=r"--metrics-url .*write http://HOST:8002/metrics"):
-        metrics_address(url)
-
-
 def test_requests_over_the_positions_of_the_engine_are_refused(scenario: Any) -> None:
-    check_positions(scenario("--isl", "4000", "--osl", "96"), 4096)
-    check_positions(scenario("--input-file", "chats.json"), 128)
-    check_positions(scenario("--input-file", "t.jsonl", "--fixed-schedule"), 128)
-    with pytest.raises(
-        UserError, match="--isl 4000 and --osl 97 make requests of 4097 tokens, the engine of --engine-dir has 4096 positions"
-    ):
-        check_positions(scenario("--isl", "1:4000", "--osl", "97"), 4096)
+    check_engine_positions(scenario("--isl", "4000", "--osl", "96"), 4096)
+    check_engine_positions(scenario("--input-file", "chats.json"), 128)
+    check_engine_positions(scenario("--input-file", "t.jsonl", "--fixed-schedule"), 128)
+    said = "--isl 4000 and --osl 97 make requests of 4097 tokens, the engine of --engine-dir has 4096 positions"
+    with pytest.raises(UserError, match=said), named_by_flags(BENCH_FLAGS):
+        check_engine_positions(scenario("--isl", "1:4000", "--osl", "97"), 4096)
 
 
 @pytest.mark.parametrize(
@@ -302,15 +285,15 @@ def test_requests_over_the_positions_of_the_engine_are_refused(scenario: Any) ->
     ],
 )
 def test_a_plan_that_is_too_large_is_refused_by_the_names_of_the_flags(scenario: Any, arguments: tuple[str, ...], says: str) -> None:
-    with pytest.raises(UserError) as caught:
-        check_plan(scenario(*arguments))
+    with pytest.raises(UserError) as caught, named_by_flags(BENCH_FLAGS):
+        resolve_endpoint(scenario(*arguments))
     assert says in str(caught.value)
 
 
 def test_an_input_file_that_is_none_is_said_before_the_server_is_asked(scenario: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UserError, match=r"notes\.txt"):
-        check_plan(scenario("--input-file", str(tmp_path / "notes.txt")))
+        resolve_endpoint(scenario("--input-file", str(tmp_path / "notes.txt")))
 
 
 def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,11 +304,12 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: 
         check_files(given | {"artifact_dir": tmp_path / "runs"})
 
 
-def test_a_version_is_a_number() -> None:
-    assert [model_version(text) for text in (None, "3", "9223372036854775807")] == ["", "3", "9223372036854775807"]
-    for text in ("latest", "0", "-1", "9223372036854775808", "\u0663", "1.0", "9" * 5000):
-        with pytest.raises(UserError, match=r"--model-version .*: give a number, as 3; left out, the server"):
-            model_version(text)
+def test_a_version_is_a_number(scenario: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [scenario("--model-version", text).endpoint.model_version for text in ("3", "9" * 18)]
+    assert found == [3, 10**18 - 1]
+    for text in ("latest", "0", "-1", "9" * 19, "1.0"):
+        result = CliRunner().invoke(main.main, ["bench", "--url", "h:1", "--model", "m", "--model-version", text])
+        assert result.exit_code == 2 and "--model-version" in result.output
 
 
 def test_files_are_looked_at_before_a_server_is_asked(tmp_path: Path) -> None:
@@ -403,8 +387,8 @@ def test_lengths_seeds_limits_and_the_rest(scenario: Any) -> None:
         (("--fixed-schedule",), "give it as --input-file"),
         (("--fixed-schedule", "--input-file", "t", "--request-rate", "2"), "--fixed-schedule: conflicts with --request-rate"),
         (("--fixed-schedule", "--input-file", "t", "--speedup-ratio", "0"), "--speedup-ratio 0: "),
-        (("--url", "grpc://there:8001", "--tls"), "--url grpc://there:8001 is not encrypted"),
-        (("--tls-cert", "me.pem"), "--tls-cert and --tls-key: certificate and key go together"),
+        (("--url", "grpc://there:8001", "--tls"), "--url: grpc://there:8001 is not encrypted, --tls is for grpcs://"),
+        (("--tls-cert", "me.pem"), "--tls: certificate and key go together"),
         (("--workers", "65"), "--workers 65: "),
         (("--concurrency", "1:8:2"), "not a list of numbers; write 1,2,4, or START:END:STEP with --concurrency-range"),
         (("--request-rate", "1:8"), "or START:END:STEP with --request-rate-range"),

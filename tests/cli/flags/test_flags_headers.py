@@ -84,7 +84,7 @@ def test_the_samplers_command_line_has_no_secret() -> None:
     config = SamplerConfig((SampledServer("h:1", None, None),), "m", os.getpid(), 1, False, headers=settings.headers)
     assert "s3cret" not in config.to_json()
     assert SamplerConfig.from_json(config.to_json()) == config
-    assert json.loads(config.to_json())["headers"] == {"a": {"env": "TOKEN"}, "b": "open"}
+    assert json.loads(config.to_json())["headers"] == {"a": {"env": "TOKEN", "prefix": ""}, "b": "open"}
 
 
 def test_on_the_command_line_both_spellings(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trtbench.cli import building, commands, main
+from trtbench.cli import building, main
 from trtbench.client.registry import client_of_endpoint
 from trtbench.engine.build import PROVIDERS
 from trtbench.run import prepare, serve
+from trtbench.run.resolve import resolved_endpoint
 from trtbench.self_test.calibrator import Calibrator
 
 pytestmark = pytest.mark.timeout(60)
@@ -82,7 +83,7 @@ def begin(*_: Any, **__: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(commands, "client_of_endpoint", lambda name: replace(client_of_endpoint(name), inspect=begin))
+    monkeypatch.setattr(resolved_endpoint, "client_of_endpoint", lambda name: replace(client_of_endpoint(name), inspect=begin))
     monkeypatch.setattr(building, "build_engine", begin)
     monkeypatch.setattr(prepare, "build_engines", begin)
     monkeypatch.setattr(serve, "build_engines", begin)

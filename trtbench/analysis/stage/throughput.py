@@ -11,7 +11,7 @@ from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
 from trtbench.rundir.requests import MISSING, Requests
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 _NS_PER_MS = 1_000_000
 

@@ -6,21 +6,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
-from trtbench.cli.flags.endpoint_flags import key_header
+from trtbench.cli.flags.endpoint_flags import endpoint_of
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
 from trtbench.cli.flags.header_flags import headers_of
 from trtbench.cli.flags.load import stability, stages
 from trtbench.cli.flags.tensor_flags import tensors_of, with_input_file
 from trtbench.cli.flags.values import whole_number
 from trtbench.errors import UserError
+from trtbench.scenario.load.measurement import Seeds
 from trtbench.scenario.parts.choices import DatasetFormat, PromptLanguage, TraceFormat
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_scenario
-from trtbench.scenario.scenario import Scenario, Seeds
-from trtbench.system.foreign_text import shown
-from trtbench.tasks.registry import TASKS
+from trtbench.scenario.scenario import Scenario
 
 _KEYS = {
     "ttft": "ttft_ms",
@@ -71,9 +69,6 @@ def _limit(word: str) -> tuple[str, str, float]:
 
 
 _MOST_DEVIATIONS = 4  # a normal length is truncated there: it leaves out 1 in 30,000
-_METRICS_PORT, _METRICS_PATH = 8002, "/metrics"  # Triton's defaults
-_LATEST_VERSION = 2**63 - 1
-
 _DEFAULT_ISL = "128"
 
 
@@ -85,6 +80,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "name": "bench",
         "purpose": "load on a running server",
         "model": flags["model"],
+        "endpoint": endpoint_of(flags),
         "task": flags["task"],
         "load": stages(flags),
         "workload": _workload(flags),
@@ -134,67 +130,12 @@ def _dataset(flags: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """TLS settings if a flag requests TLS, gives one of its files or names, or the URL begins with grpcs://."""
+    """TLS settings if a flag requests TLS, or gives one of its files or names. The endpoint adds those that its URLs request."""
     names = {"ca": "tls_ca", "certificate": "tls_cert", "key": "tls_key", "server_name": "tls_server_name"}
     tls = {key: str(flags[flag]) for key, flag in names.items() if flags[flag] is not None}
-    schemes = {url.partition("://")[0] if "://" in url else "" for url in flags["url"]}
-    if len(schemes) > 1:
-        raise UserError(f"--url {' and '.join(flags['url'][:2])}: all servers must be addressed in one way; begin all in the same way")
-    plain = schemes & {"grpc", "http"}
-    if plain and (tls or flags["tls"]):
-        raise UserError(f"--url {flags['url'][0]} is not encrypted, the --tls flags are for grpcs:// and https://: give one of them")
     settings = {key: flags[key] for key in ("transport", "workers", "streams_per_connection", "requests_per_stream", "retries")}
-    settings["headers"] = _headers(flags)
-    return settings | {"tls": tls if tls or flags["tls"] or schemes & {"grpcs", "https"} else None}
-
-
-def _headers(flags: Mapping[str, Any]) -> dict[str, Any]:
-    headers, key = headers_of(flags["header"], flags["header_env"]), key_header(flags["api_key_env"], flags["api_key_file"])
-    if key.keys() & headers.keys():
-        raise UserError("--header authorization conflicts with the key of --api-key-env or --api-key-file: give one of them")
-    return headers | key
-
-
-def metrics_address(url: str | None) -> str | None:
-    """http://HOST:PORT/PATH of a metrics page that may be written as perf_analyzer writes it, HOST:PORT/metrics."""
-    if url is None:
-        return None
-    whole = url if "://" in url else f"http://{url}"
-    try:
-        parts = urlsplit(whole)
-        port = parts.port or _METRICS_PORT
-    except ValueError as error:
-        raise UserError(f"--metrics-url {url}: {error}; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}") from None
-    if parts.scheme != "http":
-        raise UserError(f"--metrics-url {url}: Triton serves this page over plain HTTP; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
-    if parts.username is not None:
-        raise UserError("--metrics-url: a user name and a password cannot be sent with it; leave them out")
-    if not parts.hostname or not whole.isascii() or not whole.isprintable() or " " in whole:
-        raise UserError(f"--metrics-url {url}: has no host; write http://HOST:{_METRICS_PORT}{_METRICS_PATH}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    query = f"?{parts.query}" if parts.query else ""
-    return f"http://{host}:{port}{parts.path if parts.path not in ('', '/') else _METRICS_PATH}{query}"
-
-
-def model_version(text: str | None) -> str:
-    """The version of the model's directory in digits; "" for the server's choice."""
-    if text is None:
-        return ""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= _LATEST_VERSION):
-        raise UserError(f"--model-version {shown(text, 60)}: give a number, as 3; left out, the server serves the version that it chooses")
-    return text
-
-
-def check_positions(scenario: Scenario, positions: int) -> None:
-    """UserError when the longest request that the flags draw is over the `positions` of the engine that --engine-dir names."""
-    workload = scenario.workload
-    if not TASKS[scenario.task].draws_output_tokens or workload.dataset or any(stage.trace for stage in scenario.load):
-        return
-    if (longest := workload.longest_request_tokens) > positions:
-        raise UserError(
-            f"--isl {workload.input_tokens.max} and --osl {workload.output_tokens.max} make requests of {longest} tokens, "
-            f"the engine of --engine-dir has {positions} positions: lower one of them"
-        )
+    settings["headers"] = headers_of(flags["header"], flags["header_env"])
+    return settings | {"tls": tls if tls or flags["tls"] else None}
 
 
 def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:

@@ -18,8 +18,9 @@ from trtbench.analysis.stage.throughput import keeps, measured_window, tokens_in
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir.ragged import Ints
 from trtbench.rundir.requests import Requests
+from trtbench.scenario.load.measurement import Slo
 from trtbench.scenario.load.stage import Stage
-from trtbench.scenario.scenario import Scenario, Slo
+from trtbench.scenario.scenario import Scenario
 
 CANCEL_CONTROLS: Key[tuple[CancelControl, ...]] = Key("cancel_controls")
 Records = Mapping[str, Requests]

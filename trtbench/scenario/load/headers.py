@@ -17,10 +17,15 @@ _VALUE = re.compile(r"[\x20-\x7e]*")
 _OURS = frozenset({"te", "host", "connection", "content-type", "content-length", "transfer-encoding", "user-agent"})
 
 
+ENVIRONMENT_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
+"""The pattern of a variable's name."""
+
+
 class FromEnvironment(Part):
     """A secret: the run directory gets the variable's name only."""
 
-    env: str = Field(description="The environment variable that holds the value.", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")
+    env: str = Field(description="The environment variable that holds the value.", pattern=ENVIRONMENT_VARIABLE)
+    prefix: str = Field("", description="Text before the value, as 'Bearer ' before a token, whose own blanks at its ends are left out.")
 
 
 Headers = dict[str, str | FromEnvironment]
@@ -49,17 +54,19 @@ def check_headers(headers: Headers) -> Headers:
 
 def metadata_of(headers: Mapping[str, str | FromEnvironment]) -> tuple[tuple[str, str], ...]:
     """Name and value of each. ScenarioError, without the value, when a variable is not set or holds what cannot be sent."""
-    return tuple((name, value if isinstance(value, str) else _from_environment(name, value.env)) for name, value in headers.items())
+    return tuple((name, value if isinstance(value, str) else _from_environment(name, value)) for name, value in headers.items())
 
 
-def _from_environment(name: str, variable: str) -> str:
-    value = os.environ.get(variable)
+def _from_environment(name: str, secret: FromEnvironment) -> str:
+    value = os.environ.get(secret.env)
     if value is None:
-        raise ScenarioError(f"header {name!r}: environment variable {variable} is not set; export it, or leave the header out")
+        raise ScenarioError(f"header {name!r}: environment variable {secret.env} is not set; export it, or leave the header out")
+    if secret.prefix:
+        value = secret.prefix + value.strip()
     try:
         _check_value(name, value)
     except ValueError as error:
-        raise ScenarioError(f"{error} (environment variable {variable})") from None
+        raise ScenarioError(f"{error} (environment variable {secret.env})") from None
     return value
 
 

@@ -178,6 +178,11 @@ PriorityKey = Annotated[int, Between(1, 1000), BeforeValidator(_from_text)]
 Groups = Annotated[int, Between(1, 1_000_000)]
 Seed = Annotated[int, Between(-(2**63), 2**64 - 1)]
 
+# Models
+ModelVersion = Annotated[int, Between(1, 10**18 - 1)]
+VocabularySize = Annotated[int, Between(2, INT32)]
+EndId = Annotated[int, Between(-1, INT32)]
+
 # Machine
 GpuIndex = Annotated[int, Between(0, 1023)]
 ClockMhz = Annotated[int, Between(1, 100_000)]

@@ -9,7 +9,7 @@ import pytest
 from tests.support.finding_rules import Change, batching, first_answers_late, found, idle_behind_a_queue
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
-from trtbench.scenario.scenario import Slo
+from trtbench.scenario.load.measurement import Slo
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""How a load is judged, sampled, drawn and ended: Slo, Telemetry, Seeds, Stop."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from trtbench.scenario.parts.bounds import ErrorCount, IntervalMs, LimitMs, RatioAboveZero, Seconds, SecondsOrNone, Seed, Windows
+from trtbench.scenario.parts.part import Part
+
+
+class Slo(Part):
+    """Latencies in milliseconds that a request must keep to count as goodput. A limit that is left out is not checked."""
+
+    ttft_ms: LimitMs | None = Field(None, description="Largest TTFT.")
+    itl_ms: LimitMs | None = Field(None, description="Largest gap between two token responses.")
+    tpot_ms: LimitMs | None = Field(None, description="Largest TPOT.")
+    e2e_latency_ms: LimitMs | None = Field(None, description="Largest end-to-end latency.")
+
+
+class Telemetry(Part):
+    interval_ms: IntervalMs = Field(250, description="Time between samples of Triton, processes and GPU.")
+
+
+class Seeds(Part):
+    """A seed for each dimension of the plan, so that each can be changed alone."""
+
+    arrivals: Seed = Field(1, description="Draws when requests are due.")
+    lengths: Seed = Field(2, description="Draws the lengths of prompts and outputs.")
+    prompts: Seed = Field(3, description="Draws the text or the tokens of prompts.")
+    sampling: Seed = Field(4, description="Is sent to the server with each request, for sampling.")
+    order: Seed = Field(5, description="Draws the order of deployments in repeats.")
+
+
+class Stability(Part):
+    """A stage is steady if request rate and P99 latency of its last windows each stay near their mean."""
+
+    ratio: RatioAboveZero = Field(0.05, description="Largest distance from the mean, as a share of it.")
+    windows: Windows = Field(3, description="Number of windows that are compared.")
+    window_s: Seconds = Field(10.0, description="Length of a window.")
+
+
+class Stop(Part):
+    stability: Stability | None = Field(None, description="End a stage as soon as its figures are steady; null: at its own bounds only.")
+    error_ratio: RatioAboveZero | None = Field(
+        None, description="End the deployment's load after a stage with a larger share of requests that did not complete."
+    )
+    consecutive_errors: ErrorCount | None = Field(None, description="End the load when this number of requests in a row have failed.")
+    timeout_s: Seconds = Field(120.0, description="A request's own time limit, from due.")
+    drain_s: SecondsOrNone = Field(30.0, description="After an interrupt: longest wait for what is in flight.")
