@@ -12,6 +12,7 @@ import numpy.typing as npt
 from trtbench.analysis.stage.outcomes import cancelled_as_planned
 from trtbench.analysis.stage.sending import send_lags_ns
 from trtbench.analysis.stats.percentile import Distribution, curve_of_sorted, quantile_curve
+from trtbench.analysis.stats.sorting import sort_in_place
 from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.ragged import Ints, Mask
 from trtbench.rundir.records import Outcome
@@ -175,12 +176,15 @@ def latency(requests: Requests) -> Latency:
     ttft, tpot = ttft_ns(done), tpot_ns(done)
     e2e, failed = e2e_latency_ns(done), _failed_count(requests)
     gaps = gaps_ns(done)
-    gaps.sort()
+    sort_in_place(gaps)
     itl, itl_curve = Distribution.of_sorted(gaps), curve_of_sorted(gaps)
     # In place where it can be: of a day's run the gaps alone are most of a GB.
-    per_token = as_floats(gaps) if done.each_has_one.all() else gaps_per_token_ns(done)
+    if done.each_has_one.all():
+        per_token = as_floats(gaps)
+    else:
+        per_token = gaps_per_token_ns(done)
+        per_token.sort()
     del gaps
-    per_token.sort()
     return Latency(
         ttft_ns=Distribution.of(ttft),
         ttft_from_sent_ns=Distribution.of(between(done, "sent_ns", "first_token_ns")),

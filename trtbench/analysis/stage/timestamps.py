@@ -10,6 +10,7 @@ import numpy as np
 
 from trtbench.analysis.stage.latency import gap_count, gathered
 from trtbench.analysis.stats.percentile import PERMILLES, Distribution, nearest_rank
+from trtbench.analysis.stats.sorting import sort_in_place
 from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Outcome
 from trtbench.rundir.requests import MISSING, Requests, Tokens
@@ -47,7 +48,7 @@ def stamps(requests: Requests) -> Stamps:
     done = requests.completed
     reads = _Reads(done.select((done.responses > 0) & (done.lag_count == done.responses)))
     exact = _exact_gaps_ns(done) if coalesced else np.empty(0, np.int64)
-    exact.sort()
+    sort_in_place(exact)
     return Stamps(
         responses=responses,
         kernel_ratio=count / responses if responses else None,
@@ -69,7 +70,7 @@ class _Reads:
     def __init__(self, requests: Requests) -> None:
         first, last = np.empty(len(requests), np.int64), np.empty(len(requests), np.int64)
         gaps = gathered(self._gaps(requests, first, last), gap_count(requests), np.int64)
-        gaps.sort()
+        sort_in_place(gaps)
         self.itl_ns = Distribution.of_sorted(gaps)
         del gaps
         self.ttft_ns = Distribution.of(first - requests.due_ns)
@@ -89,7 +90,7 @@ def _lags_ns(requests: Requests, answers: Requests) -> Ints:
     of_answers = answers.done_lag_ns[answers.done_lag_ns != MISSING]
     of_tokens = (tokens.lags.values for tokens in requests.select(requests.lag_count > 0).tokens(lags=True) if tokens.lags)
     lags: Ints = gathered(chain([of_answers], of_tokens), len(of_answers) + int(requests.lag_count.sum()), np.int64)
-    lags.sort()
+    sort_in_place(lags)
     return lags
 
 
