@@ -11,6 +11,8 @@ import pytest
 
 import trtbench
 from tests.recorded_run import RECORDED
+from tests.support.runs.repeated_run import repeated_scenario, rounds
+from tests.support.runs.written_run import write_run
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.rundir.directory import RunDirectory
 
@@ -150,3 +152,18 @@ def test_the_columns_are_those_of_the_documentation() -> None:
         (section,) = re.findall(rf"^### `{re.escape(heading)}`\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
         cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
         assert [name for cell in cells for name in re.findall(r"`(\w+)`", cell)] == list(table.columns)
+
+
+def test_figures_of_rounds_are_paired_by_round_and_estimates_are_their_means(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", repeated_scenario(3), *rounds({"c1": [100, 102, 104], "second": [10, 20, 30]}))
+    run = trtbench.load_run(tmp_path / "run")
+    figures, estimates = run.figures, run.estimates
+    latencies = figures[(figures.figure == "e2e_latency.p50") & (figures.stage == "second")]
+    assert latencies[["cell", "dtype", "deployment", "round", "value", "unit"]].values.tolist() == [
+        ["default", "int8", f"default-r{number}-int8", number, number * 1e7, "ns"] for number in (1, 2, 3)
+    ]
+    (row,) = estimates[(estimates.figure == "e2e_latency.p50") & (estimates.stage == "second")].itertuples()
+    assert (row.rounds, row.mean) == (3, 2e7)
+    assert row.half_width == pytest.approx(4.303 * 1e7 / 3**0.5)
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in {*figures.columns, *estimates.columns} if f"`{name}`" not in page] == []

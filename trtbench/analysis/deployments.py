@@ -25,11 +25,13 @@ from trtbench.analysis.transport import transports
 from trtbench.analysis.verdict.gpu_health import gpu_health
 from trtbench.analysis.verdict.validity import foreign_records
 from trtbench.experiments.registry import roles
+from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.event_kinds import DeploymentFinished, LoadStopped, ServerFault, ServerLost, ServerReady, TelemetryFinished
 from trtbench.rundir.events import first, times_ns
 from trtbench.rundir.records import Event
 from trtbench.rundir.requests import MISSING, Requests
 from trtbench.rundir.samples import Samples, Series
+from trtbench.rundir.sessions import current
 from trtbench.scenario.scenario import Scenario
 from trtbench.system.foreign_text import shown
 
@@ -76,6 +78,12 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
         page_fault=page_fault(events),
         server_fault=fault.cause if fault else None,
     )
+
+
+def result_so_far(run: RunDirectory, name: str, scenario: Scenario) -> DeploymentResult:
+    """The result of the deployment directory `name` while the run continues, by which a run decides what it does next."""
+    events = [event for event in current(run.events()) if event.deployment == name]
+    return deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
 
 
 def _with_stages(

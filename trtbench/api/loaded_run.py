@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from trtbench.analysis.summary import Summary, summarise
+from trtbench.api.figure_tables import estimate_table, figure_table
 from trtbench.api.tables import request_table, response_table, sample_table
 from trtbench.errors import UserError
 from trtbench.report.document import FORMATS, Format, write_reports
@@ -64,6 +65,19 @@ class Run:
         The unit is at the end of the series' name; docs/telemetry.md lists the series.
         """
         return sample_table(RunDirectory.open(self.path))
+
+    @cached_property
+    def figures(self) -> pd.DataFrame:
+        """One row for each figure of each stage in each whole round; a run without `repeats` has one round.
+
+        Figures have the names of docs/metrics.md, as ttft.p99, and values in the unit that the table names.
+        """
+        return figure_table(self.summary)
+
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """One row for each figure of each stage over the rounds: the mean and half the width of its 95 % interval (Student's t)."""
+        return estimate_table(self.summary)
 
     def responses(self, deployment: str | None = None, stage: str | None = None) -> pd.DataFrame:
         """One row for each response that carried tokens, with its arrival and its number of tokens.

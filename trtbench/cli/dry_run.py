@@ -79,9 +79,12 @@ def preview_in_place_of_load(scenario: Scenario) -> str | None:
 
 def dry_bench(endpoint: ResolvedEndpoint) -> None:
     """Print what would be sent to a running endpoint. The server is not contacted."""
-    scenario, plan = endpoint.scenario, preview(endpoint.scenario, {})
+    scenario = endpoint.scenario.expanded()
+    plan = preview(scenario, {})
     addresses = ", ".join(endpoint.addresses)
     print(harmless(f"model {shown(scenario.model)} by {endpoint.endpoint.type} at {addresses}, which is not asked yet"))
+    for line in (line for experiment in roles(ExperimentPreparation) for line in experiment.preview_deployments(scenario)):
+        print(line)
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)

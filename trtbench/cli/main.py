@@ -24,6 +24,7 @@ from trtbench.cli.importing import import_results
 from trtbench.cli.options_of_bench import BENCH_EXAMPLES, bench_options
 from trtbench.cli.options_of_build import BUILD_EXAMPLES, build_options
 from trtbench.errors import UserError
+from trtbench.scenario.parts.bounds import MOST_ROUNDS
 from trtbench.scenario.parts.choices import ComputeMode, Dtype, Language, ProviderName
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is imported: its log repeats what trtbench's errors state
@@ -35,7 +36,7 @@ Examples:
 """
 _RUNS = Path("runs")
 _NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
-_NOT_WITH_RESUME |= {"engine_dir": "--engine-dir"}
+_NOT_WITH_RESUME |= {"engine_dir": "--engine-dir", "repeats": "--repeats"}
 _ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 _LANGUAGES = click.Choice(get_args(Language))
 
@@ -89,6 +90,7 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 @click.option("--resume", "run_dir", type=Place(), metavar="RUN_DIR", help="Resume the interrupted run in this directory.")
 @_set
 @click.option("--search", is_flag=True, help="Drop cells of the grid that cannot win, so that fewer runs find the winner.")
+@click.option("--repeats", type=Whole(2, MOST_ROUNDS), metavar="N", help="Measure all stages in N rounds, as --set repeats=N does.")
 @click.option("--engine-dir", type=Place(), help="Serve the finished engine in this directory, as --set build.engine_dir=DIR does.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and run nothing.")
 @_runs
@@ -101,6 +103,7 @@ def serve_and_bench(
     run_dir: Path | None,
     overrides: tuple[str, ...],
     search: bool,
+    repeats: int | None,
     engine_dir: Path | None,
     dry_run: bool,
     runs: Path,
@@ -121,6 +124,7 @@ def serve_and_bench(
         sys.exit(resume_command(run_dir, lang, quiet))
     if scenario is None:
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
+    overrides = (*((f"repeats={repeats}",) if repeats else ()), *overrides)
     overrides += (f"build.engine_dir={json.dumps(str(engine_dir))}",) if engine_dir else ()
     if dry_run:
         show(asked_for(scenario, overrides, search))

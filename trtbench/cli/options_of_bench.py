@@ -13,6 +13,7 @@ from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Who
 from trtbench.cli.options_of_endpoint import ENDPOINT_OPTIONS
 from trtbench.cli.options_of_requests import REQUEST_OPTIONS
 from trtbench.cli.options_of_tensors import TENSOR_OPTIONS
+from trtbench.scenario.parts.bounds import MOST_ROUNDS
 from trtbench.tasks.generate import GENERATE
 from trtbench.tasks.registry import TASKS
 
@@ -167,6 +168,12 @@ _BENCH_OPTIONS = (
         default=0,
         show_default=True,
         help="Send a request that failed before its first token again, up to this number of times.",
+    ),
+    click.option(
+        "--repeats",
+        type=Whole(2, MOST_ROUNDS),
+        metavar="N",
+        help="Measure all levels in N rounds, in shuffled order and with other requests; each figure gets an interval across rounds.",
     ),
     click.option(
         "--random-seed",

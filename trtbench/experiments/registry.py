@@ -47,6 +47,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "grid": Experiment("trtbench.experiments.grid"),
     "response_cache": Experiment("trtbench.experiments.response_cache"),
     "scaling": Experiment("trtbench.experiments.scaling"),
+    "repeats": Experiment("trtbench.experiments.repeats"),
     "imported": Experiment("trtbench.experiments.imported"),
 }
 """The experiments by name. Findings, reasons for doubt and sections of one grade and place are in this order."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
+from trtbench.experiments.registry import roles
+from trtbench.load.load_phases import Ended
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
+from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import RunLog, RunOutcome
 from trtbench.run.resolve.preflight import check_writable
 from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint, resolve_endpoint
 from trtbench.run.text_plan import check_counting, check_text, counting, in_text
 from trtbench.rundir.deployment_facts import DeploymentFile
+from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
 from trtbench.scenario.parts.part import NAME_PATTERN, ScenarioError
 from trtbench.scenario.scenario import Scenario
@@ -34,43 +39,63 @@ _TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "
 
 @dataclass(frozen=True)
 class PreparedBench:
-    """A running endpoint that has been asked, and the plan of its load. `notes` are for the run."""
+    """A running endpoint that has been asked, and the plan of its load in each round, by directory. `notes` are for the run."""
 
     endpoint: ResolvedEndpoint
     target: Target
     sampled: SampledServer
-    plan: Plan
+    plans: Mapping[str, Plan]
     notes: tuple[str, ...]
-
-    @property
-    def directory_name(self) -> str:
-        return directory_name(self.target.model)
 
 
 def prepare_bench(scenario: Scenario, runs: Path) -> PreparedBench:
-    """Check the scenario, ask its endpoint and draw the plan; UserError, before a run directory is made, if it cannot be measured."""
+    """Check the scenario, ask its endpoint and draw the plans; UserError, before a run directory is made, if it cannot be measured."""
     endpoint = resolve_endpoint(scenario)
     target, prompts = endpoint.inspect(), endpoint.prompts
     if endpoint.metrics_url:
         check_page(endpoint.metrics_url)
     if target.takes_text:
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
-    plan = draw_plan(scenario, prompts, _inputs(scenario, target))
+    inputs = _inputs(scenario, target)
+    plans = {directory: draw_plan(scenario.planned(name), prompts, inputs) for directory, name in _directories(scenario, target).items()}
     if target.takes_text:
-        plan = in_text(plan, prompts)
+        plans = {directory: in_text(plan, prompts) for directory, plan in plans.items()}
     elif not target.counts_tokens:
         check_counting(target, prompts)
-    target, note = target.padded(plan.longest_input_tokens)
+    target, note = target.padded(max(plan.longest_input_tokens for plan in plans.values()))
     sampled, pages = _sampled(target, endpoint.metrics_url)
     check_writable(runs)
-    return PreparedBench(endpoint, target, sampled, plan, (*([note] if note else []), *target.notes(), *pages))
+    return PreparedBench(endpoint, target, sampled, plans, (*([note] if note else []), *target.notes(), *pages))
 
 
-def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress) -> RunOutcome:
-    """Put a running endpoint under its scenario's load. Nothing of the server is started, changed or stopped."""
-    endpoint, target, plan = prepared.endpoint, prepared.target, prepared.plan
-    log.write(plan.facts(*prepared.notes))
-    directory = log.run.deployment(prepared.directory_name)
+def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress, done: Collection[str] = ()) -> RunOutcome:
+    """Put a running endpoint under its scenario's load, round by round except those `done`, until a round is interrupted or loses the
+    server, or an experiment wants no more. Nothing of the server is started, changed or stopped.
+    """
+    scenario, signum = prepared.endpoint.scenario, None
+    for number, plan in enumerate(prepared.plans.values()):
+        log.write(plan.facts(*(prepared.notes if number == 0 else ())))
+    selections = [selection for one in roles(ExperimentRun) if (selection := one.selection(scenario, log))]
+    for directory, name in zip(prepared.plans, scenario.deployments, strict=True):
+        if directory in done:
+            continue
+        if not all(one.wants(scenario.engines[0], name) for one in selections):
+            break
+        ended, signum = _load(prepared, log.run.deployment(directory), log, progress)
+        if ended == "server_lost":
+            log.write(RunFinished())
+            return RunOutcome(log.run, signum, (directory,))
+        if signum is not None:
+            return RunOutcome(log.run, signum, ())
+    for selection in selections:
+        selection.finish()
+    log.write(RunFinished())
+    return RunOutcome(log.run, None, ())
+
+
+def _load(prepared: PreparedBench, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress) -> tuple[Ended, int | None]:
+    """Send the plan of one round; returns how it ended, and the signal that interrupted it."""
+    endpoint, target, plan = prepared.endpoint, prepared.target, prepared.plans[directory.name]
     log.write(DeploymentStarted(), directory.name)
     facts = _of_target(directory.name, target, plan)
     if endpoint.engine:
@@ -81,9 +106,14 @@ def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress) -> RunOu
     under_load = ServerUnderLoad(target, (prepared.sampled,), endpoint.endpoint.eos_id, revise=revise)
     ended, signum = load_server(under_load, plan, endpoint.scenario, directory, log, progress)
     log.write(DeploymentFinished(ended=ended), directory.name)
-    if signum is None:
-        log.write(RunFinished())
-    return RunOutcome(log.run, signum, (directory.name,) if ended == "server_lost" else ())
+    return ended, signum
+
+
+def _directories(scenario: Scenario, target: Target) -> dict[str, str]:
+    """The deployment of the scenario by its directory, which has the model's name, with the round if there are rounds."""
+    rounds, model = scenario.rounds, directory_name(target.model)
+    numbers = {name: f"-r{rounds.round_of(name)}" if rounds else "" for name in scenario.deployments}
+    return {f"{model[: _DIRECTORY_CHARACTERS - len(number)]}{number}": name for name, number in numbers.items()}
 
 
 def _inputs(scenario: Scenario, target: Target) -> TensorRows | None:

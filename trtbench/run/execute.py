@@ -55,6 +55,7 @@ def serve_and_bench(
     continues with the next one, and the directory stays readable.
     """
     if scenario.endpoint:
+        scenario = scenario.expanded()
         asked = prepare_bench(scenario, runs)
         return bench(asked, start_run(runs, scenario, command, listener), progress)
     prepared = prepare(scenario, runs, engines, listener)
@@ -69,11 +70,11 @@ def resume(path: Path, command: list[str], listener: Listener, progress: LoadPro
     """
     unfinished = open_unfinished(path)
     if unfinished.scenario.endpoint:
-        asked = prepare_bench(unfinished.scenario, path)
-        unfinished.check_plans([asked.plan.sha256])
+        asked = prepare_bench(unfinished.scenario.expanded(), path)
+        unfinished.check_plans([plan.sha256 for plan in asked.plans.values()])
         log = resume_run(unfinished.run, command, listener)
-        unfinished.set_aside(log, [asked.directory_name])
-        return bench(asked, log, progress)
+        unfinished.set_aside(log, list(asked.plans))
+        return bench(asked, log, progress, unfinished.done)
     prepared = prepare(unfinished.scenario, path, DEFAULT_OUTPUT, listener)
     unfinished.check_engines(prepared.engines)
     unfinished.check_plans(list(prepared.drawn))

@@ -17,8 +17,10 @@ from trtbench.serving.server.server_kinds import Server
 class Selection(Protocol):
     """Decides, from what the run has recorded, which of the remaining deployments are run."""
 
-    def wants(self, dtype: Dtype, deployment: str) -> bool:
-        """Whether this deployment is run. The question is asked in the order of the run, immediately before the deployment."""
+    def wants(self, dtype: Dtype | None, deployment: str) -> bool:
+        """Whether this deployment is run. The question is asked in the order of the run, immediately before the deployment.
+        `dtype`: None of an existing server, whose `deployment` is the name of its directory.
+        """
 
     def finish(self) -> None:
         """Record the last decision, after the last deployment of a run that was not interrupted."""

@@ -22,6 +22,7 @@ from trtbench.run.text_plan import check_text, in_text
 from trtbench.rundir.event_kinds import BuildStepStarted, EngineBuilt
 from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.rounds import run_order
+from trtbench.scenario.load.measurement import Seeds
 from trtbench.scenario.load.stage import Stage
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import ScenarioError
@@ -165,10 +166,11 @@ def _inputs(scenario: Scenario, facts: ModelFacts) -> TensorRows | None:
 
 
 def _draw_plans(scenario: Scenario, prompts: PromptSource, inputs: TensorRows | None) -> dict[str, Plan]:
-    """The plan of each deployment. Deployments with the same load share one."""
-    drawn: dict[tuple[Stage, ...], Plan] = {}
-    for name in scenario.deployments:
-        load = scenario.load_of(name)
-        if load not in drawn:
-            drawn[load] = draw_plan(scenario.model_copy(update={"load": load}), prompts, inputs)
-    return {name: drawn[scenario.load_of(name)] for name in scenario.deployments}
+    """The plan of each deployment. Deployments with the same load and seeds share one."""
+    planned = {name: scenario.planned(name) for name in scenario.deployments}
+    keys = {name: (one.load, one.seeds) for name, one in planned.items()}
+    drawn: dict[tuple[tuple[Stage, ...], Seeds], Plan] = {}
+    for name, key in keys.items():
+        if key not in drawn:
+            drawn[key] = draw_plan(planned[name], prompts, inputs)
+    return {name: drawn[key] for name, key in keys.items()}

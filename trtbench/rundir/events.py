@@ -53,6 +53,7 @@ KINDS: Mapping[str, type[EventData]] = {
     "reload_finished": experiment_events.ReloadFinished,
     "model_versions": experiment_events.ModelVersions,
     "race_decided": experiment_events.RaceDecided,
+    "rounds_decided": experiment_events.RoundsDecided,
     "results_imported": experiment_events.ResultsImported,
 }
 _NAMES = {data: kind for kind, data in KINDS.items()}

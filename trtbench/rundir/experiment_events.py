@@ -136,6 +136,29 @@ class RaceDecided(EventData):
     racing: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageWidth:
+    """The figure of `repeats.until` in one stage, over the rounds so far. `relative_width`: the width of its 95 % interval, as a share of
+    its mean; None if a round has no such figure, or the mean is 0.
+    """
+
+    deployment: str
+    stage: str
+    mean: Number | None
+    relative_width: Number | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsDecided(EventData):
+    """Whether the rounds of a repeated load end after `round`, because the figure is known well enough in every stage."""
+
+    round: Count
+    metric: str
+    bound: Number
+    widths: Sequence[StageWidth]
+    stopped: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedFigure:
     """A figure under the name that the other tool gives it."""

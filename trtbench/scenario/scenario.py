@@ -13,11 +13,12 @@ from pydantic_core import PydanticKnownError
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
+from trtbench.experiments.repeats.spec import Repeats
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
 from trtbench.scenario.deployment.gpu_settings import GpuControl
-from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.rounds import Multiplied, Rounds
 from trtbench.scenario.deployment.running_endpoint import OF_OUR_SERVERS, RunningEndpoint
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.load.measurement import Seeds, Slo, Stop, Telemetry
@@ -70,6 +71,9 @@ class Scenario(Part):
     scaling: Scaling | None = Field(
         None, description="Make the one deployment larger, step by step, along instances, threads, GPUs or servers."
     )
+    repeats: Repeats | None = Field(
+        None, description="Measure the load in several rounds: a number, or {most, least, until, order}; intervals are across rounds."
+    )
     workload: Workload = Workload()
     load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit replaces them.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
@@ -86,6 +90,8 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _holds(self, info: ValidationInfo) -> Scenario:
         """Check the scenario as expanded, with the deployments that a grid or a scaling makes."""
+        if self.endpoint:
+            self.endpoint.check_alone(self, self.client)
         self.expanded()._check(of_a_run=is_of_a_run(info))
         return self
 
@@ -95,8 +101,7 @@ class Scenario(Part):
         A scenario without either, or that is expanded already, is returned unchanged. ValueError for a deployment that cannot be
         multiplied.
         """
-        if self.scaling:
-            self._check_scaled_alone()
+        self._check_rounds()
         if self.grid:
             grid, deployments = expand(self.grid, self.deployments)
             return self.model_copy(update={"grid": grid, "deployments": deployments})
@@ -104,14 +109,15 @@ class Scenario(Part):
             scaling, deployments = expand_scaling(self.scaling, self.deployments)
             load = tuple(scaling.named(stage) for stage in self.load)
             return self.model_copy(update={"scaling": scaling, "deployments": deployments, "load": load})
+        if self.repeats:
+            repeats, deployments = self.repeats.expand(self.deployments)
+            return self.model_copy(update={"repeats": repeats, "deployments": deployments})
         return self
 
     def _check(self, of_a_run: bool) -> None:
         """ValueError for keys that do not fit each other. `of_a_run`: the scenario of a run directory, which later bounds do not make
         invalid.
         """
-        if self.endpoint:
-            self.endpoint.check_alone(self, self.client)
         self._check_something_to_do()
         check_task(TASKS[self.task], self._unused_keys(), self.workload.kinds)
         self._check_caches()
@@ -128,6 +134,20 @@ class Scenario(Part):
             if not of_a_run:
                 self.scaling.check_points(self.load, self.deployments)
         self._check_single_server()
+
+    def _check_rounds(self) -> None:
+        """ValueError for two experiments of which each would decide on the rounds of the other."""
+        if self.repeats:
+            self._check_repeated_alone()
+        if self.scaling:
+            self._check_scaled_alone()
+
+    def _check_repeated_alone(self) -> None:
+        for key, own in (("grid", "grid.repeats"), ("scaling", "scaling.repeats"), ("hot_reload", "hot_reload.repeats")):
+            if getattr(self, key):
+                raise ValueError(f"{key} and repeats exclude each other: {key} has rounds of its own; set {own} in place of repeats")
+        if self.context_limit:
+            raise ValueError("context_limit and repeats exclude each other: the search has no load to repeat; drop repeats")
 
     def _check_scaled_alone(self) -> None:
         for key in ("grid", "context_limit", "hot_reload"):
@@ -213,9 +233,14 @@ class Scenario(Part):
         return tuple(dict.fromkeys((*self.engines, *(self.hot_reload.engines if self.hot_reload else ()))))
 
     @property
-    def rounds(self) -> Rounds | None:
+    def multiplied(self) -> Multiplied | None:
         """The grid or scaling that multiplies the deployment, or None."""
         return self.grid or self.scaling
+
+    @property
+    def rounds(self) -> Rounds | None:
+        """What gives the run its rounds: the grid, the scaling or the repeats, or None."""
+        return self.multiplied or self.repeats
 
     def load_of(self, deployment: str) -> tuple[Stage, ...]:
         """The stages that one deployment receives."""
@@ -223,6 +248,14 @@ class Scenario(Part):
             return self.load
         _, units = self.scaling.point_of(deployment)
         return tuple(self.scaling.stage_at(stage, units) for stage in self.load)
+
+    def planned(self, deployment: str) -> Scenario:
+        """The scenario by which the plan of one deployment is drawn: with its stages in their order, and the seeds of its round."""
+        if self.repeats is None or deployment not in self.deployments:
+            return self.model_copy(update={"load": self.load_of(deployment)})
+        number = self.repeats.round_of(deployment)
+        stages = self.repeats.stages(self.load, number, self.seeds.order)
+        return self.model_copy(update={"load": stages, "seeds": self.seeds.of_round(number)})
 
     @property
     def cells(self) -> Cells | None:
@@ -244,4 +277,4 @@ class Scenario(Part):
         return str(yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
     def _unused_keys(self) -> Iterator[UnusedKey]:
-        return unused_keys(TASKS[self.task], self, self.build, self.workload, self.deployments, self.rounds, self.slo)
+        return unused_keys(TASKS[self.task], self, self.build, self.workload, self.deployments, self.multiplied, self.slo)

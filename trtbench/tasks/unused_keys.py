@@ -8,7 +8,7 @@ from typing import Any
 
 from trtbench.experiments.grid.spec import Grid
 from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.rounds import Multiplied
 from trtbench.scenario.parts.part import Part
 from trtbench.scenario.workload.request_kind import RequestKind
 from trtbench.scenario.workload.workload import Workload
@@ -37,16 +37,22 @@ class UnusedKey:
 
 
 def unused_keys(
-    task: Task, scenario: Part, build: Part, workload: Workload, deployments: Mapping[str, Deployment], rounds: Rounds | None, slo: Part
+    task: Task,
+    scenario: Part,
+    build: Part,
+    workload: Workload,
+    deployments: Mapping[str, Deployment],
+    multiplied: Multiplied | None,
+    slo: Part,
 ) -> Iterator[UnusedKey]:
-    """The keys of a scenario that its task does not use. `rounds`: the grid, or the scaling."""
+    """The keys of a scenario that its task does not use. `multiplied`: the grid, or the scaling."""
     parts: list[tuple[tuple[str, ...], Part, str]] = [((), scenario, "scenario"), (("build",), build, "build"), (("slo",), slo, "slo")]
     parts += [(("workload",), workload, "workload"), (("workload",), workload, "kind")]
     parts += [(("workload", "mix", name), kind, "kind") for name, kind in workload.mix.items()]
-    if isinstance(rounds, Grid):
-        parts.append((("grid",), rounds, "grid"))
-    if rounds and rounds.base:
-        parts.append((("grid" if isinstance(rounds, Grid) else "scaling", "base"), rounds.base, "deployment"))
+    if isinstance(multiplied, Grid):
+        parts.append((("grid",), multiplied, "grid"))
+    if multiplied and multiplied.base:
+        parts.append((("grid" if isinstance(multiplied, Grid) else "scaling", "base"), multiplied.base, "deployment"))
     parts += [(("deployments", name), deployment, "deployment") for name, deployment in deployments.items()]
     for place, part, kind in parts:
         yield from (UnusedKey(place, part, kind, key) for key in task.unused_keys.get(kind, ()))

@@ -17,6 +17,7 @@ from tests.support.having import having, measured
 from tests.support.records import columns
 from tests.support.runs.synthetic_reloads import NO_SAMPLES, events, planned_reloads, requests
 from trtbench.analysis.deployment_result import NotRun
+from trtbench.analysis.found import Found
 from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica
 from trtbench.analysis.stage.stage_result import StageResult
@@ -44,6 +45,8 @@ from trtbench.experiments.kv_cache.analysis import cancel_findings
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
 from trtbench.experiments.precision.analysis import precision_findings
 from trtbench.experiments.precision.comparison import COMPARISONS, EmbeddingAgreement
+from trtbench.experiments.repeats.analysis import REPEATS, RepeatedDeployment, RoundsSummary, repeat_reasons
+from trtbench.experiments.repeats.spec import Repeats
 from trtbench.experiments.response_cache.analysis import cache_findings, gain_findings
 from trtbench.experiments.response_cache.cached_stage import CACHED_STAGES, CachedStage
 from trtbench.experiments.response_cache.gain import CacheGain, StageGain
@@ -53,7 +56,7 @@ from trtbench.experiments.scaling.scaling_curve import ScalingCurve, ScalingPoin
 from trtbench.report.kit.words import LANGUAGES, Words, texts_of
 from trtbench.report.sections.sections import document
 from trtbench.rundir.event_kinds import ServerLost
-from trtbench.rundir.experiment_events import ResultsImported
+from trtbench.rundir.experiment_events import ResultsImported, StageWidth
 from trtbench.rundir.lines import Loss, What
 from trtbench.rundir.records import Event, Outcome
 from trtbench.rundir.sessions import Resumption
@@ -126,6 +129,15 @@ def bad_reloads() -> Iterator[Reloads]:
     yield replace(found, reloads=(replace(first, kind="unload_load", failed={"unavailable": 3}, loaded=False, served_on=()),))
     yield replace(found, reloads=(replace(first, kind="broken", before=None), *others))
     yield replace(found, reloads=(replace(first, error="still served"), *others))
+
+
+def bad_rounds(summary: Summary) -> Iterator[Reason]:
+    until = {"metric": "ttft.p99", "relative_width": 0.05}
+    asked = summary.scenario.model_copy(update={"repeats": Repeats.model_validate({"most": 5, "until": until})})
+    lone = RepeatedDeployment("default", "fp16", ("default-r1-fp16",), ("default-r2-fp16",), ())
+    wide = StageWidth(deployment="default-fp16", stage="c1", mean=1.0, relative_width=0.1)
+    run = replace(measured(summary, []), scenario=asked)
+    yield from repeat_reasons(run, Found().put(REPEATS, RoundsSummary((lone,), wide, stopped=False)))
 
 
 ONE = Estimate(1.0, 0.1, 3)
@@ -244,6 +256,7 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     imported = ResultsImported(tool="trtllm-bench", file="report.json")
     yield from run_reasons(False, measured(summary, [never]), having(summary, {COMPARISONS: unplanned, IMPORTED: imported}).found)
     yield from run_reasons(False, measured(summary, [never], interrupted=True), having(summary, {COMPARISONS: ()}).found)
+    yield from bad_rounds(summary)
     yield from limit_reasons("d", BAD_LIMITS)
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):

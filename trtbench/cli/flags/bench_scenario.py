@@ -82,6 +82,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "model": flags["model"],
         "endpoint": endpoint_of(flags),
         "task": flags["task"],
+        "repeats": flags["repeats"],
         "load": stages(flags),
         "workload": _workload(flags),
         "slo": goodput_limits(flags["goodput"]),

@@ -77,6 +77,7 @@ BENCH_FLAGS = {
     "client.tls.key": "--tls-key",
     "client.tls.server_name": "--tls-server-name",
     "client.tls": "--tls",
+    "repeats": "--repeats",
     "seeds": "--random-seed",
 }
 """Flag of each key, or of all below it; * is the number of a stage."""

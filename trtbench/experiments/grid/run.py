@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from trtbench.analysis.deployments import deployment_result
-from trtbench.analysis.loader import RecordedDeployment
+from trtbench.analysis.deployments import result_so_far
 from trtbench.experiments.grid.race import Drop, Score, race, score, undecided
 from trtbench.experiments.grid.spec import Grid
 from trtbench.run.experiment_run import ExperimentRun
 from trtbench.run.log import RunLog
 from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.experiment_events import RaceDecided
-from trtbench.rundir.sessions import current
 from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.scenario import Scenario
 
@@ -27,10 +25,10 @@ class Search:
         self._known: dict[str, Mapping[str, Score]] = {}
         self._decided_round = 0
 
-    def wants(self, dtype: Dtype, deployment: str) -> bool:
+    def wants(self, dtype: Dtype | None, deployment: str) -> bool:
         """Whether this cell is still in the race. The first question about a round decides on the rounds before it."""
         self.decide(self._grid.round_of(deployment) - 1)
-        return self._grid.cell_of(deployment) in self._racing[dtype]
+        return dtype is not None and self._grid.cell_of(deployment) in self._racing[dtype]
 
     def finish(self) -> None:
         self.decide(self._grid.repeats)
@@ -72,8 +70,7 @@ class Search:
 
 def deployment_scores(run: RunDirectory, name: str, scenario: Scenario) -> dict[str, Score]:
     """The score of each stage of the deployment directory `name`."""
-    events = [event for event in current(run.events()) if event.deployment == name]
-    result = deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
+    result = result_so_far(run, name, scenario)
     return {stage.label: score(result.stage(stage.label), scenario) for stage in scenario.load}
 
 

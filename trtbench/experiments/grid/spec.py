@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from trtbench.scenario.deployment.deployment import Deployment, LocalCache, RedisCache, ResponseCache
-from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.rounds import Multiplied
 from trtbench.scenario.parts.bounds import MOST_DEPLOYMENTS, OF_A_RUN, Count, Instances, Microseconds, is_of_a_run
 from trtbench.scenario.parts.part import MOST_NAME_CHARACTERS, NAME_PATTERN, worded
 
@@ -31,7 +31,7 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
 }
 
 
-class Grid(Rounds):
+class Grid(Multiplied):
     """Axes of settings of the one deployment. A setting without an axis keeps the deployment's value."""
 
     max_batch_size: tuple[Count, ...] = Field((), description="Triton's batcher: largest batch.")

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.gpu_settings import GpuName
-from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.rounds import Multiplied
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.parts.bounds import OF_A_RUN, Instances, RatioInside, Servers, Threads
 
@@ -19,7 +19,7 @@ _AXES: dict[Axis, str] = {"instances": "instances", "inference_threads": "thread
 """For each axis, the name of its points, as in threads-2."""
 
 
-class Scaling(Rounds):
+class Scaling(Multiplied):
     """Each axis is a curve from its smallest point on. Settings that an axis does not vary are those of the one deployment."""
 
     instances: tuple[Instances, ...] = Field((), description="Vertical: model instances in one server.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
 
 NONE = "-"
@@ -81,10 +82,10 @@ class Interval(Protocol):
 
 
 def estimate(value: Interval | None, shown: Callable[[float | None], str]) -> str:
-    """A mean with its interval, as 1.42 ± 0.10; the mean alone if one repeat gives no interval."""
+    """A mean with its interval, as 1.42 ± 0.10; the mean alone if one repeat gives no interval, or if all are alike."""
     if value is None:
         return NONE
-    return shown(value.mean) if value.half_width is None else f"{shown(value.mean)} ± {shown(value.half_width)}"
+    return shown(value.mean) if not value.half_width else f"{shown(value.mean)} ± {shown(value.half_width)}"
 
 
 INFINITE = "∞"
@@ -101,6 +102,20 @@ def statistic(values: Distribution, name: str, shown: Callable[[float | None], s
         return INFINITE
     lower, _ = values.intervals.get(name, (None, None))
     return NONE if lower is None else f"≥ {shown(lower)}"
+
+
+def statistic_over_rounds(values: Sequence[Distribution], name: str, shown: Callable[[float | None], str]) -> str:
+    """A figure of one distribution for each round: its mean over the rounds with its interval.
+
+    If a round has too few values for the percentile, the mean of the lower bounds is printed, which bounds the mean of the percentiles.
+    """
+    if found := Estimate.over(values, lambda one: getattr(one, name)):
+        return estimate(found, shown)
+    if any(name in (one.infinite or ()) for one in values):
+        return INFINITE
+    bounds = [getattr(one, name) if getattr(one, name) is not None else one.intervals.get(name, (None, None))[0] for one in values]
+    lower = Estimate.over(bounds, lambda bound: bound)
+    return f"≥ {shown(lower.mean)}" if lower else NONE
 
 
 def with_interval(values: Distribution, name: str, shown: Callable[[float | None], str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.measured_rounds import MeasuredInRounds, measured_in_rounds
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
@@ -20,7 +21,16 @@ T = TypeVar("T", Finding, Reason)
 
 
 def is_many(summary: Summary) -> bool:
-    return len(summary.deployments) > FEW
+    return len(summary.deployments) > FEW or _shown_as_one(summary)
+
+
+def in_rounds(summary: Summary) -> tuple[MeasuredInRounds, ...]:
+    """The deployments of a repeated load, each of which the tables show once, over its rounds; () for any other run."""
+    return measured_in_rounds(summary.deployments, summary.scenario) if _shown_as_one(summary) else ()
+
+
+def _shown_as_one(summary: Summary) -> bool:
+    return summary.scenario.rounds is not None and summary.scenario.rounds.shown_as_one
 
 
 def shown(summary: Summary) -> tuple[DeploymentResult, ...]:

@@ -14,8 +14,9 @@ from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import number
-from trtbench.report.kit.grouping import is_many
+from trtbench.report.kit.grouping import in_rounds, is_many
 from trtbench.report.kit.words import Words
+from trtbench.report.sections.round_tables import rows_of_rounds
 from trtbench.scenario.parts.choices import Language
 
 Columns = dict[str, Cell[StageResult]]
@@ -53,6 +54,8 @@ def _level(stage: StageResult, words: Words) -> str:
 def core_table(summary: Summary, language: Language) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(Header, rows) of text over all deployments, for a terminal."""
     words = Words(language, summary.scenario.task)
+    if in_rounds(summary):
+        return rows_of_rounds(summary, words)
     columns = _columns(summary, words)
     header = (words("col.deployment"), words("col.load"), *words.header(*columns))
     rows = [(result.name, *_row(stage, columns, words)) for result in summary.deployments for stage in result.stages]

@@ -11,7 +11,7 @@ from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Bullets, Card, Document, Figure, Paragraph, Section
 from trtbench.report.kit.experiment_report import ExperimentReport, answers
 from trtbench.report.kit.format import seconds, utc
-from trtbench.report.kit.grouping import alike, groups_of, is_many, shown
+from trtbench.report.kit.grouping import alike, groups_of, in_rounds, is_many, shown
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.appendix import environment, formulas, settings
 from trtbench.report.sections.batching_tables import batching_tables
@@ -19,6 +19,7 @@ from trtbench.report.sections.core import core_blocks
 from trtbench.report.sections.deployment_tables import all_deployments, target
 from trtbench.report.sections.parameters import parameters, request_data_tables
 from trtbench.report.sections.resource_tables import gpu_blocks, resource_tables
+from trtbench.report.sections.round_tables import core_of_rounds, tables_over_rounds
 from trtbench.report.sections.stage_tables import (
     client_tables,
     draft_acceptance,
@@ -55,7 +56,7 @@ def document(summary: Summary, words: Words, drawings: tuple[str, ...]) -> Docum
 
 
 def _sections(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
-    return [*_answers(summary, words, drawings), *_details(summary, words, drawings), *_appendix(summary, words)]
+    return [*_answers(summary, words, drawings), *_details(summary, words, drawings), *_appendix(summary, words, drawings)]
 
 
 def _answers(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
@@ -71,13 +72,34 @@ def _answers(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[
         _section(words, "conclusion", *_conclusion(summary, words)),
         _section(words, "findings", *_cards(summary, words)),
         *of_experiments("findings"),
-        _section(words, "metrics", *core_blocks(summary, words), *_drawn_of(summary, words), *plots),
+        _section(words, "metrics", *_key_figures(summary, words), *_drawn_of(summary, words), *plots),
         *of_experiments("metrics"),
     ]
 
 
+def _key_figures(summary: Summary, words: Words) -> list[Block]:
+    return core_of_rounds(summary, words) if in_rounds(summary) else core_blocks(summary, words)
+
+
 def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
-    """A section of each subject, folded where there are many deployments."""
+    """A section of each subject, folded where there are many deployments. Those of a repeated load are over its rounds."""
+    if in_rounds(summary):
+        return [_section(words, name, *found) for name, found in tables_over_rounds(summary, words).items()]
+    return [_section(words, name, *found, folded=is_many(summary)) for name, found in _subjects(summary, words, drawings).items()]
+
+
+def _rounds(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
+    """Every table of every round of a repeated load."""
+    if not in_rounds(summary):
+        return []
+    blocks = core_blocks(summary, words)
+    for name, found in _subjects(summary, words, drawings).items():
+        blocks += [Paragraph(words(f"section.{name}"), strong=True), *found] if found else []
+    return blocks
+
+
+def _subjects(summary: Summary, words: Words, drawings: tuple[str, ...]) -> dict[str, list[Block]]:
+    """The tables and figures of each subject, of every deployment."""
     server_times = [*waterfall_table(summary, words), *engine_time_tables(summary, words)]
     latency = [*latency_tables(summary, words), *server_times, *group_tables(summary, words)]
     kv_blocks = [block for role in roles(ExperimentReport) for block in role.kv_blocks(summary, words)]
@@ -86,7 +108,7 @@ def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[
         for result in shown(summary)
         if (name := f"timeline-{result.name}") in drawings
     ]
-    blocks: dict[str, list[Block]] = {
+    return {
         "latency": [*_drawn(drawings, words, "distributions"), *latency],
         "throughput": [*throughput_tables(summary, words), *draft_acceptance(summary, words)],
         "outcomes": outcome_tables(summary, words),
@@ -95,11 +117,11 @@ def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[
         "resources": [*resource_tables(summary, words), *gpu_blocks(summary, words)],
         "client": client_tables(summary, words),
     }
-    return [_section(words, name, *found, folded=is_many(summary)) for name, found in blocks.items()]
 
 
-def _appendix(summary: Summary, words: Words) -> list[Section]:
+def _appendix(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
     return [
+        _section(words, "rounds", *_rounds(summary, words, drawings), folded=True),
         _section(words, "environment", *environment(summary, words)),
         _section(words, "formulas", *formulas(words), folded=True),
         _section(words, "deployments", *all_deployments(summary, words), folded=True),

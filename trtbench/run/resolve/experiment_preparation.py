@@ -21,6 +21,9 @@ class ExperimentPreparation(Role):
 
     MODULE = "run"
 
+    def check_scenario(self, scenario: Scenario) -> None:
+        """UserError for what the experiment cannot do with any server."""
+
     def check_existing_server(self, scenario: Scenario) -> None:
         """ScenarioError if the experiment needs a server that trtbench starts itself."""
 

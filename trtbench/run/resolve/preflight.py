@@ -10,10 +10,12 @@ from pathlib import Path
 
 from trtbench.client.registry import TRITON_CLIENT
 from trtbench.engine.spec import ModelFacts
+from trtbench.experiments.registry import roles
 from trtbench.load.share import workers_for_streams
 from trtbench.plan.plan_size import check_plan_size, check_requests, plan_size
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.plan.sources.trace import read_trace, trace_offsets
+from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.load.headers import metadata_of
 from trtbench.scenario.load.stage import Ramp, Stage
@@ -22,6 +24,12 @@ from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 
 MIN_FREE_BYTES = 512 << 20  # a run directory, and the server's log
+
+
+def check_experiments(scenario: Scenario) -> None:
+    """UserError for what an experiment cannot do with any server."""
+    for experiment in roles(ExperimentPreparation):
+        experiment.check_scenario(scenario)
 
 
 def check_scenario(scenario: Scenario, facts: ModelFacts) -> None:

@@ -10,7 +10,7 @@ from trtbench.engine.spec import EngineProvider
 from trtbench.plan.sources.datasets import read_dataset
 from trtbench.rundir.traits import Traits
 from trtbench.scenario.deployment.deployment import Deployment
-from trtbench.scenario.deployment.rounds import Rounds
+from trtbench.scenario.deployment.rounds import Multiplied
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import parse_part
 from trtbench.scenario.scenario import Scenario
@@ -29,8 +29,8 @@ def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
     UserError if none of its axes has a meaning for the provider, or if `build` fixes one.
     """
     asked = scenario
-    if scenario.rounds:
-        asked = _shortened(scenario, scenario.rounds, provider, dict(_left_out(scenario, scenario.rounds, provider)))
+    if scenario.multiplied:
+        asked = _shortened(scenario, scenario.multiplied, provider, dict(_left_out(scenario, scenario.multiplied, provider)))
     settled = {name: _settled(deployment, provider.traits) for name, deployment in asked.deployments.items()}
     if asked is not scenario or settled != scenario.deployments:
         tree = asked.model_copy(update={"deployments": settled}).model_dump()
@@ -38,9 +38,9 @@ def fitted(scenario: Scenario, provider: EngineProvider) -> Scenario:
     return bounded(scenario.expanded())
 
 
-def _left_out(scenario: Scenario, rounds: Rounds, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
+def _left_out(scenario: Scenario, multiplied: Multiplied, provider: EngineProvider) -> Iterator[tuple[tuple[str, Any], str]]:
     """((Axis, value), reason) for everything that is left out; the value None is the whole axis."""
-    for axis in rounds.axes:
+    for axis in multiplied.axes:
         if why := provider.fixed_axes.get(axis):
             yield (axis, None), f"provider {provider.name} cannot vary it: {why}"
     if scenario.grid and provider.traits.build_limits_hold:
@@ -63,20 +63,20 @@ def _check_build(scenario: Scenario, axes: Mapping[str, Any]) -> None:
             )
 
 
-def _shortened(scenario: Scenario, rounds: Rounds, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
+def _shortened(scenario: Scenario, multiplied: Multiplied, provider: EngineProvider, left_out: Mapping[tuple[str, Any], str]) -> Scenario:
     """The scenario before expansion, with its grid or scaling without what is left out."""
     key = "grid" if scenario.grid else "scaling"
     axes: dict[str, tuple[Any, ...]] = {
         axis: () if (axis, None) in left_out else tuple(value for value in values if (axis, value) not in left_out)
-        for axis, values in rounds.axes.items()
+        for axis, values in multiplied.axes.items()
     }
     if axes and not any(axes.values()):
         why = "; ".join(f"{axis}: {reason}" for (axis, _), reason in left_out.items())
         raise ScenarioError(f"{key}: none of its axes means anything to provider {provider.name} ({why}): give it one that does")
     names = {axis if value is None else f"{axis} {value}": reason for (axis, value), reason in left_out.items()}
     first = next(iter(scenario.deployments))
-    one = {first: scenario.deployments[first]} if rounds.base is None else {rounds.cell_of(first): rounds.base}
-    shorter = rounds.model_copy(update={**axes, "base": None, "left_out": rounds.left_out | names})
+    one = {first: scenario.deployments[first]} if multiplied.base is None else {multiplied.cell_of(first): multiplied.base}
+    shorter = multiplied.model_copy(update={**axes, "base": None, "left_out": multiplied.left_out | names})
     return scenario.model_copy(update={key: shorter, "deployments": one})
 
 

@@ -11,7 +11,7 @@ from trtbench.engine.build import OF_SERVERS, check_spec, provider_of
 from trtbench.engine.checkpoint import model_facts
 from trtbench.engine.spec import EngineForecast, EngineProvider, EngineSpec, ModelFacts
 from trtbench.run.resolve.deployment_checks import DeploymentChecks, Devices, named_devices
-from trtbench.run.resolve.preflight import check_scenario
+from trtbench.run.resolve.preflight import check_experiments, check_scenario
 from trtbench.run.resolve.preview import MemoryNeed, Preview, build_needs, preview, serving_needs
 from trtbench.run.resolve.provider_fit import fitted
 from trtbench.scenario.deployment.build_options import BuildOptions
@@ -77,6 +77,7 @@ class ResolvedScenario:
 
 def resolve(scenario: Scenario) -> ResolvedScenario:
     """Check the scenario against its model and this machine's providers; UserError if it cannot be run."""
+    check_experiments(scenario)
     specs = [EngineSpec(model=scenario.model, dtype=dtype, provider=scenario.provider, build=scenario.build) for dtype in scenario.dtypes]
     provider = provider_of(specs[0])
     for spec in specs:

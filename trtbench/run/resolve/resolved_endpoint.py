@@ -66,6 +66,7 @@ def resolve_endpoint(scenario: Scenario) -> ResolvedEndpoint:
     endpoint = scenario.endpoint
     assert endpoint is not None, "the caller has found an endpoint in the scenario"
     for experiment in roles(ExperimentPreparation):
+        experiment.check_scenario(scenario)
         experiment.check_existing_server(scenario)
     kind = client_of_endpoint(endpoint.type)
     if scenario.workload.lowest_priority_level and not kind.sends_priorities:

@@ -21,6 +21,15 @@ class Telemetry(Part):
     interval_ms: IntervalMs = Field(250, description="Time between samples of Triton, processes and GPU.")
 
 
+_ROUND_STRIDE = 1_000_000  # two scenarios with seeds near each other have no round in common
+_SEEDS = 2**64
+
+
+def _wrapped(seed: int) -> int:
+    """The same seed of 64 bits, within its bounds."""
+    return seed if seed < _SEEDS else seed - _SEEDS
+
+
 class Seeds(Part):
     """A seed for each dimension of the plan, so that each can be changed alone."""
 
@@ -28,7 +37,13 @@ class Seeds(Part):
     lengths: Seed = Field(2, description="Draws the lengths of prompts and outputs.")
     prompts: Seed = Field(3, description="Draws the text or the tokens of prompts.")
     sampling: Seed = Field(4, description="Is sent to the server with each request, for sampling.")
-    order: Seed = Field(5, description="Draws the order of deployments in repeats.")
+    order: Seed = Field(5, description="Draws the order of deployments and stages in repeats.")
+
+    def of_round(self, number: int) -> Seeds:
+        """The seeds of a round of `repeats`: a million is added for each round before it, so that rounds are independent draws. Those of
+        the first round are the scenario's own.
+        """
+        return Seeds(**{name: _wrapped(seed + (number - 1) * _ROUND_STRIDE) for name, seed in self if name != "order"}, order=self.order)
 
 
 class Stability(Part):

@@ -164,6 +164,9 @@ CountOrNone = Annotated[int, Between(0, INT32)]
 Sequence = Annotated[int, Between(2, INT32)]
 """Tokens of a prompt and one more."""
 Repeats = Annotated[int, Between(1, 1000)]
+MOST_ROUNDS = 1000
+RoundCount = Annotated[int, Between(2, MOST_ROUNDS)]
+"""Rounds of a load; one has no interval."""
 Instances = Annotated[int, Between(1, 1024)]
 Threads = Annotated[int, Between(1, 4096)]
 Ranks = Annotated[int, Between(1, 1024)]
