@@ -43,7 +43,7 @@ class MeasuredInRounds:
 
     def estimate(self, stage: str, figure: NamedFigure) -> Estimate | None:
         """The mean of a figure over the rounds with its interval (Student's t), or None if a round lacks the figure."""
-        return Estimate.over(self.stage(stage), figure.pick)
+        return Estimate.over(self.stage(stage), figure.value)
 
 
 def measured_in_rounds(results: Sequence[DeploymentResult], scenario: Scenario) -> tuple[MeasuredInRounds, ...]:

@@ -1,85 +1,71 @@
-"""The figures of a stage by the names under which docs/metrics.md has them: ttft.p99, output_token_throughput, error_ratio.
-
-Repeats, gates and comparisons name a figure, and mean the same one.
+"""The figures of a stage by the names that a user types, as ttft.p99 or output_token_throughput, from the declarations in
+analysis/metrics.py. Repeats, gates and comparisons mean the same figure by a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
 
 from trtbench.analysis.metric import Metric, Unit
 from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES
 from trtbench.errors import UserError
+from trtbench.system.foreign_text import shown
 
-_OF_DISTRIBUTION = ("mean", "min", *PERMILLES, "max")
+_DISTRIBUTION = ("mean", "min", "max", *PERMILLES)
+_NEAREST = 4
+_MOST_SHOWN = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NamedFigure:
-    """One number of a stage. `pick` returns it in the unit in which a StageResult holds it (times in nanoseconds), or None if the stage
-    does not have it; `unit` is that in which it is printed.
-    """
+    """One number of a stage. `part`: attribute of the metric's value, "" if the value is the number itself. `unit`: as it is printed."""
 
     name: str
+    metric: Metric[StageResult]
+    part: str
     unit: Unit
-    pick: Callable[[StageResult], float | None]
+
+    def value(self, stage: StageResult) -> float | None:
+        """The number in the unit in which a StageResult holds it (times in nanoseconds), or None if the stage does not have it."""
+        found = self.metric.value(stage) if self.metric.value else None
+        number = getattr(found, self.part, None) if self.part else found
+        return float(number) if isinstance(number, (int, float)) else None
+
+    @property
+    def permille(self) -> int | None:
+        """The percentile in thousandths, or None if it is not a percentile."""
+        return PERMILLES.get(self.part)
 
 
 @cache
-def named_figures() -> dict[str, NamedFigure]:
-    """Every figure that is one number, in the order of the report's tables.
-
-    - a distribution has METRIC.mean, .min, .p50, .p90, .p95, .p99, .p99_9 and .max, a sampled series those that the report shows;
-    - a metric with one value has its own name, with "_" in place of blanks;
-    - a part of another metric has the name of its column in the report's texts, as goodput_ratio and kv_peak;
-    - a metric whose name lists several values has none.
-    """
-    return {figure.name: figure for metric in METRICS if metric.value and "," not in metric.name for figure in _of(metric)}
+def named_figures() -> Mapping[str, NamedFigure]:
+    """Every number of a stage by its name, in the order of the report's tables."""
+    return {one.name: one for metric in METRICS if metric.value and " " not in metric.name for one in _parts(metric)}
 
 
 def figure_named(name: str, where: str) -> NamedFigure:
-    """The figure of this name; UserError, with the nearest names, if there is none. `where`: the key or flag that names it."""
-    known = named_figures()
-    if name in known:
-        return known[name]
-    likely = {f"{name}.p99", f"{name}.p50"} & known.keys()
-    near = sorted(likely) or get_close_matches(name, known, 3, 0.5)
-    remedy = f"did you mean {' or '.join(near)}?" if near else "docs/metrics.md lists them, as ttft.p99 or output_token_throughput"
-    raise UserError(f"{where} = {name!r}: is not the name of a figure; {remedy}")
+    """UserError, with the nearest names, for a name that no figure has. `where`: the flag or the key that names it."""
+    written = name.strip().replace("p99.9", "p99_9")
+    found = named_figures().get(written)
+    if found is None:
+        near = get_close_matches(written, named_figures(), _NEAREST, 0.4) or get_close_matches(
+            f"{written}.p99", named_figures(), _NEAREST, 0
+        )
+        raise UserError(f"{where}: unknown metric {shown(name, _MOST_SHOWN)}; did you mean {', '.join(near)}?")
+    return found
 
 
-def _of(metric: Metric[StageResult]) -> Iterator[NamedFigure]:
-    name = metric.name.replace(" ", "_")
-    shown = {part for column in metric.columns for part in column.parts if part in _OF_DISTRIBUTION}
-    for part in _OF_DISTRIBUTION if metric.row else sorted(shown):
-        yield NamedFigure(f"{name}.{part}", metric.unit, _part(metric, part))
-    for column in metric.columns:
-        unit, parts = metric.unit if column.unit is None else column.unit, set(column.parts) - set(_OF_DISTRIBUTION)
-        if not column.parts:
-            yield NamedFigure(name, unit, _whole(metric))
-        elif len(column.parts) == len(parts) == 1:
-            part = column.parts[0]
-            yield NamedFigure(name if part == metric.name else column.name, unit, _part(metric, part))
-
-
-def _part(metric: Metric[StageResult], part: str) -> Callable[[StageResult], float | None]:
-    return lambda stage: _number(getattr(_value(metric, stage), part, None))
-
-
-def _whole(metric: Metric[StageResult]) -> Callable[[StageResult], float | None]:
-    return lambda stage: _number(_value(metric, stage))
-
-
-def _value(metric: Metric[StageResult], stage: StageResult) -> Any:
-    assert metric.value
-    return metric.value(stage)
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def _parts(metric: Metric[StageResult]) -> Iterator[NamedFigure]:
+    """A distribution has its parts; an object has those of its columns; a number has none."""
+    of_columns = {part: column.unit or metric.unit for column in metric.columns for part in column.parts}
+    parts = dict.fromkeys(_DISTRIBUTION, metric.unit) if metric.row else of_columns
+    if not parts:
+        yield NamedFigure(metric.name, metric, "", metric.unit)
+    for part, unit in parts.items():
+        own = part == metric.name or (part.startswith(metric.name) and part not in _DISTRIBUTION)
+        yield NamedFigure(part if own else f"{metric.name}.{part}", metric, part, unit)

@@ -32,7 +32,7 @@ def _values(one: MeasuredInRounds) -> Iterator[tuple[Any, ...]]:
     for number, result in one.rounds.items():
         for stage in result.stages:
             for name, figure in named_figures().items():
-                value = figure.pick(stage)
+                value = figure.value(stage)
                 if value is not None:
                     yield (one.cell, one.dtype, stage.span.name, name, _unit(figure.unit), result.name, number, float(value))
 

@@ -69,7 +69,7 @@ class UntilNarrow:
             return {}
         cell = self._repeats.cell_of(result.facts.deployment)
         name = f"{cell}-{result.facts.dtype}" if result.facts.dtype else cell
-        return {(name, stage.span.name): self._figure.pick(stage) for stage in result.stages}
+        return {(name, stage.span.name): self._figure.value(stage) for stage in result.stages}
 
 
 class RepeatsRun(ExperimentRun):
