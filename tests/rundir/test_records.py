@@ -41,6 +41,7 @@ def request_records(draw: st.DrawFn) -> RequestRecord:
         server=draw(st.none() | server_times),
         attempts=draw(st.integers(0, 11)),
         planned_cancel=draw(st.booleans()),
+        read_with_end=draw(st.booleans()),
         mix=draw(st.text("abc", max_size=5)),
         session=draw(st.none() | st.integers(0, 10**6)),
         turn=draw(st.integers(0, 100)),

@@ -65,6 +65,7 @@ def test_one_plan_by_grpc_and_by_http_gives_the_same_records(
             assert getattr(one, name) == getattr(other, name), name
         assert (one.token_counts, len(one.token_ns)) == (other.token_counts, len(other.token_ns)), (one, other)
         assert other.outcome is Outcome.COMPLETED
+        assert not (other.read_with_end and len(other.token_ns) - 1 in other.coalesced)
         assert other.sent_ns and other.done_ns and other.sent_ns < other.token_ns[0] <= other.token_ns[-1] <= other.done_ns
 
 

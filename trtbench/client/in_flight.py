@@ -85,9 +85,22 @@ class InFlight(ABC):
     def _finish(self) -> None:
         """Mark the request as over. Its record has the outcome already."""
         self._running = False
+        if self._record.coalesced and self._connection.streams <= 1:  # more: the read may have had a response of another stream
+            mark_read_with_end(self._record)
         self._timer.cancel()
         if not self.over.done():  # it is done if the waiting task was cancelled
             self.over.set_result(None)
+
+
+def mark_read_with_end(record: RequestRecord) -> None:
+    """Take a last response that was read with only the end of its answer out of those that were read with other responses."""
+    arrivals, coalesced, last = record.token_ns, record.coalesced, len(record.token_ns) - 1
+    if coalesced[-1] != last:
+        return
+    if coalesced[-2:-1] == [last - 1] and arrivals[last - 1] == arrivals[last]:
+        return
+    record.read_with_end = True
+    coalesced.pop()
 
 
 def responses_left(asked_tokens: int, tokens: int, last_tokens: int, responses: int) -> int:

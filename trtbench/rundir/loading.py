@@ -29,7 +29,7 @@ _NUMBERS = (
     "admitted_ns",
 )
 _ZERO_WHERE_ABSENT = ("attempts", "turn", "echoed_tokens", "reasoning_responses")
-_FLAGS = ("warmup", "planned_cancel")
+_FLAGS = ("warmup", "planned_cancel", "read_with_end")
 _TEXTS = ("stage", "outcome", "error", "model_version", "mix", "finish_reason")
 _LISTS = ("token_ns", "token_counts", "token_lag_ns", "coalesced")
 _STRUCTS = {"server": SERVER_TIMES, "engine": EngineCounts.__slots__}

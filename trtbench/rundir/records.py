@@ -85,6 +85,9 @@ class RequestRecord:
     Arrivals have kernel timestamps where possible. Then `token_lag_ns[i]` is how much later this process read that response (its own lag),
     and `coalesced` lists the positions i that were read together with other responses: their timestamp is that of the newest, and their
     arrival may have been earlier. Without kernel timestamps `token_lag_ns` is empty, and arrivals are the instants of the reads.
+
+    `read_with_end`: the last of `token_ns` was read together with the end of its answer, or a part of it, and with no other response.
+    It is not listed in `coalesced`: it arrived at its timestamp, or earlier by at most the time in which the server sent the end after it.
     """
 
     index: int  # position in the phase
@@ -123,6 +126,7 @@ class RequestRecord:
     planned_input_tokens: int | None = None  # if the server counts another number of tokens in the prompt
     retry_after_s: float | None = None  # how long a server that refused the request asked to wait
     admitted_ns: int | None = None  # when it got a place under max_in_flight, if it had to wait for one
+    read_with_end: bool = False
 
     @property
     def output_tokens(self) -> int:

@@ -98,6 +98,7 @@ class Requests:
     coalesced_count = _Column()
     warmup = _Flags()
     planned_cancel = _Flags()
+    read_with_end = _Flags()
     each_has_one = _Flags()
     in_order = _Flags()
     has_server = _Flags()

@@ -47,6 +47,7 @@ REQUEST_SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("reasoning_responses", "planned_input_tokens")),
         ("retry_after_s", pa.float64()),
         ("admitted_ns", _NS),
+        ("read_with_end", pa.bool_()),
     ]
 )
 SAMPLE_SCHEMA = pa.schema([("time_ns", _NS), ("name", pa.string()), ("label", pa.string()), ("value", pa.float64())])

@@ -22,8 +22,9 @@ pytestmark = pytest.mark.timeout(30)
 class FakeConnection:
     """Keeps what an exchange does to its stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: int = 1) -> None:
         self.calls: list[str] = []
+        self.streams = streams
 
     def send_on_stream(self, stream_id: int, message: bytes, receiver: Any, end_stream: bool) -> int:
         return now_ns()
@@ -135,3 +136,17 @@ def test_memory_of_what_came() -> None:
     record, _, _ = exchange_with(steps)
     assert record.output_tokens == tokens
     assert held[0] < 2_000 + 16 * tokens * 9 / 8
+
+
+@pytest.mark.parametrize(("streams", "with_end"), [(1, True), (2, False)])
+def test_a_last_token_that_is_read_with_the_empty_final_response(streams: int, with_end: bool) -> None:
+    """On a connection with further streams the read may have had a response of another one."""
+
+    def steps(exchange: Exchange) -> None:
+        exchange._connection.streams = streams  # type: ignore[misc]
+        take(exchange, 1, at_ns=1)
+        take(exchange, 2, at_ns=2, alone=False)
+        exchange.take_message(final_message(), 2, 5, False)
+
+    record, _, _ = exchange_with(steps)
+    assert (record.read_with_end, record.coalesced) == (with_end, [] if with_end else [1])

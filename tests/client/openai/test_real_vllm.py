@@ -62,6 +62,7 @@ def test_each_way_of_counting_finds_the_same_tokens(vllm_server: RunningVllm, en
     assert by_ids.input_tokens == len(PROMPT.input_ids) or endpoint == "openai-chat"
     for record in others:
         assert (record.outcome, len(record.token_ns), record.finish_reason) == (Outcome.COMPLETED, 12, "length")
+    assert all(11 not in record.coalesced for record in (by_ids, *others)), "the last token is read with nothing but the end"
     running, last, by_tokenizer = others
     assert running.token_counts == last.token_counts == by_ids.token_counts
     assert running.input_tokens == last.input_tokens == by_ids.input_tokens

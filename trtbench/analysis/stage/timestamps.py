@@ -21,7 +21,8 @@ class Stamps:
     """Timestamps of every token response (of an encoder: every answer) of the stage's measured requests.
 
     `kernel_ratio` is the share with kernel timestamps, and `lag_ns` is how much later those were read. `coalesced_ratio` is the share that
-    was read together with others and has the timestamp of the newest. The `_from_read` figures of completed requests are computed from the
+    was read together with others and has the timestamp of the newest; `read_with_end_ratio` is the share that was read with only the
+    end of its answer, which is not among them. The `_from_read` figures of completed requests are computed from the
     read instead of the timestamp, as a client without kernel timestamps would report them. `itl_exact_ns` are the gaps whose two ends are
     not coalesced. Each of the last four is empty if it equals the figure in `Latency`.
     """
@@ -29,6 +30,7 @@ class Stamps:
     responses: int
     kernel_ratio: float | None
     coalesced_ratio: float | None
+    read_with_end_ratio: float | None
     lag_ns: Distribution
     lag_p99_ns: float | None  # whatever their number, of under 100 the worst: a bound to judge by, not a figure to print
     ttft_from_read_ns: Distribution
@@ -53,6 +55,7 @@ def stamps(requests: Requests) -> Stamps:
         responses=responses,
         kernel_ratio=count / responses if responses else None,
         coalesced_ratio=coalesced / responses if responses else None,
+        read_with_end_ratio=int(requests.read_with_end.sum()) / responses if responses else None,
         lag_ns=figures,
         lag_p99_ns=lag_p99_ns,
         ttft_from_read_ns=reads.ttft_ns,
