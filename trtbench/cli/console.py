@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
@@ -13,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trtbench.load.tally import LoadProgress
 from trtbench.rundir.event_kinds import (
     AttemptSetAside,
     BuildStepStarted,
@@ -39,6 +39,9 @@ from trtbench.rundir.gpu_events import GpuBallast, GpuBusy, GpuCooled, GpuLocked
 from trtbench.rundir.records import Event
 from trtbench.system.clock import NS_PER_S, now_ns
 from trtbench.system.foreign_text import harmless, shown
+
+if TYPE_CHECKING:
+    from trtbench.load.tally import LoadProgress  # imports NumPy and tokenizers, which `trtbench gpu` does not need
 
 _PLAIN_INTERVAL_S = 10.0
 _REFRESH_PER_S = 4
