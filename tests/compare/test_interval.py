@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from trtbench.analysis.stats.bootstrap import Bootstrap
 from trtbench.compare.interval import (
@@ -39,6 +38,8 @@ def test_a_change_is_a_ratio_of_values() -> None:
 
 
 def test_other_levels_and_more_data_scale_each_half() -> None:
+    from scipy import stats  # a second, which only the process that runs this spends
+
     interval = TInterval(10, 8, 13, 20)
     assert interval.bounds() == (8, 13)
     low, high = interval.bounds(0.001)
@@ -49,6 +50,8 @@ def test_other_levels_and_more_data_scale_each_half() -> None:
 
 @pytest.mark.parametrize(("value", "count"), [(0.0, 1000), (0.01, 300), (0.5, 40), (1.0, 25)])
 def test_a_share_has_the_interval_of_scipy(value: float, count: int) -> None:
+    from scipy import stats  # a second, which only the process that runs this spends
+
     known = stats.binomtest(round(value * count), count).proportion_ci(0.95, "wilson")
     assert ShareInterval(value, count).bounds() == pytest.approx((known.low, known.high), abs=1e-12)
 
@@ -60,6 +63,8 @@ def test_the_difference_of_shares_is_that_of_newcombe() -> None:
 
 
 def test_rounds_have_the_interval_of_student() -> None:
+    from scipy import stats  # a second, which only the process that runs this spends
+
     values = [0.01, 0.03, 0.02, 0.05]
     known = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert of_rounds(values).bounds() == pytest.approx(known, rel=1e-4)

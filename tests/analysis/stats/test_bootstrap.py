@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 from trtbench.analysis.stats.bootstrap import LEAST_UNITS, block_length, design_effect, of_percentile, of_ratio
 
@@ -13,6 +12,8 @@ COUNT = 4000
 
 def series(dependence: float, seed: int, count: int = COUNT) -> np.ndarray:
     """An autoregressive series of variance 1."""
+    from scipy.signal import lfilter  # a second, which only the process that runs this spends
+
     noise = np.random.default_rng(seed).normal(size=count + 500)
     return lfilter([(1 - dependence**2) ** 0.5], [1, -dependence], noise)[500:]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,18 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.engines.encoders import write_encoder
+from trtbench.engine.checkpoint import DEMOS, first_position, model_facts, resolve_checkpoint
+from trtbench.engine.spec import BuildLog
+from trtbench.engine.tensorrt_llm.quantisation import own_texts
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
-from trtbench.engine.checkpoint import DEMOS, first_position, model_facts, resolve_checkpoint  # noqa: E402
-from trtbench.engine.spec import BuildLog  # noqa: E402
 from trtbench.engine.tensorrt.encoder_int8 import linear_layers, quantise, tokenised  # noqa: E402
-from trtbench.engine.tensorrt_llm.quantisation import own_texts  # noqa: E402
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+needs_torch = pytest.mark.skipif(not (find_spec("torch") and find_spec("transformers")), reason="not installed: torch or transformers")
+"""To import them takes 4 s, which only the process that runs these tests spends."""
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), needs_torch]
 
 FAMILY = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet")
 LEAST_INT8_COSINE = 0.96
@@ -33,12 +31,10 @@ LEAST_INT8_COSINE = 0.96
 
 
 def export(checkpoint: Path, onnx_path: Path) -> Path:
-    """By the child process that a build uses."""
-    plan = onnx_path.with_suffix(".json")
-    plan.write_text(json.dumps({"checkpoint": str(checkpoint), "first_position": first_position(checkpoint), "onnx": str(onnx_path)}))
-    command = [sys.executable, "-m", "trtbench.engine.tensorrt.encoder_onnx", str(plan)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
+    """In this process, which has imported torch; builds start a child for it (test_provider.py does)."""
+    from trtbench.engine.tensorrt import encoder_onnx
+
+    encoder_onnx.export({"checkpoint": str(checkpoint), "first_position": first_position(checkpoint), "onnx": str(onnx_path)})
     return onnx_path
 
 
@@ -56,6 +52,9 @@ def embeddings(path: Path, rows: list[list[int]], pad_to: int = 0) -> npt.NDArra
 
 def truth(checkpoint: Path, rows: list[list[int]]) -> npt.NDArray[np.float32]:
     """The mean over the tokens, by the checkpoint's own model in FP32, a row at a time."""
+    import torch
+    import transformers
+
     model = transformers.AutoModel.from_pretrained(checkpoint).eval()
     with torch.no_grad():
         return np.stack([model(torch.tensor([row])).last_hidden_state[0].mean(0).numpy() for row in rows])

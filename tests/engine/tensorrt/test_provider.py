@@ -113,7 +113,7 @@ def test_fp16_and_int8(node: Node, version: str) -> None:
     assert "from the cache" in node.build("--max-batch-size", "16", "--max-input-len", "33").stdout
 
 
-@pytest.mark.parametrize("fails", ["parse", "build"])
+@pytest.mark.parametrize(("version", "fails"), [("10.16.1.11", "parse"), ("11.4.0.106", "build")], indirect=["version"])
 def test_what_tensorrt_refuses_is_reported(node: Node, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORRT_STUB_FAILS", fails)
     said = node.refusal()

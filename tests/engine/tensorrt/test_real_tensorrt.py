@@ -10,6 +10,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,13 @@ from tests.support.engines.encoders import write_encoder
 
 onnx = pytest.importorskip("onnx")
 for package in ("onnxruntime", "torch", "transformers"):
-    pytest.importorskip(package)
+    if not find_spec(package):
+        pytest.skip(f"not installed: {package}", allow_module_level=True)
 
 from trtbench.engine.build import build_engine  # noqa: E402
 from trtbench.engine.checkpoint import first_position  # noqa: E402
 from trtbench.engine.spec import BuildLog, EngineSpec  # noqa: E402
-from trtbench.engine.tensorrt import encoder_int8, encoder_onnx, provider  # noqa: E402
+from trtbench.engine.tensorrt import encoder_int8, provider  # noqa: E402
 from trtbench.engine.tensorrt.provider import TensorRtProvider  # noqa: E402
 from trtbench.scenario.deployment.build_options import BuildOptions  # noqa: E402
 from trtbench.system.cuda import CudaGpu  # noqa: E402
@@ -107,6 +110,9 @@ def build(real_tensorrt: dict[str, str], tmp_path: Path) -> Build:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The FP16 ONNX of a family, exported in this process: torch is imported once."""
 
+    from trtbench.engine.tensorrt import encoder_onnx  # with torch: 4 s, which only the process that runs this spends
+
+    @cache
     def export(family: str) -> Path:
         directory = tmp_path_factory.mktemp(family)
         checkpoint = write_encoder(directory / "checkpoint", family)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 from tests.support.records import MS, request_of
 from tests.support.runs.written_run import Served, window, write_run
@@ -31,6 +30,8 @@ def write_compared_run(
     scenario: dict[str, Any] | None = None,
 ) -> RunDirectory:
     """`factor`: of all latencies. `failing`: the number of requests that time out, at equal distances."""
+    from scipy.signal import lfilter  # a second, which only the process that runs this spends
+
     tree = {
         "name": "compared",
         "model": "smollm2-135m",
