@@ -151,7 +151,7 @@ def test_equal_hash_ids_are_equal_tokens(trace: Path) -> None:
     assert third[:512] != first[:512]
 
 
-def test_blocks_do_not_depend_on_what_else_is_replayed(trace: Path) -> None:
+def test_batch_means_do_not_depend_on_what_else_is_replayed(trace: Path) -> None:
     whole, cut = replay(trace).stages[0].measured, replay(trace, requests=2).stages[0].measured
     assert ids(cut) == ids(whole)[:2]
     assert len(replay(trace, duration_s=1).stages[0].measured.prompts) == 3

@@ -178,7 +178,7 @@ def test_planned_cancellations_and_parts_of_a_mixed_workload_are_shown(tmp_path:
     run = RunDirectory.open(write_synthetic_run(tmp_path / "run", mixed=True).run.path)
     write_reports(run, summarise(run), "en", ["md"])
     text = (run.path / "report.md").read_text(encoding="utf-8")
-    assert "| c4 | 200 = 180 + 0 + 20 (20 as planned) + 0 + 0 | 0% | - |" in text
+    assert "| c4 | 200 = 180 + 0 + 20 (20 as planned) + 0 + 0 | 0% (0% … 1.8%) | - |" in text
     assert "components of the mixed workload" in text and "first and later turns of sessions" in text
     assert "itl_exact" in text and "ttft_from_read" in text
 

@@ -12,7 +12,7 @@ from trtbench.analysis.stage.outcomes import Conservation
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stage.token_counting import TokenCounting
-from trtbench.analysis.stats.trends import Knee
+from trtbench.analysis.stats.knee import Knee, LoadPoint
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.gpu_health import GpuHealth
@@ -72,7 +72,13 @@ def curve_stages(stages: Sequence[StageResult]) -> list[StageResult]:
     return [stage for stage in stages if stage.is_closed_loop and stage.held_level and stage.supports_rates]
 
 
-def throughput_curve(stages: Sequence[StageResult]) -> list[tuple[float, float]]:
-    """(Users, `main_rate`) of the closed-loop stages that kept one level and whose rates are supported."""
+def throughput_curve(stages: Sequence[StageResult]) -> list[LoadPoint]:
+    """`main_rate` by users of the closed-loop stages that kept one level and whose rates are supported."""
     ran = curve_stages(stages)
-    return [(s.level, rate) for s in ran if (rate := main_rate(s.throughput))]
+    return [LoadPoint(s.level, rate, _blocks(s)) for s in ran if (rate := main_rate(s.throughput))]
+
+
+def _blocks(stage: StageResult) -> tuple[float, ...]:
+    """The blocks of `main_rate`."""
+    found = stage.uncertainty
+    return found.request_blocks if stage.throughput.output_token_throughput is None else found.token_blocks

@@ -18,7 +18,7 @@ from trtbench.analysis.stage.late_counts import without_late_counts
 from trtbench.analysis.stage.outcomes import conservation
 from trtbench.analysis.stage.stage_result import StageResult, measure, stage_spans
 from trtbench.analysis.stage.token_counting import with_counts
-from trtbench.analysis.stats.trends import find_knee
+from trtbench.analysis.stats.knee import find_knee
 from trtbench.analysis.stats.window import gpu_memory
 from trtbench.analysis.timeline import Curve, timeline
 from trtbench.analysis.transport import transports

@@ -38,7 +38,7 @@ class Metric(Generic[S]):
     Texts under `elsewhere` with the same key say which tools use the name with another meaning.
 
     `row`: the tables that have a row of it, with its distribution; `has_row`: whether this S has one, None if every S has. `is_estimate`:
-    whether its value is an estimate.
+    whether its value is an estimate. `half_width`: half the width of the 95 % interval of its mean, in the unit of the value.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Metric(Generic[S]):
     row: tuple[str, ...] = ()
     has_row: Callable[[S], bool] | None = None
     is_estimate: Callable[[S], bool] | None = None
+    half_width: Callable[[S], float | None] | None = None
 
     def column(self, name: str, *tables: str, of: str | tuple[str, ...] = (), unit: Unit | None = None) -> Metric[S]:
         """The same metric with one more column."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from trtbench.analysis.metric import Metric
 from trtbench.analysis.stage.latency import Group
@@ -20,15 +20,22 @@ KEY_FIGURES = (
 )
 """The columns of the table `core`, which begins the report, in an order of its own."""
 
+
+def _half_width(name: str) -> Callable[[StageResult], float | None]:
+    return lambda stage: stage.uncertainty.half_widths.get(name)
+
+
 LATENCY: tuple[Stage, ...] = (
-    Stage("ttft", "ms", lambda s: s.latency.ttft_ns, "ttft", row=("latency",)).column("ttft", of="p50"),
+    Stage("ttft", "ms", lambda s: s.latency.ttft_ns, "ttft", row=("latency",), half_width=_half_width("ttft_ns")).column("ttft", of="p50"),
     Stage("ttfo", "ms", lambda s: s.latency.ttfo_ns, "ttfo", row=("more",)),
     Stage("itl", "ms", lambda s: s.latency.itl_ns, "itl", row=("latency",)),
     Stage("first_response", "ms", lambda s: s.latency.ttft_ns, "first_response", row=("latency",)),
     Stage("response_gap", "ms", lambda s: s.latency.itl_ns, "response_gap", row=("latency",)),
     Stage("responses", "", lambda s: s.output_tokens, "responses", row=("latency",)),
-    Stage("tpot", "ms", lambda s: s.latency.tpot_ns, "tpot", row=("latency",)),
-    Stage("e2e_latency", "ms", lambda s: s.latency.e2e_latency_ns, "e2e_latency", row=("latency",))
+    Stage("tpot", "ms", lambda s: s.latency.tpot_ns, "tpot", row=("latency",), half_width=_half_width("tpot_ns")),
+    Stage(
+        "e2e_latency", "ms", lambda s: s.latency.e2e_latency_ns, "e2e_latency", row=("latency",), half_width=_half_width("e2e_latency_ns")
+    )
     .column("p50", of="p50")
     .column("p99", of="p99"),
     Stage(
@@ -56,18 +63,22 @@ LATENCY: tuple[Stage, ...] = (
 THROUGHPUT: tuple[Stage, ...] = (
     Stage("completed", "count", lambda s: s.throughput.completed).column("completed", "throughput"),
     Stage("offered_rate", "requests/s", lambda s: s.throughput.offered_rate, "offered_rate").column("offered", "throughput"),
-    Stage("request_throughput", "requests/s", lambda s: s.throughput.request_throughput, "request_throughput").column("qps", "throughput"),
+    Stage(
+        *("request_throughput", "requests/s", lambda s: s.throughput.request_throughput, "request_throughput"),
+        half_width=_half_width("request_throughput"),
+    ).column("qps", "throughput"),
     Stage("inference_throughput", "inferences/s", lambda s: s.throughput.inference_throughput, "inference_throughput").column(
         "inferences_per_s", "throughput"
     ),
     Stage(
         *("output_token_throughput", "tokens/s", lambda s: s.throughput.output_token_throughput, "output_token_throughput"),
         is_estimate=lambda s: s.throughput.tokens_estimated,
+        half_width=_half_width("output_token_throughput"),
     ).column("tokens", "throughput"),
     Stage("input_token_throughput", "tokens/s", lambda s: s.throughput.input_token_throughput, "input_token_throughput").column(
         "input_tokens", "throughput"
     ),
-    Stage("goodput", "requests/s", lambda s: s.throughput, "goodput")
+    Stage("goodput", "requests/s", lambda s: s.throughput, "goodput", half_width=_half_width("goodput"))
     .column("goodput", "throughput", of="goodput")
     .column("goodput_ratio", "throughput", of="goodput_ratio", unit="ratio"),
     Stage("energy_per_token", "J/token", lambda s: s.energy_per_token_j, "energy_per_token").column("energy", "throughput"),

@@ -60,6 +60,8 @@ def show(summary: Summary, language: Language) -> None:
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row[:fitting]))
     console.print(table)
+    if any(stage.uncertainty.changed for result in summary.deployments for stage in result.stages):
+        console.print(Words(language)("core.unsteady"), style="dim", soft_wrap=True)
     _show_verdict(summary, language, console)
     if left_out := header[fitting:]:
         console.print(f"({', '.join(left_out)}: see the report)", style="dim")

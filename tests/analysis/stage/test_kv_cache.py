@@ -75,7 +75,7 @@ def test_shared_prefixes_are_no_fragmentation() -> None:
     assert cache is not None and cache.bytes_per_token_measured is not None and cache.fragmentation_ratio is None
 
 
-def test_blocks_left_only_from_a_reading_after_the_drain() -> None:
+def test_batch_means_left_only_from_a_reading_after_the_drain() -> None:
     samples = samples_of(readings([0, 5, 2]))
     assert blocks_left(samples, 20, 0, None) == 2
     assert blocks_left(samples, 21, 0, None) is None
@@ -83,7 +83,7 @@ def test_blocks_left_only_from_a_reading_after_the_drain() -> None:
     assert blocks_left(samples_of(readings([5, 5, 4])), 20, 0, None) == 0
 
 
-def test_blocks_before_the_load_are_sampled_or_passed() -> None:
+def test_batch_means_before_the_load_are_sampled_or_passed() -> None:
     samples = samples_of(readings([1, 5, 4]))
     assert blocks_left(samples, 20, -1, 0) == 4
     assert blocks_left(samples, 20, -1, None) is None

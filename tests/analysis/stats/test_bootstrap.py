@@ -18,7 +18,7 @@ def series(dependence: float, seed: int, count: int = COUNT) -> np.ndarray:
     return lfilter([(1 - dependence**2) ** 0.5], [1, -dependence], noise)[500:]
 
 
-def test_blocks_grow_with_the_dependence_and_independent_values_need_none() -> None:
+def test_batch_means_grow_with_the_dependence_and_independent_values_need_none() -> None:
     lengths = [np.median([block_length(series(dependence, seed)) for seed in range(5)]) for dependence in (0.0, 0.5, 0.9)]
     assert lengths[0] < 3 < lengths[1] < lengths[2] < COUNT / 10
     assert block_length(np.ones(100)) == 1

@@ -122,7 +122,7 @@ def test_slo_names_the_stages_that_kept_it(summary: Summary) -> None:
     assert (finding.stage, finding.figures["kept"], finding.figures["count"]) == ("c8", "c1, c4, poisson-2", 1)
 
 
-def test_blocks_left_and_lost_server(summary: Summary) -> None:
+def test_batch_means_left_and_lost_server(summary: Summary) -> None:
     result = replace(summary.deployments[0], kv_blocks_left=3, server_lost=ServerLost(exit_code=-9, cause="killed"))
     codes = {finding.code: finding for finding in deployment_findings(result, summary.scenario, 2)}
     assert codes["kv_blocks_leaked"].figures["blocks"] == 3

@@ -206,7 +206,7 @@ def test_memory_grows_by_what_was_taken_anew() -> None:
     assert orders == {1: pytest.approx(2), 2: pytest.approx(2)}
 
 
-def test_blocks_are_fitted_only_below_all_there_are() -> None:
+def test_batch_means_are_fitted_only_below_all_there_are() -> None:
     search = Search()
     for tokens in (128, 256, 512):
         search.trial(2, tokens)

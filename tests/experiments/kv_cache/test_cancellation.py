@@ -63,7 +63,7 @@ def test_let_go_at_once() -> None:
     assert (found.blocks_back, found.blocks_back_median_ns, found.blocks_back_max_ns) == (1, 100 * MS, 100 * MS)
 
 
-def test_blocks_that_come_back_late_and_never() -> None:
+def test_batch_means_that_come_back_late_and_never() -> None:
     """9 blocks in use until 700 ms, where the survivor's 60 + 7 + 1 tokens hold 5."""
     records, times = requests(), range(0, 4 * S, INTERVAL_NS)
     late = [(t, 9.0 if t < 700 * MS else 5.0) for t in times]
@@ -81,12 +81,12 @@ def test_let_go_late_and_never() -> None:
     assert (never.let_go, never.let_go_max_ns) == (0, None)
 
 
-def test_blocks_that_no_survivor_accounts_for() -> None:
+def test_batch_means_that_no_survivor_accounts_for() -> None:
     assert audit(readings(active_after=1, used=9)).blocks_beyond == 4
     assert audit(readings(active_after=1, used=9), prefix_caching=True).blocks_beyond is None
 
 
-def test_blocks_of_an_idle_engine_count_only_where_its_gauge_is_valid_at_rest() -> None:
+def test_batch_means_of_an_idle_engine_count_only_where_its_gauge_is_valid_at_rest() -> None:
     goes = requests()[1]
 
     def beyond(**more: object) -> int | None:

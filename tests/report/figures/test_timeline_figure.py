@@ -32,7 +32,7 @@ def changed(result: DeploymentResult, **curves: object) -> DeploymentResult:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_blocks_over_requests_on_one_axis_of_time(summary: Summary, figure: Figure, language: Language) -> None:
+def test_batch_means_over_requests_on_one_axis_of_time(summary: Summary, figure: Figure, language: Language) -> None:
     words = Words(language)
     paint_timeline(figure, summary.deployments[0], words, COLOURS, INK)
     blocks, requests = figure.axes

@@ -22,9 +22,11 @@ from trtbench.analysis.request_data import RequestData, input_reasons
 from trtbench.analysis.stage.resources import THROTTLES, GpuUse, MigUse, Replica
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.token_counting import InputDifference, TokenCounting
+from trtbench.analysis.stage.uncertainty import Uncertainty
 from trtbench.analysis.stage.workers import Worker
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
+from trtbench.analysis.stats.steadiness import Steadiness
 from trtbench.analysis.stats.trends import Drift
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary
@@ -244,6 +246,9 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     for sending in (stage.sending, waited):
         held_back = replace(stage, level_reached=0.1, sending=sending)
         yield from stage_reasons(result, held_back, summary.scenario.model_copy(update={"load": bounded}), 2)
+    warmed = Steadiness("warm_up", 0.5, 0.4, 0.6, 0.2)
+    for course in (warmed, replace(warmed, kind="step", at=0.7), Steadiness("trend", -0.2, -0.3, -0.1)):
+        yield from stage_reasons(result, replace(stage, uncertainty=Uncertainty(steadiness=course)), summary.scenario, 2)
     yield from damage_reasons([Loss(f"{result.name}/requests.parquet", what, 3, "?") for what in get_args(What)], complete=True)
     paced = {"paced_reads": 2, "paced_reads_crowded": 1, "paced_end_lag_p99_ns": 2 * 10**6}
     told = Transport("wire", "uvloop", "user", "refused", 1, 0, 0, 1, 1.0, 0, **paced)
@@ -315,4 +320,4 @@ def test_every_doubt_of_a_stage_has_a_short_text(summary: Summary, language: Lan
     codes = {doubt.code for doubt in doubts.about(places)}
     worded = {key.split(".")[1] for key in texts_of(language) if key.startswith("doubt.")}
     assert codes <= worded, "a reason that can doubt a stage needs a short text under `doubt`"
-    assert worded - codes <= {"few_samples", "gpu_warm", "gpu_busy"} | codes
+    assert worded - codes <= {"few_samples", "gpu_warm", "gpu_busy", "knee_moves", "rate_fell"} | codes

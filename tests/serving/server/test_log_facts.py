@@ -51,7 +51,7 @@ def test_the_last_word_counts_and_old_releases_say_it_otherwise() -> None:
     assert log_facts(old).known() == {"kv_bytes": 54022635520, "kv_tokens": 117760}
 
 
-def test_blocks_from_the_facts_of_the_log() -> None:
+def test_batch_means_from_the_facts_of_the_log() -> None:
     assert log_facts(LOADED).blocks(32) == 4607
     assert LogFacts(kv_tokens=3200).blocks(32) == 100
     assert LogFacts(kv_tokens=3200, kv_block_tokens=64).blocks(32) == 50

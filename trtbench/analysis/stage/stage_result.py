@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, 
 from trtbench.analysis.stage.throughput import Throughput, admitted_rate, throughput
 from trtbench.analysis.stage.timestamps import Stamps, stamps
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
+from trtbench.analysis.stage.uncertainty import Uncertainty, uncertainty
 from trtbench.analysis.stage.waterfall import Waterfall, waterfall
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.trends import Drift, drift
@@ -97,6 +98,7 @@ class StageResult:
     drafts: DraftsByRequest | None = None
     engine_times: EngineTimes | None = None
     level_reached: float | None = None
+    uncertainty: Uncertainty = field(default_factory=Uncertainty)
 
     @property
     def waterfall(self) -> Waterfall | None:
@@ -171,10 +173,13 @@ def measure(
     task = TASKS[scenario.task]
     exact = is_exact(done) & task.draws_output_tokens
     streams, items = facts.streams(task), scenario.workload.tensors.batch_size
-    rates = throughput(requests, span.planned, scenario.slo, stage.duration_s if stage else None, items)
+    equation, duration_s = conservation(requests, span.planned), stage.duration_s if stage else None
+    rates = throughput(requests, span.planned, scenario.slo, duration_s, items)
+    users, ramp_from = span.asked if span.mode == "concurrency" else None, _ramp_from(stage) if stage else None
+    one_level = ramp_from is None and span.mode not in ("burst", "trace")
     return StageResult(
         span=span,
-        conservation=conservation(requests, span.planned),
+        conservation=equation,
         throughput=rates,
         latency=latency(requests),
         sending=sending(requests, span.mode != "concurrency"),
@@ -194,7 +199,7 @@ def measure(
         energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
         foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
         drifts=_drifts(samples, start, end),
-        ramp_from=_ramp_from(stage) if stage else None,
+        ramp_from=ramp_from,
         same_as=stage.same_as if stage else None,
         padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
         duplicate_ratio=stage.duplicate_ratio if stage else None,
@@ -202,6 +207,7 @@ def measure(
         drafts=drafts_by_request(requests),
         engine_times=engine_times(samples, start, end),
         level_reached=_level_reached(span, stage, requests, scenario),
+        uncertainty=uncertainty(requests, equation, rates, scenario.slo, duration_s, users, one_level),
     )
 
 

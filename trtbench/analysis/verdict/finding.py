@@ -9,6 +9,7 @@ from typing import Literal
 from trtbench.analysis.verdict.verdict import Doubt, Doubts, Place
 
 Severity = Literal["critical", "warning", "info"]
+Confidence = Literal["likely", "possible"]
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
 
 
@@ -17,8 +18,8 @@ class Finding:
     """A finding. `code` selects the text (observation, cause, remedy); `limits`: whether it is what bounds throughput; `figures` are the
     evidence.
 
-    `rests_on`: the stages whose figures it compares, if there are others than `stage`. `doubts`: the reasons of the verdict against any of
-    these stages; a finding with a doubt is reported as possible.
+    `rests_on`: the stages whose figures it compares, if there are others than `stage`. `doubts`: its own, and the reasons of the verdict
+    against any of these stages. `confidence`: a finding with a doubt is possible, another one likely.
     """
 
     code: str
@@ -29,6 +30,7 @@ class Finding:
     figures: Mapping[str, float | str] = field(default_factory=dict)
     rests_on: tuple[Place, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    confidence: Confidence = "likely"
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -36,8 +38,10 @@ class Finding:
 
 
 def with_doubts(findings: Iterable[Finding], doubts: Doubts) -> Iterator[Finding]:
+    """The findings with the doubts of the verdict after their own, and their confidence."""
     for finding in findings:
-        yield replace(finding, doubts=doubts.about(finding.places))
+        every = tuple(dict.fromkeys((*finding.doubts, *doubts.about(finding.places))))
+        yield replace(finding, doubts=every, confidence="possible" if every else "likely")
 
 
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

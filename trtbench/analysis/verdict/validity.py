@@ -10,6 +10,7 @@ from trtbench.analysis.experiment_analysis import ExperimentAnalysis, MeasuredRu
 from trtbench.analysis.found import Found
 from trtbench.analysis.stage.stage_result import StageResult, is_disturbed
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
+from trtbench.analysis.stats.steadiness import Steadiness
 from trtbench.analysis.verdict.client_validity import client_reasons
 from trtbench.analysis.verdict.gpu_health import HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.verdict import Grade, Reason
@@ -79,6 +80,8 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
         yield reason("level_not_reached", "suspect", asked_users=stage.span.asked, reached_users=stage.level)
     if is_disturbed(stage, cpu_count):
         yield reason("foreign_load", "suspect", foreign_cpu_cores=stage.foreign_cpu_cores or 0.0, cpu_count=cpu_count)
+    if (course := stage.uncertainty.steadiness) and course.changed:
+        yield reason(f"unsteady_{course.kind}", "note", **_course(course))
     yield from client_reasons(reason, stage)
     asked = next((one for one in scenario.load_of(result.name) if one.label == stage.span.name), None)
     if asked and asked.max_in_flight and asked.mode != "trace":
@@ -87,6 +90,11 @@ def stage_reasons(result: DeploymentResult, stage: StageResult, scenario: Scenar
         for why, ratio in gpu.throttle_ratios.items():
             if ratio > THROTTLED_RATIO:
                 yield reason(f"gpu_{why}", "note" if why == "power_cap" else "suspect", gpu=label, share_ratio=ratio)
+
+
+def _course(course: Steadiness) -> dict[str, float | str]:
+    figures = {"gain_ratio": course.change_ratio, "lower_ratio": course.lower, "upper_ratio": course.upper, "at_ratio": course.at}
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _bound_reason(reason: Callable[..., Reason], stage: StageResult, most: int, asked_rate: float) -> Reason:

@@ -73,21 +73,25 @@ not run, a reload that did not happen), which makes no existing figure doubtful.
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A reason of the verdict (`code`) against a stage that a conclusion is based on."""
+    """A reason (`code`), of the verdict or of a conclusion's own figures, against a stage that the conclusion is based on."""
 
     deployment: str
     stage: str
     code: str
 
 
+_NOTES_THAT_DOUBT = frozenset({"unsteady_warm_up", "unsteady_step", "unsteady_trend"})
+"""Notes that leave the figures of a run valid and yet doubt what follows from them."""
+
+
 class Doubts:
-    """The reasons of grade suspect or invalid, by the stage that they doubt."""
+    """The reasons of grade suspect or invalid, and a few notes, by the stage that they doubt."""
 
     def __init__(self, reasons: Iterable[Reason]) -> None:
         self._of_stage: dict[Place, list[str]] = {}
         self._of_deployment: dict[str, list[str]] = {}
         for reason in reasons:
-            if reason.grade != "note":
+            if reason.grade != "note" or reason.code in _NOTES_THAT_DOUBT:
                 self._add(reason)
 
     def _add(self, reason: Reason) -> None:

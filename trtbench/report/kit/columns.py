@@ -11,7 +11,20 @@ from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.report.kit.blocks import Table
-from trtbench.report.kit.format import NONE, about, estimate, ms, number, percent, size, statistic, statistic_over_rounds, whole
+from trtbench.report.kit.format import (
+    NONE,
+    about,
+    estimate,
+    marked,
+    ms,
+    number,
+    percent,
+    size,
+    statistic,
+    statistic_over_rounds,
+    whole,
+    with_half_width,
+)
 from trtbench.report.kit.words import Words
 from trtbench.tasks.task import Task
 
@@ -32,7 +45,7 @@ FORMATS: Mapping[Unit, Callable[[float | None], str]] = {
 
 def columns_of(table: str, metrics: Iterable[Metric[S]], task: Task) -> dict[str, Cell[S]]:
     """The cells of each column that the metrics have in this table, by the column's name, without columns that the task does not have."""
-    cells = {column.name: partial(_cell, metric, column) for metric in metrics for column in metric.columns if table in column.tables}
+    cells = {column.name: partial(_certain, metric, column) for metric in metrics for column in metric.columns if table in column.tables}
     return {name: cells[name] for name in task.shown(table, cells)}
 
 
@@ -64,12 +77,24 @@ def stage_table(
     columns: Mapping[str, Cell[StageResult]], stages: Iterable[StageResult], words: Words, caption: str, note: str = "", labels: int = 1
 ) -> Table:
     """A table with a row for each stage, which begins with the stage's name."""
-    rows = tuple((stage.span.name, *(cell(stage) for cell in columns.values())) for stage in stages)
+    rows = tuple((stage_name(stage), *(cell(stage) for cell in columns.values())) for stage in stages)
     return Table(words.header("stage", *columns), rows, caption, note, labels)
 
 
 def printer(metric: Metric[S]) -> Callable[[float | None], str]:
     return FORMATS.get(metric.unit, number)
+
+
+def stage_name(stage: StageResult) -> str:
+    return marked(stage.span.name, stage.uncertainty.changed)
+
+
+def _certain(metric: Metric[S], column: Column, source: S) -> str:
+    """The cell, with half the width of its interval if the metric has one."""
+    text = _cell(metric, column, source)
+    if metric.half_width is None or column.unit is not None:
+        return text
+    return with_half_width(text, metric.half_width(source), FORMATS.get(metric.unit, number))
 
 
 def _cell(metric: Metric[S], column: Column, source: S) -> str:

@@ -81,6 +81,11 @@ class Interval(Protocol):
     def half_width(self) -> float | None: ...
 
 
+def with_half_width(text: str, half_width: float | None, shown: Callable[[float | None], str]) -> str:
+    """A printed figure with half the width of its 95 % interval, as 12.3 ± 0.4."""
+    return text if half_width is None else f"{text} ± {shown(half_width)}"
+
+
 def estimate(value: Interval | None, shown: Callable[[float | None], str]) -> str:
     """A mean with its interval, as 1.42 ± 0.10; the mean alone if one repeat gives no interval, or if all are alike."""
     if value is None:
@@ -125,6 +130,14 @@ def with_interval(values: Distribution, name: str, shown: Callable[[float | None
         return text
     lower, upper = values.intervals[name]
     return f"{text} ({shown(lower)} … {INFINITE if upper is None else shown(upper)})"
+
+
+UNSTEADY = "†"
+"""The sign behind the name of a stage that did not keep its level."""
+
+
+def marked(name: str, unsteady: bool) -> str:
+    return f"{name} {UNSTEADY}" if unsteady else name
 
 
 def utc(iso: str) -> str:

@@ -84,7 +84,7 @@ class Words:
         return value if prefix is None else self._texts.get(f"{prefix}{value}", value)
 
     def doubted(self, title: str, doubts: Sequence[Doubt]) -> str:
-        """`title`; if the verdict doubts stages that it is based on, with the first of them and every reason."""
+        """`title`; if there are doubts about stages that it is based on, as possible, with the first of them and every reason."""
         if not doubts:
             return title
         places = list(dict.fromkeys(f"{doubt.deployment} {doubt.stage}" for doubt in doubts))

@@ -13,10 +13,11 @@ from trtbench.experiments.registry import roles
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.report.kit.format import number
+from trtbench.report.kit.format import marked, number
 from trtbench.report.kit.grouping import in_rounds, is_many
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.round_tables import rows_of_rounds
+from trtbench.report.sections.stage_tables import unsteady_note
 from trtbench.scenario.parts.choices import Language
 
 Columns = dict[str, Cell[StageResult]]
@@ -33,7 +34,8 @@ def load_label(stage: StageResult, words: Words) -> str:
     requests.
     """
     level = _level(stage, words)
-    return level if stage.same_as is None and stage.duplicate_ratio is None else f"{level} ({stage.span.name})"
+    text = level if stage.same_as is None and stage.duplicate_ratio is None else f"{level} ({stage.span.name})"
+    return marked(text, stage.uncertainty.changed)
 
 
 def _level(stage: StageResult, words: Words) -> str:
@@ -77,7 +79,7 @@ def core_blocks(summary: Summary, words: Words) -> list[Block]:
     if not any(stage.resources.gpus for result in summary.deployments for stage in result.stages):
         blocks.append(Paragraph(words("core.no_gpu", nvml=summary.environment.nvml)))
     limits = {name: needed_samples(PERMILLES[name]) for name in ("p50", "p99")}
-    blocks.append(Paragraph(words("core.note", **limits)))
+    blocks += [Paragraph(words("core.note", **limits)), *unsteady_note(summary, words)]
     return blocks
 
 

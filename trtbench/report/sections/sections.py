@@ -211,11 +211,14 @@ def _cards(summary: Summary, words: Words) -> list[Block]:
 
 
 def _said(finding: Finding, part: str, words: Words) -> str:
-    return words.finding(finding.code, part, finding.figures)
+    text = words.finding(finding.code, part, finding.figures)
+    if part == "seen" and "agreement_ratio" in finding.figures:
+        return f"{text} {words.finding(finding.code, 'seen_more', finding.figures)}"
+    return text
 
 
 def _title(finding: Finding, more: Sequence[Finding], words: Words) -> str:
-    """The title, with the doubts of the verdict about the stages on which the findings are based."""
+    """The title, with the doubts about the stages on which the findings are based."""
     return words.doubted(_said(finding, "title", words), [doubt for one in (finding, *more) for doubt in one.doubts])
 
 

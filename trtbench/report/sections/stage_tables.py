@@ -14,15 +14,15 @@ from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.transport import Transport
 from trtbench.report.kit.blocks import Block, Paragraph, Table
-from trtbench.report.kit.columns import Cell, columns_of, printer, rows_of, stage_table
-from trtbench.report.kit.format import NONE, percent, seconds, statistic, whole, with_interval
+from trtbench.report.kit.columns import Cell, columns_of, printer, rows_of, stage_name, stage_table
+from trtbench.report.kit.format import NONE, percent, seconds, statistic, whole, with_half_width, with_interval
 from trtbench.report.kit.words import Words
 
 _FIGURES = ("mean", "min", "p50", "p90", "p95", "p99", "p99_9", "max")
 
 
 def latency_tables(summary: Summary, words: Words) -> list[Block]:
-    blocks: list[Block] = [Paragraph(words("latency.note"))] if measured(summary) else []
+    blocks: list[Block] = [Paragraph(words("latency.note")), *unsteady_note(summary, words)] if measured(summary) else []
     percentiles = ("P50", "P90", "P95", words("col.p99_interval"), "P99.9")
     header = (*words.header("stage", "metric", "count", "mean", "min"), *percentiles, words("col.max"))
     for result in measured(summary):
@@ -55,16 +55,24 @@ def _distribution(stage: StageResult, metric: Metric[StageResult]) -> Distributi
 
 def _distribution_row(stage: StageResult, metric: Metric[StageResult]) -> tuple[str, ...]:
     values, shown = _distribution(stage, metric), printer(metric)
-    figures = (with_interval(values, name, shown) if name == "p99" else statistic(values, name, shown) for name in _FIGURES)
-    return (stage.span.name, metric.name, whole(values.count), *figures)
+    mean, *others = (with_interval(values, name, shown) if name == "p99" else statistic(values, name, shown) for name in _FIGURES)
+    certain = with_half_width(mean, metric.half_width(stage) if metric.half_width else None, shown)
+    return (stage_name(stage), metric.name, whole(values.count), certain, *others)
 
 
 def throughput_tables(summary: Summary, words: Words) -> list[Block]:
     columns = {"window": lambda stage: _window(stage, words)} | columns_of("throughput", METRICS, words.task)
     blocks: list[Block] = [stage_table(columns, result.stages, words, result.name) for result in measured(summary)]
+    blocks += unsteady_note(summary, words)
     if not summary.scenario.slo.model_dump(exclude_none=True):
         blocks.append(Paragraph(words("throughput.no_slo")))
     return blocks
+
+
+def unsteady_note(summary: Summary, words: Words) -> list[Block]:
+    """What the sign of a stage that is not steady means; [] if all are."""
+    marks = any(stage.uncertainty.changed for result in summary.deployments for stage in result.stages)
+    return [Paragraph(words("core.unsteady"))] if marks else []
 
 
 def _window(stage: StageResult, words: Words) -> str:
@@ -97,11 +105,17 @@ def outcome_tables(summary: Summary, words: Words) -> list[Block]:
     header = words.header("stage", "equation", "errors", "classes")
     blocks: list[Block] = []
     for result in summary.deployments:
-        named = [(s.span.name, s.conservation) for s in result.stages] + [(s.name, s.conservation) for s in result.not_run]
-        rows = tuple((name, _equation(e, words), percent(e.error_ratio), _classes(e, words)) for name, e in named if e.planned)
+        named = [(s.span.name, s.conservation, s.uncertainty.error_ratio) for s in result.stages]
+        named += [(s.name, s.conservation, None) for s in result.not_run]
+        rows = tuple((name, _equation(e, words), _errors(e, ends), _classes(e, words)) for name, e, ends in named if e.planned)
         if rows:
             blocks.append(Table(header, rows, result.name, labels=len(header)))
     return blocks
+
+
+def _errors(e: Conservation, ends: tuple[float, float] | None) -> str:
+    """The error ratio with its 95 % interval."""
+    return percent(e.error_ratio) if ends is None else f"{percent(e.error_ratio)} ({percent(ends[0])} … {percent(ends[1])})"
 
 
 def _equation(e: Conservation, words: Words) -> str:
