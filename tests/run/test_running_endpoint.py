@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 import trtbench
+from tests.support.fakes.byte_tokenizer import write_byte_tokenizer
 from tests.support.fakes.fake_openai import Manners, serving_openai
 from trtbench.cli.main import main
 from trtbench.errors import UserError
@@ -104,6 +105,28 @@ def test_what_cannot_be_measured_is_refused_by_the_names_of_the_keys(tmp_path: P
     done = command(tmp_path, scenario("http://127.0.0.1:1", **keys))
     assert done.exit_code == 2 and said in done.output, done.output
     assert "--" not in done.output and not (tmp_path / "runs").exists()
+
+
+def test_turns_of_a_session_repeat_the_prompts_and_answers_before_them(tmp_path: Path) -> None:
+    sessions = {"input_tokens": 4, "output_tokens": 3, "sessions": {"turns": 3}}
+    with serving_openai(Manners(key=KEY)) as server:
+        run = trtbench.serve_and_bench(scenario(server.url, workload=sessions, load=[{"concurrency": 1, "requests": 6}]), runs=tmp_path)
+    (records,) = (one.requests() for one in RunDirectory.open(run.path).deployments())
+    assert [record.outcome for record in records] == [Outcome.COMPLETED] * 6
+    prompts = [body["prompt"] for body in server.bodies[-6:]]
+    for before, after, record in ((0, 1, records[0]), (1, 2, records[1]), (3, 4, records[3]), (4, 5, records[4])):
+        assert prompts[after][:-4] == [*prompts[before], *record.output_ids]
+        assert len(record.output_ids) == 3 and records[after].input_tokens == len(prompts[after])
+
+
+@pytest.mark.parametrize("given", [{"type": "openai-chat"}, {}])
+def test_sessions_are_refused_where_answers_have_no_ids(tmp_path: Path, given: dict[str, str]) -> None:
+    sessions = {"input_tokens": 4, "output_tokens": 3, "sessions": {"turns": 3}}
+    tokenizer = write_byte_tokenizer(tmp_path / "bytes")
+    with serving_openai(Manners(gives_ids=bool(given))) as server:
+        endpoint = {"type": "openai-completions", "urls": [server.url], "tokenizer": str(tokenizer)} | given
+        done = command(tmp_path, scenario(server.url, workload=sessions, endpoint=endpoint))
+    assert done.exit_code == 2 and "workload.sessions: a turn repeats the answers before it as token ids" in done.output, done.output
 
 
 def test_a_running_server_is_not_served(tmp_path: Path) -> None:

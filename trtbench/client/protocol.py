@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
@@ -86,6 +86,10 @@ class Target(Protocol):
         """Whether the number of tokens in each response is known, from their ids or because the server reports it."""
 
     @property
+    def returns_ids(self) -> bool:
+        """Whether the token ids of each answer are known, which the next turn of a session repeats."""
+
+    @property
     def tensors(self) -> ModelTensors | None:
         """What the model takes and returns, if requests carry the workload's tensors; None if they carry prompts."""
 
@@ -142,9 +146,6 @@ class Client(Protocol):
         records what had arrived with the outcome CANCELLED, and raises CancelledError.
         """
 
-    async def switch_model(self, model: str) -> None:
-        """Send the requests that begin from now on to another model of the server; returns when all earlier ones are over."""
-
     def renew_streams(self) -> None:
         """Use no open stream for another request: a server may keep a replaced model loaded until the streams that used it are closed."""
 
@@ -152,6 +153,14 @@ class Client(Protocol):
         """What the run records of the transport, as plain JSON: its name, the source of timestamps, connections, reconnects, failures."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SwitchingClient(Client, Protocol):
+    """A Client whose requests name their model only when they are sent, as reloads need it."""
+
+    async def switch_model(self, model: str) -> None:
+        """Send the requests that begin from now on to another model of the server; returns when all earlier ones are over."""
 
 
 @dataclass(frozen=True)

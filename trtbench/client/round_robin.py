@@ -46,9 +46,6 @@ class RoundRobinClient:
     async def send_request(self, record: RequestRecord, body: bytes, limits: Limits) -> None:
         await self._clients[record.index % len(self._clients)].send_request(record, body, limits)
 
-    async def switch_model(self, model: str) -> None:
-        await asyncio.gather(*(client.switch_model(model) for client in self._clients))
-
     def renew_streams(self) -> None:
         for client in self._clients:
             client.renew_streams()

@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from trtbench.client.protocol import Client, ConnectError, Target
+from trtbench.client.protocol import Client, ConnectError, SwitchingClient, Target
 from trtbench.client.registry import client_to, target_from_json, target_to_json
 from trtbench.errors import UserError
 from trtbench.load.attempts import Attempts, StopSignal
@@ -112,6 +112,7 @@ class Worker:
             return await self._prepare_phase(order.part)
         if isinstance(order, RunPhase):
             return await self._run_phase(order.start_ns)
+        assert isinstance(self._client, SwitchingClient), "reloads are refused where the client of the server cannot switch"
         await self._client.switch_model(order.model)
         return Switched(order.model)
 

@@ -21,7 +21,7 @@ from trtbench.run.load_run import ServerUnderLoad, load_server
 from trtbench.run.log import RunLog, RunOutcome
 from trtbench.run.resolve.preflight import check_writable
 from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint, resolve_endpoint
-from trtbench.run.text_plan import check_counting, check_text, counting, in_text
+from trtbench.run.text_plan import check_counting, check_sessions, check_text, counting, in_text
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import DeploymentFinished, DeploymentStarted, RunFinished
@@ -54,6 +54,7 @@ def prepare_bench(scenario: Scenario, runs: Path) -> PreparedBench:
     target, prompts = endpoint.inspect(), endpoint.prompts
     if endpoint.metrics_url:
         check_page(endpoint.metrics_url)
+    check_sessions(scenario, target)
     if target.takes_text:
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
     inputs = _inputs(scenario, target)

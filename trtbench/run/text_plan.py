@@ -32,6 +32,17 @@ def check_text(scenario: Scenario, model: str, counts_tokens: bool) -> None:
             raise UserError(f"{where}.cancel.after_tokens: {model} need not report how many tokens it sends; give after_s, or {ids}")
 
 
+def check_sessions(scenario: Scenario, target: Target) -> None:
+    """UserError for sessions on a server whose answers have no token ids: a next turn would not repeat them."""
+    for name, kind in scenario.workload.kinds.items():
+        if kind.sessions and target.tensors is None and not target.returns_ids:
+            where = f"workload.mix.{name}.sessions" if name else "workload.sessions"
+            raise UserError(
+                f"{where}: a turn repeats the answers before it as token ids, and model {shown(target.model)!r} is not asked or does not "
+                "answer with any: give an endpoint whose answers have ids (the tensorrt_llm model by kserve, openai-completions of vLLM)"
+            )
+
+
 def check_counting(target: Target, source: PromptSource) -> None:
     """UserError if the tokens of a server that counts none cannot be counted in its texts either."""
     try:

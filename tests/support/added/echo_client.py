@@ -21,6 +21,7 @@ class EchoTarget:
     model: str
     takes_text: bool = False
     counts_tokens: bool = True
+    returns_ids: bool = True
     padded_to_tokens: int | None = None
     metrics_model: str | None = None
     statistics_address: str | None = None
@@ -53,8 +54,6 @@ class EchoClient:
         record.token_ns, record.token_counts = [now_ns()], [len(body)]
         record.output_ids = list(body)
         record.outcome, record.done_ns = Outcome.COMPLETED, now_ns()
-
-    async def switch_model(self, model: str) -> None: ...
 
     def renew_streams(self) -> None: ...
 

@@ -103,6 +103,10 @@ class KserveTarget:
         return not self.takes_text or self.reports_output_count
 
     @property
+    def returns_ids(self) -> bool:
+        return not self.takes_text
+
+    @property
     def padded_to_tokens(self) -> int | None:
         return self.encoder.pad_tokens or None if self.encoder else None
 

@@ -44,10 +44,6 @@ class HttpClient(PooledClient):
         exchange = HttpExchange(record, limits, target.way, counts, len(body), streams, target.accumulates)
         await self._exchange(record, body, limits, exchange)
 
-    async def switch_model(self, model: str) -> None:
-        """NotImplementedError: the path and the body of a request name its model, and no experiment changes it over HTTP."""
-        raise NotImplementedError(f"requests over HTTP cannot be sent to another model ({model}) in the middle of a run")
-
     def transport_facts(self) -> dict[str, Any]:
         return super().transport_facts() | {"transport": "http/1.1"}
 

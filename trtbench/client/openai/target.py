@@ -67,6 +67,10 @@ class OpenaiTarget:
         return self.shape.counts != "tokenizer"
 
     @property
+    def returns_ids(self) -> bool:
+        return self.shape.prompt == "ids" and self.shape.counts == "token_ids"
+
+    @property
     def tensors(self) -> None:
         """Requests carry prompts."""
 
