@@ -65,6 +65,9 @@ ROLES = {
     "model_control": "run",
     "search": "run",
     "race": "steering",
+    "bracketing": "steering",
+    "sequential_test": "steering",
+    "probe_judge": "steering",
     "report": "report",
     "figure": "figure",
 }
@@ -102,6 +105,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
+    "cli.capacity": {"cli.commands", "cli.dry_run"},
     "cli.comparing": {"cli.comparison_console"},
     "cli.comparison_console": {"report.comparison.overlaid_curves"},
     "cli.dataset": {

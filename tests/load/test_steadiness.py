@@ -5,18 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtbench.load.load_phases import Steadiness
+from trtbench.rundir.latency_limits import INCOMPLETE, FinishedRequest
 from trtbench.scenario.load.measurement import Stability
 
 SECOND_NS = 1_000_000_000
 
 
-def finished(per_second: list[int], latency_ns: int = 5_000_000) -> list[tuple[int, int]]:
-    """So many requests in each second from instant 100 s on."""
-    return [
-        (100 * SECOND_NS + second * SECOND_NS + at * SECOND_NS // (count + 1), latency_ns)
+def finished(per_second: list[int], latency_ns: int = 5_000_000) -> list[FinishedRequest]:
+    """So many requests that end in each second from instant 100 s on."""
+    ends = [
+        100 * SECOND_NS + second * SECOND_NS + at * SECOND_NS // (count + 1)
         for second, count in enumerate(per_second)
         for at in range(count)
     ]
+    return [(done_ns - latency_ns, done_ns, 0) for done_ns in ends]
 
 
 def steadiness(per_second: list[int], ratio: float = 0.1, windows: int = 3) -> Steadiness:
@@ -43,7 +45,13 @@ def test_by_the_rate_of_the_last_whole_windows(per_second: list[int], until_s: f
 
 def test_latency_counts_too() -> None:
     steady = steadiness([20, 20])
-    steady.add([(done_ns + 2 * SECOND_NS, 9_000_000) for done_ns, _ in finished([20])])
+    steady.add([(due_ns + 2 * SECOND_NS, done_ns + 2 * SECOND_NS, bits) for due_ns, done_ns, bits in finished([20], 9_000_000)])
+    assert not steady.reached(103 * SECOND_NS)
+
+
+def test_a_request_that_did_not_complete_does_not_count() -> None:
+    steady = steadiness([20, 20])
+    steady.add([(due_ns + 2 * SECOND_NS, done_ns + 2 * SECOND_NS, INCOMPLETE) for due_ns, done_ns, _ in finished([20])])
     assert not steady.reached(103 * SECOND_NS)
 
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import click
 
 from trtbench import __version__
+from trtbench.cli.capacity import capacity
 from trtbench.cli.comparing import compare
 from trtbench.cli.dataset import dataset
 from trtbench.cli.exporting import export
@@ -175,10 +176,8 @@ def report(run_dir: Path, lang: str, formats: str) -> None:
     report_run(run_dir, lang, formats)
 
 
-main.add_command(compare)
-main.add_command(dataset)
-main.add_command(export)
-main.add_command(import_results)
+for _command in (capacity, compare, dataset, export, import_results):
+    main.add_command(_command)
 
 
 @main.command()

@@ -42,6 +42,7 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {
     "kv_cache": Experiment("trtbench.experiments.kv_cache"),
     "context_limit": Experiment("trtbench.experiments.context_limit"),
+    "capacity": Experiment("trtbench.experiments.capacity"),
     "precision": Experiment("trtbench.experiments.precision"),
     "hot_reload": Experiment("trtbench.experiments.hot_reload"),
     "grid": Experiment("trtbench.experiments.grid"),

@@ -9,16 +9,27 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from trtbench.load.generator import PhaseResult
 from trtbench.load.share import workers_for_cores, workers_for_streams
 from trtbench.load.worker_pool import WorkerPool
 from trtbench.plan.plan import Plan, StagePlan
 from trtbench.rundir.event_kinds import EventData, LoadStopped, StageFinished, StageStarted
+from trtbench.rundir.latency_limits import INCOMPLETE, FinishedRequest
 from trtbench.scenario.load.measurement import Stability, Stop
 from trtbench.system.clock import now_ns, seconds_ns
 from trtbench.telemetry.borders import Border
+
+
+class PhaseWatch(Protocol):
+    """Decides, from the requests that are over, when a measured phase has lasted long enough."""
+
+    def add(self, finished: Iterable[FinishedRequest]) -> None:
+        """Add requests that are over."""
+
+    def reached(self, until_ns: int) -> bool:
+        """Whether the phase may end. Every request that ended before `until_ns` was added."""
 
 
 class Steadiness:
@@ -33,10 +44,11 @@ class Steadiness:
         self._window_ns = seconds_ns(rule.window_s)
         self._latencies_ns: defaultdict[int, list[int]] = defaultdict(list)
 
-    def add(self, finished: Iterable[tuple[int, int]]) -> None:
-        """Add completed requests, each as (done_ns, latency_ns)."""
-        for done_ns, latency_ns in finished:
-            self._latencies_ns[(done_ns - self._start_ns) // self._window_ns].append(latency_ns)
+    def add(self, finished: Iterable[FinishedRequest]) -> None:
+        """Add requests that are over; only completed ones count."""
+        for due_ns, done_ns, broken in finished:
+            if broken != INCOMPLETE:
+                self._latencies_ns[(done_ns - self._start_ns) // self._window_ns].append(done_ns - due_ns)
 
     def reached(self, until_ns: int) -> bool:
         """Whether the windows that ended before `until_ns` are steady. Every request that ended before it must have been added."""
@@ -68,12 +80,14 @@ class LoadHooks:
     """What the load calls in the code that runs it, always on the event loop's thread.
 
     `event` records StageStarted, StageFinished and LoadStopped. `snapshot(completed)` reads the server's counters between two phases;
-    `completed` is the number of requests that completed since the last snapshot.
+    `completed` is the number of requests that completed since the last snapshot. `watch` makes what may end a measured phase early, in
+    place of the scenario's rule of stability.
     """
 
     event: Callable[[EventData], None]
     snapshot: Callable[[int], Awaitable[Border]]
     before_stage: BeforeStage | None = None
+    watch: Callable[[], PhaseWatch] | None = None
 
 
 async def run_load(plan: Plan, limits: Stop, pool: WorkerPool, hooks: LoadHooks, workers: int | None = None) -> Ended:
@@ -126,7 +140,7 @@ async def _run_stage(
     planned = part.measured.planned
     hooks.event(StageStarted(name=stage.label, mode=stage.mode, asked=stage.level, planned=planned, workers=pool.workers))
     opened = await hooks.snapshot(warmed_up)
-    result = await _until_steady(pool, limits.stability) if limits.stability else await pool.run_phase()
+    result = await _watched(pool, watch) if (watch := _watch(limits, hooks)) else await pool.run_phase()
     closed = await hooks.snapshot(result.completed)
     ended: Ended | Literal["steady"] = result.ended
     if pool.reason is None and limits.error_ratio is not None and _error_ratio(result) > limits.error_ratio:
@@ -137,13 +151,19 @@ async def _run_stage(
     return "done" if ended == "steady" else ended, True
 
 
-async def _until_steady(pool: WorkerPool, rule: Stability) -> PhaseResult:
-    steadiness = Steadiness(rule, now_ns())
-    pool.on_finished = steadiness.add
+def _watch(limits: Stop, hooks: LoadHooks) -> PhaseWatch | None:
+    if hooks.watch:
+        return hooks.watch()
+    return Steadiness(limits.stability, now_ns()) if limits.stability else None
+
+
+async def _watched(pool: WorkerPool, watch: PhaseWatch) -> PhaseResult:
+    """Run the prepared phase until `watch` ends it, or to its own end."""
+    pool.on_finished = watch.add
     run = asyncio.create_task(pool.run_phase())
     try:
         while not run.done():
-            if steadiness.reached(now_ns() - seconds_ns(_LATE_S)):
+            if watch.reached(now_ns() - seconds_ns(_LATE_S)):
                 pool.steady()
                 break
             await asyncio.wait([run], timeout=_LOOK_S)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, TypeAdapter
@@ -13,6 +14,7 @@ from pydantic import Field, TypeAdapter
 from trtbench.load.generator import PhaseResult
 from trtbench.load.tally import Counts
 from trtbench.rundir.event_kinds import ClientFacts
+from trtbench.rundir.latency_limits import FinishedRequest
 
 StopWay = Literal["steady", "interrupt", "server_lost", "cancel"]
 """The methods of `StopSignal`."""
@@ -57,6 +59,14 @@ class StopPhase:
 
 
 @dataclass(frozen=True, slots=True)
+class TakePlan:
+    """Read another plan, whose stages the next phases belong to."""
+
+    plan: Path
+    do: Literal["take_plan"] = "take_plan"
+
+
+@dataclass(frozen=True, slots=True)
 class RenewStreams:
     """Use no open stream again, because the model was reloaded."""
 
@@ -76,7 +86,7 @@ class Close:
     do: Literal["close"] = "close"
 
 
-Order: TypeAlias = PreparePhase | RunPhase | SkipPhase | StopPhase | RenewStreams | SwitchModel | Close
+Order: TypeAlias = PreparePhase | RunPhase | SkipPhase | StopPhase | TakePlan | RenewStreams | SwitchModel | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +103,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of the running phase, and (done_ns, latency_ns) of the requests completed since the last report, if they are watched.
+    """Counts of the running phase, and the requests that ended since the last report, if they are watched. Those due before
+    `over_until_ns` have all been reported.
 
     `streak` is (success_ns, failures_ns) of an ErrorStreak.
     """
 
     counts: Counts
-    finished: list[tuple[int, int]] = field(default_factory=list)
+    finished: list[FinishedRequest] = field(default_factory=list)
+    over_until_ns: int = 0
     streak: tuple[int, list[int]] = (0, [])
     said: Literal["progress"] = "progress"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from trtbench.load.error_streak import ErrorStreak
 from trtbench.load.share import Share, planned_units
 from trtbench.plan.plan import Phase
+from trtbench.rundir.latency_limits import FinishedRequest, LatencyLimit, broken_limits
 from trtbench.rundir.lines import LineWriter
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.system.clock import now_ns
@@ -81,7 +82,8 @@ class Counts:
 class LoadProgress:
     """The running phase and its counts, for a display. `planned` is None for a closed loop that runs until `ends_ns`.
 
-    `finished` collects (done_ns, end-to-end latency in ns) of completed requests until `take_finished`, or is None if nothing reads them.
+    `finished` collects the requests that are over until `take_finished`, judged by `limits`, or is None if nothing reads them; those that
+    the plan cancels are left out. `due_ns` has the due times of those in flight, in the order in which they began, if `finished` is kept.
     """
 
     stage: str = ""
@@ -90,17 +92,22 @@ class LoadProgress:
     starts_ns: int = 0
     ends_ns: int | None = None
     counts: Counts = field(default_factory=Counts)
-    finished: list[tuple[int, int]] | None = None
+    finished: list[FinishedRequest] | None = None
     streak: ErrorStreak = field(default_factory=ErrorStreak)
+    limits: tuple[LatencyLimit, ...] = ()
+    due_ns: dict[int, int] = field(default_factory=dict)
 
     def begin(self, stage: str, warmup: bool, planned: int | None, starts_ns: int, ends_ns: int | None) -> None:
         """Begin a phase, with all counts at zero."""
         self.stage, self.warmup, self.planned, self.starts_ns, self.ends_ns = stage, warmup, planned, starts_ns, ends_ns
         self.counts = Counts()
+        self.due_ns = {}
 
-    def count_sent(self) -> None:
+    def count_sent(self, record: RequestRecord) -> None:
         self.counts.sent += 1
         self.counts.in_flight += 1
+        if self.finished is not None:
+            self.due_ns[id(record)] = record.due_ns
 
     def count_done(self, record: RequestRecord) -> None:
         counts = self.counts
@@ -110,15 +117,22 @@ class LoadProgress:
         self.streak.add(failed=not as_planned)
         if record.outcome is Outcome.COMPLETED:
             counts.completed += 1
-            if self.finished is not None and record.done_ns is not None:
-                self.finished.append((record.done_ns, record.done_ns - record.due_ns))
         elif not as_planned:
             counts.failed += 1
+        if self.finished is not None:
+            self.due_ns.pop(id(record), None)
+            if record.outcome is Outcome.COMPLETED or not as_planned:
+                self.finished.append((record.due_ns, record.done_ns or now_ns(), broken_limits(record, self.limits)))
 
-    def take_finished(self) -> list[tuple[int, int]]:
+    def take_finished(self) -> list[FinishedRequest]:
         finished = self.finished or []
         self.finished = None if self.finished is None else []
         return finished
+
+    @property
+    def over_until_ns(self) -> int:
+        """Every request that was due before this instant and has begun is over."""
+        return min(self.due_ns.values(), default=now_ns())
 
 
 _SESSION_BROKEN = "an earlier turn of its session did not complete"
@@ -137,7 +151,7 @@ class Tally:
         record = self._record(unit, turn, due_ns, context_tokens)
         if self._begun is not None:
             self._begun[record.index] = True
-        self._progress.count_sent()
+        self._progress.count_sent(record)
         return record
 
     def finish(self, record: RequestRecord) -> None:

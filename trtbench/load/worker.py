@@ -43,6 +43,7 @@ from trtbench.load.orders import (
     StopWay,
     Switched,
     SwitchModel,
+    TakePlan,
     order_of,
     report_line,
 )
@@ -52,6 +53,7 @@ from trtbench.load.worker_health import WorkerHealth
 from trtbench.plan.plan import Phase
 from trtbench.plan.plan_file import load_plan
 from trtbench.rundir.event_kinds import ClientFacts
+from trtbench.rundir.latency_limits import LatencyLimit
 from trtbench.rundir.lines import LineWriter
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
@@ -64,7 +66,7 @@ _SWITCH_S = 0.0002  # the recorder's thread returns the interpreter to the event
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker needs to know. `watch`: it reports (done_ns, latency_ns) of each completed request."""
+    """What a worker needs to know. `watch`: it reports each request that ended, judged by `limits`."""
 
     number: int
     plan: Path
@@ -78,6 +80,7 @@ class WorkerConfig:
     drain_s: float
     watch: bool = False
     consecutive_errors: int = 0
+    limits: tuple[LatencyLimit, ...] = ()
 
     def to_line(self) -> bytes:
         return _CONFIG.dump_json(self) + b"\n"
@@ -96,7 +99,9 @@ class Worker:
     def __init__(self, config: WorkerConfig, client: Client, recorder: Recorder, health: WorkerHealth) -> None:
         self._plan = load_plan(config.plan)
         self._health = health
-        self._progress = LoadProgress(finished=[] if config.watch else None, streak=ErrorStreak(config.consecutive_errors))
+        self._progress = LoadProgress(
+            finished=[] if config.watch else None, streak=ErrorStreak(config.consecutive_errors), limits=config.limits
+        )
         self._client = client
         attempts = Attempts(client, config.timeout_s, config.settings.retries, config.settings.retry_delay_s)
         self._generator = Generator(attempts, recorder, self._progress, DeadlineTimer(), config.drain_s, config.number)
@@ -116,12 +121,14 @@ class Worker:
         await self._client.switch_model(order.model)
         return Switched(order.model)
 
-    def execute(self, order: SkipPhase | StopPhase | RenewStreams) -> None:
+    def execute(self, order: SkipPhase | StopPhase | TakePlan | RenewStreams) -> None:
         """Execute an order that is done at once and has no report."""
         if isinstance(order, SkipPhase):
             self._generator.skip(self._phase(order.part), self._share(order.part))
         elif isinstance(order, StopPhase):
             self.stop_phase(order.way)
+        elif isinstance(order, TakePlan):
+            self._plan = load_plan(order.plan)
         else:
             self._client.renew_streams()
 
@@ -148,7 +155,8 @@ class Worker:
             report(self.progress())
 
     def progress(self) -> Progress:
-        return Progress(self._progress.counts, self._progress.take_finished(), self._progress.streak.counted)
+        progress = self._progress
+        return Progress(progress.counts, progress.take_finished(), progress.over_until_ns, progress.streak.counted)
 
     def _phase(self, part: PartOfPhase) -> Phase:
         stage = self._plan.stages[part.stage]

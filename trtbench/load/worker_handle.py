@@ -27,6 +27,7 @@ from trtbench.load.orders import (
 from trtbench.load.tally import Counts
 from trtbench.load.worker import WorkerConfig
 from trtbench.rundir.event_kinds import ClientFacts
+from trtbench.rundir.latency_limits import FinishedRequest
 
 _LINE_BYTES = 1 << 24  # the longest report has the latencies of a quarter second
 _CLOSE_S = 10.0
@@ -38,16 +39,20 @@ class WorkerError(Exception):
     """A worker ended early; the message gives the reason. What it had recorded is in its file."""
 
 
-Finished = Callable[[list[tuple[int, int]]], None]
-"""Called with (done_ns, latency_ns) of completed requests."""
+Finished = Callable[[list[FinishedRequest]], None]
+"""Called with requests that are over."""
 
 
 class WorkerHandle:
-    """One worker process. `counts` are those of the running phase and `streak` its failures in a row, as the worker last reported them."""
+    """One worker process. `counts` are those of the running phase and `streak` its failures in a row, as the worker last reported them.
+
+    Requests due before `over_until_ns` have all been reported, if they are watched.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, on_finished: Finished) -> None:
         self.counts = Counts()
         self.streak: tuple[int, list[int]] = (0, [])
+        self.over_until_ns = 0
         self.owes = False
         """Whether an answer to an order is outstanding."""
         self._process, self._log, self._on_finished = process, log, on_finished
@@ -152,6 +157,7 @@ class WorkerHandle:
         self.counts, self.streak = progress.counts, progress.streak
         if progress.finished:
             self._on_finished(progress.finished)
+        self.over_until_ns = progress.over_until_ns
 
 
 def _error(fault: Fault) -> Exception:

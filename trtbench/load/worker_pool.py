@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 from trtbench.client.protocol import ConnectError
@@ -23,12 +24,14 @@ from trtbench.load.orders import (
     SkipPhase,
     StopPhase,
     StopWay,
+    TakePlan,
 )
 from trtbench.load.tally import Counts, LoadProgress
 from trtbench.load.worker import WorkerConfig
 from trtbench.load.worker_handle import Finished, WorkerHandle
 from trtbench.plan.plan import Phase
 from trtbench.rundir.event_kinds import ClientFacts
+from trtbench.rundir.latency_limits import FinishedRequest
 from trtbench.system.clock import now_ns, seconds_ns
 
 _HEAD_START_S = 0.02  # from the order to the common start, so that every worker has read the order by then
@@ -113,6 +116,16 @@ class WorkerPool:
         for handle, part in zip(self._handles, self._parts(stage, phase), strict=True):
             handle.order(SkipPhase(part))
 
+    def take_plan(self, plan: Path) -> None:
+        """Have the workers read another plan; the phases that follow are of its stages."""
+        self._config = replace(self._config, plan=plan)
+        self._order(TakePlan(plan))
+
+    @property
+    def over_until_ns(self) -> int:
+        """Every request due before this instant is over, and was passed to `on_finished`."""
+        return min((handle.over_until_ns for handle in self._handles), default=0)
+
     def renew(self) -> None:
         """Have the workers use none of their open streams again, because the model was reloaded."""
         self._order(RenewStreams())
@@ -184,7 +197,7 @@ class WorkerPool:
     def _counts(self) -> Counts:
         return sum((handle.counts for handle in self._handles), Counts())
 
-    def _finished(self, finished: list[tuple[int, int]]) -> None:
+    def _finished(self, finished: list[FinishedRequest]) -> None:
         self.on_finished(finished)
 
     def _config_of(self, number: int) -> WorkerConfig:

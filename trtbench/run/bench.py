@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +11,12 @@ from trtbench.client.protocol import Target
 from trtbench.engine.build import PROVIDERS
 from trtbench.engine.spec import Engine
 from trtbench.experiments.registry import roles
-from trtbench.load.load_phases import Ended
 from trtbench.load.tally import LoadProgress
 from trtbench.plan.draw import draw_plan
 from trtbench.plan.plan import Plan
 from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
-from trtbench.run.experiment_run import ExperimentRun
-from trtbench.run.load_run import ServerUnderLoad, load_server
+from trtbench.run.experiment_run import ExperimentRun, LoadSetting, send_load
+from trtbench.run.load_run import ServerUnderLoad
 from trtbench.run.log import RunLog, RunOutcome
 from trtbench.run.resolve.preflight import check_writable
 from trtbench.run.resolve.resolved_endpoint import ResolvedEndpoint, resolve_endpoint
@@ -39,11 +38,14 @@ _TAKEN = ("scenario.yaml", "environment.json", "events.jsonl", "summary.json", "
 
 @dataclass(frozen=True)
 class PreparedBench:
-    """A running endpoint that has been asked, and the plan of its load in each round, by directory. `notes` are for the run."""
+    """A running endpoint that has been asked, and the plan of its load in each round, by directory. `draw` makes the plan of a scenario;
+    `notes` are for the run.
+    """
 
     endpoint: ResolvedEndpoint
     target: Target
     sampled: SampledServer
+    draw: Callable[[Scenario], Plan]
     plans: Mapping[str, Plan]
     notes: tuple[str, ...]
 
@@ -57,16 +59,19 @@ def prepare_bench(scenario: Scenario, runs: Path) -> PreparedBench:
     check_sessions(scenario, target)
     if target.takes_text:
         check_text(scenario, f"model {target.model!r}", target.counts_tokens)
-    inputs = _inputs(scenario, target)
-    plans = {directory: draw_plan(scenario.planned(name), prompts, inputs) for directory, name in _directories(scenario, target).items()}
-    if target.takes_text:
-        plans = {directory: in_text(plan, prompts) for directory, plan in plans.items()}
-    elif not target.counts_tokens:
+    if not (target.takes_text or target.counts_tokens):
         check_counting(target, prompts)
+    inputs, takes_text = _inputs(scenario, target), target.takes_text
+
+    def draw(asked: Scenario) -> Plan:
+        plan = draw_plan(asked, prompts, inputs)
+        return in_text(plan, prompts) if takes_text else plan
+
+    plans = {directory: draw(scenario.planned(name)) for directory, name in _directories(scenario, target).items()}
     target, note = target.padded(max(plan.longest_input_tokens for plan in plans.values()))
     sampled, pages = _sampled(target, endpoint.metrics_url)
     check_writable(runs)
-    return PreparedBench(endpoint, target, sampled, plans, (*([note] if note else []), *target.notes(), *pages))
+    return PreparedBench(endpoint, target, sampled, draw, plans, (*([note] if note else []), *target.notes(), *pages))
 
 
 def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress, done: Collection[str] = ()) -> RunOutcome:
@@ -94,7 +99,7 @@ def bench(prepared: PreparedBench, log: RunLog, progress: LoadProgress, done: Co
     return RunOutcome(log.run, None, ())
 
 
-def _load(prepared: PreparedBench, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress) -> tuple[Ended, int | None]:
+def _load(prepared: PreparedBench, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress) -> tuple[str, int | None]:
     """Send the plan of one round; returns how it ended, and the signal that interrupted it."""
     endpoint, target, plan = prepared.endpoint, prepared.target, prepared.plans[directory.name]
     log.write(DeploymentStarted(), directory.name)
@@ -105,7 +110,8 @@ def _load(prepared: PreparedBench, directory: DeploymentDirectory, log: RunLog, 
     directory.write_deployment(facts)
     revise = counting(target, endpoint.prompts)
     under_load = ServerUnderLoad(target, (prepared.sampled,), endpoint.endpoint.eos_id, revise=revise)
-    ended, signum = load_server(under_load, plan, endpoint.scenario, directory, log, progress)
+    setting = LoadSetting(under_load, endpoint.scenario, endpoint.prompts, prepared.draw, directory, log, progress)
+    ended, signum = send_load(setting, plan)
     log.write(DeploymentFinished(ended=ended), directory.name)
     return ended, signum
 

@@ -19,8 +19,8 @@ from trtbench.load.load_phases import BeforeStage
 from trtbench.load.tally import LoadProgress
 from trtbench.run.bench import bench, prepare_bench
 from trtbench.run.deploy import deployed
-from trtbench.run.experiment_run import ExperimentRun
-from trtbench.run.load_run import ServerUnderLoad, load_server
+from trtbench.run.experiment_run import ExperimentRun, LoadSetting, send_load
+from trtbench.run.load_run import ServerUnderLoad
 from trtbench.run.log import Listener, RunLog, RunOutcome, resume_run, start_run
 from trtbench.run.prepare import PreparedRun, prepare
 from trtbench.run.resume import open_unfinished
@@ -151,7 +151,8 @@ def _run_deployment(
     try:
         with deployed(prepared.resolved, name, engine, repository, directory, log) as fleet:
             server = _under_load(prepared, name, engine, fleet, directory, before_stage)
-            ended, signum = _load(server, prepared, name, directory, log, progress)
+            setting = LoadSetting(server, prepared.scenario, prepared.prompts, prepared.draw, directory, log, progress)
+            ended, signum = send_load(setting, prepared.plans[name])
             for fault in fleet.faults():
                 log.write(ServerFault(cause=fault), directory.name)
     except (ServerError, TargetError) as error:
@@ -190,13 +191,3 @@ def _under_load(
 def _sampled(server: Server) -> SampledServer:
     endpoints = server.endpoints
     return SampledServer(endpoints.grpc or None, f"http://{endpoints.metrics}/metrics", server.pid)
-
-
-def _load(
-    server: ServerUnderLoad, prepared: PreparedRun, name: str, directory: DeploymentDirectory, log: RunLog, progress: LoadProgress
-) -> tuple[str, int | None]:
-    """Send the plan's load, or the requests that an experiment sends instead."""
-    for experiment in roles(ExperimentRun):
-        if outcome := experiment.in_place_of_load(server, prepared, directory, log):
-            return outcome
-    return load_server(server, prepared.plans[name], prepared.scenario, directory, log, progress)

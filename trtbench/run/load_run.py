@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from trtbench.plan.plan_file import save_plan
 from trtbench.run.log import RunLog
 from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import EventData, Interrupted, LoadClient, StageStarted, TelemetryFinished
+from trtbench.rundir.latency_limits import LatencyLimit
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.server.autopsy import Death
 from trtbench.serving.server.server import ServerError
@@ -73,9 +74,31 @@ def load_server(
     records cannot be written, WorkerError if a worker ended unexpectedly, and ServerError if the server cannot be reached.
     """
     save_plan(plan, directory.plan_jsonl)
+
+    def send(pool: WorkerPool, hooks: LoadHooks) -> Awaitable[Ended]:
+        return run_load(plan, scenario.stop, pool, hooks, scenario.client.workers)
+
+    return drive_load(server, scenario, directory, log, progress, send)
+
+
+SendLoad = Callable[[WorkerPool, LoadHooks], Awaitable[Ended]]
+"""Sends load by a pool of workers; the load ends when it returns."""
+
+
+def drive_load(
+    server: ServerUnderLoad,
+    scenario: Scenario,
+    directory: DeploymentDirectory,
+    log: RunLog,
+    progress: LoadProgress,
+    send: SendLoad,
+    limits: tuple[LatencyLimit, ...] | None = None,
+) -> tuple[Ended, int | None]:
+    """Send load by `send` as `load_server` sends that of a plan. `limits`: workers judge each request by them, for a watch of a phase."""
     try:
         with Sampler(sampler_config(server, scenario), directory.samples_jsonl) as sampler:
-            ended, signum = asyncio.run(_load(server, plan, scenario, directory, log, progress, sampler))
+            pool = WorkerPool(_worker_config(server, scenario, directory, limits), progress)
+            ended, signum = asyncio.run(_load(server, directory, log, sampler, pool, send))
             if ended == "done":
                 _settle(sampler, scenario)
         log.write(TelemetryFinished(sources=sampler.tallies), directory.name)
@@ -101,14 +124,12 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
 
 async def _load(
     server: ServerUnderLoad,
-    plan: Plan,
-    scenario: Scenario,
     directory: DeploymentDirectory,
     log: RunLog,
-    progress: LoadProgress,
     sampler: Sampler,
+    pool: WorkerPool,
+    send: SendLoad,
 ) -> tuple[Ended, int | None]:
-    pool = WorkerPool(_worker_config(server, scenario, directory), progress)
     watch = asyncio.create_task(_watch(server, pool))
     with interrupts_call(_interrupts(pool, lambda data: log.write(data, directory.name))) as caught:
         try:
@@ -119,7 +140,7 @@ async def _load(
                     snapshot=lambda completed: _snapshot(sampler, completed, lambda: pool.reason is not None),
                     before_stage=before_stage,
                 )
-                ended = await run_load(plan, scenario.stop, pool, hooks, scenario.client.workers)
+                ended = await send(pool, hooks)
         except ConnectError as error:
             raise ServerError(str(error)) from error
         except WorkerError:
@@ -149,7 +170,9 @@ def _interrupts(pool: WorkerPool, emit: EmitEvent) -> Callable[[int], None]:
     return interrupt
 
 
-def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: DeploymentDirectory) -> WorkerConfig:
+def _worker_config(
+    server: ServerUnderLoad, scenario: Scenario, directory: DeploymentDirectory, limits: tuple[LatencyLimit, ...] | None
+) -> WorkerConfig:
     return WorkerConfig(
         number=0,
         plan=directory.plan_jsonl,
@@ -161,8 +184,9 @@ def _worker_config(server: ServerUnderLoad, scenario: Scenario, directory: Deplo
         end_id=NO_END_ID if scenario.workload.ignore_eos else server.end_id,
         timeout_s=scenario.stop.timeout_s,
         drain_s=scenario.stop.drain_s,
-        watch=scenario.stop.stability is not None,
+        watch=limits is not None or scenario.stop.stability is not None,
         consecutive_errors=scenario.stop.consecutive_errors or 0,
+        limits=limits or (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +39,14 @@ from trtbench.tasks.registry import TASKS
 @dataclass(frozen=True)
 class PreparedRun:
     """A run that is ready to start. `engines` and `repositories` are by deployment directory, for every engine that is served or
-    reloaded; `plans` are by deployment.
+    reloaded; `plans` are by deployment. `draw` makes the plan of a scenario, with the prompts of this run.
     """
 
     resolved: ResolvedScenario
     engines: Mapping[str, Engine]
     repositories: Mapping[str, RenderedRepository]
     prompts: PromptSource
+    draw: Callable[[Scenario], Plan]
     plans: Mapping[str, Plan]
 
     @property
@@ -81,10 +82,12 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
     repositories = render_all(resolved, built)
     inputs = _inputs(scenario, resolved.facts)
     prompts = _prompts(next(iter(built.values())), scenario)
-    plans = _draw_plans(scenario, prompts, inputs)
-    if texts:  # those that take ids have the same prompts
-        plans = {name: in_text(plan, prompts) for name, plan in plans.items()}
-    return PreparedRun(resolved, built, repositories, prompts, plans)
+
+    def draw(asked: Scenario) -> Plan:
+        plan = draw_plan(asked, prompts, inputs)
+        return in_text(plan, prompts) if texts else plan  # deployments that take ids have the same prompts
+
+    return PreparedRun(resolved, built, repositories, prompts, draw, _draw_plans(scenario, draw))
 
 
 _BUILDERS = {provider.name: provider for provider in OF_SERVERS.values()}
@@ -165,12 +168,12 @@ def _inputs(scenario: Scenario, facts: ModelFacts) -> TensorRows | None:
     return open_rows(scenario.workload.tensors, model, scenario.seeds.prompts)
 
 
-def _draw_plans(scenario: Scenario, prompts: PromptSource, inputs: TensorRows | None) -> dict[str, Plan]:
+def _draw_plans(scenario: Scenario, draw: Callable[[Scenario], Plan]) -> dict[str, Plan]:
     """The plan of each deployment. Deployments with the same load and seeds share one."""
     planned = {name: scenario.planned(name) for name in scenario.deployments}
     keys = {name: (one.load, one.seeds) for name, one in planned.items()}
     drawn: dict[tuple[tuple[Stage, ...], Seeds], Plan] = {}
     for name, key in keys.items():
         if key not in drawn:
-            drawn[key] = draw_plan(planned[name], prompts, inputs)
+            drawn[key] = draw(planned[name])
     return {name: drawn[key] for name, key in keys.items()}

@@ -55,6 +55,9 @@ KINDS: Mapping[str, type[EventData]] = {
     "race_decided": experiment_events.RaceDecided,
     "rounds_decided": experiment_events.RoundsDecided,
     "results_imported": experiment_events.ResultsImported,
+    "capacity_search_started": experiment_events.CapacitySearchStarted,
+    "capacity_probe": experiment_events.CapacityProbe,
+    "capacity_search_finished": experiment_events.CapacitySearchFinished,
 }
 _NAMES = {data: kind for kind, data in KINDS.items()}
 _READERS: dict[type[EventData], TypeAdapter[Any]] = {}

@@ -178,3 +178,52 @@ class ResultsImported(EventData):
     facts: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[ImportedFigure] = ()
     lacks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacitySearchStarted(EventData):
+    """The search for the highest load that keeps the SLO begins. `slo`: its clauses as text, as ttft:500,p99."""
+
+    by: Literal["concurrency", "rate"]
+    slo: Sequence[str]
+    start: Number
+    least: Number
+    most: Number
+    resolution: Number
+    probes: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedClause:
+    """The evidence of a probe for one clause: how many of the requests broke its limit. `dispersion`: so many requests are worth one
+    independent request. `verdict` is holds or breaks, None if neither was certain.
+    """
+
+    clause: str
+    requests: Count
+    broken: Count
+    dispersion: Number
+    verdict: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityProbe(EventData):
+    """One probe at `level`, in the stage of this name. `broken_by`: the clauses that broke, the worst first, or backlog.
+    `jointly_broken`: requests that broke any limit. `doubts`: codes of reasons for which an unusable probe says nothing of the server.
+    """
+
+    stage: str
+    level: Number
+    phase: Literal["bracket", "bisect", "confirm"]
+    verdict: Literal["holds", "breaks", "undecided", "unusable"]
+    clauses: Sequence[ProbedClause]
+    jointly_broken: Count = 0
+    broken_by: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacitySearchFinished(EventData):
+    """`ended` is done, interrupted, server_lost or error_bound."""
+
+    ended: str

@@ -10,13 +10,14 @@ import yaml
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
 from pydantic_core import PydanticKnownError
 
+from trtbench.experiments.capacity.spec import Capacity
 from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.experiments.grid.spec import Cells, Grid, cells_of, expand
 from trtbench.experiments.hot_reload.spec import HotReload
 from trtbench.experiments.repeats.spec import Repeats
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions
-from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment
+from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment, check_priority_level
 from trtbench.scenario.deployment.gpu_settings import GpuControl
 from trtbench.scenario.deployment.rounds import Multiplied, Rounds
 from trtbench.scenario.deployment.running_endpoint import OF_OUR_SERVERS, RunningEndpoint
@@ -36,6 +37,10 @@ from trtbench.tasks.task import TaskName
 from trtbench.tasks.unused_keys import UnusedKey, check_task, unused_keys, without_keys
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, the same text
+
+
+_SEARCHES = ("context_limit", "capacity")
+"""Keys of experiments that send their own requests in place of `load`."""
 
 
 def _known_task(name: str) -> TaskName:
@@ -75,7 +80,8 @@ class Scenario(Part):
         None, description="Measure the load in several rounds: a number, or {most, least, until, order}; intervals are across rounds."
     )
     workload: Workload = Workload()
-    load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless context_limit replaces them.")
+    load: tuple[Stage, ...] = Field((), description="Stages, one after another; at least one, unless a search replaces them.")
+    capacity: Capacity | None = Field(None, description="Search the highest load that keeps an SLO, in place of load.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
     hot_reload: HotReload | None = Field(None, description="Reload the model while the one stage of load, an open loop, runs.")
     gpu: GpuControl | None = Field(
@@ -125,7 +131,7 @@ class Scenario(Part):
             self._check_directories()
         self._check_unique()
         check_repeats(self.load, any(kind.cancel for kind in self.workload.kinds.values()))
-        self._check_priority_levels()
+        check_priority_level(self.deployments, 0 if self.endpoint else self.workload.lowest_priority_level)
         self._check_reloads()
         if self.build.engine_dir and len(self.dtypes) > 1:
             raise ValueError(f"build.engine_dir is one engine, engines are {', '.join(self.dtypes)}: name the one that it is")
@@ -136,31 +142,29 @@ class Scenario(Part):
         self._check_single_server()
 
     def _check_rounds(self) -> None:
-        """ValueError for two experiments of which each would decide on the rounds of the other."""
-        if self.repeats:
-            self._check_repeated_alone()
-        if self.scaling:
-            self._check_scaled_alone()
-
-    def _check_repeated_alone(self) -> None:
-        for key, own in (("grid", "grid.repeats"), ("scaling", "scaling.repeats"), ("hot_reload", "hot_reload.repeats")):
-            if getattr(self, key):
-                raise ValueError(f"{key} and repeats exclude each other: {key} has rounds of its own; set {own} in place of repeats")
-        if self.context_limit:
-            raise ValueError("context_limit and repeats exclude each other: the search has no load to repeat; drop repeats")
-
-    def _check_scaled_alone(self) -> None:
-        for key in ("grid", "context_limit", "hot_reload"):
-            if getattr(self, key):
+        """ValueError for two experiments of which each would decide on the rounds or the load of the other."""
+        for key in ("grid", "scaling", "hot_reload"):
+            if self.repeats and getattr(self, key):
+                raise ValueError(
+                    f"{key} and repeats exclude each other: {key} has rounds of its own; set {key}.repeats in place of repeats"
+                )
+        for key in _SEARCHES:
+            if self.repeats and getattr(self, key):
+                raise ValueError(f"{key} and repeats exclude each other: the search has no load to repeat; drop repeats")
+        for key in ("grid", *_SEARCHES, "hot_reload"):
+            if self.scaling and getattr(self, key):
                 raise ValueError(
                     f"{key} and scaling exclude each other: scaling compares one deployment and its load with larger ones; drop one"
                 )
 
     def _check_something_to_do(self) -> None:
-        if self.load and self.context_limit:
-            raise ValueError("load and context_limit exclude each other: the search sends its own requests; drop one")
-        if not self.load and not self.context_limit:
-            raise ValueError("load: has no stage; give at least one, or context_limit")
+        given = [key for key in ("load", *_SEARCHES) if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: a search sends its own requests; drop one")
+        if not given:
+            raise ValueError(f"load: has no stage; give at least one, or {' or '.join(_SEARCHES)}")
+        if self.capacity:
+            self.capacity.check_beside(self.grid, self.stop.stability, TASKS[self.task].unused_keys.get("slo", ()))
 
     def _check_caches(self) -> None:
         for name, deployment in self.deployments.items():
@@ -193,16 +197,6 @@ class Scenario(Part):
             twice = {value for value in values if list(values).count(value) > 1}
             if twice:
                 raise ValueError(f"{key}: {', '.join(sorted(twice))} is listed twice; give each its own name")
-
-    def _check_priority_levels(self) -> None:
-        level = 0 if self.endpoint else self.workload.lowest_priority_level
-        for name, deployment in self.deployments.items():
-            levels = deployment.dynamic_batching.priority_levels if deployment.dynamic_batching else 0
-            if level > levels:
-                raise ValueError(
-                    f"workload.priorities names level {level}, deployments.{name}.dynamic_batching.priority_levels is {levels}: "
-                    "raise priority_levels, or drop the level"
-                )
 
     def _check_reloads(self) -> None:
         if not self.hot_reload:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import trtbench.report
+from tests.experiments.capacity.test_analysis import EVERY as EVERY_CAPACITY
 from tests.support.finding_rules import every_planted
 from tests.support.having import having, measured
 from tests.support.records import columns
@@ -37,6 +38,8 @@ from trtbench.analysis.verdict.findings.rules import deployment_findings
 from trtbench.analysis.verdict.gpu_health import GpuHealth, HeldGpu, clock_reasons, health_reasons, held_reasons, mig_reasons
 from trtbench.analysis.verdict.validity import damage_reasons, reported_reasons, resume_reasons, run_reasons, sample_reasons, stage_reasons
 from trtbench.analysis.verdict.verdict import Doubts, Reason
+from trtbench.experiments.capacity.analysis import capacity_findings, capacity_reasons
+from trtbench.experiments.capacity.capacity_found import CAPACITY
 from trtbench.experiments.context_limit.analysis import limit_findings, limit_reasons
 from trtbench.experiments.context_limit.context_limits import CONTEXT_LIMITS, ContextLimits, Limit, PredictedBy
 from trtbench.experiments.context_limit.trials import FailureClass, MemoryShort, TrialResult
@@ -183,6 +186,8 @@ def every_finding(summary: Summary) -> Iterator[Finding]:
     yield from deployment_findings(replace(worst, stages=(replace(c1, conservation=behind),)), summary.scenario, 2)
     yield from every_planted(summary)
     yield from limit_findings(having(worst, {CONTEXT_LIMITS: BAD_LIMITS}), summary.scenario)
+    for capacity in EVERY_CAPACITY:
+        yield from capacity_findings(having(worst, {CAPACITY: capacity}), summary.scenario)
     for failure in get_args(FailureClass):
         for rule in get_args(PredictedBy):
             for theory in (64, 4096):  # where the limit is, and elsewhere
@@ -263,6 +268,8 @@ def every_reason(summary: Summary) -> Iterator[Reason]:
     yield from run_reasons(False, measured(summary, [never], interrupted=True), having(summary, {COMPARISONS: ()}).found)
     yield from bad_rounds(summary)
     yield from limit_reasons("d", BAD_LIMITS)
+    for capacity in EVERY_CAPACITY:
+        yield from capacity_reasons("d", capacity)
     yield from resume_reasons([Resumption(60.0, ("default-fp16",))])
     for short in (MemoryShort("machine", 2, 1), MemoryShort("cgroup", 2, 1)):
         yield from limit_reasons("d", replace(BAD_LIMITS, trials=(replace(BAD_TRIAL, memory=short),)))

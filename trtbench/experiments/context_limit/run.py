@@ -19,10 +19,9 @@ from trtbench.experiments.context_limit.spec import ContextLimit
 from trtbench.load.tally import Recorder
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.sources.prompt_source import PromptSource
-from trtbench.run.experiment_run import ExperimentRun
+from trtbench.run.experiment_run import ExperimentRun, LoadSetting
 from trtbench.run.load_run import ServerUnderLoad, sampler_config
 from trtbench.run.log import RunLog
-from trtbench.run.prepare import PreparedRun
 from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import Interrupted, TelemetryFinished
 from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted
@@ -52,15 +51,14 @@ class ContextLimitRun(ExperimentRun):
         users = ", ".join(map(str, scenario.context_limit.concurrency))
         return f"context_limit: bisects the prompt length at {users} prompts at once, then ends"
 
-    def in_place_of_load(
-        self, server: ServerUnderLoad, prepared: PreparedRun, directory: DeploymentDirectory, log: RunLog
-    ) -> tuple[str, int | None] | None:
+    def in_place_of_load(self, setting: LoadSetting) -> tuple[str, int | None] | None:
         """Run the search in place of the load. ServerError if the server cannot be reached, OSError if records cannot be written."""
-        if prepared.scenario.context_limit is None:
+        server, scenario = setting.server, setting.scenario
+        if scenario.context_limit is None:
             return None
         if server.before_stage:
             asyncio.run(server.before_stage("context_limit", lambda: False))
-        return _search_limit(server, prepared.scenario, prepared.scenario.context_limit, prepared.prompts, directory, log)
+        return _search_limit(server, scenario, scenario.context_limit, setting.prompts, setting.directory, setting.log)
 
 
 RUN = ContextLimitRun()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -212,3 +213,14 @@ class Deployment(Part):
     def engines(self) -> int:
         """The number of engines in memory at once, each with its own KV cache: instances of all servers."""
         return self.instances * self.replicas.count
+
+
+def check_priority_level(deployments: Mapping[str, Deployment], level: int) -> None:
+    """ValueError for a deployment that does not have the lowest priority level of the workload; 0 names none."""
+    for name, deployment in deployments.items():
+        levels = deployment.dynamic_batching.priority_levels if deployment.dynamic_batching else 0
+        if level > levels:
+            raise ValueError(
+                f"workload.priorities names level {level}, deployments.{name}.dynamic_batching.priority_levels is {levels}: "
+                "raise priority_levels, or drop the level"
+            )
