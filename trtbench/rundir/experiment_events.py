@@ -195,8 +195,8 @@ class CapacitySearchStarted(EventData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedClause:
-    """The evidence of a probe for one clause: how many of the requests broke its limit. `dispersion`: so many requests are worth one
-    independent request. `verdict` is holds or breaks, None if neither was certain.
+    """The evidence of a probe for one clause: how many of the requests broke its limit. `dispersion`: the number of requests
+    that are worth one independent request. `verdict` is holds or breaks, None if neither was certain.
     """
 
     clause: str

@@ -7,7 +7,7 @@ it either verdict may come. If none has come when the probe ends, the probe is u
 
 Requests near each other are not independent, because they wait in the same queue. They are therefore counted in blocks, and the log
 likelihood ratio is divided by the dispersion of the blocks (Pearson's statistic divided by its degrees of freedom; P. McCullagh and
-J. A. Nelder, Generalized Linear Models, 1989, section 4.5), at least 1: so many requests are worth one independent request.
+J. A. Nelder, Generalized Linear Models, 1989, section 4.5), at least 1: that number of requests is worth one independent request.
 """
 
 from __future__ import annotations
