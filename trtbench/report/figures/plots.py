@@ -21,9 +21,10 @@ from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.registry import roles
+from trtbench.report.figures.round_curves import paint_latencies, paint_rates
 from trtbench.report.figures.timeline_figure import paint_timeline
 from trtbench.report.kit.canvas import COLOURS, INK, LATENCY_AXES, ExperimentFigure, Painter, new_panels, with_legend
-from trtbench.report.kit.grouping import shown
+from trtbench.report.kit.grouping import in_rounds, shown
 from trtbench.report.kit.words import Words
 
 _CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei")
@@ -109,7 +110,8 @@ def _svg(name: str, figure: Figure) -> str:
 
 def _throughput(summary: Summary, words: Words) -> Figure | None:
     figure, (axes,) = new_panels(1)
-    for colour, result in _coloured(summary):
+    paint_rates(axes, in_rounds(summary), words.task.headline_rate)
+    for colour, result in _of_one_round(summary):
         levels = [(stage.level, getattr(stage.throughput, words.task.headline_rate)) for stage in _levels(result, True)]
         points = sorted((x, y) for x, y in levels if y)
         if points:
@@ -122,7 +124,8 @@ def _throughput(summary: Summary, words: Words) -> Figure | None:
 def _latency(summary: Summary, words: Words, closed: bool) -> Figure | None:
     shown = {name: LATENCY_AXES[name] for name in words.task.latencies}
     figure, panels = new_panels(len(shown))
-    for colour, result in _coloured(summary):
+    paint_latencies(dict(zip(shown, panels, strict=True)), in_rounds(summary), closed)
+    for colour, result in _of_one_round(summary):
         stages = sorted(_levels(result, closed), key=lambda stage: stage.level)
         for axes, pick in zip(panels, shown, strict=True):
             found = [(stage.level, getattr(stage.latency, pick)) for stage in stages]
@@ -216,6 +219,11 @@ def _finish(figure: Figure, panels: Sequence[Axes], across: str, up: Sequence[st
 
 def _coloured(summary: Summary) -> list[tuple[str, DeploymentResult]]:
     return [(COLOURS[i % len(COLOURS)], result) for i, result in enumerate(shown(summary))]
+
+
+def _of_one_round(summary: Summary) -> list[tuple[str, DeploymentResult]]:
+    """None of a repeated load, whose curves are over its rounds."""
+    return [] if in_rounds(summary) else _coloured(summary)
 
 
 def _levels(result: DeploymentResult, closed: bool) -> list[StageResult]:

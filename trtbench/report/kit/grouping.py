@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.measured_rounds import MeasuredInRounds, measured_in_rounds
+from trtbench.analysis.metrics import KEY_FIGURES
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.verdict import Reason
@@ -46,6 +47,12 @@ def shown(summary: Summary) -> tuple[DeploymentResult, ...]:
         cells.setdefault((result.facts.dtype, rounds.cell_of(name) if rounds else name), result)
     first = {place for role in roles(ExperimentReport) for place in role.preferred(summary)}
     return tuple(cells[key] for key in sorted(cells, key=lambda key: key not in first)[:FEW])
+
+
+def key_figures(summary: Summary) -> list[str]:
+    """The columns of the core table. That of failures as infinite latencies is left out if no request failed."""
+    failed = any(stage.latency.has_failures for result in summary.deployments for stage in result.stages)
+    return [name for name in KEY_FIGURES if failed or name != "p99_all"]
 
 
 def alike(reasons: Sequence[Reason], many: bool) -> list[tuple[Reason, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult, NotRun
-from trtbench.analysis.metrics import KEY_FIGURES, METRICS
+from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import PERMILLES, needed_samples
 from trtbench.analysis.summary import Summary
@@ -14,7 +14,7 @@ from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import marked, number
-from trtbench.report.kit.grouping import in_rounds, is_many
+from trtbench.report.kit.grouping import in_rounds, is_many, key_figures
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.round_tables import rows_of_rounds
 from trtbench.report.sections.stage_tables import unsteady_note
@@ -24,9 +24,7 @@ Columns = dict[str, Cell[StageResult]]
 
 
 def _columns(summary: Summary, words: Words) -> Columns:
-    """The columns of the table. That of failures as infinite latencies is left out if no request failed."""
-    failed = any(stage.latency.has_failures for result in summary.deployments for stage in result.stages)
-    return chosen("core", [name for name in KEY_FIGURES if failed or name != "p99_all"], METRICS, words.task)
+    return chosen("core", key_figures(summary), METRICS, words.task)
 
 
 def load_label(stage: StageResult, words: Words) -> str:

@@ -11,19 +11,27 @@ from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Table, pairs
 from trtbench.report.kit.format import NONE, seconds, size, whole
-from trtbench.report.kit.grouping import is_many
+from trtbench.report.kit.grouping import FEW, in_rounds, is_many
 from trtbench.report.kit.words import Words
 
 
 def target(summary: Summary, words: Words) -> list[Block]:
     """The model, then a column for each deployment. Many deployments have a section of their own instead."""
     model = pairs([(words("target.model"), summary.scenario.model)])
-    names, columns = _by_deployment(summary, words)
-    if is_many(summary) or not names:
+    shown = _one_round(summary) or ({} if is_many(summary) else {result.name: result for result in summary.deployments})
+    columns = [_deployment_facts(result, words) for result in shown.values()]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    if not names:
         return [model]
     rows = tuple((name, *(column.get(name, NONE) for column in columns)) for name in names)
-    header = (words("target.deployment"), *(result.name for result in summary.deployments))
+    header = (words("target.deployment"), *shown)
     return [model, Table(header, rows, numeric=False)]
+
+
+def _one_round(summary: Summary) -> dict[str, DeploymentResult]:
+    """The first round of each deployment of a repeated load, by the name without the round; {} where that are too many for columns."""
+    found = {one.name: next(iter(one.rounds.values())) for one in in_rounds(summary) if one.rounds}
+    return found if len(found) <= FEW else {}
 
 
 def all_deployments(summary: Summary, words: Words) -> list[Block]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from trtbench.analysis.measured_rounds import MeasuredInRounds
 from trtbench.analysis.metric import Metric
-from trtbench.analysis.metrics import KEY_FIGURES, METRICS
+from trtbench.analysis.metrics import METRICS
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.columns import Cell, chosen_over_rounds, columns_over_rounds, printer, rows_of
 from trtbench.report.kit.format import NONE, statistic_over_rounds
-from trtbench.report.kit.grouping import in_rounds
+from trtbench.report.kit.grouping import in_rounds, key_figures
 from trtbench.report.kit.words import Words
 
 Stages = Sequence[StageResult]
@@ -31,7 +31,7 @@ _PARTS = ("mean", "p50", "p90", "p95", "p99")
 
 def core_of_rounds(summary: Summary, words: Words) -> list[Block]:
     """The key figures: a table for each deployment, then how the intervals are made."""
-    columns = chosen_over_rounds("core", KEY_FIGURES, METRICS, words.task)
+    columns = chosen_over_rounds("core", key_figures(summary), METRICS, words.task)
     found = in_rounds(summary)
     tables = [table for one in found if (table := _table(one, columns, words, _caption(one, words)))]
     return [*tables, Paragraph(words("rounds.note"))] if tables else [Paragraph(words("rounds.none"))]
@@ -39,7 +39,7 @@ def core_of_rounds(summary: Summary, words: Words) -> list[Block]:
 
 def rows_of_rounds(summary: Summary, words: Words) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(Header, rows) of the key figures over all deployments, for a terminal."""
-    columns = chosen_over_rounds("core", KEY_FIGURES, METRICS, words.task)
+    columns = chosen_over_rounds("core", key_figures(summary), METRICS, words.task)
     header = (words("col.deployment"), words("col.stage"), *words.header(*columns))
     return header, [(one.name, *row) for one in in_rounds(summary) for row in _rows(one, columns)]
 

@@ -65,20 +65,23 @@ def _answers(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[
     def of_experiments(after: str) -> list[Section]:
         return [section for role in roles(ExperimentReport) if role.after == after for section in role.sections(summary, words, drawings)]
 
-    plots = _drawn(drawings, words, "throughput", "latency", "latency_rate")
     return [
         _section(words, "target", *target(summary, words)),
         _section(words, "parameters", *parameters(summary, words), *request_data_tables(summary, words)),
         _section(words, "conclusion", *_conclusion(summary, words)),
         _section(words, "findings", *_cards(summary, words)),
         *of_experiments("findings"),
-        _section(words, "metrics", *_key_figures(summary, words), *_drawn_of(summary, words), *plots),
+        _section(words, "metrics", *_key_figures(summary, words, drawings)),
         *of_experiments("metrics"),
     ]
 
 
-def _key_figures(summary: Summary, words: Words) -> list[Block]:
-    return core_of_rounds(summary, words) if in_rounds(summary) else core_blocks(summary, words)
+def _key_figures(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Block]:
+    """The core table with its curves."""
+    curves = [name for name in ("throughput", "latency", "latency_rate") if name in drawings]
+    if in_rounds(summary):
+        return [*core_of_rounds(summary, words), *(Figure(name, words(f"figure.{name}_of_rounds")) for name in curves)]
+    return [*core_blocks(summary, words), *_drawn_of(summary, words), *_drawn(drawings, words, *curves)]
 
 
 def _details(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[Section]:
@@ -92,7 +95,7 @@ def _rounds(summary: Summary, words: Words, drawings: tuple[str, ...]) -> list[B
     """Every table of every round of a repeated load."""
     if not in_rounds(summary):
         return []
-    blocks = core_blocks(summary, words)
+    blocks = [*core_blocks(summary, words), *_drawn_of(summary, words)]
     for name, found in _subjects(summary, words, drawings).items():
         blocks += [Paragraph(words(f"section.{name}"), strong=True), *found] if found else []
     return blocks
