@@ -52,7 +52,7 @@ def benched(url: str, engine: Path, model: str, runs: Path, *flags: str) -> tupl
     return sorted(deployment.requests(), key=lambda record: record.index), deployment.plan_jsonl.read_bytes().splitlines()
 
 
-@pytest.mark.parametrize("model", ["ensemble", "tensorrt_llm_bls", "llmapi"])
+@pytest.mark.parametrize("model", ["ensemble", "tensorrt_llm_bls", "llmapi", "fake_vllm_backend"])
 def test_one_plan_by_grpc_and_by_http_gives_the_same_records(
     server: TritonServer, engines: dict[Dtype, Engine], tmp_path: Path, model: str
 ) -> None:
@@ -78,7 +78,7 @@ def test_an_answer_in_one_piece(server: TritonServer, engines: dict[Dtype, Engin
 def test_what_cannot_be_measured_ends_in_one_sentence(server: TritonServer, engines: dict[Dtype, Engine], tmp_path: Path) -> None:
     engine, http, flags = engines["int8"].path, f"http://{server.endpoints.http}", ("--endpoint-type", "generate")
     for url, model, part in (
-        (http, "llama", "the server has ensemble, llmapi"),
+        (http, "llama", "the server has ensemble, fake_vllm_backend, llmapi"),
         (http, "tensorrt_llm", "takes no text_input"),
         (f"http://{server.endpoints.grpc}", "ensemble", "speaks only HTTP/2"),
     ):

@@ -67,7 +67,7 @@ def test_the_family_is_found_by_the_tensors(
     ("model", "message"),
     [
         ("odd", "takes max_tokens as FP32, but TensorRT-LLM's models take it as INT32"),
-        ("llmapi_batched", "max_batch_size 8, but the llmapi model takes one prompt.*max_batch_size: 0 in its model.yaml"),
+        ("llmapi_batched", "max_batch_size 8, but an llmapi model of TensorRT-LLM's takes one prompt.*max_batch_size: 0 in its model.yaml"),
     ],
 )
 def test_a_model_of_another_make_is_refused(fake_server: Any, model: str, message: str) -> None:
@@ -197,3 +197,30 @@ def test_a_text_of_any_bytes_is_read_or_refused(raw: bytes) -> None:
     except ValueError:
         return
     assert response.text is not None and response.tokens == ()
+
+
+VLLM = KserveTarget(
+    url="h:1",
+    model="m",
+    version="",
+    max_batch_size=0,
+    triton_version="",
+    inputs=frozenset({"text_input", "stream", "sampling_parameters", "exclude_input_in_output", "return_num_output_tokens"}),
+    outputs=frozenset({"text_output", "num_output_tokens"}),
+)
+
+
+def test_the_vllm_backend_takes_length_and_sampling_as_json() -> None:
+    def asked(workload: Workload, end_id: int = NO_END_ID) -> dict[str, Any]:
+        request = service_pb2.ModelInferRequest.FromString(request_body(VLLM, PROMPT, workload, end_id))
+        raw = {tensor.name: (list(tensor.shape), data) for tensor, data in zip(request.inputs, request.raw_input_contents, strict=True)}
+        assert set(raw) == VLLM.inputs and all(shape == [1] for shape, _ in raw.values())
+        found: dict[str, Any] = json.loads(raw["sampling_parameters"][1][4:])
+        return found
+
+    greedy = {"max_tokens": 5, "temperature": 0.0, "ignore_eos": True, "min_tokens": 5}
+    assert asked(Workload()) == greedy
+    drawn = asked(Workload(sampling=Sampling(temperature=0.5, top_k=4)), end_id=2)
+    assert drawn == {"max_tokens": 5, "temperature": 0.5, "top_p": 1.0, "top_k": 4, "seed": 9}
+    facts = VLLM.token_facts()
+    assert (facts["family"], facts["token_counts"], facts["forces_length"]) == ("vllm", "server", True)

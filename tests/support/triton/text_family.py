@@ -27,12 +27,12 @@ BLS_INSTANCES = 2
 
 @contextmanager
 def serve_families(installation: TritonInstallation, engine: Engine, deployment: Deployment, directory: Path) -> Iterator[TritonServer]:
-    """`tensorrt_llm`, `ensemble`, `tensorrt_llm_bls` and `llmapi` of one engine."""
+    """`tensorrt_llm`, `ensemble`, `tensorrt_llm_bls`, `llmapi` and `fake_vllm_backend` of one engine."""
     root = directory / "models"
     for model in _models(engine, deployment, directory):
         model.write(root)
     numpy1 = variables(directory / "numpy1", installation.environment()["PATH"])
-    flags = [f"--load-model={name}" for name in ("ensemble", "tensorrt_llm_bls", "llmapi")]
+    flags = [f"--load-model={name}" for name in ("ensemble", "tensorrt_llm_bls", "llmapi", "fake_vllm_backend")]
     with TritonServer(installation, root, directory / "server.log", ["--model-control-mode=explicit", *flags], variables=numpy1) as server:
         yield server
 
@@ -50,12 +50,21 @@ def _models(engine: Engine, deployment: Deployment, directory: Path) -> list[Ren
     backend = found["tensorrt_llm"]
     config = backend.config.replace('backend: "tensorrtllm"', 'backend: "python"') + cpu.config[cpu.config.index("parameters {") :]
     found["tensorrt_llm"] = replace(backend, config=config, source=cpu.source)
-    return [*found.values(), _llmapi(engine)]
+    return [*found.values(), _llmapi(engine), _fake_vllm_backend(engine)]
 
 
 def _llmapi(engine: Engine) -> RenderedModel:
     interface = (packaged_data.MODEL_REPO / "llmapi" / "tensorrt_llm.pbtxt").read_text()
     config = interface.replace('name: "tensorrt_llm"', 'name: "llmapi"') + "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
-    for key, value in {"tokenizer_dir": engine.path, "end_id": engine.model_facts.eos_token_id}.items():
-        config += f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+    config += _parameters(tokenizer_dir=engine.path, end_id=engine.model_facts.eos_token_id)
     return RenderedModel("llmapi", config, _MODELS / "llmapi" / "1")
+
+
+def _fake_vllm_backend(engine: Engine) -> RenderedModel:
+    directory = _MODELS / "fake_vllm_backend"
+    config = (directory / "config.pbtxt").read_text() + _parameters(tokenizer_dir=engine.path)
+    return RenderedModel(directory.name, config, directory / "1")
+
+
+def _parameters(**values: object) -> str:
+    return "".join(f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n' for key, value in values.items())

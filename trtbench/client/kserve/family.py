@@ -1,12 +1,17 @@
-"""Families of models that generate, with the names and types of their tensors in TensorRT-LLM 0.19 to 1.2 (docs/families.md)."""
+"""Families of models that generate, with the names and types of their tensors in TensorRT-LLM 0.19 to 1.2 and in Triton's vLLM backend
+(docs/families.md).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-FamilyName = Literal["ids", "text", "llmapi"]
+from trtbench.scenario.workload.workload import Sampling
+
+FamilyName = Literal["ids", "text", "llmapi", "vllm"]
 Role = Literal[
     "prompt",
     "prompt_tokens",
@@ -22,6 +27,7 @@ Role = Literal[
     "return_input_count",
     "return_output_count",
     "return_finish",
+    "sampling_parameters",
 ]
 """The purpose of an input. Its name differs between families and releases."""
 
@@ -54,13 +60,14 @@ class Slot:
 class Family:
     """A family of models. The inputs of the roles in `required` and all `outputs` must exist.
 
-    `one_dimensional`: its tensors have no batch dimension. `decoupled_by` is the setting that makes the model stream."""
+    `decoupled_by` is the setting that makes the model stream, `unbatched_by` the one without which its tensors have a batch dimension that
+    they must not have, or empty."""
 
     name: FamilyName
     inputs: Mapping[Role, Slot]
     required: tuple[Role, ...]
     outputs: tuple[str, ...]
-    one_dimensional: bool = False
+    unbatched_by: str = ""
     decoupled_by: str = "model_transaction_policy { decoupled: true } in its config.pbtxt"
 
     def input_name(self, role: Role, names: Collection[str]) -> str | None:
@@ -133,8 +140,23 @@ FAMILIES: dict[FamilyName, Family] = {
             ),
             required=("prompt", "output_tokens", "stream"),
             outputs=(TEXT_OUTPUT,),
-            one_dimensional=True,
+            unbatched_by="triton_config: max_batch_size: 0 in its model.yaml",
             decoupled_by="triton_config: decoupled: true in its model.yaml",
+        ),
+        Family(
+            "vllm",
+            _slots(
+                prompt=("text_input", "BYTES"),
+                sampling_parameters=("sampling_parameters", "BYTES"),
+                stream=("stream", "BOOL"),
+                exclude_prompt=("exclude_input_in_output", "BOOL"),
+                return_input_count=("return_num_input_tokens", "BOOL"),
+                return_output_count=("return_num_output_tokens", "BOOL"),
+                return_finish=("return_finish_reason", "BOOL"),
+            ),
+            required=("prompt", "sampling_parameters", "stream"),
+            outputs=(TEXT_OUTPUT,),
+            unbatched_by="max_batch_size: 0 in its config.pbtxt",
         ),
     )
 }
@@ -146,4 +168,16 @@ def family_of(inputs: Collection[str]) -> Family | None:
         return FAMILIES["ids"]
     if "text_input" not in inputs:
         return None
+    if "sampling_parameters" in inputs:
+        return FAMILIES["vllm"]
     return FAMILIES["llmapi" if any(name.startswith("sampling_param_") for name in inputs) else "text"]
+
+
+def sampling_parameters(output_tokens: int, ignore_eos: bool, sampling: Sampling, seed: int) -> str:
+    """The JSON in which the vLLM backend takes the length of an output and its sampling, with the names of vLLM's SamplingParams."""
+    values: dict[str, object] = {"max_tokens": output_tokens, "temperature": sampling.temperature}
+    if ignore_eos:
+        values |= {"ignore_eos": True, "min_tokens": output_tokens}
+    if sampling.temperature:
+        values |= {"top_p": sampling.top_p, "seed": seed} | ({"top_k": sampling.top_k} if sampling.top_k else {})
+    return json.dumps(values)

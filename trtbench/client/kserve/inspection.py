@@ -30,6 +30,7 @@ _FAMILY_WORDS = {
     "ids": "a tensorrt_llm model of TensorRT-LLM's Triton backend",
     "text": "an ensemble or tensorrt_llm_bls of TensorRT-LLM's",
     "llmapi": "an llmapi model of TensorRT-LLM's",
+    "vllm": "a model of Triton's vLLM backend",
 }
 
 
@@ -160,10 +161,10 @@ def _generating(target: KserveTarget, config: Any) -> KserveTarget:
         raise TargetError(f"{name} lacks {', '.join(missing)}: it is not {_FAMILY_WORDS[target.family.name]}")
     for role, slot in target.family.inputs.items():
         _check_type(name, slot.datatype, next((found for found in config.input if found.name == target.input_name(role)), None))
-    if target.family.one_dimensional and target.batched:
+    if target.family.unbatched_by and target.batched:
         raise TargetError(
-            f"{name} has max_batch_size {target.max_batch_size}, but the llmapi model takes one prompt without a batch dimension; "
-            "set triton_config: max_batch_size: 0 in its model.yaml"
+            f"{name} has max_batch_size {target.max_batch_size}, but {_FAMILY_WORDS[target.family.name]} takes one prompt without a batch "
+            f"dimension; set {target.family.unbatched_by}"
         )
     if not config.model_transaction_policy.decoupled:
         raise TargetError(f"{name} is not decoupled, so it cannot stream tokens; set {target.family.decoupled_by}")

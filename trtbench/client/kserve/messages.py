@@ -10,10 +10,20 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from trtbench.client.kserve.encoder import embedding_request
-from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TEXT_OUTPUT, TIME_OUTPUTS, Role
+from trtbench.client.kserve.family import (
+    COUNT_OUTPUTS,
+    FINISH_OUTPUT,
+    INPUT_COUNT,
+    OUTPUT_COUNT,
+    TEXT_OUTPUT,
+    TIME_OUTPUTS,
+    Role,
+    sampling_parameters,
+)
 from trtbench.client.kserve.response_tensors import MOST_INSTANT_NS, MOST_TENSORS, Tensor, integer, output_text, token_ids, word_of
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.kserve.tensor_messages import tensor_request
+from trtbench.client.protocol import NO_END_ID
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.rundir.records import EngineCounts, ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
@@ -135,6 +145,7 @@ def _inputs(
         assert prompt.text and not len(context), "a plan for a model that takes text has texts and no sessions"
         yield "prompt", prompt.text
     yield "output_tokens", prompt.output_tokens
+    yield "sampling_parameters", sampling_parameters(prompt.output_tokens, end_id == NO_END_ID, workload.sampling, prompt.seed)
     yield "end_id", end_id
     yield "stream", workload.streaming
     yield "exclude_prompt", True

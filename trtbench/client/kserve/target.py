@@ -14,6 +14,9 @@ from trtbench.plan.sources.tensors.tensor import ModelTensors
 from trtbench.rundir.deployment_facts import DeploymentFile
 from trtbench.scenario.parts.part import ScenarioError
 
+_FORCING: tuple[Role, ...] = ("end_id", "sampling_parameters")
+"""Inputs that can force the length of an output."""
+
 
 @dataclass(frozen=True)
 class KserveTarget:
@@ -149,7 +152,7 @@ class KserveTarget:
             "family": self.family.name,
             "token_counts": "server" if self.reports_output_count else None if self.takes_text else "ids",
             "input_counts": "server" if self.reports_input_count else "tokenizer" if self.takes_text else "ids",
-            "forces_length": self.input_name("end_id") is not None,
+            "forces_length": any(self.input_name(role) for role in _FORCING),
         }
 
     def notes(self) -> list[str]:

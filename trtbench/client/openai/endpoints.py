@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from trtbench.client.kserve.family import FAMILIES, Role, family_of
+from trtbench.client.kserve.family import FAMILIES, Role, family_of, sampling_parameters
 from trtbench.client.openai.answer_events import Piece, generated_piece, openai_piece
 from trtbench.client.openai.request_shape import PromptForm, RequestShape
 from trtbench.plan.plan import PlannedPrompt
@@ -73,6 +73,7 @@ def _generate(model: str, shape: RequestShape, prompt: PlannedPrompt, ids: Seque
         "return_output_count": True,
         "return_input_count": True,
         "return_finish": True,
+        "sampling_parameters": sampling_parameters(prompt.output_tokens, workload.ignore_eos, workload.sampling, prompt.seed),
         **_generate_sampling(workload.sampling, prompt.seed),
     }
     named = {family.input_name(role, shape.tensors): value for role, value in values.items() if value is not None}
