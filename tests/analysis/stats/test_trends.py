@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.records import S
-from trtbench.analysis.stats.trends import drift, fit_line, theil_sen
+from trtbench.analysis.stats.trends import dependence, drift, fit_line, slope_interval, theil_sen
 from trtbench.rundir.samples import Series
 
 points = st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)), min_size=3, max_size=32).filter(
@@ -71,3 +71,55 @@ def test_theil_sen_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
 
     x, y = np.array(pairs, np.float64).T
     assert theil_sen(x, y) == pytest.approx(float(stats.theilslopes(y, x).slope), rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-30, 30)), min_size=4, max_size=40, unique_by=lambda pair: pair[0]))
+def test_the_interval_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    from scipy import stats
+
+    x, y = np.array(pairs, np.float64).T
+    expected = stats.theilslopes(y, x)
+    assert slope_interval(x, y) == pytest.approx((float(expected.low_slope), float(expected.high_slope)), rel=1e-9, abs=1e-9)
+
+
+def noisy(seed: int, leak_per_hour: float, alike: float = 0.0, hours: int = 2) -> Series:
+    """Readings each 5 s of 1000 with noise of 5, of which each keeps the share `alike` of the one before."""
+    draw, readings = np.random.default_rng(seed), hours * 720
+    noise = np.zeros(readings)
+    for i in range(1, readings):
+        noise[i] = alike * noise[i - 1] + draw.normal(0, 5 * (1 - alike**2) ** 0.5)
+    return series(1000 + leak_per_hour * np.arange(readings) / 720 + noise, 5.0)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_the_interval_holds_the_planted_slope(alike: float) -> None:
+    """200 draws: at least 95 % less three standard errors of such a share, also where neighbours are alike."""
+    found = [drift(noisy(seed, 10, alike), 0, 10**18) for seed in range(200)]
+    assert sum(one is not None and one.low_per_hour <= 10 <= one.high_per_hour for one in found) >= 181  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_what_does_not_grow_is_rarely_said_to(alike: float) -> None:
+    found = [drift(noisy(seed, 0, alike), 0, 10**18) for seed in range(200)]
+    assert sum(one is not None and one.grows for one in found) <= 14
+
+
+def test_a_leak_above_what_could_be_hidden_is_always_seen() -> None:
+    flat = drift(noisy(1, 0), 0, 10**18)
+    assert flat and flat.hidden_per_hour and 0 < flat.hidden_per_hour < 3
+    for seed in range(20):
+        leaking = drift(noisy(seed, 3 * flat.hidden_per_hour), 0, 10**18)
+        assert leaking and leaking.grows
+
+
+def test_a_longer_run_hides_less() -> None:
+    short, long = (drift(noisy(1, 0, hours=hours), 0, 10**18) for hours in (1, 8))
+    assert short and long and short.hidden_per_hour and long.hidden_per_hour
+    assert long.hidden_per_hour < short.hidden_per_hour / 4
+
+
+def test_independent_noise_inflates_nothing() -> None:
+    draw = np.random.default_rng(3)
+    x = np.arange(120.0)
+    assert dependence(x, draw.normal(0, 1, 120), 0.0) < 1.5
+    assert dependence(x, np.zeros(120), 0.0) == 1

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests.support.records import MS, S, request_of
 from tests.support.runs.written_run import Series, Served, summary_of, window
 from trtbench.analysis.stats.estimate import Estimate
+from trtbench.analysis.stats.usl import fit_law
 from trtbench.analysis.summary import Summary, summarise
 from trtbench.experiments.scaling.report import scaling_blocks
-from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, fit_law
+from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve
 from trtbench.report.figures.plots import draw
 from trtbench.report.kit.blocks import Paragraph, Table
 from trtbench.report.kit.words import LANGUAGES, Words

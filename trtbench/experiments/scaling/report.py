@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trtbench.analysis.stats.usl import LEAST_POINTS, ScalabilityLaw
 from trtbench.analysis.summary import Summary
-from trtbench.experiments.scaling.scaling_curve import LEAST_POINTS, SCALINGS, ScalabilityLaw, ScalingCurve, ScalingPoint
+from trtbench.experiments.scaling.scaling_curve import SCALINGS, ScalingCurve, ScalingPoint
 from trtbench.report.kit.blocks import Block, Bullets, Figure, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
 from trtbench.report.kit.format import NONE, estimate, ms, number, percent, times
