@@ -19,7 +19,7 @@ _SECTIONS = {
     **dict.fromkeys(("engine_times", "waterfall"), "latency"),
     **dict.fromkeys(("triton", "inflight"), "batching"),
     **dict.fromkeys(("kv", "reuse", "reuse_ratio"), "kv"),
-    **dict.fromkeys(("resources", "gpu", "gpu_more"), "resources"),
+    **dict.fromkeys(("resources", "gpu", "gpu_more", "cost"), "resources"),
     "client": "client",
 }
 """Section of the report that has each table."""

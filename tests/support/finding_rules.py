@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.engine_metrics import ReuseByRequest
+from trtbench.analysis.stage.littles_law import LittlesLaw, Why
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.workers import Worker
+from trtbench.analysis.stats.trends import Drift
+from trtbench.analysis.stats.usl import UserLaw, fit_user_law
 from trtbench.analysis.stats.window import Level
 from trtbench.analysis.summary import Summary
 from trtbench.analysis.verdict.finding import Finding
@@ -125,8 +128,27 @@ def every_planted(summary: Summary) -> Iterator[Finding]:
     yield from found(slow, lambda stage: batching(0.9, queue_mean_ns=45_000_000)(first_answers_late(stage)), **delay).values()
     yield from found(summary, idle_behind_a_queue, instances=1, servers=1).values()
     yield from found(summary, in_one_response(0.99)).values()
-    echoing = replace(summary.deployments[1], echoed=7)
-    yield from deployment_findings(echoing, summary.scenario, 2)
+    for why in ("failures", "growth", "idle", "unknown"):
+        yield from found(summary, not_lawful(why)).values()
+    for series in ("error_ratio", "first_answer_ns"):
+        yield from found(summary, growing(series)).values()
+    peaked = replace(summary.deployments[1], echoed=7, user_law=law_of_users(0.05, 0.002))
+    yield from deployment_findings(peaked, summary.scenario, 2)
+
+
+def not_lawful(why: Why) -> Change:
+    law = LittlesLaw(8.0, 10.0, 5e8, 0.0, 5.0, 3.0, 0.5, why)
+    return lambda stage: replace(stage, littles_law=law)
+
+
+def growing(series: str, low: float = 0.01, late: float = 0.02, start: float = 0.02) -> Change:
+    """A series that grows by its start in an hour."""
+    drift = Drift(start, late, start, 3600.0, 1.0, low, 2 * start)
+    return lambda stage: replace(stage, drifts={series: drift})
+
+
+def law_of_users(contention: float, coherency: float, levels: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> UserLaw | None:
+    return fit_user_law([(n, 100 * n / (1 + contention * (n - 1) + coherency * n * (n - 1))) for n in levels])
 
 
 def far_away(stage: StageResult) -> StageResult:

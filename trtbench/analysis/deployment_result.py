@@ -13,10 +13,11 @@ from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.stage.throughput import main_rate
 from trtbench.analysis.stage.token_counting import TokenCounting
 from trtbench.analysis.stats.knee import Knee, LoadPoint
+from trtbench.analysis.stats.usl import UserLaw
 from trtbench.analysis.timeline import Curve, Timeline
 from trtbench.analysis.transport import Transport
 from trtbench.analysis.verdict.gpu_health import GpuHealth
-from trtbench.rundir.event_kinds import ServerLost
+from trtbench.rundir.event_kinds import IF_KNOWN, ServerLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class DeploymentResult:
     page_fault: str = ""  # why most readings of a page that was asked for failed
     tokens_beyond_ours: int | None = None  # output tokens by the server's count less those that arrived
     counting: TokenCounting = field(default_factory=TokenCounting)  # of what the server did not count
+    user_law: UserLaw | None = field(default=None, metadata=IF_KNOWN)  # of four closed-loop levels or more
 
     def stage(self, name: str) -> StageResult | None:
         return next((stage for stage in self.stages if stage.span.name == name), None)

@@ -19,6 +19,7 @@ from trtbench.analysis.stage.outcomes import conservation
 from trtbench.analysis.stage.stage_result import StageResult, measure, stage_spans
 from trtbench.analysis.stage.token_counting import with_counts
 from trtbench.analysis.stats.knee import find_knee
+from trtbench.analysis.stats.usl import fit_user_law
 from trtbench.analysis.stats.window import gpu_memory
 from trtbench.analysis.timeline import Curve, timeline
 from trtbench.analysis.transport import transports
@@ -46,8 +47,7 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
     records = _with_stages(recorded, requests, samples, events, scenario, cpu_count)
     stages = records.stages
     if stages:
-        recorded.note_missing()
-        recorded.note_foreign(*foreign_records(recorded.requests, read, events))
+        _note_losses(recorded, read, events)
     ready, fault, telemetry = first(events, ServerReady), first(events, ServerFault), first(events, TelemetryFinished)
     return DeploymentResult(
         name=recorded.name,
@@ -61,6 +61,7 @@ def deployment_result(recorded: RecordedDeployment, events: Sequence[Event], sce
         rss_peak_bytes=_peak(samples.series("server_rss_bytes")),
         gpu_memory_peak_bytes=_peak(gpu_memory(samples)),
         knee=find_knee(throughput_curve(stages)),
+        user_law=fit_user_law([(point.level, point.rate) for point in throughput_curve(stages)]),
         kv_used_blocks=Curve.of(samples.series("kv_blocks_used")),
         running=Curve.of(samples.series("inflight_scheduled_requests")),
         waiting=Curve.of(samples.series("inflight_waiting_requests")),
@@ -84,6 +85,11 @@ def result_so_far(run: RunDirectory, name: str, scenario: Scenario) -> Deploymen
     """The result of the deployment directory `name` while the run continues, by which a run decides what it does next."""
     events = [event for event in current(run.events()) if event.deployment == name]
     return deployment_result(RecordedDeployment(run.deployment(name)), events, scenario, run.environment().cpu_count)
+
+
+def _note_losses(recorded: RecordedDeployment, samples: Samples, events: Sequence[Event]) -> None:
+    recorded.note_missing()
+    recorded.note_foreign(*foreign_records(recorded.requests, samples, events))
 
 
 def _with_stages(

@@ -8,7 +8,22 @@ from typing import Any, Generic, Literal, TypeVar
 
 S = TypeVar("S")
 Unit = Literal[
-    "", "count", "ratio", "ms", "requests/s", "inferences/s", "tokens/s", "bytes", "bytes/token", "cores", "J", "J/token", "W", "MHz", "°C"
+    "",
+    "count",
+    "ratio",
+    "ms",
+    "requests/s",
+    "inferences/s",
+    "tokens/s",
+    "bytes",
+    "bytes/token",
+    "cores",
+    "J",
+    "J/token",
+    "tokens/J",
+    "W",
+    "MHz",
+    "°C",
 ]
 """The unit in which a figure is printed. Times are held in nanoseconds and printed in milliseconds; "" is a number without a unit."""
 

@@ -81,7 +81,13 @@ THROUGHPUT: tuple[Stage, ...] = (
     Stage("goodput", "requests/s", lambda s: s.throughput, "goodput", half_width=_half_width("goodput"))
     .column("goodput", "throughput", of="goodput")
     .column("goodput_ratio", "throughput", of="goodput_ratio", unit="ratio"),
-    Stage("energy_per_token", "J/token", lambda s: s.energy_per_token_j, "energy_per_token").column("energy", "throughput"),
+    Stage("energy_per_token", "J/token", lambda s: s.energy_per_token_j, "energy_per_token").column("energy", "throughput", "cost"),
+    Stage("tokens_per_energy", "tokens/J", lambda s: s.token_cost and s.token_cost.tokens_per_j, "tokens_per_energy").column(
+        "tokens_per_j", "cost"
+    ),
+    Stage("price_per_million_tokens", "", lambda s: s.token_cost, "price_per_million_tokens")
+    .column("cost_gpus", "cost", of="gpus")
+    .column("price", "cost", of="price_per_million_tokens"),
     Stage("error_ratio", "ratio", lambda s: s.conservation.error_ratio, "error_ratio").column("errors"),
 )
 

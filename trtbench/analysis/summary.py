@@ -36,6 +36,7 @@ from trtbench.rundir.event_kinds import IF_KNOWN, RunStarted
 from trtbench.rundir.events import first
 from trtbench.rundir.records import Environment
 from trtbench.rundir.sessions import Resumption, current, is_interrupted, length_s, resumptions, sessions
+from trtbench.scenario.deployment.gpu_settings import Cost
 from trtbench.scenario.scenario import Scenario
 
 SUMMARY_VERSION = 2
@@ -70,11 +71,14 @@ class Summary:
         return {"summary_version": SUMMARY_VERSION} | plain | facts
 
 
-def summarise(run: RunDirectory) -> Summary:
-    """Read a run, finished or not. ScenarioError or RunDirectoryError if the directory holds no readable run."""
+def summarise(run: RunDirectory, cost: Cost | None = None) -> Summary:
+    """Read a run, finished or not. `cost`: in place of that of its scenario. ScenarioError or RunDirectoryError if the directory holds no
+    readable run.
+    """
     recorded = RecordedRun(run)
-    scenario, events, cpu_count = recorded.scenario, recorded.events, recorded.environment.cpu_count
-    results = _measure(recorded)
+    events, cpu_count = recorded.events, recorded.environment.cpu_count
+    scenario = recorded.scenario.model_copy(update={"cost": cost}) if cost else recorded.scenario
+    results = _measure(recorded, scenario)
     interrupted = is_interrupted(events)
     complete = recorded.came_to_its_end and not interrupted
     measured = MeasuredRun(results, scenario, events, cpu_count, interrupted)
@@ -106,13 +110,13 @@ def summarise(run: RunDirectory) -> Summary:
     )
 
 
-def _measure(recorded: RecordedRun) -> list[DeploymentResult]:
+def _measure(recorded: RecordedRun, scenario: Scenario) -> list[DeploymentResult]:
     """Measure one deployment after another, dropping the records of each before the next is read."""
     of_attempts = current(recorded.events)
     results = []
     for one in recorded.deployments():
         own = [event for event in of_attempts if event.deployment == one.name]
-        results.append(deployment_result(one, own, recorded.scenario, recorded.environment.cpu_count))
+        results.append(deployment_result(one, own, scenario, recorded.environment.cpu_count))
     return results
 
 

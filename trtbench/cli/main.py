@@ -19,6 +19,7 @@ from trtbench.cli.capacity import capacity
 from trtbench.cli.comparing import compare
 from trtbench.cli.dataset import dataset
 from trtbench.cli.exporting import export
+from trtbench.cli.flags.cost_flags import cost_of, cost_options, cost_overrides
 from trtbench.cli.flags.translation import CommandGroup
 from trtbench.cli.flags.values import Place, PlaceName, Real, Text, Whole
 from trtbench.cli.importing import import_results
@@ -35,10 +36,8 @@ Examples:
   trtbench serve-and-bench quickstart
   trtbench serve-and-bench quickstart --set load.0.requests=20 --set engines=[int8]
 """
-_RUNS = Path("runs")
-_NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set", "search": "--search", "dry_run": "--dry-run", "runs": "--runs"}
-_NOT_WITH_RESUME |= {"engine_dir": "--engine-dir", "repeats": "--repeats"}
-_ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
+_NEW_RUN = ("search", "dry_run", "runs", "engine_dir", "repeats", "gpu_hour_price", "gpu_count")
+_NOT_WITH_RESUME = {"scenario": "SCENARIO", "overrides": "--set"} | {name: f"--{name.replace('_', '-')}" for name in _NEW_RUN}
 _LANGUAGES = click.Choice(get_args(Language))
 
 
@@ -57,7 +56,7 @@ _set = click.option(
 )
 _quiet = click.option("--quiet", is_flag=True, help="Print errors and the result, but no progress.")
 _lang = click.option("--lang", type=_LANGUAGES, default="en", show_default=True, help="Write the report and the table in this language.")
-_runs = click.option("--runs", type=Place(), default=_RUNS, show_default=True, help="Write the run directory into this directory.")
+_runs = click.option("--runs", type=Place(), default=Path("runs"), show_default=True, help="Write the run directory into this directory.")
 
 
 @main.command(epilog=BUILD_EXAMPLES)
@@ -93,13 +92,12 @@ def build(spec: str, dtype: str | None, provider: str | None, output: Path | Non
 @click.option("--search", is_flag=True, help="Drop cells of the grid that cannot win, so that fewer runs find the winner.")
 @click.option("--repeats", type=Whole(2, MOST_ROUNDS), metavar="N", help="Measure all stages in N rounds, as --set repeats=N does.")
 @click.option("--engine-dir", type=Place(), help="Serve the finished engine in this directory, as --set build.engine_dir=DIR does.")
+@cost_options
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and run nothing.")
 @_runs
 @_lang
 @_quiet
-@click.pass_context
 def serve_and_bench(
-    ctx: click.Context,
     scenario: Path | None,
     run_dir: Path | None,
     overrides: tuple[str, ...],
@@ -110,6 +108,7 @@ def serve_and_bench(
     runs: Path,
     lang: str,
     quiet: bool,
+    **cost: float | None,
 ) -> None:
     """Run SCENARIO: build its engines, serve them, send the load and write the report.
 
@@ -119,13 +118,14 @@ def serve_and_bench(
     from trtbench.cli.dry_run import dry_run as show
 
     if run_dir:
-        given = [flag for name, flag in _NOT_WITH_RESUME.items() if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
+        get_source = click.get_current_context().get_parameter_source
+        given = [flag for name, flag in _NOT_WITH_RESUME.items() if get_source(name) is click.core.ParameterSource.COMMANDLINE]
         if given:
             raise UserError(f"--resume takes all from the run's own scenario.yaml: leave out {', '.join(given)}")
         sys.exit(resume_command(run_dir, lang, quiet))
     if scenario is None:
         raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --resume RUN_DIR")
-    overrides = (*((f"repeats={repeats}",) if repeats else ()), *overrides)
+    overrides = (*((f"repeats={repeats}",) if repeats else ()), *overrides, *cost_overrides(cost_of(**cost)))
     overrides += (f"build.engine_dir={json.dumps(str(engine_dir))}",) if engine_dir else ()
     if dry_run:
         show(asked_for(scenario, overrides, search))
@@ -140,9 +140,7 @@ def serve_and_bench(
 @click.option("--deployment", type=Text(), help="Serve this deployment of the scenario. The default is the first.")
 @click.option("--grpc-port", type=Whole(0, 65535), default=0, help="Serve gRPC on this port. By default the system chooses a free port.")
 @click.option("--http-port", type=Whole(0, 65535), default=0, help="Serve HTTP on this port. By default the system chooses a free port.")
-@click.option(
-    "--metrics-port", type=Whole(0, 65535), default=0, help="Serve metrics on this port. By default the system chooses a free port."
-)
+@click.option("--metrics-port", type=Whole(0, 65535), default=0, help="Serve metrics on this port. By default the system chooses one.")
 @_quiet
 def serve(scenario: Path, overrides: tuple[str, ...], dtype: str | None, deployment: str | None, quiet: bool, **ports: int) -> None:
     """Serve one engine of SCENARIO on loopback until Ctrl-C."""
@@ -169,11 +167,12 @@ def bench(**flags: Any) -> None:
 @click.option(
     "--format", "formats", type=Text(), default="md,html,json", show_default=True, help="Write these formats, any of md, html and json."
 )
-def report(run_dir: Path, lang: str, formats: str) -> None:
+@cost_options
+def report(run_dir: Path, lang: str, formats: str, **cost: float | None) -> None:
     """Write the report of RUN_DIR again, from its files alone."""
     from trtbench.cli.reporting import report_run
 
-    report_run(run_dir, lang, formats)
+    report_run(run_dir, lang, formats, cost_of(**cost))
 
 
 for _command in (capacity, compare, dataset, export, import_results):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from trtbench.cli.flags.cost_flags import COST_OPTIONS
 from trtbench.cli.flags.translation import ManyWords
 from trtbench.cli.flags.values import INT32_MAX, Place, Real, Seconds, Text, Whole
 from trtbench.cli.options_of_endpoint import ENDPOINT_OPTIONS
@@ -203,6 +204,6 @@ _BENCH_OPTIONS = (
 
 
 def bench_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_BENCH_OPTIONS):
+    for option in reversed((*_BENCH_OPTIONS, *COST_OPTIONS)):
         command = option(command)
     return command

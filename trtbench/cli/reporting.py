@@ -18,6 +18,7 @@ from trtbench.report.kit.experiment_report import answers
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.core import core_table
 from trtbench.rundir.directory import RunDirectory
+from trtbench.scenario.deployment.gpu_settings import Cost
 from trtbench.scenario.parts.choices import Language
 from trtbench.system.foreign_text import harmless
 
@@ -26,14 +27,16 @@ _MOST_REASONS, _MOST_CLASSES = 3, 3
 _BORDER_CELLS = 3  # of each column: a line and a blank on both sides
 
 
-def report_run(run_dir: Path, language: str, formats: str = "md,html,json") -> Summary:
-    """Write the reports, print the table and the files' paths. UserError if it is not a run directory or not a format."""
+def report_run(run_dir: Path, language: str, formats: str = "md,html,json", cost: Cost | None = None) -> Summary:
+    """Write the reports, print the table and the files' paths. `cost`: in place of that of the run's scenario. UserError if it is not a run
+    directory or not a format.
+    """
     chosen = [name.strip() for name in formats.split(",")]
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         raise UserError(f"--format {formats}: unknown format {', '.join(unknown)}; give any of {', '.join(FORMATS)}")
     run = RunDirectory.open(run_dir)
-    summary = summarise(run)
+    summary = summarise(run, cost)
     written = write_reports(run, summary, cast(Language, language), cast(list[Format], chosen))
     show(summary, cast(Language, language))
     for path in written:

@@ -18,7 +18,7 @@ from trtbench.experiments.repeats.spec import Repeats
 from trtbench.experiments.scaling.spec import Scaling, expand_scaling
 from trtbench.scenario.deployment.build_options import BuildOptions
 from trtbench.scenario.deployment.deployment import DECOUPLED_REASON, Deployment, check_priority_level
-from trtbench.scenario.deployment.gpu_settings import GpuControl
+from trtbench.scenario.deployment.gpu_settings import Cost, GpuControl
 from trtbench.scenario.deployment.rounds import Multiplied, Rounds
 from trtbench.scenario.deployment.running_endpoint import OF_OUR_SERVERS, RunningEndpoint
 from trtbench.scenario.load.client_settings import ClientSettings
@@ -84,11 +84,10 @@ class Scenario(Part):
     capacity: Capacity | None = Field(None, description="Search the highest load that keeps an SLO, in place of load.")
     context_limit: ContextLimit | None = Field(None, description="Search the longest prompt in place of load.")
     hot_reload: HotReload | None = Field(None, description="Reload the model while the one stage of load, an open loop, runs.")
-    gpu: GpuControl | None = Field(
-        None, description="Hold clocks, power and memory of the GPUs for the run; null: trtbench changes nothing."
-    )
+    gpu: GpuControl | None = Field(None, description="Hold clocks, power and memory of the GPUs; null: trtbench changes nothing.")
     slo: Slo = Slo()
     stop: Stop = Stop()
+    cost: Cost = Cost()
     client: ClientSettings = ClientSettings()
     telemetry: Telemetry = Telemetry()
     seeds: Seeds = Seeds()

@@ -53,6 +53,7 @@ EMBED = Task(
             *("in_return", "in_rest", "engine_times", "front_end_in", "engine_queue", "engine_prefill", "engine_decode", "front_end_out"),
             *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),
             *("output_token_throughput", "tokens", "output_mean", "energy_per_token", "energy", "agreement"),
+            *("tokens_per_energy", "tokens_per_j", "price_per_million_tokens", "price", "cost_gpus"),
             *("inflight_batch", "step_batch", "seen_batch", "in_company", "waiting", "running"),
             *("first_response", "response_gap", "responses", "inference_throughput", "inferences_per_s"),  # of tensors
             *("kv_used_ratio", "kv_bytes_per_token", "kv", "kv_peak"),

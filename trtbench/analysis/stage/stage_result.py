@@ -12,29 +12,30 @@ from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, i
 from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
 from trtbench.analysis.stage.engine_times import EngineTimes, engine_times
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
-from trtbench.analysis.stage.latency import Group, Latency, by_mix, by_turn, first_answers_ns, latency
+from trtbench.analysis.stage.latency import NS_PER_S, Group, Latency, by_mix, by_turn, first_answers_ns, latency
+from trtbench.analysis.stage.littles_law import LittlesLaw, littles_law
+from trtbench.analysis.stage.long_run import Hour, drifts, hours
 from trtbench.analysis.stage.outcomes import Conservation, conservation
 from trtbench.analysis.stage.resources import Resources, resources
 from trtbench.analysis.stage.sending import LEVEL_KEPT_RATIO, Sending, sending, users_reached
 from trtbench.analysis.stage.throughput import Throughput, admitted_rate, throughput
 from trtbench.analysis.stage.timestamps import Stamps, stamps
+from trtbench.analysis.stage.token_cost import TokenCost, energy_per_token_j, token_cost
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
 from trtbench.analysis.stage.uncertainty import Uncertainty, uncertainty
 from trtbench.analysis.stage.waterfall import Waterfall, waterfall
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.analysis.stats.trends import Drift, drift
-from trtbench.rundir.event_kinds import StageFinished, StageStarted
+from trtbench.analysis.stats.trends import Drift
+from trtbench.rundir.event_kinds import IF_KNOWN, StageFinished, StageStarted
 from trtbench.rundir.events import every, timed
 from trtbench.rundir.ragged import Ints
 from trtbench.rundir.records import Event
 from trtbench.rundir.requests import MISSING, Requests
 from trtbench.rundir.samples import Samples
-from trtbench.rundir.series import SeriesName
 from trtbench.scenario.load.stage import Ramp, Stage
 from trtbench.scenario.scenario import Scenario
 from trtbench.tasks.registry import TASKS
 
-_DRIFTING: tuple[SeriesName, ...] = ("server_rss_bytes", "server_fds", "server_threads", "client_rss_bytes")
 _BACKLOG_FACTOR = 2.0
 FOREIGN_CPU_RATIO = 0.15
 """The share of the machine's cores that other processes may use before they are likely to slow what is measured."""
@@ -99,6 +100,9 @@ class StageResult:
     engine_times: EngineTimes | None = None
     level_reached: float | None = None
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
+    littles_law: LittlesLaw | None = field(default=None, metadata=IF_KNOWN)
+    token_cost: TokenCost | None = field(default=None, metadata=IF_KNOWN)
+    hours: tuple[Hour, ...] | None = field(default=None, metadata=IF_KNOWN)  # of a stage of two hours or more
 
     @property
     def waterfall(self) -> Waterfall | None:
@@ -173,6 +177,7 @@ def measure(
     task = TASKS[scenario.task]
     exact = is_exact(done) & task.draws_output_tokens
     streams, items = facts.streams(task), scenario.workload.tensors.batch_size
+    grew = backlog_grew(_waits_in_order_ns(done))
     equation, duration_s = conservation(requests, span.planned), stage.duration_s if stage else None
     rates = throughput(requests, span.planned, scenario.slo, duration_s, items)
     users, ramp_from = span.asked if span.mode == "concurrency" else None, _ramp_from(stage) if stage else None
@@ -191,14 +196,14 @@ def measure(
         wrong_length=int((exact & (done.output_tokens != done.asked_output_tokens)).sum()),
         over_length=int((exact & (done.output_tokens > done.asked_output_tokens)).sum()),
         estimated_off=int(estimated_off(done).sum()),
-        backlog_grew=backlog_grew(_waits_in_order_ns(done)),
+        backlog_grew=grew,
         triton_batching=triton_batching(samples, start, end, facts.max_batch_size, unary=not streams, items=items),
         inflight=inflight_batching(samples, start, end),
         kv_cache=kv_cache(samples, start, end, residency, facts.kv_bytes_per_token, facts.prefix_caching),
         resources=use,
-        energy_per_token_j=energy_per_token_j(use, rates.output_tokens),
+        energy_per_token_j=(energy := energy_per_token_j(use, rates.output_tokens)),
         foreign_cpu_cores=foreign_cpu_cores(use, cpu_count),
-        drifts=_drifts(samples, start, end),
+        drifts=drifts(requests, samples, start, end, facts.counts_cached_blocks),
         ramp_from=ramp_from,
         same_as=stage.same_as if stage else None,
         padding_ratio=padding_ratio(samples, start, end, requests, facts.padded_to_tokens),
@@ -208,7 +213,21 @@ def measure(
         engine_times=engine_times(samples, start, end),
         level_reached=_level_reached(span, stage, requests, scenario),
         uncertainty=uncertainty(requests, equation, rates, scenario.slo, duration_s, users, one_level),
+        littles_law=_littles_law(span, stage, requests, scenario, grew),
+        token_cost=token_cost(use, rates, energy, scenario.cost),
+        hours=hours(requests, samples, start, end),
     )
+
+
+def _littles_law(
+    span: StageSpan, stage: Stage | None, requests: Requests, scenario: Scenario, backlog_grew: bool | None
+) -> LittlesLaw | None:
+    """None for a ramp and for bursts, whose load is not stable by design, and for sessions with pauses, which are not users that think."""
+    pauses = [kind.sessions.think_s for kind in scenario.workload.kinds.values() if kind.sessions]
+    if stage is None or _ramp_from(stage) is not None or span.mode == "burst" or any(pause.mean for pause in pauses):
+        return None
+    think_ns = stage.think_s.mean * NS_PER_S if stage.think_s else 0.0
+    return littles_law(requests, span.asked if span.mode == "concurrency" else None, think_ns, backlog_grew)
 
 
 def _level_reached(span: StageSpan, stage: Stage | None, requests: Requests, scenario: Scenario) -> float | None:
@@ -239,14 +258,6 @@ def backlog_grew(waits_in_order_ns: Ints) -> bool | None:
     return None if first is None or last is None else last > _BACKLOG_FACTOR * first
 
 
-def energy_per_token_j(use: Resources, output_tokens: int) -> float | None:
-    """Integral of power / output tokens, summed over all GPUs; None with MIG instances, because the power is that of the whole GPU."""
-    if use.mig_instances:
-        return None
-    joules = [gpu.energy_j for gpu in use.gpus.values() if gpu.energy_j is not None]
-    return sum(joules) / output_tokens if joules and output_tokens else None
-
-
 def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
     """CPU of the machine - server - client - balancer; None if one of the first three was not read."""
     machine, server, client = use.machine_cpu_ratio, use.server_cpu_cores, use.client_cpu_cores
@@ -257,8 +268,3 @@ def foreign_cpu_cores(use: Resources, cpu_count: int) -> float | None:
 def is_disturbed(stage: StageResult, cpu_count: int) -> bool:
     """Whether other processes used enough of this machine to make the figures doubtful."""
     return stage.foreign_cpu_cores is not None and stage.foreign_cpu_cores > FOREIGN_CPU_RATIO * cpu_count
-
-
-def _drifts(samples: Samples, start_ns: int, end_ns: int) -> dict[str, Drift]:
-    found = {name: drift(samples.series(name), start_ns, end_ns) for name in _DRIFTING}
-    return {name: value for name, value in found.items() if value}

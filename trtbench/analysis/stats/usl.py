@@ -78,7 +78,7 @@ _MOST_EXTRAPOLATED = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A 95 % interval; `high` is None if nothing bounds it from above."""
+    """A 95 % interval; `high` is None if there is no upper bound."""
 
     low: float
     high: float | None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+from trtbench.cli.flags.cost_flags import cost_of
 from trtbench.cli.flags.endpoint_flags import endpoint_of
 from trtbench.cli.flags.explained import BENCH_FLAGS, flag_error
 from trtbench.cli.flags.header_flags import headers_of
@@ -75,7 +76,7 @@ _DEFAULT_ISL = "128"
 def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
     """The scenario of the flags. UserError, naming the flag, if they do not describe a load."""
     flags = with_input_file(flags)
-    seed = flags["random_seed"]
+    seed, cost = flags["random_seed"], cost_of(gpu_hour_price=flags["gpu_hour_price"], gpu_count=flags["gpu_count"])
     tree = {
         "name": "bench",
         "purpose": "load on a running server",
@@ -86,6 +87,7 @@ def bench_scenario(flags: Mapping[str, Any]) -> Scenario:
         "load": stages(flags),
         "workload": _workload(flags),
         "slo": goodput_limits(flags["goodput"]),
+        "cost": cost.model_dump() if cost else {},
         "stop": {
             "timeout_s": flags["request_timeout"],
             "stability": stability(flags),

@@ -12,7 +12,7 @@ from trtbench.errors import UserError
 from trtbench.scenario.parts.part import Problem
 
 _SHOWN = 60
-_KEY = re.compile(r"(?:--[\w-]+|//) \([^()]*\)|\b(?:load|workload|slo|stop|client|seeds|endpoint)(?:\.\w+)+")
+_KEY = re.compile(r"(?:--[\w-]+|//) \([^()]*\)|\b(?:load|workload|slo|stop|cost|client|seeds|endpoint)(?:\.\w+)+")
 """A key, or a flag with its key in brackets, which stays as it is."""
 
 BENCH_FLAGS = {
@@ -64,6 +64,8 @@ BENCH_FLAGS = {
     "slo.itl_ms": "--goodput itl",
     "slo.tpot_ms": "--goodput tpot",
     "slo.e2e_latency_ms": "--goodput e2e",
+    "cost.gpu_hour_price": "--gpu-hour-price",
+    "cost.gpus": "--gpu-count",
     "stop.timeout_s": "--request-timeout",
     "stop.consecutive_errors": "--max-consecutive-errors",
     "client.transport": "--transport",

@@ -45,6 +45,13 @@ def gpu_blocks(summary: Summary, words: Words) -> list[Block]:
     return blocks
 
 
+def cost_tables(summary: Summary, words: Words) -> list[Block]:
+    """Energy and price of output tokens, of the deployments that have either; [] without power readings and a price."""
+    columns = columns_of("cost", METRICS, words.task)
+    priced = [result for result in summary.deployments if any(stage.token_cost for stage in result.stages)] if columns else []
+    return [stage_table(columns, result.stages, words, words("resources.cost", deployment=result.name)) for result in priced]
+
+
 def _gpu_rows(result: DeploymentResult, columns: Mapping[str, Cell[GpuUse]]) -> tuple[tuple[str, ...], ...]:
     gpus = ((stage.span.name, label, gpu) for stage in result.stages for label, gpu in stage.resources.gpus.items())
     return tuple((stage, label, *(cell(gpu) for cell in columns.values())) for stage, label, gpu in gpus)

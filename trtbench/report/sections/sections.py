@@ -17,8 +17,10 @@ from trtbench.report.sections.appendix import environment, formulas, settings
 from trtbench.report.sections.batching_tables import batching_tables
 from trtbench.report.sections.core import core_blocks
 from trtbench.report.sections.deployment_tables import all_deployments, target
+from trtbench.report.sections.law_tables import littles_law_table, user_law_table
+from trtbench.report.sections.long_run_tables import long_run_tables
 from trtbench.report.sections.parameters import parameters, request_data_tables
-from trtbench.report.sections.resource_tables import gpu_blocks, resource_tables
+from trtbench.report.sections.resource_tables import cost_tables, gpu_blocks, resource_tables
 from trtbench.report.sections.round_tables import core_of_rounds, tables_over_rounds
 from trtbench.report.sections.stage_tables import (
     client_tables,
@@ -111,13 +113,15 @@ def _subjects(summary: Summary, words: Words, drawings: tuple[str, ...]) -> dict
         for result in shown(summary)
         if (name := f"timeline-{result.name}") in drawings
     ]
+    laws = [*littles_law_table(summary, words), *user_law_table(summary, words)]
+    costs = [*cost_tables(summary, words), *long_run_tables(summary, words)]
     return {
         "latency": [*_drawn(drawings, words, "distributions"), *latency],
-        "throughput": [*throughput_tables(summary, words), *draft_acceptance(summary, words)],
+        "throughput": [*throughput_tables(summary, words), *draft_acceptance(summary, words), *laws],
         "outcomes": outcome_tables(summary, words),
         "batching": [*_drawn(drawings, words, "batches"), *batching_tables(summary, words)],
         "kv": [*timelines, *kv_tables(summary, words), *kv_blocks, *reuse_by_request(summary, words)],
-        "resources": [*resource_tables(summary, words), *gpu_blocks(summary, words)],
+        "resources": [*resource_tables(summary, words), *gpu_blocks(summary, words), *costs],
         "client": client_tables(summary, words),
     }
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from trtbench.scenario.parts.bounds import Celsius, ClockMhz, GpuIndex, MemoryGib, Seconds, Watts
+from trtbench.scenario.parts.bounds import Celsius, ClockMhz, GpuIndex, GpuShare, MemoryGib, Price, Seconds, Watts
 from trtbench.scenario.parts.choices import ComputeMode
 from trtbench.scenario.parts.part import Part
 
@@ -61,3 +61,12 @@ class GpuControl(Part):
     @property
     def holds_memory(self) -> bool:
         return self.memory_ballast_gib is not None or self.memory_leave_free_gib is not None
+
+
+class Cost(Part):
+    """The price of GPUs, from which the report computes the price of tokens. It has no effect on the load."""
+
+    gpu_hour_price: Price | None = Field(None, description="Price of one GPU for one hour, in any currency; null: no prices.")
+    gpus: GpuShare | None = Field(
+        None, description="Number of GPUs that the price counts, as 8, or 0.5 for a half; null: those on which the server has memory."
+    )

@@ -156,6 +156,8 @@ Weight = Annotated[float, Between(0.0, 1e12)]
 WeightAboveZero = Annotated[float, Between(0.000001, 1e12)]
 Zipf = Annotated[float, Between(0.001, 100.0)]
 Factor = Annotated[float, Between(1.001, 1_000_000.0)]
+Price = Annotated[float, Between(0.000001, 1e12)]
+GpuShare = Annotated[float, Between(0.01, 100_000.0)]
 Temperature = Annotated[float, Between(0.0, 1000.0)]
 
 # Counts

@@ -16,6 +16,7 @@ from trtbench.analysis.verdict.findings import (
     queueing,
     request_errors,
     server_faults,
+    system_laws,
 )
 from trtbench.analysis.verdict.findings.rule import Case, Rule, first_stage
 from trtbench.scenario.scenario import Scenario
@@ -24,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("never_ready", "server_lost"), server_faults.lost_server),
     Rule(("errors_",), request_errors.failed_requests),
     Rule(("knee", "no_knee"), capacity_limits.knee),
+    Rule(("user_peak",), system_laws.user_peak),
     Rule(("cpu_saturated",), first_stage(processors.cpu_saturated)),
     Rule(("gpu_saturated",), first_stage(processors.gpu_saturated)),
     Rule(("gpu_partly_used",), processors.gpu_partly_used),
@@ -43,7 +45,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("step_queue", "step_kv", "step_memory"), latency_steps.latency_step),
     Rule(("rate_not_kept",), first_stage(capacity_limits.rate_not_kept)),
     Rule(("slo_missed",), capacity_limits.slo_missed),
-    Rule(("creep_bytes", "creep_count"), server_faults.creep),
+    Rule(("law_",), first_stage(system_laws.littles_law)),
+    Rule(("creep_bytes", "creep_count", "creep_ns", "creep_ratio"), server_faults.creep),
     Rule(("server_fault",), server_faults.faulty_server),
     Rule(("kv_blocks_leaked",), server_faults.kept_blocks),
 )

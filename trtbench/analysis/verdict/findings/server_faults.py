@@ -8,7 +8,8 @@ from trtbench.analysis.verdict.finding import Finding
 from trtbench.analysis.verdict.findings.rule import Case
 from trtbench.rundir.series import unit_of
 
-_CREEP_RATIO = 0.05
+_CREEP_RATIO, _RATIO_CREEP = 0.05, 0.005
+_S_PER_HOUR = 3600
 
 
 def lost_server(case: Case) -> Iterator[Finding]:
@@ -36,17 +37,23 @@ def kept_blocks(case: Case) -> Iterator[Finding]:
 
 
 def creep(case: Case) -> Iterator[Finding]:
-    """Memory, descriptors or threads grew by over 5 % in a stage of ten minutes or more, and still grew in its second half."""
+    """In a stage of ten minutes or more memory, descriptors, threads, KV blocks or the time to the first answer grew by over 5 %, or the
+    share of failed requests by over 0.5 %; the 95 % interval of the slope is above zero, and the growth continues in the second half.
+    """
     for stage in case.result.stages:
         for series, drift in stage.drifts.items():
+            unit = unit_of(series) or "count"
+            grown = _RATIO_CREEP if unit == "ratio" else _CREEP_RATIO
+            growth = drift.slope_per_hour * drift.length_s / _S_PER_HOUR if unit == "ratio" else drift.growth_ratio
             keeps_on = drift.late_slope_per_hour > 0.5 * drift.slope_per_hour > 0
-            if keeps_on and drift.growth_ratio is not None and drift.growth_ratio > _CREEP_RATIO:
-                unit = unit_of(series) or "count"
+            if keeps_on and drift.grows and growth is not None and growth > grown:
                 figures: dict[str, float | str] = {
                     "series": series,
                     "length_s": drift.length_s,
-                    "growth_ratio": drift.growth_ratio,
+                    "growth_ratio": growth,
                     f"start_{unit}": drift.start,
                     f"per_hour_{unit}": drift.slope_per_hour,
+                    f"low_{unit}": "-" if drift.low_per_hour is None else drift.low_per_hour,
+                    f"high_{unit}": "-" if drift.high_per_hour is None else drift.high_per_hour,
                 }
                 yield Finding(f"creep_{unit}", "warning", case.result.name, stage.span.name, figures=figures)
