@@ -14,6 +14,7 @@ from trtbench.analysis.summary import Summary, summarise
 from trtbench.errors import UserError
 from trtbench.experiments.repeats.analysis import REPEATS
 from trtbench.experiments.repeats.run import RUN
+from trtbench.report.kit.blocks import Table
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.core import core_table
 from trtbench.report.sections.sections import document
@@ -82,6 +83,22 @@ def test_one_round_is_a_reason_for_doubt_and_a_load_without_rounds_has_none(tmp_
     assert "one_round" in {reason.code for reason in summary.verdict.reasons}
     found = measured_in_rounds(summary.deployments, summary.scenario)
     assert [(one.name, list(one.rounds)) for one in found] == [("default-int8", [1])]
+
+
+def test_precisions_are_compared_within_each_round(tmp_path: Path) -> None:
+    """The machine gets slower from round to round, one precision is always twice as fast: no doubt about the ratio."""
+    slow = {"c1": [200, 300, 400], "second": [200, 300, 400]}
+    fast = {stage: [ms // 2 for ms in latencies] for stage, latencies in slow.items()}
+    scenario = repeated_scenario(3, engines=["fp16", "int8"])
+    write_run(tmp_path / "run", scenario, *rounds(slow, dtype="fp16"), *rounds(fast))
+    content = document(summarise(RunDirectory.open(tmp_path / "run")), Words("en"), ())
+    (section,) = [section for section in content.sections if section.title == "FP16 compared with INT8"]
+    assert not section.folded
+    table = section.blocks[0]
+    assert isinstance(table, Table)
+    assert [row[:2] for row in table.rows] == [("c1", "2.00×"), ("second", "2.00×")]
+    assert table.rows[0][-1] == "0.50×"
+    assert "over 3 rounds" in table.caption
 
 
 def until(relative_width: float, least: int = 2, most: int = 5) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.support.records import MS, S
@@ -23,12 +24,13 @@ def repeated_scenario(repeats: Any, **more: Any) -> Scenario:
     return parse_scenario(tree | more, "repeated").expanded()
 
 
-def rounds(latencies_ms: Mapping[str, Sequence[int]], deployment: str = "default") -> list[Served]:
+def rounds(latencies_ms: Mapping[str, Sequence[int]], deployment: str = "default", dtype: str = "int8") -> list[Served]:
     """A deployment for each round. `latencies_ms`: the latency of every request, by stage, one for each round. A stage with fewer rounds
     than another was interrupted after them.
     """
     most = max(map(len, latencies_ms.values()))
-    return [_round(number, {s: ms[number] for s, ms in latencies_ms.items() if number < len(ms)}, deployment) for number in range(most)]
+    found = [_round(number, {s: ms[number] for s, ms in latencies_ms.items() if number < len(ms)}, deployment) for number in range(most)]
+    return [replace(one, dtype=dtype) for one in found]
 
 
 def _round(number: int, latencies_ms: Mapping[str, int], deployment: str) -> Served:

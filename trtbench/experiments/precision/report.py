@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult
 from trtbench.analysis.stage.stage_result import StageResult
+from trtbench.analysis.stats.estimate import Estimate
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.precision.comparison import COMPARISONS, Comparison, StageRatios
 from trtbench.report.kit.blocks import Block, Paragraph, Section, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.report.kit.format import NONE, ms, number, seconds, size, times
-from trtbench.report.kit.grouping import is_many
+from trtbench.report.kit.format import NONE, estimate, ms, number, seconds, size, times
+from trtbench.report.kit.grouping import in_rounds, is_many
 from trtbench.report.kit.words import Words
 
 _SPEED: dict[str, tuple[Callable[[StageResult], str], Callable[[StageRatios], float | None]]] = {
@@ -38,6 +39,27 @@ def comparison_section(summary: Summary, pair: Comparison, words: Words) -> Sect
         blocks.append(Paragraph(words("comparison.refused", base=pair.base, other=pair.other)))
     blocks.append(_sizes(pair, base, other, words))
     return Section(title, (*blocks, Paragraph(_agreement(pair, words))), folded=is_many(summary))
+
+
+def rounds_section(summary: Summary, rounds: Sequence[Comparison], cell: str, words: Words) -> Section:
+    """The same over the rounds of a repeated load: each ratio within a round, because both precisions had the same requests there, and its
+    mean over the rounds. Sizes and answers are those of the first round.
+    """
+    first = rounds[0]
+    base, other = (next(r for r in summary.deployments if r.name == name) for name in (first.base, first.other))
+    title = words("section.comparison", base=first.base_dtype.upper(), other=first.other_dtype.upper())
+    columns = words.task.shown("comparison", _SPEED)
+    by_stage = {ratios.stage: [one for pair in rounds for one in pair.stages if one.stage == ratios.stage] for ratios in first.stages}
+    rows = tuple((stage, *(_mean(column, found) for column in columns)) for stage, found in sorted(by_stage.items()))
+    header = (words("col.stage"), *(_LATENCIES.get(column) or words(f"col.{column}") for column in columns))
+    dtypes = {"base": first.base_dtype.upper(), "other": first.other_dtype.upper()}
+    table = Table(header, rows, words("comparison.speed_of_rounds", count=len(rounds), **dtypes))
+    named = title if len(in_rounds(summary)) <= len(summary.scenario.engines) else f"{title} ({cell})"
+    return Section(named, (table, _sizes(first, base, other, words), Paragraph(_agreement(first, words))))
+
+
+def _mean(column: str, found: Sequence[StageRatios]) -> str:
+    return estimate(Estimate.over(found, _SPEED[column][1]), times)
 
 
 def _agreement(pair: Comparison, words: Words) -> str:
@@ -79,7 +101,14 @@ def _sizes(pair: Comparison, base: DeploymentResult, other: DeploymentResult, wo
 
 
 def _sections(summary: Summary, words: Words, _: tuple[str, ...]) -> list[Section]:
-    return [comparison_section(summary, pair, words) for pair in summary.found[COMPARISONS]]
+    if not in_rounds(summary):
+        return [comparison_section(summary, pair, words) for pair in summary.found[COMPARISONS]]
+    whole = {result.name: one.cell for one in in_rounds(summary) for result in one.rounds.values()}
+    cells: dict[tuple[str, str, str], list[Comparison]] = {}
+    for pair in summary.found[COMPARISONS]:
+        if pair.base in whole and pair.other in whole:
+            cells.setdefault((whole[pair.base], pair.base_dtype, pair.other_dtype), []).append(pair)
+    return [rounds_section(summary, pairs, cell, words) for (cell, *_), pairs in cells.items()]
 
 
 REPORT = ExperimentReport(sections=_sections, after="metrics")
