@@ -46,6 +46,11 @@ def test_a_deployment_becomes_flags(tmp_path: Path) -> None:
     }
 
 
+def test_provider_vllm_records_the_server_that_serves(tmp_path: Path) -> None:
+    served = rendered(tmp_path, server="triton").served
+    assert served and served.server == "vllm"
+
+
 def test_the_checkpoint_is_served_where_it_lies(tmp_path: Path) -> None:
     repository = rendered(tmp_path, inference_threads=1)
     assert repository.write(tmp_path / "models") == tmp_path / "checkpoint"

@@ -65,7 +65,7 @@ def render(engine: Engine, deployment: Deployment, workload: Workload) -> Render
         kv=kv,
         server_flags=flags,
         launch=Launch(ready_timeout_s=_LOAD_S, environment={"VLLM_CPU_OMP_THREADS_BIND": _cores(deployment)}),
-        served=deployment.model_copy(update={"dynamic_batching": None}),
+        served=deployment.model_copy(update={"dynamic_batching": None, "server": RENDERER.server}),
         positions=positions,
     )
 

@@ -25,7 +25,7 @@ from trtbench.system.supervised import Supervised
 LOOPBACK = "127.0.0.1"
 _IN_FLIGHT_GRACE_S = 4  # how long Triton waits for requests in flight when it stops; well below STOP_GRACE_S
 _POLL_S = 0.05
-_TRIES = 3  # a port that was found free may be used by another program before Triton binds it
+TRIES = 3  # a port that was found free may be used by another program before Triton binds it
 
 
 class ServerError(RuntimeError):
@@ -75,7 +75,7 @@ class TritonServer(ServerProcess):
                 self._staged = temporary_directory()
             backends = self._installation.stage(Path(self._staged.name) / "backends")
             start_ns = now_ns()
-            for last in (False,) * (_TRIES - 1) + (True,):
+            for last in (False,) * (TRIES - 1) + (True,):
                 self._start(backends)
                 if self._wait_ready(start_ns, retry=not last):
                     break
@@ -130,7 +130,7 @@ class TritonServer(ServerProcess):
         deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
         while now_ns() < deadline_ns:
             if self.exit_code() is not None:
-                if retry and b"Address already in use" in self.log.read_bytes():
+                if retry and self.port_was_taken():
                     return False
                 raise ServerError(f"Triton ended before it was ready.\n{self.death()}")
             if is_ready(self.endpoints.http):

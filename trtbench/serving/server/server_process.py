@@ -37,6 +37,10 @@ class ServerProcess:
         exit_code = self.exit_code()
         return None if exit_code is None else examine(self.log, exit_code, oom_kills().since(self._oom_kills))
 
+    def port_was_taken(self) -> bool:
+        """Whether the log says that another program had taken a port that was free when it was chosen."""
+        return b"Address already in use" in self.log.read_bytes()
+
     def stop(self) -> None:
         """End the server and all processes that it started, and wait for that. A second call does nothing."""
         with signals_wait():

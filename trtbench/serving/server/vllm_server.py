@@ -13,7 +13,7 @@ from types import MappingProxyType
 from trtbench.engine.vllm_installation import VllmInstallation
 from trtbench.serving.server.autopsy import examine
 from trtbench.serving.server.launch import DIRECT, Launch
-from trtbench.serving.server.server import LOOPBACK, Endpoints, ServerError, free_ports
+from trtbench.serving.server.server import LOOPBACK, TRIES, Endpoints, ServerError, free_ports
 from trtbench.serving.server.server_process import ServerProcess
 from trtbench.system.clock import NS_PER_S, now_ns, seconds_ns, sleep_s
 from trtbench.system.supervised import Supervised
@@ -44,18 +44,19 @@ class VllmServer(ServerProcess):
         super().__init__(log)
         self._launch = launch
         self._environment = {**os.environ, **_ENVIRONMENT, **launch.environment, **variables}
-        port = ports[1] or free_ports(1)[0]
-        self.endpoints = Endpoints(grpc="", http=f"{LOOPBACK}:{port}", metrics=f"{LOOPBACK}:{port}")
+        self._asked_port = ports[1]
         eager = (_EAGER,) if installation.computes_on_cpu else ()
-        address = ("--host", LOOPBACK, "--port", str(port))
-        self.command = [str(installation.program), "serve", str(checkpoint), *address, "--disable-uvicorn-access-log", *eager, *flags]
+        self._serve = (str(installation.program), "serve", str(checkpoint), "--disable-uvicorn-access-log", *eager, *flags)
+        self.command: list[str] = []
         self.ready_s = 0.0
 
     def __enter__(self) -> VllmServer:
         start_ns = now_ns()
         try:
-            self._process = Supervised(self.command, self.log, self._environment)
-            self._wait_ready(start_ns)
+            for last in (False,) * (TRIES - 1) + (True,):
+                self._start()
+                if self._wait_ready(start_ns, retry=not last):
+                    break
         except BaseException:
             self.stop()
             raise
@@ -70,13 +71,22 @@ class VllmServer(ServerProcess):
         """vLLM's version as the server reports it, such as 0.32.0."""
         return str(json.loads(self._get("/version")[1])["version"])
 
-    def _wait_ready(self, start_ns: int) -> None:
+    def _start(self) -> None:
+        port = self._asked_port or free_ports(1)[0]
+        self.endpoints = Endpoints(grpc="", http=f"{LOOPBACK}:{port}", metrics=f"{LOOPBACK}:{port}")
+        self.command = [*self._serve, "--host", LOOPBACK, "--port", str(port)]
+        self._process = Supervised(self.command, self.log, self._environment)
+
+    def _wait_ready(self, start_ns: int, retry: bool) -> bool:
+        """Wait until the server is ready. False if it ended because its port was not free, and another start may succeed."""
         deadline_ns = start_ns + seconds_ns(self._launch.ready_timeout_s)
         while now_ns() < deadline_ns:
             if self.exit_code() is not None:
+                if retry and self.port_was_taken():
+                    return False
                 raise ServerError(f"vLLM ended before it was ready.\n{self.death()}")
             if self._is_ready():
-                return
+                return True
             sleep_s(_POLL_S)
         raise ServerError(f"vLLM was not ready after {self._launch.ready_timeout_s:g} s.\n{examine(self.log, None)}")
 
