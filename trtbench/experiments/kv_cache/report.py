@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trtbench.analysis.deployment_result import DeploymentResult
+from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.summary import Summary
 from trtbench.experiments.kv_cache.cancel_control import CANCEL_CONTROLS, CancelControl, Survivors
 from trtbench.experiments.kv_cache.cancellation import CANCELLATIONS, Cancellation
@@ -12,18 +13,30 @@ from trtbench.experiments.kv_cache.prefix_reuse import PREFIX_REUSE, PrefixReuse
 from trtbench.experiments.kv_cache.pressure import KV_CAPACITY, KV_PRESSURES, Held, KvCapacity, KvPressure
 from trtbench.report.kit.blocks import Block, Paragraph, Table
 from trtbench.report.kit.experiment_report import ExperimentReport
-from trtbench.report.kit.format import NONE, ms, number, percent, times, whole
+from trtbench.report.kit.format import NONE, ms, number, percent, statistic, times, whole
 from trtbench.report.kit.words import Words
 
-_FIGURES: dict[str, tuple[Callable[[Survivors], float | None], Callable[[float | None], str]]] = {
-    "tokens": (lambda s: s.tokens_per_s, number),
-    "goodput": (lambda s: s.goodput, number),
-    "ttft": (lambda s: s.ttft_ns.p50, ms),
-    "ttft_p99": (lambda s: s.ttft_ns.p99, ms),
-    "tpot": (lambda s: s.tpot_ns.p50, ms),
-    "tpot_p99": (lambda s: s.tpot_ns.p99, ms),
-    "p50": (lambda s: s.e2e_latency_ns.p50, ms),
-    "p99": (lambda s: s.e2e_latency_ns.p99, ms),
+_Figure = tuple[Callable[[Survivors], float | None], Callable[[Survivors], str]]
+"""The value of a figure, and the text of it."""
+
+
+def _rate(value: Callable[[Survivors], float | None]) -> _Figure:
+    return value, lambda survivors: number(value(survivors))
+
+
+def _percentile(values: Callable[[Survivors], Distribution], name: str) -> _Figure:
+    return lambda survivors: getattr(values(survivors), name), lambda survivors: statistic(values(survivors), name, ms)
+
+
+_FIGURES: dict[str, _Figure] = {
+    "tokens": _rate(lambda s: s.tokens_per_s),
+    "goodput": _rate(lambda s: s.goodput),
+    "ttft": _percentile(lambda s: s.ttft_ns, "p50"),
+    "ttft_p99": _percentile(lambda s: s.ttft_ns, "p99"),
+    "tpot": _percentile(lambda s: s.tpot_ns, "p50"),
+    "tpot_p99": _percentile(lambda s: s.tpot_ns, "p99"),
+    "p50": _percentile(lambda s: s.e2e_latency_ns, "p50"),
+    "p99": _percentile(lambda s: s.e2e_latency_ns, "p99"),
 }
 
 
@@ -47,11 +60,11 @@ def _table(deployment: str, control: CancelControl, words: Words) -> Table:
 
 
 def _row(
-    name: str, figure: Callable[[Survivors], float | None], text: Callable[[float | None], str], control: CancelControl, words: Words
+    name: str, figure: Callable[[Survivors], float | None], text: Callable[[Survivors], str], control: CancelControl, words: Words
 ) -> tuple[str, ...]:
     beside, without = figure(control.beside), figure(control.without)
     ratio = beside / without if beside is not None and without else None
-    return (words(f"col.{name}"), text(beside), text(without), times(ratio))
+    return (words(f"col.{name}"), text(control.beside), text(control.without), times(ratio))
 
 
 _PRESSURE = ("fit_mean", "fit_longest", "held_back", "waiting_peak", "waiting_share", "paused_peak", "paused_share", "reused_blocks")
