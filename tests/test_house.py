@@ -105,7 +105,7 @@ ONLY_LATE = {*HEAVY_HOMES, "gpu.control", "gpu.status", "gpu.lock", "gpu.request
 LATE = {
     "__main__": {"cli.main", "system.output"},
     "cli.main": {"cli.building", "cli.calibrate", "cli.commands", "cli.dry_run", "cli.gpu", "cli.reporting"},
-    "cli.capacity": {"cli.commands", "cli.dry_run"},
+    "cli.capacity": {"cli.commands", "cli.dry_run", "cli.flags.bench_scenario", "scenario.reading"},
     "cli.comparing": {"cli.comparison_console"},
     "cli.comparison_console": {"report.comparison.overlaid_curves"},
     "cli.dataset": {

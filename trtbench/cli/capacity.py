@@ -1,4 +1,4 @@
-"""`trtbench capacity`: the highest load that keeps an SLO. It makes a scenario's key `capacity` of its flags and runs the scenario."""
+"""`trtbench capacity`: the highest load that keeps an SLO. It makes a scenario with the key `capacity` of its flags and runs it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from trtbench.cli.flags.translation import ManyWords, TranslatedCommand
-from trtbench.cli.flags.values import Place, Real, Seconds, Whole
+from trtbench.cli.flags.values import Place, Real, Seconds, Text, Whole
+from trtbench.cli.options_of_endpoint import EndpointName
 from trtbench.errors import UserError
 from trtbench.scenario.parts.choices import Language
+
+if TYPE_CHECKING:
+    from trtbench.scenario.scenario import Scenario
 
 CAPACITY_EXAMPLES = """\b
 Examples:
   trtbench capacity capacity
   trtbench capacity quickstart --slo ttft:500,p99 tpot:50 --by concurrency --most 64
   trtbench capacity quickstart --slo e2e:2s,p95 --by rate --start 0.5 --dry-run
+  trtbench capacity --url localhost:8001 --model tensorrt_llm --slo ttft:500,p99 --isl 512 --osl 128
+  trtbench capacity --url http://localhost:8000 --model llama --endpoint-type chat --slo ttft:500,p99 --by rate
 """
 _KEYS = ("by", "arrivals", "start", "least", "most", "resolution", "probes", "probe_s", "probe_requests")
+_OF_URL = ("model", "endpoint_type", "tokenizer", "metrics_url", "api_key_env", "isl", "osl", "random_seed")
+_ON_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
+_SEEDS = ("arrivals", "lengths", "prompts", "sampling")
 
 
 @click.command(cls=TranslatedCommand, epilog=CAPACITY_EXAMPLES)
-@click.argument("scenario", type=Place())
+@click.argument("scenario", type=Place(), required=False)
 @click.option(
     "--slo",
     cls=ManyWords,
@@ -43,33 +52,85 @@ _KEYS = ("by", "arrivals", "start", "least", "most", "resolution", "probes", "pr
 @click.option("--probes", type=Whole(), help="Send at most this number of probes to each deployment.")
 @click.option("--probe-duration", "probe_s", type=Seconds(), metavar="S", help="End a probe after this number of seconds.")
 @click.option("--probe-requests", type=Whole(), help="End a probe after this number of requests.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Set a key of SCENARIO. The option may be repeated.")
+@click.option("--url", multiple=True, type=Text(), metavar="URL", help="Search a server that already runs, in place of SCENARIO.")
+@click.option("--model", type=Text(), help="Send requests to this model of --url.")
+@click.option(
+    "--endpoint-type", type=EndpointName(), default="kserve", show_default=True, metavar="NAME", help="Type of --url, as of bench."
+)
+@click.option("--tokenizer", type=Place(), help="Make prompts of text with the tokenizer.json in this directory. By default: random ids.")
+@click.option("--metrics-url", type=Text(), help="Read Prometheus metrics of --url from this page.")
+@click.option("--api-key-env", type=Text(), metavar="VARIABLE", help="Send the key in this environment variable as a bearer token.")
+@click.option("--isl", type=Text(), default="128", show_default=True, help="Make prompts of this number of tokens, as 128, or 64:256.")
+@click.option("--osl", type=Text(), default="32", show_default=True, help="Request this number of output tokens, as 32, or 16:64.")
+@click.option("--random-seed", type=Whole(), default=1, show_default=True, help="Draw arrivals, lengths and prompts from this seed.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Set a key of the scenario. It may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Print the plan of the search and the longest time that it can take, and run nothing.")
 @click.option("--runs", type=Place(), default=Path("runs"), show_default=True, help="Write the run directory into this directory.")
 @click.option("--lang", type=click.Choice(get_args(Language)), default="en", show_default=True, help="Write the report in this language.")
 @click.option("--quiet", is_flag=True, help="Print errors and the result, but no progress.")
-def capacity(scenario: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path, lang: str, quiet: bool, **flags: Any) -> None:
-    """Find the highest load at which each deployment of SCENARIO keeps an SLO.
+@click.pass_context
+def capacity(
+    ctx: click.Context,
+    /,
+    scenario: Path | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    runs: Path,
+    lang: str,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Find the highest load at which SCENARIO, or the server at --url, keeps an SLO.
 
-    SCENARIO is a file or the name of a shipped scenario. With --slo the search replaces its load, whatever it is; without, SCENARIO has
-    the key `capacity`, of which the other flags change parts.
+    SCENARIO is a file or the name of a shipped scenario, each of whose deployments is searched. With --slo the search replaces its load;
+    without, SCENARIO has the key `capacity`, of which the other flags change parts.
     """
-    from trtbench.cli.commands import asked_for, serve_and_bench_command
+    from trtbench.cli.commands import run_scenario
     from trtbench.cli.dry_run import dry_run as show
     from trtbench.cli.dry_run import preview_in_place_of_load
 
-    overrides += tuple(_overrides(flags))
-    asked = asked_for(scenario, overrides, search=False)
+    given = [name for name in _OF_URL if ctx.get_parameter_source(name) is _ON_COMMAND_LINE]
+    asked = _asked(scenario, (*_overrides(flags), *overrides), flags, given)
     if preview_in_place_of_load(asked) is None:
         raise UserError(f"{scenario} has no search (capacity): give --slo, as --slo ttft:500,p99 tpot:50")
     if dry_run:
         show(asked)
     else:
-        sys.exit(serve_and_bench_command(scenario, overrides, False, runs, lang, quiet))
+        sys.exit(run_scenario(asked, runs, lang, quiet))
+
+
+def _asked(scenario: Path | None, overrides: tuple[str, ...], flags: Mapping[str, Any], given: list[str]) -> Scenario:
+    """The scenario that the command line describes."""
+    from trtbench.scenario.reading import find_scenario, load_scenario, parse_scenario
+
+    if scenario and (flags["url"] or given):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in (["url"] if flags["url"] else given))
+        raise UserError(f"{scenario} says what is measured: leave out {named}, or change it with --set")
+    if scenario:
+        return load_scenario(find_scenario(scenario), overrides)
+    if not (flags["url"] and flags["model"] and flags["slo"]):
+        raise UserError("give a SCENARIO (`trtbench scenarios` lists those that ship), or --url, --model and --slo")
+    return parse_scenario(_of_url(flags), "capacity", overrides)
+
+
+def _of_url(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The scenario of a running server."""
+    from trtbench.cli.flags.bench_scenario import tokens_of
+
+    tokenizer = flags["tokenizer"] and str(flags["tokenizer"])
+    endpoint = {"type": flags["endpoint_type"], "urls": list(flags["url"]), "tokenizer": tokenizer}
+    return {
+        "name": "capacity",
+        "purpose": "the highest load of a running server within an SLO",
+        "model": flags["model"],
+        "endpoint": endpoint | {key: flags[key] for key in ("metrics_url", "api_key_env")},
+        "workload": {"input_tokens": tokens_of("--isl", flags["isl"]), "output_tokens": tokens_of("--osl", flags["osl"])},
+        "seeds": dict.fromkeys(_SEEDS, flags["random_seed"]),
+    }
 
 
 def _overrides(flags: Mapping[str, Any]) -> Iterator[str]:
-    """The keys of a scenario that the flags set."""
+    """The keys of a scenario that the flags of the search set."""
     if flags["slo"]:
         yield "load=[]"
         yield f"capacity.slo={json.dumps([clause for words in flags['slo'] for clause in words.split()])}"

@@ -46,7 +46,10 @@ INVALID_RUN = 4
 
 
 def serve_and_bench_command(path: Path, overrides: tuple[str, ...], search: bool, runs: Path, language: str, quiet: bool) -> int:
-    scenario = asked_for(path, overrides, search)
+    return run_scenario(asked_for(path, overrides, search), runs, language, quiet)
+
+
+def run_scenario(scenario: Scenario, runs: Path, language: str, quiet: bool) -> int:
     put_back_left_gpus()
     progress = LoadProgress()
     with named_by_keys(), faults_end_in_one_line() as fault, Console(progress, quiet) as console:

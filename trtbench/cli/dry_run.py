@@ -85,6 +85,9 @@ def dry_bench(endpoint: ResolvedEndpoint) -> None:
     print(harmless(f"model {shown(scenario.model)} by {endpoint.endpoint.type} at {addresses}, which is not asked yet"))
     for line in (line for experiment in roles(ExperimentPreparation) for line in experiment.preview_deployments(scenario)):
         print(line)
+    if in_place := preview_in_place_of_load(scenario):
+        print(in_place)
+        return
     RichConsole(highlight=False, width=None if sys.stdout.isatty() else 120).print(_stages(plan.stages, "Load"))
     print(_size(plan))
     estimated = any(stage.estimated for stage in plan.stages)

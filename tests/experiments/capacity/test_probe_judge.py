@@ -68,6 +68,17 @@ def test_too_few_requests_leave_it_undecided() -> None:
     assert ProbeJudge([TPOT], users=4, resolution=0.05).conclude() == "undecided"
 
 
+@pytest.mark.parametrize(("bits", "verdict"), [(0, "holds"), (1, "breaks")])
+def test_a_server_that_answers_all_within_a_second_is_judged_at_the_end(bits: int, verdict: str) -> None:
+    judge = ProbeJudge([TTFT], users=4, resolution=0.05)
+    judge.add(requests([bits] * 400, per_s=1000))
+    assert judge.verdict(100 * S) is None
+    assert judge.conclude() == verdict and judge.requests == 350
+    few = ProbeJudge([TTFT], users=100, resolution=0.05)
+    few.add(requests([bits] * 400, per_s=1000))
+    assert few.conclude() == "undecided"
+
+
 def test_the_first_block_is_left_out() -> None:
     judge = ProbeJudge([TTFT], users=20, resolution=0.05)
     judge.add(requests([1] * 20 + [0] * 400))

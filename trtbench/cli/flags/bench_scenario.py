@@ -113,8 +113,8 @@ def prompts_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         what = "a trace has its own lengths" if flags["fixed_schedule"] else "its prompts have their own lengths"
         raise UserError(f"--isl {flags['isl']} conflicts with --input-file {flags['input_file']}: {what}; leave --isl out")
     return {
-        "input_tokens": _tokens("--isl", flags["isl"], flags["isl_stddev"]),
-        "output_tokens": _tokens("--osl", flags["osl"], flags["osl_stddev"]),
+        "input_tokens": tokens_of("--isl", flags["isl"], flags["isl_stddev"]),
+        "output_tokens": tokens_of("--osl", flags["osl"], flags["osl_stddev"]),
         "prefix": _prefix(flags["num_prefix_prompts"], flags["prefix_prompt_length"]),
         "dataset": _dataset(flags),
         "languages": flags["prompt_language"] or get_args(PromptLanguage),
@@ -141,7 +141,7 @@ def _client(flags: Mapping[str, Any]) -> dict[str, Any]:
     return settings | {"tls": tls if tls or flags["tls"] else None}
 
 
-def _tokens(flag: str, text: str, stddev: float) -> int | dict[str, Any]:
+def tokens_of(flag: str, text: str, stddev: float = 0.0) -> int | dict[str, Any]:
     """`128`, the mean of a normal law where it has a deviation, or `64:256`."""
     low, separator, high = text.partition(":")
     if not separator and not stddev:

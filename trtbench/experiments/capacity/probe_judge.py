@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from trtbench.analysis.verdict.verdict import Reason
 from trtbench.experiments.capacity.bracketing import Verdict
-from trtbench.experiments.capacity.sequential_test import ClauseTest
+from trtbench.experiments.capacity.sequential_test import LEAST_BLOCKS, ClauseTest
 from trtbench.experiments.capacity.spec import Clause
 from trtbench.rundir.experiment_events import ProbedClause
 from trtbench.rundir.latency_limits import FinishedRequest
@@ -31,6 +31,8 @@ OVERLOAD_FACTOR = 4.0
 """An open loop begins with an empty queue. It holds, before its end, only after this number of times in which an overload as small as the
 resolution would have filled the queue up to the longest limit: limit / resolution.
 """
+_FEWEST_BLOCKS = 2 * LEAST_BLOCKS
+"""Blocks of a probe that was over before `LEAST_BLOCKS` of `BLOCK_S` were: those of a server that answers thousands a second."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -41,17 +43,22 @@ class ProbeJudge:
 
     def __init__(self, slo: Sequence[Clause], users: int | None, resolution: float, whole: bool = False) -> None:
         """`users`: of a closed loop; None for an open loop."""
-        self.tests = [ClauseTest(clause.allowed_ratio, len(slo)) for clause in slo]
-        self.jointly_broken = 0
         self._slo, self._open_loop, self._whole = slo, users is None, whole
-        self._block_requests = max(BLOCK_REQUESTS, users or 0)
+        self._settled_ns = 0.0 if users else OVERLOAD_FACTOR * max(clause.limit.limit_ns for clause in slo) / resolution
         self._waiting: list[FinishedRequest] = []
+        self._verdict: Verdict | None = None
+        self._begin(max(BLOCK_REQUESTS, users or 0), BLOCK_S)
+
+    def _begin(self, block_requests: int, block_s: float) -> None:
+        """Begin without any request, with blocks of at least this size."""
+        self.tests = [ClauseTest(clause.allowed_ratio, len(self._slo)) for clause in self._slo]
+        self.jointly_broken = 0
+        self._block_requests, self._block_ns = block_requests, block_s * _NS_PER_S
+        self._first: list[FinishedRequest] = []  # until there are enough blocks for a verdict
         self._block: list[FinishedRequest] = []
         self._done_ns: list[int] = []
         self._backlog = self._growths = self._growth = self._growth_squares = 0
         self._begun_ns: int | None = None
-        self._settled_ns = 0.0 if users else OVERLOAD_FACTOR * max(clause.limit.limit_ns for clause in slo) / resolution
-        self._verdict: Verdict | None = None
 
     def add(self, finished: Iterable[FinishedRequest]) -> None:
         self._waiting += finished
@@ -68,6 +75,11 @@ class ProbeJudge:
         """The verdict when the probe is over."""
         for request in self._due_before(None):
             self._take(request)
+        every = self._first
+        if every and len(every) >= _FEWEST_BLOCKS * self._block_requests:  # all of them in less time than blocks take
+            self._begin(len(every) // _FEWEST_BLOCKS, 0.0)
+            for request in every:
+                self._take(request)
         if self._block:
             self._close(self._block[-1][0])
         self._verdict = self._verdict or self._on_all() or "undecided"
@@ -110,8 +122,10 @@ class ProbeJudge:
 
     def _take(self, request: FinishedRequest) -> None:
         self._block.append(request)
+        if self._growths < LEAST_BLOCKS:
+            self._first.append(request)
         first_ns, last_ns = self._block[0][0], self._block[-1][0]
-        if len(self._block) >= self._block_requests and last_ns - first_ns >= BLOCK_S * _NS_PER_S:
+        if len(self._block) >= self._block_requests and last_ns - first_ns >= self._block_ns:
             self._close(last_ns)
 
     def _close(self, due_ns: int) -> None:
@@ -123,6 +137,8 @@ class ProbeJudge:
             self._begun_ns = due_ns
             return
         self._growths, self._growth, self._growth_squares = self._growths + 1, self._growth + growth, self._growth_squares + growth**2
+        if self._growths == LEAST_BLOCKS:
+            self._first = []
         self.jointly_broken += sum(broken != 0 for _, _, broken in block)
         for place, test in enumerate(self.tests):
             test.add_block(len(block), sum(broken >> place & 1 for _, _, broken in block))

@@ -11,12 +11,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from trtbench.rundir.latency_limits import LatencyLimit, LatencyName
 from trtbench.scenario.load.stage import Stage
-from trtbench.scenario.parts.bounds import Between, LimitMs, RatioInside, RequestRate, Requests, Seconds
+from trtbench.scenario.parts.bounds import Between, LimitMs, RatioInside, RequestRate, Requests
 from trtbench.scenario.parts.part import Part
 
 NS_PER_MS = 1_000_000
 Percentile = Annotated[float, Between(50.0, 99.99)]
 Probes = Annotated[int, Between(3, 64)]
+ProbeSeconds = Annotated[float, Between(6.0, 86_400.0)]
+"""Enough for the blocks of requests that a verdict needs (probe_judge.py)."""
 LoadBy = Literal["concurrency", "rate"]
 
 _NAMES: dict[str, LatencyName] = {"ttft": "ttft", "itl": "itl", "tpot": "tpot", "e2e": "e2e", "e2el": "e2e"}
@@ -82,7 +84,7 @@ class Capacity(Part):
     most: RequestRate = Field(1024.0, description="Largest load that is tried.")
     resolution: RatioInside = Field(0.05, description="The search ends when the two loads differ by at most this share.")
     probes: Probes = Field(12, description="Most probes of one deployment, the confirmation among them.")
-    probe_s: Seconds = Field(60.0, description="Longest time of one probe; it ends earlier when its verdict is certain enough.")
+    probe_s: ProbeSeconds = Field(60.0, description="Longest time of one probe; it ends earlier when its verdict is certain enough.")
     probe_requests: Requests = Field(2000, description="Most requests of one probe.")
 
     @model_validator(mode="after")
