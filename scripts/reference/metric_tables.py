@@ -16,7 +16,7 @@ _SECTIONS = {
     "core": "metrics",
     **dict.fromkeys(("latency", "more", "groups"), "latency"),
     **dict.fromkeys(("throughput", "drafts"), "throughput"),
-    **dict.fromkeys(("engine_times", "waterfall"), "latency"),
+    **dict.fromkeys(("engine_times", "waterfall", "tail_waterfall"), "latency"),
     **dict.fromkeys(("triton", "inflight"), "batching"),
     **dict.fromkeys(("kv", "reuse", "reuse_ratio"), "kv"),
     **dict.fromkeys(("resources", "gpu", "gpu_more", "cost"), "resources"),

@@ -185,6 +185,15 @@ WATERFALL: tuple[Stage, ...] = (
     .column("in_decode", "waterfall", of="decode_ns")
     .column("in_return", "waterfall", of="front_end_out_ns")
     .column("in_rest", "waterfall", of="rest_ns"),
+    Stage("tail_waterfall", "ms", lambda s: s.tail_waterfall, "tail_waterfall")
+    .column("tail_requests", "tail_waterfall", of="requests", unit="count")
+    .column("tail_band", "tail_waterfall", of=("low_ns", "high_ns"))
+    .column("tail_mean", "tail_waterfall", of="total_ns")
+    .column("tail_client", "tail_waterfall", of="client_ns")
+    .column("tail_engine_queue", "tail_waterfall", of="engine_queue_ns")
+    .column("tail_prefill", "tail_waterfall", of="prefill_ns")
+    .column("tail_decode", "tail_waterfall", of="decode_ns")
+    .column("tail_rest", "tail_waterfall", of="rest_ns"),
 )
 
 OF_SEVERAL_STAGES: tuple[Stage, ...] = (

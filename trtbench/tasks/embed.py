@@ -49,6 +49,8 @@ EMBED = Task(
             *("ttft", "ttft_p99", "ttfo", "itl", "itl_per_token", "tpot", "tpot_p99", "token_rate_per_user", "ttft_from_sent"),
             *("ttft_from_read", "itl_from_read", "tpot_from_read", "itl_exact"),
             *("server_queue", "server_prefill", "server_decode", "outside_engine"),
+            *("tail_waterfall", "tail_requests", "tail_band", "tail_mean", "tail_client", "tail_engine_queue", "tail_prefill"),
+            *("tail_decode", "tail_rest"),
             *("waterfall", "latency_mean", "in_client", "in_front_end", "in_triton", "in_engine_queue", "in_prefill", "in_decode"),
             *("in_return", "in_rest", "engine_times", "front_end_in", "engine_queue", "engine_prefill", "engine_decode", "front_end_out"),
             *("itl_before", "itl_during", "itl_spike", "pool_itl_before", "pool_itl", "pool_itl_spike"),

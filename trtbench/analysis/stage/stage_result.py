@@ -23,7 +23,7 @@ from trtbench.analysis.stage.timestamps import Stamps, stamps
 from trtbench.analysis.stage.token_cost import TokenCost, energy_per_token_j, token_cost
 from trtbench.analysis.stage.token_counting import estimated_off, is_exact
 from trtbench.analysis.stage.uncertainty import Uncertainty, uncertainty
-from trtbench.analysis.stage.waterfall import Waterfall, waterfall
+from trtbench.analysis.stage.waterfall import TailWaterfall, Waterfall, tail_waterfall, waterfall
 from trtbench.analysis.stats.percentile import Distribution
 from trtbench.analysis.stats.trends import Drift
 from trtbench.rundir.event_kinds import IF_KNOWN, StageFinished, StageStarted
@@ -100,6 +100,7 @@ class StageResult:
     engine_times: EngineTimes | None = None
     level_reached: float | None = None
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
+    tail_waterfall: TailWaterfall | None = field(default=None, metadata=IF_KNOWN)
     littles_law: LittlesLaw | None = field(default=None, metadata=IF_KNOWN)
     token_cost: TokenCost | None = field(default=None, metadata=IF_KNOWN)
     hours: tuple[Hour, ...] | None = field(default=None, metadata=IF_KNOWN)  # of a stage of two hours or more
@@ -213,6 +214,7 @@ def measure(
         engine_times=engine_times(samples, start, end),
         level_reached=_level_reached(span, stage, requests, scenario),
         uncertainty=uncertainty(requests, equation, rates, scenario.slo, duration_s, users, one_level),
+        tail_waterfall=tail_waterfall(done),
         littles_law=_littles_law(span, stage, requests, scenario, grew),
         token_cost=token_cost(use, rates, energy, scenario.cost),
         hours=hours(requests, samples, start, end),

@@ -200,13 +200,19 @@ def engine_time_tables(summary: Summary, words: Words) -> list[Block]:
 
 
 def waterfall_table(summary: Summary, words: Words) -> list[Block]:
-    """The parts of the mean latency, a row for each stage of every deployment; [] if the server reports no times or the task has none."""
-    columns = columns_of("waterfall", METRICS, words.task)
+    """The parts of the mean latency, and of that around the P99, with a row for each stage; [] if the server reports no times or the task
+    has none.
+    """
     named = [(result.name, stage) for result in measured(summary) for stage in result.stages if stage.waterfall]
-    rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values())) for name, stage in named)
-    if not rows or not columns:
-        return []
-    return [Table(words.header("deployment", "stage", *columns), rows, words("waterfall.caption"), words("waterfall.note"), labels=2)]
+    tails = [(name, stage) for name, stage in named if stage.tail_waterfall]
+    whole = _waterfall("waterfall", named, words("waterfall.caption"), words("waterfall.note"), words)
+    return whole + _waterfall("tail_waterfall", tails, words("tail_waterfall.caption"), words("tail_waterfall.note"), words)
+
+
+def _waterfall(table: str, stages: Sequence[tuple[str, StageResult]], caption: str, note: str, words: Words) -> list[Block]:
+    columns = columns_of(table, METRICS, words.task)
+    rows = tuple((name, stage.span.name, *(cell(stage) for cell in columns.values())) for name, stage in stages)
+    return [Table(words.header("deployment", "stage", *columns), rows, caption, note, labels=2)] if rows and columns else []
 
 
 def draft_acceptance(summary: Summary, words: Words) -> list[Block]:
