@@ -71,9 +71,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):
         items.sort(key=_needs_server)
         return
-    from tests.support.alone_last import mark_scope
+    from tests.support.alone_last import PACED, mark_scope
 
-    items.sort(key=tier_of, reverse=True)
+    items.sort(key=lambda item: (tier_of(item), item.get_closest_marker(PACED) is not None), reverse=True)
     for item in items:
         mark_scope(item)
 

@@ -75,7 +75,8 @@ def test_one_that_starts_its_own_server_is_a_unit_of_its_own() -> None:
     assert sorted(test for _, test in finish(scheduler, nodes, tests)) == sorted(tests)
 
 
-def test_tests_of_vllm_share_a_worker() -> None:
-    tests = [f"tests/{folder}/test_v.py::{n}@vllm" for folder in ("serving", "telemetry") for n in "12"] + TESTS
+@pytest.mark.parametrize("group", ["vllm", "paced"])
+def test_tests_of_a_group_share_a_worker(group: str) -> None:
+    tests = [f"tests/{folder}/test_v.py::{n}@{group}" for folder in ("serving", "telemetry") for n in "12"] + TESTS
     ran = finish(*started(3, tests), tests)
-    assert len({worker for worker, test in ran if test.endswith("@vllm")}) == 1
+    assert len({worker for worker, test in ran if test.endswith(f"@{group}")}) == 1

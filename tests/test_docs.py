@@ -72,6 +72,7 @@ SHORT_OF = {
     "kv-cache": [
         *(f"--set=load.{stage}.requests={least}" for stage, least in enumerate((1, 4, 8, 8, 8, 8, 12))),
         *("--set=load.0.warmup_requests=0", "--set=workload.prefix.tokens=32", "--set=workload.output_tokens=12", "--set=engines=[int8]"),
+        "--set=workload.input_tokens=8",
     ],
     "scaling": ["--set=scaling.repeats=1", "--set=scaling.instances=[]", "--set=scaling.inference_threads=[]", "--set=load.0.requests=4"],
     "long-context": [
@@ -232,6 +233,7 @@ def test_command_runs(command: str, tmp_path: Path, request: pytest.FixtureReque
     if verb == "bench":
         serving: Serving = request.getfixturevalue("int8_server")
         arguments[arguments.index("--url") + 1] = serving.server.endpoints.grpc
+        arguments += ["--request-count", "4"]
     elif verb == "serve-and-bench" and "--dry-run" not in arguments:
         arguments += SHORT_OF.get(arguments[0], SHORT)
     elif verb == "calibrate":

@@ -15,7 +15,7 @@ import yaml
 
 from tests.contracts.stub import UNWRITABLE, environment, write_stub
 from tests.on_gpu.tiny import write_checkpoint
-from tests.support.command import ran
+from tests.support.command import WITHOUT_FIGURES, ran
 from tests.support.engines.trtllm_engines import write_templates
 from tests.support.fakes.fake_gpu import ROOT, FakeGpus, compile_fakes
 from trtbench.engine.build import DEFAULT_OUTPUT
@@ -47,7 +47,7 @@ class Node:
     templates: str | None = None
 
     def trtbench(self, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "trtbench.cli.main", *arguments]
+        command = [sys.executable, "-m", "trtbench" if self.real else WITHOUT_FIGURES, *arguments]
         environment = self.environment | variables
         return subprocess.run(
             command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=self.timeout_s, check=False

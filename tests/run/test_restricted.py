@@ -20,7 +20,7 @@ from trtbench.self_test.answer import DIRECTORY, MODEL
 from trtbench.serving.server.installation import TritonInstallation
 from trtbench.serving.server.server import TritonServer
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120, func_only=True), pytest.mark.usefixtures("sketched_figures")]
 KEY = "triton-grpc-protocol-admin"
 BROKEN = """
 name: "broken" backend: "python" max_batch_size: 0

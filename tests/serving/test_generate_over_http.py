@@ -22,6 +22,7 @@ from trtbench.serving.server.server import TritonServer
 
 pytestmark = [
     pytest.mark.triton,
+    pytest.mark.usefixtures("sketched_figures"),
     pytest.mark.timeout(180),
     pytest.mark.skipif(not UNPACKED.is_dir(), reason="no NumPy 1.26 for Triton's stub: scripts/setup.sh fetches it, up to Python 3.12"),
 ]

@@ -27,6 +27,7 @@ from trtbench.system.clock import now_ns
 
 pytestmark = [
     pytest.mark.triton,
+    pytest.mark.usefixtures("sketched_figures"),
     pytest.mark.timeout(120),
     pytest.mark.skipif(not UNPACKED.is_dir(), reason="no NumPy 1.26 for Triton's stub: scripts/setup.sh fetches it, up to Python 3.12"),
 ]

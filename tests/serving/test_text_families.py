@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ def benched(server: TritonServer, engines: dict[Dtype, Engine], tmp_path_factory
 def _bench(server: TritonServer, engine: Path, model: str, runs: Path) -> Benched:
     where = ["--url", server.endpoints.grpc, "--metrics-url", f"http://{server.endpoints.metrics}/metrics", "--tokenizer", str(engine)]
     asked = ["--isl", "12", "--osl", str(OUTPUT_TOKENS), "--max-concurrency", "1", "--num-prompts", str(REQUESTS)]
-    done = CliRunner().invoke(main, ["bench", *where, "--model", model, *asked, "--artifact-dir", str(runs)])
+    with patch("trtbench.report.figures.plots.draw", return_value={}):
+        done = CliRunner().invoke(main, ["bench", *where, "--model", model, *asked, "--artifact-dir", str(runs)])
     assert ran(done.exit_code, runs), done.output
     (run,) = map(RunDirectory.open, runs.iterdir())
     (deployment,) = run.deployments()

@@ -10,17 +10,18 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-ALONE, BY_ITSELF, VLLM = "alone", "by_itself", "vllm"
+ALONE, BY_ITSELF, PACED, VLLM = "alone", "by_itself", "paced", "vllm"
 
 
 def mark_scope(item: pytest.Item) -> None:
     """Writes into the name of a test what the scheduler, in another process, has to know. A test of marker `by_itself`, and one that starts
-    its own server, shares nothing with those of its file and runs wherever there is room; all tests of vLLM share a server.
+    its own server, shares nothing with those of its file and runs wherever there is room. All tests of vLLM share a server. Those of
+    marker `paced` follow one another: side by side their reloads would be late for their own schedule.
     (The marker xdist_group does it no longer: xdist 3.8 sets a `_nodeid` that pytest 9.2 does not read.)"""
     if item.get_closest_marker("alone"):
         _add_to_name(item, ALONE)
-    elif item.get_closest_marker("vllm"):
-        _add_to_name(item, VLLM)
+    elif group := next(filter(item.get_closest_marker, (VLLM, PACED)), None):
+        _add_to_name(item, group)
     elif item.get_closest_marker(BY_ITSELF) or _starts_its_own_server(item):
         _add_to_name(item, BY_ITSELF)
 
@@ -48,7 +49,7 @@ class AloneLast(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.endswith(f"@{BY_ITSELF}"):
             return nodeid
-        return next((group for group in (ALONE, VLLM) if nodeid.endswith(f"@{group}")), nodeid.split("::")[0])
+        return next((group for group in (ALONE, VLLM, PACED) if nodeid.endswith(f"@{group}")), nodeid.split("::")[0])
 
     def _reschedule(self, node: WorkerController) -> None:
         """When only the tests that run alone are left, all workers but the last asked end, and those tests wait until they have."""

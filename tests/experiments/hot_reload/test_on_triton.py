@@ -14,12 +14,12 @@ from trtbench.rundir.directory import RunDirectory
 from trtbench.rundir.events import timed
 from trtbench.rundir.experiment_events import ModelVersions
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(150, func_only=True)]
+pytestmark = [pytest.mark.triton, pytest.mark.paced, pytest.mark.timeout(150, func_only=True)]
 
 KINDS = [{"kind": "new_version"}, {"kind": "broken", "broken": "engine"}, {"kind": "blue_green"}]
 RELOADED: dict[str, Any] = MINI | {
-    "load": [{"mode": "constant", "rate": 2, "duration_s": 42}],
-    "hot_reload": {"before_s": 2, "every_s": 11, "model_warmup": True, "reloads": KINDS},
+    "load": [{"mode": "constant", "rate": 2, "duration_s": 48}],
+    "hot_reload": {"before_s": 2, "every_s": 13, "model_warmup": True, "reloads": KINDS},
 }
 
 
@@ -62,6 +62,6 @@ def test_an_interrupt_in_the_middle_of_a_reload(start_run: StartRun) -> None:
     run = run_of(command)
     (one,) = found_in(run).reloads  # brought to its end
     assert one.loaded and one.end_ns is not None
-    assert_conserved(the_deployment(run).requests(), {("constant-2", False): 84})
+    assert_conserved(the_deployment(run).requests(), {("constant-2", False): 96})
     assert report(run).returncode == 0 and "Hot reload" in (run.path / "report.md").read_text()
     command.assert_nothing_left()
