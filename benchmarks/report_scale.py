@@ -5,7 +5,8 @@
 Makes a run directory of each size through the schema and the writer that seal a run: 64 users, a token every 20 ms, stamped by the
 kernel, a server's own instants, and its samples every 250 ms as long as such a load takes. `trtbench report` runs on it in a process of
 its own. Prints seconds, peak resident memory and the exponents by which processor time and memory grow with the size. `--seal N` writes
-N requests as JSON lines, as the workers do, and seals those. Bounds, for 1,000,000 requests of 100 tokens on 2 cores: 60 s and 2 GiB.
+N requests as JSON lines, as the workers do, and seals those. Bounds, for 1,000,000 requests of 100 tokens on 2 cores: 60 s, 2 GiB, and
+3 MB of HTML.
 """
 
 from __future__ import annotations
@@ -182,9 +183,11 @@ def main() -> None:
         taken = []
         for size in sizes:
             held = write_run(root / str(size), size, tokens)
-            taken.append(measured(["-m", "trtbench.cli.main", "report", str(root / str(size)), "--format", "md,json"]))
+            taken.append(measured(["-m", "trtbench.cli.main", "report", str(root / str(size))]))
             seconds, busy_s, mib = taken[-1]
             print(f"{size:,} requests of {tokens} tokens ({held / _MIB:,.0f} MiB): {seconds:.1f} s ({busy_s:.1f} s of processor time)")
+            page = root / str(size) / "report.html"
+            print(f"  report.html: {page.stat().st_size / 1e6:.2f} MB (bound 3)")
             print(f"  at most {mib:,.0f} MiB resident (bound 2,048; of time, for 1,000,000 on an idle machine, 60 s)")
         time_grows, memory_grows = (exponent(sizes, [one[i] for one in taken]) for i in (1, 2))
         print(f"growth: processor time ~ size^{time_grows:.2f}, memory ~ size^{memory_grows:.2f}")
