@@ -96,8 +96,11 @@ def _with_stages(
     recorded: RecordedDeployment, requests: Requests, samples: Samples, events: Sequence[Event], scenario: Scenario, cpu_count: int
 ) -> DeploymentRecords:
     facts, residency = recorded.facts, Residency(requests, samples.series("kv_blocks_used")[0])
+    served_apart = [one.name for one in facts.length_classes if one.model]
+    of_classes = {name: without_late_counts(recorded.samples.of_length_class(name), events) for name in served_apart}
     stages = tuple(
-        measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count) for span in stage_spans(events, requests)
+        measure(span, requests.stage(span.name), samples, residency, facts, scenario, cpu_count, of_classes)
+        for span in stage_spans(events, requests)
     )
     return DeploymentRecords(events, requests, samples, stages, residency, facts, scenario, cpu_count, recorded.prompts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trtbench.rundir.deployment_facts import DeploymentFile, EndpointFacts, EngineFile, Tree
+from trtbench.rundir.deployment_facts import DeploymentFile, EndpointFacts, EngineFile, ServedClass, Tree
 from trtbench.rundir.event_kinds import IF_KNOWN
 from trtbench.rundir.traits import Traits, read_traits
 from trtbench.tasks.task import Task
@@ -57,6 +57,7 @@ class DeploymentFacts:
     traits: Traits = field(default_factory=Traits, metadata=NO_FIGURE)
     decoupled: bool | None = field(default=None, metadata=NO_FIGURE)  # whether a request gets several responses; None: the task says it
     server_name: str | None = field(default=None, metadata=NO_FIGURE)
+    length_classes: tuple[ServedClass, ...] = field(default=(), metadata=NO_FIGURE)  # from the shortest inputs to the longest
     endpoint: EndpointFacts | None = field(default=None, metadata=IF_KNOWN)  # of a server that is measured over HTTP
     unanswered: Mapping[str, str] = field(default_factory=dict)  # calls that an existing server did not answer, and why
 
@@ -136,6 +137,7 @@ def deployment_facts(name: str, deployment: DeploymentFile, engine: EngineFile) 
         traits=read_traits(deployment.traits, provider),
         server_name=deployment.server_name,
         endpoint=deployment.endpoint,
+        length_classes=tuple(deployment.length_classes or ()),
         unanswered=deployment.unanswered_calls or {},
         decoupled=deployment.decoupled,
     )

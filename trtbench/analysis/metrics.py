@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from trtbench.analysis.metric import Metric
+from trtbench.analysis.stage.by_length_class import LengthClassResult
 from trtbench.analysis.stage.latency import Group
 from trtbench.analysis.stage.resources import GpuUse
 from trtbench.analysis.stage.stage_result import StageResult
@@ -217,6 +218,22 @@ GROUP_METRICS: tuple[Metric[Group], ...] = (
     .column("p99", "groups", of="p99"),
 )
 """Figures of a component of a mixed workload, and of the first and later turns of sessions."""
+
+CLASS_METRICS: tuple[Metric[LengthClassResult], ...] = (
+    Metric("upto", "count", lambda c: c.upto_input_tokens).column("upto", "classes"),
+    Metric("requests", "count", lambda c: c.group.requests).column("requests", "classes"),
+    Metric("ttft", "ms", lambda c: c.group.ttft_ns, "ttft").column("ttft", "classes", of="p50").column("ttft_p99", "classes", of="p99"),
+    Metric("e2e_latency", "ms", lambda c: c.group.e2e_latency_ns, "e2e_latency")
+    .column("p50", "classes", of="p50")
+    .column("p99", "classes", of="p99"),
+    Metric("batch_hit_ratio", "ratio", lambda c: c.triton_batching, "batch_hit_ratio").column("batch_hit", "classes", of="batch_hit_ratio"),
+    Metric("mean_batch", "", lambda c: c.triton_batching).column("mean_batch", "classes", of="mean_batch"),
+    Metric("queue", "ms", lambda c: c.triton_batching, "queue").column("queue", "classes", of="queue_mean_ns"),
+    Metric("padding", "ratio", lambda c: c.padding_ratio, "padding").column("padding", "classes"),
+    Metric("inflight_batch", "", lambda c: c.inflight, "inflight_batch").column("step_batch", "classes", of="mean_batch"),
+    Metric("kv_used_ratio", "ratio", lambda c: c.kv_used_ratio_peak, "kv_used_ratio").column("kv_peak", "classes"),
+)
+"""Figures of a length class, the batching among them only where it has a model of its own."""
 
 GPU_METRICS: tuple[Metric[GpuUse], ...] = (
     Metric("utilization", "ratio", lambda g: g.utilization_ratio).column("gpu_use", "gpu", of=_MEAN_MAX),

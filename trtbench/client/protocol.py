@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from trtbench.errors import UserError
 from trtbench.plan.plan import PlannedPrompt
 from trtbench.plan.sources.tensors.tensor import ModelTensors
-from trtbench.rundir.deployment_facts import DeploymentFile
+from trtbench.rundir.deployment_facts import DeploymentFile, ServedClass
 from trtbench.rundir.records import Outcome, RequestRecord
 from trtbench.scenario.load.client_settings import ClientSettings
 from trtbench.scenario.workload.workload import Workload
@@ -36,12 +36,14 @@ class RequestOptions:
     """What the user asks of requests beyond the scenario. `endpoint` is a name in the `endpoints` of one ClientKind.
 
     `extra_inputs` are keys that every request gets. `system_prompt` is the first message of every chat. `streaming` is the workload's.
+    `classes` are length classes with a model each, which receives the requests of its class in place of the model that is inspected.
     """
 
     endpoint: str = "kserve"
     extra_inputs: Mapping[str, Any] = field(default_factory=dict)
     system_prompt: str = ""
     streaming: bool = True
+    classes: tuple[ServedClass, ...] = ()
 
 
 @dataclass(frozen=True)

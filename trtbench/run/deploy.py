@@ -75,7 +75,7 @@ def _deployment_facts(
         model_name=repository.model_name,
         model_version=MODEL_VERSION if repository.config_file else None,
         config=(repository.served or deployment).model_dump(mode="json"),
-        max_batch_size=deployment.max_batch_size,
+        max_batch_size=max(one.max_batch_size for one in (deployment.of_classes or {"": deployment}).values()),
         max_positions=repository.positions or engine.model_facts.max_positions,
         longest_prompt_tokens=repository.longest_prompt_tokens,
         server_flags=server.command[1:],

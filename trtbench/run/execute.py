@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trtbench.client.protocol import RequestOptions, TargetError
 from trtbench.client.registry import CLIENTS
@@ -170,11 +171,13 @@ def _under_load(
     facts = directory.deployment()
     url, *others = fleet.addresses
     kind = SERVERS[RENDERERS[engine.provider].server]
-    options = RequestOptions(endpoint=kind.endpoint, streaming=scenario.workload.streaming)
+    classes = prepared.length_classes(directory.name, name)
+    routed = classes if scenario.deployments[name].is_adaptive else ()
+    options = RequestOptions(endpoint=kind.endpoint, streaming=scenario.workload.streaming, classes=routed)
     target = CLIENTS[kind.client].inspect(url, facts.model_name or "", settings=scenario.client, task=scenario.task, options=options)
     target, _ = target.padded(plan.longest_input_tokens)
-    tokens, padded_to_tokens = target.token_facts(), target.padded_to_tokens
-    directory.write_deployment(replace(facts, plan_sha256=plan.sha256, tokens=tokens, padded_to_tokens=padded_to_tokens))
+    found: dict[str, Any] = {"tokens": target.token_facts(), "padded_to_tokens": target.padded_to_tokens, "length_classes": classes or None}
+    directory.write_deployment(replace(facts, plan_sha256=plan.sha256, **found))
     companions = (one.companion(prepared, name, fleet.servers[0], directory) for one in roles(ExperimentRun))
     return ServerUnderLoad(
         target=target.with_servers(others),
@@ -185,6 +188,7 @@ def _under_load(
         death=fleet.death,
         revise=counting(target, prepared.prompts),
         companion=next(filter(None, companions), None),
+        models_of_classes=prepared.repositories[directory.name].models_of_classes,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -52,7 +52,8 @@ class Companion(Protocol):
 class ServerUnderLoad:
     """A server, or several behind a balancer, as the load needs it.
 
-    `death()` is None while all of them run. For an existing server it is None, and so are the pids.
+    `death()` is None while all of them run. For an existing server it is None, and so are the pids. `models_of_classes` are the models
+    that receive the requests in place of the target's, by length class.
     """
 
     target: Target
@@ -63,6 +64,7 @@ class ServerUnderLoad:
     companion: Companion | None = None
     before_stage: BeforeStage | None = None
     revise: Callable[[Any], Any] = lambda row: row  # of each request's row, when the load is over
+    models_of_classes: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_server(
@@ -119,6 +121,7 @@ def sampler_config(server: ServerUnderLoad, scenario: Scenario) -> SamplerConfig
         headers=scenario.client.headers,
         balancer_pid=server.balancer_pid,
         engine_model=server.target.metrics_model,
+        models_of_classes=server.models_of_classes,
     )
 
 

@@ -14,11 +14,13 @@ from trtbench.plan.plan import Plan
 from trtbench.plan.sources.prompt_source import CorpusPrompts, PromptSource, UniformPrompts
 from trtbench.plan.sources.tensors.rows import TensorRows, open_rows
 from trtbench.plan.sources.tensors.tensor import ModelTensors, TensorSpec
+from trtbench.run.length_routing import length_classes
 from trtbench.run.log import Listener, RunLog
 from trtbench.run.resolve.experiment_preparation import ExperimentPreparation
 from trtbench.run.resolve.preflight import check_gpu_control, check_open_files, check_plan_fits, check_writable
 from trtbench.run.resolve.resolved import ResolvedScenario, resolve
 from trtbench.run.text_plan import check_text, in_text
+from trtbench.rundir.deployment_facts import ServedClass
 from trtbench.rundir.event_kinds import BuildStepStarted, EngineBuilt
 from trtbench.rundir.events import event_of
 from trtbench.scenario.deployment.rounds import run_order
@@ -64,6 +66,11 @@ class PreparedRun:
         scenario = self.scenario
         return run_order(scenario.rounds, list(scenario.deployments), scenario.engines, scenario.seeds.order)
 
+    def length_classes(self, directory: str, deployment: str) -> tuple[ServedClass, ...]:
+        """The length classes of a deployment; () if it has none. ScenarioError if its plan has no request of one of them."""
+        batching = self.scenario.deployments[deployment].batching
+        return length_classes(batching, self.plans[deployment], self.repositories[directory].models_of_classes) if batching else ()
+
     def log_plans(self, log: RunLog) -> None:
         for plan in self.drawn.values():
             log.write(plan.facts())
@@ -87,7 +94,10 @@ def prepare(scenario: Scenario, runs: Path, engines: Path, listener: Listener) -
         plan = draw_plan(asked, prompts, inputs)
         return in_text(plan, prompts) if texts else plan  # deployments that take ids have the same prompts
 
-    return PreparedRun(resolved, built, repositories, prompts, draw, _draw_plans(scenario, draw))
+    prepared = PreparedRun(resolved, built, repositories, prompts, draw, _draw_plans(scenario, draw))
+    for dtype, name in prepared.order:
+        prepared.length_classes(f"{name}-{dtype}", name)
+    return prepared
 
 
 _BUILDERS = {provider.name: provider for provider in OF_SERVERS.values()}

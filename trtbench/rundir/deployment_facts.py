@@ -96,6 +96,21 @@ class EndpointFacts:
     system_prompt: str | None = field(default=None, metadata=IF_KNOWN)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedClass:
+    """A length class, and the `model` that serves it, or None where one model serves all classes. `upto_input_tokens` is the longest
+    input of the class, or None for the last class, which has no bound.
+    """
+
+    name: str
+    upto_input_tokens: Count | None = None
+    model: str | None = None
+
+    def takes(self, input_tokens: int) -> bool:
+        """Whether an input is not too long for the class. A request belongs to the first class of which this is true."""
+        return self.upto_input_tokens is None or input_tokens <= self.upto_input_tokens
+
+
 Shape = TypeVar("Shape")
 _READERS: dict[type[object], TypeAdapter[Any]] = {}
 """Validators by type, made when the first file is read: making one takes longer than reading a small run."""
@@ -123,7 +138,8 @@ def _checked(shape: type[object]) -> AfterValidator:
 class DeploymentFile:
     """deployment.json. `config`: the requested configuration. `log`: what the server reported while it loaded. `tokens`: how tokens are
     counted. `unanswered_calls`: calls that the server did not answer, with the reason. `decoupled`: whether a request gets several
-    responses, where its task does not say it. Fields are in the order in which they are written.
+    responses, where its task does not say it. `length_classes`: from the shortest inputs to the longest. Fields are in the order in which
+    they are written.
     """
 
     kv_blocks: Count | None = field(default=None, metadata=IF_KNOWN)
@@ -153,6 +169,7 @@ class DeploymentFile:
     endpoint: EndpointFacts | None = field(default=None, metadata=IF_KNOWN)
     traits: Mapping[str, bool] | None = field(default=None, metadata=IF_KNOWN)
     decoupled: bool | None = field(default=None, metadata=IF_KNOWN)
+    length_classes: Sequence[ServedClass] | None = field(default=None, metadata=IF_KNOWN)
     plan_sha256: str | None = None
     tokens: Tree | None = None
     padded_to_tokens: Count | None = None

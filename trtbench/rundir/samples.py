@@ -48,6 +48,15 @@ class Samples:
                 rest._by_series[name, label] = (times[kept], values[kept])
         return rest
 
+    def of_length_class(self, name: str) -> Samples:
+        """The samples of the model of one length class, under the names that the sums of all classes have here."""
+        found, beginning = Samples(()), f"{name}/"
+        for series, label in self._by_series:
+            if series == "length_class" and label.startswith(beginning):
+                inner, _, inner_label = label.removeprefix(beginning).partition("/")
+                found._by_series[inner, inner_label] = self._by_series[series, label]
+        return found
+
     def outside(self, start_ns: int, end_ns: int) -> int:
         """The number of readings before `start_ns` or after `end_ns`."""
         ends = (np.searchsorted(times, (start_ns, end_ns + 1)) for times, _ in self._by_series.values())

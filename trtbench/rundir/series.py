@@ -173,6 +173,10 @@ SeriesName: TypeAlias = (
         About("server", "each of several servers", "the series of the server, for each server; absent if only one server runs"),
     ]
     | Annotated[
+        Literal["length_class"],
+        About("class/series/label", "the model of each length class", "a series of Triton or its engine; those above are the sums of all"),
+    ]
+    | Annotated[
         Literal["balancer_cpu_cores", "balancer_rss_bytes", "balancer_fds"],
         About("", "process tree of haproxy or nginx", "where `replicas.balancer` names one"),
     ]

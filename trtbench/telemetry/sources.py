@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -15,7 +15,7 @@ from trtbench.system.clock import NS_PER_S
 from trtbench.telemetry.metrics_page import MetricsPage
 from trtbench.telemetry.process import Machine, Processes
 from trtbench.telemetry.request_metrics import RequestMetrics
-from trtbench.telemetry.ticker import Source, together
+from trtbench.telemetry.ticker import OfClasses, Source, together
 from trtbench.telemetry.triton import Statistics
 
 
@@ -45,6 +45,7 @@ class SamplerConfig:
     balancer_pid: int | None = None
     headers: Headers = field(default_factory=dict)
     engine_model: str | None = None  # the model that has the engine's metrics, where it is another than `model`; "": any
+    models_of_classes: Mapping[str, str] = field(default_factory=dict)  # in place of `model`, where length classes are served apart
 
     @property
     def server_pids(self) -> list[int]:
@@ -85,12 +86,26 @@ class SourceEntry:
 
 
 def _statistics(config: SamplerConfig, timeout_s: float) -> Source:
-    model, metadata = config.engine_model or config.model, metadata_of(config.headers)
-    return together([Statistics(address, model, timeout_s, config.tls, metadata) for address in config.statistics_addresses])
+    metadata = metadata_of(config.headers)
+
+    def of_model(address: str, model: str) -> Source:
+        return Statistics(address, config.engine_model or model, timeout_s, config.tls, metadata)
+
+    return together([_of_server(config, partial(of_model, address)) for address in config.statistics_addresses])
 
 
 def _metrics(config: SamplerConfig, timeout_s: float) -> Source:
-    return together([MetricsPage(url, config.model, timeout_s, config.engine_model) for url in config.metrics_urls])
+    def of_model(url: str, model: str) -> Source:
+        return MetricsPage(url, model, timeout_s, config.engine_model)
+
+    return together([_of_server(config, partial(of_model, url)) for url in config.metrics_urls])
+
+
+def _of_server(config: SamplerConfig, of_model: Callable[[str], Source]) -> Source:
+    """The readings of the model, or of the model of each length class."""
+    if not config.models_of_classes:
+        return of_model(config.model)
+    return OfClasses({name: of_model(model) for name, model in config.models_of_classes.items()})
 
 
 def _requests(config: SamplerConfig, timeout_s: float) -> Source:

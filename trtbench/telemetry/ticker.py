@@ -1,12 +1,12 @@
 """One source of samples, read at absolute deadlines by its own thread, so that no source waits for another.
 
-`Together` reads several servers as one, and adds the readings of each.
+`Together` reads several servers as one, and adds the readings of each; `OfClasses` the models of one server.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Protocol
 
@@ -109,8 +109,43 @@ class Together:
             source.close()
 
 
+class OfClasses:
+    """The models of length classes in one server: the sum of all, as of one model, and each series of each class.
+
+    A reading fails when one of them fails, because the sum would lack a class.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+
+    def read(self) -> list[Sample]:
+        readings = {name: source.read() for name, source in self._sources.items()}
+        of_each = [
+            Sample(sample.time_ns, "length_class", f"{name}/{sample.name}/{sample.label}", sample.value)
+            for name, reading in readings.items()
+            for sample in reading
+        ]
+        return totals(list(readings.values())) + of_each
+
+    def close(self) -> None:
+        for source in self._sources.values():
+            source.close()
+
+
 def summed(readings: Sequence[list[Sample]]) -> list[Sample]:
-    """`readings`: one for each server, in order. A server without a series adds nothing to its sum, and is left out of its mean."""
+    """The totals of servers, with the requests of each. `readings`: one for each server, in order."""
+    found = totals(readings)
+    of_each = [
+        Sample(found[0].time_ns, _OF_EACH[sample.name], str(number), sample.value)
+        for number, reading in enumerate(readings)
+        for sample in reading
+        if sample.name in _OF_EACH
+    ]
+    return found + of_each
+
+
+def totals(readings: Sequence[list[Sample]]) -> list[Sample]:
+    """Sums by name and label. A reading without a series adds nothing to its sum, and is left out of its mean."""
     samples = [sample for reading in readings for sample in reading]
     if not samples:
         return []
@@ -118,11 +153,4 @@ def summed(readings: Sequence[list[Sample]]) -> list[Sample]:
     values: dict[tuple[AnySeries, str], list[float]] = {}
     for sample in samples:
         values.setdefault((sample.name, sample.label), []).append(sample.value)
-    totals = {series: fmean(each) if series[0] in _MEANS else sum(each) for series, each in values.items()}
-    of_each = [
-        Sample(time_ns, _OF_EACH[sample.name], str(number), sample.value)
-        for number, reading in enumerate(readings)
-        for sample in reading
-        if sample.name in _OF_EACH
-    ]
-    return [Sample(time_ns, name, label, value) for (name, label), value in totals.items()] + of_each
+    return [Sample(time_ns, name, label, fmean(each) if name in _MEANS else sum(each)) for (name, label), each in values.items()]

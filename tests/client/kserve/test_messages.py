@@ -14,6 +14,7 @@ from trtbench.client.kserve.messages import Response, decode_response, request_b
 from trtbench.client.kserve.target import KserveTarget
 from trtbench.client.protocol import NO_END_ID
 from trtbench.plan.plan import PlannedPrompt
+from trtbench.rundir.deployment_facts import ServedClass
 from trtbench.rundir.records import ServerTimes
 from trtbench.scenario.workload.workload import Sampling, Workload
 
@@ -172,3 +173,11 @@ def test_tensors_of_a_broken_size_are_refused() -> None:
     message.infer_response.raw_output_contents.append(b"\x01\x02\x03")
     with pytest.raises(ValueError):
         decode_response(message.SerializeToString())
+
+
+def test_a_request_names_the_model_of_its_length_class() -> None:
+    classes = (ServedClass(name="short", upto_input_tokens=3, model="m-short"), ServedClass(name="long", model="m-long"))
+    target = replace(NEW, classes=classes)
+    for ids, context, model in (((1, 2, 3), (), "m-short"), ((1, 2, 3, 4), (), "m-long"), ((1, 2), (7, 8), "m-long")):
+        body = request_body(target, prompt(*ids), Workload(), NO_END_ID, context)
+        assert service_pb2.ModelInferRequest.FromString(body).model_name == model

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from trtbench.analysis.stats.percentile import Distribution
-from trtbench.experiments.grid.spec import cells_of
+from trtbench.experiments.grid.spec import Grid, cells_of
+from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.deployment.rounds import run_order
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.reading import load_scenario, parse_scenario
@@ -145,3 +146,13 @@ def test_a_cell_knows_its_place_on_the_axes() -> None:
         "max_sequences": "16",
     }
     assert parse_scenario(BASE, "x.yaml").cells is None
+
+
+def test_policies_are_an_axis_and_equal_adaptive_cells_are_served_once() -> None:
+    classes = {"short": {"upto_input_tokens": 64, "max_batch_size": 16}, "long": {"max_batch_size": 4}}
+    base = Deployment.model_validate({"instances": 2, "batching": {"classes": classes}})
+    found = cells_of(Grid(max_batch_size=(4, 16), policy=("one_size", "adaptive")), base)
+    assert list(found.cells) == ["b4-one_size", "b4-adaptive", "b16-one_size"]
+    assert found.left_out == {"b16-adaptive": "its classes have settings of their own, so that it is the same as b4-adaptive"}
+    with pytest.raises(ValueError, match="grid varies policy, the deployment's batching is null"):
+        cells_of(Grid(policy=("one_size", "adaptive")), Deployment())

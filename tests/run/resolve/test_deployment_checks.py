@@ -8,9 +8,12 @@ from tests.support.fakes.fake_gpu import MIG_UUIDS, UUIDS, FakeGpus
 from trtbench.engine.build import PROVIDERS
 from trtbench.run.resolve import deployment_checks as devices
 from trtbench.run.resolve.deployment_checks import check_capacity, check_devices, doubts
+from trtbench.run.resolve.resolved import resolve
 from trtbench.scenario.deployment.deployment import Deployment
 from trtbench.scenario.parts.part import ScenarioError
+from trtbench.scenario.reading import parse_scenario
 from trtbench.serving.repository.model_repository import KvBudget
+from trtbench.serving.repository.renderers import RENDERERS
 from trtbench.system.cuda import CudaGpu
 
 GIB = 2**30
@@ -128,3 +131,28 @@ def test_names_are_nvmls(fake_gpus: FakeGpus) -> None:
     divided = fake_gpus.ask(ASK)
     assert divided[-2:] == names[-2:] and [0, UUIDS[0]] not in divided
     assert [pair[0] for pair in divided[:-2]] and all(key == name and key.startswith("MIG-") for key, name in divided[:-2])
+
+
+CLASSES = {"instances": 2, "batching": {"classes": {"short": {"upto_input_tokens": 64}, "long": {"max_sequences": 2}}}}
+LOAD = [{"concurrency": 1, "requests": 9}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"load": LOAD, "workload": {"sessions": {"turns": 2}}}, "not those of workload.sessions: drop one"),
+        ({"context_limit": {}}, "batching and context_limit exclude each other"),
+        ({"load": LOAD, "task": "embed", "model": "minilm-l6-v2"}, "batching.classes.long: max_sequences .* mean nothing with task embed"),
+    ],
+)
+def test_length_classes_need_independent_requests_of_a_plan(keys: dict[str, Any], says: str) -> None:
+    scenario = parse_scenario({"name": "x", "provider": "openvino", "deployments": {"a": CLASSES}} | keys, "x.yaml")
+    with pytest.raises(ScenarioError, match=says):
+        resolve(scenario)
+
+
+@pytest.mark.parametrize("provider", ["tensorrt_llm", "llmapi", "vllm", "tensorrt"])
+def test_engines_behind_one_model_refuse_adaptive_deployments(provider: str) -> None:
+    reason = RENDERERS[provider].no_length_classes
+    assert reason and reason.endswith(("set policy one_size", "as scenarios of their own"))
+    assert RENDERERS["openvino"].no_length_classes is None

@@ -15,6 +15,7 @@ from trtbench.scenario.deployment.deployment import Deployment, DynamicBatching,
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.workload.lengths import Range
 from trtbench.scenario.workload.workload import Workload
+from trtbench.serving.repository import renderers
 from trtbench.serving.repository.model_repository import default_inference_threads, kv_budget, pbtxt_string, render
 from trtbench.system import packaged_data
 
@@ -257,3 +258,23 @@ def test_an_encoders_output_takes_no_position() -> None:
     render(ENCODER, Deployment(), Workload(input_tokens=Range(min=512, max=512)))
     with pytest.raises(ScenarioError, match=r"workload\.input_tokens = 513 is over the model's 512 positions"):
         render(ENCODER, Deployment(), Workload(input_tokens=Range(min=3, max=513)))
+
+
+def test_each_length_class_is_a_model_of_the_same_engine(tmp_path: Path) -> None:
+    classes = {"short": {"upto_input_tokens": 64, "max_batch_size": 2, "max_sequences": 2}, "long": {}}
+    deployment = Deployment.model_validate({"instances": 2, "batching": {"classes": classes}})
+    rendered = renderers.render(ENGINE, deployment, Workload())
+    assert rendered.models_of_classes == {"short": "demo-short", "long": "demo-long"}
+    rendered.write(tmp_path)
+    configs = {
+        path.parent.name: text_format.Parse(path.read_text(), model_config_pb2.ModelConfig()) for path in tmp_path.glob("*/config.pbtxt")
+    }
+    assert {name: (config.name, config.max_batch_size) for name, config in configs.items()} == {
+        "demo-short": ("demo-short", 2),
+        "demo-long": ("demo-long", 8),
+    }
+    kv = renderers.render(ENGINE, Deployment(instances=2), Workload()).kv
+    assert rendered.kv == kv and kv is not None
+    assert {parameters(config)["kv_blocks"] for config in configs.values()} == {str(kv.blocks)}
+    assert [parameters(configs[name])["max_sequences"] for name in ("demo-short", "demo-long")] == ["2", "32"]
+    assert {config.instance_group[0].count for config in configs.values()} == {1}

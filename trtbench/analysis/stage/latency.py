@@ -255,10 +255,11 @@ def by_turn(requests: Requests) -> dict[str, Group]:
 def _groups(requests: Requests, masks: Mapping[str, Mask]) -> dict[str, Group]:
     """The groups that have requests, in the order of their names; empty for fewer than two groups."""
     filled = {name: mask for name, mask in sorted(masks.items()) if mask.any()}
-    return {name: _group(requests.select(mask)) for name, mask in filled.items()} if len(filled) > 1 else {}
+    return {name: group_of(requests.select(mask)) for name, mask in filled.items()} if len(filled) > 1 else {}
 
 
-def _group(requests: Requests) -> Group:
+def group_of(requests: Requests) -> Group:
+    """The figures of these requests."""
     done = requests.completed
     return Group(
         requests=len(requests),

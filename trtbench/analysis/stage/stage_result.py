@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from trtbench.analysis.facts import DeploymentFacts
 from trtbench.analysis.stage.batching import InflightBatching, TritonBatching, inflight_batching, padding_ratio, triton_batching
+from trtbench.analysis.stage.by_length_class import LengthClassResult, by_length_class
 from trtbench.analysis.stage.engine_metrics import DraftsByRequest, ReuseByRequest, drafts_by_request, reuse_by_request
 from trtbench.analysis.stage.engine_times import EngineTimes, engine_times
 from trtbench.analysis.stage.kv_cache import KvCache, Residency, kv_cache
@@ -104,6 +105,7 @@ class StageResult:
     littles_law: LittlesLaw | None = field(default=None, metadata=IF_KNOWN)
     token_cost: TokenCost | None = field(default=None, metadata=IF_KNOWN)
     hours: tuple[Hour, ...] | None = field(default=None, metadata=IF_KNOWN)  # of a stage of two hours or more
+    length_classes: dict[str, LengthClassResult] | None = field(default=None, metadata=IF_KNOWN)
 
     @property
     def waterfall(self) -> Waterfall | None:
@@ -169,8 +171,10 @@ def measure(
     facts: DeploymentFacts,
     scenario: Scenario,
     cpu_count: int,
+    of_classes: Mapping[str, Samples],
 ) -> StageResult:
-    """All figures of one stage from its measured requests and the deployment's samples."""
+    """All figures of one stage from its measured requests and the deployment's samples. `of_classes`: those of each
+    length class's model."""
     start, end = span.start_ns, span.end_ns
     stage = next((stage for stage in scenario.load if stage.label == span.name), None)
     done = requests.completed
@@ -218,6 +222,7 @@ def measure(
         littles_law=_littles_law(span, stage, requests, scenario, grew),
         token_cost=token_cost(use, rates, energy, scenario.cost),
         hours=hours(requests, samples, start, end),
+        length_classes=by_length_class(requests, facts.length_classes, of_classes, start, end, unary=not streams),
     )
 
 

@@ -49,11 +49,10 @@ def inspect_target(
     answer is left out if the load does not need it. The call blocks up to about `timeout_s` for each question.
     """
     _check_asked(version, options)
-    metadata = metadata_of(settings.headers)
     check_address(url, GRPC, settings, timeout_s)
     with open_channel(url, settings, MOST_ANSWER_BYTES) as channel:
-        questions = Questions(channel, metadata, timeout_s)
-        _check_ready(questions, url, model, version)
+        questions = Questions(channel, metadata_of(settings.headers), timeout_s)
+        _check_ready(questions, url, version, model, *(one.model or model for one in options.classes))
         config = questions.config(model, version)
         if config is None:
             raise TargetError(f"{url}: {_no_config(questions, model)}")
@@ -71,6 +70,7 @@ def inspect_target(
         outputs=frozenset(tensor.name for tensor in config.output),
         engine_model=_engine_model(config),
         accumulates=_accumulates(config),
+        classes=options.classes,
         unanswered=questions.unanswered,
     )
     return _CHECKED[task](target, config)
@@ -92,17 +92,18 @@ def _check_asked(version: str, options: RequestOptions) -> None:
         raise TargetError("--extra-input and --system-prompt are for HTTP endpoints: leave them out, or give another --endpoint-type")
 
 
-def _check_ready(questions: Questions, url: str, model: str, version: str) -> None:
-    """TargetError if the model is not ready. The readiness of the server is not checked, because it depends on its other models."""
-    answer = questions.ask("ModelReady", name=model, version=version)
-    if answer is None or answer.ready:
-        return
-    try:
-        state = questions.state(model, version)
-    except UnknownModelError as error:
-        raise TargetError(f"{url}: {error}") from error
-    where = f"{shown(model)!r} version {version}" if version else repr(shown(model))
-    raise TargetError(f"{url}: model {where} is {state}")
+def _check_ready(questions: Questions, url: str, version: str, *models: str) -> None:
+    """TargetError if a model is not ready. The readiness of the server is not checked, because it depends on its other models."""
+    for model in dict.fromkeys(models):
+        answer = questions.ask("ModelReady", name=model, version=version)
+        if answer is None or answer.ready:
+            continue
+        try:
+            state = questions.state(model, version)
+        except UnknownModelError as error:
+            raise TargetError(f"{url}: {error}") from error
+        where = f"{shown(model)!r} version {version}" if version else repr(shown(model))
+        raise TargetError(f"{url}: model {where} is {state}")
 
 
 def _no_config(questions: Questions, model: str) -> str:

@@ -78,7 +78,8 @@ def request_body(target: KserveTarget, prompt: PlannedPrompt, workload: Workload
 
     `end_id` is the token that ends the output, or NO_END_ID. `context` are token ids before those of the prompt.
     """
-    request = service_pb2.ModelInferRequest(model_name=target.model, model_version=target.version)
+    model = target.model_for(len(context) + len(prompt.input_ids))
+    request = service_pb2.ModelInferRequest(model_name=model, model_version=target.version)
     if prompt.priority:
         request.parameters["priority"].int64_param = prompt.priority  # the only type that every release of Triton accepts
     if target.encoder:

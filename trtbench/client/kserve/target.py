@@ -11,7 +11,7 @@ from trtbench.client.kserve.encoder import EncoderTensors
 from trtbench.client.kserve.family import COUNT_OUTPUTS, FINISH_OUTPUT, INPUT_COUNT, OUTPUT_COUNT, TIME_OUTPUTS, Family, Role, family_of
 from trtbench.client.kserve.questions import notes
 from trtbench.plan.sources.tensors.tensor import ModelTensors
-from trtbench.rundir.deployment_facts import DeploymentFile
+from trtbench.rundir.deployment_facts import DeploymentFile, ServedClass
 from trtbench.scenario.parts.part import ScenarioError
 
 _FORCING: tuple[Role, ...] = ("end_id", "sampling_parameters")
@@ -26,7 +26,8 @@ class KserveTarget:
     the server. `max_batch_size` is Triton's; 0 means that the model does not batch, and that tensors have no batch dimension. `inputs` and
     `outputs` are the names of the model's tensors, which differ between releases. `encoder` describes a model that embeds, `tensors` one
     to which the workload's own tensors are sent. `engine_model` is the model that runs the engine, if this one is a wrapper around it and
-    names it. With `accumulates`, each response carries all the text so far. `unanswered` are the calls that the server did not answer, and
+    names it. With `accumulates`, each response carries all the text so far. `classes` have models of their own, which are alike but for
+    their names and settings of batching; `model` is then that of the first. `unanswered` are the calls that the server did not answer, and
     why (see Questions).
     """
 
@@ -45,6 +46,7 @@ class KserveTarget:
     engine_model: str = ""
     accumulates: bool = False
     server_name: str = ""
+    classes: tuple[ServedClass, ...] = ()
     unanswered: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -62,6 +64,10 @@ class KserveTarget:
     def is_unary(self) -> bool:
         """Whether a request is a unary call with one answer. Otherwise it is sent on a stream, which brings its responses."""
         return self.encoder is not None or (self.tensors is not None and not self.tensors.decoupled)
+
+    def model_for(self, input_tokens: int) -> str:
+        """The model that receives a request with an input of this length."""
+        return next((one.model or self.model for one in self.classes if one.takes(input_tokens)), self.model)
 
     def input_name(self, role: Role) -> str | None:
         """The name of the input with this role, or None if the model has no such input."""

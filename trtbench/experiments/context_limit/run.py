@@ -26,7 +26,11 @@ from trtbench.rundir.directory import DeploymentDirectory
 from trtbench.rundir.event_kinds import Interrupted, TelemetryFinished
 from trtbench.rundir.experiment_events import ContextSearchFinished, ContextSearchStarted
 from trtbench.rundir.records import Outcome, RequestRecord
+from trtbench.rundir.traits import Traits
+from trtbench.scenario.deployment.deployment import Deployment
+from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.server.log_facts import LogMark
 from trtbench.serving.server.server import ServerError
 from trtbench.system.clock import now_ns, seconds_ns
@@ -44,6 +48,10 @@ class ContextLimitRun(ExperimentRun):
     def check_text(self, scenario: Scenario, model: str, remedy: str) -> None:
         if scenario.context_limit:
             raise UserError(f"context_limit: {model} takes text, whose length in tokens is not set exactly; {remedy}")
+
+    def check_deployment(self, scenario: Scenario, deployment: Deployment, renderer: Renderer, traits: Traits) -> None:
+        if scenario.context_limit and deployment.batching:
+            raise ScenarioError("batching and context_limit exclude each other: the search sends to one model; drop one of them")
 
     def preview_in_place_of_load(self, scenario: Scenario) -> str | None:
         if scenario.context_limit is None:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from trtbench.scenario.deployment.deployment import Deployment, LocalCache, RedisCache, ResponseCache
+from trtbench.scenario.deployment.length_classes import Policy
 from trtbench.scenario.deployment.rounds import Multiplied
 from trtbench.scenario.parts.bounds import MOST_DEPLOYMENTS, OF_A_RUN, Count, Instances, Microseconds, is_of_a_run
 from trtbench.scenario.parts.part import MOST_NAME_CHARACTERS, NAME_PATTERN, worded
@@ -28,6 +29,7 @@ _AXES = {  # axis: (letter in a cell's name, part of the deployment, its key)
     "max_sequences": ("s", "scheduler", "max_sequences"),
     "max_tokens_per_step": ("t", "scheduler", "max_tokens_per_step"),
     "response_cache": ("cache", None, "response_cache"),
+    "policy": ("", "batching", "policy"),
 }
 
 
@@ -41,6 +43,7 @@ class Grid(Multiplied):
     max_sequences: tuple[Count, ...] = Field((), description="In-flight batching: most requests in the engine's running batch.")
     max_tokens_per_step: tuple[Count, ...] = Field((), description="In-flight batching: most tokens of one engine step.")
     response_cache: tuple[ResponseCache | None, ...] = Field((), description="Triton's response cache: null is off.")
+    policy: tuple[Policy, ...] = Field((), description="Length classes: one_size, or adaptive, with a model for each class.")
     search: bool = Field(
         False, description="Drop cells that cannot win from the third round on, so that fewer runs find the winner; needs 3 repeats."
     )
@@ -88,6 +91,7 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
     """Every combination of the axes on `base`; ValueError if the base cannot take an axis or a name grows too long."""
     cells: dict[str, Deployment] = {}
     left_out = dict(grid.left_out)
+    adaptive: dict[tuple[str, ...], str] = {}
     for values in product(*grid.axes.values()):
         chosen = dict(zip(grid.axes, values, strict=True))
         name = "-".join(_label(axis, value) for axis, value in chosen.items()) or base_name
@@ -96,6 +100,11 @@ def cells_of(grid: Grid, base: Deployment, base_name: str = "base") -> Cells:
             cells[name] = Deployment.model_validate(_changed(base, chosen), context=OF_A_RUN)  # each value is within its axis' bounds
         except ValidationError as error:
             left_out[name] = "; ".join(worded(problem, Deployment) for problem in error.errors())
+            continue
+        models = tuple(one.model_dump_json() for one in cells[name].of_classes.values())
+        if models and (same := adaptive.setdefault(models, name)) != name:
+            del cells[name]
+            left_out[name] = f"its classes have settings of their own, so that it is the same as {same}"
     return Cells(cells, left_out)
 
 

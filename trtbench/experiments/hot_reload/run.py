@@ -239,6 +239,8 @@ class HotReloadRun(ExperimentRun):
             return
         if why := renderer.no_reload(deployment):
             raise ScenarioError(why)
+        if deployment.batching:
+            raise ScenarioError("batching and hot_reload exclude each other: one model is reloaded; drop one of them")
         if traits.kv_takes_free_memory and not deployment.bounds_kv:
             raise ScenarioError(
                 "hot_reload loads a second engine next to the first, whose KV cache has taken its share of all that is free on the GPU: "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from trtbench.analysis.deployment_result import DeploymentResult
-from trtbench.analysis.metrics import METRICS
+from trtbench.analysis.metrics import CLASS_METRICS, METRICS
+from trtbench.analysis.stage.batching import TritonBatching
+from trtbench.analysis.stage.by_length_class import LengthClassResult
 from trtbench.analysis.stage.stage_result import StageResult
 from trtbench.analysis.summary import Summary
 from trtbench.report.kit.blocks import Block, Paragraph, Table
@@ -52,10 +54,25 @@ def _inflight(results: Sequence[DeploymentResult], many: bool, interval_ms: int,
 
 
 def _triton(results: Sequence[DeploymentResult], many: bool, words: Words) -> list[Block]:
-    columns = {**columns_of("triton", METRICS, words.task), "histogram": _histogram}
+    columns = {**columns_of("triton", METRICS, words.task), "histogram": lambda stage: _histogram(stage.triton_batching)}
     caption = words("batching.triton", deployment=_named(results, many, words))
     table = _table(columns, results, lambda stage: bool(stage.triton_batching), caption, "", many, words)
     return [table] if table.rows else []
+
+
+def class_tables(summary: Summary, words: Words) -> list[Block]:
+    """The length classes of each deployment that has them."""
+    columns: dict[str, Cell[LengthClassResult]] = columns_of("classes", CLASS_METRICS, words.task)
+    columns["histogram"] = lambda one: _histogram(one.triton_batching)
+    blocks: list[Block] = []
+    for result in summary.deployments:
+        found = [(stage.span.name, name, one) for stage in result.stages for name, one in (stage.length_classes or {}).items()]
+        if found:
+            rows = tuple((stage, name, *(cell(one) for cell in columns.values())) for stage, name, one in found)
+            note = words("classes.apart" if any(one.model for one in result.facts.length_classes) else "classes.one_size")
+            caption = words("classes.caption", deployment=result.name)
+            blocks.append(Table(words.header("stage", "length_class", *columns), rows, caption, note, labels=2))
+    return blocks
 
 
 def _named(results: Sequence[DeploymentResult], many: bool, words: Words) -> str:
@@ -92,6 +109,6 @@ def by_requests(shares: Mapping[int, float]) -> str:
     return " · ".join(f"{label}: {percent(share)}" for label, share in binned.items()) or NONE
 
 
-def _histogram(stage: StageResult) -> str:
-    histogram = stage.triton_batching.histogram if stage.triton_batching else {}
+def _histogram(batching: TritonBatching | None) -> str:
+    histogram = batching.histogram if batching else {}
     return " · ".join(f"{batch_size}: {whole(count)}" for batch_size, count in histogram.items()) or NONE

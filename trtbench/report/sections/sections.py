@@ -14,7 +14,7 @@ from trtbench.report.kit.format import seconds, utc
 from trtbench.report.kit.grouping import alike, groups_of, in_rounds, is_many, shown
 from trtbench.report.kit.words import Words
 from trtbench.report.sections.appendix import environment, formulas, settings
-from trtbench.report.sections.batching_tables import batching_tables
+from trtbench.report.sections.batching_tables import batching_tables, class_tables
 from trtbench.report.sections.core import core_blocks
 from trtbench.report.sections.deployment_tables import all_deployments, target
 from trtbench.report.sections.law_tables import littles_law_table, user_law_table
@@ -119,7 +119,7 @@ def _subjects(summary: Summary, words: Words, drawings: tuple[str, ...]) -> dict
         "latency": [*_drawn(drawings, words, "distributions"), *latency],
         "throughput": [*throughput_tables(summary, words), *draft_acceptance(summary, words), *laws],
         "outcomes": outcome_tables(summary, words),
-        "batching": [*_drawn(drawings, words, "batches"), *batching_tables(summary, words)],
+        "batching": [*_drawn(drawings, words, "batches"), *batching_tables(summary, words), *class_tables(summary, words)],
         "kv": [*timelines, *kv_tables(summary, words), *kv_blocks, *reuse_by_request(summary, words)],
         "resources": [*resource_tables(summary, words), *gpu_blocks(summary, words), *costs],
         "client": client_tables(summary, words),

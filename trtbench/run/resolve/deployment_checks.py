@@ -16,6 +16,7 @@ from trtbench.scenario.parts.choices import Dtype
 from trtbench.scenario.parts.part import ScenarioError
 from trtbench.scenario.scenario import Scenario
 from trtbench.serving.repository.model_repository import KvBudget, check_inputs, default_inference_threads
+from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.repository.renderers import RENDERERS, kv_budget
 from trtbench.system.cuda import CudaGpu, visible_gpus
 from trtbench.system.memory import memory_bounds
@@ -86,6 +87,7 @@ class DeploymentChecks:
         """Check one deployment against the engines that will be built, and the actions of the run on its GPUs."""
         provider = OF_SERVERS.get(deployment.server, self.provider)
         scenario, traits, renderer = self.scenario, provider.traits, RENDERERS[provider.name]
+        _check_length_classes(scenario, deployment, provider, renderer)
         for dtype in scenario.dtypes:
             renderer.check_spec(self.specs[f"{name}-{dtype}"], self.facts, deployment, scenario.workload)
         for experiment in roles(ExperimentPreparation):
@@ -95,6 +97,24 @@ class DeploymentChecks:
             if scenario.gpu and scenario.gpu.compute_mode == "exclusive_process":
                 _check_exclusive(deployment, traits, self._ranks)
             check_devices(deployment, self._ranks, self.devices)
+
+
+def _check_length_classes(scenario: Scenario, deployment: Deployment, provider: EngineProvider, renderer: Renderer) -> None:
+    """ScenarioError if the provider cannot serve classes apart, or if the scenario's requests cannot be divided."""
+    if deployment.batching is None:
+        return
+    if deployment.is_adaptive and renderer.no_length_classes:
+        raise ScenarioError(f"batching.policy = 'adaptive' with provider {provider.name}: {renderer.no_length_classes}")
+    excluded = {
+        "workload.tensors": TASKS[scenario.task].sends_tensors,
+        "workload.sessions": any(kind.sessions for kind in scenario.workload.kinds.values()),
+    }
+    for name, one in deployment.batching.classes.items():
+        if not TASKS[scenario.task].batches_in_flight and (one.max_sequences or one.max_tokens_per_step):
+            raise ScenarioError(f"batching.classes.{name}: max_sequences and max_tokens_per_step mean nothing with task {scenario.task}")
+    for key, given in excluded.items():
+        if given:
+            raise ScenarioError(f"batching divides independent requests by their input tokens, not those of {key}: drop one of them")
 
 
 def check_capacity(

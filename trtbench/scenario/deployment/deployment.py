@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from trtbench.scenario.deployment.gpu_settings import GpuName
+from trtbench.scenario.deployment.length_classes import Batching, LengthClass
 from trtbench.scenario.deployment.tensorrt_llm import LlmApi, TensorRtLlm
 from trtbench.scenario.parts.bounds import (
     Bytes,
@@ -23,7 +24,7 @@ from trtbench.scenario.parts.bounds import (
     Threads,
 )
 from trtbench.scenario.parts.choices import ServerName
-from trtbench.scenario.parts.part import Part
+from trtbench.scenario.parts.part import Part, worded
 
 _BYTES_PER_MB = 1_000_000
 DECOUPLED_REASON = "Response Cache does not currently support model ... with 'decoupled' transaction policy"
@@ -158,6 +159,16 @@ class Cpu(Part):
     )
 
 
+_OF_A_CLASS = (
+    (None, "max_batch_size"),
+    ("dynamic_batching", "preferred_batch_sizes"),
+    ("dynamic_batching", "max_queue_delay_us"),
+    ("scheduler", "max_sequences"),
+    ("scheduler", "max_tokens_per_step"),
+)
+"""(Part of the deployment, key) of each setting that a length class may have of its own."""
+
+
 class Deployment(Part):
     """A named variant of how an engine is served."""
 
@@ -168,6 +179,7 @@ class Deployment(Part):
     max_batch_size: Count = Field(8, description="Largest batch that Triton's batcher forms.")
     dynamic_batching: DynamicBatching | None = Field(DynamicBatching(), description="Triton's dynamic batcher; null: off.")
     instances: Instances = Field(1, description="Model instances.")
+    batching: Batching | None = Field(None, description="Length classes of requests, with batching settings of their own; null: none.")
     response_cache: ResponseCache | None = Field(
         None, description="Triton's response cache: {kind: local, size_mb}, or {kind: redis, host, port}; null: off."
     )
@@ -202,6 +214,45 @@ class Deployment(Part):
                 "raise max_batch_size or drop the larger sizes"
             )
         return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Deployment:
+        if self.batching is None:
+            return self
+        if self.batching.instances != self.instances:
+            raise ValueError(
+                f"batching.classes have {self.batching.instances} instances, the deployment has {self.instances}: set both to the same "
+                "number, so that policies are compared on as many engines"
+            )
+        if self.is_adaptive and self.response_cache:
+            raise ValueError("batching.policy adaptive and response_cache exclude each other: measure them one at a time; drop one")
+        _ = self.of_classes  # raises if the settings of a class do not fit each other
+        return self
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether each length class is served by a model of its own."""
+        return self.batching is not None and self.batching.policy == "adaptive"
+
+    @property
+    def of_classes(self) -> dict[str, Deployment]:
+        """The settings of the model of each length class, by class; {} unless the deployment is adaptive."""
+        if self.batching is None or not self.is_adaptive:
+            return {}
+        return {name: self._of_class(name, one) for name, one in self.batching.in_order.items()}
+
+    def _of_class(self, name: str, one: LengthClass) -> Deployment:
+        tree = self.model_dump() | {"batching": None, "instances": one.instances}
+        for part, key in _OF_A_CLASS:
+            value = getattr(one, key)
+            if value is not None:
+                if part and tree[part] is None:
+                    raise ValueError(f"batching.classes.{name}.{key} = {value}: the deployment's {part} is null; set it, or drop the key")
+                (tree[part] if part else tree)[key] = value
+        try:
+            return Deployment.model_validate(tree)
+        except ValidationError as error:
+            raise ValueError(f"batching.classes.{name}: {'; '.join(worded(one, Deployment) for one in error.errors())}") from error
 
     @property
     def bounds_kv(self) -> bool:

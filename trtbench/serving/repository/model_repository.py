@@ -92,10 +92,10 @@ class KvBudget:
 class RenderedRepository:
     """A repository to be written: `config` is the config.pbtxt, `source` the directory of the model's Python files.
 
-    A client sends to `model_name`; `others` are models that it needs. `files` are text files of its version by name, `links` are files
-    elsewhere. `config_file` is the file of the configuration, or None if there is none. `served` is the deployment with the values that
-    the engine determines, or None if it determines none. `kv` is None for an encoder. `positions` and `longest_prompt_tokens` are what the
-    engine was built for, or None if only the model's positions bound them.
+    A client sends to `model_name`, or to `models_of_classes`, which has the model of each length class; `others` are further models.
+    `files` are text files of its version by name, `links` are files elsewhere. `config_file` is the file of the configuration, or None if
+    there is none. `served` is the deployment with the values that the engine determines, or None if it determines none. `kv` is None for
+    an encoder. `positions` and `longest_prompt_tokens` are what the engine was built for, or None if only the model's positions bound them.
     """
 
     model_name: str
@@ -111,6 +111,7 @@ class RenderedRepository:
     positions: int | None = None
     longest_prompt_tokens: int | None = None
     config_file: str | None = "config.pbtxt"
+    models_of_classes: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, directory: Path) -> Path:
         for model in (RenderedModel(self.model_name, self.config, self.source, self.files, self.links), *self.others):

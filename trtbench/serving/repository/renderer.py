@@ -18,7 +18,8 @@ class Renderer:
 
     A renderer without `kv_budget` serves only encoders. `reads` is the part of a deployment that only this provider reads. `takes_text` is
     whether the model takes text in place of token ids. `no_reload` is why the model of a deployment cannot be reloaded while it is served,
-    or None if it can. `server` is the name in SERVERS of the server that serves it.
+    or None if it can. `no_length_classes` is why length classes cannot be served apart, or None if they can. `server` is the name in
+    SERVERS of the server that serves it.
     """
 
     kv_budget: Callable[[ModelFacts, int, Deployment, Workload], KvBudget] | None
@@ -28,4 +29,5 @@ class Renderer:
     reads: str | None = None
     takes_text: Callable[[Deployment], bool] = lambda deployment: False
     no_reload: Callable[[Deployment], str | None] = lambda deployment: None
+    no_length_classes: str | None = None
     server: str = "triton"

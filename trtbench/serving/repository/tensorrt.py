@@ -73,4 +73,11 @@ def _no_reload(deployment: Deployment) -> str:
     return "hot_reload: a TensorRT plan is not reloaded here; use provider openvino, or a decoder"
 
 
-RENDERER = Renderer(None, render, check_spec, check_installed, no_reload=_no_reload)
+RENDERER = Renderer(
+    None,
+    render,
+    check_spec,
+    check_installed,
+    no_reload=_no_reload,
+    no_length_classes="the client pads every input to the workload's longest, so that classes would not differ: set policy one_size",
+)

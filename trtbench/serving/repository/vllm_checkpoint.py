@@ -98,4 +98,10 @@ def _cores(deployment: Deployment) -> str:
     return ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
 
 
-RENDERER = Renderer(kv_budget, render, server="vllm", no_reload=lambda deployment: "vLLM reloads no model while it serves")
+RENDERER = Renderer(
+    kv_budget,
+    render,
+    server="vllm",
+    no_reload=lambda deployment: "vLLM reloads no model while it serves",
+    no_length_classes="a vLLM server has one model, whose engine batches in flight: set policy one_size",
+)

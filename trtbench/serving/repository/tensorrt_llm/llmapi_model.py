@@ -20,7 +20,7 @@ from trtbench.scenario.workload.workload import Workload
 from trtbench.serving.repository.model_repository import KvBudget, RenderedRepository, check_positions
 from trtbench.serving.repository.renderer import Renderer
 from trtbench.serving.repository.tensorrt_llm.config import find_templates, interface, model_code, release
-from trtbench.serving.repository.tensorrt_llm.repository import common_problems
+from trtbench.serving.repository.tensorrt_llm.repository import ONE_BATCH, common_problems
 from trtbench.serving.server.launch import llmapi_launch
 from trtbench.system import packaged_data
 
@@ -219,4 +219,5 @@ RENDERER = Renderer(
     reads="llmapi",
     takes_text=lambda deployment: True,
     no_reload=_no_reload,
+    no_length_classes=ONE_BATCH,
 )

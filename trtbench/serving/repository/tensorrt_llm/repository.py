@@ -109,6 +109,13 @@ def check_installed(deployment: Deployment) -> None:
     Launch(mpi=settings.launch in ("mpirun", "orchestrator")).check()
 
 
+ONE_BATCH = (
+    "the engine batches in flight, whatever Triton's batcher is set to, and a model for each class would take the engine's GPU memory once "
+    "more: set policy one_size and vary scheduler, or measure the classes as scenarios of their own"
+)
+"""Why length classes are not served apart."""
+
+
 def common_problems(deployment: Deployment, provider: str) -> Iterator[str]:
     """Problems with keys that only the CPU engine uses."""
     if deployment.instances != 1:
@@ -203,4 +210,5 @@ RENDERER = Renderer(
     reads="tensorrt_llm",
     takes_text=_takes_text,
     no_reload=_no_reload,
+    no_length_classes=ONE_BATCH,
 )
